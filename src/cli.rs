@@ -1,0 +1,199 @@
+//! The command line: definitions, nothing else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::device::ComputeDevice;
+use crate::progress::LogMode;
+
+/// Compresses and denoises images with autoencoders: images in, features and denoised images in Parquet out.
+///
+/// Exit codes: 0 done; 2 usage or settings; 10 `plan --check` found work; 65 bad data; 70 a bug; 74 I/O; 75 try again later.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline: every stage whose result is not there or no longer right.
+    Run(RunArgs),
+    /// Say what a run would do and why.
+    Plan(PlanArgs),
+    /// Show the stages, files, rows and scores of a run.
+    Show(ShowArgs),
+    /// Compare the settings and scores of two runs.
+    Diff(DiffArgs),
+    /// Write the features of other images with a trained model.
+    Encode(ApplyArgs),
+    /// Clean other images with a trained model.
+    Denoise(ApplyArgs),
+    /// Show what is in a limpid Parquet or IDX file.
+    Inspect(InspectArgs),
+    /// Print the JSON schema of pipeline files.
+    Schema,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// A pipeline and where it runs.
+#[derive(Debug, Args)]
+pub struct PipelineArgs {
+    /// The pipeline, a TOML file.
+    pub pipeline: PathBuf,
+    /// Override one setting, as in `--set training.epochs=5`; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The folder that holds the run directories.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Only this stage.
+    #[arg(long, value_name = "STAGE", conflicts_with_all = ["from", "to"])]
+    pub only: Option<String>,
+    /// This stage and those after it.
+    #[arg(long, value_name = "STAGE")]
+    pub from: Option<String>,
+    /// Nothing after this stage.
+    #[arg(long, value_name = "STAGE")]
+    pub to: Option<String>,
+    /// Run the selected stages even if they are up to date.
+    #[arg(long)]
+    pub force: bool,
+    /// Digest every file instead of believing those whose size and time are unchanged.
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// How work is done.
+#[derive(Debug, Args)]
+pub struct WorkArgs {
+    /// The compute device: flex (the CPU, also called cpu), or auto.
+    #[arg(long, default_value = "auto")]
+    pub device: ComputeDevice,
+    /// Threads; all cores unless given. Results do not depend on it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: Option<u16>,
+    /// The form of progress messages on stderr.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub log: LogMode,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Which pipeline, and which of its stages.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// How.
+    #[command(flatten)]
+    pub work: WorkArgs,
+    /// Wait so long if another process uses the run directory, as in 30s, 10m or 2h; for ever unless given.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub lock_timeout: Option<Duration>,
+    /// The folder for downloaded data.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Which pipeline, and which of its stages.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with 10 if anything would run.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The run directory.
+    pub run: PathBuf,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A run directory.
+    pub left: PathBuf,
+    /// Another one.
+    pub right: PathBuf,
+}
+
+/// Arguments of `encode` and `denoise`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The model: a run directory, or the folder of its train stage.
+    pub model: PathBuf,
+    /// IDX files (raw or gzip) or limpid Parquet files of images.
+    #[arg(required = true)]
+    pub input: Vec<PathBuf>,
+    /// The folder to write to: one Parquet file for each input, under its name.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// How.
+    #[command(flatten)]
+    pub work: WorkArgs,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A Parquet or IDX file.
+    pub file: PathBuf,
+    /// How many images to draw.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub images: usize,
+}
+
+/// Seconds, or a number with s, m or h.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.char_indices().find(|(_, c)| c.is_ascii_alphabetic()) {
+        Some((at, _)) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(format!("unknown unit {unit:?}; use s, m or h")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{number:?} is not a whole number"))?;
+    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert!(duration("1d").is_err() && duration("-1s").is_err() && duration("99999999999999999999h").is_err());
+    }
+}

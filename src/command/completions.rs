@@ -1,0 +1,15 @@
+//! `limpid completions`
+
+use anyhow::Result;
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use super::print;
+use crate::cli::Cli;
+
+/// Prints the completions of a shell.
+pub fn completions(shell: Shell) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "limpid", &mut script);
+    print(String::from_utf8_lossy(&script))
+}

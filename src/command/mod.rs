@@ -1,0 +1,63 @@
+//! The commands: one file each. Results go to stdout, everything else to stderr.
+
+mod apply;
+mod completions;
+mod diff;
+mod inspect;
+mod plan;
+mod run;
+mod schema;
+mod show;
+
+use std::fmt::Display;
+use std::io::Write;
+
+use anyhow::{Context, Result};
+
+use crate::cli::{Cli, Command, PipelineArgs, WorkArgs};
+use crate::config::{self, Pipeline};
+use crate::pipeline::Selection;
+
+/// Carries out a command.
+///
+/// # Errors
+/// Whatever it fails with; see `error` for what becomes of it.
+pub fn execute(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Plan(args) => plan::plan(&args),
+        Command::Show(args) => show::show(&args),
+        Command::Diff(args) => diff::diff(&args),
+        Command::Encode(args) => apply::apply(&args, apply::Direction::Encode),
+        Command::Denoise(args) => apply::apply(&args, apply::Direction::Denoise),
+        Command::Inspect(args) => inspect::inspect(&args),
+        Command::Schema => schema::schema(),
+        Command::Completions { shell } => completions::completions(shell),
+    }
+}
+
+/// Prints a line of the result. A reader that has gone (`limpid show … | head`) is an ordinary end.
+fn print(line: impl Display) -> Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => written.context("cannot write to stdout"),
+    }
+}
+
+/// The pipeline and the stages that the arguments mean.
+fn load(args: &PipelineArgs) -> Result<(Pipeline, Selection)> {
+    let pipeline = config::load(&args.pipeline, &args.set)?;
+    let selection = match &args.only {
+        Some(stage) => Selection { from: Some(stage.clone()), to: Some(stage.clone()) },
+        None => Selection { from: args.from.clone(), to: args.to.clone() },
+    };
+    Ok((pipeline, selection))
+}
+
+/// The number of threads, which rayon is told too.
+fn threads(args: &WorkArgs) -> Result<usize> {
+    let available = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.map_or_else(available, usize::from);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
+    Ok(threads)
+}

@@ -1,0 +1,38 @@
+//! `limpid plan`
+
+use anyhow::Result;
+
+use super::{load, print};
+use crate::cli::PlanArgs;
+use crate::error;
+use crate::pipeline::plan::{Action, PlanOptions};
+use crate::pipeline::{self, workspace::Workspace};
+
+/// Prints what a run would do and why.
+pub fn plan(args: &PlanArgs) -> Result<()> {
+    let (pipeline, selection) = load(&args.pipeline)?;
+    let workspace = Workspace::new(&args.pipeline.runs, &pipeline.name);
+    let options = PlanOptions { force: args.pipeline.force, verify: args.pipeline.verify };
+    let plans = pipeline::plan(&pipeline, &workspace, &selection, options)?;
+    if args.json {
+        print(serde_json::to_string_pretty(&plans)?)?;
+    } else {
+        let width = plans.iter().map(|plan| plan.stage.len()).max().unwrap_or(0);
+        for plan in &plans {
+            let action = match plan.action {
+                Action::UpToDate => "up to date",
+                Action::Run => "run",
+                Action::Resume => "resume",
+            };
+            print(format!("{:width$}  {action}", plan.stage))?;
+            for reason in &plan.reasons {
+                print(format!("{:width$}    {reason}", ""))?;
+            }
+        }
+    }
+    let pending: Vec<_> = plans.iter().filter(|plan| plan.action != Action::UpToDate).map(|plan| plan.stage).collect();
+    if args.check && !pending.is_empty() {
+        return Err(error::work_pending(format!("there is work to do: {}", pending.join(", "))));
+    }
+    Ok(())
+}

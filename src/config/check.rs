@@ -1,0 +1,165 @@
+//! Checks a tree of settings against the JSON schema of [`RawPipeline`](super::raw::RawPipeline).
+//!
+//! A general validator would say "not valid under any of the given schemas"; this one knows the few constructs that our
+//! schema uses and can therefore report every problem at once, in the words of a user, with the nearest right key.
+
+use serde_json::{Map, Value};
+
+/// One thing that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The setting, as `section.key` or `section.key[index]`; empty for the whole file.
+    pub path: String,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+/// Every disagreement of `settings` with `schema`, in the order of the keys.
+pub fn check(schema: &Value, settings: &Map<String, Value>) -> Vec<Problem> {
+    let mut checker = Checker { schema, problems: Vec::new() };
+    checker.table(schema, "", settings);
+    checker.problems
+}
+
+struct Checker<'a> {
+    schema: &'a Value,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Checker<'a> {
+    fn problem(&mut self, path: &str, message: String) {
+        self.problems.push(Problem { path: path.to_owned(), message });
+    }
+
+    /// Follows `$ref`, and `anyOf [X, null]`, which is how an optional table is described.
+    fn resolve(&self, mut node: &'a Value) -> &'a Value {
+        loop {
+            if let Some(reference) = node["$ref"].as_str() {
+                node = self.schema.pointer(reference.trim_start_matches('#')).unwrap_or(&Value::Null);
+            } else if let Some(options) = node["anyOf"].as_array() {
+                node = options.iter().find(|option| option["type"] != "null").unwrap_or(&Value::Null);
+            } else {
+                return node;
+            }
+        }
+    }
+
+    fn table(&mut self, node: &'a Value, path: &str, table: &Map<String, Value>) {
+        let node = self.resolve(node);
+        for (key, value) in table {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            match node["properties"].get(key) {
+                Some(property) => self.value(property, &path, value),
+                None => {
+                    let hint = self.hint(node, key);
+                    self.problem(&path, format!("unknown key `{key}`{hint}"));
+                }
+            }
+        }
+    }
+
+    fn value(&mut self, node: &'a Value, path: &str, value: &Value) {
+        let node = self.resolve(node);
+        let choices = choices(node);
+        if !choices.is_empty() {
+            if !choices.iter().any(|choice| value.as_str() == Some(choice)) {
+                let expected = choices.iter().map(|choice| format!("\"{choice}\"")).collect::<Vec<_>>().join(" or ");
+                self.problem(path, format!("expected {expected}, found {}", describe(value)));
+            }
+            return;
+        }
+        match (expected_type(node), value) {
+            ("object", Value::Object(table)) => self.table(node, path, table),
+            ("array", Value::Array(items)) => {
+                let (least, most) = (node["minItems"].as_u64(), node["maxItems"].as_u64());
+                if least.is_some_and(|least| (items.len() as u64) < least) {
+                    self.problem(path, format!("needs at least {} entries", least.unwrap_or_default()));
+                }
+                if most.is_some_and(|most| items.len() as u64 > most) {
+                    self.problem(path, format!("has {} entries; at most {} work", items.len(), most.unwrap_or(0)));
+                }
+                for (index, item) in items.iter().enumerate() {
+                    self.value(&node["items"], &format!("{path}[{index}]"), item);
+                }
+            }
+            ("integer", Value::Number(number)) if number.is_i64() => self.range(node, path, value),
+            ("number", Value::Number(_)) => self.range(node, path, value),
+            ("string", Value::String(_)) | ("boolean", Value::Bool(_)) => {}
+            (expected, found) => {
+                self.problem(path, format!("expected {}, found {}", name_of(expected), describe(found)));
+            }
+        }
+    }
+
+    fn range(&mut self, node: &Value, path: &str, value: &Value) {
+        let number = value.as_f64().unwrap_or(f64::NAN);
+        let (least, most) = (node["minimum"].as_f64(), node["maximum"].as_f64());
+        if least.is_some_and(|least| number < least) || most.is_some_and(|most| number > most) {
+            let message = match (least, most) {
+                (Some(least), Some(most)) => format!("must lie between {least} and {most}, found {value}"),
+                (Some(least), None) => format!("must be at least {least}, found {value}"),
+                _ => format!("must be at most {}, found {value}", most.unwrap_or_default()),
+            };
+            self.problem(path, message);
+        }
+    }
+
+    /// The nearest key of this table, or the same key where it really belongs.
+    fn hint(&self, node: &'a Value, key: &str) -> String {
+        let empty = Map::new();
+        let properties = node["properties"].as_object().unwrap_or(&empty);
+        let nearest = properties
+            .keys()
+            .map(|known| (strsim::damerau_levenshtein(known, &key.to_lowercase().replace('_', "-")), known))
+            .min()
+            .filter(|(distance, known)| *distance <= 1.max(known.len() / 3));
+        if let Some((_, known)) = nearest {
+            return format!("; did you mean `{known}`?");
+        }
+        let sections = self.schema["properties"].as_object().unwrap_or(&empty);
+        for (section, property) in sections {
+            if self.resolve(property)["properties"].get(key).is_some() {
+                return format!("; it belongs to [{section}]");
+            }
+        }
+        let known: Vec<_> = properties.keys().map(|key| format!("`{key}`")).collect();
+        format!("; known here: {}", known.join(", "))
+    }
+}
+
+/// The strings that an enumeration allows, however the schema spells it.
+fn choices(node: &Value) -> Vec<&str> {
+    let listed = node["enum"].as_array().into_iter().flatten();
+    let documented = node["oneOf"].as_array().into_iter().flatten().map(|option| &option["const"]);
+    listed.chain(documented).filter_map(Value::as_str).collect()
+}
+
+/// The schema's type; an optional one is a list of the type and "null".
+fn expected_type(node: &Value) -> &str {
+    match &node["type"] {
+        Value::String(name) => name,
+        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or(""),
+        _ => "",
+    }
+}
+
+fn name_of(schema_type: &str) -> &str {
+    match schema_type {
+        "object" => "a table",
+        "array" => "a list",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "string" => "a string",
+        "boolean" => "true or false",
+        other => other,
+    }
+}
+
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Object(_) => "a table".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Null => "nothing".to_owned(),
+        value => format!("{value}"),
+    }
+}

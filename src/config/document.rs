@@ -1,0 +1,170 @@
+//! A pipeline file as a tree of values that remember where they were written.
+//!
+//! Values become `serde_json::Value`, the one tree that the checks, the defaults, `--set` and deserialisation share; the
+//! places live beside it, keyed by path, so that a problem found late can still name the line.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use anyhow::Result;
+use serde_json::{Map, Value};
+use toml::de::{DeTable, DeValue};
+
+use crate::error;
+
+/// Sections whose tables are choices of which the pipeline makes one.
+pub const CHOICES: [&str; 3] = ["source", "corruption", "model"];
+
+/// A tree of settings with the place of each.
+pub struct Document {
+    /// The settings.
+    pub root: Map<String, Value>,
+    places: BTreeMap<String, String>,
+    default_place: String,
+}
+
+impl Document {
+    /// Parses TOML; `name` stands for the file in messages.
+    ///
+    /// # Errors
+    /// Text that is not TOML, with line and column.
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
+        let table = DeTable::parse(text).map_err(|error| {
+            let place = error.span().map_or(name.to_owned(), |span| place(name, text, &span));
+            error::settings(format!("{place}: not valid TOML: {}", error.message()))
+        })?;
+        let mut document = Self { root: Map::new(), places: BTreeMap::new(), default_place: name.to_owned() };
+        let mut root = Map::new();
+        for (key, value) in table.into_inner() {
+            let path = key.get_ref().to_string();
+            document.places.insert(path.clone(), place(name, text, &key.span()));
+            let value = document.convert(name, text, &path, value.get_ref());
+            root.insert(path, value);
+        }
+        document.root = root;
+        Ok(document)
+    }
+
+    fn convert(&mut self, name: &str, text: &str, path: &str, value: &DeValue<'_>) -> Value {
+        match value {
+            DeValue::String(string) => Value::String(string.to_string()),
+            DeValue::Integer(integer) => {
+                let digits: String = integer.as_str().chars().filter(|&c| c != '_').collect();
+                i64::from_str_radix(&digits, integer.radix()).map_or(Value::String(digits), Value::from)
+            }
+            // JSON has no infinity: it stays a string, which the check then refuses where a number is wanted.
+            DeValue::Float(float) => {
+                let digits: String = float.as_str().chars().filter(|&c| c != '_').collect();
+                let number = digits.parse().ok().and_then(serde_json::Number::from_f64);
+                number.map_or(Value::String(digits), Value::Number)
+            }
+            DeValue::Boolean(boolean) => Value::Bool(*boolean),
+            DeValue::Datetime(datetime) => Value::String(datetime.to_string()),
+            DeValue::Array(array) => {
+                let items = array.iter().enumerate().map(|(index, item)| {
+                    let path = format!("{path}[{index}]");
+                    self.places.insert(path.clone(), place(name, text, &item.span()));
+                    self.convert(name, text, &path, item.get_ref())
+                });
+                Value::Array(items.collect())
+            }
+            DeValue::Table(table) => {
+                let entries = table.iter().map(|(key, value)| {
+                    let path = format!("{path}.{}", key.get_ref());
+                    self.places.insert(path.clone(), place(name, text, &key.span()));
+                    (key.get_ref().to_string(), self.convert(name, text, &path, value.get_ref()))
+                });
+                Value::Object(entries.collect())
+            }
+        }
+    }
+
+    /// Applies one `--set KEY=VALUE`. The value is TOML; what is not is taken as a string. Naming a choice that the file
+    /// does not make replaces the one that it makes.
+    ///
+    /// # Errors
+    /// No `=`, an empty key, or a key that leads through something that is not a table.
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        let place = format!("--set {assignment}");
+        let (path, text) = assignment
+            .split_once('=')
+            .ok_or_else(|| error::settings(format!("{place}: expected KEY=VALUE, as in --set training.epochs=5")))?;
+        let keys: Vec<&str> = path.trim().split('.').map(str::trim).collect();
+        if keys.iter().any(|key| key.is_empty()) {
+            return Err(error::settings(format!("{place}: the key {path:?} has an empty part")));
+        }
+        let value = match DeValue::parse(text.trim()) {
+            Ok(value) => self.convert(&place, text, path, value.get_ref()),
+            Err(_) => Value::String(text.trim().to_owned()),
+        };
+        if let [section, choice, rest @ ..] = keys.as_slice()
+            && CHOICES.contains(section)
+            && (value.is_object() || !rest.is_empty())
+            && let Some(Value::Object(table)) = self.root.get_mut(*section)
+            && !table.contains_key(*choice)
+        {
+            table.retain(|_, other| !other.is_object());
+        }
+        let mut table = &mut self.root;
+        let (last, parents) = keys.split_last().expect("split yields at least one part");
+        for parent in parents {
+            table = table
+                .entry(*parent)
+                .or_insert_with(|| Value::Object(Map::new()))
+                .as_object_mut()
+                .ok_or_else(|| error::settings(format!("{place}: `{parent}` is not a table")))?;
+        }
+        table.insert((*last).to_owned(), value);
+        self.places.insert(keys.join("."), place);
+        Ok(())
+    }
+
+    /// Fills in what is missing. A table inside one of [`CHOICES`] only completes a choice that was made.
+    pub fn fill_from(&mut self, defaults: &Map<String, Value>) {
+        for (section, default) in defaults {
+            let Value::Object(default) = default else {
+                self.root.entry(section.clone()).or_insert_with(|| default.clone());
+                continue;
+            };
+            let entry = self.root.entry(section.clone()).or_insert_with(|| Value::Object(Map::new()));
+            let Value::Object(table) = entry else { continue };
+            for (key, value) in default {
+                match (table.get_mut(key), value) {
+                    (Some(Value::Object(chosen)), Value::Object(value)) => {
+                        for (key, value) in value {
+                            chosen.entry(key.clone()).or_insert_with(|| value.clone());
+                        }
+                    }
+                    (None, Value::Object(_)) if CHOICES.contains(&section.as_str()) => {}
+                    (None, value) => _ = table.insert(key.clone(), value.clone()),
+                    (Some(_), _) => {}
+                }
+            }
+        }
+    }
+
+    /// Where a setting, or the nearest one inside or around it, was written: `file:line:column` or the `--set`.
+    pub fn place(&self, path: &str) -> &str {
+        let mut path = path;
+        loop {
+            let inside = || {
+                let inside = |key: &&String| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+                self.places.keys().find(inside).and_then(|key| self.places.get(key))
+            };
+            if let Some(place) = self.places.get(path).or_else(inside) {
+                return place;
+            }
+            match path.rfind(['.', '[']) {
+                Some(end) => path = &path[..end],
+                None => return &self.default_place,
+            }
+        }
+    }
+}
+
+fn place(name: &str, text: &str, span: &Range<usize>) -> String {
+    let before = text.get(..span.start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+    format!("{name}:{line}:{column}")
+}

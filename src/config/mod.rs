@@ -1,0 +1,98 @@
+//! Settings: a TOML file in, an immutable [`Pipeline`] out.
+//!
+//! ```text
+//! file ──▶ document (values with places) ──▶ --set ──▶ check against the schema of raw.rs ──▶ + default.toml
+//!      ──▶ RawPipeline ──▶ resolve ──▶ Pipeline
+//! ```
+//!
+//! Every problem that can be found is reported in one go, each with its place.
+
+mod check;
+mod document;
+mod raw;
+mod resolve;
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::Value;
+
+pub use check::Problem;
+pub use raw::{CodeActivation, InputImages, Loss, Noise, Pixels, Weights};
+pub use resolve::{Output, Pipeline, SourceSettings, Training};
+
+use crate::error;
+use document::Document;
+
+/// All defaults, annotated; embedded so that documentation and program cannot drift apart.
+pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// The JSON schema of pipeline files.
+pub fn schema() -> Value {
+    schemars::schema_for!(raw::RawPipeline).to_value()
+}
+
+/// Reads and resolves a pipeline file with `--set` overrides.
+///
+/// # Errors
+/// An unreadable file, or settings that are wrong: one error that lists every problem.
+pub fn load(path: &Path, overrides: &[String]) -> Result<Pipeline> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| error::settings(format!("cannot read the pipeline file {}: {cause}", path.display())))?;
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("pipeline");
+    let folder = path.parent().unwrap_or(Path::new(""));
+    parse(&path.display().to_string(), &text, overrides, stem, folder)
+}
+
+/// Resolves the text of a pipeline file; `name` stands for the file in messages.
+///
+/// # Errors
+/// Settings that are wrong: one error that lists every problem.
+pub fn parse(name: &str, text: &str, overrides: &[String], stem: &str, folder: &Path) -> Result<Pipeline> {
+    let mut document = Document::parse(name, text)?;
+    for assignment in overrides {
+        document.set(assignment)?;
+    }
+    let mut problems = check::check(&schema(), &document.root);
+    // What passed the check is resolved even if something else did not, so that all problems come at once.
+    for problem in &problems {
+        remove(&mut document.root, &problem.path);
+    }
+    document.fill_from(&Document::parse("default.toml", DEFAULTS)?.root);
+    let raw = serde_json::from_value(Value::Object(document.root.clone()))
+        .map_err(|cause| error::bug(format!("settings passed the schema and yet: {cause}")))?;
+    match resolve::resolve(raw, stem, folder) {
+        Ok(pipeline) if problems.is_empty() => return Ok(pipeline),
+        Ok(_) => {}
+        Err(more) => {
+            let known = |path: &str| problems.iter().any(|problem| problem.path.starts_with(path));
+            let more: Vec<_> = more.into_iter().filter(|problem| !known(&problem.path)).collect();
+            problems.extend(more);
+        }
+    }
+    let lines = problems.iter().map(|problem| {
+        let path = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
+        format!("\n  {}: {path}{}", document.place(&problem.path), problem.message)
+    });
+    let count = match problems.len() {
+        1 => "a problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    Err(error::settings(format!("the settings have {count}:{}", lines.collect::<String>())))
+}
+
+/// Removes the setting at `section.key[index]`: an entry of a list takes the whole list with it.
+fn remove(root: &mut serde_json::Map<String, Value>, path: &str) {
+    let path = path.split('[').next().unwrap_or(path);
+    let (parents, last) = path.rsplit_once('.').map_or((None, path), |(parents, last)| (Some(parents), last));
+    let mut table = Some(root);
+    for parent in parents.into_iter().flat_map(|parents| parents.split('.')) {
+        table = table.and_then(|table| table.get_mut(parent)).and_then(Value::as_object_mut);
+    }
+    if let Some(table) = table {
+        table.remove(last);
+    }
+}
+
+#[cfg(test)]
+mod tests;

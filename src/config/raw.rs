@@ -1,0 +1,271 @@
+//! The settings as they are written in a pipeline file.
+//!
+//! These types only mirror the file: every key is optional here, because defaults come from `default.toml` and
+//! completeness is judged in `resolve.rs`. Their JSON schema, derived from the types, is what a file is checked against
+//! and what `limpid schema` prints, so a key, its type, its range and its documentation are written once.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A limpid pipeline: where images come from, how they are corrupted, and which autoencoder learns from them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(title = "limpid pipeline")]
+pub struct RawPipeline {
+    /// Names the run directory: letters, digits, '.', '_' and '-'. The file's stem unless given.
+    pub name: Option<String>,
+    /// Seeds everything that is random.
+    #[schemars(range(min = 0))]
+    pub seed: Option<i64>,
+    /// Where the images come from: exactly one of the tables.
+    #[serde(default)]
+    pub source: RawSource,
+    /// How images are corrupted: at most one of the tables; none leaves the corrupt stage out.
+    #[serde(default)]
+    pub corruption: RawCorruption,
+    /// Which autoencoder: exactly one of the tables, and the loss.
+    #[serde(default)]
+    pub model: RawModel,
+    /// How it is trained.
+    #[serde(default)]
+    pub training: RawTraining,
+    /// Which images the features are computed from.
+    #[serde(default)]
+    pub encode: RawEncode,
+    /// How results are stored.
+    #[serde(default)]
+    pub output: RawOutput,
+}
+
+/// Where the images come from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawSource {
+    /// The MNIST handwritten digits.
+    pub mnist: Option<RawMnist>,
+    /// Any IDX image files.
+    pub idx: Option<RawIdx>,
+    /// Digits that limpid draws itself.
+    pub strokes: Option<RawStrokes>,
+}
+
+/// The MNIST handwritten digits.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawMnist {
+    /// The folder that holds the four files; searched for in the usual places unless given.
+    pub path: Option<String>,
+    /// Where the files are downloaded from, one after the other until one works; each URL ends with '/'.
+    pub mirrors: Option<Vec<String>>,
+}
+
+/// Any IDX image files, raw or gzip. Relative paths start at the pipeline file's folder.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawIdx {
+    /// The training images.
+    pub train: Option<String>,
+    /// The training labels.
+    pub train_labels: Option<String>,
+    /// The test images.
+    pub test: Option<String>,
+    /// The test labels.
+    pub test_labels: Option<String>,
+}
+
+/// Digits that limpid draws itself.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawStrokes {
+    /// Number of training images.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub train: Option<i64>,
+    /// Number of test images.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub test: Option<i64>,
+}
+
+/// How images are corrupted.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawCorruption {
+    /// Additive normal noise, clipped to [0, 1].
+    pub gaussian: Option<RawGaussian>,
+    /// Sets a share of the pixels to 0.
+    pub masking: Option<RawFraction>,
+    /// Sets a share of the pixels to 0 or 1, each as likely.
+    pub salt_and_pepper: Option<RawFraction>,
+}
+
+/// Additive normal noise.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawGaussian {
+    /// Standard deviation, for pixels in [0, 1].
+    #[schemars(range(min = 0, max = 100))]
+    pub std: Option<f64>,
+}
+
+/// A share of the pixels.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawFraction {
+    /// The probability of each pixel to be hit.
+    #[schemars(range(min = 0, max = 1))]
+    pub fraction: Option<f64>,
+}
+
+/// Which autoencoder, and its loss.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawModel {
+    /// Fully connected layers.
+    pub dense: Option<RawDense>,
+    /// Convolutions and pooling.
+    pub conv: Option<RawConv>,
+    /// What training minimises.
+    pub loss: Option<Loss>,
+}
+
+/// Fully connected layers.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawDense {
+    /// Widths of the layers between the image and the code, each from 1 to 65,536.
+    #[schemars(length(max = 64), inner(range(min = 1, max = 65_536)))]
+    pub hidden: Option<Vec<i64>>,
+    /// Size of the code.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub code: Option<i64>,
+    /// What follows the layer that makes the code.
+    pub code_activation: Option<CodeActivation>,
+}
+
+/// Convolutions and pooling.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawConv {
+    /// Channels of each convolution of the encoder, each from 1 to 4,096.
+    #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 4096)))]
+    pub channels: Option<Vec<i64>>,
+    /// Channels of each convolution of the decoder; the mirror of `channels` unless given.
+    #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 4096)))]
+    pub decoder_channels: Option<Vec<i64>>,
+    /// Size of the dense code; the last feature map is the code unless given.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub code: Option<i64>,
+    /// What follows the layer that makes the dense code.
+    pub code_activation: Option<CodeActivation>,
+}
+
+/// What training minimises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Loss {
+    /// Binary cross-entropy of the sigmoid of the logits against the clean pixels, mean over pixels, in nats.
+    CrossEntropy,
+    /// Squared difference of the sigmoid of the logits and the clean pixels, mean over pixels.
+    Mse,
+}
+
+/// What follows the layer that makes a dense code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum CodeActivation {
+    /// max(x, 0): codes are not negative and often sparse.
+    Relu,
+    /// Nothing: codes are any real numbers.
+    Linear,
+}
+
+/// Which version of the images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum InputImages {
+    /// As they came from the source.
+    Clean,
+    /// As the corrupt stage made them.
+    Noisy,
+}
+
+/// Where the noise of noisy training input comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Noise {
+    /// Drawn anew every epoch.
+    Fresh,
+    /// The stored noisy images, every epoch the same.
+    Fixed,
+}
+
+/// Which weights the stages after training use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Weights {
+    /// Those after the last epoch.
+    Last,
+    /// Those of the epoch with the lowest test loss.
+    Best,
+}
+
+/// How pixels are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Pixels {
+    /// One byte, 0 to 255.
+    U8,
+    /// A 32-bit float, 0 to 1.
+    F32,
+}
+
+/// How the model is trained.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawTraining {
+    /// What the model sees.
+    pub input: Option<InputImages>,
+    /// Where the noise of noisy input comes from.
+    pub noise: Option<Noise>,
+    /// Passes over the training images.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub epochs: Option<i64>,
+    /// Images in one optimizer step.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub batch_size: Option<i64>,
+    /// Adam's step size.
+    #[schemars(range(min = 1e-9, max = 10.0))]
+    pub learning_rate: Option<f64>,
+    /// Which weights the later stages use.
+    pub weights: Option<Weights>,
+    /// Largest size of the training images to hold in memory, in MiB.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub memory_mib: Option<i64>,
+    /// Longest time between checkpoints, in seconds.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub checkpoint_seconds: Option<i64>,
+}
+
+/// Which images the features are computed from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawEncode {
+    /// The images that are encoded.
+    pub input: Option<InputImages>,
+}
+
+/// How results are stored.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawOutput {
+    /// How corrupt and denoise store pixels.
+    pub pixels: Option<Pixels>,
+    /// Compression level of zstd.
+    #[schemars(range(min = 1, max = 22))]
+    pub compression_level: Option<i64>,
+}

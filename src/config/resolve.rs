@@ -1,0 +1,259 @@
+//! From settings as written to settings as used.
+//!
+//! Past this file nothing is checked again: a [`Pipeline`] is complete, consistent and immutable, and it is what the run
+//! directory keeps. What depends on the images themselves (does the model fit their size?) is checked where they are
+//! known, in `model`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::check::Problem;
+use super::raw::{
+    CodeActivation, InputImages, Loss, Noise, Pixels, RawConv, RawCorruption, RawDense, RawIdx, RawModel, RawPipeline,
+    RawSource, Weights,
+};
+use crate::corruption::Corruption;
+use crate::model::Architecture;
+
+/// The resolved settings of a pipeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pipeline {
+    /// Names the run directory.
+    pub name: String,
+    /// Seeds everything that is random.
+    pub seed: u64,
+    /// Where the images come from.
+    pub source: SourceSettings,
+    /// How images are corrupted, if they are.
+    pub corruption: Option<Corruption>,
+    /// The autoencoder.
+    pub model: Architecture,
+    /// What training minimises.
+    pub loss: Loss,
+    /// How the model is trained.
+    pub training: Training,
+    /// The images whose features are written.
+    pub encode_input: InputImages,
+    /// How results are stored.
+    pub output: Output,
+}
+
+/// Where the images come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceSettings {
+    /// MNIST, from this folder or found.
+    Mnist {
+        /// The folder that holds the four files.
+        path: Option<PathBuf>,
+        /// Where they are downloaded from if they are not found.
+        mirrors: Vec<String>,
+    },
+    /// IDX files.
+    Idx {
+        /// Training images.
+        train: PathBuf,
+        /// Training labels.
+        train_labels: Option<PathBuf>,
+        /// Test images.
+        test: PathBuf,
+        /// Test labels.
+        test_labels: Option<PathBuf>,
+    },
+    /// Digits that limpid draws itself.
+    Strokes {
+        /// Number of training images.
+        train: u64,
+        /// Number of test images.
+        test: u64,
+    },
+}
+
+/// How the model is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Training {
+    /// What the model sees.
+    pub input: InputImages,
+    /// Where the noise of noisy input comes from.
+    pub noise: Noise,
+    /// Passes over the training images.
+    pub epochs: u64,
+    /// Images in one optimizer step.
+    pub batch_size: usize,
+    /// Adam's step size.
+    pub learning_rate: f64,
+    /// Which weights the later stages use.
+    pub weights: Weights,
+    /// Largest size of the training images to hold in memory, in MiB.
+    pub memory_mib: u64,
+    /// Longest time between checkpoints, in seconds.
+    pub checkpoint_seconds: u64,
+}
+
+/// How results are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Output {
+    /// How corrupt and denoise store pixels.
+    pub pixels: Pixels,
+    /// Compression level of zstd, 1 to 22.
+    pub compression_level: i32,
+}
+
+/// Resolves settings that have passed the check against the schema and were completed with the defaults. Relative paths
+/// start at `folder`.
+///
+/// # Errors
+/// Every inconsistency, with the key that it belongs to.
+pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, Vec<Problem>> {
+    let mut problems = Problems(Vec::new());
+    let name = raw.name.unwrap_or_else(|| stem.to_owned());
+    let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(usable) {
+        let rule = "use letters, digits, '.', '_' and '-', and do not start with '.'";
+        problems.add("name", format!("{name:?} cannot name a run directory: {rule}"));
+    }
+    let source = resolve_source(raw.source, folder, &mut problems);
+    let corruption = resolve_corruption(raw.corruption, &mut problems);
+    let loss = problems.required("model.loss", raw.model.loss);
+    let model = resolve_model(raw.model, &mut problems);
+    let training = resolve_training(raw.training, &mut problems);
+    let encode_input = problems.required("encode.input", raw.encode.input);
+    let pixels = problems.required("output.pixels", raw.output.pixels);
+    let compression_level = problems.required("output.compression-level", raw.output.compression_level);
+    let seed = problems.required("seed", raw.seed);
+    if corruption.is_none() {
+        let advice = "needs noise: add a [corruption] table, for example gaussian = { std = 0.5 }";
+        if training.as_ref().is_some_and(|training| training.input == InputImages::Noisy) {
+            problems.add("training.input", format!("\"noisy\" {advice}"));
+        }
+        if encode_input == Some(InputImages::Noisy) {
+            problems.add("encode.input", format!("\"noisy\" {advice}"));
+        }
+    }
+    match (source, model, loss, training, encode_input, pixels, compression_level, seed) {
+        (
+            Some(source),
+            Some(model),
+            Some(loss),
+            Some(training),
+            Some(encode_input),
+            Some(pixels),
+            Some(level),
+            Some(seed),
+        ) if problems.0.is_empty() => {
+            let output = Output { pixels, compression_level: level as i32 };
+            Ok(Pipeline { name, seed: seed as u64, source, corruption, model, loss, training, encode_input, output })
+        }
+        _ => Err(problems.0),
+    }
+}
+
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, path: &str, message: impl Into<String>) {
+        self.0.push(Problem { path: path.to_owned(), message: message.into() });
+    }
+
+    fn required<T>(&mut self, path: &str, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.add(path, format!("`{path}` is missing"));
+        }
+        value
+    }
+
+    /// Notes a section in which not exactly one choice (or, if `optional`, more than one) was made.
+    fn one_of(&mut self, section: &str, choices: &[(&str, bool)], optional: bool) {
+        let chosen: Vec<_> = choices.iter().filter(|(_, chosen)| *chosen).map(|(name, _)| *name).collect();
+        if chosen.len() > 1 {
+            self.add(section, format!("[{section}] names {} at once; keep one", chosen.join(" and ")));
+        } else if chosen.is_empty() && !optional {
+            let names: Vec<_> = choices.iter().map(|(name, _)| format!("`{name} = {{}}`")).collect();
+            self.add(section, format!("[{section}] needs one of {}", names.join(", ")));
+        }
+    }
+}
+
+fn resolve_source(raw: RawSource, folder: &Path, problems: &mut Problems) -> Option<SourceSettings> {
+    let RawSource { mnist, idx, strokes } = raw;
+    let made = [("mnist", mnist.is_some()), ("idx", idx.is_some()), ("strokes", strokes.is_some())];
+    problems.one_of("source", &made, false);
+    let path = |path: String| folder.join(path);
+    if let Some(mnist) = mnist {
+        let mirrors = problems.required("source.mnist.mirrors", mnist.mirrors)?;
+        return Some(SourceSettings::Mnist { path: mnist.path.map(path), mirrors });
+    }
+    if let Some(RawIdx { train, train_labels, test, test_labels }) = idx {
+        return Some(SourceSettings::Idx {
+            train: path(problems.required("source.idx.train", train)?),
+            train_labels: train_labels.map(path),
+            test: path(problems.required("source.idx.test", test)?),
+            test_labels: test_labels.map(path),
+        });
+    }
+    let strokes = strokes?;
+    let train = problems.required("source.strokes.train", strokes.train)? as u64;
+    let test = problems.required("source.strokes.test", strokes.test)? as u64;
+    Some(SourceSettings::Strokes { train, test })
+}
+
+fn resolve_corruption(raw: RawCorruption, problems: &mut Problems) -> Option<Corruption> {
+    let RawCorruption { gaussian, masking, salt_and_pepper } = raw;
+    let made = [
+        ("gaussian", gaussian.is_some()),
+        ("masking", masking.is_some()),
+        ("salt-and-pepper", salt_and_pepper.is_some()),
+    ];
+    problems.one_of("corruption", &made, true);
+    if let Some(gaussian) = gaussian {
+        let std = problems.required("corruption.gaussian.std", gaussian.std)? as f32;
+        return Some(Corruption::Gaussian { std });
+    }
+    if let Some(masking) = masking {
+        let fraction = problems.required("corruption.masking.fraction", masking.fraction)? as f32;
+        return Some(Corruption::Masking { fraction });
+    }
+    let fraction = problems.required("corruption.salt-and-pepper.fraction", salt_and_pepper?.fraction)? as f32;
+    Some(Corruption::SaltAndPepper { fraction })
+}
+
+fn resolve_model(raw: RawModel, problems: &mut Problems) -> Option<Architecture> {
+    let RawModel { dense, conv, loss: _ } = raw;
+    problems.one_of("model", &[("dense", dense.is_some()), ("conv", conv.is_some())], false);
+    let widths = |list: Vec<i64>| list.into_iter().map(|width| width as usize).collect::<Vec<_>>();
+    if let Some(RawDense { hidden, code, code_activation }) = dense {
+        return Some(Architecture::Dense {
+            hidden: widths(problems.required("model.dense.hidden", hidden)?),
+            code: problems.required("model.dense.code", code)? as usize,
+            code_activation: problems.required("model.dense.code-activation", code_activation)?,
+        });
+    }
+    let RawConv { channels, decoder_channels, code, code_activation } = conv?;
+    let channels = widths(problems.required("model.conv.channels", channels)?);
+    let mirror = || channels.iter().rev().copied().collect();
+    let decoder_channels = decoder_channels.map_or_else(mirror, widths);
+    if decoder_channels.len() != channels.len() {
+        let (found, expected) = (decoder_channels.len(), channels.len());
+        let message = format!("has {found} entries, but the encoder has {expected}: each pooling needs its upsampling");
+        problems.add("model.conv.decoder-channels", message);
+    }
+    let code_activation: CodeActivation = problems.required("model.conv.code-activation", code_activation)?;
+    Some(Architecture::Conv { channels, decoder_channels, code: code.map(|code| code as usize), code_activation })
+}
+
+fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Option<Training> {
+    Some(Training {
+        input: problems.required("training.input", raw.input)?,
+        noise: problems.required("training.noise", raw.noise)?,
+        epochs: problems.required("training.epochs", raw.epochs)? as u64,
+        batch_size: problems.required("training.batch-size", raw.batch_size)? as usize,
+        learning_rate: problems.required("training.learning-rate", raw.learning_rate)?,
+        weights: problems.required("training.weights", raw.weights)?,
+        memory_mib: problems.required("training.memory-mib", raw.memory_mib)? as u64,
+        checkpoint_seconds: problems.required("training.checkpoint-seconds", raw.checkpoint_seconds)? as u64,
+    })
+}

@@ -1,0 +1,135 @@
+//! Settings: what is refused, with which words, and that what is shipped resolves.
+
+use std::path::Path;
+
+use super::*;
+
+const MINIMAL: &str = "[source]\nstrokes = {}\n[model]\ndense = {}\n";
+
+fn parsed(text: &str, overrides: &[&str]) -> Result<Pipeline> {
+    let overrides: Vec<_> = overrides.iter().map(|&text| text.to_owned()).collect();
+    parse("p.toml", text, &overrides, "p", Path::new("folder"))
+}
+
+fn message(text: &str, overrides: &[&str]) -> String {
+    let error = parsed(text, overrides).expect_err("is wrong");
+    assert_eq!(error::kind(&error), error::Kind::Settings);
+    error.to_string()
+}
+
+#[test]
+fn defaults_fill_in_what_is_missing() {
+    let pipeline = parsed(MINIMAL, &[]).expect("resolves");
+    assert_eq!((pipeline.name.as_str(), pipeline.seed, pipeline.corruption), ("p", 1, None));
+    assert_eq!(pipeline.source, SourceSettings::Strokes { train: 6000, test: 1000 });
+    assert_eq!((pipeline.training.epochs, pipeline.training.batch_size), (20, 200));
+    assert_eq!(pipeline.loss, Loss::CrossEntropy);
+}
+
+#[test]
+fn every_default_is_a_known_setting() {
+    let defaults = Document::parse("default.toml", DEFAULTS).expect("parses");
+    assert_eq!(check::check(&schema(), &defaults.root), []);
+}
+
+#[test]
+fn every_shipped_pipeline_resolves() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .expect("pipelines")
+        .map(|entry| {
+            let path = entry.expect("readable").path();
+            let pipeline = load(&path, &[]).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            assert_eq!(Some(pipeline.name.as_str()), path.file_stem().and_then(|stem| stem.to_str()));
+            pipeline.name
+        })
+        .collect();
+    names.sort();
+    for expected in ["mnist-conv", "mnist-denoise", "mnist-dense", "quickstart"] {
+        assert!(names.iter().any(|name| name == expected), "{expected} is missing");
+    }
+}
+
+#[test]
+fn five_mistakes_are_reported_at_once_each_with_its_place() {
+    let text = "\
+seed = -1
+[source]
+strokes = { trian = 10 }
+[model]
+dense = { code = \"32\" }
+loss = \"mae\"
+[training]
+epochs = 0
+";
+    let message = message(text, &[]);
+    for expected in [
+        "the settings have 5 problems",
+        "p.toml:1:1: seed: must be at least 0, found -1",
+        "p.toml:3:13: source.strokes.trian: unknown key `trian`; did you mean `train`?",
+        "p.toml:5:11: model.dense.code: expected a whole number, found \"32\"",
+        "p.toml:6:1: model.loss: expected \"cross-entropy\" or \"mse\", found \"mae\"",
+        "p.toml:8:1: training.epochs: must lie between 1 and 1000000, found 0",
+    ] {
+        assert!(message.contains(expected), "{expected:?} is not in\n{message}");
+    }
+}
+
+#[test]
+fn a_key_in_the_wrong_section_is_told_where_it_belongs() {
+    let text = format!("epochs = 3\n{MINIMAL}");
+    assert!(message(&text, &[]).contains("unknown key `epochs`; it belongs to [training]"));
+    let text = format!("{MINIMAL}[training]\nbatch_size = 3\n");
+    assert!(message(&text, &[]).contains("did you mean `batch-size`?"));
+}
+
+#[test]
+fn choices_must_be_made_once() {
+    assert!(message("[model]\ndense = {}\n", &[]).contains("[source] needs one of `mnist = {}`"));
+    let both = "[source]\nstrokes = {}\nmnist = {}\n[model]\ndense = {}\n";
+    assert!(message(both, &[]).contains("[source] names mnist and strokes at once; keep one"));
+    let uneven = "[source]\nstrokes = {}\n[model]\nconv = { channels = [4, 4], decoder-channels = [4] }\n";
+    assert!(message(uneven, &[]).contains("has 1 entries, but the encoder has 2"));
+}
+
+#[test]
+fn noisy_input_needs_noise() {
+    let text = format!("{MINIMAL}[training]\ninput = \"noisy\"\n[encode]\ninput = \"noisy\"\n");
+    let message = message(&text, &[]);
+    assert!(message.contains("training.input: \"noisy\" needs noise") && message.contains("encode.input"), "{message}");
+}
+
+#[test]
+fn overrides_replace_values_and_choices() {
+    let pipeline = parsed(MINIMAL, &["training.epochs=5", "model.conv={channels=[4,2]}", "name=x"]).expect("resolves");
+    assert_eq!((pipeline.training.epochs, pipeline.name.as_str()), (5, "x"));
+    assert!(
+        matches!(&pipeline.model, crate::model::Architecture::Conv { decoder_channels, .. } if *decoder_channels == [2, 4])
+    );
+    let pipeline = parsed(MINIMAL, &["source.strokes.train=7"]).expect("resolves");
+    assert_eq!(pipeline.source, SourceSettings::Strokes { train: 7, test: 1000 });
+    assert!(message(MINIMAL, &["epochs"]).contains("expected KEY=VALUE"));
+    assert!(message(MINIMAL, &["training.epoch=5"]).contains("--set training.epoch=5: training.epoch: unknown key"));
+    assert!(message(MINIMAL, &["training..x=5"]).contains("has an empty part"));
+    assert!(message(MINIMAL, &["seed.x=5"]).contains("--set seed.x=5"));
+}
+
+#[test]
+fn values_that_are_no_settings_are_refused() {
+    assert!(message("seed = ", &[]).contains("p.toml:1:"));
+    assert!(message(&format!("name = \"../x\"\n{MINIMAL}"), &[]).contains("cannot name a run directory"));
+    let text = format!("{MINIMAL}[corruption]\ngaussian = {{ std = inf }}\n");
+    assert!(message(&text, &[]).contains("expected a number, found \"inf\""));
+    let text = format!("seed = 99999999999999999999\n{MINIMAL}");
+    assert!(message(&text, &[]).contains("seed"));
+    assert!(message("source = 5\n[model]\ndense={}", &[]).contains("source: expected a table, found 5"));
+}
+
+#[test]
+fn relative_paths_start_at_the_pipeline_file() {
+    let text = "[source]\nidx = { train = \"a\", test = \"/b\" }\n[model]\ndense = {}\n";
+    let SourceSettings::Idx { train, test, .. } = parsed(text, &[]).expect("resolves").source else {
+        panic!("another source");
+    };
+    assert_eq!((train, test), (Path::new("folder/a").to_owned(), Path::new("/b").to_owned()));
+}

@@ -1,0 +1,127 @@
+//! Exit codes, and how a failure is told.
+//!
+//! Schedulers decide by the exit code whether to retry, so the codes are a contract (see the README). The code is
+//! attached where a failure is understood, as a [`Failure`] somewhere in the chain of causes; everything above only adds
+//! context. [`exit_code`] is the one place that turns a chain into a number.
+
+use std::fmt;
+
+/// What went wrong, in the terms that a scheduler acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line or the settings are wrong: nothing was started.
+    Settings,
+    /// The data are bad: the same command will fail again.
+    Data,
+    /// Reading or writing failed: disk full, no permission, no network.
+    Io,
+    /// Try again later: the lock was not obtained, or the run was interrupted with a checkpoint saved.
+    TryAgain,
+    /// `plan --check` found work to do.
+    WorkPending,
+    /// A bug in limpid.
+    Bug,
+}
+
+impl Kind {
+    /// The process exit code: the values of BSD's `sysexits.h` where one fits.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Settings => 2,
+            Kind::WorkPending => 10,
+            Kind::Data => 65,
+            Kind::Bug => 70,
+            Kind::Io => 74,
+            Kind::TryAgain => 75,
+        }
+    }
+}
+
+/// A failure whose kind is known.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Bad command line or settings: exit code 2.
+pub fn settings(message: impl Into<String>) -> anyhow::Error {
+    failure(Kind::Settings, message)
+}
+
+/// Bad data: exit code 65.
+pub fn data(message: impl Into<String>) -> anyhow::Error {
+    failure(Kind::Data, message)
+}
+
+/// Failed reading or writing: exit code 74.
+pub fn io(message: impl Into<String>) -> anyhow::Error {
+    failure(Kind::Io, message)
+}
+
+/// Interrupted or locked out: exit code 75.
+pub fn try_again(message: impl Into<String>) -> anyhow::Error {
+    failure(Kind::TryAgain, message)
+}
+
+/// `plan --check` has work: exit code 10.
+pub fn work_pending(message: impl Into<String>) -> anyhow::Error {
+    failure(Kind::WorkPending, message)
+}
+
+/// Something that cannot happen did: exit code 70.
+pub fn bug(message: impl Into<String>) -> anyhow::Error {
+    failure(Kind::Bug, message)
+}
+
+fn failure(kind: Kind, message: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Failure { kind, message: message.into() })
+}
+
+/// The kind of a chain of causes: the outermost [`Failure`] decides, an I/O error without one is [`Kind::Io`], and
+/// anything else was not foreseen, which makes it a bug.
+pub fn kind(error: &anyhow::Error) -> Kind {
+    let chain = || error.chain();
+    if let Some(failure) = chain().find_map(|cause| cause.downcast_ref::<Failure>()) {
+        failure.kind
+    } else if chain().any(|cause| cause.is::<std::io::Error>()) {
+        Kind::Io
+    } else {
+        Kind::Bug
+    }
+}
+
+/// Prints the chain of causes to stderr, outermost first, and returns the exit code.
+pub fn report(error: &anyhow::Error) -> u8 {
+    let kind = kind(error);
+    eprintln!("limpid: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+    if kind == Kind::Bug {
+        eprintln!("This is a bug in limpid. Please report it with the command and the lines above.");
+    }
+    kind.exit_code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn the_outermost_known_failure_decides_the_exit_code() {
+        let inner: anyhow::Result<()> = Err(std::io::Error::other("disk").into());
+        assert_eq!(kind(&inner.context("writing").expect_err("is an error")), Kind::Io);
+        assert_eq!(kind(&data("truncated").context("reading x")), Kind::Data);
+        assert_eq!(kind(&anyhow::anyhow!("surprise")), Kind::Bug);
+    }
+}

@@ -1,0 +1,43 @@
+//! SIGTERM and SIGINT: a flag that long work looks at.
+//!
+//! The first signal asks: training saves a checkpoint, other stages stop at the next batch, and the process exits with 75.
+//! The second one exits at once, which is as safe as a kill.
+
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::error::{self, Kind};
+
+static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(false)));
+
+/// Installs the handlers; called once, at the start of a command that works.
+///
+/// # Errors
+/// The operating system refuses.
+pub fn install() -> Result<()> {
+    for signal in [SIGTERM, SIGINT] {
+        // In this order: the first signal finds the flag unset and sets it, the second finds it set and exits.
+        let code = i32::from(Kind::TryAgain.exit_code());
+        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&REQUESTED))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&REQUESTED)))
+            .context("cannot install the signal handlers")?;
+    }
+    Ok(())
+}
+
+/// Whether a signal has come.
+pub fn requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed)
+}
+
+/// Fails once a signal has come.
+///
+/// # Errors
+/// [`Kind::TryAgain`].
+pub fn check() -> Result<()> {
+    if requested() { Err(error::try_again("interrupted; run the same command again to go on")) } else { Ok(()) }
+}

@@ -1,0 +1,64 @@
+//! Every operation as a composition of Burn's own: what any device can run, and what fast versions are tested against.
+
+use burn::tensor::activation::{relu, sigmoid};
+use burn::tensor::module::{conv2d, max_pool2d};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{Int, Tensor, TensorData};
+
+use super::Activation;
+
+fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => relu(x),
+    }
+}
+
+/// A fully connected layer: x `[n, inputs]`, weight `[outputs, inputs]`, bias `[outputs]` to `[n, outputs]`.
+pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, activation: Activation) -> Tensor<2> {
+    activate(x.matmul(weight.transpose()) + bias.unsqueeze(), activation)
+}
+
+/// A 3×3 convolution with zero padding: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]` to `[n, h, w, outputs]`.
+pub fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
+    let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    let y = conv2d(x.permute([0, 3, 1, 2]), weight, Some(bias), options);
+    activate(y.permute([0, 2, 3, 1]), activation)
+}
+
+/// The greatest of each 2×2 pixels; odd sizes keep their last row and column: `[n, h, w, c]` to
+/// `[n, ceil(h / 2), ceil(w / 2), c]`.
+pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
+    let options = MaxPoolOptions::new([2, 2]).with_ceil_mode(true);
+    max_pool2d(x.permute([0, 3, 1, 2]), options).permute([0, 2, 3, 1])
+}
+
+/// Enlarges to `size` (rows, columns; twice the old ones or one less) by repeating pixels, then [`convolution`].
+pub fn upsample_convolution(
+    x: Tensor<4>,
+    size: [usize; 2],
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    activation: Activation,
+) -> Tensor<4> {
+    let device = x.device();
+    let halves = |len: usize| {
+        let indices: Vec<i64> = (0..len as i64).map(|index| index / 2).collect();
+        Tensor::<1, Int>::from_data(TensorData::new(indices, [len]), &device)
+    };
+    let large = x.select(1, halves(size[0])).select(2, halves(size[1]));
+    convolution(large, weight, bias, activation)
+}
+
+/// Sum over all elements of the binary cross-entropy, in nats, of sigmoid(logits) against targets in [0, 1]:
+/// max(z, 0) - z·x + ln(1 + exp(-|z|)).
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    let tail = logits.clone().abs().neg().exp().log1p();
+    (relu(logits.clone()) - logits * targets + tail).sum()
+}
+
+/// Sum over all elements of (sigmoid(logits) - target)².
+pub fn squared_error(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    let difference = sigmoid(logits) - targets;
+    (difference.clone() * difference).sum()
+}

@@ -1,0 +1,46 @@
+//! limpid: images in, compressed features and denoised images out.
+//!
+//! A pipeline is a TOML file; running it is a walk over [`stage::STAGES`]:
+//!
+//! ```text
+//! source ──▶ ingest ──▶ images ──▶ corrupt ──▶ noisy
+//!                         │                      │
+//!                         └──────▶ train ◀───────┘
+//!                                    │ model
+//!                      ┌─────────────┴─────────────┐
+//!                      ▼                           ▼
+//!                   encode ──▶ features         denoise ──▶ denoised
+//!                                                  │
+//!                                              evaluate ──▶ metrics ──▶ report
+//! ```
+//!
+//! [`config`] turns the file into an immutable [`config::Pipeline`]. [`pipeline`] decides for each stage whether its
+//! published result is still right, runs it in a scratch folder if not, and puts the folder in place by one rename. A
+//! [`stage`] reads tables of earlier stages and writes its own; [`table`] is all that knows Parquet. [`model`] and
+//! [`training`] are ordinary Burn; the operations that dominate their time are in [`kernel`].
+//!
+//! | to add | create | then register in |
+//! |---|---|---|
+//! | a corruption | `corruption/<name>.rs` | the enum in `corruption/mod.rs` |
+//! | an autoencoder | `model/<name>.rs` | the enums in `model/mod.rs` |
+//! | a kind of source | `source/<name>.rs` | `open` in `source/mod.rs` |
+//! | a stage | `stage/<name>.rs` | the list in `stage/mod.rs` |
+//! | a command | `command/<name>.rs` | the enum in `cli.rs` |
+
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod corruption;
+pub mod device;
+pub mod error;
+pub mod interrupt;
+pub mod kernel;
+pub mod model;
+pub mod pipeline;
+pub mod progress;
+pub mod quality;
+pub mod report;
+pub mod source;
+pub mod stage;
+pub mod table;
+pub mod training;

@@ -1,0 +1,89 @@
+//! The two layers that have weights, named and shaped as PyTorch has them.
+//!
+//! Initial weights are Glorot-uniform (Glorot & Bengio 2010), U(-a, a) with a = sqrt(6 / (fan_in + fan_out)), drawn from
+//! limpid's keyed generator; biases are zero.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::corruption::random::Stream;
+use crate::kernel::{self, Activation};
+use crate::table::Split;
+
+/// Draws the initial weights of one model, layer after layer.
+pub struct Initializer {
+    stream: Stream,
+    layer: u64,
+    device: Device,
+}
+
+impl Initializer {
+    /// The initial weights that `seed` stands for, on `device`.
+    pub fn new(seed: u64, device: &Device) -> Self {
+        Self { stream: Stream::new(seed, "weights", Split::Train), layer: 0, device: device.clone() }
+    }
+
+    fn glorot<const D: usize>(&mut self, shape: [usize; D], fan_in: usize, fan_out: usize) -> Param<Tensor<D>> {
+        let limit = (6.0 / (fan_in + fan_out) as f32).sqrt();
+        let mut values = vec![0.0; shape.iter().product()];
+        self.stream.generator(self.layer, 0).fill_uniform(&mut values);
+        self.layer += 1;
+        for value in &mut values {
+            *value = limit * (2.0 * *value - 1.0);
+        }
+        Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), &self.device))
+    }
+
+    fn zeros(&self, len: usize) -> Param<Tensor<1>> {
+        Param::from_tensor(Tensor::zeros([len], &self.device))
+    }
+}
+
+/// A fully connected layer.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[outputs, inputs]`
+    weight: Param<Tensor<2>>,
+    /// `[outputs]`
+    bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// Initial weights.
+    pub fn new(inputs: usize, outputs: usize, initializer: &mut Initializer) -> Self {
+        let weight = initializer.glorot([outputs, inputs], inputs, outputs);
+        Self { weight, bias: initializer.zeros(outputs) }
+    }
+
+    /// `[n, inputs]` to `[n, outputs]`
+    pub fn forward(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
+        kernel::linear(x, self.weight.val(), self.bias.val(), activation)
+    }
+}
+
+/// A 3×3 convolution with zero padding that keeps the size.
+#[derive(Module, Debug)]
+pub struct Convolution {
+    /// `[outputs, inputs, 3, 3]`
+    weight: Param<Tensor<4>>,
+    /// `[outputs]`
+    bias: Param<Tensor<1>>,
+}
+
+impl Convolution {
+    /// Initial weights.
+    pub fn new(inputs: usize, outputs: usize, initializer: &mut Initializer) -> Self {
+        let weight = initializer.glorot([outputs, inputs, 3, 3], 9 * inputs, 9 * outputs);
+        Self { weight, bias: initializer.zeros(outputs) }
+    }
+
+    /// `[n, height, width, inputs]` to `[n, height, width, outputs]`
+    pub fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        kernel::convolution(x, self.weight.val(), self.bias.val(), activation)
+    }
+
+    /// Enlarges the image to `size` (rows, columns) by repeating pixels, then convolves.
+    pub fn forward_upsampled(&self, x: Tensor<4>, size: [usize; 2], activation: Activation) -> Tensor<4> {
+        kernel::upsample_convolution(x, size, self.weight.val(), self.bias.val(), activation)
+    }
+}

@@ -1,0 +1,169 @@
+//! Autoencoders: an encoder that makes a code of an image and a decoder that makes the image of the code.
+//!
+//! To add a family: a file here, a variant in [`Architecture`] (its settings) and one in [`Autoencoder`] (its weights),
+//! and its table in `config/raw.rs` and `config/resolve.rs`.
+
+mod conv;
+mod dense;
+mod layer;
+mod weights;
+
+use anyhow::Result;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+pub use weights::{ModelDescription, NamedTensor, load_weights, named_tensors, read_tensors, write_tensors};
+
+use crate::config::CodeActivation;
+use crate::error;
+use crate::kernel::Activation;
+use crate::table::ImageShape;
+use conv::Conv;
+use dense::Dense;
+use layer::Initializer;
+
+/// The layers of an autoencoder, without weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
+pub enum Architecture {
+    /// Fully connected.
+    Dense {
+        /// Widths between the image and the code.
+        hidden: Vec<usize>,
+        /// Size of the code.
+        code: usize,
+        /// What follows the layer that makes the code.
+        code_activation: CodeActivation,
+    },
+    /// Convolutional.
+    Conv {
+        /// Channels of each convolution of the encoder, each followed by a pooling.
+        channels: Vec<usize>,
+        /// Channels of each convolution of the decoder, each preceded by an upsampling.
+        decoder_channels: Vec<usize>,
+        /// Size of the dense code; none if the feature map is the code.
+        code: Option<usize>,
+        /// What follows the layer that makes the dense code.
+        code_activation: CodeActivation,
+    },
+}
+
+/// Smallest side of an image that the convolutional family takes.
+const LEAST_SIDE: usize = 8;
+/// Most weights of one layer: 2^28, a gibibyte.
+const MOST_WEIGHTS: usize = 1 << 28;
+
+impl Architecture {
+    /// `dense` or `conv`.
+    pub fn family(&self) -> &'static str {
+        match self {
+            Architecture::Dense { .. } => "dense",
+            Architecture::Conv { .. } => "conv",
+        }
+    }
+
+    /// Numbers in the code of one image.
+    pub fn code_size(&self, image: ImageShape) -> usize {
+        match self {
+            Architecture::Dense { code, .. } | Architecture::Conv { code: Some(code), .. } => *code,
+            Architecture::Conv { channels, .. } => conv::feature_map(image, channels).len(),
+        }
+    }
+
+    /// Checks that the layers fit images of this shape.
+    ///
+    /// # Errors
+    /// Images that are too small, more poolings than the image can be halved, layers beyond all memory.
+    pub fn check(&self, image: ImageShape) -> Result<()> {
+        let most = match self {
+            Architecture::Dense { hidden, code, .. } => {
+                let widths: Vec<usize> = [&[image.len()], hidden.as_slice(), &[*code]].concat();
+                widths.windows(2).map(|pair| pair[0].saturating_mul(pair[1])).max().unwrap_or(0)
+            }
+            Architecture::Conv { channels, decoder_channels, code, .. } => {
+                let least = image.height.min(image.width);
+                if least < LEAST_SIDE {
+                    let message = format!("model.conv takes images of at least {LEAST_SIDE}×{LEAST_SIDE}, not {image}");
+                    return Err(error::settings(format!("{message}; use model.dense")));
+                }
+                let halvings = least.next_power_of_two().trailing_zeros() as usize;
+                if channels.len() > halvings {
+                    let (found, s) = (channels.len(), if halvings == 1 { "" } else { "s" });
+                    let message = format!("model.conv.channels has {found} entries, but images of {image}");
+                    return Err(error::settings(format!("{message} can be halved only {halvings} time{s}")));
+                }
+                let widths = [&[image.channels], channels.as_slice(), decoder_channels, &[image.channels]].concat();
+                let convolution = widths.windows(2).map(|pair| pair[0] * pair[1] * 9).max().unwrap_or(0);
+                let map = conv::feature_map(image, channels).len();
+                convolution.max(map.saturating_mul(code.unwrap_or(0)))
+            }
+        };
+        if most > MOST_WEIGHTS {
+            return Err(error::settings(format!("a layer of the model would have {most} weights; use smaller widths")));
+        }
+        Ok(())
+    }
+
+    /// The model with its initial weights, a function of the seed.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn init(&self, image: ImageShape, seed: u64, device: &Device) -> Result<Autoencoder> {
+        self.check(image)?;
+        let initializer = &mut Initializer::new(seed, device);
+        let activation = |activation: &CodeActivation| match activation {
+            CodeActivation::Relu => Activation::Relu,
+            CodeActivation::Linear => Activation::Identity,
+        };
+        Ok(match self {
+            Architecture::Dense { hidden, code, code_activation } => {
+                Autoencoder::Dense(Dense::new(image.len(), hidden, *code, activation(code_activation), initializer))
+            }
+            Architecture::Conv { channels, decoder_channels, code, code_activation } => Autoencoder::Conv(Conv::new(
+                image,
+                channels,
+                decoder_channels,
+                *code,
+                activation(code_activation),
+                initializer,
+            )),
+        })
+    }
+}
+
+/// An autoencoder with weights.
+#[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one model, and it is moved by reference")]
+pub enum Autoencoder {
+    /// Fully connected.
+    Dense(Dense),
+    /// Convolutional.
+    Conv(Conv),
+}
+
+impl Autoencoder {
+    /// Images `[n, pixels]` in [0, 1] to codes `[n, code]`.
+    pub fn encode(&self, images: Tensor<2>) -> Tensor<2> {
+        match self {
+            Autoencoder::Dense(model) => model.encode(images),
+            Autoencoder::Conv(model) => model.encode(images),
+        }
+    }
+
+    /// Codes `[n, code]` to logits `[n, pixels]`; their sigmoid is the image.
+    pub fn decode(&self, code: Tensor<2>) -> Tensor<2> {
+        match self {
+            Autoencoder::Dense(model) => model.decode(code),
+            Autoencoder::Conv(model) => model.decode(code),
+        }
+    }
+
+    /// Images `[n, pixels]` in [0, 1] to logits `[n, pixels]`.
+    pub fn forward(&self, images: Tensor<2>) -> Tensor<2> {
+        self.decode(self.encode(images))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Shapes, determinism and the way to disk and back, for every family.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor};
+
+use super::*;
+
+fn architectures() -> Vec<Architecture> {
+    let conv = |channels: &[usize], decoder: &[usize], code| Architecture::Conv {
+        channels: channels.to_vec(),
+        decoder_channels: decoder.to_vec(),
+        code,
+        code_activation: CodeActivation::Linear,
+    };
+    vec![
+        Architecture::Dense { hidden: vec![], code: 3, code_activation: CodeActivation::Relu },
+        Architecture::Dense { hidden: vec![20, 10], code: 4, code_activation: CodeActivation::Linear },
+        conv(&[4, 3, 2], &[2, 3, 4], None),
+        conv(&[4, 3], &[5, 6], Some(7)),
+    ]
+}
+
+#[test]
+fn every_family_maps_any_image_to_its_code_and_back() {
+    let device = Device::flex();
+    for (height, width, channels) in [(8, 8, 1), (11, 9, 3), (28, 28, 1)] {
+        let image = ImageShape::new(height, width, channels).expect("is a shape");
+        for architecture in architectures() {
+            let model = architecture.init(image, 1, &device).expect("fits");
+            let code = model.encode(Tensor::ones([2, image.len()], &device));
+            assert_eq!(code.dims(), [2, architecture.code_size(image)], "{architecture:?}");
+            assert_eq!(model.decode(code).dims(), [2, image.len()], "{architecture:?}");
+        }
+    }
+}
+
+#[test]
+fn the_chapter_models_have_the_chapter_sizes() {
+    let image = ImageShape::new(28, 28, 1).expect("is a shape");
+    let dense = &Architecture::Dense { hidden: vec![], code: 32, code_activation: CodeActivation::Relu };
+    let parameters =
+        |architecture: &Architecture| architecture.init(image, 1, &Device::flex()).expect("fits").num_params();
+    assert_eq!(parameters(dense), 784 * 32 + 32 + 32 * 784 + 784);
+    let conv = &Architecture::Conv {
+        channels: vec![16, 8, 8],
+        decoder_channels: vec![16, 8, 16],
+        code: None,
+        code_activation: CodeActivation::Linear,
+    };
+    assert_eq!(conv.code_size(image), 128);
+    let layers = [(1, 16), (16, 8), (8, 8), (8, 16), (16, 8), (8, 16), (16, 1)];
+    assert_eq!(parameters(conv), layers.iter().map(|(i, o)| i * o * 9 + o).sum::<usize>());
+}
+
+#[test]
+fn initial_weights_follow_the_seed_and_glorot() {
+    let image = ImageShape::new(28, 28, 1).expect("is a shape");
+    let weights = |seed| named_tensors(&architectures()[0].init(image, seed, &Device::flex()).expect("fits"));
+    assert_eq!(weights(1), weights(1));
+    assert_ne!(weights(1), weights(2));
+    let first = &weights(1)[0];
+    assert_eq!((first.name.as_str(), first.shape.as_slice()), ("encoder.0.weight", &[3, 784][..]));
+    let limit = (6.0_f32 / 787.0).sqrt();
+    assert!(first.values.iter().all(|value| value.abs() <= limit));
+    let variance = first.values.iter().map(|value| value * value).sum::<f32>() / first.values.len() as f32;
+    assert!((variance / (limit * limit / 3.0) - 1.0).abs() < 0.1);
+    assert!(weights(1)[1].values.iter().all(|&bias| bias == 0.0));
+}
+
+#[test]
+fn weights_survive_the_way_to_disk_and_must_fit() {
+    let image = ImageShape::new(8, 8, 1).expect("is a shape");
+    let device = Device::flex();
+    for architecture in architectures() {
+        let tensors = named_tensors(&architecture.init(image, 5, &device).expect("fits"));
+        let bytes = write_tensors(&tensors, BTreeMap::new()).expect("serialises");
+        let read = read_tensors(std::path::Path::new("x"), &bytes).expect("reads").0;
+        let fresh = || architecture.init(image, 6, &device).expect("fits");
+        assert_eq!(named_tensors(&load_weights(fresh(), &read, "").expect("fits")), tensors);
+
+        let problem = |change: &dyn Fn(&mut BTreeMap<String, NamedTensor>)| {
+            let mut changed = read.clone();
+            change(&mut changed);
+            load_weights(fresh(), &changed, "").expect_err("does not fit").to_string()
+        };
+        let first = tensors[0].name.clone();
+        assert!(problem(&|all| _ = all.remove(&first)).contains("is missing"));
+        let extra = NamedTensor { name: "x".to_owned(), shape: vec![1], values: vec![0.0] };
+        assert!(problem(&|all| _ = all.insert("x".to_owned(), extra.clone())).contains("holds x, which the model"));
+        let reshaped = NamedTensor { shape: vec![1], ..tensors[0].clone() };
+        assert!(problem(&|all| _ = all.insert(first.clone(), reshaped.clone())).contains("has shape [1], expected"));
+    }
+}
+
+#[test]
+fn models_that_do_not_fit_the_images_are_refused() {
+    let message = |architecture: &Architecture, side| {
+        let image = ImageShape::new(side, side, 1).expect("is a shape");
+        architecture.check(image).expect_err("does not fit").to_string()
+    };
+    assert!(message(&architectures()[2], 7).contains("at least 8×8, not 7×7"));
+    let deep = Architecture::Conv {
+        channels: vec![2; 4],
+        decoder_channels: vec![2; 4],
+        code: None,
+        code_activation: CodeActivation::Linear,
+    };
+    assert!(message(&deep, 8).contains("has 4 entries, but images of 8×8 can be halved only 3 times"));
+    let huge = Architecture::Dense { hidden: vec![65_536; 2], code: 65_536, code_activation: CodeActivation::Relu };
+    assert!(message(&huge, 8).contains("4294967296 weights"));
+}

@@ -1,0 +1,223 @@
+//! A model on disk: `model.json`, enough to rebuild it, beside safetensors with its weights.
+//!
+//! Both are read as if they came from elsewhere: the description is checked, every tensor must be there with its shape and
+//! no other may be.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use super::{Architecture, Autoencoder};
+use crate::config::Loss;
+use crate::error;
+use crate::table::ImageShape;
+
+/// The format of `model.json`: raised when an older limpid would misread a newer file.
+const FORMAT: u32 = 1;
+
+/// What `model.json` says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ModelDescription {
+    /// Version of this file's format.
+    pub format: u32,
+    /// Size of the images that the model takes.
+    pub image: ImageShape,
+    /// Its layers.
+    pub architecture: Architecture,
+    /// What it was trained to minimise.
+    pub loss: Loss,
+    /// The weights to use: a file beside this one.
+    pub weights: String,
+    /// Number of weights.
+    pub parameters: usize,
+}
+
+impl ModelDescription {
+    /// Describes a model whose weights are in `weights`.
+    pub fn new(image: ImageShape, architecture: &Architecture, loss: Loss, weights: &str, parameters: usize) -> Self {
+        let (architecture, weights) = (architecture.clone(), weights.to_owned());
+        Self { format: FORMAT, image, architecture, loss, weights, parameters }
+    }
+
+    /// Reads the description and the weights of the model in `folder`.
+    ///
+    /// # Errors
+    /// Missing or damaged files, another format, weights that do not fit.
+    pub fn load(folder: &Path, device: &Device) -> Result<(Self, Autoencoder)> {
+        let path = folder.join("model.json");
+        let text = std::fs::read_to_string(&path).map_err(|cause| match cause.kind() {
+            std::io::ErrorKind::NotFound => {
+                let advice = "name a run, or the folder of its train stage";
+                error::settings(format!("{} holds no model: model.json is missing; {advice}", folder.display()))
+            }
+            std::io::ErrorKind::InvalidData => error::data(format!("{} is not text", path.display())),
+            _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
+        })?;
+        let bad = |what: String| error::data(format!("cannot use {}: {what}", path.display()));
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|cause| bad(format!("not JSON: {cause}")))?;
+        if value["format"] != FORMAT {
+            let found = &value["format"];
+            return Err(bad(format!("its format is {found}, this limpid reads {FORMAT}: train the model again")));
+        }
+        let description: Self = serde_json::from_value(value).map_err(|cause| bad(cause.to_string()))?;
+        let ImageShape { height, width, channels } = description.image;
+        if ImageShape::new(height, width, channels).is_none() {
+            return Err(bad(format!("no image has {height}×{width}×{channels}")));
+        }
+        if Path::new(&description.weights).components().count() != 1 || description.weights.starts_with('.') {
+            return Err(bad(format!("its weights {:?} are not the name of a file beside it", description.weights)));
+        }
+        let model =
+            description.architecture.init(description.image, 0, device).map_err(|cause| bad(cause.to_string()))?;
+        let path = folder.join(&description.weights);
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let tensors = read_tensors(&path, &bytes)?.0;
+        let model = load_weights(model, &tensors, "").map_err(|cause| {
+            error::data(format!("{} does not fit the model of model.json: {cause}", path.display()))
+        })?;
+        Ok((description, model))
+    }
+}
+
+/// A tensor on the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedTensor {
+    /// Its path in the model, as PyTorch would name it: `encoder.0.weight`.
+    pub name: String,
+    /// Its sizes.
+    pub shape: Vec<usize>,
+    /// Its values, row-major.
+    pub values: Vec<f32>,
+}
+
+/// The weights of a model, in the order of its layers.
+pub fn named_tensors(model: &Autoencoder) -> Vec<NamedTensor> {
+    struct Visitor {
+        path: Vec<String>,
+        tensors: Vec<NamedTensor>,
+    }
+    impl ModuleVisitor for Visitor {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let data = param.val().into_data();
+            let shape = data.shape().to_vec();
+            let values = data.try_into_vec_as::<f32>().expect("floats convert to f32");
+            self.tensors.push(NamedTensor { name: name(&self.path), shape, values });
+        }
+    }
+    let mut visitor = Visitor { path: Vec::new(), tensors: Vec::new() };
+    model.visit(&mut visitor);
+    visitor.tensors
+}
+
+/// Replaces the weights of a model by the tensors named `prefix` + their path.
+///
+/// # Errors
+/// A tensor that is missing or has another shape, and, without a prefix, one that the model lacks.
+pub fn load_weights(model: Autoencoder, tensors: &BTreeMap<String, NamedTensor>, prefix: &str) -> Result<Autoencoder> {
+    struct Mapper<'a> {
+        path: Vec<String>,
+        prefix: &'a str,
+        tensors: &'a BTreeMap<String, NamedTensor>,
+        used: usize,
+        problem: Option<String>,
+    }
+    impl ModuleMapper for Mapper<'_> {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.pop();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let name = format!("{}{}", self.prefix, name(&self.path));
+            let expected = param.lazy_shape().to_vec();
+            match self.tensors.get(&name) {
+                Some(tensor) if tensor.shape == expected => {
+                    self.used += 1;
+                    param.map(|old| {
+                        let data = TensorData::new(tensor.values.clone(), expected);
+                        let new = Tensor::from_data(data, &old.device());
+                        if old.is_require_grad() { new.require_grad() } else { new }
+                    })
+                }
+                found => {
+                    self.problem.get_or_insert(match found {
+                        Some(tensor) => format!("{name} has shape {:?}, expected {expected:?}", tensor.shape),
+                        None => format!("{name} is missing"),
+                    });
+                    param
+                }
+            }
+        }
+    }
+    let mut mapper = Mapper { path: Vec::new(), prefix, tensors, used: 0, problem: None };
+    let model = model.map(&mut mapper);
+    if let Some(problem) = mapper.problem {
+        return Err(error::data(problem));
+    }
+    if prefix.is_empty() && mapper.used < tensors.len() {
+        let known: Vec<_> = named_tensors(&model).into_iter().map(|tensor| tensor.name).collect();
+        let extra = tensors.keys().find(|name| !known.contains(name));
+        return Err(error::data(format!("it holds {}, which the model lacks", extra.map_or("", String::as_str))));
+    }
+    Ok(model)
+}
+
+/// The path of a tensor without the name of the family, which Burn puts first.
+fn name(path: &[String]) -> String {
+    let skip = usize::from(matches!(path.first().map(String::as_str), Some("Dense" | "Conv")));
+    path[skip..].join(".")
+}
+
+/// Serialises tensors and text as safetensors: the same bytes for the same content.
+///
+/// # Errors
+/// None that content can cause.
+pub fn write_tensors(tensors: &[NamedTensor], metadata: BTreeMap<String, String>) -> Result<Vec<u8>> {
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|tensor| tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+    let views = tensors.iter().zip(&bytes).map(|(tensor, bytes)| {
+        TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map(|view| (tensor.name.clone(), view))
+    });
+    let views = views.collect::<Result<Vec<_>, _>>().context("cannot serialise the weights")?;
+    // One entry at most, since safetensors keeps the text in an unordered map.
+    debug_assert!(metadata.len() <= 1);
+    let metadata = (!metadata.is_empty()).then(|| metadata.into_iter().collect::<HashMap<_, _>>());
+    safetensors::serialize(views, metadata).context("cannot serialise the weights")
+}
+
+/// Tensors by name, and the text beside them.
+pub type TensorsAndText = (BTreeMap<String, NamedTensor>, HashMap<String, String>);
+
+/// Reads safetensors of 32-bit floats; `path` is for messages.
+///
+/// # Errors
+/// Damaged content, or numbers of another type.
+pub fn read_tensors(path: &Path, bytes: &[u8]) -> Result<TensorsAndText> {
+    let bad = |what: String| error::data(format!("cannot use {}: {what}", path.display()));
+    let file = SafeTensors::deserialize(bytes).map_err(|cause| bad(format!("not whole safetensors ({cause})")))?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|cause| bad(cause.to_string()))?;
+    let tensors = file.iter().map(|(name, view)| {
+        if view.dtype() != Dtype::F32 {
+            return Err(bad(format!("{name} has numbers of type {:?}, expected F32", view.dtype())));
+        }
+        let number = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let values = view.data().chunks_exact(4).map(number).collect();
+        Ok((name.to_owned(), NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), values }))
+    });
+    Ok((tensors.collect::<Result<_>>()?, metadata.metadata().clone().unwrap_or_default()))
+}

@@ -1,0 +1,98 @@
+//! What the result of a stage depends on, and nothing else, in a form that can be explained.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::receipt::short;
+
+/// The parts of a fingerprint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Parts {
+    /// Version of the stage's code: raised when the same input would give another output.
+    pub code: u32,
+    /// The settings that it uses, by dotted key.
+    pub settings: BTreeMap<String, Value>,
+    /// Digests of the files that it reads, by `stage/name` or path.
+    pub inputs: BTreeMap<String, String>,
+}
+
+impl Parts {
+    /// blake3 of the parts, in hexadecimal.
+    pub fn digest(&self) -> String {
+        // Maps are ordered, so that equal parts serialise to equal text.
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        blake3::hash(&text).to_hex().to_string()
+    }
+
+    /// What has changed from `old` to these parts, one line each.
+    pub fn changes(&self, old: &Parts) -> Vec<String> {
+        let mut changes = Vec::new();
+        if self.code != old.code {
+            changes.push(format!("code version {} → {}", old.code, self.code));
+        }
+        let none = Value::String("(unset)".to_owned());
+        for key in old.settings.keys().chain(self.settings.keys().filter(|key| !old.settings.contains_key(*key))) {
+            let (before, after) = (old.settings.get(key).unwrap_or(&none), self.settings.get(key).unwrap_or(&none));
+            if before != after {
+                changes.push(format!("{key}: {before} → {after}"));
+            }
+        }
+        for name in old.inputs.keys().chain(self.inputs.keys().filter(|name| !old.inputs.contains_key(*name))) {
+            let side =
+                |digest: Option<&String>| digest.map_or("(absent)".to_owned(), |digest| short(digest).to_owned());
+            let (before, after) = (old.inputs.get(name), self.inputs.get(name));
+            if before != after {
+                changes.push(format!("{name}: digest {} → {}", side(before), side(after)));
+            }
+        }
+        changes
+    }
+}
+
+/// Settings by dotted key: `{"a": {"b": 1}}` becomes `a.b = 1`.
+pub fn flatten(settings: &Value) -> BTreeMap<String, Value> {
+    fn walk(prefix: &str, value: &Value, out: &mut BTreeMap<String, Value>) {
+        match value {
+            Value::Object(table) if !table.is_empty() => {
+                for (key, value) in table {
+                    let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                    walk(&path, value, out);
+                }
+            }
+            value => _ = out.insert(prefix.to_owned(), value.clone()),
+        }
+    }
+    let mut out = BTreeMap::new();
+    walk("", settings, &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parts(code: u32, settings: Value, inputs: &[(&str, &str)]) -> Parts {
+        let inputs = inputs.iter().map(|(name, digest)| ((*name).to_owned(), (*digest).to_owned())).collect();
+        Parts { code, settings: flatten(&settings), inputs }
+    }
+
+    #[test]
+    fn every_difference_is_named_from_what_to_what() {
+        let old = parts(1, json!({"a": {"b": 1}, "c": "x"}), &[("ingest/f", "0123456789abcdef"), ("gone", "1")]);
+        let new = parts(2, json!({"a": {"b": 2}, "d": [1]}), &[("ingest/f", "fedcba9876543210")]);
+        let expected = [
+            "code version 1 → 2",
+            "a.b: 1 → 2",
+            "c: \"x\" → \"(unset)\"",
+            "d: \"(unset)\" → [1]",
+            "gone: digest 1 → (absent)",
+            "ingest/f: digest 0123456789ab → fedcba987654",
+        ];
+        assert_eq!(new.changes(&old), expected);
+        assert_ne!(new.digest(), old.digest());
+        assert_eq!(old.changes(&old.clone()), [""; 0]);
+    }
+}

@@ -1,0 +1,137 @@
+//! What would run, and why.
+//!
+//! The plan is what the loop itself decides by: for each stage it compares the fingerprint as it is now with the one in the
+//! receipt, and the files with their records. Digests of what an earlier stage has yet to make are unknown, unless that
+//! stage only restores what was there before, since the same settings give the same bytes.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::fingerprint::{Parts, flatten};
+use super::receipt::{FileStamp, Receipt, stamp};
+use super::workspace::Workspace;
+use crate::config::Pipeline;
+use crate::stage::Stage;
+
+/// What a run would do with a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Nothing: its result is there and still right.
+    UpToDate,
+    /// Make its result.
+    Run,
+    /// Make its result, going on from a checkpoint.
+    Resume,
+}
+
+/// The plan for one stage.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StagePlan {
+    /// The stage.
+    pub stage: &'static str,
+    /// What would be done.
+    pub action: Action,
+    /// Why, one line each; empty if nothing.
+    pub reasons: Vec<String>,
+    /// The parts of its fingerprint, unless they depend on what is yet to be made.
+    #[serde(skip)]
+    pub parts: Option<Parts>,
+    /// The outside files that it reads.
+    #[serde(skip)]
+    pub files: BTreeMap<String, FileStamp>,
+    /// What its outputs are or, by determinism, will be.
+    #[serde(skip)]
+    outputs: Option<BTreeMap<String, String>>,
+}
+
+/// How a plan is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlanOptions {
+    /// Run selected stages even if they are up to date.
+    pub force: bool,
+    /// Digest every file instead of believing unchanged sizes and times.
+    pub verify: bool,
+}
+
+/// Plans `stage` given the plans of the stages before it. A stage that is not `selected` is only looked at.
+///
+/// # Errors
+/// An outside file that cannot be read.
+pub fn plan_stage(
+    stage: &'static dyn Stage,
+    selected: bool,
+    pipeline: &Pipeline,
+    workspace: &Workspace,
+    before: &[StagePlan],
+    options: PlanOptions,
+) -> Result<StagePlan> {
+    let receipt = workspace.receipt(stage.name());
+    let files = stamps(stage, pipeline, receipt.as_ref())?;
+    let mut inputs: BTreeMap<String, String> =
+        files.iter().map(|(path, stamp)| (path.clone(), stamp.digest.clone())).collect();
+    let mut waiting = Vec::new();
+    for name in stage.inputs(pipeline) {
+        let outputs = before.iter().find(|plan| plan.stage == name).and_then(|plan| plan.outputs.as_ref());
+        match outputs {
+            Some(outputs) => inputs.extend(outputs.clone()),
+            None => waiting.push(name),
+        }
+    }
+    let settings = flatten(&stage.settings(pipeline));
+    let parts = Parts { code: stage.version(), settings, inputs };
+    let mut reasons = Vec::new();
+    let mut restores = false;
+    match &receipt {
+        None if workspace.stage(stage.name()).exists() => {
+            reasons.push("its receipt is missing or of another version".to_owned());
+        }
+        None => reasons.push("it has not run yet".to_owned()),
+        Some(receipt) => {
+            reasons.extend(changes(&parts, receipt, &waiting));
+            restores = reasons.is_empty() && waiting.is_empty();
+            reasons.extend(receipt.damage(&workspace.stage(stage.name()), options.verify));
+        }
+    }
+    reasons.extend(waiting.iter().map(|name| format!("{name} runs first")));
+    if options.force && selected && reasons.is_empty() {
+        reasons.push("forced".to_owned());
+    }
+    let record = |receipt: &Receipt| {
+        let record =
+            |output: &crate::table::FileRecord| (format!("{}/{}", stage.name(), output.name), output.digest.clone());
+        receipt.outputs.iter().map(record).collect()
+    };
+    // A stage that stays as it is, for being right or for not being selected, keeps its outputs.
+    let outputs = receipt.as_ref().filter(|_| restores || !selected).map(record);
+    let action = match reasons.is_empty() {
+        true => Action::UpToDate,
+        false if workspace.checkpoint(stage.name()).exists() && stage.resumes() && waiting.is_empty() => Action::Resume,
+        false => Action::Run,
+    };
+    let parts = waiting.is_empty().then_some(parts);
+    Ok(StagePlan { stage: stage.name(), action, reasons, parts, files, outputs })
+}
+
+/// The changes since the receipt, leaving out the files of stages whose outputs are not known yet.
+fn changes(parts: &Parts, receipt: &Receipt, waiting: &[&str]) -> Vec<String> {
+    let mut old = receipt.parts.clone();
+    old.inputs.retain(|name, _| !waiting.iter().any(|stage| name.starts_with(&format!("{stage}/"))));
+    parts.changes(&old)
+}
+
+fn stamps(stage: &dyn Stage, pipeline: &Pipeline, receipt: Option<&Receipt>) -> Result<BTreeMap<String, FileStamp>> {
+    let stamps = stage.files(pipeline).into_iter().map(|path| {
+        let name = path.display().to_string();
+        let known = receipt.and_then(|receipt| receipt.files.get(&name));
+        match stamp(&path, known) {
+            Ok(stamp) => Ok((name, stamp)),
+            Err(_) if !path.exists() => Err(crate::error::data(format!("{name} does not exist"))),
+            Err(cause) => Err(cause),
+        }
+    });
+    stamps.collect()
+}

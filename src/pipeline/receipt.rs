@@ -1,0 +1,171 @@
+//! Receipts: what a stage did, beside what it made.
+//!
+//! The fingerprint and its parts decide about reuse; the rest (times, device, host's threads) is for people and is the only
+//! place where such things are written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::fingerprint::Parts;
+use crate::table::{FileRecord, nanoseconds};
+
+/// The format of receipts: raised when an older limpid would misread a newer one, which then counts as none.
+const FORMAT: u32 = 1;
+
+/// What a stage did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Receipt {
+    format: u32,
+    /// The stage.
+    pub stage: String,
+    /// Digest of `parts`.
+    pub fingerprint: String,
+    /// What the result depends on.
+    pub parts: Parts,
+    /// The files that were read from outside the run, as they were.
+    pub files: BTreeMap<String, FileStamp>,
+    /// The files that were written.
+    pub outputs: Vec<FileRecord>,
+    /// When the stage started, RFC 3339.
+    pub started: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// The pipeline's seed.
+    pub seed: u64,
+    /// The device that computed.
+    pub device: String,
+    /// Threads that were used.
+    pub threads: usize,
+    /// The version of limpid.
+    pub tool: String,
+    /// What else the stage has to say.
+    pub details: Value,
+}
+
+/// What a stage did, as far as the caller knows.
+pub struct Work {
+    /// The files that were written.
+    pub outputs: Vec<FileRecord>,
+    /// When the stage started.
+    pub started: jiff::Timestamp,
+    /// How long it took.
+    pub seconds: f64,
+    /// The pipeline's seed.
+    pub seed: u64,
+    /// The device that computed.
+    pub device: String,
+    /// Threads that were used.
+    pub threads: usize,
+    /// What else the stage has to say.
+    pub details: Value,
+}
+
+/// A file as it was when it was digested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStamp {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Last modification, in nanoseconds since 1970.
+    pub modified: u64,
+    /// blake3 of the content, in hexadecimal.
+    pub digest: String,
+}
+
+impl Receipt {
+    /// The receipt for work whose result depends on `parts`.
+    pub fn new(stage: &str, parts: Parts, files: BTreeMap<String, FileStamp>, work: Work) -> Self {
+        let Work { outputs, started, seconds, seed, device, threads, details } = work;
+        Self {
+            format: FORMAT,
+            stage: stage.to_owned(),
+            fingerprint: parts.digest(),
+            parts,
+            files,
+            outputs,
+            started: started.to_string(),
+            seconds: (seconds * 1000.0).round() / 1000.0,
+            seed,
+            device,
+            threads,
+            tool: concat!("limpid ", env!("CARGO_PKG_VERSION")).to_owned(),
+            details,
+        }
+    }
+
+    /// Reads a receipt; none if it is damaged or of another format.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let receipt: Self = serde_json::from_slice(bytes).ok()?;
+        (receipt.format == FORMAT && receipt.fingerprint == receipt.parts.digest()).then_some(receipt)
+    }
+
+    /// The receipt as the bytes of a file.
+    ///
+    /// # Errors
+    /// None that content can cause.
+    pub fn serialise(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_string_pretty(self).context("cannot serialise a receipt")?;
+        text.push('\n');
+        Ok(text.into_bytes())
+    }
+
+    /// What is wrong with the files in `folder` compared with the receipt; none if they are as written. Files whose size
+    /// and time are unchanged are believed unless `thorough`.
+    pub fn damage(&self, folder: &Path, thorough: bool) -> Option<String> {
+        self.outputs.iter().find_map(|output| {
+            let path = folder.join(&output.name);
+            let Ok(metadata) = std::fs::metadata(&path) else {
+                return Some(format!("{} is missing", path.display()));
+            };
+            if metadata.len() != output.bytes {
+                let (found, expected) = (metadata.len(), output.bytes);
+                return Some(format!("{} has {found} bytes, {expected} were written", path.display()));
+            }
+            let modified = metadata.modified().map_or(0, nanoseconds);
+            if modified == output.modified && !thorough {
+                return None;
+            }
+            match digest(&path) {
+                Ok(found) if found == output.digest => None,
+                Ok(found) => {
+                    let (found, expected) = (short(&found), short(&output.digest));
+                    Some(format!("{} has changed: digest {expected} → {found}", path.display()))
+                }
+                Err(cause) => Some(format!("{cause:#}")),
+            }
+        })
+    }
+}
+
+/// blake3 of a file, in hexadecimal.
+///
+/// # Errors
+/// The file system.
+pub fn digest(path: &Path) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    hasher.update_reader(file).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// The stamp of a file; the digest of `known` is taken over if size and time are unchanged.
+///
+/// # Errors
+/// The file system.
+pub fn stamp(path: &Path, known: Option<&FileStamp>) -> Result<FileStamp> {
+    let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (bytes, modified) = (metadata.len(), metadata.modified().map_or(0, nanoseconds));
+    match known {
+        Some(known) if (known.bytes, known.modified) == (bytes, modified) => Ok(known.clone()),
+        _ => Ok(FileStamp { bytes, modified, digest: digest(path)? }),
+    }
+}
+
+/// The start of a digest, for people.
+pub fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}

@@ -1,0 +1,184 @@
+//! How far the work is: bars on a terminal, a line every few seconds elsewhere, or JSON lines.
+//!
+//! The only file that names indicatif. Everything goes to stderr; results go to stdout and are not this file's business.
+//!
+//! JSON lines have `time` (seconds since 1970) and `event`: `progress` with `task`, `done`, `total` (0 if unknown),
+//! `unit`, `rate` (units a second) and `remaining` (seconds, null if unknown); other events say what happened in
+//! `message` and carry their own fields.
+
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::ValueEnum;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+/// Time between two lines about the same task.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// The form of progress messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogMode {
+    /// Bars on a terminal, lines elsewhere.
+    Auto,
+    /// Bars.
+    Bar,
+    /// A line every few seconds.
+    Lines,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where progress is told; clones tell the same place.
+#[derive(Clone)]
+pub struct Progress {
+    display: Display,
+}
+
+#[derive(Clone)]
+enum Display {
+    Bars(MultiProgress),
+    Lines,
+    Json,
+}
+
+impl Progress {
+    /// Progress on stderr.
+    pub fn new(mode: LogMode) -> Self {
+        let display = match mode {
+            LogMode::Bar => Display::Bars(MultiProgress::with_draw_target(ProgressDrawTarget::stderr())),
+            LogMode::Auto if std::io::stderr().is_terminal() => Display::Bars(MultiProgress::new()),
+            LogMode::Auto | LogMode::Lines => Display::Lines,
+            LogMode::Json => Display::Json,
+        };
+        Self { display }
+    }
+
+    /// Starts to tell about a task of `total` units (0 if unknown), until the value returned is dropped.
+    pub fn task(&self, name: &str, total: u64, unit: &'static str) -> Task {
+        let bar = match &self.display {
+            Display::Bars(bars) => Some(bars.add(bar(name, total, unit))),
+            _ => None,
+        };
+        let state = TaskState {
+            progress: self.clone(),
+            name: name.to_owned(),
+            total,
+            unit,
+            start: Instant::now(),
+            done: AtomicU64::new(0),
+            told: Mutex::new(Instant::now()),
+            bar,
+        };
+        Task { state: Arc::new(state) }
+    }
+
+    /// Says that something happened; `fields` go into the JSON line, `message` is for people.
+    pub fn event(&self, event: &str, message: &str, fields: Value) {
+        match &self.display {
+            // A broken terminal must not end the work.
+            Display::Bars(bars) => _ = bars.println(message),
+            Display::Lines => line(message),
+            Display::Json => json_line(event, fields, Some(message)),
+        }
+    }
+
+    /// Says something that needs no fields.
+    pub fn note(&self, message: &str) {
+        self.event("note", message, json!({}));
+    }
+}
+
+/// A task under way; clones count for the same task.
+#[derive(Clone)]
+pub struct Task {
+    state: Arc<TaskState>,
+}
+
+struct TaskState {
+    progress: Progress,
+    name: String,
+    total: u64,
+    unit: &'static str,
+    start: Instant,
+    done: AtomicU64,
+    told: Mutex<Instant>,
+    bar: Option<ProgressBar>,
+}
+
+impl Task {
+    /// Counts `units` more as done.
+    pub fn advance(&self, units: u64) {
+        let state = &*self.state;
+        let done = state.done.fetch_add(units, Ordering::Relaxed) + units;
+        if let Some(bar) = &state.bar {
+            bar.set_position(done);
+            return;
+        }
+        let mut told = state.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.elapsed() >= INTERVAL {
+            *told = Instant::now();
+            state.tell(done);
+        }
+    }
+}
+
+impl TaskState {
+    fn tell(&self, done: u64) {
+        let rate = done as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
+        let remaining = (self.total > done && rate > 0.0).then(|| (self.total - done) as f64 / rate);
+        if let Display::Json = self.progress.display {
+            let fields = json!({
+                "task": self.name, "done": done, "total": self.total, "unit": self.unit,
+                "rate": rate.round(), "remaining": remaining.map(f64::round),
+            });
+            json_line("progress", fields, None);
+            return;
+        }
+        let percent =
+            if self.total > 0 { format!(" {:3.0} %", 100.0 * done as f64 / self.total as f64) } else { String::new() };
+        let remaining = remaining.map_or(String::new(), |seconds| format!(", {seconds:.0} s left"));
+        line(&format!("{}:{percent} {done} {}, {rate:.0}/s{remaining}", self.name, self.unit));
+    }
+}
+
+impl Drop for TaskState {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(name: &str, total: u64, unit: &str) -> ProgressBar {
+    let template = match (total, unit) {
+        (0, _) => "{prefix} {spinner} {human_pos} {msg}".to_owned(),
+        (_, "bytes") => "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}".to_owned(),
+        _ => "{prefix} {bar:30} {percent:>3} % {human_pos}/{human_len} {msg} {per_sec} {eta} left".to_owned(),
+    };
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(total).with_style(style.progress_chars("━╸ "));
+    bar.set_prefix(name.to_owned());
+    bar.set_message(unit.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn line(message: &str) {
+    // stderr may be closed; that is no reason to stop.
+    _ = writeln!(std::io::stderr(), "{message}");
+}
+
+fn json_line(event: &str, fields: Value, message: Option<&str>) {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    let mut object = json!({ "time": (time * 1000.0).round() / 1000.0, "event": event });
+    if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
+        object.extend(fields);
+        if let Some(message) = message {
+            object.insert("message".to_owned(), message.into());
+        }
+    }
+    line(&object.to_string());
+}

@@ -1,0 +1,167 @@
+//! How close images are to the clean ones.
+//!
+//! A score's type says what it is; its definition is written beside it into `metrics.json`. Sums are f64 and run in the
+//! order of the images, so that they do not depend on threads or batches.
+
+mod ssim;
+
+use serde::{Deserialize, Serialize};
+
+pub use ssim::ssim;
+
+use crate::table::ImageShape;
+
+/// Scores of a set of images against the clean ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Scores {
+    /// What was scored.
+    pub what: String,
+    /// Mean squared error over all pixels, which are in [0, 1]. 0 is perfect.
+    pub mse: f64,
+    /// Peak signal-to-noise ratio in dB of the MSE of all images together; none if that is 0.
+    pub psnr_pooled: Option<f64>,
+    /// Mean of the images' own PSNRs in dB, over those that have an error.
+    pub psnr_mean: Option<f64>,
+    /// Mean structural similarity, at most 1; none for images smaller than its window of 11×11.
+    pub ssim: Option<f64>,
+    /// Binary cross-entropy in nats per pixel.
+    pub cross_entropy: f64,
+    /// Cross-entropy less its floor: what a model could still remove.
+    pub cross_entropy_over_floor: f64,
+}
+
+/// What the scores mean, for `metrics.json`.
+pub const DEFINITIONS: [(&str, &str); 6] = [
+    ("mse", "mean over pixels in [0, 1] of the squared difference from the clean image"),
+    ("psnr-pooled", "10 log10(1 / MSE) in dB, of the MSE of all images together"),
+    ("psnr-mean", "mean over images of 10 log10(1 / MSE) in dB; images without any error are left out"),
+    (
+        "ssim",
+        "mean structural similarity: Gaussian window with sigma 1.5, 11x11, K1 0.01, K2 0.03, population covariance, \
+         data range 1",
+    ),
+    (
+        "cross-entropy",
+        "mean over pixels of -x ln p - (1 - x) ln(1 - p) in nats, x clean and p the image as written, kept half a step of \
+         1/255 away from 0 and 1",
+    ),
+    ("cross-entropy-over-floor", "cross-entropy less that of the clean images with themselves"),
+];
+
+/// PSNR in dB of an MSE of pixels in [0, 1].
+pub fn psnr(mse: f64) -> Option<f64> {
+    (mse > 0.0).then(|| -10.0 * mse.log10())
+}
+
+/// Half of a step of 1/255: what a stored 0 or 1 may stand for.
+const HALF_STEP: f64 = 0.5 / 255.0;
+
+/// Scores that grow image by image.
+#[derive(Debug, Clone)]
+pub struct Scorer {
+    shape: ImageShape,
+    images: u64,
+    squared: f64,
+    psnr: f64,
+    psnr_images: u64,
+    ssim: Option<f64>,
+    cross_entropy: f64,
+}
+
+/// What one image adds to the scores.
+pub struct ImageScore {
+    squared: f64,
+    ssim: Option<f64>,
+    cross_entropy: f64,
+}
+
+impl ImageScore {
+    /// Scores one image against the clean one.
+    pub fn of(made: &[f32], clean: &[f32], shape: ImageShape) -> Self {
+        let mut squared = 0.0;
+        let mut entropy = 0.0;
+        for (&made, &clean) in made.iter().zip(clean) {
+            let (made, clean) = (f64::from(made), f64::from(clean));
+            squared += (made - clean) * (made - clean);
+            let p = made.clamp(HALF_STEP, 1.0 - HALF_STEP);
+            entropy -= clean * p.ln() + (1.0 - clean) * (1.0 - p).ln();
+        }
+        Self { squared, ssim: ssim(made, clean, shape), cross_entropy: entropy }
+    }
+}
+
+/// Cross-entropy of an image with itself, summed over pixels: the least that any model can reach.
+pub fn entropy(clean: &[f32]) -> f64 {
+    let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
+    clean.iter().map(|&x| term(f64::from(x)) + term(1.0 - f64::from(x))).sum()
+}
+
+impl Scorer {
+    /// No images yet.
+    pub fn new(shape: ImageShape) -> Self {
+        Self { shape, images: 0, squared: 0.0, psnr: 0.0, psnr_images: 0, ssim: Some(0.0), cross_entropy: 0.0 }
+    }
+
+    /// Adds an image.
+    pub fn add(&mut self, score: &ImageScore) {
+        self.images += 1;
+        self.squared += score.squared;
+        if let Some(psnr) = psnr(score.squared / self.shape.len() as f64) {
+            self.psnr += psnr;
+            self.psnr_images += 1;
+        }
+        self.ssim = self.ssim.zip(score.ssim).map(|(sum, ssim)| sum + ssim);
+        self.cross_entropy += score.cross_entropy;
+    }
+
+    /// The scores so far; `floor` is the mean entropy of a clean pixel.
+    pub fn scores(&self, what: &str, floor: f64) -> Scores {
+        let pixels = self.images as f64 * self.shape.len() as f64;
+        let mse = self.squared / pixels;
+        let cross_entropy = self.cross_entropy / pixels;
+        Scores {
+            what: what.to_owned(),
+            mse,
+            psnr_pooled: psnr(mse),
+            psnr_mean: (self.psnr_images > 0).then(|| self.psnr / self.psnr_images as f64),
+            ssim: self.ssim.map(|sum| sum / self.images as f64),
+            cross_entropy,
+            cross_entropy_over_floor: cross_entropy - floor,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: ImageShape = ImageShape { height: 1, width: 2, channels: 1 };
+
+    #[test]
+    fn scores_follow_their_definitions() {
+        let mut scorer = Scorer::new(SHAPE);
+        // Squared errors 0.02 and 0.5 over two pixels each.
+        scorer.add(&ImageScore::of(&[0.1, 0.9], &[0.0, 1.0], SHAPE));
+        scorer.add(&ImageScore::of(&[0.5, 0.5], &[0.0, 1.0], SHAPE));
+        let scores = scorer.scores("x", 0.1);
+        assert!((scores.mse - 0.13).abs() < 1e-6);
+        assert!((scores.psnr_pooled.expect("has an error") - 8.860_566).abs() < 1e-4);
+        assert!((scores.psnr_mean.expect("has an error") - (20.0 + 6.020_6) / 2.0).abs() < 1e-4);
+        let entropy = (-(0.9_f64.ln()) * 2.0 - 0.5_f64.ln() * 2.0) / 4.0;
+        assert!((scores.cross_entropy - entropy).abs() < 1e-6);
+        assert!((scores.cross_entropy_over_floor - (entropy - 0.1)).abs() < 1e-6);
+        assert_eq!(scores.ssim, None);
+    }
+
+    #[test]
+    fn perfect_images_have_no_psnr_and_a_finite_cross_entropy() {
+        let mut scorer = Scorer::new(SHAPE);
+        scorer.add(&ImageScore::of(&[0.0, 1.0], &[0.0, 1.0], SHAPE));
+        let scores = scorer.scores("x", 0.0);
+        assert_eq!((scores.mse, scores.psnr_pooled, scores.psnr_mean), (0.0, None, None));
+        assert!(scores.cross_entropy > 0.0 && scores.cross_entropy < 0.01);
+        assert_eq!(entropy(&[0.0, 1.0]), 0.0);
+        assert!((entropy(&[0.5]) - 2.0_f64.ln()).abs() < 1e-12);
+    }
+}

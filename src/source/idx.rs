@@ -1,0 +1,244 @@
+//! IDX, the format of MNIST: a big-endian header of magic and sizes, then bytes. Raw or gzip, told apart by content.
+//!
+//! A file is read as if it were hostile: sizes are checked before anything is allocated, and the payload must end exactly
+//! where the header says. Images stream, so that a file may be larger than memory.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use flate2::bufread::MultiGzDecoder;
+
+use super::{ImageBytes, Source, row_group_of};
+use crate::error;
+use crate::table::{ImageShape, RowGroup, Split};
+
+/// Bytes read at a time.
+const BUFFER: usize = 1 << 18;
+/// Most labels that are accepted: 2^31, far beyond any data set of images.
+const MAX_ITEMS: u64 = 1 << 31;
+
+/// The images and labels of both splits, by file.
+pub struct Idx {
+    shape: ImageShape,
+    splits: [IdxSplit; 2],
+}
+
+struct IdxSplit {
+    images: PathBuf,
+    count: u64,
+    labels: Option<Vec<u8>>,
+}
+
+impl Idx {
+    /// Opens image files and reads their labels.
+    ///
+    /// # Errors
+    /// Damaged or empty files, labels that do not match, and splits of different image sizes.
+    pub fn open(files: [(&Path, Option<&Path>); 2]) -> Result<Self> {
+        let open = |(images, labels): (&Path, Option<&Path>)| -> Result<(ImageShape, IdxSplit)> {
+            let (header, _) = open(images)?;
+            let (shape, count) = header.images(images)?;
+            let labels = labels.map(|labels| read_labels(labels, images, count)).transpose()?;
+            Ok((shape, IdxSplit { images: images.to_owned(), count, labels }))
+        };
+        let [train, test] = files;
+        let ((shape, train), (test_shape, test)) = (open(train)?, open(test)?);
+        if shape != test_shape {
+            let (train, test) = (train.images.display(), test.images.display());
+            return Err(error::data(format!("{test} has images of {test_shape}, but {train} has {shape}")));
+        }
+        Ok(Self { shape, splits: [train, test] })
+    }
+}
+
+impl Source for Idx {
+    fn shape(&self) -> ImageShape {
+        self.shape
+    }
+
+    fn count(&self, split: Split) -> u64 {
+        self.splits[split as usize].count
+    }
+
+    fn row_groups(
+        &self,
+        split: Split,
+        rows: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
+        let IdxSplit { images, labels, .. } = &self.splits[split as usize];
+        let shape = self.shape;
+        let chunks = ImageReader::open(images)?.chunks(rows).scan(0_u64, move |start, chunk| {
+            Some(chunk.map(|bytes| {
+                let first = *start;
+                *start += (bytes.len() / shape.len()) as u64;
+                let labels = labels.as_ref().map(|labels| &labels[first as usize..*start as usize]);
+                row_group_of(ImageBytes { split, shape, first, bytes: bytes.into(), labels })
+            }))
+        });
+        Ok(Box::new(chunks))
+    }
+}
+
+/// Streams the images of one IDX file.
+pub struct ImageReader {
+    path: PathBuf,
+    payload: Box<dyn BufRead + Send>,
+    /// Size of the images.
+    pub shape: ImageShape,
+    /// Number of images.
+    pub count: u64,
+}
+
+impl ImageReader {
+    /// Opens an IDX image file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or whose header is not one of images.
+    pub fn open(path: &Path) -> Result<Self> {
+        let (header, payload) = open(path)?;
+        let (shape, count) = header.images(path)?;
+        Ok(Self { path: path.to_owned(), payload, shape, count })
+    }
+
+    /// The pixels in chunks of `rows` images; the last chunk checks that nothing follows.
+    pub fn chunks(mut self, rows: usize) -> impl Iterator<Item = Result<Vec<u8>>> + Send {
+        let mut done = 0;
+        let mut failed = false;
+        std::iter::from_fn(move || {
+            if failed || done == self.count {
+                return None;
+            }
+            let take = (rows as u64).min(self.count - done);
+            let what = format!("{} images of {}", self.count, self.shape);
+            let mut chunk = vec![0; take as usize * self.shape.len()];
+            let read = read_payload(&mut self.payload, &mut chunk, &self.path, &what, done * self.shape.len() as u64)
+                .and_then(|()| {
+                    done += take;
+                    if done == self.count { expect_end(&mut self.payload, &self.path, &what) } else { Ok(()) }
+                });
+            failed = read.is_err();
+            Some(read.map(|()| chunk))
+        })
+    }
+}
+
+struct Header {
+    sizes: Vec<u64>,
+}
+
+impl Header {
+    /// Shape and count of a file of images: count, rows, columns and, for colour, channels.
+    fn images(&self, path: &Path) -> Result<(ImageShape, u64)> {
+        let side = |index: usize| self.sizes.get(index).map_or(1, |&size| size as usize);
+        if !matches!(self.sizes.len(), 3 | 4) {
+            let message = match self.sizes.len() {
+                1 => "has one dimension: it holds labels, not images".to_owned(),
+                found => format!("has {found} dimensions; images have 3 (count, rows, columns) or 4 (and channels)"),
+            };
+            return Err(error::data(format!("{} {message}", path.display())));
+        }
+        let shape = ImageShape::new(side(1), side(2), side(3)).ok_or_else(|| {
+            let sizes = self.sizes[1..].iter().map(u64::to_string).collect::<Vec<_>>().join("×");
+            let most = ImageShape::MAX_LEN;
+            error::data(format!("{} has images of {sizes}; 1 to {most} numbers each work", path.display()))
+        })?;
+        if self.sizes[0] == 0 {
+            return Err(error::data(format!("{} holds no images", path.display())));
+        }
+        Ok((shape, self.sizes[0]))
+    }
+}
+
+/// Opens a file, raw or gzip, and reads its header.
+fn open(path: &Path) -> Result<(Header, Box<dyn BufRead + Send>)> {
+    let file = File::open(path).map_err(|cause| match cause.kind() {
+        io::ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
+        _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
+    })?;
+    let mut file = BufReader::with_capacity(BUFFER, file);
+    let start = file.fill_buf().with_context(|| format!("cannot read {}", path.display()))?;
+    let mut payload: Box<dyn BufRead + Send> = if start.starts_with(&[0x1f, 0x8b]) {
+        Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file)))
+    } else {
+        Box::new(file)
+    };
+    let mut magic = [0; 4];
+    read_payload(&mut payload, &mut magic, path, "an IDX header", 0)?;
+    let [zero, zero_too, element, dimensions] = magic;
+    if (zero, zero_too) != (0, 0) {
+        let found = magic.map(|byte| format!("{byte:02x}")).join(" ");
+        let expected = "00 00 08 03 for images, 00 00 08 01 for labels";
+        return Err(error::data(format!("{} is not IDX: it starts with {found}, expected {expected}", path.display())));
+    }
+    if element != 8 {
+        let name = path.display();
+        return Err(error::data(format!("{name} has elements of type 0x{element:02x}; limpid reads bytes, 0x08")));
+    }
+    let mut sizes = vec![0; usize::from(dimensions) * 4];
+    read_payload(&mut payload, &mut sizes, path, "an IDX header", 4)?;
+    let size = |bytes: &[u8]| u64::from(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+    let header = Header { sizes: sizes.chunks_exact(4).map(size).collect() };
+    Ok((header, payload))
+}
+
+/// The labels of a file, which must match the `count` images of another.
+fn read_labels(path: &Path, images: &Path, count: u64) -> Result<Vec<u8>> {
+    let (header, mut payload) = open(path)?;
+    let [found] = header.sizes[..] else {
+        let dimensions = header.sizes.len();
+        return Err(error::data(format!("{} has {dimensions} dimensions; labels have 1", path.display())));
+    };
+    if found != count || found > MAX_ITEMS {
+        let images = images.display();
+        return Err(error::data(format!("{} has {found} labels, but {images} has {count} images", path.display())));
+    }
+    let what = format!("{found} labels");
+    let mut labels = Vec::new();
+    // `take` rather than a buffer of the promised size: a short file allocates little.
+    (&mut payload).take(found).read_to_end(&mut labels).map_err(|cause| unreadable(path, cause, &what))?;
+    if labels.len() as u64 != found {
+        return Err(truncated(path, &what, labels.len() as u64));
+    }
+    expect_end(&mut payload, path, &what)?;
+    Ok(labels)
+}
+
+fn read_payload(payload: &mut dyn Read, out: &mut [u8], path: &Path, what: &str, before: u64) -> Result<()> {
+    let mut filled = 0;
+    while filled < out.len() {
+        match payload.read(&mut out[filled..]) {
+            Ok(0) => return Err(truncated(path, what, before + filled as u64)),
+            Ok(read) => filled += read,
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(unreadable(path, cause, what)),
+        }
+    }
+    Ok(())
+}
+
+fn expect_end(payload: &mut dyn BufRead, path: &Path, what: &str) -> Result<()> {
+    let rest = payload.fill_buf().map_err(|cause| unreadable(path, cause, what))?;
+    if rest.is_empty() {
+        return Ok(());
+    }
+    Err(error::data(format!("{} goes on after the {what} that its header announces", path.display())))
+}
+
+fn truncated(path: &Path, what: &str, found: u64) -> anyhow::Error {
+    error::data(format!("{} is truncated: its data end after {found} bytes, expected {what}", path.display()))
+}
+
+/// Damage shows as an I/O error from the decompressor; anything else is the disk's.
+fn unreadable(path: &Path, cause: io::Error, what: &str) -> anyhow::Error {
+    match cause.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            error::data(format!("{} is damaged: {cause} (while reading {what})", path.display()))
+        }
+        _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

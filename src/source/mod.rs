@@ -1,0 +1,117 @@
+//! Sources: where images come from.
+//!
+//! A source knows its shape and counts at once and hands out row groups, each a closure that makes the record batches of
+//! one when a worker thread gets to it. To add a kind of source: a file here, a line in [`open`], its settings in
+//! `config/raw.rs` and `config/resolve.rs`.
+
+mod idx;
+mod mnist;
+mod strokes;
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+use arrow_array::RecordBatch;
+
+pub use idx::ImageReader;
+
+use crate::config::{Pixels, SourceSettings};
+use crate::error;
+use crate::progress::Progress;
+use crate::table::{BATCH_ROWS, Content, ImageShape, RowGroup, Split, leading_columns, pixels};
+
+/// Images in two splits.
+pub trait Source: Sync {
+    /// Size of every image.
+    fn shape(&self) -> ImageShape;
+
+    /// Number of images of a split, at least 1.
+    fn count(&self, split: Split) -> u64;
+
+    /// The images of a split, `rows` to a row group.
+    ///
+    /// # Errors
+    /// Opening fails; each row group can fail too.
+    fn row_groups(
+        &self,
+        split: Split,
+        rows: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>>;
+}
+
+/// Opens a source, downloading it first if that is what it takes.
+///
+/// # Errors
+/// Missing, damaged or inconsistent files; no network.
+pub fn open(settings: &SourceSettings, seed: u64, data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+    Ok(match settings {
+        SourceSettings::Mnist { path, mirrors } => {
+            Box::new(mnist::Mnist::open(path.as_deref(), mirrors, data, progress)?)
+        }
+        SourceSettings::Idx { train, train_labels, test, test_labels } => {
+            Box::new(idx::Idx::open([(train, train_labels.as_deref()), (test, test_labels.as_deref())])?)
+        }
+        SourceSettings::Strokes { train, test } => Box::new(strokes::Strokes::new(seed, [*train, *test])),
+    })
+}
+
+/// The files whose content decides what a source yields. MNIST and made-up images are known without looking.
+pub fn files(settings: &SourceSettings) -> Vec<PathBuf> {
+    match settings {
+        SourceSettings::Idx { train, train_labels, test, test_labels } => {
+            [Some(train), train_labels.as_ref(), Some(test), test_labels.as_ref()]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect()
+        }
+        SourceSettings::Mnist { .. } | SourceSettings::Strokes { .. } => Vec::new(),
+    }
+}
+
+/// Consecutive images as bytes.
+pub struct ImageBytes<'a> {
+    /// The split they belong to.
+    pub split: Split,
+    /// Size of each.
+    pub shape: ImageShape,
+    /// Position of the first one in the split.
+    pub first: u64,
+    /// Their pixels, one image after the other.
+    pub bytes: Cow<'a, [u8]>,
+    /// Their labels, if there are any.
+    pub labels: Option<&'a [u8]>,
+}
+
+/// The row group that these images make.
+pub fn row_group_of(images: ImageBytes<'_>) -> RowGroup<'_> {
+    Box::new(move |emit| {
+        let ImageBytes { split, shape, first, bytes, labels } = images;
+        let mut id = first;
+        for (index, chunk) in bytes.chunks(BATCH_ROWS * shape.len()).enumerate() {
+            let rows = chunk.len() / shape.len();
+            let label = |row: usize| labels.map(|labels| i64::from(labels[index * BATCH_ROWS + row]));
+            emit(batch(split, shape, id, (0..rows).map(label).collect(), chunk.to_vec())?)?;
+            id += rows as u64;
+        }
+        Ok(())
+    })
+}
+
+/// A batch of images with consecutive ids.
+pub fn batch(
+    split: Split,
+    shape: ImageShape,
+    first: u64,
+    labels: Vec<Option<i64>>,
+    bytes: Vec<u8>,
+) -> Result<RecordBatch> {
+    let ids = first..first + labels.len() as u64;
+    let mut columns = leading_columns(split, ids, labels).to_vec();
+    columns.push(pixels::byte_column(bytes, shape.len()));
+    let schema = Content::Images(shape, Pixels::U8).schema();
+    RecordBatch::try_new(Arc::clone(&schema), columns)
+        .map_err(|cause| error::bug(format!("a source made a malformed batch: {cause}")))
+}

@@ -1,0 +1,63 @@
+//! Made-up digits, so that the main job and every test run on any machine without a network.
+//!
+//! Each image is a function of (seed, split, id): any number of them can be made in any order.
+
+mod draw;
+
+use anyhow::Result;
+
+use super::{Source, batch};
+use crate::corruption::random::Stream;
+use crate::table::{BATCH_ROWS, ImageShape, RowGroup, Split};
+
+/// Images of digits that limpid draws.
+pub struct Strokes {
+    seed: u64,
+    counts: [u64; 2],
+}
+
+impl Strokes {
+    /// So many images of each split.
+    pub fn new(seed: u64, counts: [u64; 2]) -> Self {
+        Self { seed, counts }
+    }
+}
+
+impl Source for Strokes {
+    fn shape(&self) -> ImageShape {
+        ImageShape { height: draw::SIZE, width: draw::SIZE, channels: 1 }
+    }
+
+    fn count(&self, split: Split) -> u64 {
+        self.counts[split as usize]
+    }
+
+    fn row_groups(
+        &self,
+        split: Split,
+        rows: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
+        let (count, shape) = (self.count(split), self.shape());
+        let stream = Stream::new(self.seed, "strokes", split);
+        let groups = (0..count).step_by(rows).map(move |start| {
+            let end = count.min(start + rows as u64);
+            let group: RowGroup<'_> = Box::new(move |emit| {
+                for first in (start..end).step_by(BATCH_ROWS) {
+                    let ids = first..end.min(first + BATCH_ROWS as u64);
+                    let mut bytes = Vec::with_capacity((ids.end - ids.start) as usize * shape.len());
+                    let mut labels = Vec::with_capacity((ids.end - ids.start) as usize);
+                    for id in ids {
+                        let mut random = stream.generator(id, 0);
+                        let label = random.below(10) as u8;
+                        bytes.extend(draw::draw(label, &mut || random.uniform()));
+                        labels.push(Some(i64::from(label)));
+                    }
+                    emit(batch(split, shape, first, labels, bytes)?)?;
+                }
+                Ok(())
+            });
+            Ok(group)
+        });
+        Ok(Box::new(groups))
+    }
+}

@@ -1,0 +1,65 @@
+//! corrupt: the noisy images, the same for everybody who looks at them.
+
+use anyhow::Result;
+use arrow_array::RecordBatch;
+use serde_json::{Value, json};
+
+use super::{Outputs, Stage, StageContext};
+use crate::config::Pipeline;
+use crate::error;
+use crate::table::{Content, MapInput, Split, ids, lists, map_table, pixels};
+use crate::training::batches::noise_stream;
+
+/// The stage.
+pub struct Corrupt;
+
+impl Stage for Corrupt {
+    fn name(&self) -> &'static str {
+        "corrupt"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn applies(&self, pipeline: &Pipeline) -> bool {
+        pipeline.corruption.is_some()
+    }
+
+    fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {
+        vec!["ingest"]
+    }
+
+    fn settings(&self, pipeline: &Pipeline) -> Value {
+        json!({ "seed": pipeline.seed, "corruption": pipeline.corruption, "output": pipeline.output })
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
+        let pipeline = context.pipeline;
+        let corruption = pipeline.corruption.ok_or_else(|| error::bug("corrupt runs without a corruption"))?;
+        let tables = Split::ALL.map(|split| context.table("ingest", split).map(|table| (split, table)));
+        let tables: Vec<_> = tables.into_iter().collect::<Result<_>>()?;
+        let total = tables.iter().map(|(_, table)| table.rows()).sum();
+        let task = context.progress.task("corrupt", total, "images");
+        let files = tables.iter().map(|(split, table)| {
+            let shape = table.image_shape()?;
+            let content = Content::Images(shape, pipeline.output.pixels);
+            let (schema, stream) = (content.schema(), noise_stream(pipeline.seed, *split));
+            let map = |batch: &RecordBatch, _: Option<&RecordBatch>| {
+                let clean = pixels::values(lists(batch, "image")?);
+                let mut noisy = vec![0.0; clean.len()];
+                let images = clean.chunks_exact(shape.len()).zip(noisy.chunks_exact_mut(shape.len()));
+                for (&id, (clean, noisy)) in ids(batch)?.values().iter().zip(images) {
+                    corruption.apply(clean, &mut stream.generator(id as u64, 0), noisy);
+                }
+                let mut columns = batch.columns()[..3].to_vec();
+                columns.push(pixels::column(noisy, shape.len(), pipeline.output.pixels));
+                RecordBatch::try_new(schema.clone(), columns).map_err(|cause| error::bug(cause.to_string()))
+            };
+            let done = |rows| task.advance(rows);
+            let input = MapInput { table, companion: None };
+            map_table(input, (&context.scratch, &split.file_name()), content, context.write_options(), map, done)
+        });
+        Ok(files.collect::<Result<Vec<_>>>()?.into())
+    }
+}

@@ -1,0 +1,46 @@
+//! denoise: every image as the model gives it back; of the noisy images, if there are any.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::infer::Inference;
+use super::{Outputs, Stage, StageContext};
+use crate::config::{InputImages, Pipeline};
+
+/// The stage.
+pub struct Denoise;
+
+/// The images that are denoised.
+fn input(pipeline: &Pipeline) -> InputImages {
+    if pipeline.corruption.is_some() { InputImages::Noisy } else { InputImages::Clean }
+}
+
+impl Stage for Denoise {
+    fn name(&self) -> &'static str {
+        "denoise"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
+        match input(pipeline) {
+            InputImages::Clean => vec!["ingest", "train"],
+            InputImages::Noisy => vec!["ingest", "corrupt", "train"],
+        }
+    }
+
+    fn settings(&self, pipeline: &Pipeline) -> Value {
+        json!({ "output": pipeline.output })
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
+        let model = Inference::load(&context.folder("train"), context.device.inference())?;
+        let input = StageContext::images_stage(input(context.pipeline));
+        let pixels = context.pipeline.output.pixels;
+        context.map_images(self.name(), input, &model, model.denoised(pixels), |batch, clean| {
+            model.denoise(batch, clean, pixels)
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! encode: the features of every image.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::infer::Inference;
+use super::{Outputs, Stage, StageContext};
+use crate::config::{InputImages, Pipeline};
+
+/// The stage.
+pub struct Encode;
+
+impl Stage for Encode {
+    fn name(&self) -> &'static str {
+        "encode"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
+        match pipeline.encode_input {
+            InputImages::Clean => vec!["ingest", "train"],
+            InputImages::Noisy => vec!["ingest", "corrupt", "train"],
+        }
+    }
+
+    fn settings(&self, pipeline: &Pipeline) -> Value {
+        json!({
+            "encode": { "input": pipeline.encode_input },
+            "output": { "compression-level": pipeline.output.compression_level },
+        })
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
+        let model = Inference::load(&context.folder("train"), context.device.inference())?;
+        let input = StageContext::images_stage(context.pipeline.encode_input);
+        context.map_images(self.name(), input, &model, model.features(), |batch, clean| model.encode(batch, clean))
+    }
+}

@@ -1,0 +1,137 @@
+//! What the stages encode and denoise and the commands of the same names share: a trained model as a function from batch to
+//! batch.
+
+use std::path::Path;
+
+use anyhow::Result;
+use arrow_array::{Array, Float32Array, RecordBatch};
+use burn::tensor::activation::sigmoid;
+use burn::tensor::{Device, Tensor, TensorData};
+use std::sync::Arc;
+
+use crate::config::Pixels;
+use crate::error;
+use crate::model::{Autoencoder, ModelDescription};
+use crate::table::{Content, ImageShape, lists, pixels};
+
+/// Images that go through the model at once: their activations stay in the cache of one core.
+const CHUNK: usize = 32;
+
+/// A trained model, ready to be applied on any thread.
+pub struct Inference {
+    description: ModelDescription,
+    model: Autoencoder,
+    device: Device,
+}
+
+/// What a model makes of some images.
+struct Applied {
+    codes: Vec<f32>,
+    images: Vec<f32>,
+}
+
+impl Inference {
+    /// Loads the model in `folder`.
+    ///
+    /// # Errors
+    /// Missing or damaged files.
+    pub fn load(folder: &Path, device: Device) -> Result<Self> {
+        let (description, model) = ModelDescription::load(folder, &device)?;
+        Ok(Self { description, model, device })
+    }
+
+    /// Size of the images that the model takes.
+    pub fn image(&self) -> ImageShape {
+        self.description.image
+    }
+
+    /// The table that [`Self::encode`] makes.
+    pub fn features(&self) -> Content {
+        Content::Features(self.description.architecture.code_size(self.image()))
+    }
+
+    /// The table that [`Self::denoise`] makes.
+    pub fn denoised(&self, pixels: Pixels) -> Content {
+        Content::Denoised(self.image(), pixels)
+    }
+
+    /// Checks that the model takes images of this size; `from` names them in the message.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check(&self, image: ImageShape, from: &Path) -> Result<()> {
+        if image == self.image() {
+            return Ok(());
+        }
+        let (from, wanted) = (from.display(), self.image());
+        Err(error::data(format!("{from} has images of {image}, but the model takes images of {wanted}")))
+    }
+
+    /// Codes of a batch of images, with the error of each reconstruction against `clean`, or against the images
+    /// themselves.
+    ///
+    /// # Errors
+    /// A batch that does not hold images.
+    pub fn encode(&self, batch: &RecordBatch, clean: Option<&[f32]>) -> Result<RecordBatch> {
+        let images = pixels::values(lists(batch, "image")?);
+        let applied = self.apply(&images);
+        let errors = self.errors(&applied.images, clean.unwrap_or(&images));
+        let size = self.features().width();
+        let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(applied.codes)), size);
+        self.batch(batch, self.features(), codes, errors)
+    }
+
+    /// Images that the model makes of a batch of images, with the error of each against `clean`, or against the images
+    /// that went in.
+    ///
+    /// # Errors
+    /// A batch that does not hold images.
+    pub fn denoise(&self, batch: &RecordBatch, clean: Option<&[f32]>, stored: Pixels) -> Result<RecordBatch> {
+        let images = pixels::values(lists(batch, "image")?);
+        let column = pixels::column(self.apply(&images).images, self.image().len(), stored);
+        // The error of what is written, rounding included.
+        let written = pixels::values(pixels::as_list(&column)?);
+        let errors = self.errors(&written, clean.unwrap_or(&images));
+        self.batch(batch, self.denoised(stored), column, errors)
+    }
+
+    fn apply(&self, images: &[f32]) -> Applied {
+        let len = self.image().len();
+        let mut applied = Applied { codes: Vec::new(), images: Vec::with_capacity(images.len()) };
+        for chunk in images.chunks(CHUNK * len) {
+            let data = TensorData::new(chunk.to_vec(), [chunk.len() / len, len]);
+            let codes = self.model.encode(Tensor::from_data(data, &self.device));
+            let images = sigmoid(self.model.decode(codes.clone()));
+            applied.codes.extend(numbers(codes));
+            applied.images.extend(numbers(images));
+        }
+        applied
+    }
+
+    /// Mean squared error of each image.
+    fn errors(&self, made: &[f32], clean: &[f32]) -> Float32Array {
+        let len = self.image().len();
+        let error = |(made, clean): (&[f32], &[f32])| {
+            let sum: f64 = made.iter().zip(clean).map(|(made, clean)| f64::from(made - clean).powi(2)).sum();
+            (sum / len as f64) as f32
+        };
+        made.chunks_exact(len).zip(clean.chunks_exact(len)).map(error).collect::<Vec<_>>().into()
+    }
+
+    fn batch(
+        &self,
+        input: &RecordBatch,
+        content: Content,
+        column: Arc<dyn Array>,
+        errors: Float32Array,
+    ) -> Result<RecordBatch> {
+        let mut columns = input.columns()[..3].to_vec();
+        columns.extend([column, Arc::new(errors) as _]);
+        RecordBatch::try_new(content.schema(), columns)
+            .map_err(|cause| error::bug(format!("cannot make a batch of results: {cause}")))
+    }
+}
+
+fn numbers(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("models compute in f32")
+}

@@ -1,0 +1,194 @@
+//! The stages: each a name, what it reads, the settings that decide its result, and a function that makes it.
+//!
+//! To add one: a file here and a line in [`STAGES`].
+
+mod corrupt;
+mod denoise;
+mod encode;
+mod evaluate;
+pub mod infer;
+mod ingest;
+mod report;
+mod train;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use arrow_array::RecordBatch;
+use serde_json::Value;
+
+use crate::config::Pipeline;
+use crate::device::ComputeDevice;
+use crate::pipeline::workspace::{Workspace, write_synced};
+use crate::progress::Progress;
+use crate::table::{
+    Content, FileRecord, MapInput, Split, TableFile, WriteOptions, lists, map_table, nanoseconds, pixels,
+};
+use infer::Inference;
+
+pub use evaluate::{METRICS, Metrics};
+
+/// All stages, in the order in which they run.
+pub const STAGES: &[&dyn Stage] = &[
+    &ingest::Ingest,
+    &corrupt::Corrupt,
+    &train::Train,
+    &encode::Encode,
+    &denoise::Denoise,
+    &evaluate::Evaluate,
+    &report::Report,
+];
+
+/// A step of the pipeline.
+pub trait Stage: Sync {
+    /// Its name, which is also its folder's.
+    fn name(&self) -> &'static str;
+
+    /// Version of its code: raised when the same input gives another output.
+    fn version(&self) -> u32;
+
+    /// Whether the pipeline has this stage.
+    fn applies(&self, _pipeline: &Pipeline) -> bool {
+        true
+    }
+
+    /// The stages whose results it reads.
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str>;
+
+    /// The files outside the run that it reads.
+    fn files(&self, _pipeline: &Pipeline) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// The settings that decide its result, and no others.
+    fn settings(&self, pipeline: &Pipeline) -> Value;
+
+    /// Whether it keeps a checkpoint to resume from.
+    fn resumes(&self) -> bool {
+        false
+    }
+
+    /// Makes its result in the scratch folder.
+    ///
+    /// # Errors
+    /// Bad input, interruption, the file system.
+    fn run(&self, context: &StageContext<'_>) -> Result<Outputs>;
+}
+
+/// What a stage has made.
+pub struct Outputs {
+    /// Its files.
+    pub files: Vec<FileRecord>,
+    /// What the receipt shall say besides.
+    pub details: Value,
+}
+
+impl From<Vec<FileRecord>> for Outputs {
+    fn from(files: Vec<FileRecord>) -> Self {
+        Self { files, details: Value::Null }
+    }
+}
+
+/// What a stage works with.
+pub struct StageContext<'a> {
+    /// The settings.
+    pub pipeline: &'a Pipeline,
+    /// The folder to write to.
+    pub scratch: PathBuf,
+    /// The run directory, to read from.
+    pub workspace: &'a Workspace,
+    /// Where a checkpoint is kept.
+    pub checkpoint: PathBuf,
+    /// Digests of everything that is read.
+    pub inputs: BTreeMap<String, String>,
+    /// Where downloaded data are kept.
+    pub data: PathBuf,
+    /// The device for models.
+    pub device: ComputeDevice,
+    /// Threads to use.
+    pub threads: usize,
+    /// Where progress is told.
+    pub progress: &'a Progress,
+}
+
+impl StageContext<'_> {
+    /// A table of an earlier stage.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn table(&self, stage: &str, split: Split) -> Result<TableFile> {
+        TableFile::open(&self.workspace.stage(stage).join(split.file_name()))
+    }
+
+    /// The folder of an earlier stage.
+    pub fn folder(&self, stage: &str) -> PathBuf {
+        self.workspace.stage(stage)
+    }
+
+    /// The stage whose images play this role.
+    pub fn images_stage(input: crate::config::InputImages) -> &'static str {
+        match input {
+            crate::config::InputImages::Clean => "ingest",
+            crate::config::InputImages::Noisy => "corrupt",
+        }
+    }
+
+    /// Writes, for each split, the table that `map` makes of the images of stage `input` with a model. `map` also sees the
+    /// clean images where `input` has others.
+    ///
+    /// # Errors
+    /// Unreadable input, images of another size than the model takes, what `map` fails with, the file system.
+    pub fn map_images(
+        &self,
+        name: &str,
+        input: &str,
+        model: &Inference,
+        content: Content,
+        map: impl Fn(&RecordBatch, Option<&[f32]>) -> Result<RecordBatch> + Sync,
+    ) -> Result<Outputs> {
+        let tables = Split::ALL.map(|split| {
+            let clean = if input == "ingest" { None } else { Some(self.table("ingest", split)?) };
+            Ok((split, self.table(input, split)?, clean))
+        });
+        let tables: Vec<_> = tables.into_iter().collect::<Result<_>>()?;
+        let task = self.progress.task(name, tables.iter().map(|(_, table, _)| table.rows()).sum(), "images");
+        let files = tables.iter().map(|(split, table, clean)| {
+            model.check(table.image_shape()?, table.path())?;
+            let map = |batch: &RecordBatch, clean: Option<&RecordBatch>| {
+                let clean = clean.map(|clean| lists(clean, "image").map(pixels::values)).transpose()?;
+                map(batch, clean.as_deref())
+            };
+            let input = MapInput { table, companion: clean.as_ref() };
+            let path = (self.scratch.as_path(), split.file_name());
+            map_table(input, (path.0, &path.1), content, self.write_options(), map, |rows| task.advance(rows))
+        });
+        Ok(files.collect::<Result<Vec<_>>>()?.into())
+    }
+
+    /// How tables are written.
+    pub fn write_options(&self) -> WriteOptions {
+        WriteOptions { compression_level: self.pipeline.output.compression_level, threads: self.threads }
+    }
+
+    /// Writes a small file to the scratch folder.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<FileRecord> {
+        write_synced(&self.scratch.join(name), bytes)?;
+        record(&self.scratch, name, None)
+    }
+}
+
+/// The record of a file that was just written.
+///
+/// # Errors
+/// The file system.
+pub fn record(folder: &Path, name: &str, rows: Option<u64>) -> Result<FileRecord> {
+    let path = folder.join(name);
+    let digest = crate::pipeline::receipt::digest(&path)?;
+    let metadata = std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let modified = metadata.modified().map_or(0, nanoseconds);
+    Ok(FileRecord { name: name.to_owned(), rows, bytes: metadata.len(), digest, modified })
+}

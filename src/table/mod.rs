@@ -1,0 +1,94 @@
+//! Arrow tables and the Parquet files that hold them.
+//!
+//! Everything that passes between stages is a table of one of three kinds ([`Content`]). A map stage is a function from
+//! record batch to record batch; [`map_table`] is everything around it: reading, parallelism, order, writing.
+
+pub mod parallel;
+pub mod pixels;
+mod reader;
+mod schema;
+mod writer;
+
+use std::path::Path;
+
+use anyhow::Result;
+use arrow_array::RecordBatch;
+
+use crate::error;
+
+pub use reader::{TableFile, errors, ids, labels, lists};
+pub use schema::{Content, ImageShape, SCHEMA_VERSION, Split};
+pub use writer::{
+    BATCH_ROWS, FileRecord, RowGroup, leading_columns, nanoseconds, row_group_rows, write_batch, write_table,
+};
+
+/// How tables are written.
+#[derive(Debug, Clone, Copy)]
+pub struct WriteOptions {
+    /// Compression level of zstd.
+    pub compression_level: i32,
+    /// Threads that read, compute and encode.
+    pub threads: usize,
+}
+
+/// What a map stage reads.
+#[derive(Clone, Copy)]
+pub struct MapInput<'a> {
+    /// The table whose batches are mapped.
+    pub table: &'a TableFile,
+    /// A table with the same rows, which `map` sees beside it.
+    pub companion: Option<&'a TableFile>,
+}
+
+/// Writes the table that `map` makes of each batch of the input (and of the companion's rows); `rows_done` hears of the
+/// rows as they are finished.
+///
+/// Row groups follow the input's, so that a batch never crosses one.
+///
+/// # Errors
+/// Unreadable input, a companion with other rows, what `map` fails with, or the file system.
+pub fn map_table(
+    input: MapInput<'_>,
+    path: (&Path, &str),
+    content: Content,
+    options: WriteOptions,
+    map: impl Fn(&RecordBatch, Option<&RecordBatch>) -> Result<RecordBatch> + Sync,
+    rows_done: impl Fn(u64) + Sync,
+) -> Result<FileRecord> {
+    let (map, rows_done) = (&map, &rows_done);
+    let MapInput { table, companion } = input;
+    if let Some(companion) = companion
+        && (0..table.row_groups().max(companion.row_groups())).any(|index| {
+            index >= table.row_groups().min(companion.row_groups())
+                || table.row_group_rows(index) != companion.row_group_rows(index)
+        })
+    {
+        return Err(mismatch(table, companion));
+    }
+    let row_groups = (0..table.row_groups()).map(|index| {
+        let group: RowGroup<'_> = Box::new(move |emit| {
+            let mut beside = companion.map(|companion| companion.row_group(index)).transpose()?;
+            for batch in table.row_group(index)? {
+                let batch = batch?;
+                let other = beside.as_mut().and_then(Iterator::next).transpose()?;
+                if let (Some(other), Some(companion)) = (&other, companion)
+                    && ids(other)? != ids(&batch)?
+                {
+                    return Err(mismatch(table, companion));
+                }
+                let batch = map(&batch, other.as_ref())?;
+                let rows = batch.num_rows() as u64;
+                emit(batch)?;
+                rows_done(rows);
+            }
+            Ok(())
+        });
+        Ok(group)
+    });
+    write_table(path.0, path.1, content, options.compression_level, options.threads, row_groups)
+}
+
+fn mismatch(table: &TableFile, companion: &TableFile) -> anyhow::Error {
+    let (table, companion) = (table.path().display(), companion.path().display());
+    error::data(format!("{table} and {companion} do not hold the same rows"))
+}

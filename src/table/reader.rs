@@ -1,0 +1,153 @@
+//! Parquet in: a table that is checked when it is opened, and read one row group at a time.
+//!
+//! Files are read as if they came from elsewhere, since `limpid encode` and `limpid denoise` take any: the schema, the
+//! nulls and the lengths of the lists are checked before a value is used.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Int64Type};
+use arrow_array::{Array, FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+
+use super::schema::{Content, ImageShape};
+use super::writer::{BATCH_ROWS, parquet_message};
+use crate::error;
+
+/// An opened table.
+#[derive(Clone)]
+pub struct TableFile {
+    path: PathBuf,
+    metadata: ArrowReaderMetadata,
+    content: Content,
+}
+
+impl TableFile {
+    /// Opens a table and checks that limpid wrote it.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not Parquet, or is not a limpid table.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
+            .map_err(|cause| bad(path, &format!("it is not a whole Parquet file ({})", parquet_message(&cause))))?;
+        let content = Content::of(metadata.schema()).map_err(|cause| bad(path, &cause.to_string()))?;
+        Ok(Self { path: path.to_owned(), metadata, content })
+    }
+
+    /// What it holds.
+    pub fn content(&self) -> Content {
+        self.content
+    }
+
+    /// The size of its images.
+    ///
+    /// # Errors
+    /// It holds no images.
+    pub fn image_shape(&self) -> Result<ImageShape> {
+        match self.content {
+            Content::Images(shape, _) | Content::Denoised(shape, _) => Ok(shape),
+            Content::Features(_) => Err(bad(&self.path, "it holds features, not images")),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its footer.
+    pub fn metadata(&self) -> &ArrowReaderMetadata {
+        &self.metadata
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> u64 {
+        self.metadata.metadata().file_metadata().num_rows().max(0) as u64
+    }
+
+    /// Number of row groups.
+    pub fn row_groups(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    /// Rows of one row group.
+    pub fn row_group_rows(&self, index: usize) -> u64 {
+        self.metadata.metadata().row_group(index).num_rows().max(0) as u64
+    }
+
+    /// The batches of one row group, in order, each checked.
+    ///
+    /// # Errors
+    /// A file that has become unreadable; each batch can fail where its pages are damaged.
+    pub fn row_group(&self, index: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+        self.batches(vec![index], BATCH_ROWS)
+    }
+
+    /// All batches, in order, each checked.
+    ///
+    /// # Errors
+    /// As [`Self::row_group`].
+    pub fn all(&self) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+        self.batches((0..self.row_groups()).collect(), BATCH_ROWS)
+    }
+
+    fn batches(&self, groups: Vec<usize>, rows: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+        let path = self.path.clone();
+        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            .with_row_groups(groups)
+            .with_batch_size(rows)
+            .build()
+            .map_err(|cause| bad(&path, &parquet_message(&cause)))?;
+        let mut row = 0;
+        Ok(reader.map(move |batch| {
+            let damaged = |cause: &dyn std::fmt::Display| bad(&path, &format!("damaged near row {row}: {cause}"));
+            let batch = batch.map_err(|cause| damaged(&cause))?;
+            let holed = batch.columns().iter().zip(batch.schema_ref().fields()).find(|(column, field)| {
+                (!field.is_nullable() && column.null_count() > 0)
+                    || column.as_fixed_size_list_opt().is_some_and(|list| list.values().null_count() > 0)
+            });
+            if let Some((_, field)) = holed {
+                return Err(damaged(&format!("column `{}` has nulls", field.name())));
+            }
+            row += batch.num_rows();
+            Ok(batch)
+        }))
+    }
+}
+
+fn bad(path: &Path, what: &str) -> anyhow::Error {
+    error::data(format!("cannot use {}: {what}", path.display()))
+}
+
+/// The `id` column of a limpid batch.
+pub fn ids(batch: &RecordBatch) -> Result<&Int64Array> {
+    column(batch, "id")?.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_type("id"))
+}
+
+/// The `label` column of a limpid batch.
+pub fn labels(batch: &RecordBatch) -> Result<&Int64Array> {
+    column(batch, "label")?.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_type("label"))
+}
+
+/// The `error` column of a limpid batch.
+pub fn errors(batch: &RecordBatch) -> Result<&Float32Array> {
+    column(batch, "error")?.as_primitive_opt::<Float32Type>().ok_or_else(|| wrong_type("error"))
+}
+
+/// The `image` or `code` column of a limpid batch.
+pub fn lists<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a FixedSizeListArray> {
+    column(batch, name)?.as_fixed_size_list_opt().ok_or_else(|| wrong_type(name))
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array> {
+    let column = batch.column_by_name(name).ok_or_else(|| error::data(format!("the column `{name}` is missing")))?;
+    Ok(column.as_ref())
+}
+
+fn wrong_type(name: &str) -> anyhow::Error {
+    error::data(format!("the column `{name}` has another type than limpid writes"))
+}

@@ -1,0 +1,236 @@
+//! What the columns of limpid's tables are, and how a file says what it holds.
+//!
+//! Every table starts with `id`, `split` and `label`, so that any two can be joined. Images and codes are fixed-size
+//! lists: Parquet itself stores plain lists, and readers that know Arrow get the size back. Shapes are written into the
+//! metadata of the field and, for readers that see only the footer, of the file.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::Result;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Pixels;
+use crate::error;
+
+/// Version of the tables' schema: raised when a reader of the old one would misread the new one.
+pub const SCHEMA_VERSION: &str = "1";
+
+const TABLE: &str = "limpid.table";
+const VERSION: &str = "limpid.schema-version";
+const HEIGHT: &str = "limpid.height";
+const WIDTH: &str = "limpid.width";
+const CHANNELS: &str = "limpid.channels";
+
+/// A part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Split {
+    /// What models are fitted on.
+    Train,
+    /// What scores are computed on.
+    Test,
+}
+
+impl Split {
+    /// Both, in the order in which they are written.
+    pub const ALL: [Split; 2] = [Split::Train, Split::Test];
+
+    /// `train` or `test`: the value of the `split` column and the start of file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Test => "test",
+        }
+    }
+
+    /// The file of this split in a stage's folder, named as Hugging Face `datasets` wants it.
+    pub fn file_name(self) -> String {
+        format!("{}-00000-of-00001.parquet", self.name())
+    }
+}
+
+/// Size of an image: rows, columns and numbers per pixel, stored in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageShape {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Numbers per pixel: 1 for grey, 3 for RGB.
+    pub channels: usize,
+}
+
+impl ImageShape {
+    /// Most numbers of one image: keeps a batch of 1,024 images within the 2^31 - 1 values of an Arrow list.
+    pub const MAX_LEN: usize = 1 << 20;
+
+    /// A shape whose sides are at least 1 and whose product is at most [`Self::MAX_LEN`].
+    pub fn new(height: usize, width: usize, channels: usize) -> Option<Self> {
+        let len = height.checked_mul(width)?.checked_mul(channels)?;
+        (len > 0 && len <= Self::MAX_LEN).then_some(Self { height, width, channels })
+    }
+
+    /// Numbers of one image.
+    #[expect(clippy::len_without_is_empty, reason = "a shape is never empty")]
+    pub fn len(self) -> usize {
+        self.height * self.width * self.channels
+    }
+}
+
+impl fmt::Display for ImageShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.channels {
+            1 => write!(f, "{}×{}", self.height, self.width),
+            channels => write!(f, "{}×{}×{channels}", self.height, self.width),
+        }
+    }
+}
+
+/// What a table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Images as they came from the source, or corrupted.
+    Images(ImageShape, Pixels),
+    /// Images that a model made, with the error of each.
+    Denoised(ImageShape, Pixels),
+    /// Codes of this size, with the reconstruction error of each image.
+    Features(usize),
+}
+
+impl Content {
+    /// The Arrow schema of such a table.
+    pub fn schema(self) -> SchemaRef {
+        let split = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let mut fields = vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("split", split, false),
+            Field::new("label", DataType::Int64, true),
+        ];
+        let mut metadata = HashMap::from([(VERSION.to_owned(), SCHEMA_VERSION.to_owned())]);
+        let error = Field::new("error", DataType::Float32, false);
+        let table = match self {
+            Content::Images(shape, pixels) => {
+                fields.push(image_field(shape, pixels, &mut metadata));
+                "images"
+            }
+            Content::Denoised(shape, pixels) => {
+                fields.extend([image_field(shape, pixels, &mut metadata), error]);
+                "denoised"
+            }
+            Content::Features(size) => {
+                fields.extend([Field::new("code", list(DataType::Float32, size), false), error]);
+                "features"
+            }
+        };
+        metadata.insert(TABLE.to_owned(), table.to_owned());
+        Arc::new(Schema::new_with_metadata(fields, metadata))
+    }
+
+    /// Values per row of the widest column, which decides how many rows make a row group.
+    pub fn width(self) -> usize {
+        match self {
+            Content::Images(shape, _) | Content::Denoised(shape, _) => shape.len(),
+            Content::Features(size) => size,
+        }
+    }
+
+    /// Reads what a schema holds.
+    ///
+    /// # Errors
+    /// A schema that limpid did not write, or one of another version; the message starts with what was found.
+    pub fn of(schema: &Schema) -> Result<Self> {
+        let table = schema.metadata.get(TABLE).ok_or_else(|| {
+            let columns: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            error::data(format!(
+                "it is not a limpid table: its metadata lack `{TABLE}` (its columns: {})",
+                columns.join(", ")
+            ))
+        })?;
+        let version = schema.metadata.get(VERSION).map_or("none", String::as_str);
+        if version != SCHEMA_VERSION {
+            return Err(error::data(format!(
+                "its schema version is {version}, this limpid reads {SCHEMA_VERSION}: run the stage that wrote it again"
+            )));
+        }
+        let content = match table.as_str() {
+            "images" => image_shape(schema).map(|(shape, pixels)| Content::Images(shape, pixels))?,
+            "denoised" => image_shape(schema).map(|(shape, pixels)| Content::Denoised(shape, pixels))?,
+            "features" => match schema.field_with_name("code").map(Field::data_type) {
+                Ok(DataType::FixedSizeList(_, size)) if *size > 0 => Content::Features(*size as usize),
+                _ => return Err(error::data("its `code` column is missing or not a fixed-size list")),
+            },
+            other => return Err(error::data(format!("it holds an unknown kind of table, {other:?}"))),
+        };
+        for expected in content.schema().fields() {
+            let found = schema.field_with_name(expected.name());
+            let found = found.map_err(|_| error::data(format!("its column `{}` is missing", expected.name())))?;
+            if found.data_type() != expected.data_type() {
+                let (name, expected) = (expected.name(), expected.data_type());
+                return Err(error::data(format!("its column `{name}` is {}, expected {expected}", found.data_type())));
+            }
+        }
+        Ok(content)
+    }
+}
+
+/// A list of exactly `size` values, none of them null.
+pub fn list(item: DataType, size: usize) -> DataType {
+    DataType::FixedSizeList(Arc::new(Field::new("element", item, false)), size as i32)
+}
+
+fn image_field(shape: ImageShape, pixels: Pixels, metadata: &mut HashMap<String, String>) -> Field {
+    let item = match pixels {
+        Pixels::U8 => DataType::UInt8,
+        Pixels::F32 => DataType::Float32,
+    };
+    let sides = [(HEIGHT, shape.height), (WIDTH, shape.width), (CHANNELS, shape.channels)];
+    let sides: HashMap<_, _> = sides.into_iter().map(|(key, side)| (key.to_owned(), side.to_string())).collect();
+    metadata.extend(sides.clone());
+    Field::new("image", list(item, shape.len()), false).with_metadata(sides)
+}
+
+fn image_shape(schema: &Schema) -> Result<(ImageShape, Pixels)> {
+    let side = |key: &str| -> Result<usize> {
+        let text = schema.metadata.get(key).map_or("", String::as_str);
+        text.parse().map_err(|_| error::data(format!("its metadata say {key} = {text:?}, expected a number")))
+    };
+    let (height, width, channels) = (side(HEIGHT)?, side(WIDTH)?, side(CHANNELS)?);
+    let shape = ImageShape::new(height, width, channels)
+        .ok_or_else(|| error::data(format!("its metadata say {height}×{width}×{channels}, which no image has")))?;
+    let pixels = match schema.field_with_name("image").map(Field::data_type) {
+        Ok(DataType::FixedSizeList(item, _)) if *item.data_type() == DataType::Float32 => Pixels::F32,
+        _ => Pixels::U8,
+    };
+    Ok((shape, pixels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_says_what_it_holds() {
+        let shape = ImageShape::new(5, 4, 3).expect("is a shape");
+        for content in
+            [Content::Images(shape, Pixels::U8), Content::Denoised(shape, Pixels::F32), Content::Features(32)]
+        {
+            assert_eq!(Content::of(&content.schema()).expect("is known"), content);
+        }
+    }
+
+    #[test]
+    fn a_foreign_schema_is_refused_with_what_was_found() {
+        let message = |schema: &Schema| Content::of(schema).expect_err("is foreign").to_string();
+        let foreign = Schema::new(vec![Field::new("pixels", DataType::Int64, false)]);
+        assert!(message(&foreign).contains("its columns: pixels"));
+        let good = Content::Features(2).schema();
+        let mut other = good.metadata.clone();
+        other.insert(VERSION.to_owned(), "9".to_owned());
+        assert!(message(&Schema::new_with_metadata(good.fields.clone(), other)).contains("schema version is 9"));
+        let lacking = Schema::new_with_metadata(good.fields[1..].to_vec(), good.metadata.clone());
+        assert!(message(&lacking).contains("`id` is missing"));
+    }
+}

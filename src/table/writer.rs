@@ -1,0 +1,224 @@
+//! Parquet out: row groups encoded in parallel, appended in order, digested while they are written.
+//!
+//! A row group is the unit of work: its size follows from the table alone, so that neither the number of threads nor the
+//! speed of any of them can change a byte of the file.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use serde::{Deserialize, Serialize};
+
+use super::parallel;
+use super::schema::Content;
+use crate::error;
+
+/// Rows of one record batch everywhere: a constant, because page boundaries follow from it.
+pub const BATCH_ROWS: usize = 1024;
+/// Uncompressed size of a row group that is aimed at. Parquet stores bytes as 32-bit integers.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// What one row group is made of: called on a worker thread, it hands its batches, in order, to the function given.
+pub type RowGroup<'a> = Box<dyn FnOnce(&mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> + Send + 'a>;
+
+/// A file as it was written: what a receipt says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Path within the stage's folder.
+    pub name: String,
+    /// Rows, for tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// blake3 of the bytes, in hexadecimal.
+    pub digest: String,
+    /// Last modification, in nanoseconds since 1970: with the size, what a cheap check compares.
+    pub modified: u64,
+}
+
+/// Rows of each row group but the last.
+pub fn row_group_rows(content: Content) -> usize {
+    let batches = ROW_GROUP_BYTES / (BATCH_ROWS * content.width() * size_of::<f32>());
+    batches.max(1) * BATCH_ROWS
+}
+
+/// Writes a table to `folder/name` and waits until it is on disk.
+///
+/// # Errors
+/// What `row_groups` fail with, or the file system.
+pub fn write_table<'a>(
+    folder: &Path,
+    name: &str,
+    content: Content,
+    compression_level: i32,
+    threads: usize,
+    row_groups: impl Iterator<Item = Result<RowGroup<'a>>> + Send,
+) -> Result<FileRecord> {
+    let path = folder.join(name);
+    let schema = content.schema();
+    let failed = |cause: ParquetError| write_error(&path, cause);
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    let sink = DigestWriter::new(BufWriter::with_capacity(1 << 20, file));
+    let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(&schema, compression_level)));
+    let (mut writer, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
+    let mut rows = 0;
+    parallel::in_order(
+        threads,
+        row_groups.enumerate().map(|(index, group)| group.map(|group| (index, group))),
+        |(index, group)| encode(&factory, &schema, index, group),
+        |(group_rows, chunks)| {
+            if group_rows == 0 {
+                return Ok(());
+            }
+            rows += group_rows;
+            let mut group = writer.next_row_group().map_err(failed)?;
+            for chunk in chunks {
+                chunk.append_to_row_group(&mut group).map_err(failed)?;
+            }
+            group.close().map_err(failed)?;
+            Ok(())
+        },
+    )
+    .with_context(|| format!("writing {}", path.display()))?;
+    let sink = writer.into_inner().map_err(failed)?;
+    let (digest, bytes) = (sink.hasher.finalize().to_hex().to_string(), sink.bytes);
+    let synced = sink.inner.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
+        file.sync_all()?;
+        file.metadata()?.modified()
+    });
+    let modified = synced.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(FileRecord { name: name.to_owned(), rows: Some(rows), bytes, digest, modified: nanoseconds(modified) })
+}
+
+/// Nanoseconds since 1970; 0 for a time before it.
+pub fn nanoseconds(time: std::time::SystemTime) -> u64 {
+    time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}
+
+fn encode(
+    factory: &ArrowRowGroupWriterFactory,
+    schema: &SchemaRef,
+    index: usize,
+    group: RowGroup<'_>,
+) -> Result<(u64, Vec<ArrowColumnChunk>)> {
+    let unexpected = |cause: ParquetError| error::bug(format!("cannot encode a row group: {cause}"));
+    let mut writers = factory.create_column_writers(index).map_err(unexpected)?;
+    let mut rows = 0;
+    group(&mut |batch: RecordBatch| {
+        rows += batch.num_rows() as u64;
+        let mut columns = writers.iter_mut();
+        for (field, array) in schema.fields().iter().zip(batch.columns()) {
+            for leaf in compute_leaves(field, array).map_err(unexpected)? {
+                let writer = columns.next().ok_or_else(|| error::bug("a batch has more columns than its table"))?;
+                writer.write(&leaf).map_err(unexpected)?;
+            }
+        }
+        crate::interrupt::check()
+    })?;
+    let chunks = writers.into_iter().map(|writer| writer.close().map_err(unexpected));
+    Ok((rows, chunks.collect::<Result<_>>()?))
+}
+
+fn properties(schema: &SchemaRef, compression_level: i32) -> WriterProperties {
+    let level = ZstdLevel::try_new(compression_level).unwrap_or_default();
+    let mut metadata: Vec<_> =
+        schema.metadata().iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+    metadata.sort_by(|a, b| a.key.cmp(&b.key));
+    let element = |name: &str| ColumnPath::new(vec![name.to_owned(), "list".to_owned(), "element".to_owned()]);
+    // `split` and `id`, by which the rows are sorted. One file holds one split, so that `id` alone sorts it.
+    let sorted_by = SortingColumn { column_idx: 0, descending: false, nulls_first: false };
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_key_value_metadata(Some(metadata))
+        .set_sorting_columns(Some(vec![sorted_by]))
+        .set_max_row_group_row_count(None)
+        // The least and greatest pixel of a page help nobody; those of ids and labels do.
+        .set_column_statistics_enabled(element("image"), EnabledStatistics::None)
+        .set_column_statistics_enabled(element("code"), EnabledStatistics::None)
+        // Bytes have 256 values, codes have none in common.
+        .set_column_dictionary_enabled(element("code"), false)
+        .set_column_dictionary_enabled(ColumnPath::from("error"), false)
+        .set_column_dictionary_enabled(ColumnPath::from("id"), false)
+        .build()
+}
+
+/// Keeps the I/O error under a Parquet error, which decides the exit code.
+fn write_error(path: &Path, cause: ParquetError) -> anyhow::Error {
+    error::io(format!("cannot write {}: {}", path.display(), parquet_message(&cause)))
+}
+
+/// The innermost message of a Parquet error.
+pub fn parquet_message(cause: &ParquetError) -> String {
+    match cause {
+        ParquetError::External(source) => source.to_string(),
+        ParquetError::General(message) | ParquetError::EOF(message) => message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Digests what passes through.
+struct DigestWriter<W> {
+    inner: W,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl<W> DigestWriter<W> {
+    fn new(inner: W) -> Self {
+        Self { inner, hasher: blake3::Hasher::new(), bytes: 0 }
+    }
+}
+
+impl<W: Write> Write for DigestWriter<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(buffer)?;
+        self.hasher.update(&buffer[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Writes a small table in one piece, for tables that are not one of limpid's three kinds.
+///
+/// # Errors
+/// The file system.
+pub fn write_batch(path: &Path, batch: &RecordBatch) -> Result<()> {
+    let failed = |cause: ParquetError| write_error(path, cause);
+    let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(failed)?;
+    writer.write(batch).map_err(failed)?;
+    let file = writer.into_inner().map_err(failed)?;
+    file.sync_all().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The columns that every table starts with.
+pub fn leading_columns(split: super::Split, ids: std::ops::Range<u64>, labels: Vec<Option<i64>>) -> LeadingColumns {
+    use arrow_array::{DictionaryArray, Int32Array, Int64Array, StringArray};
+    let rows = labels.len();
+    let names = Arc::new(StringArray::from(vec![split.name()]));
+    [
+        Arc::new(Int64Array::from_iter_values(ids.map(|id| id as i64))),
+        Arc::new(DictionaryArray::new(Int32Array::from(vec![0; rows]), names)),
+        Arc::new(Int64Array::from(labels)),
+    ]
+}
+
+/// `id`, `split` and `label`.
+pub type LeadingColumns = [arrow_array::ArrayRef; 3];

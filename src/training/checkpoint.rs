@@ -1,0 +1,155 @@
+//! Where a training stands, in one file that is replaced atomically.
+//!
+//! It holds everything that the rest of the training depends on, so that killed and resumed equals uninterrupted: weights,
+//! Adam's moments, the position in the epoch with the loss summed so far, the history, and the best weights.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::optimizer::Optimizer;
+use crate::error;
+use crate::model::{Autoencoder, NamedTensor, load_weights, named_tensors, read_tensors, write_tensors};
+
+/// Losses of one epoch, mean over pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Counted from 1.
+    pub epoch: u64,
+    /// Mean over the batches of the epoch, each with the weights of its time.
+    pub train_loss: f64,
+    /// Over the test split, with the weights at the end of the epoch.
+    pub test_loss: f64,
+}
+
+/// The position of a training.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Epochs that are finished.
+    pub epochs: u64,
+    /// Steps taken in the current epoch.
+    pub steps: u64,
+    /// Loss summed over the pixels of the current epoch's images so far.
+    pub loss: f64,
+    /// Images seen in the current epoch.
+    pub images: u64,
+    /// One for each finished epoch.
+    pub history: Vec<EpochRecord>,
+    /// The finished epoch with the lowest test loss.
+    pub best_epoch: u64,
+}
+
+/// Everything that a training is.
+pub struct State {
+    /// Where it stands.
+    pub position: Position,
+    /// The model as it is now.
+    pub model: Autoencoder,
+    /// Adam's state.
+    pub optimizer: Optimizer,
+    /// The weights at the end of the best epoch.
+    pub best: Vec<NamedTensor>,
+}
+
+/// The name of the text beside the tensors.
+const TEXT: &str = "limpid";
+
+#[derive(Serialize, Deserialize)]
+struct Text {
+    key: String,
+    steps: usize,
+    position: Position,
+}
+
+/// The checkpoint file of one training.
+pub struct CheckpointFile {
+    path: PathBuf,
+    /// Digest of all that decides how the training goes: a checkpoint of another one is not used.
+    key: String,
+}
+
+impl CheckpointFile {
+    /// The checkpoint at `path` for the training that `key` stands for.
+    pub fn new(path: PathBuf, key: String) -> Self {
+        Self { path, key }
+    }
+
+    /// Writes the state beside the old one and puts it in its place.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn save(&self, state: &State) -> Result<()> {
+        let bytes = self.serialise(state)?;
+        crate::pipeline::workspace::write_atomically(&self.path, &bytes)
+    }
+
+    /// The state as the bytes of a file.
+    ///
+    /// # Errors
+    /// None that content can cause.
+    pub fn serialise(&self, state: &State) -> Result<Vec<u8>> {
+        let (steps, moments) = state.optimizer.state();
+        let with_prefix = |prefix: &str, tensors: Vec<NamedTensor>| {
+            let rename = |tensor: NamedTensor| NamedTensor { name: format!("{prefix}{}", tensor.name), ..tensor };
+            tensors.into_iter().map(rename).collect::<Vec<_>>()
+        };
+        let tensors = [
+            with_prefix("model.", named_tensors(&state.model)),
+            with_prefix("best.", state.best.clone()),
+            with_prefix("", moments),
+        ]
+        .concat();
+        let text = Text { key: self.key.clone(), steps, position: state.position.clone() };
+        let text = serde_json::to_string(&text).context("cannot serialise a checkpoint")?;
+        write_tensors(&tensors, BTreeMap::from([(TEXT.to_owned(), text)]))
+    }
+
+    /// Restores a state; none if there is none for this training. A damaged file is as good as none: what it held can be
+    /// computed again.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn load(&self, initial: Autoencoder, learning_rate: f64, device: &Device) -> Result<Option<State>> {
+        let bytes = match std::fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", self.path.display())),
+        };
+        Ok(self.restore(&bytes, initial, learning_rate, device).ok())
+    }
+
+    fn restore(&self, bytes: &[u8], initial: Autoencoder, learning_rate: f64, device: &Device) -> Result<State> {
+        let (tensors, text) = read_tensors(&self.path, bytes)?;
+        let text = text.get(TEXT).ok_or_else(|| error::data("the text of the checkpoint is missing"))?;
+        let text: Text = serde_json::from_str(text)?;
+        if text.key != self.key {
+            return Err(error::data("the checkpoint belongs to another training"));
+        }
+        let model = load_weights(initial, &tensors, "model.")?;
+        let parameters = named_tensors(&model).len();
+        let mut optimizer = Optimizer::new(learning_rate);
+        if !optimizer.restore(text.steps, parameters, device, |name| tensors.get(name)) {
+            return Err(error::data("the checkpoint lacks a moment of Adam"));
+        }
+        // In the order of the model's layers, as if they had just been taken from it.
+        let best = named_tensors(&model).into_iter().filter_map(|tensor| {
+            let best = tensors.get(&format!("best.{}", tensor.name))?;
+            Some(NamedTensor { name: tensor.name, ..best.clone() })
+        });
+        Ok(State { position: text.position, best: best.collect(), model, optimizer })
+    }
+
+    /// Removes the file: the training is finished and published.
+    pub fn remove(&self) {
+        // What stays behind is found to belong to a finished training.
+        _ = std::fs::remove_file(&self.path);
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}

@@ -1,0 +1,24 @@
+//! The losses, as sums over pixels, and the floor of the cross-entropy.
+
+use burn::tensor::Tensor;
+
+use crate::config::Loss;
+use crate::kernel;
+
+impl Loss {
+    /// The loss summed over all pixels of a batch: logits and targets in [0, 1], both `[n, pixels]`, to `[1]`.
+    pub fn sum(self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+        match self {
+            Loss::CrossEntropy => kernel::cross_entropy(logits, targets),
+            Loss::Mse => kernel::squared_error(logits, targets),
+        }
+    }
+
+    /// How people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Loss::CrossEntropy => "cross-entropy",
+            Loss::Mse => "mean squared error",
+        }
+    }
+}

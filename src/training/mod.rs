@@ -1,0 +1,231 @@
+//! The training loop.
+//!
+//! A batch is cut into micro-batches of a fixed size; each goes through forward and backward on one thread, and their
+//! gradients are added in the order of the images. Threads share nothing inside a step, and their number changes no bit.
+
+pub mod batches;
+pub mod checkpoint;
+mod loss;
+mod optimizer;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
+use serde_json::json;
+
+use crate::config::{Loss, Noise, Pipeline};
+use crate::error;
+use crate::interrupt;
+use crate::model::{Autoencoder, named_tensors};
+use crate::progress::Progress;
+use crate::table::{ImageShape, Split, TableFile, ids, lists, pixels};
+use batches::{Examples, Inputs, TrainingImages, examples_of};
+use checkpoint::{CheckpointFile, EpochRecord, Position, State};
+use optimizer::Optimizer;
+
+/// Images that one thread takes through forward and backward at once.
+const MICRO_BATCH: usize = 25;
+
+/// What a training works with.
+pub struct Trainer<'a> {
+    /// The settings.
+    pub pipeline: &'a Pipeline,
+    /// Size of the images.
+    pub image: ImageShape,
+    /// The training split.
+    pub images: TrainingImages,
+    /// The test split.
+    pub test: TableFile,
+    /// Where the training stands, on disk.
+    pub checkpoint: CheckpointFile,
+    /// The device, with automatic differentiation.
+    pub device: Device,
+    /// Where progress is told.
+    pub progress: &'a Progress,
+}
+
+/// Seconds and images of each epoch that this process trained: what the hardware did, not what the settings say.
+pub type Speeds = Vec<(u64, f64, u64)>;
+
+impl Trainer<'_> {
+    /// Trains to the last epoch, from the checkpoint if there is one.
+    ///
+    /// # Errors
+    /// Interruption (with a checkpoint saved), a loss that is not finite, unreadable images, the file system.
+    pub fn train(&self) -> Result<(State, Speeds)> {
+        let settings = &self.pipeline.training;
+        let mut state = self.start()?;
+        let mut speeds = Speeds::new();
+        let mut saved = Instant::now();
+        while state.position.epochs < settings.epochs {
+            let epoch = state.position.epochs + 1;
+            let started = (Instant::now(), state.position.images);
+            let task =
+                self.progress.task(&format!("train epoch {epoch}/{}", settings.epochs), self.images.count(), "images");
+            task.advance(state.position.images);
+            let inputs = Inputs::new(self.pipeline, Split::Train, self.noise_epoch(epoch));
+            let mut step = 0;
+            for window in self.images.windows(epoch as u32) {
+                let window = window?;
+                for positions in window.batches(settings.batch_size) {
+                    step += 1;
+                    if step <= state.position.steps {
+                        continue;
+                    }
+                    let examples = |micro: &[u32]| window.examples(micro, self.images.pixels(), &inputs);
+                    let (loss, gradients) = self.gradients(&state.model, positions, examples);
+                    if !loss.is_finite() {
+                        return Err(diverged(epoch, step, self.checkpoint.path()));
+                    }
+                    state.model = state.optimizer.step(state.model, gradients);
+                    state.position.steps = step;
+                    state.position.loss += loss;
+                    state.position.images += positions.len() as u64;
+                    task.advance(positions.len() as u64);
+                    let due = saved.elapsed() >= Duration::from_secs(settings.checkpoint_seconds);
+                    if due || interrupt::requested() {
+                        self.checkpoint.save(&state)?;
+                        saved = Instant::now();
+                        interrupt::check()?;
+                    }
+                }
+            }
+            let seconds = started.0.elapsed().as_secs_f64();
+            speeds.push((epoch, seconds, state.position.images - started.1));
+            drop(task);
+            self.finish_epoch(&mut state, speeds[speeds.len() - 1])?;
+            self.checkpoint.save(&state)?;
+            saved = Instant::now();
+            interrupt::check()?;
+        }
+        Ok((state, speeds))
+    }
+
+    /// The checkpoint, or the initial weights.
+    fn start(&self) -> Result<State> {
+        let Pipeline { model, training, seed, .. } = self.pipeline;
+        let initial = model.init(self.image, *seed, &self.device)?;
+        if let Some(state) =
+            self.checkpoint.load(initial.clone(), training.learning_rate, &self.device.clone().inner())?
+        {
+            let Position { epochs, steps, .. } = &state.position;
+            self.progress.note(&format!("train: resuming after {epochs} epochs and {steps} steps"));
+            return Ok(state);
+        }
+        let optimizer = Optimizer::new(training.learning_rate);
+        Ok(State { position: Position::default(), model: initial, optimizer, best: Vec::new() })
+    }
+
+    /// The epoch whose noise is used in `epoch`.
+    fn noise_epoch(&self, epoch: u64) -> u32 {
+        match self.pipeline.training.noise {
+            Noise::Fresh => epoch as u32,
+            Noise::Fixed => 0,
+        }
+    }
+
+    /// The loss of a batch, summed over pixels, and the gradients of its mean.
+    fn gradients(
+        &self,
+        model: &Autoencoder,
+        positions: &[u32],
+        examples: impl Fn(&[u32]) -> Examples + Sync,
+    ) -> (f64, GradientsParams) {
+        let scale = 1.0 / (positions.len() * self.images.pixels()) as f64;
+        let micro_batches: Vec<(f64, GradientsParams)> = positions
+            .par_chunks(MICRO_BATCH)
+            .map(|micro| {
+                let model = model.clone().fork(&self.device);
+                let loss = loss(self.pipeline.loss, &model, examples(micro), micro.len(), &self.device);
+                let sum = scalar(loss.clone());
+                (sum, GradientsParams::from_grads(loss.mul_scalar(scale).backward(), &model))
+            })
+            .collect();
+        let mut total = GradientsAccumulator::new();
+        let mut sum = 0.0;
+        for (loss, gradients) in micro_batches {
+            sum += loss;
+            total.accumulate(model, gradients);
+        }
+        (sum, total.grads())
+    }
+
+    /// Scores the epoch, keeps the weights if they are the best so far, and starts the next.
+    fn finish_epoch(&self, state: &mut State, (epoch, seconds, images): (u64, f64, u64)) -> Result<()> {
+        let position = &mut state.position;
+        let pixels = self.images.pixels() as f64;
+        let train_loss = position.loss / (position.images as f64 * pixels);
+        let test_loss = self.test_loss(&state.model)?;
+        if !test_loss.is_finite() {
+            return Err(diverged(epoch, position.steps, self.checkpoint.path()));
+        }
+        let best = position.history.iter().map(|record| record.test_loss).fold(f64::INFINITY, f64::min);
+        position.history.push(EpochRecord { epoch, train_loss, test_loss });
+        if test_loss < best {
+            position.best_epoch = epoch;
+            state.best = named_tensors(&state.model);
+        }
+        (position.epochs, position.steps, position.loss, position.images) = (epoch, 0, 0.0, 0);
+        let rate = images as f64 / seconds;
+        let name = self.pipeline.loss.name();
+        let epochs = self.pipeline.training.epochs;
+        self.progress.event(
+            "epoch",
+            &format!(
+                "train: epoch {epoch}/{epochs}  train {name} {train_loss:.5}  test {test_loss:.5}  {rate:.0} images/s"
+            ),
+            json!({
+                "epoch": epoch, "epochs": epochs, "train-loss": train_loss, "test-loss": test_loss,
+                "images-per-second": rate.round(),
+            }),
+        );
+        Ok(())
+    }
+
+    /// The mean loss over the test split, on the stored inputs.
+    fn test_loss(&self, model: &Autoencoder) -> Result<f64> {
+        let model = model.valid();
+        let device = self.device.clone().inner();
+        let inputs = Inputs::new(self.pipeline, Split::Test, 0);
+        let len = self.images.pixels();
+        let mut sum = 0.0;
+        for batch in self.test.all()? {
+            let batch = batch?;
+            let (ids, images) = (ids(&batch)?.values(), pixels::values(lists(&batch, "image")?));
+            let sums: Vec<f64> = ids
+                .par_chunks(MICRO_BATCH)
+                .zip(images.par_chunks(MICRO_BATCH * len))
+                .map(|(ids, images)| {
+                    let examples = examples_of(ids, images.to_vec(), len, &inputs);
+                    scalar(loss(self.pipeline.loss, &model, examples, ids.len(), &device))
+                })
+                .collect();
+            sum += sums.iter().sum::<f64>();
+            interrupt::check()?;
+        }
+        Ok(sum / (self.test.rows() as f64 * len as f64))
+    }
+}
+
+/// The loss of some examples, summed over pixels, `[1]`.
+fn loss(loss: Loss, model: &Autoencoder, examples: Examples, count: usize, device: &Device) -> Tensor<1> {
+    let Examples { input, target } = examples;
+    let shape = [count, input.len() / count];
+    let tensor = |values| Tensor::<2>::from_data(TensorData::new(values, shape), device);
+    loss.sum(model.forward(tensor(input)), tensor(target))
+}
+
+fn scalar(tensor: Tensor<1>) -> f64 {
+    f64::from(tensor.into_scalar::<f32>())
+}
+
+fn diverged(epoch: u64, step: u64, checkpoint: &std::path::Path) -> anyhow::Error {
+    let kept = if checkpoint.exists() { "; the last good checkpoint is kept" } else { "" };
+    error::data(format!(
+        "training diverged: the loss is not finite in epoch {epoch}, step {step}{kept}; try a smaller training.learning-rate"
+    ))
+}
