@@ -19,7 +19,13 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         let text = json!({ "settings": pipeline, "stages": receipts, "metrics": metrics });
         return print(serde_json::to_string_pretty(&text)?);
     }
-    print(format!("{}  (seed {}, {} {})", pipeline.name, pipeline.seed, pipeline.model.family(), "autoencoder"))?;
+    print(format!(
+        "{}  (seed {}, {} {})",
+        pipeline.name,
+        pipeline.seed,
+        pipeline.model.architecture.family(),
+        "autoencoder"
+    ))?;
     for stage in STAGES.iter().filter(|stage| stage.applies(&pipeline)) {
         let Some(receipt) = receipts.iter().find(|receipt| receipt.stage == stage.name()) else {
             print(format!("\n{}  has not run", stage.name()))?;

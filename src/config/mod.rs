@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub use check::Problem;
 pub use raw::{CodeActivation, InputImages, Loss, Noise, Pixels, Weights};
-pub use resolve::{Output, Pipeline, SourceSettings, Training};
+pub use resolve::{Encode, Model, Output, Pipeline, SourceSettings, Training};
 
 use crate::error;
 use document::Document;

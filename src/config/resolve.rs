@@ -29,13 +29,11 @@ pub struct Pipeline {
     /// How images are corrupted, if they are.
     pub corruption: Option<Corruption>,
     /// The autoencoder.
-    pub model: Architecture,
-    /// What training minimises.
-    pub loss: Loss,
+    pub model: Model,
     /// How the model is trained.
     pub training: Training,
-    /// The images whose features are written.
-    pub encode_input: InputImages,
+    /// What is encoded.
+    pub encode: Encode,
     /// How results are stored.
     pub output: Output,
 }
@@ -69,6 +67,23 @@ pub enum SourceSettings {
         /// Number of test images.
         test: u64,
     },
+}
+
+/// The autoencoder and its loss.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// Its layers.
+    #[serde(flatten)]
+    pub architecture: Architecture,
+    /// What training minimises.
+    pub loss: Loss,
+}
+
+/// What is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encode {
+    /// The images whose features are written.
+    pub input: InputImages,
 }
 
 /// How the model is trained.
@@ -146,7 +161,8 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
             Some(seed),
         ) if problems.0.is_empty() => {
             let output = Output { pixels, compression_level: level as i32 };
-            Ok(Pipeline { name, seed: seed as u64, source, corruption, model, loss, training, encode_input, output })
+            let (model, encode) = (Model { architecture: model, loss }, Encode { input: encode_input });
+            Ok(Pipeline { name, seed: seed as u64, source, corruption, model, training, encode, output })
         }
         _ => Err(problems.0),
     }

@@ -23,7 +23,7 @@ fn defaults_fill_in_what_is_missing() {
     assert_eq!((pipeline.name.as_str(), pipeline.seed, pipeline.corruption), ("p", 1, None));
     assert_eq!(pipeline.source, SourceSettings::Strokes { train: 6000, test: 1000 });
     assert_eq!((pipeline.training.epochs, pipeline.training.batch_size), (20, 200));
-    assert_eq!(pipeline.loss, Loss::CrossEntropy);
+    assert_eq!(pipeline.model.loss, Loss::CrossEntropy);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn overrides_replace_values_and_choices() {
     let pipeline = parsed(MINIMAL, &["training.epochs=5", "model.conv={channels=[4,2]}", "name=x"]).expect("resolves");
     assert_eq!((pipeline.training.epochs, pipeline.name.as_str()), (5, "x"));
     assert!(
-        matches!(&pipeline.model, crate::model::Architecture::Conv { decoder_channels, .. } if *decoder_channels == [2, 4])
+        matches!(&pipeline.model.architecture, crate::model::Architecture::Conv { decoder_channels, .. } if *decoder_channels == [2, 4])
     );
     let pipeline = parsed(MINIMAL, &["source.strokes.train=7"]).expect("resolves");
     assert_eq!(pipeline.source, SourceSettings::Strokes { train: 7, test: 1000 });

@@ -20,7 +20,7 @@ impl Stage for Encode {
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
-        match pipeline.encode_input {
+        match pipeline.encode.input {
             InputImages::Clean => vec!["ingest", "train"],
             InputImages::Noisy => vec!["ingest", "corrupt", "train"],
         }
@@ -28,14 +28,14 @@ impl Stage for Encode {
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
         json!({
-            "encode": { "input": pipeline.encode_input },
+            "encode": { "input": pipeline.encode.input },
             "output": { "compression-level": pipeline.output.compression_level },
         })
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let model = Inference::load(&context.folder("train"), context.device.inference())?;
-        let input = StageContext::images_stage(context.pipeline.encode_input);
+        let input = StageContext::images_stage(context.pipeline.encode.input);
         context.map_images(self.name(), input, &model, model.features(), |batch, clean| model.encode(batch, clean))
     }
 }

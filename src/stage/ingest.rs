@@ -46,7 +46,7 @@ impl Stage for Ingest {
         let pipeline = context.pipeline;
         let source = source::open(&pipeline.source, pipeline.seed, &context.data, context.progress)?;
         let content = Content::Images(source.shape(), Pixels::U8);
-        pipeline.model.check(source.shape())?;
+        pipeline.model.architecture.check(source.shape())?;
         let total = Split::ALL.iter().map(|split| source.count(*split)).sum();
         let task = context.progress.task("ingest", total, "images");
         let mut files = Vec::new();

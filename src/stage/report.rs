@@ -63,7 +63,7 @@ impl Stage for Report {
             ("device".to_owned(), context.device.to_string()),
         ];
         provenance.extend(context.inputs.clone());
-        let family = match pipeline.model {
+        let family = match pipeline.model.architecture {
             Architecture::Dense { .. } => "dense",
             Architecture::Conv { .. } => "convolutional",
         };
@@ -71,11 +71,11 @@ impl Stage for Report {
         let page = Page {
             name: &pipeline.name,
             title: &format!("{task} with a {family} autoencoder"),
-            loss_name: pipeline.loss.name(),
+            loss_name: pipeline.model.loss.name(),
             image,
             rows,
             history: &history,
-            loss_floor: (pipeline.loss == Loss::CrossEntropy).then_some(metrics.cross_entropy_floor),
+            loss_floor: (pipeline.model.loss == Loss::CrossEntropy).then_some(metrics.cross_entropy_floor),
             metrics: &json!(metrics),
             settings: flatten(&self.settings(pipeline))
                 .into_iter()

@@ -72,7 +72,8 @@ impl Stage for Train {
             Weights::Best => "best.safetensors",
         };
         let parameters = state.model.num_params();
-        let description = ModelDescription::new(image, &pipeline.model, pipeline.loss, weights, parameters);
+        let description =
+            ModelDescription::new(image, &pipeline.model.architecture, pipeline.model.loss, weights, parameters);
         let mut description = serde_json::to_string_pretty(&description)?;
         description.push('\n');
         let none = BTreeMap::new;
@@ -101,7 +102,6 @@ fn trajectory_settings(pipeline: &Pipeline) -> Value {
     let mut settings = json!({
         "seed": pipeline.seed,
         "model": pipeline.model,
-        "loss": pipeline.loss,
         "training": {
             "input": training.input,
             "batch-size": training.batch_size,

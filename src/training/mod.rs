@@ -108,7 +108,7 @@ impl Trainer<'_> {
     /// The checkpoint, or the initial weights.
     fn start(&self) -> Result<State> {
         let Pipeline { model, training, seed, .. } = self.pipeline;
-        let initial = model.init(self.image, *seed, &self.device)?;
+        let initial = model.architecture.init(self.image, *seed, &self.device)?;
         if let Some(state) =
             self.checkpoint.load(initial.clone(), training.learning_rate, &self.device.clone().inner())?
         {
@@ -140,7 +140,7 @@ impl Trainer<'_> {
             .par_chunks(MICRO_BATCH)
             .map(|micro| {
                 let model = model.clone().fork(&self.device);
-                let loss = loss(self.pipeline.loss, &model, examples(micro), micro.len(), &self.device);
+                let loss = loss(self.pipeline.model.loss, &model, examples(micro), micro.len(), &self.device);
                 let sum = scalar(loss.clone());
                 (sum, GradientsParams::from_grads(loss.mul_scalar(scale).backward(), &model))
             })
@@ -171,7 +171,7 @@ impl Trainer<'_> {
         }
         (position.epochs, position.steps, position.loss, position.images) = (epoch, 0, 0.0, 0);
         let rate = images as f64 / seconds;
-        let name = self.pipeline.loss.name();
+        let name = self.pipeline.model.loss.name();
         let epochs = self.pipeline.training.epochs;
         self.progress.event(
             "epoch",
@@ -201,7 +201,7 @@ impl Trainer<'_> {
                 .zip(images.par_chunks(MICRO_BATCH * len))
                 .map(|(ids, images)| {
                     let examples = examples_of(ids, images.to_vec(), len, &inputs);
-                    scalar(loss(self.pipeline.loss, &model, examples, ids.len(), &device))
+                    scalar(loss(self.pipeline.model.loss, &model, examples, ids.len(), &device))
                 })
                 .collect();
             sum += sums.iter().sum::<f64>();

@@ -1,0 +1,96 @@
+//! `encode`, `denoise` and `inspect` on other data.
+
+use crate::harness::Sandbox;
+
+/// An IDX file of zeros.
+pub fn idx(sizes: &[u32]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+    bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
+    bytes.resize(bytes.len() + sizes.iter().product::<u32>() as usize, 0);
+    bytes
+}
+
+fn trained() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    sandbox
+}
+
+#[test]
+fn a_trained_model_applies_to_tables_and_idx() {
+    let sandbox = trained();
+    let input = "runs/small/ingest/test-00000-of-00001.parquet";
+    sandbox.limpid(&format!("encode runs/small {input} -o out")).succeeds().prints("out/test-00000-of-00001.parquet");
+    // The same images give the same codes as the stage.
+    assert_eq!(
+        sandbox.read("out/test-00000-of-00001.parquet"),
+        sandbox.read("runs/small/encode/test-00000-of-00001.parquet")
+    );
+    sandbox.write("some.idx", &idx(&[5, 28, 28]));
+    sandbox.limpid("denoise runs/small/train some.idx -o out").succeeds().prints("out/some.parquet");
+    sandbox.limpid("inspect out/some.parquet").succeeds().prints("5 rows").prints("limpid.table = denoised");
+    sandbox.limpid("inspect some.idx").succeeds().prints("5 images of 28×28");
+    sandbox.limpid("inspect out/test-00000-of-00001.parquet").succeeds().prints("limpid.table = features");
+}
+
+#[test]
+fn images_of_another_size_are_refused_with_the_size_that_is_wanted() {
+    let sandbox = trained();
+    sandbox.write("wide.idx", &idx(&[5, 28, 30]));
+    let wanted = "wide.idx has images of 28×30, but the model takes images of 28×28";
+    sandbox.limpid("encode runs/small wide.idx -o out").exits(65).says(wanted);
+    sandbox.limpid("denoise runs/small wide.idx -o out").exits(65).says(wanted);
+    assert!(!sandbox.path("out").exists(), "nothing is written before all inputs are checked");
+    sandbox
+        .limpid("encode runs/small runs/small/encode/test-00000-of-00001.parquet -o out")
+        .exits(65)
+        .says("it holds features, not images");
+    sandbox.limpid("encode runs/small small.toml -o out").exits(65).says("is not IDX");
+    sandbox.limpid("encode runs/small missing.idx -o out").exits(2).says("missing.idx does not exist");
+    sandbox.limpid("encode runs small.toml -o out").exits(2).says("holds no model");
+    let input = "runs/small/ingest/test-00000-of-00001.parquet";
+    sandbox
+        .limpid(&format!("denoise runs/small {input} -o runs/small/ingest"))
+        .exits(2)
+        .says("overwritten by its own result");
+}
+
+#[test]
+fn weights_that_do_not_fit_their_model_are_refused() {
+    let sandbox = trained();
+    let description = String::from_utf8(sandbox.read("runs/small/train/model.json")).expect("is text");
+    let weights = sandbox.read("runs/small/train/last.safetensors");
+    let input = "runs/small/ingest/test-00000-of-00001.parquet";
+    let refuses = |expected: &str| {
+        sandbox.limpid(&format!("encode copy {input} -o out")).exits(65).says(expected);
+    };
+    sandbox.write("copy/last.safetensors", &weights);
+    sandbox.write("copy/model.json", description.replace("\"code\": 8", "\"code\": 9").as_bytes());
+    refuses("encoder.1.weight has shape [8, 32], expected [9, 32]");
+    sandbox.write("copy/model.json", description.replace("\"format\": 1", "\"format\": 7").as_bytes());
+    refuses("its format is 7, this limpid reads 1");
+    sandbox.write("copy/model.json", b"{");
+    refuses("not JSON");
+    sandbox.write("copy/model.json", description.replace("last.safetensors", "../x").as_bytes());
+    refuses("are not the name of a file beside it");
+    sandbox.write("copy/model.json", description.as_bytes());
+    sandbox.write("copy/last.safetensors", &weights[..weights.len() - 1]);
+    refuses("not whole safetensors");
+}
+
+#[test]
+fn a_damaged_table_is_refused() {
+    let sandbox = trained();
+    let whole = sandbox.read("runs/small/ingest/test-00000-of-00001.parquet");
+    sandbox.write("cut.parquet", &whole[..whole.len() - 9]);
+    sandbox.limpid("encode runs/small cut.parquet -o out").exits(65).says("not a whole Parquet file");
+    sandbox.limpid("inspect cut.parquet").exits(65).says("not a whole Parquet file");
+    let mut damaged = whole.clone();
+    let middle = whole.len() / 2;
+    damaged[middle..middle + 64].fill(0xff);
+    sandbox.write("damaged.parquet", &damaged);
+    sandbox.limpid("encode runs/small damaged.parquet -o out").exits(65).says("damaged near row");
+    assert!(!sandbox.path("out/damaged.parquet").exists());
+    sandbox.limpid("inspect small.toml").exits(65).says("is not IDX");
+    sandbox.limpid("inspect nothing").exits(2).says("does not exist");
+}

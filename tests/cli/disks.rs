@@ -1,0 +1,58 @@
+//! Disks that cannot be written to.
+
+use std::process::Command;
+
+use crate::harness::Sandbox;
+
+/// Runs limpid with `runs` on a file system of its own, made in a private mount namespace; none where that is not allowed.
+fn with_mount(sandbox: &Sandbox, options: &str, words: &str) -> Option<(i32, String)> {
+    let runs = sandbox.path("runs");
+    std::fs::create_dir_all(&runs).expect("created");
+    let script = format!(
+        "mount -t tmpfs -o {options} tmpfs {runs} || exit 99; cd {folder}; exec {limpid} {words}",
+        runs = runs.display(),
+        folder = sandbox.path("").display(),
+        limpid = env!("CARGO_BIN_EXE_limpid"),
+    );
+    let output = Command::new("unshare").args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]).output();
+    let output = match output {
+        Ok(output) if output.status.code() != Some(99) && !output.stderr.starts_with(b"unshare") => output,
+        _ => Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().ok()?,
+    };
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    match output.status.code() {
+        Some(99) | None => None,
+        Some(_) if stderr.starts_with("unshare") => None,
+        Some(code) => Some((code, stderr)),
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_io_error_with_the_path() {
+    let sandbox = Sandbox::new();
+    let Some((code, stderr)) = with_mount(&sandbox, "size=100k", "run small.toml") else {
+        eprintln!("skipped: file systems cannot be mounted here");
+        return;
+    };
+    assert_eq!(code, 74, "{stderr}");
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+    assert!(stderr.contains("runs/small/.scratch/ingest/train-00000-of-00001.parquet"), "{stderr}");
+}
+
+#[test]
+fn a_read_only_disk_is_an_io_error_with_the_path() {
+    let sandbox = Sandbox::new();
+    let Some((code, stderr)) = with_mount(&sandbox, "ro", "run small.toml") else {
+        eprintln!("skipped: file systems cannot be mounted here");
+        return;
+    };
+    assert_eq!(code, 74, "{stderr}");
+    assert!(stderr.contains("cannot create runs/small") && stderr.contains("Read-only file system"), "{stderr}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_io_error_with_the_path() {
+    let sandbox = Sandbox::new();
+    sandbox.write("runs", b"a file");
+    sandbox.limpid("run small.toml").exits(74).says("cannot create runs/small");
+}

@@ -1,0 +1,161 @@
+//! One chainable way to run the binary and look at everything that it leaves: exit code, stdout, stderr, files.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A folder of its own with a pipeline file in it.
+pub struct Sandbox {
+    folder: TempDir,
+}
+
+/// A small pipeline that has every stage.
+pub const PIPELINE: &str = r#"
+name = "small"
+[source]
+strokes = { train = 600, test = 120 }
+[corruption]
+gaussian = { std = 0.5 }
+[model]
+dense = { hidden = [32], code = 8 }
+[training]
+input = "noisy"
+epochs = 2
+batch-size = 50
+"#;
+
+impl Sandbox {
+    /// A sandbox with [`PIPELINE`].
+    pub fn new() -> Self {
+        Self::with(PIPELINE)
+    }
+
+    /// A sandbox with another pipeline.
+    pub fn with(pipeline: &str) -> Self {
+        let sandbox = Self { folder: tempfile::tempdir().expect("a folder") };
+        sandbox.write("small.toml", pipeline.as_bytes());
+        sandbox
+    }
+
+    /// A path in the sandbox.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("has a folder")).expect("created");
+        std::fs::write(&path, content).expect("written");
+        path
+    }
+
+    /// Reads a file.
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// A command in the sandbox, with words separated by spaces.
+    pub fn limpid(&self, words: &str) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_limpid"));
+        command.args(words.split_whitespace()).current_dir(self.folder.path());
+        // Nothing of the machine's own data may leak into a test.
+        command.env_remove("MNIST_DIR").env("HOME", self.folder.path());
+        Run { command }
+    }
+
+    /// Every file of a stage by name, without the receipt, which tells times.
+    pub fn files(&self, folder: &str) -> Vec<(String, Vec<u8>)> {
+        let mut files: Vec<_> = std::fs::read_dir(self.path(folder))
+            .unwrap_or_else(|error| panic!("{folder}: {error}"))
+            .map(|entry| entry.expect("readable").path())
+            .filter(|path| path.is_file() && path.file_name() != Some("receipt.json".as_ref()))
+            .map(|path| (name(&path), std::fs::read(&path).expect("readable")))
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().expect("has a name").to_string_lossy().into_owned()
+}
+
+/// A command that is about to run.
+pub struct Run {
+    command: Command,
+}
+
+impl Run {
+    /// Adds an argument that may hold spaces.
+    pub fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it and expects this exit code.
+    pub fn exits(mut self, code: i32) -> Done {
+        let output = self.command.output().expect("starts");
+        let done = Done { output };
+        assert_eq!(done.output.status.code(), Some(code), "{:?}\n{done}", self.command);
+        done
+    }
+
+    /// Runs it and expects success.
+    pub fn succeeds(self) -> Done {
+        self.exits(0)
+    }
+
+    /// Starts it.
+    pub fn spawn(mut self) -> std::process::Child {
+        self.command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().expect("starts")
+    }
+}
+
+/// A command that has run.
+pub struct Done {
+    output: Output,
+}
+
+impl std::fmt::Display for Done {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "--- stdout\n{}--- stderr\n{}", self.stdout(), self.stderr())
+    }
+}
+
+impl Done {
+    /// What it printed as its result.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    /// What it printed besides.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    /// Expects a text on stdout.
+    pub fn prints(self, expected: &str) -> Self {
+        assert!(self.stdout().contains(expected), "{expected:?} is not on stdout\n{self}");
+        self
+    }
+
+    /// Expects a text on stderr.
+    pub fn says(self, expected: &str) -> Self {
+        assert!(self.stderr().contains(expected), "{expected:?} is not on stderr\n{self}");
+        self
+    }
+
+    /// Expects that a text is not on stderr.
+    pub fn never_says(self, unexpected: &str) -> Self {
+        assert!(!self.stderr().contains(unexpected), "{unexpected:?} is on stderr\n{self}");
+        self
+    }
+}

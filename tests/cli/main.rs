@@ -1,0 +1,9 @@
+//! The program as its users meet it.
+
+mod applying;
+mod bad_input;
+mod disks;
+mod harness;
+mod mnist;
+mod reuse;
+mod running;

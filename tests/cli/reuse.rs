@@ -1,0 +1,149 @@
+//! What is run again and what is not, and why.
+
+use serde_json::Value;
+
+use crate::harness::Sandbox;
+
+/// The actions of the plan, by stage.
+fn plan(sandbox: &Sandbox, words: &str) -> Vec<(String, String, String)> {
+    let text = sandbox.limpid(&format!("plan small.toml --json {words}")).succeeds().stdout();
+    let plans: Vec<Value> = serde_json::from_str(&text).expect("is JSON");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let reasons =
+        |plan: &Value| plan["reasons"].as_array().expect("is a list").iter().map(text).collect::<Vec<_>>().join("; ");
+    plans.iter().map(|plan| (text(&plan["stage"]), text(&plan["action"]), reasons(plan))).collect()
+}
+
+fn running(sandbox: &Sandbox, words: &str) -> Vec<String> {
+    plan(sandbox, words).into_iter().filter(|(_, action, _)| action != "up-to-date").map(|(stage, ..)| stage).collect()
+}
+
+#[test]
+fn a_second_run_skips_every_stage() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("plan small.toml --check").exits(10).says("there is work to do: ingest, corrupt");
+    sandbox.limpid("run small.toml").succeeds();
+    sandbox.limpid("run small.toml").succeeds().says("report: up to date").never_says("done in");
+    sandbox.limpid("plan small.toml --check").succeeds();
+}
+
+#[test]
+fn a_changed_setting_runs_what_depends_on_it_and_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    let downstream = ["corrupt", "train", "encode", "denoise", "evaluate", "report"];
+    assert_eq!(running(&sandbox, "--set corruption.gaussian.std=0.25"), downstream);
+    let (_, _, reasons) = &plan(&sandbox, "--set corruption.gaussian.std=0.25")[1];
+    assert_eq!(reasons, "corruption.gaussian.std: 0.5 → 0.25");
+    assert_eq!(running(&sandbox, "--set training.epochs=3"), ["train", "encode", "denoise", "evaluate", "report"]);
+    assert_eq!(running(&sandbox, "--set encode.input=noisy"), ["encode", "report"]);
+    // How often checkpoints are written changes no result, only the page that lists the settings.
+    assert_eq!(running(&sandbox, "--set training.checkpoint-seconds=5"), ["report"]);
+    sandbox
+        .limpid("run small.toml --set training.epochs=1")
+        .succeeds()
+        .says("corrupt: up to date")
+        .says("train: done in");
+}
+
+#[test]
+fn damage_is_noticed_and_repaired_without_repeating_what_follows() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    let name = "runs/small/ingest/train-00000-of-00001.parquet";
+    let whole = sandbox.read(name);
+
+    std::fs::remove_file(sandbox.path(name)).expect("removed");
+    assert_eq!(running(&sandbox, ""), ["ingest"]);
+    assert!(plan(&sandbox, "")[0].2.ends_with("train-00000-of-00001.parquet is missing"));
+    sandbox.limpid("run small.toml").succeeds().says("ingest: done in").says("train: up to date");
+    assert_eq!(sandbox.read(name), whole);
+
+    sandbox.write(name, &whole[..whole.len() / 2]);
+    assert!(plan(&sandbox, "")[0].2.contains(&format!("{} were written", whole.len())));
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    sandbox.write(name, &flipped);
+    assert!(plan(&sandbox, "")[0].2.contains("has changed: digest"));
+    // Using it without repair is refused.
+    sandbox.limpid("run small.toml --only train --force").exits(65).says("the result of ingest is damaged");
+    sandbox.limpid("run small.toml").succeeds();
+    assert_eq!(sandbox.read(name), whole);
+
+    std::fs::write(sandbox.path("runs/small/train/receipt.json"), "{").expect("written");
+    assert_eq!(running(&sandbox, "")[0], "train");
+}
+
+#[test]
+fn stages_can_be_selected() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .limpid("run small.toml --only encode")
+        .exits(2)
+        .says("encode needs the result of ingest, which has not run");
+    sandbox.limpid("run small.toml --to corrupt").succeeds();
+    assert!(!sandbox.path("runs/small/train").exists());
+    sandbox.limpid("run small.toml --from train --to encode").succeeds().says("encode: done").never_says("denoise");
+    sandbox.limpid("run small.toml --only encode").succeeds().says("encode: up to date");
+    sandbox.limpid("run small.toml --only encode --force").succeeds().says("encode: forced");
+    sandbox.limpid("run small.toml --from report --to train").exits(2).says("--from report comes after --to train");
+    sandbox.limpid("run small.toml --only bake").exits(2).says("this pipeline has no stage \"bake\"; it has ingest");
+    sandbox
+        .limpid("run small.toml --only encode --set training.epochs=1 --force")
+        .succeeds()
+        .says("train is out of date");
+}
+
+#[test]
+fn what_a_killed_run_leaves_is_removed_and_an_earlier_result_stays() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    let before = sandbox.files("runs/small/denoise");
+    sandbox.write("runs/small/.scratch/train/half-written", b"x");
+    sandbox
+        .limpid("run small.toml --set training.learning-rate=10 --set model.dense.hidden=[64,64,64,64,64,64,64,64]")
+        .exits(65);
+    assert_eq!(sandbox.files("runs/small/denoise"), before);
+    assert!(!sandbox.path("runs/small/.scratch").exists());
+}
+
+#[test]
+fn a_second_writer_waits_or_says_for_whom() {
+    let sandbox = Sandbox::new();
+    let mut first = sandbox.limpid("run small.toml --set training.epochs=400").spawn();
+    while !sandbox.path("runs/small/corrupt").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pid = first.id();
+    sandbox.limpid("run small.toml --lock-timeout 0s").exits(75).says(&format!("in use by process {pid} on "));
+    // Reading needs no lock.
+    sandbox.limpid("show runs/small").succeeds();
+    first.kill().expect("killed");
+    first.wait().expect("gone");
+    sandbox.limpid("run small.toml --lock-timeout 30s").succeeds();
+}
+
+#[test]
+fn killed_and_resumed_equals_uninterrupted() {
+    let sandbox = Sandbox::new();
+    let settings = "--set training.epochs=30";
+    sandbox.limpid(&format!("run small.toml --runs whole {settings}")).succeeds();
+    for signal in ["TERM", "KILL"] {
+        let mut run = sandbox.limpid(&format!("run small.toml --runs {signal} {settings}")).spawn();
+        while !sandbox.path(&format!("{signal}/small/.checkpoint/train")).exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let pid = run.id().to_string();
+        std::process::Command::new("kill").args(["-s", signal, &pid]).status().expect("kills");
+        let status = run.wait().expect("gone");
+        if signal == "TERM" && status.code() != Some(0) {
+            assert_eq!(status.code(), Some(75));
+        }
+        let done = sandbox.limpid(&format!("run small.toml --runs {signal} {settings}")).succeeds();
+        assert!(done.stderr().contains("resuming after") || status.code() == Some(0), "{done}");
+        for stage in ["train", "encode", "denoise", "evaluate"] {
+            let (whole, resumed) = (format!("whole/small/{stage}"), format!("{signal}/small/{stage}"));
+            assert!(sandbox.files(&whole) == sandbox.files(&resumed), "{stage} differs after {signal}");
+        }
+    }
+}

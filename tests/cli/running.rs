@@ -1,0 +1,155 @@
+//! A whole run: what it writes, and that the same input gives the same bytes.
+
+use std::fs::File;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Int64Type, UInt8Type};
+use arrow_array::{Array, RecordBatch};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+
+use crate::harness::{PIPELINE, Sandbox};
+
+const STAGES: [&str; 7] = ["ingest", "corrupt", "train", "encode", "denoise", "evaluate", "report"];
+
+fn table(sandbox: &Sandbox, path: &str) -> RecordBatch {
+    let file = File::open(sandbox.path(path)).expect("is there");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("is Parquet");
+    let batches: Vec<_> =
+        reader.with_batch_size(100_000).build().expect("reads").map(|batch| batch.expect("reads")).collect();
+    arrow_select_concat(&batches)
+}
+
+fn arrow_select_concat(batches: &[RecordBatch]) -> RecordBatch {
+    assert_eq!(batches.len(), 1, "the tests' tables are small");
+    batches[0].clone()
+}
+
+#[test]
+fn a_run_writes_every_table_with_the_same_rows() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds().prints("runs/small").says("train: epoch 2/2");
+    for (stage, column, len) in
+        [("ingest", "image", 784), ("corrupt", "image", 784), ("denoise", "image", 784), ("encode", "code", 8)]
+    {
+        for (split, rows) in [("train", 600), ("test", 120)] {
+            let table = table(&sandbox, &format!("runs/small/{stage}/{split}-00000-of-00001.parquet"));
+            assert_eq!(table.num_rows(), rows, "{stage} {split}");
+            let ids = table.column_by_name("id").expect("has ids").as_primitive::<Int64Type>();
+            assert!(ids.values().iter().copied().eq(0..rows as i64), "{stage} {split}");
+            let splits = table.column_by_name("split").expect("has splits").as_any_dictionary();
+            assert_eq!(splits.values().as_string::<i32>().value(0), split);
+            assert!(
+                table
+                    .column_by_name("label")
+                    .expect("has labels")
+                    .as_primitive::<Int64Type>()
+                    .iter()
+                    .all(|label| label.is_some_and(|label| (0..10).contains(&label)))
+            );
+            let lists = table.column_by_name(column).expect("has values").as_fixed_size_list();
+            assert_eq!(lists.value_length(), len);
+            assert_eq!(lists.null_count() + lists.values().null_count(), 0);
+        }
+    }
+    // The stored error is that of the stored images.
+    let clean = table(&sandbox, "runs/small/ingest/test-00000-of-00001.parquet");
+    let denoised = table(&sandbox, "runs/small/denoise/test-00000-of-00001.parquet");
+    let bytes = |table: &RecordBatch| -> Vec<f64> {
+        let lists = table.column_by_name("image").expect("has images").as_fixed_size_list();
+        lists.values().as_primitive::<UInt8Type>().values().iter().map(|&byte| f64::from(byte) / 255.0).collect()
+    };
+    let (clean, made) = (bytes(&clean), bytes(&denoised));
+    let errors = denoised.column_by_name("error").expect("has errors").as_primitive::<Float32Type>();
+    let mse = |made: &[f64], clean: &[f64]| {
+        made.iter().zip(clean).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / made.len() as f64
+    };
+    for row in 0..120 {
+        let expected = mse(&made[row * 784..][..784], &clean[row * 784..][..784]);
+        assert!((f64::from(errors.value(row)) - expected).abs() < 1e-6, "row {row}");
+    }
+    // And the score is that of all of them.
+    let metrics: Value = serde_json::from_slice(&sandbox.read("runs/small/evaluate/metrics.json")).expect("is JSON");
+    assert_eq!(metrics["task"], "denoising");
+    assert!((metrics["scores"][0]["mse"].as_f64().expect("is a number") - mse(&made, &clean)).abs() < 1e-7);
+    let names: Vec<_> =
+        metrics["scores"].as_array().expect("is a list").iter().map(|score| score["what"].clone()).collect();
+    assert_eq!(names, ["denoised", "noisy input", "constant mean"]);
+    assert!(metrics["scores"][0]["mse"].as_f64() < metrics["scores"][1]["mse"].as_f64());
+
+    let page = String::from_utf8(sandbox.read("runs/small/report/report.html")).expect("is text");
+    assert_eq!(page.matches("data:image/png;base64,").count(), 3);
+    assert!(page.contains("<svg") && !page.contains("http"));
+    sandbox.limpid("show runs/small").succeeds().prints("600 rows").prints("noisy input");
+    let shown = sandbox.limpid("show runs/small --json").succeeds().stdout();
+    let shown: Value = serde_json::from_str(&shown).expect("is JSON");
+    assert_eq!(shown["stages"].as_array().map(Vec::len), Some(7));
+}
+
+#[test]
+fn a_plain_autoencoder_has_no_noisy_images() {
+    let sandbox = Sandbox::with(
+        "[source]\nstrokes = { train = 300, test = 50 }\n[model]\nconv = { channels = [4, 2], code = 5 }\nloss = \"mse\"\n[training]\nepochs = 1\n",
+    );
+    sandbox.limpid("run small.toml").succeeds();
+    assert!(!sandbox.path("runs/small/corrupt").exists());
+    let metrics: Value = serde_json::from_slice(&sandbox.read("runs/small/evaluate/metrics.json")).expect("is JSON");
+    assert_eq!((&metrics["task"], &metrics["scores"][0]["what"]), (&"reconstruction".into(), &"reconstruction".into()));
+    sandbox.limpid("run small.toml --only corrupt").exits(2).says("has no stage \"corrupt\"");
+}
+
+#[test]
+fn the_same_settings_give_the_same_bytes_on_any_number_of_threads() {
+    let sandbox = Sandbox::new();
+    let everything = |runs: &str| STAGES.map(|stage| sandbox.files(&format!("{runs}/small/{stage}")));
+    for conv in ["", " --set model.conv={channels=[3,2]}"] {
+        sandbox.limpid(&format!("run small.toml --runs one --threads 1{conv}")).succeeds();
+        for threads in [2, 4] {
+            sandbox.limpid(&format!("run small.toml --runs more --force --threads {threads}{conv}")).succeeds();
+            for (stage, (one, more)) in STAGES.iter().zip(everything("one").into_iter().zip(everything("more"))) {
+                for ((name, one), (_, more)) in one.iter().zip(&more) {
+                    assert!(one == more, "{stage}/{name} differs at {threads} threads{conv}");
+                }
+                assert_eq!(one.len(), more.len());
+            }
+        }
+    }
+    sandbox.limpid("run small.toml --runs more --set seed=2").succeeds();
+    assert_ne!(everything("one")[0], everything("more")[0]);
+}
+
+#[test]
+fn two_runs_can_be_compared() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    sandbox.limpid("run small.toml --set name=\"other\" --set training.epochs=1").succeeds();
+    sandbox.limpid("diff runs/small runs/other").succeeds().prints("training.epochs").prints("denoised: psnr-pooled");
+    sandbox.limpid("diff runs/small runs").exits(2).says("is not a run directory");
+}
+
+#[test]
+fn help_schema_and_completions_work_anywhere() {
+    let sandbox = Sandbox::with(PIPELINE);
+    sandbox.limpid("--help").succeeds().prints("Exit codes");
+    sandbox.limpid("--version").succeeds().prints("limpid 0.");
+    let schema = sandbox.limpid("schema").succeeds().stdout();
+    let schema: Value = serde_json::from_str(&schema).expect("is JSON");
+    assert!(schema["properties"]["training"].is_object());
+    for shell in ["bash", "zsh", "fish"] {
+        sandbox.limpid(&format!("completions {shell}")).succeeds().prints("limpid");
+    }
+    sandbox.limpid("run small.toml --device tch").exits(2).says("this build has no device \"tch\"");
+    sandbox.limpid("ruin").exits(2);
+}
+
+#[test]
+fn progress_is_json_on_request() {
+    let sandbox = Sandbox::new();
+    let done = sandbox.limpid("run small.toml --log json").succeeds();
+    let events: Vec<Value> =
+        done.stderr().lines().map(|line| serde_json::from_str(line).expect("every line is JSON")).collect();
+    let names: Vec<_> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+    assert_eq!(names.iter().filter(|name| **name == "stage-finished").count(), 7);
+    assert_eq!(names.iter().filter(|name| **name == "epoch").count(), 2);
+    assert!(events.iter().all(|event| event["time"].is_number()));
+}
