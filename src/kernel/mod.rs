@@ -1,17 +1,118 @@
 //! The operations that training spends its time on.
 //!
 //! Activations are channels-last, `[n, height, width, channels]`, as images are on disk; weights are shaped as PyTorch
-//! has them. Nothing outside this folder knows how an operation is computed.
+//! has them. On Burn's flex device each is one fused operation with a backward pass of its own; on every other device it
+//! is a composition of Burn's operations (`plain.rs`) with the same results up to rounding. Nothing outside this folder
+//! knows which one ran. Fused operations stay on the calling thread: parallelism is over micro-batches, outside.
+#![expect(unsafe_code, reason = "vector instructions and matrix products work on pointers; bounds are checked before")]
 
+mod convolution;
+mod correlate;
+mod elementwise;
+mod extension;
+mod linear;
 mod plain;
+mod pool;
+mod vector;
 
-pub use plain::{convolution, cross_entropy, linear, max_pool, squared_error, upsample_convolution};
+use burn::backend::Dispatch;
+use burn::tensor::{Device, Tensor};
+
+use extension::{ElementwiseLoss, FusedOperations};
 
 /// What follows a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// Nothing.
     Identity,
-    /// max(x, 0)
+    /// max(x, 0), NaN for NaN.
     Relu,
 }
+
+/// Whether the fused operations run on this device.
+fn is_fused(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
+}
+
+/// A fully connected layer: x `[n, inputs]`, weight `[outputs, inputs]`, bias `[outputs]` to `[n, outputs]`.
+pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, activation: Activation) -> Tensor<2> {
+    if !is_fused(&x.device()) {
+        return plain::linear(x, weight, bias, activation);
+    }
+    let relu = activation == Activation::Relu;
+    Tensor::from_dispatch(Dispatch::fused_linear(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch(), relu))
+}
+
+/// A 3×3 convolution with zero padding: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]`, bias `[outputs]` to
+/// `[n, h, w, outputs]`.
+pub fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
+    if !is_fused(&x.device()) {
+        return plain::convolution(x, weight, bias, activation);
+    }
+    fused_convolution(x, weight, bias, activation, None)
+}
+
+/// Enlarges x `[n, h, w, inputs]` to `size` (rows, columns; twice the old ones or one less) by repeating pixels, then
+/// [`convolution`].
+pub fn upsample_convolution(
+    x: Tensor<4>,
+    size: [usize; 2],
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    activation: Activation,
+) -> Tensor<4> {
+    if !is_fused(&x.device()) {
+        return plain::upsample_convolution(x, size, weight, bias, activation);
+    }
+    fused_convolution(x, weight, bias, activation, Some(size))
+}
+
+fn fused_convolution(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    activation: Activation,
+    size: Option<[usize; 2]>,
+) -> Tensor<4> {
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::fused_convolution(x, weight, bias, activation == Activation::Relu, size))
+}
+
+/// The greatest of each 2×2 pixels, NaN if there is one; odd sizes keep their last row and column: `[n, h, w, c]` to
+/// `[n, ceil(h / 2), ceil(w / 2), c]`.
+pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
+    if !is_fused(&x.device()) {
+        return plain::max_pool(x);
+    }
+    Tensor::from_dispatch(Dispatch::fused_max_pool(x.into_dispatch()))
+}
+
+/// Sum over all elements of the binary cross-entropy, in nats, of sigmoid(logits) against targets in [0, 1]:
+/// max(z, 0) - z·x + ln(1 + exp(-|z|)). Differentiable with respect to the logits alone.
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    if !is_fused(&logits.device()) {
+        return plain::cross_entropy(logits, targets);
+    }
+    let loss = ElementwiseLoss::CrossEntropy;
+    Tensor::from_dispatch(Dispatch::fused_loss(logits.into_dispatch(), targets.into_dispatch(), loss))
+}
+
+/// Sum over all elements of (sigmoid(logits) - target)². Differentiable with respect to the logits alone.
+pub fn squared_error(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    if !is_fused(&logits.device()) {
+        return plain::squared_error(logits, targets);
+    }
+    let loss = ElementwiseLoss::SquaredError;
+    Tensor::from_dispatch(Dispatch::fused_loss(logits.into_dispatch(), targets.into_dispatch(), loss))
+}
+
+/// 1 / (1 + exp(-z)) of every element.
+pub fn sigmoid(logits: Tensor<2>) -> Tensor<2> {
+    if !is_fused(&logits.device()) {
+        return burn::tensor::activation::sigmoid(logits);
+    }
+    Tensor::from_dispatch(Dispatch::fused_sigmoid(logits.into_dispatch()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::Result;
 use arrow_array::{Array, Float32Array, RecordBatch};
-use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::sync::Arc;
 
 use crate::config::Pixels;
 use crate::error;
+use crate::kernel;
 use crate::model::{Autoencoder, ModelDescription};
 use crate::table::{Content, ImageShape, lists, pixels};
 
@@ -101,7 +101,7 @@ impl Inference {
         for chunk in images.chunks(CHUNK * len) {
             let data = TensorData::new(chunk.to_vec(), [chunk.len() / len, len]);
             let codes = self.model.encode(Tensor::from_data(data, &self.device));
-            let images = sigmoid(self.model.decode(codes.clone()));
+            let images = kernel::sigmoid(self.model.decode(codes.clone()));
             applied.codes.extend(numbers(codes));
             applied.images.extend(numbers(images));
         }

@@ -1,0 +1,199 @@
+//! Losses and the sigmoid in one pass over the numbers, values and gradients together.
+//!
+//! Written as loops over small arrays of plain arithmetic, which the compiler turns into vector instructions of whatever
+//! width the processor has, with the same results on all of them. Sums are taken lane by lane in f64 at the end.
+
+/// Numbers that a loop handles at once.
+const WIDTH: usize = 16;
+
+/// A loss, summed over all numbers, and its gradient with respect to the logits.
+pub struct LossAndGradient {
+    /// The sum.
+    pub loss: f32,
+    /// One for each logit.
+    pub gradient: Vec<f32>,
+}
+
+/// max(z, 0) - z·x + ln(1 + exp(-|z|)) for logits z and targets x, summed; its gradient is sigmoid(z) - x.
+pub fn cross_entropy(logits: &[f32], targets: &[f32]) -> LossAndGradient {
+    each(logits, targets, |z, x| {
+        let t = exp_negative(z.abs());
+        // 1 / (1 + t), which is the sigmoid of |z|.
+        let inverse = 1.0 / (1.0 + t);
+        let sigmoid = if z < 0.0 { t * inverse } else { inverse };
+        let positive = if z < 0.0 { 0.0 } else { z };
+        (positive - z * x + ln_1p(t, inverse), sigmoid - x)
+    })
+}
+
+/// (sigmoid(z) - x)², summed, and its gradient 2 (s - x) s (1 - s).
+pub fn squared_error(logits: &[f32], targets: &[f32]) -> LossAndGradient {
+    each(logits, targets, |z, x| {
+        let s = sigmoid_of(z);
+        let difference = s - x;
+        (difference * difference, 2.0 * difference * s * (1.0 - s))
+    })
+}
+
+/// 1 / (1 + exp(-z)) of every number.
+pub fn sigmoid(logits: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; logits.len()];
+    wide(|| {
+        let (wholes, rest) = logits.as_chunks::<WIDTH>();
+        let (out_wholes, out_rest) = out.as_chunks_mut::<WIDTH>();
+        for (out, z) in out_wholes.iter_mut().zip(wholes) {
+            for lane in 0..WIDTH {
+                out[lane] = sigmoid_of(z[lane]);
+            }
+        }
+        for (out, &z) in out_rest.iter_mut().zip(rest) {
+            *out = sigmoid_of(z);
+        }
+    });
+    out
+}
+
+#[inline(always)]
+fn sigmoid_of(z: f32) -> f32 {
+    let t = exp_negative(z.abs());
+    let inverse = 1.0 / (1.0 + t);
+    if z < 0.0 { t * inverse } else { inverse }
+}
+
+#[inline(always)]
+fn each(logits: &[f32], targets: &[f32], term: impl Fn(f32, f32) -> (f32, f32)) -> LossAndGradient {
+    assert_eq!(logits.len(), targets.len(), "logits and targets differ in size");
+    let mut gradient = vec![0.0; logits.len()];
+    let mut loss = 0.0_f64;
+    wide(|| {
+        let (z_wholes, z_rest) = logits.as_chunks::<WIDTH>();
+        let (x_wholes, x_rest) = targets.as_chunks::<WIDTH>();
+        let (g_wholes, g_rest) = gradient.as_chunks_mut::<WIDTH>();
+        // A few hundred numbers are added in f32 before they go into f64, so that neither precision nor speed suffers.
+        const STRIDE: usize = 16;
+        for ((z, x), g) in z_wholes.chunks(STRIDE).zip(x_wholes.chunks(STRIDE)).zip(g_wholes.chunks_mut(STRIDE)) {
+            let mut sums = [0.0_f32; WIDTH];
+            for ((z, x), g) in z.iter().zip(x).zip(g) {
+                for lane in 0..WIDTH {
+                    let (value, slope) = term(z[lane], x[lane]);
+                    sums[lane] += value;
+                    g[lane] = slope;
+                }
+            }
+            loss += sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
+        }
+        for ((&z, &x), g) in z_rest.iter().zip(x_rest).zip(g_rest) {
+            let (value, slope) = term(z, x);
+            loss += f64::from(value);
+            *g = slope;
+        }
+    });
+    LossAndGradient { loss: loss as f32, gradient }
+}
+
+/// Runs a loop compiled for wider registers where the processor has them.
+#[inline(always)]
+fn wide(work: impl FnOnce()) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn avx2(work: impl FnOnce()) {
+            work();
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the feature was found just before.
+            return unsafe { avx2(work) };
+        }
+    }
+    work();
+}
+
+/// exp(-a) for a ≥ 0; relative error below 2e-7 down to exp(-87), the least normal number, which stands for all smaller
+/// ones. NaN for NaN. Polynomial of Cephes' `expf`.
+#[inline(always)]
+fn exp_negative(a: f32) -> f32 {
+    let x = if a > 87.0 { -87.0 } else { -a };
+    // Adding 1.5 · 2^23 rounds to a whole number, which is then in the lower bits.
+    const ROUND: f32 = 12_582_912.0;
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    // ln 2 in two parts, so that the product with n is exact.
+    let r = x - n * 0.693_359_4 - n * -2.121_944_4e-4;
+    let mut p = 1.987_569_1e-4;
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+        p = p * r + coefficient;
+    }
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3F80_0000));
+    (p * r * r + r + 1.0) * power
+}
+
+/// ln(1 + t) for t in [0, 1], with `inverse` = 1 / (1 + t). Polynomial of Cephes' `logf`.
+#[inline(always)]
+fn ln_1p(t: f32, inverse: f32) -> f32 {
+    let u = 1.0 + t;
+    // What the addition has rounded off.
+    let lost = t - (u - 1.0);
+    let high = u > std::f32::consts::SQRT_2;
+    let f = if high { 0.5 * u - 1.0 } else { u - 1.0 };
+    let exponent = if high { 1.0 } else { 0.0 };
+    let mut p = 7.037_683_6e-2;
+    for coefficient in [
+        -1.151_461e-1,
+        1.167_699_9e-1,
+        -1.242_014_1e-1,
+        1.424_932_3e-1,
+        -1.666_805_8e-1,
+        2.000_071_5e-1,
+        -2.499_999_4e-1,
+        3.333_333e-1,
+    ] {
+        p = p * f + coefficient;
+    }
+    let low = p * f * f * f + exponent * -2.121_944_4e-4 - 0.5 * f * f;
+    f + low + exponent * 0.693_359_4 + lost * inverse
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_and_gradients_agree_with_f64() {
+        let logits: Vec<f32> = (-4000..4000).map(|index| index as f32 / 40.0).collect();
+        let targets: Vec<f32> = (0..logits.len()).map(|index| (index % 256) as f32 / 255.0).collect();
+        let entropy = cross_entropy(&logits, &targets);
+        let squared = squared_error(&logits, &targets);
+        let (mut entropy_sum, mut squared_sum) = (0.0, 0.0);
+        for (index, (&z, &x)) in logits.iter().zip(&targets).enumerate() {
+            let (z, x) = (f64::from(z), f64::from(x));
+            let s = 1.0 / (1.0 + (-z).exp());
+            entropy_sum += z.max(0.0) - z * x + (-z.abs()).exp().ln_1p();
+            squared_sum += (s - x) * (s - x);
+            assert!((f64::from(entropy.gradient[index]) - (s - x)).abs() < 2e-7, "at {z}");
+            let slope = 2.0 * (s - x) * s * (1.0 - s);
+            assert!((f64::from(squared.gradient[index]) - slope).abs() < 2e-7, "at {z}");
+            assert!((f64::from(sigmoid(&[z as f32])[0]) - s).abs() < 2e-7, "at {z}");
+        }
+        assert!((f64::from(entropy.loss) / entropy_sum - 1.0).abs() < 1e-6);
+        assert!((f64::from(squared.loss) / squared_sum - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_small_loss_keeps_its_precision() {
+        for z in [5.0_f32, 10.0, 15.0] {
+            let exact = (-f64::from(z)).exp().ln_1p();
+            assert!((f64::from(cross_entropy(&[z], &[1.0]).loss) / exact - 1.0).abs() < 1e-5, "at {z}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_so() {
+        assert!(cross_entropy(&[f32::NAN; 20], &[0.5; 20]).loss.is_nan());
+        assert!(cross_entropy(&[f32::NAN], &[0.5]).gradient[0].is_nan());
+        assert!(!cross_entropy(&[f32::INFINITY], &[0.5]).loss.is_finite());
+        assert!(sigmoid(&[f32::NAN])[0].is_nan());
+        assert_eq!(sigmoid(&[f32::INFINITY, f32::NEG_INFINITY])[0], 1.0);
+        assert!(sigmoid(&[f32::NEG_INFINITY])[0] < 1e-37);
+        assert_eq!(cross_entropy(&[], &[]).loss, 0.0);
+    }
+}

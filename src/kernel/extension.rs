@@ -1,0 +1,296 @@
+//! The fused operations as Burn sees them: a backend extension for flex, with backward passes for flex under autodiff.
+//!
+//! A call on a device that the extension does not list would panic; `kernel/mod.rs` calls it on flex alone.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::ActivationOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Shape, TensorData};
+
+use super::{convolution, elementwise, linear, pool};
+
+/// A loss over logits and targets.
+#[derive(Debug, Clone, Copy)]
+pub enum ElementwiseLoss {
+    /// Binary cross-entropy.
+    CrossEntropy,
+    /// Squared error of the sigmoid.
+    SquaredError,
+}
+
+/// The fused operations. Shapes are those of the functions in `kernel/mod.rs`.
+#[backend_extension(Autodiff, Flex)]
+pub trait FusedOperations: Backend {
+    /// A fully connected layer.
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self>;
+
+    /// A 3×3 convolution, after upsampling to `upsampled` if that is given.
+    fn fused_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        relu: bool,
+        upsampled: Option<[usize; 2]>,
+    ) -> FloatTensor<Self>;
+
+    /// A 2×2 max-pool.
+    fn fused_max_pool(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// A loss, summed.
+    fn fused_loss(logits: FloatTensor<Self>, targets: FloatTensor<Self>, loss: ElementwiseLoss) -> FloatTensor<Self>;
+
+    /// The sigmoid; under autodiff it is Burn's own, since training folds it into the loss.
+    fn fused_sigmoid(logits: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+type Primitive = FloatTensor<Flex>;
+
+fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> Primitive {
+    Primitive::from_data(TensorData::new(values, shape.into()))
+}
+
+/// The numbers of a contiguous tensor.
+fn slice(tensor: &Primitive) -> &[f32] {
+    tensor.as_slice().expect("made contiguous before")
+}
+
+fn dims<const D: usize>(tensor: &Primitive) -> [usize; D] {
+    tensor.shape().dims()
+}
+
+fn linear_sizes(x: &Primitive, weight: &Primitive) -> linear::Sizes {
+    let ([count, inputs], [outputs, columns]) = (dims(x), dims(weight));
+    assert_eq!(inputs, columns, "a linear layer of {columns} inputs got {inputs}");
+    linear::Sizes { count, inputs, outputs }
+}
+
+fn convolution_sizes(x: &Primitive, weight: &Primitive, upsampled: Option<[usize; 2]>) -> convolution::Sizes {
+    let ([count, height, width, inputs], [outputs, channels, 3, 3]) = (dims(x), dims(weight)) else {
+        panic!("the kernel of a convolution is 3×3");
+    };
+    assert_eq!(inputs, channels, "a convolution of {channels} channels got {inputs}");
+    if let Some([high, wide]) = upsampled {
+        let twice = |small: usize, large: usize| large == 2 * small || large + 1 == 2 * small;
+        assert!(twice(height, high) && twice(width, wide), "{height}×{width} is not upsampled to {high}×{wide}");
+    }
+    convolution::Sizes { count, height, width, inputs, outputs, upsampled }
+}
+
+fn loss_and_gradient(logits: &Primitive, targets: &Primitive, loss: ElementwiseLoss) -> elementwise::LossAndGradient {
+    match loss {
+        ElementwiseLoss::CrossEntropy => elementwise::cross_entropy(slice(logits), slice(targets)),
+        ElementwiseLoss::SquaredError => elementwise::squared_error(slice(logits), slice(targets)),
+    }
+}
+
+impl FusedOperations for Flex {
+    fn fused_linear(x: Primitive, weight: Primitive, bias: Primitive, relu: bool) -> Primitive {
+        let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
+        let sizes = linear_sizes(&x, &weight);
+        let output = linear::forward(slice(&x), slice(&weight), slice(&bias), relu, sizes);
+        tensor(output, [sizes.count, sizes.outputs])
+    }
+
+    fn fused_convolution(
+        x: Primitive,
+        weight: Primitive,
+        bias: Primitive,
+        relu: bool,
+        upsampled: Option<[usize; 2]>,
+    ) -> Primitive {
+        let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
+        let sizes = convolution_sizes(&x, &weight, upsampled);
+        let [height, width] = sizes.output();
+        let output = convolution::forward(slice(&x), slice(&weight), slice(&bias), relu, &sizes);
+        tensor(output, [sizes.count, height, width, sizes.outputs])
+    }
+
+    fn fused_max_pool(x: Primitive) -> Primitive {
+        pooled(x).0
+    }
+
+    fn fused_loss(logits: Primitive, targets: Primitive, loss: ElementwiseLoss) -> Primitive {
+        let [logits, targets] = [logits, targets].map(|tensor| tensor.to_contiguous());
+        tensor(vec![loss_and_gradient(&logits, &targets, loss).loss], [1])
+    }
+
+    fn fused_sigmoid(logits: Primitive) -> Primitive {
+        let logits = logits.to_contiguous();
+        tensor(elementwise::sigmoid(slice(&logits)), logits.shape())
+    }
+}
+
+fn pooled(x: Primitive) -> (Primitive, Vec<u8>, [usize; 4]) {
+    let x = x.to_contiguous();
+    let sizes @ [count, height, width, channels] = dims(&x);
+    let (output, origin) = pool::forward(slice(&x), sizes);
+    (tensor(output, [count, height.div_ceil(2), width.div_ceil(2), channels]), origin, sizes)
+}
+
+/// What the backward pass of a layer with weights needs.
+#[derive(Debug, Clone)]
+struct LayerState<S> {
+    x: Primitive,
+    weight: Primitive,
+    /// What the layer gave, if it ended in a ReLU.
+    output: Option<Primitive>,
+    sizes: S,
+}
+
+#[derive(Debug)]
+struct LinearBackward;
+
+impl Backward<Flex, 3> for LinearBackward {
+    type State = LayerState<linear::Sizes>;
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let LayerState { x, weight, output, sizes } = ops.state;
+        let [x_node, weight_node, bias_node] = ops.parents;
+        let output = output.as_ref().map(slice);
+        let linear::Gradients { input, weight: to_weight, bias } =
+            linear::backward(slice(&x), slice(&weight), output, slice(&gradient), x_node.is_some(), sizes);
+        if let (Some(node), Some(input)) = (x_node, input) {
+            grads.register::<Flex>(node.id, tensor(input, x.shape()));
+        }
+        if let Some(node) = weight_node {
+            grads.register::<Flex>(node.id, tensor(to_weight, weight.shape()));
+        }
+        if let Some(node) = bias_node {
+            grads.register::<Flex>(node.id, tensor(bias, [sizes.outputs]));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ConvolutionBackward;
+
+impl Backward<Flex, 3> for ConvolutionBackward {
+    type State = LayerState<convolution::Sizes>;
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let LayerState { x, weight, output, sizes } = ops.state;
+        let [x_node, weight_node, bias_node] = ops.parents;
+        let output = output.as_ref().map(slice);
+        let convolution::Gradients { input, weight: to_weight, bias } =
+            convolution::backward(slice(&x), slice(&weight), output, slice(&gradient), x_node.is_some(), &sizes);
+        if let (Some(node), Some(input)) = (x_node, input) {
+            grads.register::<Flex>(node.id, tensor(input, x.shape()));
+        }
+        if let Some(node) = weight_node {
+            grads.register::<Flex>(node.id, tensor(to_weight, weight.shape()));
+        }
+        if let Some(node) = bias_node {
+            grads.register::<Flex>(node.id, tensor(bias, [sizes.outputs]));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct MaxPoolBackward;
+
+impl Backward<Flex, 1> for MaxPoolBackward {
+    type State = (Vec<u8>, [usize; 4]);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let (origin, sizes) = ops.state;
+        if let [Some(node)] = ops.parents {
+            grads.register::<Flex>(node.id, tensor(pool::backward(slice(&gradient), &origin, sizes), sizes));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LossBackward;
+
+impl Backward<Flex, 1> for LossBackward {
+    /// The gradient of the sum, made together with it.
+    type State = Primitive;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let factor = slice(&grads.consume::<Flex>(&ops.node).to_contiguous())[0];
+        let mut gradient = ops.state;
+        for value in gradient.storage_mut::<f32>() {
+            *value *= factor;
+        }
+        if let [Some(node)] = ops.parents {
+            grads.register::<Flex>(node.id, gradient);
+        }
+    }
+}
+
+impl<C: CheckpointStrategy> FusedOperations for Autodiff<Flex, C> {
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive().to_contiguous());
+        let sizes = linear_sizes(&x, &weight);
+        let output = Flex::fused_linear(x.clone(), weight.clone(), bias, relu);
+        match LinearBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let kept = relu.then(|| output.clone());
+                prep.finish(LayerState { x, weight, output: kept, sizes }, output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn fused_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        relu: bool,
+        upsampled: Option<[usize; 2]>,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive().to_contiguous());
+        let sizes = convolution_sizes(&x, &weight, upsampled);
+        let output = Flex::fused_convolution(x.clone(), weight.clone(), bias, relu, upsampled);
+        match ConvolutionBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let kept = relu.then(|| output.clone());
+                prep.finish(LayerState { x, weight, output: kept, sizes }, output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn fused_max_pool(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let node = x.node();
+        let (output, origin, sizes) = pooled(x.into_primitive());
+        match MaxPoolBackward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((origin, sizes), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn fused_loss(logits: FloatTensor<Self>, targets: FloatTensor<Self>, loss: ElementwiseLoss) -> FloatTensor<Self> {
+        let node = logits.node();
+        let [logits, targets] = [logits, targets].map(|tensor| tensor.into_primitive().to_contiguous());
+        let elementwise::LossAndGradient { loss, gradient } = loss_and_gradient(&logits, &targets, loss);
+        let output = tensor(vec![loss], [1]);
+        match LossBackward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(tensor(gradient, logits.shape()), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn fused_sigmoid(logits: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::sigmoid(logits)
+    }
+}

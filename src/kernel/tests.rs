@@ -1,0 +1,231 @@
+//! Fused against plain: every operation gives the values and all gradients of the composition of Burn's operations.
+
+use burn::tensor::{Device, Tensor, TensorData, Tolerance};
+
+use super::*;
+use crate::corruption::random::Stream;
+use crate::table::Split;
+
+/// Normal numbers, different for each `id`.
+fn random<const D: usize>(id: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let mut values = vec![0.0; shape.iter().product()];
+    Stream::new(7, "kernel", Split::Test).generator(id, 0).fill_normal(&mut values);
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Same values up to rounding: 2e-5 of the value, or 2e-5 of a typical one.
+fn same<const D: usize>(fused: Tensor<D>, plain: Tensor<D>, what: &str) {
+    let (fused, plain) = (fused.into_data(), plain.into_data());
+    assert_eq!(fused.shape(), plain.shape(), "{what}");
+    let typical =
+        plain.iter::<f32>().fold(1e-3_f32, |most, value| if value.is_finite() { most.max(value.abs()) } else { most });
+    let tolerance = Tolerance::<f32>::default().set_relative(2e-5).set_absolute(2e-5 * typical);
+    fused.assert_approx_eq::<f32>(&plain, tolerance);
+}
+
+type Layer4 = dyn Fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>;
+
+/// Value and gradients of a layer with weights, and the gradients of a sum of its outputs with random factors.
+fn layer4(layer: &Layer4, x: [usize; 4], outputs: usize) -> [Tensor<4>; 3] {
+    let device = Device::flex().autodiff();
+    let inputs = x[3];
+    let x = random(1, x, &device).require_grad();
+    let weight = random(2, [outputs, inputs, 3, 3], &device).require_grad();
+    let bias = random(3, [outputs], &device).require_grad();
+    let y = layer(x.clone(), weight.clone(), bias.clone());
+    let gradients = (y.clone() * random(4, y.dims(), &device)).sum().backward();
+    let bias = bias.grad(&gradients).expect("has a gradient");
+    let first = weight.grad(&gradients).expect("has a gradient").reshape([1, 1, 1, outputs * inputs * 9]);
+    let weights = Tensor::cat(vec![first, bias.reshape([1, 1, 1, outputs])], 3);
+    [y.inner(), x.grad(&gradients).expect("has a gradient"), weights]
+}
+
+fn compare(fused: &Layer4, plain: &Layer4, x: [usize; 4], outputs: usize, what: &str) {
+    let parts = ["value", "input gradient", "weight gradients"];
+    for ((fused, plain), part) in layer4(fused, x, outputs).into_iter().zip(layer4(plain, x, outputs)).zip(parts) {
+        same(fused, plain, &format!("{what} {x:?} to {outputs}: {part}"));
+    }
+}
+
+const ACTIVATIONS: [Activation; 2] = [Activation::Identity, Activation::Relu];
+/// Narrow, one vector, several, and what is left over of each.
+const CHANNELS: [(usize, usize); 12] =
+    [(1, 1), (1, 16), (16, 1), (3, 3), (1, 5), (5, 1), (2, 8), (8, 2), (16, 17), (33, 12), (9, 24), (64, 33)];
+
+#[test]
+fn convolutions_agree_at_every_size_and_width() {
+    for activation in ACTIVATIONS {
+        for (inputs, outputs) in CHANNELS {
+            for (count, height, width) in [(2, 1, 1), (1, 2, 3), (2, 7, 5), (1, 8, 11), (1, 14, 14)] {
+                compare(
+                    &move |x, w, b| convolution(x, w, b, activation),
+                    &move |x, w, b| plain::convolution(x, w, b, activation),
+                    [count, height, width, inputs],
+                    outputs,
+                    "convolution",
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn upsampled_convolutions_agree_at_even_and_odd_sizes() {
+    for activation in ACTIVATIONS {
+        for (inputs, outputs) in CHANNELS {
+            for (height, width, size) in
+                [(1, 1, [1, 1]), (1, 1, [2, 2]), (4, 4, [7, 7]), (3, 8, [6, 15]), (7, 2, [13, 4])]
+            {
+                compare(
+                    &move |x, w, b| upsample_convolution(x, size, w, b, activation),
+                    &move |x, w, b| plain::upsample_convolution(x, size, w, b, activation),
+                    [2, height, width, inputs],
+                    outputs,
+                    &format!("upsampled to {size:?}"),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn max_pools_agree() {
+    let device = Device::flex().autodiff();
+    for shape in [[2, 1, 1, 1], [1, 2, 2, 3], [2, 7, 7, 8], [1, 5, 8, 33]] {
+        let result = |pool: fn(Tensor<4>) -> Tensor<4>| {
+            let x = random(1, shape, &device).require_grad();
+            let y = pool(x.clone());
+            let gradients = (y.clone() * random(2, y.dims(), &device)).sum().backward();
+            [y.inner(), x.grad(&gradients).expect("has a gradient")]
+        };
+        for (fused, plain) in result(max_pool).into_iter().zip(result(plain::max_pool)) {
+            same(fused, plain, &format!("max-pool {shape:?}"));
+        }
+    }
+}
+
+#[test]
+fn linear_layers_agree() {
+    let device = Device::flex().autodiff();
+    for activation in ACTIVATIONS {
+        for (count, inputs, outputs) in [(1, 1, 1), (3, 784, 32), (25, 32, 784), (7, 33, 5)] {
+            let result = |layer: fn(Tensor<2>, Tensor<2>, Tensor<1>, Activation) -> Tensor<2>| {
+                let x = random(1, [count, inputs], &device).require_grad();
+                let weight = random(2, [outputs, inputs], &device).require_grad();
+                let bias = random(3, [outputs], &device).require_grad();
+                let y = layer(x.clone(), weight.clone(), bias.clone(), activation);
+                let gradients = (y.clone() * random(4, y.dims(), &device)).sum().backward();
+                let bias = bias.grad(&gradients).expect("has a gradient").reshape([1, outputs]);
+                let grad = |tensor: &Tensor<2>| tensor.grad(&gradients).expect("has a gradient");
+                [y.inner(), grad(&x), grad(&weight), bias]
+            };
+            for (fused, plain) in result(linear).into_iter().zip(result(plain::linear)) {
+                same(fused, plain, &format!("linear {count}×{inputs} to {outputs}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn losses_agree() {
+    let device = Device::flex().autodiff();
+    for (count, pixels) in [(1, 1), (3, 784), (2, 17)] {
+        let result = |loss: fn(Tensor<2>, Tensor<2>) -> Tensor<1>| {
+            let logits = (random(1, [count, pixels], &device) * 5.0).require_grad();
+            let targets = random(2, [count, pixels], &device).clamp(0.0, 1.0);
+            let value = loss(logits.clone(), targets);
+            let gradients = value.clone().mul_scalar(0.25).backward();
+            [value.inner().reshape([1, 1]), logits.grad(&gradients).expect("has a gradient")]
+        };
+        for (fused, plain) in [
+            (cross_entropy as fn(_, _) -> _, plain::cross_entropy as fn(_, _) -> _),
+            (squared_error, plain::squared_error),
+        ] {
+            for (fused, plain) in result(fused).into_iter().zip(result(plain)) {
+                same(fused, plain, &format!("loss of {count}×{pixels}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn inference_gives_the_values_of_training() {
+    let device = Device::flex();
+    let value = |device: &Device| {
+        let (weight, bias) = (random(2, [9, 3, 3, 3], device), random(3, [9], device));
+        let x = convolution(random(1, [2, 5, 5, 3], device), weight, bias, Activation::Relu);
+        max_pool(x).into_data()
+    };
+    value(&device).assert_eq(&value(&device.clone().autodiff()), true);
+    let logits = random(1, [3, 50], &device) * 10.0;
+    same(sigmoid(logits.clone()), burn::tensor::activation::sigmoid(logits), "sigmoid");
+}
+
+#[test]
+fn empty_batches_work() {
+    let device = Device::flex();
+    let (weight, bias) = (random(2, [9, 3, 3, 3], &device), random(3, [9], &device));
+    let x = Tensor::zeros([0, 5, 5, 3], &device);
+    let y = max_pool(convolution(x, weight, bias, Activation::Relu));
+    assert_eq!(y.dims(), [0, 3, 3, 9]);
+    let x = Tensor::zeros([0, 4], &device);
+    let y = linear(x, random(1, [6, 4], &device), random(2, [6], &device), Activation::Relu);
+    assert_eq!(y.dims(), [0, 6]);
+    assert_eq!(cross_entropy(y.clone(), y).into_scalar::<f32>(), 0.0);
+}
+
+#[test]
+fn what_is_not_a_number_is_not_hidden() {
+    let device = Device::flex();
+    for outputs in [1, 8] {
+        let mut values = vec![0.5; 49];
+        values[24] = f32::NAN;
+        let x = Tensor::<4>::from_data(TensorData::new(values, [1, 7, 7, 1]), &device);
+        let (weight, bias) = (random(2, [outputs, 1, 3, 3], &device), random(3, [outputs], &device));
+        let y = convolution(x, weight, bias, Activation::Relu);
+        let count = |tensor: Tensor<4>| tensor.into_data().iter::<f32>().filter(|value| value.is_nan()).count();
+        assert_eq!(count(y.clone()), 9 * outputs);
+        assert!(count(max_pool(y)) > 0);
+    }
+    let x = Tensor::<2>::from_data(TensorData::new(vec![f32::INFINITY, f32::NAN], [2, 1]), &device);
+    let y = linear(x, Tensor::ones([3, 1], &device), Tensor::zeros([3], &device), Activation::Relu);
+    let values: Vec<f32> = y.into_data().try_into_vec().expect("is f32");
+    assert!(values[..3].iter().all(|value| value.is_infinite()) && values[3..].iter().all(|value| value.is_nan()));
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_up_to_rounding() {
+    use super::convolution::{Sizes, forward};
+    use super::correlate::{Correlate, Row, Weights};
+    let input: Vec<f32> = (0..5 * 9 * 3).map(|index| (index as f32 * 0.7).sin()).collect();
+    for channels in [1, 12, 16] {
+        let mut weights = Weights::zeros(3, 9, channels);
+        weights.values.iter_mut().enumerate().for_each(|(index, value)| *value = (index as f32 * 0.3).cos());
+        let rows: Vec<Row> = (0..3)
+            .map(|row| Row {
+                inputs: (0..3).map(|k| (row + k) * 27).collect(),
+                input_step: 3,
+                output: row * 7 * channels,
+                output_step: channels,
+                pixels: 7,
+            })
+            .collect();
+        let outputs = [false, true].map(|fast| {
+            let (mut output, bias) = (vec![0.0; 3 * 7 * channels], vec![0.1; 16]);
+            let (weights, rows) = (&weights, &rows);
+            let kernel = &mut Correlate { input: &input, weights, bias: &bias, relu: true, rows, output: &mut output };
+            if fast {
+                super::vector::run(kernel)
+            } else {
+                super::vector::run_portable(kernel)
+            }
+            output
+        });
+        for (portable, fast) in outputs[0].iter().zip(&outputs[1]) {
+            assert!((portable - fast).abs() < 1e-5, "{portable} {fast}");
+        }
+    }
+    // No pixels, no outputs.
+    let sizes = Sizes { count: 0, height: 3, width: 3, inputs: 1, outputs: 1, upsampled: None };
+    assert!(forward(&[], &[0.0; 9], &[0.0], false, &sizes).is_empty());
+}
