@@ -4,7 +4,7 @@
 //! last where the size is odd), each of which meets two input rows with weights that are sums of the three. The enlarged
 //! image therefore never exists, and four 2×2 convolutions do 4/9 of its arithmetic.
 
-use super::correlate::{Accumulate, Correlate, NARROW, Row, Weights, padded};
+use super::correlate::{Accumulate, Correlate, Row, Weights, padded};
 use super::vector::{self, LANES};
 
 /// Sizes of a convolution.
@@ -277,6 +277,5 @@ pub fn backward(
     for ((rows, columns, _), folded) in passes.iter().zip(&sums) {
         unfold(folded, sizes, rows, columns, &mut to_weight);
     }
-    debug_assert!(NARROW < LANES);
     Gradients { input: to_input, weight: to_weight, bias }
 }

@@ -3,6 +3,10 @@
 //! Channels come last, so that the inputs of a pixel that one row of weights meets, its taps, are consecutive floats. A
 //! row of output is then a small matrix product: pixels × taps by taps × output channels, with the output channels of
 //! several pixels in registers. Where there are few output channels the taps fill the registers instead.
+#![expect(
+    clippy::needless_range_loop,
+    reason = "index loops over arrays of registers unroll; iterators may not inline"
+)]
 
 use super::vector::{Kernel, LANES, Vector};
 

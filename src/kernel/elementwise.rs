@@ -120,7 +120,7 @@ fn exp_negative(a: f32) -> f32 {
     // ln 2 in two parts, so that the product with n is exact.
     let r = x - n * 0.693_359_4 - n * -2.121_944_4e-4;
     let mut p = 1.987_569_1e-4;
-    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = p * r + coefficient;
     }
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3F80_0000));
