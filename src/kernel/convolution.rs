@@ -1,11 +1,25 @@
-//! The 3×3 convolution and its gradients, plain and after nearest upsampling, on slices.
+//! The 3×3 convolution and its gradients, alone, after nearest upsampling or before a max-pooling, on slices.
 //!
 //! After upsampling, neighbouring outputs see the same input pixels: an output row has one of three kinds (even, odd, and
 //! last where the size is odd), each of which meets two input rows with weights that are sums of the three. The enlarged
-//! image therefore never exists, and four 2×2 convolutions do 4/9 of its arithmetic.
+//! image therefore never exists, and four 2×2 convolutions do 4/9 of its arithmetic. Images go through one at a time, so
+//! that what is made on the way stays in the cache.
 
-use super::correlate::{Accumulate, Correlate, Row, Weights, padded};
+use super::accumulate::Accumulate;
+use super::correlate::{Correlate, Grid, NARROW, Weights, padded};
+use super::pool::{MaxPool, Spread};
 use super::vector::{self, LANES};
+
+/// What changes the size of the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resize {
+    /// Nothing.
+    None,
+    /// Nearest upsampling before the convolution, to so many rows and columns: twice the old ones or one less.
+    Upsample([usize; 2]),
+    /// A 2×2 max-pooling after the convolution and its activation; odd sizes keep their last row and column.
+    MaxPool,
+}
 
 /// Sizes of a convolution.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +34,16 @@ pub struct Sizes {
     pub inputs: usize,
     /// Channels of the output.
     pub outputs: usize,
-    /// Rows and columns after upsampling; none if there is none.
-    pub upsampled: Option<[usize; 2]>,
+    /// What changes the size.
+    pub resize: Resize,
+}
+
+/// What a convolution gives.
+pub struct Output {
+    /// `[n, h, w, outputs]`
+    pub values: Vec<f32>,
+    /// With a pooling, which pixel each maximum was.
+    pub origin: Option<Vec<u8>>,
 }
 
 /// Gradients of a convolution.
@@ -47,35 +69,59 @@ const LAST: Fold = &[&[0], &[1]];
 const BACK: Fold = &[&[2], &[1, 2], &[0, 1], &[0]];
 const BACK_LAST: Fold = &[&[2], &[1], &[], &[]];
 
+/// Pixels that are convolved with the same weights.
+struct Pass {
+    rows: Fold,
+    columns: Fold,
+    grid: Grid,
+}
+
 impl Sizes {
+    /// Rows and columns that the convolution computes.
+    fn convolved(&self) -> [usize; 2] {
+        match self.resize {
+            Resize::Upsample(size) => size,
+            Resize::None | Resize::MaxPool => [self.height, self.width],
+        }
+    }
+
     /// Rows and columns of the output.
     pub fn output(&self) -> [usize; 2] {
-        self.upsampled.unwrap_or([self.height, self.width])
+        let convolved = self.convolved();
+        if self.resize == Resize::MaxPool { convolved.map(|side| side.div_ceil(2)) } else { convolved }
     }
 
     fn input_len(&self) -> usize {
         self.height * self.width * self.inputs
     }
 
-    /// Floats of the output of one image.
-    pub fn output_len(&self) -> usize {
+    fn convolved_len(&self) -> usize {
+        let [height, width] = self.convolved();
+        height * width * self.outputs
+    }
+
+    fn output_len(&self) -> usize {
         let [height, width] = self.output();
         height * width * self.outputs
     }
 
-    /// The rows of outputs of an image whose input has a border of one pixel, with the fold of rows and columns of each.
-    /// Outputs start at `origin` and have rows of `stride` pixels.
-    fn passes(&self, origin: usize, stride: usize) -> Vec<(Fold, Fold, Vec<Row>)> {
+    /// The passes over an image whose input has a border of one pixel. Outputs start at `origin` and have rows of
+    /// `stride` pixels.
+    fn passes(&self, origin: usize, stride: usize) -> Vec<Pass> {
         let inner = (self.width + 2) * self.inputs;
-        let Some([height, width]) = self.upsampled else {
-            let rows = (0..self.height).map(|i| Row {
-                inputs: (0..3).map(|k| (i + k) * inner).collect(),
-                input_step: self.inputs,
-                output: origin + i * stride * self.outputs,
-                output_step: self.outputs,
+        let Resize::Upsample([height, width]) = self.resize else {
+            let grid = Grid {
+                rows: self.height,
                 pixels: self.width,
-            });
-            return vec![(PLAIN, PLAIN, rows.collect())];
+                input: 0,
+                input_row: inner,
+                input_pixel: self.inputs,
+                weight_row: inner,
+                output: origin,
+                output_row: stride * self.outputs,
+                output_pixel: self.outputs,
+            };
+            return vec![Pass { rows: PLAIN, columns: PLAIN, grid }];
         };
         // For each kind: the first output, the first padded input that it meets, and how many outputs there are.
         let kinds = |small: usize, large: usize| {
@@ -85,33 +131,42 @@ impl Sizes {
         let mut passes = Vec::new();
         for (row_fold, row_out, row_in, rows) in kinds(self.height, height) {
             for (column_fold, column_out, column_in, pixels) in kinds(self.width, width) {
-                let rows = (0..rows).map(|i| Row {
-                    inputs: (0..2).map(|k| (row_in + i + k) * inner + column_in * self.inputs).collect(),
-                    input_step: self.inputs,
-                    output: origin + ((row_out + 2 * i) * stride + column_out) * self.outputs,
-                    output_step: 2 * self.outputs,
+                let grid = Grid {
+                    rows,
                     pixels,
-                });
-                passes.push((row_fold, column_fold, rows.collect::<Vec<_>>()));
+                    input: row_in * inner + column_in * self.inputs,
+                    input_row: inner,
+                    input_pixel: self.inputs,
+                    weight_row: inner,
+                    output: origin + (row_out * stride + column_out) * self.outputs,
+                    output_row: 2 * stride * self.outputs,
+                    output_pixel: 2 * self.outputs,
+                };
+                if rows > 0 && pixels > 0 {
+                    passes.push(Pass { rows: row_fold, columns: column_fold, grid });
+                }
             }
         }
-        passes.retain(|(_, _, rows)| rows.iter().any(|row| row.pixels > 0));
         passes
     }
 
-    /// The rows of input gradients of an image whose output gradients have a border of one pixel before and as many as
+    /// The passes that make the input's gradient of the output's, which has a border of one pixel before and as many as
     /// needed after, with rows of `stride` pixels.
-    fn back_passes(&self, stride: usize) -> Vec<(Fold, Fold, Vec<Row>)> {
+    fn back_passes(&self, stride: usize) -> Vec<Pass> {
         let inner = stride * self.outputs;
-        let Some([height, width]) = self.upsampled else {
-            let rows = (0..self.height).map(|i| Row {
-                inputs: (0..3).map(|k| (i + k) * inner).collect(),
-                input_step: self.outputs,
-                output: i * self.width * self.inputs,
-                output_step: self.inputs,
+        let Resize::Upsample([height, width]) = self.resize else {
+            let grid = Grid {
+                rows: self.height,
                 pixels: self.width,
-            });
-            return vec![(FLIPPED, FLIPPED, rows.collect())];
+                input: 0,
+                input_row: inner,
+                input_pixel: self.outputs,
+                weight_row: inner,
+                output: 0,
+                output_row: self.width * self.inputs,
+                output_pixel: self.inputs,
+            };
+            return vec![Pass { rows: FLIPPED, columns: FLIPPED, grid }];
         };
         let kinds = |small: usize, large: usize| {
             let odd_size = large % 2;
@@ -120,64 +175,114 @@ impl Sizes {
         let mut passes = Vec::new();
         for (row_fold, first_row, rows) in kinds(self.height, height) {
             for (column_fold, first_column, pixels) in kinds(self.width, width) {
-                let rows = (first_row..first_row + rows).map(|i| Row {
-                    inputs: (0..4).map(|k| (2 * i + k) * inner + 2 * first_column * self.outputs).collect(),
-                    input_step: 2 * self.outputs,
-                    output: (i * self.width + first_column) * self.inputs,
-                    output_step: self.inputs,
+                let grid = Grid {
+                    rows,
                     pixels,
-                });
-                passes.push((row_fold, column_fold, rows.collect::<Vec<_>>()));
+                    input: 2 * first_row * inner + 2 * first_column * self.outputs,
+                    input_row: 2 * inner,
+                    input_pixel: 2 * self.outputs,
+                    weight_row: inner,
+                    output: (first_row * self.width + first_column) * self.inputs,
+                    output_row: self.width * self.inputs,
+                    output_pixel: self.inputs,
+                };
+                if rows > 0 && pixels > 0 {
+                    passes.push(Pass { rows: row_fold, columns: column_fold, grid });
+                }
             }
         }
         passes
     }
 }
 
-/// Folds `[outputs, inputs, 3, 3]` for a pass. `transposed` makes inputs of outputs, for the way back.
-fn fold(weight: &[f32], sizes: &Sizes, rows: Fold, columns: Fold, transposed: bool) -> Weights {
-    let (from, to) = if transposed { (sizes.outputs, sizes.inputs) } else { (sizes.inputs, sizes.outputs) };
-    let mut folded = Weights::zeros(rows.len(), columns.len() * from, to);
-    for (row, row_terms) in rows.iter().enumerate() {
-        for (column, column_terms) in columns.iter().enumerate() {
-            for channel in 0..from {
-                for output in 0..to {
-                    let (o, c) = if transposed { (channel, output) } else { (output, channel) };
-                    let kernel = &weight[(o * sizes.inputs + c) * 9..][..9];
-                    let terms = row_terms.iter().flat_map(|y| column_terms.iter().map(move |x| kernel[y * 3 + x]));
-                    let index = folded.index(row, column * from + channel, output);
-                    folded.values[index] = terms.sum();
-                }
-            }
-        }
-    }
-    folded
+/// The nine weights of every pair of channels in the order of [`Weights`], each a block that folding adds as a whole.
+struct Taps {
+    /// Three rows of weights, of three columns each.
+    weights: Weights,
+    /// Channels of what the weights meet.
+    from: usize,
 }
 
-/// Adds a pass's gradient to that of `[outputs, inputs, 3, 3]`.
-fn unfold(folded: &Weights, sizes: &Sizes, rows: Fold, columns: Fold, weight: &mut [f32]) {
-    for (row, row_terms) in rows.iter().enumerate() {
-        for (column, column_terms) in columns.iter().enumerate() {
-            for channel in 0..sizes.inputs {
-                for output in 0..sizes.outputs {
-                    let value = folded.values[folded.index(row, column * sizes.inputs + channel, output)];
-                    let kernel = &mut weight[(output * sizes.inputs + channel) * 9..][..9];
+impl Taps {
+    fn zeros(from: usize, to: usize) -> Self {
+        Self { weights: Weights::zeros(3, 3 * from, to), from }
+    }
+
+    /// From `[outputs, inputs, 3, 3]`; `transposed` makes inputs of outputs, for the way back.
+    fn new(weight: &[f32], sizes: &Sizes, transposed: bool) -> Self {
+        let (from, to) = if transposed { (sizes.outputs, sizes.inputs) } else { (sizes.inputs, sizes.outputs) };
+        let mut taps = Self::zeros(from, to);
+        for (index, kernel) in weight.chunks_exact(9).enumerate() {
+            let (o, i) = (index / sizes.inputs, index % sizes.inputs);
+            let (channel, output) = if transposed { (o, i) } else { (i, o) };
+            for (k, &value) in kernel.iter().enumerate() {
+                let at = taps.weights.index(k / 3, k % 3 * from + channel, output);
+                taps.weights.values[at] = value;
+            }
+        }
+        taps
+    }
+
+    /// Calls `add` with the places of every block of a folded kernel and of a block that belongs to it, and their length.
+    fn blocks(&self, folded: &Weights, rows: Fold, columns: Fold, mut add: impl FnMut(usize, usize, usize)) {
+        let narrow = folded.channels <= NARROW;
+        let len = if narrow { self.from } else { self.from * padded(folded.channels) };
+        for output in 0..if narrow { folded.channels } else { 1 } {
+            for (row, row_terms) in rows.iter().enumerate() {
+                for (column, column_terms) in columns.iter().enumerate() {
+                    let at = folded.index(row, column * self.from, output);
                     for y in *row_terms {
                         for x in *column_terms {
-                            kernel[y * 3 + x] += value;
+                            add(at, self.weights.index(*y, x * self.from, output), len);
                         }
                     }
                 }
             }
         }
     }
+
+    fn fold(&self, rows: Fold, columns: Fold) -> Weights {
+        let mut folded = Weights::zeros(rows.len(), columns.len() * self.from, self.weights.channels);
+        let mut values = std::mem::take(&mut folded.values);
+        self.blocks(&folded, rows, columns, |at, from, len| {
+            for (sum, value) in values[at..][..len].iter_mut().zip(&self.weights.values[from..][..len]) {
+                *sum += value;
+            }
+        });
+        folded.values = values;
+        folded
+    }
+
+    /// Adds a pass's gradient to that of the weights it was folded of.
+    fn unfold(&mut self, folded: &Weights, rows: Fold, columns: Fold) {
+        let mut values = std::mem::take(&mut self.weights.values);
+        self.blocks(folded, rows, columns, |from, at, len| {
+            for (sum, value) in values[at..][..len].iter_mut().zip(&folded.values[from..][..len]) {
+                *sum += value;
+            }
+        });
+        self.weights.values = values;
+    }
+
+    /// As `[outputs, inputs, 3, 3]`.
+    fn into_weight(self, sizes: &Sizes) -> Vec<f32> {
+        let mut weight = vec![0.0; sizes.outputs * sizes.inputs * 9];
+        for (index, kernel) in weight.chunks_exact_mut(9).enumerate() {
+            let (output, channel) = (index / sizes.inputs, index % sizes.inputs);
+            for (k, value) in kernel.iter_mut().enumerate() {
+                *value = self.weights.values[self.weights.index(k / 3, k % 3 * self.from + channel, output)];
+            }
+        }
+        weight
+    }
 }
 
-/// Copies an image `[h, w, c]` into the middle of a larger one with rows of `stride` pixels, one pixel from its corner.
-fn embed(image: &[f32], width: usize, channels: usize, stride: usize, to: &mut [f32]) {
-    let len = width * channels;
-    for (row, line) in image.chunks_exact(len).enumerate() {
-        to[((row + 1) * stride + 1) * channels..][..len].copy_from_slice(line);
+/// Copies an image `[h, w, c]` into the middle of one that is a pixel larger on every side.
+fn embed(image: &[f32], sizes: &Sizes, to: &mut [f32]) {
+    let len = sizes.width * sizes.inputs;
+    let stride = len + 2 * sizes.inputs;
+    for (line, to) in image.chunks_exact(len).zip(to[stride + sizes.inputs..].chunks_mut(stride)) {
+        to[..len].copy_from_slice(line);
     }
 }
 
@@ -187,95 +292,101 @@ fn check(x: &[f32], weight: &[f32], sizes: &Sizes) {
 }
 
 /// The outputs `[n, h, w, outputs]`.
-pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: &Sizes) -> Vec<f32> {
+pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: &Sizes) -> Output {
     check(x, weight, sizes);
     let mut bias = bias.to_vec();
     bias.resize(padded(sizes.outputs), 0.0);
-    let [_, out_width] = sizes.output();
-    let passes: Vec<_> = sizes
-        .passes(0, out_width)
-        .into_iter()
-        .map(|(rows, columns, lines)| (fold(weight, sizes, rows, columns, false), lines))
-        .collect();
-    let mut output = vec![0.0; sizes.count * sizes.output_len()];
+    let [height, width] = sizes.convolved();
+    let taps = Taps::new(weight, sizes, false);
+    let passes = sizes.passes(0, width).into_iter().map(|pass| (taps.fold(pass.rows, pass.columns), pass.grid));
+    let passes: Vec<(Weights, Grid)> = passes.collect();
+    let pooled = sizes.resize == Resize::MaxPool;
     let mut input = vec![0.0; (sizes.height + 2) * (sizes.width + 2) * sizes.inputs];
-    for (image, output) in x.chunks_exact(sizes.input_len()).zip(output.chunks_exact_mut(sizes.output_len())) {
-        embed(image, sizes.width, sizes.inputs, sizes.width + 2, &mut input);
-        for (weights, rows) in &passes {
-            vector::run(&mut Correlate { input: &input, weights, bias: &bias, relu, rows, output });
+    let mut convolved = vec![0.0; if pooled { sizes.convolved_len() } else { 0 }];
+    let mut values = vec![0.0; sizes.count * sizes.output_len()];
+    let mut origin = pooled.then(|| vec![0; values.len()]);
+    for (index, image) in x.chunks_exact(sizes.input_len()).enumerate() {
+        embed(image, sizes, &mut input);
+        let part = index * sizes.output_len()..(index + 1) * sizes.output_len();
+        let values = &mut values[part.clone()];
+        for (weights, grid) in &passes {
+            let output = if pooled { &mut convolved } else { &mut *values };
+            let relu = relu && !pooled;
+            vector::run(&mut Correlate { input: &input, weights, bias: &bias, relu, grid: *grid, output });
+        }
+        if let Some(origin) = &mut origin {
+            let (size, origin) = ([height, width, sizes.outputs], &mut origin[part]);
+            vector::run(&mut MaxPool { input: &convolved, size, relu, output: values, origin });
         }
     }
-    output
+    Output { values, origin }
 }
 
-/// The gradients, given that of the output; where there was a ReLU, `output` is what it gave.
+/// The gradients, given that of the output; where there was a ReLU, `output` is what it gave, and where there was a
+/// pooling, `origin` is what [`forward`] gave.
 pub fn backward(
     x: &[f32],
     weight: &[f32],
     output: Option<&[f32]>,
+    origin: Option<&[u8]>,
     gradient: &[f32],
     needs_input: bool,
     sizes: &Sizes,
 ) -> Gradients {
     check(x, weight, sizes);
-    assert_eq!(gradient.len(), sizes.count * sizes.output_len(), "the gradient does not have the size of the output");
-    assert!(output.is_none_or(|output| output.len() == gradient.len()), "the output does not have its size");
-    let [_, out_width] = sizes.output();
+    let (input_len, output_len) = (sizes.input_len(), sizes.output_len());
+    assert_eq!(gradient.len(), sizes.count * output_len, "the gradient does not have the size of the output");
+    let [height, width] = sizes.convolved();
     // One pixel before; after, what the last row and column of the way back meet, and a vector to read past the end.
-    let (high, stride) = match sizes.upsampled {
-        Some(_) => (2 * sizes.height + 2, 2 * sizes.width + 2),
-        None => (sizes.height + 2, sizes.width + 2),
+    let (high, stride) = match sizes.resize {
+        Resize::Upsample(_) => (2 * sizes.height + 2, 2 * sizes.width + 2),
+        Resize::None | Resize::MaxPool => (sizes.height + 2, sizes.width + 2),
     };
-    let mut padded_gradient = vec![0.0; high * stride * sizes.outputs + LANES];
-    let mut input = vec![0.0; (sizes.height + 2) * (sizes.width + 2) * sizes.inputs];
-    let mut masked = vec![0.0; sizes.output_len()];
-    let passes = sizes.passes((stride + 1) * sizes.outputs, stride);
-    let back: Vec<_> = if needs_input { sizes.back_passes(stride) } else { Vec::new() };
-    let back: Vec<_> =
-        back.into_iter().map(|(rows, columns, lines)| (fold(weight, sizes, rows, columns, true), lines)).collect();
+    let first = (stride + 1) * sizes.outputs;
+    let passes = sizes.passes(first, stride);
     let mut sums: Vec<Weights> = passes
         .iter()
-        .map(|(rows, columns, _)| Weights::zeros(rows.len(), columns.len() * sizes.inputs, sizes.outputs))
+        .map(|pass| Weights::zeros(pass.rows.len(), pass.columns.len() * sizes.inputs, sizes.outputs))
         .collect();
+    let back: Vec<(Weights, Grid)> = if needs_input {
+        let taps = Taps::new(weight, sizes, true);
+        let passes = sizes.back_passes(stride).into_iter();
+        passes.map(|pass| (taps.fold(pass.rows, pass.columns), pass.grid)).collect()
+    } else {
+        Vec::new()
+    };
     let no_bias = vec![0.0; sizes.inputs.next_multiple_of(LANES)];
     let mut bias = vec![0.0; sizes.outputs];
+    let mut input = vec![0.0; (sizes.height + 2) * (sizes.width + 2) * sizes.inputs];
+    let mut spread = vec![0.0; high * stride * sizes.outputs + LANES];
     let mut to_input = needs_input.then(|| vec![0.0; x.len()]);
     for index in 0..sizes.count {
-        let part = |all: &[f32], len: usize| -> std::ops::Range<usize> {
-            debug_assert!((index + 1) * len <= all.len());
-            index * len..(index + 1) * len
-        };
-        let from = &gradient[part(gradient, sizes.output_len())];
-        match output {
-            Some(output) => {
-                let output = &output[part(output, sizes.output_len())];
-                for ((masked, &gradient), &output) in masked.iter_mut().zip(from).zip(output) {
-                    *masked = if output > 0.0 { gradient } else { 0.0 };
-                }
-            }
-            None => masked.copy_from_slice(from),
-        }
-        for pixel in masked.chunks_exact(sizes.outputs) {
-            for (sum, &value) in bias.iter_mut().zip(pixel) {
-                *sum += value;
-            }
-        }
-        embed(&masked, out_width, sizes.outputs, stride, &mut padded_gradient);
-        embed(&x[part(x, sizes.input_len())], sizes.width, sizes.inputs, sizes.width + 2, &mut input);
-        for ((_, _, rows), weights) in passes.iter().zip(&mut sums) {
-            vector::run(&mut Accumulate { input: &input, gradient: &padded_gradient, rows, weights });
+        let part = index * output_len..(index + 1) * output_len;
+        vector::run(&mut Spread {
+            gradient: &gradient[part.clone()],
+            output: output.map(|output| &output[part.clone()]),
+            origin: origin.map(|origin| &origin[part.clone()]),
+            size: [height, width, sizes.outputs],
+            to: &mut spread,
+            place: (first, stride * sizes.outputs),
+            bias: &mut bias,
+        });
+        let part = index * input_len..(index + 1) * input_len;
+        embed(&x[part.clone()], sizes, &mut input);
+        for (pass, weights) in passes.iter().zip(&mut sums) {
+            vector::run(&mut Accumulate { input: &input, gradient: &spread, grid: pass.grid, weights });
         }
         if let Some(to_input) = &mut to_input {
-            let output = &mut to_input[part(x, sizes.input_len())];
-            for (weights, rows) in &back {
-                let input = &padded_gradient;
-                vector::run(&mut Correlate { input, weights, bias: &no_bias, relu: false, rows, output });
+            let output = &mut to_input[part];
+            for (weights, grid) in &back {
+                let (input, bias) = (&spread, &no_bias);
+                vector::run(&mut Correlate { input, weights, bias, relu: false, grid: *grid, output });
             }
         }
     }
-    let mut to_weight = vec![0.0; weight.len()];
-    for ((rows, columns, _), folded) in passes.iter().zip(&sums) {
-        unfold(folded, sizes, rows, columns, &mut to_weight);
+    let mut to_weight = Taps::zeros(sizes.inputs, sizes.outputs);
+    for (pass, folded) in passes.iter().zip(&sums) {
+        to_weight.unfold(folded, pass.rows, pass.columns);
     }
-    Gradients { input: to_input, weight: to_weight, bias }
+    Gradients { input: to_input, weight: to_weight.into_weight(sizes), bias }
 }

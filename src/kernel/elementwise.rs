@@ -3,6 +3,8 @@
 //! Written as loops over small arrays of plain arithmetic, which the compiler turns into vector instructions of whatever
 //! width the processor has, with the same results on all of them. Sums are taken lane by lane in f64 at the end.
 
+use super::vector::{self, Kernel, Vector};
+
 /// Numbers that a loop handles at once.
 const WIDTH: usize = 16;
 
@@ -14,43 +16,66 @@ pub struct LossAndGradient {
     pub gradient: Vec<f32>,
 }
 
-/// max(z, 0) - z·x + ln(1 + exp(-|z|)) for logits z and targets x, summed; its gradient is sigmoid(z) - x.
-pub fn cross_entropy(logits: &[f32], targets: &[f32]) -> LossAndGradient {
-    each(logits, targets, |z, x| {
+/// One summand of a loss and its derivative with respect to the logit. A trait, since a closure would not be inlined into
+/// code for another instruction set.
+trait Term {
+    fn at(&self, z: f32, x: f32) -> (f32, f32);
+}
+
+struct CrossEntropy;
+
+impl Term for CrossEntropy {
+    #[inline(always)]
+    fn at(&self, z: f32, x: f32) -> (f32, f32) {
         let t = exp_negative(z.abs());
         // 1 / (1 + t), which is the sigmoid of |z|.
         let inverse = 1.0 / (1.0 + t);
         let sigmoid = if z < 0.0 { t * inverse } else { inverse };
         let positive = if z < 0.0 { 0.0 } else { z };
         (positive - z * x + ln_1p(t, inverse), sigmoid - x)
-    })
+    }
+}
+
+struct SquaredError;
+
+impl Term for SquaredError {
+    #[inline(always)]
+    fn at(&self, z: f32, x: f32) -> (f32, f32) {
+        let s = sigmoid_of(z);
+        let difference = s - x;
+        (difference * difference, 2.0 * difference * s * (1.0 - s))
+    }
+}
+
+/// max(z, 0) - z·x + ln(1 + exp(-|z|)) for logits z and targets x, summed; its gradient is sigmoid(z) - x.
+pub fn cross_entropy(logits: &[f32], targets: &[f32]) -> LossAndGradient {
+    each(logits, targets, CrossEntropy)
 }
 
 /// (sigmoid(z) - x)², summed, and its gradient 2 (s - x) s (1 - s).
 pub fn squared_error(logits: &[f32], targets: &[f32]) -> LossAndGradient {
-    each(logits, targets, |z, x| {
-        let s = sigmoid_of(z);
-        let difference = s - x;
-        (difference * difference, 2.0 * difference * s * (1.0 - s))
-    })
+    each(logits, targets, SquaredError)
 }
 
 /// 1 / (1 + exp(-z)) of every number.
 pub fn sigmoid(logits: &[f32]) -> Vec<f32> {
-    let mut out = vec![0.0; logits.len()];
-    wide(|| {
-        let (wholes, rest) = logits.as_chunks::<WIDTH>();
-        let (out_wholes, out_rest) = out.as_chunks_mut::<WIDTH>();
-        for (out, z) in out_wholes.iter_mut().zip(wholes) {
-            for lane in 0..WIDTH {
-                out[lane] = sigmoid_of(z[lane]);
-            }
+    let mut output = vec![0.0; logits.len()];
+    vector::run(&mut Sigmoid { logits, output: &mut output });
+    output
+}
+
+struct Sigmoid<'a> {
+    logits: &'a [f32],
+    output: &'a mut [f32],
+}
+
+impl Kernel for Sigmoid<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(&mut self) {
+        for (output, &z) in self.output.iter_mut().zip(self.logits) {
+            *output = sigmoid_of(z);
         }
-        for (out, &z) in out_rest.iter_mut().zip(rest) {
-            *out = sigmoid_of(z);
-        }
-    });
-    out
+    }
 }
 
 #[inline(always)]
@@ -60,52 +85,47 @@ fn sigmoid_of(z: f32) -> f32 {
     if z < 0.0 { t * inverse } else { inverse }
 }
 
-#[inline(always)]
-fn each(logits: &[f32], targets: &[f32], term: impl Fn(f32, f32) -> (f32, f32)) -> LossAndGradient {
+fn each(logits: &[f32], targets: &[f32], term: impl Term) -> LossAndGradient {
     assert_eq!(logits.len(), targets.len(), "logits and targets differ in size");
     let mut gradient = vec![0.0; logits.len()];
-    let mut loss = 0.0_f64;
-    wide(|| {
-        let (z_wholes, z_rest) = logits.as_chunks::<WIDTH>();
-        let (x_wholes, x_rest) = targets.as_chunks::<WIDTH>();
-        let (g_wholes, g_rest) = gradient.as_chunks_mut::<WIDTH>();
+    let mut sum = Sum { logits, targets, gradient: &mut gradient, term, loss: 0.0 };
+    vector::run(&mut sum);
+    LossAndGradient { loss: sum.loss as f32, gradient }
+}
+
+struct Sum<'a, T> {
+    logits: &'a [f32],
+    targets: &'a [f32],
+    gradient: &'a mut [f32],
+    term: T,
+    loss: f64,
+}
+
+impl<T: Term> Kernel for Sum<'_, T> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(&mut self) {
+        let (z_wholes, z_rest) = self.logits.as_chunks::<WIDTH>();
+        let (x_wholes, x_rest) = self.targets.as_chunks::<WIDTH>();
+        let (g_wholes, g_rest) = self.gradient.as_chunks_mut::<WIDTH>();
         // A few hundred numbers are added in f32 before they go into f64, so that neither precision nor speed suffers.
         const STRIDE: usize = 16;
         for ((z, x), g) in z_wholes.chunks(STRIDE).zip(x_wholes.chunks(STRIDE)).zip(g_wholes.chunks_mut(STRIDE)) {
             let mut sums = [0.0_f32; WIDTH];
             for ((z, x), g) in z.iter().zip(x).zip(g) {
                 for lane in 0..WIDTH {
-                    let (value, slope) = term(z[lane], x[lane]);
+                    let (value, slope) = self.term.at(z[lane], x[lane]);
                     sums[lane] += value;
                     g[lane] = slope;
                 }
             }
-            loss += sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
+            self.loss += sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
         }
         for ((&z, &x), g) in z_rest.iter().zip(x_rest).zip(g_rest) {
-            let (value, slope) = term(z, x);
-            loss += f64::from(value);
+            let (value, slope) = self.term.at(z, x);
+            self.loss += f64::from(value);
             *g = slope;
         }
-    });
-    LossAndGradient { loss: loss as f32, gradient }
-}
-
-/// Runs a loop compiled for wider registers where the processor has them.
-#[inline(always)]
-fn wide(work: impl FnOnce()) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2")]
-        fn avx2(work: impl FnOnce()) {
-            work();
-        }
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the feature was found just before.
-            return unsafe { avx2(work) };
-        }
     }
-    work();
 }
 
 /// exp(-a) for a ≥ 0; relative error below 2e-7 down to exp(-87), the least normal number, which stands for all smaller

@@ -11,7 +11,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, TensorData};
 
-use super::{convolution, elementwise, linear, pool};
+use super::convolution::{self, Resize};
+use super::{elementwise, linear};
 
 /// A loss over logits and targets.
 #[derive(Debug, Clone, Copy)]
@@ -33,17 +34,14 @@ pub trait FusedOperations: Backend {
         relu: bool,
     ) -> FloatTensor<Self>;
 
-    /// A 3×3 convolution, after upsampling to `upsampled` if that is given.
+    /// A 3×3 convolution with what comes before or after it.
     fn fused_convolution(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         relu: bool,
-        upsampled: Option<[usize; 2]>,
+        resize: Resize,
     ) -> FloatTensor<Self>;
-
-    /// A 2×2 max-pool.
-    fn fused_max_pool(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// A loss, summed.
     fn fused_loss(logits: FloatTensor<Self>, targets: FloatTensor<Self>, loss: ElementwiseLoss) -> FloatTensor<Self>;
@@ -73,16 +71,16 @@ fn linear_sizes(x: &Primitive, weight: &Primitive) -> linear::Sizes {
     linear::Sizes { count, inputs, outputs }
 }
 
-fn convolution_sizes(x: &Primitive, weight: &Primitive, upsampled: Option<[usize; 2]>) -> convolution::Sizes {
+fn convolution_sizes(x: &Primitive, weight: &Primitive, resize: Resize) -> convolution::Sizes {
     let ([count, height, width, inputs], [outputs, channels, 3, 3]) = (dims(x), dims(weight)) else {
         panic!("the kernel of a convolution is 3×3");
     };
     assert_eq!(inputs, channels, "a convolution of {channels} channels got {inputs}");
-    if let Some([high, wide]) = upsampled {
+    if let Resize::Upsample([high, wide]) = resize {
         let twice = |small: usize, large: usize| large == 2 * small || large + 1 == 2 * small;
         assert!(twice(height, high) && twice(width, wide), "{height}×{width} is not upsampled to {high}×{wide}");
     }
-    convolution::Sizes { count, height, width, inputs, outputs, upsampled }
+    convolution::Sizes { count, height, width, inputs, outputs, resize }
 }
 
 fn loss_and_gradient(logits: &Primitive, targets: &Primitive, loss: ElementwiseLoss) -> elementwise::LossAndGradient {
@@ -100,22 +98,9 @@ impl FusedOperations for Flex {
         tensor(output, [sizes.count, sizes.outputs])
     }
 
-    fn fused_convolution(
-        x: Primitive,
-        weight: Primitive,
-        bias: Primitive,
-        relu: bool,
-        upsampled: Option<[usize; 2]>,
-    ) -> Primitive {
+    fn fused_convolution(x: Primitive, weight: Primitive, bias: Primitive, relu: bool, resize: Resize) -> Primitive {
         let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
-        let sizes = convolution_sizes(&x, &weight, upsampled);
-        let [height, width] = sizes.output();
-        let output = convolution::forward(slice(&x), slice(&weight), slice(&bias), relu, &sizes);
-        tensor(output, [sizes.count, height, width, sizes.outputs])
-    }
-
-    fn fused_max_pool(x: Primitive) -> Primitive {
-        pooled(x).0
+        convolved(&x, &weight, &bias, relu, &convolution_sizes(&x, &weight, resize)).0
     }
 
     fn fused_loss(logits: Primitive, targets: Primitive, loss: ElementwiseLoss) -> Primitive {
@@ -129,11 +114,17 @@ impl FusedOperations for Flex {
     }
 }
 
-fn pooled(x: Primitive) -> (Primitive, Vec<u8>, [usize; 4]) {
-    let x = x.to_contiguous();
-    let sizes @ [count, height, width, channels] = dims(&x);
-    let (output, origin) = pool::forward(slice(&x), sizes);
-    (tensor(output, [count, height.div_ceil(2), width.div_ceil(2), channels]), origin, sizes)
+/// The output of a convolution of contiguous tensors and, with a pooling, where its maxima came from.
+fn convolved(
+    x: &Primitive,
+    weight: &Primitive,
+    bias: &Primitive,
+    relu: bool,
+    sizes: &convolution::Sizes,
+) -> (Primitive, Option<Vec<u8>>) {
+    let [height, width] = sizes.output();
+    let output = convolution::forward(slice(x), slice(weight), slice(bias), relu, sizes);
+    (tensor(output.values, [sizes.count, height, width, sizes.outputs]), output.origin)
 }
 
 /// What the backward pass of a layer with weights needs.
@@ -143,6 +134,8 @@ struct LayerState<S> {
     weight: Primitive,
     /// What the layer gave, if it ended in a ReLU.
     output: Option<Primitive>,
+    /// Which pixel each maximum was, if the layer ended in a pooling.
+    origin: Option<Vec<u8>>,
     sizes: S,
 }
 
@@ -154,7 +147,7 @@ impl Backward<Flex, 3> for LinearBackward {
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let LayerState { x, weight, output, sizes } = ops.state;
+        let LayerState { x, weight, output, sizes, .. } = ops.state;
         let [x_node, weight_node, bias_node] = ops.parents;
         let output = output.as_ref().map(slice);
         let linear::Gradients { input, weight: to_weight, bias } =
@@ -179,11 +172,17 @@ impl Backward<Flex, 3> for ConvolutionBackward {
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let LayerState { x, weight, output, sizes } = ops.state;
+        let LayerState { x, weight, output, origin, sizes } = ops.state;
         let [x_node, weight_node, bias_node] = ops.parents;
-        let output = output.as_ref().map(slice);
-        let convolution::Gradients { input, weight: to_weight, bias } =
-            convolution::backward(slice(&x), slice(&weight), output, slice(&gradient), x_node.is_some(), &sizes);
+        let convolution::Gradients { input, weight: to_weight, bias } = convolution::backward(
+            slice(&x),
+            slice(&weight),
+            output.as_ref().map(slice),
+            origin.as_deref(),
+            slice(&gradient),
+            x_node.is_some(),
+            &sizes,
+        );
         if let (Some(node), Some(input)) = (x_node, input) {
             grads.register::<Flex>(node.id, tensor(input, x.shape()));
         }
@@ -192,21 +191,6 @@ impl Backward<Flex, 3> for ConvolutionBackward {
         }
         if let Some(node) = bias_node {
             grads.register::<Flex>(node.id, tensor(bias, [sizes.outputs]));
-        }
-    }
-}
-
-#[derive(Debug)]
-struct MaxPoolBackward;
-
-impl Backward<Flex, 1> for MaxPoolBackward {
-    type State = (Vec<u8>, [usize; 4]);
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (origin, sizes) = ops.state;
-        if let [Some(node)] = ops.parents {
-            grads.register::<Flex>(node.id, tensor(pool::backward(slice(&gradient), &origin, sizes), sizes));
         }
     }
 }
@@ -244,7 +228,7 @@ impl<C: CheckpointStrategy> FusedOperations for Autodiff<Flex, C> {
         match LinearBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let kept = relu.then(|| output.clone());
-                prep.finish(LayerState { x, weight, output: kept, sizes }, output)
+                prep.finish(LayerState { x, weight, output: kept, origin: None, sizes }, output)
             }
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
@@ -255,26 +239,17 @@ impl<C: CheckpointStrategy> FusedOperations for Autodiff<Flex, C> {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         relu: bool,
-        upsampled: Option<[usize; 2]>,
+        resize: Resize,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive().to_contiguous());
-        let sizes = convolution_sizes(&x, &weight, upsampled);
-        let output = Flex::fused_convolution(x.clone(), weight.clone(), bias, relu, upsampled);
+        let sizes = convolution_sizes(&x, &weight, resize);
+        let (output, origin) = convolved(&x, &weight, &bias, relu, &sizes);
         match ConvolutionBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let kept = relu.then(|| output.clone());
-                prep.finish(LayerState { x, weight, output: kept, sizes }, output)
+                prep.finish(LayerState { x, weight, output: kept, origin, sizes }, output)
             }
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        }
-    }
-
-    fn fused_max_pool(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        let node = x.node();
-        let (output, origin, sizes) = pooled(x.into_primitive());
-        match MaxPoolBackward.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((origin, sizes), output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }

@@ -6,6 +6,7 @@
 //! knows which one ran. Fused operations stay on the calling thread: parallelism is over micro-batches, outside.
 #![expect(unsafe_code, reason = "vector instructions and matrix products work on pointers; bounds are checked before")]
 
+mod accumulate;
 mod convolution;
 mod correlate;
 mod elementwise;
@@ -18,6 +19,7 @@ mod vector;
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
 
+use convolution::Resize;
 use extension::{ElementwiseLoss, FusedOperations};
 
 /// What follows a layer.
@@ -49,7 +51,7 @@ pub fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation:
     if !is_fused(&x.device()) {
         return plain::convolution(x, weight, bias, activation);
     }
-    fused_convolution(x, weight, bias, activation, None)
+    fused_convolution(x, weight, bias, activation, Resize::None)
 }
 
 /// Enlarges x `[n, h, w, inputs]` to `size` (rows, columns; twice the old ones or one less) by repeating pixels, then
@@ -64,7 +66,16 @@ pub fn upsample_convolution(
     if !is_fused(&x.device()) {
         return plain::upsample_convolution(x, size, weight, bias, activation);
     }
-    fused_convolution(x, weight, bias, activation, Some(size))
+    fused_convolution(x, weight, bias, activation, Resize::Upsample(size))
+}
+
+/// [`convolution`], then the greatest of each 2×2 pixels, NaN if there is one; odd sizes keep their last row and column:
+/// `[n, ceil(h / 2), ceil(w / 2), outputs]`.
+pub fn convolution_max_pool(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
+    if !is_fused(&x.device()) {
+        return plain::convolution_max_pool(x, weight, bias, activation);
+    }
+    fused_convolution(x, weight, bias, activation, Resize::MaxPool)
 }
 
 fn fused_convolution(
@@ -72,19 +83,10 @@ fn fused_convolution(
     weight: Tensor<4>,
     bias: Tensor<1>,
     activation: Activation,
-    size: Option<[usize; 2]>,
+    resize: Resize,
 ) -> Tensor<4> {
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(Dispatch::fused_convolution(x, weight, bias, activation == Activation::Relu, size))
-}
-
-/// The greatest of each 2×2 pixels, NaN if there is one; odd sizes keep their last row and column: `[n, h, w, c]` to
-/// `[n, ceil(h / 2), ceil(w / 2), c]`.
-pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
-    if !is_fused(&x.device()) {
-        return plain::max_pool(x);
-    }
-    Tensor::from_dispatch(Dispatch::fused_max_pool(x.into_dispatch()))
+    Tensor::from_dispatch(Dispatch::fused_convolution(x, weight, bias, activation == Activation::Relu, resize))
 }
 
 /// Sum over all elements of the binary cross-entropy, in nats, of sigmoid(logits) against targets in [0, 1]:

@@ -26,11 +26,11 @@ pub fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation:
     activate(y.permute([0, 2, 3, 1]), activation)
 }
 
-/// The greatest of each 2×2 pixels; odd sizes keep their last row and column: `[n, h, w, c]` to
-/// `[n, ceil(h / 2), ceil(w / 2), c]`.
-pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
+/// [`convolution`], then the greatest of each 2×2 pixels; odd sizes keep their last row and column.
+pub fn convolution_max_pool(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
     let options = MaxPoolOptions::new([2, 2]).with_ceil_mode(true);
-    max_pool2d(x.permute([0, 3, 1, 2]), options).permute([0, 2, 3, 1])
+    let y = convolution(x, weight, bias, activation);
+    max_pool2d(y.permute([0, 3, 1, 2]), options).permute([0, 2, 3, 1])
 }
 
 /// Enlarges to `size` (rows, columns; twice the old ones or one less) by repeating pixels, then [`convolution`].

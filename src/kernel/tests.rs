@@ -64,6 +64,13 @@ fn convolutions_agree_at_every_size_and_width() {
                     outputs,
                     "convolution",
                 );
+                compare(
+                    &move |x, w, b| convolution_max_pool(x, w, b, activation),
+                    &move |x, w, b| plain::convolution_max_pool(x, w, b, activation),
+                    [count, height, width, inputs],
+                    outputs,
+                    "convolution with max-pooling",
+                );
             }
         }
     }
@@ -84,22 +91,6 @@ fn upsampled_convolutions_agree_at_even_and_odd_sizes() {
                     &format!("upsampled to {size:?}"),
                 );
             }
-        }
-    }
-}
-
-#[test]
-fn max_pools_agree() {
-    let device = Device::flex().autodiff();
-    for shape in [[2, 1, 1, 1], [1, 2, 2, 3], [2, 7, 7, 8], [1, 5, 8, 33]] {
-        let result = |pool: fn(Tensor<4>) -> Tensor<4>| {
-            let x = random(1, shape, &device).require_grad();
-            let y = pool(x.clone());
-            let gradients = (y.clone() * random(2, y.dims(), &device)).sum().backward();
-            [y.inner(), x.grad(&gradients).expect("has a gradient")]
-        };
-        for (fused, plain) in result(max_pool).into_iter().zip(result(plain::max_pool)) {
-            same(fused, plain, &format!("max-pool {shape:?}"));
         }
     }
 }
@@ -153,8 +144,7 @@ fn inference_gives_the_values_of_training() {
     let device = Device::flex();
     let value = |device: &Device| {
         let (weight, bias) = (random(2, [9, 3, 3, 3], device), random(3, [9], device));
-        let x = convolution(random(1, [2, 5, 5, 3], device), weight, bias, Activation::Relu);
-        max_pool(x).into_data()
+        convolution_max_pool(random(1, [2, 5, 5, 3], device), weight, bias, Activation::Relu).into_data()
     };
     value(&device).assert_eq(&value(&device.clone().autodiff()), true);
     let logits = random(1, [3, 50], &device) * 10.0;
@@ -166,7 +156,7 @@ fn empty_batches_work() {
     let device = Device::flex();
     let (weight, bias) = (random(2, [9, 3, 3, 3], &device), random(3, [9], &device));
     let x = Tensor::zeros([0, 5, 5, 3], &device);
-    let y = max_pool(convolution(x, weight, bias, Activation::Relu));
+    let y = convolution_max_pool(x, weight, bias, Activation::Relu);
     assert_eq!(y.dims(), [0, 3, 3, 9]);
     let x = Tensor::zeros([0, 4], &device);
     let y = linear(x, random(1, [6, 4], &device), random(2, [6], &device), Activation::Relu);
@@ -182,10 +172,11 @@ fn what_is_not_a_number_is_not_hidden() {
         values[24] = f32::NAN;
         let x = Tensor::<4>::from_data(TensorData::new(values, [1, 7, 7, 1]), &device);
         let (weight, bias) = (random(2, [outputs, 1, 3, 3], &device), random(3, [outputs], &device));
-        let y = convolution(x, weight, bias, Activation::Relu);
         let count = |tensor: Tensor<4>| tensor.into_data().iter::<f32>().filter(|value| value.is_nan()).count();
-        assert_eq!(count(y.clone()), 9 * outputs);
-        assert!(count(max_pool(y)) > 0);
+        let y = convolution(x.clone(), weight.clone(), bias.clone(), Activation::Relu);
+        assert_eq!(count(y), 9 * outputs);
+        let y = convolution_max_pool(x, weight, bias, Activation::Relu);
+        assert_eq!(count(y), 4 * outputs);
     }
     let x = Tensor::<2>::from_data(TensorData::new(vec![f32::INFINITY, f32::NAN], [2, 1]), &device);
     let y = linear(x, Tensor::ones([3, 1], &device), Tensor::zeros([3], &device), Activation::Relu);
@@ -195,25 +186,27 @@ fn what_is_not_a_number_is_not_hidden() {
 
 #[test]
 fn every_instruction_set_gives_the_same_up_to_rounding() {
-    use super::convolution::{Sizes, forward};
-    use super::correlate::{Correlate, Row, Weights};
+    use super::convolution::{Resize, Sizes, forward};
+    use super::correlate::{Correlate, Grid, Weights};
     let input: Vec<f32> = (0..5 * 9 * 3).map(|index| (index as f32 * 0.7).sin()).collect();
     for channels in [1, 12, 16] {
         let mut weights = Weights::zeros(3, 9, channels);
         weights.values.iter_mut().enumerate().for_each(|(index, value)| *value = (index as f32 * 0.3).cos());
-        let rows: Vec<Row> = (0..3)
-            .map(|row| Row {
-                inputs: (0..3).map(|k| (row + k) * 27).collect(),
-                input_step: 3,
-                output: row * 7 * channels,
-                output_step: channels,
-                pixels: 7,
-            })
-            .collect();
+        let grid = Grid {
+            rows: 3,
+            pixels: 7,
+            input: 0,
+            input_row: 27,
+            input_pixel: 3,
+            weight_row: 27,
+            output: 0,
+            output_row: 7 * channels,
+            output_pixel: channels,
+        };
         let outputs = [false, true].map(|fast| {
             let (mut output, bias) = (vec![0.0; 3 * 7 * channels], vec![0.1; 16]);
-            let (weights, rows) = (&weights, &rows);
-            let kernel = &mut Correlate { input: &input, weights, bias: &bias, relu: true, rows, output: &mut output };
+            let weights = &weights;
+            let kernel = &mut Correlate { input: &input, weights, bias: &bias, relu: true, grid, output: &mut output };
             if fast {
                 super::vector::run(kernel)
             } else {
@@ -226,6 +219,6 @@ fn every_instruction_set_gives_the_same_up_to_rounding() {
         }
     }
     // No pixels, no outputs.
-    let sizes = Sizes { count: 0, height: 3, width: 3, inputs: 1, outputs: 1, upsampled: None };
-    assert!(forward(&[], &[0.0; 9], &[0.0], false, &sizes).is_empty());
+    let sizes = Sizes { count: 0, height: 3, width: 3, inputs: 1, outputs: 1, resize: Resize::None };
+    assert!(forward(&[], &[0.0; 9], &[0.0], false, &sizes).values.is_empty());
 }

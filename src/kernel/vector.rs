@@ -22,17 +22,23 @@ pub trait Vector: Copy {
     /// self · factor + sum, perhaps rounded once.
     fn fma(self, factor: Self, sum: Self) -> Self;
 
+    /// self + other.
+    fn add(self, other: Self) -> Self;
+
     /// max(self, 0), NaN for NaN.
     fn relu(self) -> Self;
 
     /// The lanes.
     fn lanes(self) -> [f32; LANES];
 
+    /// The sum of the lanes of each of eight vectors, added as [`Vector::sum`] adds them.
+    fn sums(vectors: [Self; LANES]) -> Self;
+
     /// The sum of the lanes, in a fixed order.
     #[inline(always)]
     fn sum(self) -> f32 {
         let [a, b, c, d, e, f, g, h] = self.lanes();
-        ((a + e) + (c + g)) + ((b + f) + (d + h))
+        ((a + b) + (c + d)) + ((e + f) + (g + h))
     }
 }
 
@@ -65,8 +71,18 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane] + other.0[lane]))
+    }
+
+    #[inline(always)]
     fn relu(self) -> Self {
         Self(self.0.map(|value| if value < 0.0 { 0.0 } else { value }))
+    }
+
+    #[inline(always)]
+    fn sums(vectors: [Self; LANES]) -> Self {
+        Self(vectors.map(Vector::sum))
     }
 
     #[inline(always)]
@@ -113,6 +129,25 @@ mod x86 {
         fn fma(self, factor: Self, sum: Self) -> Self {
             // SAFETY: see above.
             Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, sum.0) })
+        }
+
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: see above.
+            Self(unsafe { _mm256_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn sums([a, b, c, d, e, f, g, h]: [Self; LANES]) -> Self {
+            // SAFETY: see above.
+            unsafe {
+                let (ab, cd) = (_mm256_hadd_ps(a.0, b.0), _mm256_hadd_ps(c.0, d.0));
+                let (ef, gh) = (_mm256_hadd_ps(e.0, f.0), _mm256_hadd_ps(g.0, h.0));
+                let (abcd, efgh) = (_mm256_hadd_ps(ab, cd), _mm256_hadd_ps(ef, gh));
+                let low = _mm256_permute2f128_ps::<0x20>(abcd, efgh);
+                let high = _mm256_permute2f128_ps::<0x31>(abcd, efgh);
+                Self(_mm256_add_ps(low, high))
+            }
         }
 
         #[inline(always)]

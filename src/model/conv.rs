@@ -8,7 +8,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::layer::{Convolution, Initializer, Linear};
-use crate::kernel::{self, Activation};
+use crate::kernel::Activation;
 use crate::table::ImageShape;
 
 /// Convolutional encoder and decoder; every layer but a dense code and the logits has a ReLU.
@@ -58,7 +58,7 @@ impl Conv {
         let [n, _] = images.dims();
         let ImageShape { height, width, channels } = self.image;
         let x = images.reshape([n, height, width, channels]);
-        let map = self.encoder.iter().fold(x, |x, layer| kernel::max_pool(layer.forward(x, Activation::Relu)));
+        let map = self.encoder.iter().fold(x, |x, layer| layer.forward_max_pool(x, Activation::Relu));
         let map = map.reshape([n, self.map.len()]);
         match &self.encoder_code {
             Some(layer) => layer.forward(map, self.code_activation),

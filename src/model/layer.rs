@@ -82,6 +82,11 @@ impl Convolution {
         kernel::convolution(x, self.weight.val(), self.bias.val(), activation)
     }
 
+    /// Convolves, then takes the greatest of each 2×2 pixels; odd sizes keep their last row and column.
+    pub fn forward_max_pool(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        kernel::convolution_max_pool(x, self.weight.val(), self.bias.val(), activation)
+    }
+
     /// Enlarges the image to `size` (rows, columns) by repeating pixels, then convolves.
     pub fn forward_upsampled(&self, x: Tensor<4>, size: [usize; 2], activation: Activation) -> Tensor<4> {
         kernel::upsample_convolution(x, size, self.weight.val(), self.bias.val(), activation)

@@ -1,0 +1,182 @@
+//! The inner loop of every convolution's backward pass: accumulate the gradient of the weights.
+#![expect(
+    clippy::needless_range_loop,
+    reason = "index loops over arrays of registers unroll; iterators may not inline"
+)]
+
+use super::correlate::{Grid, NARROW, Weights, padded, with_constant};
+use super::vector::{Kernel, LANES, Vector};
+
+/// weights += sum over pixels of inputs × gradients: how the loss changes with the weights of a
+/// [`super::correlate::Correlate`].
+pub struct Accumulate<'a> {
+    /// Padded images.
+    pub input: &'a [f32],
+    /// Gradients of the outputs, with room for a whole vector after the last.
+    pub gradient: &'a [f32],
+    /// The pixels to add.
+    pub grid: Grid,
+    /// Where they are added.
+    pub weights: &'a mut Weights,
+}
+
+impl Kernel for Accumulate<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(&mut self) {
+        let Weights { rows: weight_rows, taps, channels, .. } = *self.weights;
+        assert!(self.weights.values.len() >= weight_rows * taps * padded(channels));
+        // Gradients are read in whole vectors.
+        self.grid.check(self.weights, self.input.len(), padded(channels), self.gradient.len());
+        for row in 0..self.grid.rows {
+            for weight_row in 0..weight_rows {
+                // SAFETY: `check` has put all reads inside the slices, the assertion above all writes.
+                unsafe {
+                    if channels <= NARROW {
+                        self.narrow::<V>(row, weight_row);
+                    } else {
+                        self.wide::<V>(row, weight_row);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Accumulate<'_> {
+    /// What one row of weights gets from one row of pixels, channels in the registers.
+    #[inline(always)]
+    unsafe fn wide<V: Vector>(&mut self, row: usize, weight_row: usize) {
+        let (taps, padded) = (self.weights.taps, padded(self.weights.channels));
+        for channel in (0..padded).step_by(2 * LANES) {
+            let pair = channel + 2 * LANES <= padded;
+            // Taps in blocks of nearly the same size, so that none has too few sums to hide the latency of an addition.
+            let most = if pair { 6 } else { 12 };
+            let blocks = taps.div_ceil(most);
+            for block in 0..blocks {
+                let (tap, end) = (block * taps / blocks, (block + 1) * taps / blocks);
+                // SAFETY: passed on from the caller; the blocks cover taps and padded channels.
+                unsafe {
+                    if pair {
+                        with_constant!(end - tap, [1 2 3 4 5 6],
+                            K => self.block::<V, K, 2>(row, weight_row, tap, channel));
+                    } else {
+                        with_constant!(end - tap, [1 2 3 4 5 6 7 8 9 10 11 12],
+                            K => self.block::<V, K, 1>(row, weight_row, tap, channel));
+                    }
+                }
+            }
+        }
+    }
+
+    /// `K` taps by `N` vectors of channels, over all pixels of the row.
+    #[inline(always)]
+    unsafe fn block<V: Vector, const K: usize, const N: usize>(
+        &mut self,
+        row: usize,
+        weight_row: usize,
+        tap: usize,
+        channel: usize,
+    ) {
+        let (grid, padded) = (&self.grid, padded(self.weights.channels));
+        // SAFETY: the caller has checked the grid and stays within taps and padded channels.
+        unsafe {
+            let to = self.weights.values.as_mut_ptr().add((weight_row * self.weights.taps + tap) * padded + channel);
+            let mut sums = [[V::splat(0.0); N]; K];
+            for k in 0..K {
+                for n in 0..N {
+                    sums[k][n] = V::load(to.add(k * padded + n * LANES));
+                }
+            }
+            let first = grid.input + row * grid.input_row + weight_row * grid.weight_row + tap;
+            let input = self.input.as_ptr().add(first);
+            let gradient = self.gradient.as_ptr().add(grid.output + row * grid.output_row + channel);
+            for pixel in 0..grid.pixels {
+                let mut values = [V::splat(0.0); N];
+                for n in 0..N {
+                    values[n] = V::load(gradient.add(pixel * grid.output_pixel + n * LANES));
+                }
+                for k in 0..K {
+                    let factor = V::splat(*input.add(pixel * grid.input_pixel + k));
+                    for n in 0..N {
+                        sums[k][n] = factor.fma(values[n], sums[k][n]);
+                    }
+                }
+            }
+            for k in 0..K {
+                for n in 0..N {
+                    sums[k][n].store(to.add(k * padded + n * LANES));
+                }
+            }
+        }
+    }
+
+    /// What one row of weights gets from one row of pixels, taps in the registers.
+    #[inline(always)]
+    unsafe fn narrow<V: Vector>(&mut self, row: usize, weight_row: usize) {
+        let Weights { taps, channels, .. } = *self.weights;
+        for channel in 0..channels {
+            let mut tap = 0;
+            // SAFETY: passed on from the caller; the blocks stay within the taps.
+            unsafe {
+                while tap + 6 * LANES <= taps {
+                    self.vectors::<V, 6>(row, weight_row, channel, tap);
+                    tap += 6 * LANES;
+                }
+                while tap + LANES <= taps {
+                    self.vectors::<V, 1>(row, weight_row, channel, tap);
+                    tap += LANES;
+                }
+                if tap < taps {
+                    self.scalars(row, weight_row, channel, tap);
+                }
+            }
+        }
+    }
+
+    /// `N` vectors of taps of one channel, over all pixels of the row.
+    #[inline(always)]
+    unsafe fn vectors<V: Vector, const N: usize>(&mut self, row: usize, weight_row: usize, channel: usize, tap: usize) {
+        let grid = &self.grid;
+        // SAFETY: the caller has checked the grid and leaves N vectors of taps.
+        unsafe {
+            let Weights { rows, taps, .. } = *self.weights;
+            let to = self.weights.values.as_mut_ptr().add((channel * rows + weight_row) * taps + tap);
+            let mut sums = [V::splat(0.0); N];
+            for n in 0..N {
+                sums[n] = V::load(to.add(n * LANES));
+            }
+            let first = grid.input + row * grid.input_row + weight_row * grid.weight_row + tap;
+            let input = self.input.as_ptr().add(first);
+            let gradient = self.gradient.as_ptr().add(grid.output + row * grid.output_row + channel);
+            for pixel in 0..grid.pixels {
+                let value = V::splat(*gradient.add(pixel * grid.output_pixel));
+                for n in 0..N {
+                    sums[n] = V::load(input.add(pixel * grid.input_pixel + n * LANES)).fma(value, sums[n]);
+                }
+            }
+            for n in 0..N {
+                sums[n].store(to.add(n * LANES));
+            }
+        }
+    }
+
+    /// The taps of one channel from `tap` on, fewer than a vector has lanes.
+    #[inline(always)]
+    unsafe fn scalars(&mut self, row: usize, weight_row: usize, channel: usize, tap: usize) {
+        let grid = &self.grid;
+        let Weights { rows, taps, .. } = *self.weights;
+        let first = grid.input + row * grid.input_row + weight_row * grid.weight_row;
+        for tap in tap..taps {
+            let mut sum = 0.0;
+            for pixel in 0..grid.pixels {
+                // SAFETY: the caller has checked the grid and stays within the taps.
+                sum += unsafe {
+                    let gradient = grid.output + row * grid.output_row + pixel * grid.output_pixel + channel;
+                    self.gradient.get_unchecked(gradient)
+                        * self.input.get_unchecked(first + pixel * grid.input_pixel + tap)
+                };
+            }
+            self.weights.values[(channel * rows + weight_row) * taps + tap] += sum;
+        }
+    }
+}
