@@ -7,8 +7,6 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-# The crate lists its benchmarks, so that cargo wants to see them.
-COPY benches benches
 RUN cargo build --release --locked
 
 FROM gcr.io/distroless/cc-debian12:nonroot

@@ -2,7 +2,7 @@
 //!
 //! Schedulers decide by the exit code whether to retry, so the codes are a contract (see the README). The code is
 //! attached where a failure is understood, as a [`Failure`] somewhere in the chain of causes; everything above only adds
-//! context. [`exit_code`] is the one place that turns a chain into a number.
+//! context. [`report`] is the one place that turns a chain into a number.
 
 use std::fmt;
 

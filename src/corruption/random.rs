@@ -3,7 +3,7 @@
 //! Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) turns a counter into four random
 //! words, so that the numbers of one image depend on (seed, purpose, split, id, epoch) and on nothing else: not on the
 //! thread, the batch or the images before it. Everything here uses only `+ - * /` and `sqrt`, which are the same on every
-//! machine, and works on [`LANES`] counters at a time, which is what lets the compiler use vector registers.
+//! machine, and works on sixteen counters at a time, which is what lets the compiler use vector registers.
 
 use crate::table::Split;
 
