@@ -5,6 +5,7 @@
 //! thread, the batch or the images before it. Everything here uses only `+ - * /` and `sqrt`, which are the same on every
 //! machine, and works on sixteen counters at a time, which is what lets the compiler use vector registers.
 
+use crate::kernel::{Loop, vectorise};
 use crate::table::Split;
 
 /// Counters that are turned into words at once.
@@ -71,33 +72,67 @@ impl Generator {
 
     /// Fills `out` with independent numbers in [0, 1), in steps of 2^-24.
     pub fn fill_uniform(&mut self, out: &mut [f32]) {
-        self.fill(out, |words, numbers| {
-            for (words, numbers) in words.iter().zip(numbers.chunks_exact_mut(LANES)) {
-                for lane in 0..LANES {
-                    numbers[lane] = unit(words[lane]);
-                }
-            }
-        });
+        self.fill(out, Uniform);
     }
 
     /// Fills `out` with independent numbers of the standard normal distribution, by the transform of Box and Muller
     /// (1958). The largest magnitude is sqrt(2 ln 2^24) = 5.77.
     pub fn fill_normal(&mut self, out: &mut [f32]) {
-        self.fill(out, |words, numbers| {
-            let (first, second) = numbers.split_at_mut(2 * LANES);
-            box_muller(&words[0], &words[1], first);
-            box_muller(&words[2], &words[3], second);
-        });
+        self.fill(out, Normal);
     }
 
     /// Fills `out` in whole blocks of the vectorised generator; what the last one has too many is dropped.
-    fn fill(&mut self, out: &mut [f32], transform: impl Fn(&[[u32; LANES]; 4], &mut [f32; BLOCK])) {
+    fn fill(&mut self, out: &mut [f32], transform: impl Transform) {
         self.left = 0;
+        vectorise(&mut Fill { generator: self, out, transform });
+    }
+}
+
+/// What is made of the words of one block. A trait, since a closure would not be inlined into code for another instruction
+/// set.
+trait Transform {
+    fn apply(&self, words: &[[u32; LANES]; 4], numbers: &mut [f32; BLOCK]);
+}
+
+struct Uniform;
+
+impl Transform for Uniform {
+    #[inline(always)]
+    fn apply(&self, words: &[[u32; LANES]; 4], numbers: &mut [f32; BLOCK]) {
+        for (words, numbers) in words.iter().zip(numbers.chunks_exact_mut(LANES)) {
+            for lane in 0..LANES {
+                numbers[lane] = unit(words[lane]);
+            }
+        }
+    }
+}
+
+struct Normal;
+
+impl Transform for Normal {
+    #[inline(always)]
+    fn apply(&self, words: &[[u32; LANES]; 4], numbers: &mut [f32; BLOCK]) {
+        let (first, second) = numbers.split_at_mut(2 * LANES);
+        box_muller(&words[0], &words[1], first);
+        box_muller(&words[2], &words[3], second);
+    }
+}
+
+struct Fill<'a, T> {
+    generator: &'a mut Generator,
+    out: &'a mut [f32],
+    transform: T,
+}
+
+impl<T: Transform> Loop for Fill<'_, T> {
+    #[inline(always)]
+    fn run(&mut self) {
+        let Generator { key, counter, .. } = self.generator;
         let mut numbers = [0.0; BLOCK];
-        for chunk in out.chunks_mut(BLOCK) {
-            let words = philox::<LANES>(self.key, self.counter);
-            self.counter[0] = self.counter[0].wrapping_add(LANES as u32);
-            transform(&words, &mut numbers);
+        for chunk in self.out.chunks_mut(BLOCK) {
+            let words = philox::<LANES>(*key, *counter);
+            counter[0] = counter[0].wrapping_add(LANES as u32);
+            self.transform.apply(&words, &mut numbers);
             chunk.copy_from_slice(&numbers[..chunk.len()]);
         }
     }

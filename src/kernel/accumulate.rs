@@ -5,7 +5,7 @@
 )]
 
 use super::correlate::{Grid, NARROW, Weights, padded, with_constant};
-use super::vector::{Kernel, LANES, Vector};
+use super::vector::{Instructions, Kernel, NARROW_LANES, Single, Vector, WIDE_LANES};
 
 /// weights += sum over pixels of inputs × gradients: how the loss changes with the weights of a
 /// [`super::correlate::Correlate`].
@@ -22,7 +22,7 @@ pub struct Accumulate<'a> {
 
 impl Kernel for Accumulate<'_> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&mut self) {
+    unsafe fn run<I: Instructions>(&mut self) {
         let Weights { rows: weight_rows, taps, channels, .. } = *self.weights;
         assert!(self.weights.values.len() >= weight_rows * taps * padded(channels));
         // Gradients are read in whole vectors.
@@ -32,9 +32,9 @@ impl Kernel for Accumulate<'_> {
                 // SAFETY: `check` has put all reads inside the slices, the assertion above all writes.
                 unsafe {
                     if channels <= NARROW {
-                        self.narrow::<V>(row, weight_row);
+                        self.taps_in_registers::<I>(row, weight_row);
                     } else {
-                        self.wide::<V>(row, weight_row);
+                        self.channels_in_registers::<I>(row, weight_row);
                     }
                 }
             }
@@ -45,25 +45,44 @@ impl Kernel for Accumulate<'_> {
 impl Accumulate<'_> {
     /// What one row of weights gets from one row of pixels, channels in the registers.
     #[inline(always)]
-    unsafe fn wide<V: Vector>(&mut self, row: usize, weight_row: usize) {
-        let (taps, padded) = (self.weights.taps, padded(self.weights.channels));
-        for channel in (0..padded).step_by(2 * LANES) {
-            let pair = channel + 2 * LANES <= padded;
-            // Taps in blocks of nearly the same size, so that none has too few sums to hide the latency of an addition.
-            let most = if pair { 6 } else { 12 };
-            let blocks = taps.div_ceil(most);
-            for block in 0..blocks {
-                let (tap, end) = (block * taps / blocks, (block + 1) * taps / blocks);
-                // SAFETY: passed on from the caller; the blocks cover taps and padded channels.
-                unsafe {
-                    if pair {
-                        with_constant!(end - tap, [1 2 3 4 5 6],
-                            K => self.block::<V, K, 2>(row, weight_row, tap, channel));
-                    } else {
-                        with_constant!(end - tap, [1 2 3 4 5 6 7 8 9 10 11 12],
-                            K => self.block::<V, K, 1>(row, weight_row, tap, channel));
-                    }
-                }
+    unsafe fn channels_in_registers<I: Instructions>(&mut self, row: usize, weight_row: usize) {
+        let padded = padded(self.weights.channels);
+        let mut channel = 0;
+        // SAFETY: passed on from the caller; the vectors cover the padded channels.
+        unsafe {
+            while I::WIDE_REGISTERS >= 32 && channel + 2 * WIDE_LANES <= padded {
+                self.blocks_of_taps::<I::Wide, 2>(row, weight_row, channel, I::WIDE_REGISTERS);
+                channel += 2 * WIDE_LANES;
+            }
+            while channel + WIDE_LANES <= padded {
+                self.blocks_of_taps::<I::Wide, 1>(row, weight_row, channel, I::WIDE_REGISTERS);
+                channel += WIDE_LANES;
+            }
+            if channel < padded {
+                self.blocks_of_taps::<I::Narrow, 1>(row, weight_row, channel, 2 * I::WIDE_REGISTERS);
+            }
+        }
+    }
+
+    /// All taps for `N` vectors of channels, with a number of registers of the vector's size.
+    #[inline(always)]
+    unsafe fn blocks_of_taps<V: Vector, const N: usize>(
+        &mut self,
+        row: usize,
+        weight_row: usize,
+        channel: usize,
+        registers: usize,
+    ) {
+        // Blocks of nearly the same size, so that none has too few sums to hide the latency of an addition.
+        let taps = self.weights.taps;
+        let most = ((registers - 2) / N).min(12);
+        let blocks = taps.div_ceil(most);
+        for block in 0..blocks {
+            let (tap, end) = (block * taps / blocks, (block + 1) * taps / blocks);
+            // SAFETY: passed on from the caller; the blocks cover the taps.
+            unsafe {
+                with_constant!(end - tap, [1 2 3 4 5 6 7 8 9 10 11 12],
+                    K => self.block::<V, K, N>(row, weight_row, tap, channel));
             }
         }
     }
@@ -84,7 +103,7 @@ impl Accumulate<'_> {
             let mut sums = [[V::splat(0.0); N]; K];
             for k in 0..K {
                 for n in 0..N {
-                    sums[k][n] = V::load(to.add(k * padded + n * LANES));
+                    sums[k][n] = V::load(to.add(k * padded + n * V::LANES));
                 }
             }
             let first = grid.input + row * grid.input_row + weight_row * grid.weight_row + tap;
@@ -93,7 +112,7 @@ impl Accumulate<'_> {
             for pixel in 0..grid.pixels {
                 let mut values = [V::splat(0.0); N];
                 for n in 0..N {
-                    values[n] = V::load(gradient.add(pixel * grid.output_pixel + n * LANES));
+                    values[n] = V::load(gradient.add(pixel * grid.output_pixel + n * V::LANES));
                 }
                 for k in 0..K {
                     let factor = V::splat(*input.add(pixel * grid.input_pixel + k));
@@ -104,7 +123,7 @@ impl Accumulate<'_> {
             }
             for k in 0..K {
                 for n in 0..N {
-                    sums[k][n].store(to.add(k * padded + n * LANES));
+                    sums[k][n].store(to.add(k * padded + n * V::LANES));
                 }
             }
         }
@@ -112,22 +131,27 @@ impl Accumulate<'_> {
 
     /// What one row of weights gets from one row of pixels, taps in the registers.
     #[inline(always)]
-    unsafe fn narrow<V: Vector>(&mut self, row: usize, weight_row: usize) {
+    unsafe fn taps_in_registers<I: Instructions>(&mut self, row: usize, weight_row: usize) {
         let Weights { taps, channels, .. } = *self.weights;
         for channel in 0..channels {
             let mut tap = 0;
             // SAFETY: passed on from the caller; the blocks stay within the taps.
             unsafe {
-                while tap + 6 * LANES <= taps {
-                    self.vectors::<V, 6>(row, weight_row, channel, tap);
-                    tap += 6 * LANES;
+                while tap + 6 * WIDE_LANES <= taps {
+                    self.vectors::<I::Wide, 6>(row, weight_row, channel, tap);
+                    tap += 6 * WIDE_LANES;
                 }
-                while tap + LANES <= taps {
-                    self.vectors::<V, 1>(row, weight_row, channel, tap);
-                    tap += LANES;
+                while tap + 3 * WIDE_LANES <= taps {
+                    self.vectors::<I::Wide, 3>(row, weight_row, channel, tap);
+                    tap += 3 * WIDE_LANES;
                 }
-                if tap < taps {
-                    self.scalars(row, weight_row, channel, tap);
+                while tap + NARROW_LANES <= taps {
+                    self.vectors::<I::Narrow, 1>(row, weight_row, channel, tap);
+                    tap += NARROW_LANES;
+                }
+                while tap < taps {
+                    self.vectors::<Single, 1>(row, weight_row, channel, tap);
+                    tap += 1;
                 }
             }
         }
@@ -143,7 +167,7 @@ impl Accumulate<'_> {
             let to = self.weights.values.as_mut_ptr().add((channel * rows + weight_row) * taps + tap);
             let mut sums = [V::splat(0.0); N];
             for n in 0..N {
-                sums[n] = V::load(to.add(n * LANES));
+                sums[n] = V::load(to.add(n * V::LANES));
             }
             let first = grid.input + row * grid.input_row + weight_row * grid.weight_row + tap;
             let input = self.input.as_ptr().add(first);
@@ -151,32 +175,12 @@ impl Accumulate<'_> {
             for pixel in 0..grid.pixels {
                 let value = V::splat(*gradient.add(pixel * grid.output_pixel));
                 for n in 0..N {
-                    sums[n] = V::load(input.add(pixel * grid.input_pixel + n * LANES)).fma(value, sums[n]);
+                    sums[n] = V::load(input.add(pixel * grid.input_pixel + n * V::LANES)).fma(value, sums[n]);
                 }
             }
             for n in 0..N {
-                sums[n].store(to.add(n * LANES));
+                sums[n].store(to.add(n * V::LANES));
             }
-        }
-    }
-
-    /// The taps of one channel from `tap` on, fewer than a vector has lanes.
-    #[inline(always)]
-    unsafe fn scalars(&mut self, row: usize, weight_row: usize, channel: usize, tap: usize) {
-        let grid = &self.grid;
-        let Weights { rows, taps, .. } = *self.weights;
-        let first = grid.input + row * grid.input_row + weight_row * grid.weight_row;
-        for tap in tap..taps {
-            let mut sum = 0.0;
-            for pixel in 0..grid.pixels {
-                // SAFETY: the caller has checked the grid and stays within the taps.
-                sum += unsafe {
-                    let gradient = grid.output + row * grid.output_row + pixel * grid.output_pixel + channel;
-                    self.gradient.get_unchecked(gradient)
-                        * self.input.get_unchecked(first + pixel * grid.input_pixel + tap)
-                };
-            }
-            self.weights.values[(channel * rows + weight_row) * taps + tap] += sum;
         }
     }
 }

@@ -6,9 +6,9 @@
 //! that what is made on the way stays in the cache.
 
 use super::accumulate::Accumulate;
-use super::correlate::{Correlate, Grid, NARROW, Weights, padded};
+use super::correlate::{Aligned, Correlate, Grid, NARROW, Weights, padded};
 use super::pool::{MaxPool, Spread};
-use super::vector::{self, LANES};
+use super::vector::{self, NARROW_LANES};
 
 /// What changes the size of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,7 +243,7 @@ impl Taps {
 
     fn fold(&self, rows: Fold, columns: Fold) -> Weights {
         let mut folded = Weights::zeros(rows.len(), columns.len() * self.from, self.weights.channels);
-        let mut values = std::mem::take(&mut folded.values);
+        let mut values = std::mem::replace(&mut folded.values, Aligned::zeros(0));
         self.blocks(&folded, rows, columns, |at, from, len| {
             for (sum, value) in values[at..][..len].iter_mut().zip(&self.weights.values[from..][..len]) {
                 *sum += value;
@@ -255,7 +255,7 @@ impl Taps {
 
     /// Adds a pass's gradient to that of the weights it was folded of.
     fn unfold(&mut self, folded: &Weights, rows: Fold, columns: Fold) {
-        let mut values = std::mem::take(&mut self.weights.values);
+        let mut values = std::mem::replace(&mut self.weights.values, Aligned::zeros(0));
         self.blocks(folded, rows, columns, |from, at, len| {
             for (sum, value) in values[at..][..len].iter_mut().zip(&folded.values[from..][..len]) {
                 *sum += value;
@@ -301,8 +301,8 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: &Size
     let passes = sizes.passes(0, width).into_iter().map(|pass| (taps.fold(pass.rows, pass.columns), pass.grid));
     let passes: Vec<(Weights, Grid)> = passes.collect();
     let pooled = sizes.resize == Resize::MaxPool;
-    let mut input = vec![0.0; (sizes.height + 2) * (sizes.width + 2) * sizes.inputs];
-    let mut convolved = vec![0.0; if pooled { sizes.convolved_len() } else { 0 }];
+    let mut input = Aligned::zeros((sizes.height + 2) * (sizes.width + 2) * sizes.inputs);
+    let mut convolved = Aligned::zeros(if pooled { sizes.convolved_len() } else { 0 });
     let mut values = vec![0.0; sizes.count * sizes.output_len()];
     let mut origin = pooled.then(|| vec![0; values.len()]);
     for (index, image) in x.chunks_exact(sizes.input_len()).enumerate() {
@@ -355,10 +355,10 @@ pub fn backward(
     } else {
         Vec::new()
     };
-    let no_bias = vec![0.0; sizes.inputs.next_multiple_of(LANES)];
+    let no_bias = vec![0.0; padded(sizes.inputs)];
     let mut bias = vec![0.0; sizes.outputs];
-    let mut input = vec![0.0; (sizes.height + 2) * (sizes.width + 2) * sizes.inputs];
-    let mut spread = vec![0.0; high * stride * sizes.outputs + LANES];
+    let mut input = Aligned::zeros((sizes.height + 2) * (sizes.width + 2) * sizes.inputs);
+    let mut spread = Aligned::zeros(high * stride * sizes.outputs + NARROW_LANES);
     let mut to_input = needs_input.then(|| vec![0.0; x.len()]);
     for index in 0..sizes.count {
         let part = index * output_len..(index + 1) * output_len;

@@ -8,7 +8,9 @@
     reason = "index loops over arrays of registers unroll; iterators may not inline"
 )]
 
-use super::vector::{Kernel, LANES, Vector};
+use std::ops::{Deref, DerefMut};
+
+use super::vector::{Instructions, Kernel, NARROW_LANES, NarrowVector, Vector, WIDE_LANES, WideVector};
 
 /// Most output channels for which the taps are put into the registers instead of the channels.
 pub const NARROW: usize = 4;
@@ -51,12 +53,46 @@ impl Grid {
     }
 }
 
+/// Floats that start at a cache line, so that whole vectors of weights do not straddle two.
+#[derive(Debug, Clone)]
+pub struct Aligned {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; WIDE_LANES]);
+
+impl Aligned {
+    /// Zeros.
+    pub fn zeros(len: usize) -> Self {
+        Self { lines: vec![Line([0.0; WIDE_LANES]); len.div_ceil(WIDE_LANES)], len }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: lines are whole arrays of floats without gaps, and hold at least `len` of them.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as above, and the lines are borrowed alone.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}
+
 /// Weights as the loops want them: for wide outputs `[row][tap][channel]`, channels padded to whole vectors with zeros; for
 /// narrow ones `[channel][row][tap]`.
 #[derive(Debug, Clone)]
 pub struct Weights {
     /// The weights.
-    pub values: Vec<f32>,
+    pub values: Aligned,
     /// Rows of weights.
     pub rows: usize,
     /// Taps of each row.
@@ -68,7 +104,7 @@ pub struct Weights {
 impl Weights {
     /// Zeros.
     pub fn zeros(rows: usize, taps: usize, channels: usize) -> Self {
-        Self { values: vec![0.0; rows * taps * padded(channels)], rows, taps, channels }
+        Self { values: Aligned::zeros(rows * taps * padded(channels)), rows, taps, channels }
     }
 
     /// Where one weight is.
@@ -81,9 +117,9 @@ impl Weights {
     }
 }
 
-/// Channels rounded up to whole vectors, unless they are narrow.
+/// Channels rounded up to whole narrow vectors, unless there are few.
 pub fn padded(channels: usize) -> usize {
-    if channels <= NARROW { channels } else { channels.next_multiple_of(LANES) }
+    if channels <= NARROW { channels } else { channels.next_multiple_of(NARROW_LANES) }
 }
 
 /// output = input ⋆ weights + bias, perhaps through a ReLU.
@@ -118,28 +154,34 @@ pub(super) use with_constant;
 
 impl Kernel for Correlate<'_> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&mut self) {
+    unsafe fn run<I: Instructions>(&mut self) {
         let Weights { rows: weight_rows, taps, channels, ref values } = *self.weights;
         let padded = padded(channels);
         assert!(values.len() >= weight_rows * taps * padded && self.bias.len() >= padded);
         self.grid.check(self.weights, self.input.len(), channels, self.output.len());
         let output = self.output.as_mut_ptr();
         for row in 0..self.grid.rows {
-            let mut pixel = 0;
-            // SAFETY: `check` has put all reads and writes inside the slices, and the blocks below cover each pixel once.
+            // SAFETY: `check` has put all reads and writes inside the slices, and the blocks cover each pixel and each padded
+            // channel, which weights and bias have, once.
             unsafe {
-                while pixel < self.grid.pixels {
-                    // Blocks of nearly the same size: enough sums to hide the latency of an addition, few enough to stay
-                    // in registers.
-                    let left = self.grid.pixels - pixel;
-                    let most = if channels <= NARROW { LANES } else { 7 };
-                    let block = left.div_ceil(left.div_ceil(most));
-                    if channels <= NARROW {
-                        with_constant!(block, [1 2 3 4 5 6 7 8], P => self.narrow::<V, P>(row, pixel, output));
-                    } else {
-                        with_constant!(block, [1 2 3 4 5 6 7], P => self.channels::<V, P>(row, pixel, output));
+                if channels <= NARROW {
+                    for channel in 0..channels {
+                        self.row_of_scalar_products::<I>(row, channel, output);
                     }
-                    pixel += block;
+                    continue;
+                }
+                let mut channel = 0;
+                // Two wide vectors of channels share every input, if the registers hold them for enough pixels.
+                while I::WIDE_REGISTERS >= 32 && channel + 2 * WIDE_LANES <= padded {
+                    self.row_of_blocks::<I::Wide, 2>(row, channel, I::WIDE_REGISTERS, output);
+                    channel += 2 * WIDE_LANES;
+                }
+                while channel + WIDE_LANES <= padded {
+                    self.row_of_blocks::<I::Wide, 1>(row, channel, I::WIDE_REGISTERS, output);
+                    channel += WIDE_LANES;
+                }
+                if channel < padded {
+                    self.row_of_blocks::<I::Narrow, 1>(row, channel, 2 * I::WIDE_REGISTERS, output);
                 }
             }
         }
@@ -147,19 +189,31 @@ impl Kernel for Correlate<'_> {
 }
 
 impl Correlate<'_> {
-    /// All channels of `P` pixels.
+    /// `N` vectors of channels of a row of pixels, with a number of registers of the vector's size.
     #[inline(always)]
-    unsafe fn channels<V: Vector, const P: usize>(&self, row: usize, pixel: usize, output: *mut f32) {
-        let padded = padded(self.weights.channels);
-        let mut channel = 0;
-        // SAFETY: passed on from the caller; the blocks cover the padded channels, which weights and bias have.
-        unsafe {
-            while channel + 2 * LANES <= padded {
-                self.block::<V, P, 2>(row, pixel, channel, output);
-                channel += 2 * LANES;
-            }
-            if channel < padded {
-                self.block::<V, P, 1>(row, pixel, channel, output);
+    unsafe fn row_of_blocks<V: Vector, const N: usize>(
+        &self,
+        row: usize,
+        channel: usize,
+        registers: usize,
+        output: *mut f32,
+    ) {
+        // Enough sums to hide the latency of an addition, few enough to stay in registers.
+        let most = ((registers - 2) / N).min(7);
+        let mut pixel = 0;
+        while pixel < self.grid.pixels {
+            let left = self.grid.pixels - pixel;
+            // SAFETY: passed on from the caller.
+            unsafe {
+                if left >= 14 && 14 * N + N < registers {
+                    self.block::<V, 14, N>(row, pixel, channel, output);
+                    pixel += 14;
+                    continue;
+                }
+                // Blocks of nearly the same size.
+                let block = left.div_ceil(left.div_ceil(most));
+                with_constant!(block, [1 2 3 4 5 6 7], P => self.block::<V, P, N>(row, pixel, channel, output));
+                pixel += block;
             }
         }
     }
@@ -176,12 +230,12 @@ impl Correlate<'_> {
         let grid = &self.grid;
         let Weights { rows, taps, channels, ref values } = *self.weights;
         let padded = padded(channels);
-        // SAFETY: the caller has checked the grid; `channel + N · LANES` is at most the padded number of channels, and what
-        // is stored stops at `channels`.
+        // SAFETY: the caller has checked the grid; the vectors end within the padded channels, and what is stored stops at
+        // `channels`.
         unsafe {
             let mut sums = [[V::splat(0.0); N]; P];
             for n in 0..N {
-                let bias = V::load(self.bias.as_ptr().add(channel + n * LANES));
+                let bias = V::load(self.bias.as_ptr().add(channel + n * V::LANES));
                 for p in 0..P {
                     sums[p][n] = bias;
                 }
@@ -193,7 +247,7 @@ impl Correlate<'_> {
                 for tap in 0..taps {
                     let mut weight = [V::splat(0.0); N];
                     for n in 0..N {
-                        weight[n] = V::load(weights.add(tap * padded + n * LANES));
+                        weight[n] = V::load(weights.add(tap * padded + n * V::LANES));
                     }
                     for p in 0..P {
                         let value = V::splat(*input.add(p * grid.input_pixel + tap));
@@ -203,58 +257,98 @@ impl Correlate<'_> {
                     }
                 }
             }
-            let first = grid.output + row * grid.output_row + pixel * grid.output_pixel + channel;
-            for p in 0..P {
-                let to = output.add(first + p * grid.output_pixel);
-                for n in 0..N {
-                    let value = if self.relu { sums[p][n].relu() } else { sums[p][n] };
-                    let room = channels - (channel + n * LANES).min(channels);
-                    if room >= LANES {
-                        value.store(to.add(n * LANES));
-                    } else {
-                        let lanes = value.lanes();
-                        for lane in 0..room {
-                            *to.add(n * LANES + lane) = lanes[lane];
-                        }
+            if self.relu {
+                for p in 0..P {
+                    for n in 0..N {
+                        sums[p][n] = sums[p][n].relu();
+                    }
+                }
+            }
+            let to = output.add(grid.output + row * grid.output_row + pixel * grid.output_pixel + channel);
+            // Two loops, each simple enough to be unrolled, since only unrolled loops leave the sums in registers.
+            if channel + N * V::LANES <= channels {
+                for p in 0..P {
+                    for n in 0..N {
+                        sums[p][n].store(to.add(p * grid.output_pixel + n * V::LANES));
+                    }
+                }
+            } else {
+                let room = channels - channel;
+                for p in 0..P {
+                    for n in 0..N {
+                        let count = room.saturating_sub(n * V::LANES).min(V::LANES);
+                        sums[p][n].store_first(to.wrapping_add(p * grid.output_pixel + n * V::LANES), count);
                     }
                 }
             }
         }
     }
 
-    /// Every channel of `P` pixels, at most as many as a vector has lanes, as a scalar product over the taps.
+    /// One channel of a row of pixels, as scalar products over the taps.
     #[inline(always)]
-    unsafe fn narrow<V: Vector, const P: usize>(&self, row: usize, pixel: usize, output: *mut f32) {
+    unsafe fn row_of_scalar_products<I: Instructions>(&self, row: usize, channel: usize, output: *mut f32) {
+        let mut pixel = 0;
+        while pixel < self.grid.pixels {
+            let block = (self.grid.pixels - pixel).min(NARROW_LANES);
+            // SAFETY: passed on from the caller.
+            unsafe {
+                with_constant!(block, [1 2 3 4 5 6 7 8],
+                    P => self.scalar_products::<I, P>(row, pixel, channel, output));
+            }
+            pixel += block;
+        }
+    }
+
+    /// One channel of `P` pixels, at most as many as a narrow vector has lanes.
+    #[inline(always)]
+    unsafe fn scalar_products<I: Instructions, const P: usize>(
+        &self,
+        row: usize,
+        pixel: usize,
+        channel: usize,
+        output: *mut f32,
+    ) {
         let grid = &self.grid;
-        let Weights { rows, taps, channels, ref values } = *self.weights;
-        let whole = taps / LANES * LANES;
+        let Weights { rows, taps, ref values, .. } = *self.weights;
+        let wide = taps / WIDE_LANES * WIDE_LANES;
+        let whole = taps / NARROW_LANES * NARROW_LANES;
         let first_input = grid.input + row * grid.input_row + pixel * grid.input_pixel;
         let first_output = grid.output + row * grid.output_row + pixel * grid.output_pixel;
         // SAFETY: the caller has checked the grid; reads of taps stop at `taps`.
         unsafe {
-            for channel in 0..channels {
-                let mut sums = [V::splat(0.0); LANES];
-                let mut rest = [self.bias[channel]; LANES];
-                for weight_row in 0..rows {
-                    let input = self.input.as_ptr().add(first_input + weight_row * grid.weight_row);
-                    let weights = values.as_ptr().add((channel * rows + weight_row) * taps);
-                    for tap in (0..whole).step_by(LANES) {
-                        let weight = V::load(weights.add(tap));
-                        for p in 0..P {
-                            sums[p] = V::load(input.add(p * grid.input_pixel + tap)).fma(weight, sums[p]);
-                        }
-                    }
-                    for tap in whole..taps {
-                        for p in 0..P {
-                            rest[p] += *input.add(p * grid.input_pixel + tap) * *weights.add(tap);
-                        }
+            let mut wide_sums = [I::Wide::splat(0.0); P];
+            let mut sums = [I::Narrow::splat(0.0); NARROW_LANES];
+            let mut rest = [self.bias[channel]; NARROW_LANES];
+            for weight_row in 0..rows {
+                let input = self.input.as_ptr().add(first_input + weight_row * grid.weight_row);
+                let weights = values.as_ptr().add((channel * rows + weight_row) * taps);
+                for tap in (0..wide).step_by(WIDE_LANES) {
+                    let weight = I::Wide::load(weights.add(tap));
+                    for p in 0..P {
+                        wide_sums[p] = I::Wide::load(input.add(p * grid.input_pixel + tap)).fma(weight, wide_sums[p]);
                     }
                 }
-                let sums = V::sums(sums).add(V::load(rest.as_ptr()));
-                let lanes = if self.relu { sums.relu() } else { sums }.lanes();
-                for p in 0..P {
-                    *output.add(first_output + p * grid.output_pixel + channel) = lanes[p];
+                for tap in (wide..whole).step_by(NARROW_LANES) {
+                    let weight = I::Narrow::load(weights.add(tap));
+                    for p in 0..P {
+                        sums[p] = I::Narrow::load(input.add(p * grid.input_pixel + tap)).fma(weight, sums[p]);
+                    }
                 }
+                for tap in whole..taps {
+                    for p in 0..P {
+                        rest[p] += *input.add(p * grid.input_pixel + tap) * *weights.add(tap);
+                    }
+                }
+            }
+            for p in 0..P {
+                sums[p] = sums[p].add(wide_sums[p].fold());
+            }
+            let sums = I::Narrow::sums(sums).add(I::Narrow::load(rest.as_ptr()));
+            let sums = if self.relu { sums.relu() } else { sums };
+            let mut lanes = [0.0; NARROW_LANES];
+            sums.store(lanes.as_mut_ptr());
+            for p in 0..P {
+                *output.add(first_output + p * grid.output_pixel + channel) = lanes[p];
             }
         }
     }

@@ -12,7 +12,7 @@ use burn::backend::{Autodiff, Backend, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, TensorData};
 
 use super::convolution::{self, Resize};
-use super::{elementwise, linear};
+use super::{AdamFactors, adam, elementwise, linear};
 
 /// A loss over logits and targets.
 #[derive(Debug, Clone, Copy)]
@@ -43,11 +43,29 @@ pub trait FusedOperations: Backend {
         resize: Resize,
     ) -> FloatTensor<Self>;
 
-    /// A loss, summed.
-    fn fused_loss(logits: FloatTensor<Self>, targets: FloatTensor<Self>, loss: ElementwiseLoss) -> FloatTensor<Self>;
+    /// A loss, summed and scaled.
+    fn fused_loss(
+        logits: FloatTensor<Self>,
+        targets: FloatTensor<Self>,
+        loss: ElementwiseLoss,
+        scale: f32,
+    ) -> FloatTensor<Self>;
 
     /// The sigmoid; under autodiff it is Burn's own, since training folds it into the loss.
     fn fused_sigmoid(logits: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// Fused operations outside automatic differentiation.
+#[backend_extension(Flex)]
+pub trait FusedUpdates: Backend {
+    /// A step of Adam: the parameter and its two moments. Lists of tensors do not pass the extension, but their numbers do.
+    fn fused_adam(
+        parameter: FloatTensor<Self>,
+        gradients: Vec<TensorData>,
+        first_moment: FloatTensor<Self>,
+        second_moment: FloatTensor<Self>,
+        factors: AdamFactors,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 type Primitive = FloatTensor<Flex>;
@@ -83,10 +101,15 @@ fn convolution_sizes(x: &Primitive, weight: &Primitive, resize: Resize) -> convo
     convolution::Sizes { count, height, width, inputs, outputs, resize }
 }
 
-fn loss_and_gradient(logits: &Primitive, targets: &Primitive, loss: ElementwiseLoss) -> elementwise::LossAndGradient {
+fn loss_and_gradient(
+    logits: &Primitive,
+    targets: &Primitive,
+    loss: ElementwiseLoss,
+    scale: f32,
+) -> elementwise::LossAndGradient {
     match loss {
-        ElementwiseLoss::CrossEntropy => elementwise::cross_entropy(slice(logits), slice(targets)),
-        ElementwiseLoss::SquaredError => elementwise::squared_error(slice(logits), slice(targets)),
+        ElementwiseLoss::CrossEntropy => elementwise::cross_entropy(slice(logits), slice(targets), scale),
+        ElementwiseLoss::SquaredError => elementwise::squared_error(slice(logits), slice(targets), scale),
     }
 }
 
@@ -103,14 +126,33 @@ impl FusedOperations for Flex {
         convolved(&x, &weight, &bias, relu, &convolution_sizes(&x, &weight, resize)).0
     }
 
-    fn fused_loss(logits: Primitive, targets: Primitive, loss: ElementwiseLoss) -> Primitive {
+    fn fused_loss(logits: Primitive, targets: Primitive, loss: ElementwiseLoss, scale: f32) -> Primitive {
         let [logits, targets] = [logits, targets].map(|tensor| tensor.to_contiguous());
-        tensor(vec![loss_and_gradient(&logits, &targets, loss).loss], [1])
+        tensor(vec![loss_and_gradient(&logits, &targets, loss, scale).loss], [1])
     }
 
     fn fused_sigmoid(logits: Primitive) -> Primitive {
         let logits = logits.to_contiguous();
         tensor(elementwise::sigmoid(slice(&logits)), logits.shape())
+    }
+}
+
+impl FusedUpdates for Flex {
+    fn fused_adam(
+        parameter: Primitive,
+        gradients: Vec<TensorData>,
+        first_moment: Primitive,
+        second_moment: Primitive,
+        factors: AdamFactors,
+    ) -> (Primitive, Primitive, Primitive) {
+        let gradients = gradients.iter().map(|gradient| gradient.as_slice().expect("gradients are f32"));
+        let gradients: Vec<&[f32]> = gradients.collect();
+        let [mut parameter, mut first, mut second] =
+            [parameter, first_moment, second_moment].map(|tensor| tensor.to_contiguous());
+        // Copies what something else still holds, such as the parameter in the model.
+        let values = (parameter.storage_mut(), first.storage_mut(), second.storage_mut());
+        adam::step(values.0, &gradients, values.1, values.2, factors);
+        (parameter, first, second)
     }
 }
 
@@ -199,14 +241,16 @@ impl Backward<Flex, 3> for ConvolutionBackward {
 struct LossBackward;
 
 impl Backward<Flex, 1> for LossBackward {
-    /// The gradient of the sum, made together with it.
+    /// The gradient, made together with the value.
     type State = Primitive;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let factor = slice(&grads.consume::<Flex>(&ops.node).to_contiguous())[0];
         let mut gradient = ops.state;
-        for value in gradient.storage_mut::<f32>() {
-            *value *= factor;
+        if factor != 1.0 {
+            for value in gradient.storage_mut::<f32>() {
+                *value *= factor;
+            }
         }
         if let [Some(node)] = ops.parents {
             grads.register::<Flex>(node.id, gradient);
@@ -254,10 +298,15 @@ impl<C: CheckpointStrategy> FusedOperations for Autodiff<Flex, C> {
         }
     }
 
-    fn fused_loss(logits: FloatTensor<Self>, targets: FloatTensor<Self>, loss: ElementwiseLoss) -> FloatTensor<Self> {
+    fn fused_loss(
+        logits: FloatTensor<Self>,
+        targets: FloatTensor<Self>,
+        loss: ElementwiseLoss,
+        scale: f32,
+    ) -> FloatTensor<Self> {
         let node = logits.node();
         let [logits, targets] = [logits, targets].map(|tensor| tensor.into_primitive().to_contiguous());
-        let elementwise::LossAndGradient { loss, gradient } = loss_and_gradient(&logits, &targets, loss);
+        let elementwise::LossAndGradient { loss, gradient } = loss_and_gradient(&logits, &targets, loss, scale);
         let output = tensor(vec![loss], [1]);
         match LossBackward.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish(tensor(gradient, logits.shape()), output),

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "vector instructions and matrix products work on pointers; bounds are checked before")]
 
 mod accumulate;
+mod adam;
 mod convolution;
 mod correlate;
 mod elementwise;
@@ -20,7 +21,8 @@ use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
 
 use convolution::Resize;
-use extension::{ElementwiseLoss, FusedOperations};
+use extension::{ElementwiseLoss, FusedOperations, FusedUpdates};
+pub use vector::{Loop, vectorise};
 
 /// What follows a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,23 +91,23 @@ fn fused_convolution(
     Tensor::from_dispatch(Dispatch::fused_convolution(x, weight, bias, activation == Activation::Relu, resize))
 }
 
-/// Sum over all elements of the binary cross-entropy, in nats, of sigmoid(logits) against targets in [0, 1]:
-/// max(z, 0) - z·x + ln(1 + exp(-|z|)). Differentiable with respect to the logits alone.
-pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+/// `scale` times the sum over all elements of the binary cross-entropy, in nats, of sigmoid(logits) against targets in
+/// [0, 1]: max(z, 0) - z·x + ln(1 + exp(-|z|)). Differentiable with respect to the logits alone.
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
     if !is_fused(&logits.device()) {
-        return plain::cross_entropy(logits, targets);
+        return plain::cross_entropy(logits, targets, scale);
     }
     let loss = ElementwiseLoss::CrossEntropy;
-    Tensor::from_dispatch(Dispatch::fused_loss(logits.into_dispatch(), targets.into_dispatch(), loss))
+    Tensor::from_dispatch(Dispatch::fused_loss(logits.into_dispatch(), targets.into_dispatch(), loss, scale))
 }
 
-/// Sum over all elements of (sigmoid(logits) - target)². Differentiable with respect to the logits alone.
-pub fn squared_error(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+/// `scale` times the sum over all elements of (sigmoid(logits) - target)². Differentiable with respect to the logits alone.
+pub fn squared_error(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
     if !is_fused(&logits.device()) {
-        return plain::squared_error(logits, targets);
+        return plain::squared_error(logits, targets, scale);
     }
     let loss = ElementwiseLoss::SquaredError;
-    Tensor::from_dispatch(Dispatch::fused_loss(logits.into_dispatch(), targets.into_dispatch(), loss))
+    Tensor::from_dispatch(Dispatch::fused_loss(logits.into_dispatch(), targets.into_dispatch(), loss, scale))
 }
 
 /// 1 / (1 + exp(-z)) of every element.
@@ -114,6 +116,39 @@ pub fn sigmoid(logits: Tensor<2>) -> Tensor<2> {
         return burn::tensor::activation::sigmoid(logits);
     }
     Tensor::from_dispatch(Dispatch::fused_sigmoid(logits.into_dispatch()))
+}
+
+/// What a step of Adam multiplies with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamFactors {
+    /// Decay of the first moment, in [0, 1).
+    pub beta_1: f32,
+    /// Decay of the second moment, in [0, 1).
+    pub beta_2: f32,
+    /// The learning rate with the corrections of both moments' bias.
+    pub rate: f32,
+    /// Added to the root of the second moment, with the correction of its bias.
+    pub epsilon: f32,
+}
+
+/// One step of Adam (Kingma & Ba 2015, the form at the end of their section 2): with g the sum of the gradients, added in
+/// their order, m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← p - rate · m / (√v + ε). All tensors have the same
+/// length and none is tracked; there is at least one gradient.
+pub fn adam(
+    parameter: Tensor<1>,
+    gradients: Vec<Tensor<1>>,
+    [first_moment, second_moment]: [Tensor<1>; 2],
+    factors: AdamFactors,
+) -> (Tensor<1>, [Tensor<1>; 2]) {
+    if !is_fused(&parameter.device()) {
+        return plain::adam(parameter, gradients, [first_moment, second_moment], factors);
+    }
+    let gradients = gradients.into_iter().map(Tensor::into_data).collect();
+    let moments = (first_moment.into_dispatch(), second_moment.into_dispatch());
+    let (parameter, first_moment, second_moment) =
+        Dispatch::fused_adam(parameter.into_dispatch(), gradients, moments.0, moments.1, factors);
+    let moments = [first_moment, second_moment].map(Tensor::from_dispatch);
+    (Tensor::from_dispatch(parameter), moments)
 }
 
 #[cfg(test)]

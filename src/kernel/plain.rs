@@ -5,7 +5,7 @@ use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::Activation;
+use super::{Activation, AdamFactors};
 
 fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     match activation {
@@ -50,15 +50,29 @@ pub fn upsample_convolution(
     convolution(large, weight, bias, activation)
 }
 
-/// Sum over all elements of the binary cross-entropy, in nats, of sigmoid(logits) against targets in [0, 1]:
-/// max(z, 0) - z·x + ln(1 + exp(-|z|)).
-pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+/// `scale` times the sum over all elements of the binary cross-entropy, in nats, of sigmoid(logits) against targets in
+/// [0, 1]: max(z, 0) - z·x + ln(1 + exp(-|z|)).
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
     let tail = logits.clone().abs().neg().exp().log1p();
-    (relu(logits.clone()) - logits * targets + tail).sum()
+    (relu(logits.clone()) - logits * targets + tail).sum() * scale
 }
 
-/// Sum over all elements of (sigmoid(logits) - target)².
-pub fn squared_error(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+/// `scale` times the sum over all elements of (sigmoid(logits) - target)².
+pub fn squared_error(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
     let difference = sigmoid(logits) - targets;
-    (difference.clone() * difference).sum()
+    (difference.clone() * difference).sum() * scale
+}
+
+/// See [`super::adam`].
+pub fn adam(
+    parameter: Tensor<1>,
+    gradients: Vec<Tensor<1>>,
+    [first, second]: [Tensor<1>; 2],
+    AdamFactors { beta_1, beta_2, rate, epsilon }: AdamFactors,
+) -> (Tensor<1>, [Tensor<1>; 2]) {
+    let gradient = gradients.into_iter().reduce(|sum, gradient| sum + gradient).expect("there is a gradient");
+    let first = first * beta_1 + gradient.clone() * (1.0 - beta_1);
+    let second = second * beta_2 + gradient.square() * (1.0 - beta_2);
+    let step = first.clone() * rate / (second.clone().sqrt() + epsilon);
+    (parameter - step, [first, second])
 }

@@ -1,10 +1,6 @@
 //! The 2×2 maximum of a channels-last image, where each maximum came from, and the way back.
-#![expect(
-    clippy::needless_range_loop,
-    reason = "index loops over arrays of registers unroll; iterators may not inline"
-)]
 
-use super::vector::{Kernel, LANES, Vector};
+use super::vector::{Instructions, Kernel, NARROW_LANES, Single, Vector, WIDE_LANES};
 
 /// Maxima of each 2×2 pixels of an image; odd sizes keep their last row and column. NaN counts as greater than
 /// everything; of equals the first is taken.
@@ -23,57 +19,55 @@ pub struct MaxPool<'a> {
 
 impl Kernel for MaxPool<'_> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&mut self) {
+    unsafe fn run<I: Instructions>(&mut self) {
         let [height, width, channels] = self.size;
         assert_eq!(self.input.len(), height * width * channels, "the input does not have its size");
         let (high, wide) = (height.div_ceil(2), width.div_ceil(2));
         assert_eq!(self.output.len(), high * wide * channels, "the output does not have its size");
+        assert_eq!(self.origin.len(), high * wide * channels, "every maximum has an origin");
         for pixel in 0..high * wide {
             let (row, column) = (2 * (pixel / wide), 2 * (pixel % wide));
-            // What lies outside is replaced by the first pixel, which never exceeds itself.
+            // What lies outside is replaced by a pixel inside, which never exceeds itself.
             let (down, right) = (usize::from(row + 1 < height), usize::from(column + 1 < width));
-            let input = |down: usize, right: usize| {
-                &self.input[((row + down) * width + column + right) * channels..][..channels]
-            };
-            let inputs = [
-                input(0, 0),
-                input(0, right),
-                input(down, 0),
-                if down * right == 1 { input(1, 1) } else { input(0, 0) },
-            ];
-            let output = &mut self.output[pixel * channels..][..channels];
-            let origin = &mut self.origin[pixel * channels..][..channels];
-            let mut channel = 0;
-            while channel + LANES <= channels {
-                greatest::<LANES>(inputs, channel, self.relu, output, origin);
-                channel += LANES;
-            }
-            for channel in channel..channels {
-                greatest::<1>(inputs, channel, self.relu, output, origin);
+            let at = |down: usize, right: usize| ((row + down) * width + column + right) * channels;
+            let from = [at(0, 0), at(0, right), at(down, 0), if down * right == 1 { at(1, 1) } else { at(0, 0) }];
+            let to = pixel * channels;
+            // SAFETY: the pixels lie inside the image and the output, whose sizes were checked; the vectors cover their
+            // channels.
+            unsafe {
+                let mut channel = 0;
+                while channel + WIDE_LANES <= channels {
+                    self.greatest::<I::Wide>(from, to, channel);
+                    channel += WIDE_LANES;
+                }
+                while channel + NARROW_LANES <= channels {
+                    self.greatest::<I::Narrow>(from, to, channel);
+                    channel += NARROW_LANES;
+                }
+                while channel < channels {
+                    self.greatest::<Single>(from, to, channel);
+                    channel += 1;
+                }
             }
         }
     }
 }
 
-/// The greatest of four, for `W` channels.
-#[inline(always)]
-fn greatest<const W: usize>(inputs: [&[f32]; 4], channel: usize, relu: bool, output: &mut [f32], origin: &mut [u8]) {
-    let part = |slice: &[f32]| -> [f32; W] { std::array::from_fn(|lane| slice[channel + lane]) };
-    let mut best = part(inputs[0]);
-    let mut from = [0_u32; W];
-    for which in 1..4 {
-        let value = part(inputs[which]);
-        for lane in 0..W {
-            // NaN is greater than any number, and is not replaced.
-            let greater = value[lane] > best[lane] || (value[lane].is_nan() && !best[lane].is_nan());
-            best[lane] = if greater { value[lane] } else { best[lane] };
-            from[lane] = if greater { which as u32 } else { from[lane] };
+impl MaxPool<'_> {
+    /// The greatest of four pixels for one vector of channels.
+    #[inline(always)]
+    unsafe fn greatest<V: Vector>(&mut self, from: [usize; 4], to: usize, channel: usize) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let input = self.input.as_ptr().add(channel);
+            let (mut best, mut mark) = (V::load(input.add(from[0])), V::splat(0.0));
+            for (which, from) in from.into_iter().enumerate().skip(1) {
+                V::raise(&mut best, V::load(input.add(from)), &mut mark, V::splat(which as f32));
+            }
+            let best = if self.relu { best.relu() } else { best };
+            best.store(self.output.as_mut_ptr().add(to + channel));
+            mark.store_bytes(self.origin.as_mut_ptr().add(to + channel));
         }
-    }
-    for lane in 0..W {
-        let value = best[lane];
-        output[channel + lane] = if relu && value < 0.0 { 0.0 } else { value };
-        origin[channel + lane] = from[lane] as u8;
     }
 }
 
@@ -98,72 +92,70 @@ pub struct Spread<'a> {
 
 impl Kernel for Spread<'_> {
     #[inline(always)]
-    unsafe fn run<V: Vector>(&mut self) {
-        let [_, _, channels] = self.size;
-        let (high, wide) = self.pooled();
+    unsafe fn run<I: Instructions>(&mut self) {
+        let [height, width, channels] = self.size;
+        let halved = |side: usize| if self.origin.is_some() { side.div_ceil(2) } else { side };
+        let (high, wide) = (halved(height), halved(width));
         let (first, stride) = self.place;
         let len = high * wide * channels;
         assert_eq!(self.gradient.len(), len, "the gradient does not have the size of the output");
         assert!(self.output.is_none_or(|output| output.len() == len), "the output does not have its size");
         assert!(self.origin.is_none_or(|origin| origin.len() == len), "every maximum has an origin");
         assert_eq!(self.bias.len(), channels, "the bias does not have its size");
+        assert!(len == 0 || first + (height - 1) * stride + width * channels <= self.to.len(), "there is no room");
         for row in 0..high {
-            let mut channel = 0;
-            while channel + LANES <= channels {
-                self.row::<LANES>(row, wide, channel, first, stride);
-                channel += LANES;
-            }
-            for channel in channel..channels {
-                self.row::<1>(row, wide, channel, first, stride);
+            // SAFETY: the assertions put every pixel inside its slice; the vectors cover the channels.
+            unsafe {
+                let mut channel = 0;
+                while channel + WIDE_LANES <= channels {
+                    self.row::<I::Wide>(row, wide, channel);
+                    channel += WIDE_LANES;
+                }
+                while channel + NARROW_LANES <= channels {
+                    self.row::<I::Narrow>(row, wide, channel);
+                    channel += NARROW_LANES;
+                }
+                while channel < channels {
+                    self.row::<Single>(row, wide, channel);
+                    channel += 1;
+                }
             }
         }
     }
 }
 
 impl Spread<'_> {
-    /// Rows and columns of the gradient.
+    /// One vector of channels of one row.
     #[inline(always)]
-    fn pooled(&self) -> (usize, usize) {
-        let [height, width, _] = self.size;
-        if self.origin.is_some() { (height.div_ceil(2), width.div_ceil(2)) } else { (height, width) }
-    }
-
-    /// `W` channels of one row.
-    #[inline(always)]
-    fn row<const W: usize>(&mut self, row: usize, wide: usize, channel: usize, first: usize, stride: usize) {
+    unsafe fn row<V: Vector>(&mut self, row: usize, wide: usize, channel: usize) {
         let [height, width, channels] = self.size;
-        let mut sums = [0.0_f32; W];
-        for pixel in 0..wide {
-            let at = (row * wide + pixel) * channels + channel;
-            let mut gradient: [f32; W] = std::array::from_fn(|lane| self.gradient[at..at + W][lane]);
-            if let Some(output) = self.output {
-                let output = &output[at..at + W];
-                for lane in 0..W {
-                    gradient[lane] = if output[lane] > 0.0 { gradient[lane] } else { 0.0 };
+        let (first, stride) = self.place;
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let to = self.to.as_mut_ptr().add(first + channel);
+            let bias = self.bias.as_mut_ptr().add(channel);
+            let mut sums = V::load(bias);
+            for pixel in 0..wide {
+                let at = (row * wide + pixel) * channels + channel;
+                let mut gradient = V::load(self.gradient.as_ptr().add(at));
+                if let Some(output) = self.output {
+                    gradient = gradient.where_positive(V::load(output.as_ptr().add(at)));
                 }
-            }
-            for lane in 0..W {
-                sums[lane] += gradient[lane];
-            }
-            let Some(origin) = self.origin else {
-                let to = first + row * stride + pixel * channels + channel;
-                self.to[to..to + W].copy_from_slice(&gradient);
-                continue;
-            };
-            let origin = &origin[at..at + W];
-            for which in 0..4_u8 {
-                let (y, x) = (2 * row + usize::from(which / 2), 2 * pixel + usize::from(which % 2));
-                if y < height && x < width {
-                    let to = first + y * stride + x * channels + channel;
-                    let to = &mut self.to[to..to + W];
-                    for lane in 0..W {
-                        to[lane] = if origin[lane] == which { gradient[lane] } else { 0.0 };
+                sums = sums.add(gradient);
+                let Some(origin) = self.origin else {
+                    gradient.store(to.add(row * stride + pixel * channels));
+                    continue;
+                };
+                let mark = V::load_bytes(origin.as_ptr().add(at));
+                for which in 0..4 {
+                    let (y, x) = (2 * row + which / 2, 2 * pixel + which % 2);
+                    if y < height && x < width {
+                        let part = gradient.where_equal(mark, V::splat(which as f32));
+                        part.store(to.add(y * stride + x * channels));
                     }
                 }
             }
-        }
-        for lane in 0..W {
-            self.bias[channel + lane] += sums[lane];
+            sums.store(bias);
         }
     }
 }

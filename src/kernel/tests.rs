@@ -121,20 +121,43 @@ fn linear_layers_agree() {
 fn losses_agree() {
     let device = Device::flex().autodiff();
     for (count, pixels) in [(1, 1), (3, 784), (2, 17)] {
-        let result = |loss: fn(Tensor<2>, Tensor<2>) -> Tensor<1>| {
+        let result = |loss: fn(Tensor<2>, Tensor<2>, f32) -> Tensor<1>| {
             let logits = (random(1, [count, pixels], &device) * 5.0).require_grad();
             let targets = random(2, [count, pixels], &device).clamp(0.0, 1.0);
-            let value = loss(logits.clone(), targets);
+            let value = loss(logits.clone(), targets, 0.125);
             let gradients = value.clone().mul_scalar(0.25).backward();
             [value.inner().reshape([1, 1]), logits.grad(&gradients).expect("has a gradient")]
         };
         for (fused, plain) in [
-            (cross_entropy as fn(_, _) -> _, plain::cross_entropy as fn(_, _) -> _),
+            (cross_entropy as fn(_, _, _) -> _, plain::cross_entropy as fn(_, _, _) -> _),
             (squared_error, plain::squared_error),
         ] {
             for (fused, plain) in result(fused).into_iter().zip(result(plain)) {
                 same(fused, plain, &format!("loss of {count}×{pixels}"));
             }
+        }
+    }
+}
+
+type Adam = fn(Tensor<1>, Vec<Tensor<1>>, [Tensor<1>; 2], AdamFactors) -> (Tensor<1>, [Tensor<1>; 2]);
+
+#[test]
+fn steps_of_adam_agree() {
+    let device = Device::flex();
+    for len in [1, 255, 256, 1000] {
+        let result = |adam: Adam| {
+            let factors = AdamFactors { beta_1: 0.9, beta_2: 0.999, rate: 1e-2, epsilon: 1e-8 };
+            let mut moments = [Tensor::zeros([len], &device), Tensor::zeros([len], &device)];
+            let mut parameter = random(1, [len], &device);
+            for step in 0..5 {
+                let gradients = (0..3).map(|part| random(10 + 3 * step + part, [len], &device)).collect();
+                (parameter, moments) = adam(parameter, gradients, moments, factors);
+            }
+            let [first, second] = moments;
+            [parameter, first, second]
+        };
+        for (fused, plain) in result(adam).into_iter().zip(result(plain::adam)) {
+            same(fused, plain, &format!("{len} parameters"));
         }
     }
 }
@@ -161,7 +184,7 @@ fn empty_batches_work() {
     let x = Tensor::zeros([0, 4], &device);
     let y = linear(x, random(1, [6, 4], &device), random(2, [6], &device), Activation::Relu);
     assert_eq!(y.dims(), [0, 6]);
-    assert_eq!(cross_entropy(y.clone(), y).into_scalar::<f32>(), 0.0);
+    assert_eq!(cross_entropy(y.clone(), y, 1.0).into_scalar::<f32>(), 0.0);
 }
 
 #[test]
@@ -186,39 +209,42 @@ fn what_is_not_a_number_is_not_hidden() {
 
 #[test]
 fn every_instruction_set_gives_the_same_up_to_rounding() {
-    use super::convolution::{Resize, Sizes, forward};
+    use super::accumulate::Accumulate;
     use super::correlate::{Correlate, Grid, Weights};
-    let input: Vec<f32> = (0..5 * 9 * 3).map(|index| (index as f32 * 0.7).sin()).collect();
-    for channels in [1, 12, 16] {
-        let mut weights = Weights::zeros(3, 9, channels);
+    use super::vector::{INSTRUCTION_SETS, run_with};
+    let wave = |len: usize, step: f32| (0..len).map(|index| (index as f32 * step).sin()).collect::<Vec<_>>();
+    for (inputs, channels) in [(3, 1), (7, 2), (3, 12), (8, 16), (5, 33), (2, 88)] {
+        let (pixels, taps) = (17, 3 * inputs);
+        let row = (pixels + 2) * inputs;
+        let input = wave(5 * row, 0.7);
+        let mut weights = Weights::zeros(3, taps, channels);
         weights.values.iter_mut().enumerate().for_each(|(index, value)| *value = (index as f32 * 0.3).cos());
         let grid = Grid {
             rows: 3,
-            pixels: 7,
+            pixels,
             input: 0,
-            input_row: 27,
-            input_pixel: 3,
-            weight_row: 27,
+            input_row: row,
+            input_pixel: inputs,
+            weight_row: row,
             output: 0,
-            output_row: 7 * channels,
+            output_row: pixels * channels,
             output_pixel: channels,
         };
-        let outputs = [false, true].map(|fast| {
-            let (mut output, bias) = (vec![0.0; 3 * 7 * channels], vec![0.1; 16]);
-            let weights = &weights;
-            let kernel = &mut Correlate { input: &input, weights, bias: &bias, relu: true, grid, output: &mut output };
-            if fast {
-                super::vector::run(kernel)
-            } else {
-                super::vector::run_portable(kernel)
-            }
-            output
+        let (bias, gradient) = (wave(channels + 16, 0.2), wave(3 * pixels * channels + 16, 0.9));
+        let results = INSTRUCTION_SETS.map(|set| {
+            let mut output = vec![0.0; 3 * pixels * channels];
+            let mut sums = Weights::zeros(3, taps, channels);
+            let (input, weights, bias) = (&input, &weights, &bias);
+            let mut correlate = Correlate { input, weights, bias, relu: true, grid, output: &mut output };
+            let ran = run_with(set, &mut correlate)
+                && run_with(set, &mut Accumulate { input, gradient: &gradient, grid, weights: &mut sums });
+            ran.then(|| [output, sums.values.to_vec()].concat())
         });
-        for (portable, fast) in outputs[0].iter().zip(&outputs[1]) {
-            assert!((portable - fast).abs() < 1e-5, "{portable} {fast}");
+        let portable = results[0].as_ref().expect("runs everywhere");
+        for (set, numbers) in INSTRUCTION_SETS.iter().zip(&results) {
+            for (expected, found) in portable.iter().zip(numbers.iter().flatten()) {
+                assert!((expected - found).abs() < 1e-4, "{set}, {inputs} to {channels}: {expected} {found}");
+            }
         }
     }
-    // No pixels, no outputs.
-    let sizes = Sizes { count: 0, height: 3, width: 3, inputs: 1, outputs: 1, resize: Resize::None };
-    assert!(forward(&[], &[0.0; 9], &[0.0], false, &sizes).values.is_empty());
 }

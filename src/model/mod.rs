@@ -49,6 +49,14 @@ pub enum Architecture {
     },
 }
 
+/// Most images that go through a model at once.
+const MOST_IMAGES: usize = 100;
+/// Multiplications that make a pass through a dense model worth its overhead.
+const PASS_MULTIPLICATIONS: usize = 10 << 20;
+/// Most images that go through a convolutional model at once, and most numbers of its largest layer: they stay in the cache.
+const MOST_CONV_IMAGES: usize = 25;
+const MOST_ACTIVATIONS: usize = 640 << 10;
+
 /// Smallest side of an image that the convolutional family takes.
 const LEAST_SIDE: usize = 8;
 /// Most weights of one layer: 2^28, a gibibyte.
@@ -60,6 +68,31 @@ impl Architecture {
         match self {
             Architecture::Dense { .. } => "dense",
             Architecture::Conv { .. } => "conv",
+        }
+    }
+
+    /// Images that one thread takes through the model at once: enough to be worth the overhead of a pass, few enough to leave
+    /// work for several threads and activations in the cache. It depends on nothing but the layers, since the order in which
+    /// gradients are added follows from it.
+    pub fn micro_batch(&self, image: ImageShape) -> usize {
+        match self {
+            Architecture::Dense { .. } => {
+                let weights = self.dense_widths(image).windows(2).map(|pair| 2 * pair[0] * pair[1]).sum::<usize>();
+                (PASS_MULTIPLICATIONS / weights.max(1)).clamp(MOST_CONV_IMAGES, MOST_IMAGES)
+            }
+            Architecture::Conv { channels, decoder_channels, .. } => {
+                let widest = channels.first().max(decoder_channels.last()).copied().unwrap_or(1);
+                let largest = image.height * image.width * widest.max(image.channels);
+                (MOST_ACTIVATIONS / largest).clamp(1, MOST_CONV_IMAGES)
+            }
+        }
+    }
+
+    /// Widths of the layers of a dense encoder, image and code included.
+    fn dense_widths(&self, image: ImageShape) -> Vec<usize> {
+        match self {
+            Architecture::Dense { hidden, code, .. } => [&[image.len()], hidden.as_slice(), &[*code]].concat(),
+            Architecture::Conv { .. } => Vec::new(),
         }
     }
 
@@ -77,8 +110,8 @@ impl Architecture {
     /// Images that are too small, more poolings than the image can be halved, layers beyond all memory.
     pub fn check(&self, image: ImageShape) -> Result<()> {
         let most = match self {
-            Architecture::Dense { hidden, code, .. } => {
-                let widths: Vec<usize> = [&[image.len()], hidden.as_slice(), &[*code]].concat();
+            Architecture::Dense { .. } => {
+                let widths = self.dense_widths(image);
                 widths.windows(2).map(|pair| pair[0].saturating_mul(pair[1])).max().unwrap_or(0)
             }
             Architecture::Conv { channels, decoder_channels, code, .. } => {

@@ -21,7 +21,7 @@ impl Stage for Denoise {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {

@@ -16,7 +16,7 @@ impl Stage for Encode {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {

@@ -14,9 +14,6 @@ use crate::kernel;
 use crate::model::{Autoencoder, ModelDescription};
 use crate::table::{Content, ImageShape, lists, pixels};
 
-/// Images that go through the model at once: their activations stay in the cache of one core.
-const CHUNK: usize = 32;
-
 /// A trained model, ready to be applied on any thread.
 pub struct Inference {
     description: ModelDescription,
@@ -98,7 +95,8 @@ impl Inference {
     fn apply(&self, images: &[f32]) -> Applied {
         let len = self.image().len();
         let mut applied = Applied { codes: Vec::new(), images: Vec::with_capacity(images.len()) };
-        for chunk in images.chunks(CHUNK * len) {
+        let count = self.description.architecture.micro_batch(self.image());
+        for chunk in images.chunks(count * len) {
             let data = TensorData::new(chunk.to_vec(), [chunk.len() / len, len]);
             let codes = self.model.encode(Tensor::from_data(data, &self.device));
             let images = kernel::sigmoid(self.model.decode(codes.clone()));

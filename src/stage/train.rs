@@ -27,7 +27,7 @@ impl Stage for Train {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {

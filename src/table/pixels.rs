@@ -4,7 +4,6 @@
 //! away from zero.
 
 use std::sync::Arc;
-use std::sync::LazyLock;
 
 use anyhow::Result;
 use arrow_array::cast::AsArray;
@@ -14,28 +13,59 @@ use arrow_schema::{DataType, Field};
 
 use crate::config::Pixels;
 use crate::error;
-
-/// b / 255 for every byte, correctly rounded.
-static UNIT: LazyLock<[f32; 256]> = LazyLock::new(|| std::array::from_fn(|byte| byte as f32 / 255.0));
+use crate::kernel::{Loop, vectorise};
 
 /// Writes the [0, 1] values of `bytes` to `out`, of the same length.
 pub fn to_unit(bytes: &[u8], out: &mut [f32]) {
-    let unit = &*UNIT;
-    for (out, &byte) in out.iter_mut().zip(bytes) {
-        *out = unit[usize::from(byte)];
+    struct Scale<'a>(&'a [u8], &'a mut [f32]);
+    impl Loop for Scale<'_> {
+        #[inline(always)]
+        fn run(&mut self) {
+            for (out, &byte) in self.1.iter_mut().zip(self.0) {
+                // b / 255, correctly rounded for every byte, without a division: 1 / 255 in two parts, of which the product
+                // with the first is exact.
+                let byte = f32::from(byte);
+                *out = byte * (257.0 / 65536.0) + byte * 5.983_839e-8;
+            }
+        }
     }
+    vectorise(&mut Scale(bytes, out));
 }
 
 /// The byte that stands for `pixel`; values outside [0, 1] are clipped, NaN becomes 0.
+#[inline(always)]
 pub fn to_byte(pixel: f32) -> u8 {
-    // A positive number plus a half, truncated, is rounded half away from zero; the cast saturates.
-    (pixel * 255.0 + 0.5) as u8
+    // A positive number plus a half, truncated, is rounded half away from zero; the cast makes 0 of NaN.
+    (pixel * 255.0 + 0.5).clamp(0.0, 255.0) as i32 as u8
+}
+
+/// The bytes that stand for `pixels`.
+pub fn to_bytes(pixels: &[f32]) -> Vec<u8> {
+    struct Store<'a>(&'a [f32], &'a mut [u8]);
+    impl Loop for Store<'_> {
+        #[inline(always)]
+        fn run(&mut self) {
+            for (out, &pixel) in self.1.iter_mut().zip(self.0) {
+                *out = to_byte(pixel);
+            }
+        }
+    }
+    let mut bytes = vec![0; pixels.len()];
+    vectorise(&mut Store(pixels, &mut bytes));
+    bytes
+}
+
+/// The pixels as they come back from being stored as bytes.
+pub fn rounded(pixels: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; pixels.len()];
+    to_unit(&to_bytes(pixels), &mut out);
+    out
 }
 
 /// A column of images from their pixels in [0, 1], `len` numbers each.
 pub fn column(values: Vec<f32>, len: usize, pixels: Pixels) -> ArrayRef {
     match pixels {
-        Pixels::U8 => byte_column(values.into_iter().map(to_byte).collect(), len),
+        Pixels::U8 => byte_column(to_bytes(&values), len),
         Pixels::F32 => fixed_size_list(Arc::new(Float32Array::from(values)), len),
     }
 }
@@ -82,7 +112,7 @@ mod tests {
         let bytes: Vec<u8> = (0..=255).collect();
         let mut unit = vec![0.0; 256];
         to_unit(&bytes, &mut unit);
-        assert_eq!((unit[0], unit[51], unit[255]), (0.0, 0.2, 1.0));
+        assert!(bytes.iter().zip(&unit).all(|(&byte, &unit)| unit == f32::from(byte) / 255.0));
         assert_eq!(unit.iter().map(|&pixel| to_byte(pixel)).collect::<Vec<_>>(), bytes);
     }
 

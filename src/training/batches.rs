@@ -4,12 +4,14 @@
 //! split. Past the memory limit a window is a few row groups, drawn in an order of their own: every epoch still sees every
 //! image once, mixed as far as memory allows. Both orders depend on (seed, epoch) alone.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Result;
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt8Type;
+use rayon::prelude::*;
 
 use crate::config::InputImages;
 use crate::corruption::Corruption;
@@ -30,17 +32,30 @@ pub struct TrainingImages {
 
 /// Some images and the order in which they are used.
 #[derive(Clone)]
-pub struct Window {
+struct Window {
     /// Position of each image in the source. Shared, like the bytes, by the windows of all epochs when they are held.
     ids: Arc<Vec<u64>>,
     bytes: Arc<Vec<u8>>,
     order: Vec<u32>,
 }
 
+/// The images of one optimizer step.
+pub struct Batch {
+    window: Arc<Window>,
+    /// Which of the window's order.
+    range: Range<usize>,
+}
+
+/// Some images of a batch.
+pub struct MicroBatch<'a> {
+    window: &'a Window,
+    positions: &'a [u32],
+}
+
 /// What a model sees and what it shall give back, one image after the other.
 pub struct Examples {
-    /// Numbers in [0, 1], perhaps corrupted.
-    pub input: Vec<f32>,
+    /// Corrupted numbers in [0, 1]; none if the model sees the target.
+    pub input: Option<Vec<f32>>,
     /// Numbers in [0, 1].
     pub target: Vec<f32>,
 }
@@ -70,18 +85,17 @@ impl Inputs {
         }
     }
 
-    /// Makes the input of one image.
-    fn apply(&self, id: u64, target: &[f32], input: &mut [f32]) {
-        match self.corruption {
-            None => input.copy_from_slice(target),
-            Some(corruption) => {
-                corruption.apply(target, &mut self.stream.generator(id, self.epoch), input);
-                if self.rounded {
-                    let bytes: Vec<u8> = input.iter().map(|&pixel| pixels::to_byte(pixel)).collect();
-                    pixels::to_unit(&bytes, input);
-                }
-            }
+    /// The inputs for the images `targets` with these positions in the source.
+    fn of(&self, ids: impl Iterator<Item = u64>, targets: &[f32], pixels: usize) -> Option<Vec<f32>> {
+        let corruption = self.corruption?;
+        let mut inputs = vec![0.0; targets.len()];
+        for ((id, target), input) in ids.zip(targets.chunks_exact(pixels)).zip(inputs.chunks_exact_mut(pixels)) {
+            corruption.apply(target, &mut self.stream.generator(id, self.epoch), input);
         }
+        if self.rounded {
+            inputs = pixels::rounded(&inputs);
+        }
+        Some(inputs)
     }
 }
 
@@ -123,8 +137,24 @@ impl TrainingImages {
         self.pixels
     }
 
+    /// The batches of an epoch, of `size` images but for the last of each window.
+    pub fn batches(&self, epoch: u32, size: usize) -> impl Iterator<Item = Result<Batch>> {
+        self.windows(epoch).flat_map(move |window| {
+            let (window, failure) = match window {
+                Ok(window) => (Some(Arc::new(window)), None),
+                Err(cause) => (None, Some(Err(cause))),
+            };
+            let batches = window.into_iter().flat_map(move |window| {
+                let len = window.order.len();
+                let range = move |start| start..len.min(start + size);
+                (0..len).step_by(size).map(move |start| Ok(Batch { window: Arc::clone(&window), range: range(start) }))
+            });
+            failure.into_iter().chain(batches)
+        })
+    }
+
     /// The windows of an epoch.
-    pub fn windows(&self, epoch: u32) -> impl Iterator<Item = Result<Window>> {
+    fn windows(&self, epoch: u32) -> impl Iterator<Item = Result<Window>> {
         let mut random = Stream::new(self.seed, "shuffle", Split::Train).generator(0, epoch);
         let mut groups: Vec<usize> = (0..self.table.row_groups()).collect();
         if self.held.is_none() {
@@ -161,33 +191,35 @@ impl TrainingImages {
     }
 }
 
-impl Window {
-    /// The positions of its images in the order of use, `size` at a time.
-    pub fn batches(&self, size: usize) -> impl Iterator<Item = &[u32]> {
-        self.order.chunks(size)
+impl Batch {
+    /// Number of images.
+    pub fn count(&self) -> usize {
+        self.range.len()
     }
 
-    /// The images at these positions.
-    pub fn examples(&self, positions: &[u32], pixels: usize, inputs: &Inputs) -> Examples {
-        let mut target = vec![0.0; positions.len() * pixels];
-        let mut input = vec![0.0; target.len()];
-        let rows = target.chunks_exact_mut(pixels).zip(input.chunks_exact_mut(pixels));
-        for (&position, (target, input)) in positions.iter().zip(rows) {
-            let position = position as usize;
-            pixels::to_unit(&self.bytes[position * pixels..][..pixels], target);
-            inputs.apply(self.ids[position], target, input);
+    /// Its images, `size` at a time.
+    pub fn micro_batches(&self, size: usize) -> impl IndexedParallelIterator<Item = MicroBatch<'_>> {
+        let positions = self.window.order[self.range.clone()].par_chunks(size).with_max_len(1);
+        positions.map(|positions| MicroBatch { window: &self.window, positions })
+    }
+}
+
+impl MicroBatch<'_> {
+    /// What the model sees and shall give back, for images of `pixels` numbers.
+    pub fn examples(&self, pixels: usize, inputs: &Inputs) -> Examples {
+        let Window { ids, bytes, .. } = self.window;
+        let mut target = vec![0.0; self.positions.len() * pixels];
+        for (&position, target) in self.positions.iter().zip(target.chunks_exact_mut(pixels)) {
+            pixels::to_unit(&bytes[position as usize * pixels..][..pixels], target);
         }
-        Examples { input, target }
+        let ids = self.positions.iter().map(|&position| ids[position as usize]);
+        Examples { input: inputs.of(ids, &target, pixels), target }
     }
 }
 
 /// The corrupted or clean inputs of a batch of clean images.
 pub fn examples_of(ids: &[i64], target: Vec<f32>, pixels: usize, inputs: &Inputs) -> Examples {
-    let mut input = vec![0.0; target.len()];
-    for ((&id, target), input) in ids.iter().zip(target.chunks_exact(pixels)).zip(input.chunks_exact_mut(pixels)) {
-        inputs.apply(id as u64, target, input);
-    }
-    Examples { input, target }
+    Examples { input: inputs.of(ids.iter().map(|&id| id as u64), &target, pixels), target }
 }
 
 /// Fisher and Yates' shuffle (Durstenfeld 1964).

@@ -60,7 +60,7 @@ const TEXT: &str = "limpid";
 #[derive(Serialize, Deserialize)]
 struct Text {
     key: String,
-    steps: usize,
+    steps: u64,
     position: Position,
 }
 
@@ -129,9 +129,9 @@ impl CheckpointFile {
             return Err(error::data("the checkpoint belongs to another training"));
         }
         let model = load_weights(initial, &tensors, "model.")?;
-        let parameters = named_tensors(&model).len();
+        let sizes: Vec<usize> = named_tensors(&model).iter().map(|tensor| tensor.values.len()).collect();
         let mut optimizer = Optimizer::new(learning_rate);
-        if !optimizer.restore(text.steps, parameters, device, |name| tensors.get(name)) {
+        if !optimizer.restore(text.steps, &sizes, device, |name| tensors.get(name)) {
             return Err(error::data("the checkpoint lacks a moment of Adam"));
         }
         // In the order of the model's layers, as if they had just been taken from it.

@@ -6,11 +6,11 @@ use crate::config::Loss;
 use crate::kernel;
 
 impl Loss {
-    /// The loss summed over all pixels of a batch: logits and targets in [0, 1], both `[n, pixels]`, to `[1]`.
-    pub fn sum(self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    /// `scale` times the loss summed over all pixels of a batch: logits and targets in [0, 1], both `[n, pixels]`, to `[1]`.
+    pub fn scaled_sum(self, logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
         match self {
-            Loss::CrossEntropy => kernel::cross_entropy(logits, targets),
-            Loss::Mse => kernel::squared_error(logits, targets),
+            Loss::CrossEntropy => kernel::cross_entropy(logits, targets, scale),
+            Loss::Mse => kernel::squared_error(logits, targets, scale),
         }
     }
 

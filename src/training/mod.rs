@@ -12,23 +12,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 use serde_json::json;
 
-use crate::config::{Loss, Noise, Pipeline};
+use crate::config::{Noise, Pipeline};
 use crate::error;
 use crate::interrupt;
 use crate::model::{Autoencoder, named_tensors};
 use crate::progress::Progress;
 use crate::table::{ImageShape, Split, TableFile, ids, lists, pixels};
-use batches::{Examples, Inputs, TrainingImages, examples_of};
+use batches::{Batch, Examples, Inputs, TrainingImages, examples_of};
 use checkpoint::{CheckpointFile, EpochRecord, Position, State};
 use optimizer::Optimizer;
-
-/// Images that one thread takes through forward and backward at once.
-const MICRO_BATCH: usize = 25;
 
 /// What a training works with.
 pub struct Trainer<'a> {
@@ -57,6 +54,11 @@ impl Trainer<'_> {
     /// # Errors
     /// Interruption (with a checkpoint saved), a loss that is not finite, unreadable images, the file system.
     pub fn train(&self) -> Result<(State, Speeds)> {
+        // On a thread of the pool, so that a step does not begin and end with a change of threads.
+        rayon::scope(|_| self.train_here())
+    }
+
+    fn train_here(&self) -> Result<(State, Speeds)> {
         let settings = &self.pipeline.training;
         let mut state = self.start()?;
         let mut speeds = Speeds::new();
@@ -68,30 +70,25 @@ impl Trainer<'_> {
                 self.progress.task(&format!("train epoch {epoch}/{}", settings.epochs), self.images.count(), "images");
             task.advance(state.position.images);
             let inputs = Inputs::new(self.pipeline, Split::Train, self.noise_epoch(epoch));
-            let mut step = 0;
-            for window in self.images.windows(epoch as u32) {
-                let window = window?;
-                for positions in window.batches(settings.batch_size) {
-                    step += 1;
-                    if step <= state.position.steps {
-                        continue;
-                    }
-                    let examples = |micro: &[u32]| window.examples(micro, self.images.pixels(), &inputs);
-                    let (loss, gradients) = self.gradients(&state.model, positions, examples);
-                    if !loss.is_finite() {
-                        return Err(diverged(epoch, step, self.checkpoint.path()));
-                    }
-                    state.model = state.optimizer.step(state.model, gradients);
-                    state.position.steps = step;
-                    state.position.loss += loss;
-                    state.position.images += positions.len() as u64;
-                    task.advance(positions.len() as u64);
-                    let due = saved.elapsed() >= Duration::from_secs(settings.checkpoint_seconds);
-                    if due || interrupt::requested() {
-                        self.checkpoint.save(&state)?;
-                        saved = Instant::now();
-                        interrupt::check()?;
-                    }
+            let batches = self.images.batches(epoch as u32, settings.batch_size);
+            // What a resumed epoch has already seen is passed over.
+            for batch in batches.skip(state.position.steps as usize) {
+                let batch = batch?;
+                let (loss, gradients) = self.gradients(&state.model, &batch, &inputs);
+                let step = state.position.steps + 1;
+                if !loss.is_finite() {
+                    return Err(diverged(epoch, step, self.checkpoint.path()));
+                }
+                state.model = state.optimizer.step(state.model, gradients);
+                state.position.steps = step;
+                state.position.loss += loss;
+                state.position.images += batch.count() as u64;
+                task.advance(batch.count() as u64);
+                let due = saved.elapsed() >= Duration::from_secs(settings.checkpoint_seconds);
+                if due || interrupt::requested() {
+                    self.checkpoint.save(&state)?;
+                    saved = Instant::now();
+                    interrupt::check()?;
                 }
             }
             let seconds = started.0.elapsed().as_secs_f64();
@@ -128,30 +125,34 @@ impl Trainer<'_> {
         }
     }
 
-    /// The loss of a batch, summed over pixels, and the gradients of its mean.
-    fn gradients(
-        &self,
-        model: &Autoencoder,
-        positions: &[u32],
-        examples: impl Fn(&[u32]) -> Examples + Sync,
-    ) -> (f64, GradientsParams) {
-        let scale = 1.0 / (positions.len() * self.images.pixels()) as f64;
-        let micro_batches: Vec<(f64, GradientsParams)> = positions
-            .par_chunks(MICRO_BATCH)
-            .map(|micro| {
+    /// Images that one thread takes through forward and backward at once.
+    fn micro_batch(&self) -> usize {
+        self.pipeline.model.architecture.micro_batch(self.image)
+    }
+
+    /// The loss of a batch, summed over pixels, and the gradients of its mean, one for each micro-batch, in their order.
+    fn gradients(&self, model: &Autoencoder, batch: &Batch, inputs: &Inputs) -> (f64, Vec<GradientsParams>) {
+        let pixels = self.images.pixels();
+        let scale = 1.0 / (batch.count() * pixels) as f32;
+        let (sums, gradients): (Vec<f64>, Vec<_>) = batch
+            .micro_batches(self.micro_batch())
+            .map(|images| {
                 let model = model.clone().fork(&self.device);
-                let loss = loss(self.pipeline.model.loss, &model, examples(micro), micro.len(), &self.device);
-                let sum = scalar(loss.clone());
-                (sum, GradientsParams::from_grads(loss.mul_scalar(scale).backward(), &model))
+                let loss = self.loss(&model, images.examples(pixels, inputs), scale, &self.device);
+                (scalar(loss.clone()), GradientsParams::from_grads(loss.backward(), &model))
             })
-            .collect();
-        let mut total = GradientsAccumulator::new();
-        let mut sum = 0.0;
-        for (loss, gradients) in micro_batches {
-            sum += loss;
-            total.accumulate(model, gradients);
-        }
-        (sum, total.grads())
+            .unzip();
+        (sums.iter().sum::<f64>() / f64::from(scale), gradients)
+    }
+
+    /// `scale` times the loss of some examples, summed over pixels, `[1]`.
+    fn loss(&self, model: &Autoencoder, examples: Examples, scale: f32, device: &Device) -> Tensor<1> {
+        let Examples { input, target } = examples;
+        let shape = [target.len() / self.images.pixels(), self.images.pixels()];
+        let tensor = |values| Tensor::<2>::from_data(TensorData::new(values, shape), device);
+        let target = tensor(target);
+        let input = input.map_or_else(|| target.clone(), tensor);
+        self.pipeline.model.loss.scaled_sum(model.forward(input), target, scale)
     }
 
     /// Scores the epoch, keeps the weights if they are the best so far, and starts the next.
@@ -192,16 +193,16 @@ impl Trainer<'_> {
         let device = self.device.clone().inner();
         let inputs = Inputs::new(self.pipeline, Split::Test, 0);
         let len = self.images.pixels();
+        let micro_batch = self.micro_batch();
         let mut sum = 0.0;
         for batch in self.test.all()? {
             let batch = batch?;
             let (ids, images) = (ids(&batch)?.values(), pixels::values(lists(&batch, "image")?));
             let sums: Vec<f64> = ids
-                .par_chunks(MICRO_BATCH)
-                .zip(images.par_chunks(MICRO_BATCH * len))
+                .par_chunks(micro_batch)
+                .zip(images.par_chunks(micro_batch * len))
                 .map(|(ids, images)| {
-                    let examples = examples_of(ids, images.to_vec(), len, &inputs);
-                    scalar(loss(self.pipeline.model.loss, &model, examples, ids.len(), &device))
+                    scalar(self.loss(&model, examples_of(ids, images.to_vec(), len, &inputs), 1.0, &device))
                 })
                 .collect();
             sum += sums.iter().sum::<f64>();
@@ -209,14 +210,6 @@ impl Trainer<'_> {
         }
         Ok(sum / (self.test.rows() as f64 * len as f64))
     }
-}
-
-/// The loss of some examples, summed over pixels, `[1]`.
-fn loss(loss: Loss, model: &Autoencoder, examples: Examples, count: usize, device: &Device) -> Tensor<1> {
-    let Examples { input, target } = examples;
-    let shape = [count, input.len() / count];
-    let tensor = |values| Tensor::<2>::from_data(TensorData::new(values, shape), device);
-    loss.sum(model.forward(tensor(input)), tensor(target))
 }
 
 fn scalar(tensor: Tensor<1>) -> f64 {
