@@ -3,7 +3,7 @@
 //! ```text
 //! <runs>/<name>/
 //!   pipeline.json               the resolved settings of the last run
-//!   <stage>/                    what a stage published: its files and receipt.json
+//!   <stage>/                    what a stage published: its files and _receipt.json
 //!   .lock                       locked by the kernel while a command writes; says who
 //!   .scratch/<stage>/           what a stage is making; removed by the next run
 //!   .checkpoint/<stage>         where a long stage stands
@@ -28,7 +28,8 @@ const SETTINGS: &str = "pipeline.json";
 const LOCK: &str = ".lock";
 const SCRATCH: &str = ".scratch";
 const CHECKPOINT: &str = ".checkpoint";
-const RECEIPT: &str = "receipt.json";
+/// Readers of whole folders (pyarrow, pandas, Spark) skip names that start with `_`.
+const RECEIPT: &str = "_receipt.json";
 
 /// A run directory.
 #[derive(Debug, Clone)]

@@ -70,7 +70,7 @@ impl Sandbox {
         let mut files: Vec<_> = std::fs::read_dir(self.path(folder))
             .unwrap_or_else(|error| panic!("{folder}: {error}"))
             .map(|entry| entry.expect("readable").path())
-            .filter(|path| path.is_file() && path.file_name() != Some("receipt.json".as_ref()))
+            .filter(|path| path.is_file() && path.file_name() != Some("_receipt.json".as_ref()))
             .map(|path| (name(&path), std::fs::read(&path).expect("readable")))
             .collect();
         files.sort();

@@ -70,7 +70,7 @@ fn damage_is_noticed_and_repaired_without_repeating_what_follows() {
     sandbox.limpid("run small.toml").succeeds();
     assert_eq!(sandbox.read(name), whole);
 
-    std::fs::write(sandbox.path("runs/small/train/receipt.json"), "{").expect("written");
+    std::fs::write(sandbox.path("runs/small/train/_receipt.json"), "{").expect("written");
     assert_eq!(running(&sandbox, "")[0], "train");
 }
 

@@ -52,6 +52,13 @@ fn a_run_writes_every_table_with_the_same_rows() {
             assert_eq!(lists.null_count() + lists.values().null_count(), 0);
         }
     }
+    // Readers of whole folders skip names that start with `_` or `.`.
+    for stage in ["ingest", "corrupt", "denoise", "encode"] {
+        for entry in std::fs::read_dir(sandbox.path(&format!("runs/small/{stage}"))).expect("is a folder") {
+            let name = entry.expect("readable").file_name().into_string().expect("is text");
+            assert!(name.ends_with(".parquet") || name.starts_with('_'), "{stage}/{name}");
+        }
+    }
     // The stored error is that of the stored images.
     let clean = table(&sandbox, "runs/small/ingest/test-00000-of-00001.parquet");
     let denoised = table(&sandbox, "runs/small/denoise/test-00000-of-00001.parquet");
