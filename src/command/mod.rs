@@ -36,10 +36,11 @@ pub fn execute(cli: Cli) -> Result<()> {
     }
 }
 
-/// Prints a line of the result. A reader that has gone (`limpid show … | head`) is an ordinary end.
+/// Prints a line of the result. That its reader has gone (`limpid show … | head`) changes neither the rest of the work nor the
+/// exit code.
 fn print(line: impl Display) -> Result<()> {
     match writeln!(std::io::stdout(), "{line}") {
-        Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout"),
     }
 }

@@ -100,6 +100,14 @@ impl Run {
         self
     }
 
+    /// Runs it with a stdout that nobody reads, and expects this exit code.
+    pub fn exits_unread(mut self, code: i32) {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let status = self.command.stdout(writer).stderr(std::process::Stdio::null()).status().expect("starts");
+        assert_eq!(status.code(), Some(code), "{:?}", self.command);
+    }
+
     /// Runs it and expects this exit code.
     pub fn exits(mut self, code: i32) -> Done {
         let output = self.command.output().expect("starts");

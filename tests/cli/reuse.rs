@@ -22,6 +22,7 @@ fn running(sandbox: &Sandbox, words: &str) -> Vec<String> {
 fn a_second_run_skips_every_stage() {
     let sandbox = Sandbox::new();
     sandbox.limpid("plan small.toml --check").exits(10).says("there is work to do: ingest, corrupt");
+    sandbox.limpid("plan small.toml --check").exits_unread(10);
     sandbox.limpid("run small.toml").succeeds();
     sandbox.limpid("run small.toml").succeeds().says("report: up to date").never_says("done in");
     sandbox.limpid("plan small.toml --check").succeeds();
