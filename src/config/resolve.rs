@@ -226,14 +226,14 @@ fn resolve_corruption(raw: RawCorruption, problems: &mut Problems) -> Option<Cor
     ];
     problems.one_of("corruption", &made, true);
     if let Some(gaussian) = gaussian {
-        let std = problems.required("corruption.gaussian.std", gaussian.std)? as f32;
+        let std = problems.required("corruption.gaussian.std", gaussian.std)?;
         return Some(Corruption::Gaussian { std });
     }
     if let Some(masking) = masking {
-        let fraction = problems.required("corruption.masking.fraction", masking.fraction)? as f32;
+        let fraction = problems.required("corruption.masking.fraction", masking.fraction)?;
         return Some(Corruption::Masking { fraction });
     }
-    let fraction = problems.required("corruption.salt-and-pepper.fraction", salt_and_pepper?.fraction)? as f32;
+    let fraction = problems.required("corruption.salt-and-pepper.fraction", salt_and_pepper?.fraction)?;
     Some(Corruption::SaltAndPepper { fraction })
 }
 

@@ -126,6 +126,12 @@ fn values_that_are_no_settings_are_refused() {
 }
 
 #[test]
+fn numbers_stay_as_they_were_written() {
+    let pipeline = parsed(MINIMAL, &["corruption.gaussian.std=0.2"]).expect("resolves");
+    assert_eq!(serde_json::json!(pipeline)["corruption"]["gaussian"]["std"].to_string(), "0.2");
+}
+
+#[test]
 fn relative_paths_start_at_the_pipeline_file() {
     let text = "[source]\nidx = { train = \"a\", test = \"/b\" }\n[model]\ndense = {}\n";
     let SourceSettings::Idx { train, test, .. } = parsed(text, &[]).expect("resolves").source else {

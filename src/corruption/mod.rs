@@ -13,24 +13,24 @@ use serde::{Deserialize, Serialize};
 
 use random::Generator;
 
-/// A corruption and its strength.
+/// A corruption and its strength, as precise as it was written: 0.2 is told as 0.2.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Corruption {
     /// Additive normal noise.
     Gaussian {
         /// Standard deviation, for pixels in [0, 1].
-        std: f32,
+        std: f64,
     },
     /// A share of the pixels becomes 0.
     Masking {
         /// Probability of each pixel, in [0, 1].
-        fraction: f32,
+        fraction: f64,
     },
     /// A share of the pixels becomes 0 or 1.
     SaltAndPepper {
         /// Probability of each pixel, in [0, 1].
-        fraction: f32,
+        fraction: f64,
     },
 }
 
@@ -38,9 +38,9 @@ impl Corruption {
     /// Corrupts one image of pixels in [0, 1] into `out`, of the same length.
     pub fn apply(&self, pixels: &[f32], generator: &mut Generator, out: &mut [f32]) {
         match *self {
-            Corruption::Gaussian { std } => gaussian::apply(std, pixels, generator, out),
-            Corruption::Masking { fraction } => masking::apply(fraction, pixels, generator, out),
-            Corruption::SaltAndPepper { fraction } => salt_pepper::apply(fraction, pixels, generator, out),
+            Corruption::Gaussian { std } => gaussian::apply(std as f32, pixels, generator, out),
+            Corruption::Masking { fraction } => masking::apply(fraction as f32, pixels, generator, out),
+            Corruption::SaltAndPepper { fraction } => salt_pepper::apply(fraction as f32, pixels, generator, out),
         }
     }
 }
