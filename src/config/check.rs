@@ -5,11 +5,13 @@
 
 use serde_json::{Map, Value};
 
+use super::path::KeyPath;
+
 /// One thing that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The setting, as `section.key` or `section.key[index]`; empty for the whole file.
-    pub path: String,
+    /// The setting.
+    pub path: KeyPath,
     /// What was found and what was expected.
     pub message: String,
 }
@@ -17,7 +19,7 @@ pub struct Problem {
 /// Every disagreement of `settings` with `schema`, in the order of the keys.
 pub fn check(schema: &Value, settings: &Map<String, Value>) -> Vec<Problem> {
     let mut checker = Checker { schema, problems: Vec::new() };
-    checker.table(schema, "", settings);
+    checker.table(schema, &KeyPath::default(), settings);
     checker.problems
 }
 
@@ -27,8 +29,8 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    fn problem(&mut self, path: &str, message: String) {
-        self.problems.push(Problem { path: path.to_owned(), message });
+    fn problem(&mut self, path: &KeyPath, message: String) {
+        self.problems.push(Problem { path: path.clone(), message });
     }
 
     /// Follows `$ref`, and `anyOf [X, null]`, which is how an optional table is described.
@@ -44,10 +46,10 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn table(&mut self, node: &'a Value, path: &str, table: &Map<String, Value>) {
+    fn table(&mut self, node: &'a Value, path: &KeyPath, table: &Map<String, Value>) {
         let node = self.resolve(node);
         for (key, value) in table {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let path = path.name(key);
             match node["properties"].get(key) {
                 Some(property) => self.value(property, &path, value),
                 None => {
@@ -58,7 +60,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn value(&mut self, node: &'a Value, path: &str, value: &Value) {
+    fn value(&mut self, node: &'a Value, path: &KeyPath, value: &Value) {
         let node = self.resolve(node);
         let choices = choices(node);
         if !choices.is_empty() {
@@ -79,7 +81,7 @@ impl<'a> Checker<'a> {
                     self.problem(path, format!("has {} entries; at most {} work", items.len(), most.unwrap_or(0)));
                 }
                 for (index, item) in items.iter().enumerate() {
-                    self.value(&node["items"], &format!("{path}[{index}]"), item);
+                    self.value(&node["items"], &path.index(index), item);
                 }
             }
             ("integer", Value::Number(number)) if number.is_i64() => self.range(node, path, value),
@@ -91,7 +93,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn range(&mut self, node: &Value, path: &str, value: &Value) {
+    fn range(&mut self, node: &Value, path: &KeyPath, value: &Value) {
         let number = value.as_f64().unwrap_or(f64::NAN);
         let (least, most) = (node["minimum"].as_f64(), node["maximum"].as_f64());
         if least.is_some_and(|least| number < least) || most.is_some_and(|most| number > most) {

@@ -10,6 +10,7 @@ use anyhow::Result;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
+use super::path::KeyPath;
 use crate::error;
 
 /// Sections whose tables are choices of which the pipeline makes one.
@@ -19,7 +20,7 @@ pub const CHOICES: [&str; 3] = ["source", "corruption", "model"];
 pub struct Document {
     /// The settings.
     pub root: Map<String, Value>,
-    places: BTreeMap<String, String>,
+    places: BTreeMap<KeyPath, String>,
     default_place: String,
 }
 
@@ -34,18 +35,20 @@ impl Document {
             error::settings(format!("{place}: not valid TOML: {}", error.message()))
         })?;
         let mut document = Self { root: Map::new(), places: BTreeMap::new(), default_place: name.to_owned() };
-        let mut root = Map::new();
-        for (key, value) in table.into_inner() {
-            let path = key.get_ref().to_string();
-            document.places.insert(path.clone(), place(name, text, &key.span()));
-            let value = document.convert(name, text, &path, value.get_ref());
-            root.insert(path, value);
-        }
-        document.root = root;
+        document.root = document.convert_table(name, text, &KeyPath::default(), table.get_ref());
         Ok(document)
     }
 
-    fn convert(&mut self, name: &str, text: &str, path: &str, value: &DeValue<'_>) -> Value {
+    fn convert_table(&mut self, name: &str, text: &str, path: &KeyPath, table: &DeTable<'_>) -> Map<String, Value> {
+        let entries = table.iter().map(|(key, value)| {
+            let path = path.name(key.get_ref());
+            self.places.insert(path.clone(), place(name, text, &key.span()));
+            (key.get_ref().to_string(), self.convert(name, text, &path, value.get_ref()))
+        });
+        entries.collect()
+    }
+
+    fn convert(&mut self, name: &str, text: &str, path: &KeyPath, value: &DeValue<'_>) -> Value {
         match value {
             DeValue::String(string) => Value::String(string.to_string()),
             DeValue::Integer(integer) => {
@@ -62,20 +65,13 @@ impl Document {
             DeValue::Datetime(datetime) => Value::String(datetime.to_string()),
             DeValue::Array(array) => {
                 let items = array.iter().enumerate().map(|(index, item)| {
-                    let path = format!("{path}[{index}]");
+                    let path = path.index(index);
                     self.places.insert(path.clone(), place(name, text, &item.span()));
                     self.convert(name, text, &path, item.get_ref())
                 });
                 Value::Array(items.collect())
             }
-            DeValue::Table(table) => {
-                let entries = table.iter().map(|(key, value)| {
-                    let path = format!("{path}.{}", key.get_ref());
-                    self.places.insert(path.clone(), place(name, text, &key.span()));
-                    (key.get_ref().to_string(), self.convert(name, text, &path, value.get_ref()))
-                });
-                Value::Object(entries.collect())
-            }
+            DeValue::Table(table) => Value::Object(self.convert_table(name, text, path, table)),
         }
     }
 
@@ -86,15 +82,16 @@ impl Document {
     /// No `=`, an empty key, or a key that leads through something that is not a table.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let place = format!("--set {assignment}");
-        let (path, text) = assignment
+        let (key, text) = assignment
             .split_once('=')
             .ok_or_else(|| error::settings(format!("{place}: expected KEY=VALUE, as in --set training.epochs=5")))?;
-        let keys: Vec<&str> = path.trim().split('.').map(str::trim).collect();
+        let keys: Vec<&str> = key.trim().split('.').map(str::trim).collect();
         if keys.iter().any(|key| key.is_empty()) {
-            return Err(error::settings(format!("{place}: the key {path:?} has an empty part")));
+            return Err(error::settings(format!("{place}: the key {key:?} has an empty part")));
         }
+        let path = keys.iter().fold(KeyPath::default(), |path, key| path.name(key));
         let value = match DeValue::parse(text.trim()) {
-            Ok(value) => self.convert(&place, text, path, value.get_ref()),
+            Ok(value) => self.convert(&place, text, &path, value.get_ref()),
             Err(_) => Value::String(text.trim().to_owned()),
         };
         if let [section, choice, rest @ ..] = keys.as_slice()
@@ -115,7 +112,7 @@ impl Document {
                 .ok_or_else(|| error::settings(format!("{place}: `{parent}` is not a table")))?;
         }
         table.insert((*last).to_owned(), value);
-        self.places.insert(keys.join("."), place);
+        self.places.insert(path, place);
         Ok(())
     }
 
@@ -144,21 +141,14 @@ impl Document {
     }
 
     /// Where a setting, or the nearest one inside or around it, was written: `file:line:column` or the `--set`.
-    pub fn place(&self, path: &str) -> &str {
-        let mut path = path;
-        loop {
-            let inside = || {
-                let inside = |key: &&String| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-                self.places.keys().find(inside).and_then(|key| self.places.get(key))
-            };
-            if let Some(place) = self.places.get(path).or_else(inside) {
-                return place;
-            }
-            match path.rfind(['.', '[']) {
-                Some(end) => path = &path[..end],
-                None => return &self.default_place,
-            }
-        }
+    pub fn place(&self, path: &KeyPath) -> &str {
+        let around = std::iter::successors(Some(path.clone()), KeyPath::parent);
+        let place = |path: KeyPath| {
+            let inside = || self.places.iter().find(|(key, _)| key.is_within(&path)).map(|(_, place)| place);
+            self.places.get(&path).or_else(inside)
+        };
+        // Everything is inside the root, which has no place of its own.
+        around.filter(|path| path.parent().is_some()).find_map(place).unwrap_or(&self.default_place)
     }
 }
 

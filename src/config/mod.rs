@@ -9,6 +9,7 @@
 
 mod check;
 mod document;
+mod path;
 mod raw;
 mod resolve;
 
@@ -23,6 +24,7 @@ pub use resolve::{Encode, Model, Output, Pipeline, SourceSettings, Training};
 
 use crate::error;
 use document::Document;
+use path::KeyPath;
 
 /// All defaults, annotated; embedded so that documentation and program cannot drift apart.
 pub const DEFAULTS: &str = include_str!("default.toml");
@@ -65,15 +67,14 @@ pub fn parse(name: &str, text: &str, overrides: &[String], stem: &str, folder: &
         Ok(pipeline) if problems.is_empty() => return Ok(pipeline),
         Ok(_) => {}
         Err(more) => {
-            let known = |path: &str| problems.iter().any(|problem| problem.path.starts_with(path));
+            let known = |path: &KeyPath| problems.iter().any(|problem| problem.path.is_within(path));
             let more: Vec<_> = more.into_iter().filter(|problem| !known(&problem.path)).collect();
             problems.extend(more);
         }
     }
-    let lines = problems.iter().map(|problem| {
-        let path = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
-        format!("\n  {}: {path}{}", document.place(&problem.path), problem.message)
-    });
+    let lines = problems
+        .iter()
+        .map(|problem| format!("\n  {}: {}: {}", document.place(&problem.path), problem.path, problem.message));
     let count = match problems.len() {
         1 => "a problem".to_owned(),
         count => format!("{count} problems"),
@@ -81,16 +82,13 @@ pub fn parse(name: &str, text: &str, overrides: &[String], stem: &str, folder: &
     Err(error::settings(format!("the settings have {count}:{}", lines.collect::<String>())))
 }
 
-/// Removes the setting at `section.key[index]`: an entry of a list takes the whole list with it.
-fn remove(root: &mut serde_json::Map<String, Value>, path: &str) {
-    let path = path.split('[').next().unwrap_or(path);
-    let (parents, last) = path.rsplit_once('.').map_or((None, path), |(parents, last)| (Some(parents), last));
-    let mut table = Some(root);
-    for parent in parents.into_iter().flat_map(|parents| parents.split('.')) {
-        table = table.and_then(|table| table.get_mut(parent)).and_then(Value::as_object_mut);
-    }
+/// Removes a setting: an entry of a list takes the whole list with it.
+fn remove(root: &mut serde_json::Map<String, Value>, path: &KeyPath) {
+    let names = path.names();
+    let Some((last, parents)) = names.split_last() else { return };
+    let table = parents.iter().try_fold(root, |table, parent| table.get_mut(*parent).and_then(Value::as_object_mut));
     if let Some(table) = table {
-        table.remove(last);
+        table.remove(*last);
     }
 }
 

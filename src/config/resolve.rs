@@ -172,7 +172,7 @@ struct Problems(Vec<Problem>);
 
 impl Problems {
     fn add(&mut self, path: &str, message: impl Into<String>) {
-        self.0.push(Problem { path: path.to_owned(), message: message.into() });
+        self.0.push(Problem { path: path.into(), message: message.into() });
     }
 
     fn required<T>(&mut self, path: &str, value: Option<T>) -> Option<T> {

@@ -126,6 +126,26 @@ fn values_that_are_no_settings_are_refused() {
 }
 
 #[test]
+fn keys_with_dots_and_brackets_are_unknown_keys() {
+    for (text, path) in [
+        ("\"training.epochs\" = 3\n", "p.toml:1:1: \"training.epochs\": unknown key `training.epochs`"),
+        ("\"x[0]\" = 1\n", "p.toml:1:1: \"x[0]\": unknown key `x[0]`"),
+        ("training = { \"a.b\" = 1 }\n", "p.toml:1:14: training.\"a.b\": unknown key `a.b`"),
+    ] {
+        let message = message(&format!("{text}{MINIMAL}"), &[]);
+        assert!(message.contains(path), "{message}");
+    }
+    let message = message(MINIMAL, &["model.dense.hidden[0]=5"]);
+    assert!(message.contains("model.dense.\"hidden[0]\": unknown key `hidden[0]`"), "{message}");
+}
+
+#[test]
+fn a_wrong_entry_of_a_list_is_told_with_its_index() {
+    let message = message("[source]\nstrokes = {}\n[model]\ndense = { hidden = [1,\n 0] }\n", &[]);
+    assert!(message.contains("p.toml:5:2: model.dense.hidden[1]: must lie between 1 and 65536, found 0"), "{message}");
+}
+
+#[test]
 fn numbers_stay_as_they_were_written() {
     let pipeline = parsed(MINIMAL, &["corruption.gaussian.std=0.2"]).expect("resolves");
     assert_eq!(serde_json::json!(pipeline)["corruption"]["gaussian"]["std"].to_string(), "0.2");

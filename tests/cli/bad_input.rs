@@ -77,13 +77,14 @@ fn damaged_files_are_bad_data() {
 fn wrong_settings_are_all_reported_before_anything_is_started() {
     let sandbox = Sandbox::with(&PIPELINE.replace("epochs = 2", "epochs = 0\nbatch = 3").replace("std", "sdt"));
     sandbox
-        .limpid("run small.toml --set seed=x")
+        .limpid("run small.toml --set seed=x --set model.dense.hidden=[0]")
         .exits(2)
-        .says("the settings have 4 problems")
+        .says("the settings have 5 problems")
         .says("small.toml:6:14: corruption.gaussian.sdt: unknown key `sdt`; did you mean `std`?")
         .says("training.epochs: must lie between 1 and 1000000, found 0")
         .says("unknown key `batch`")
-        .says("--set seed=x: seed: expected a whole number, found \"x\"");
+        .says("--set seed=x: seed: expected a whole number, found \"x\"")
+        .says("--set model.dense.hidden=[0]:1:2: model.dense.hidden[0]: must lie between 1 and 65536, found 0");
     assert!(!sandbox.path("runs").exists());
     sandbox.limpid("run missing.toml").exits(2).says("cannot read the pipeline file missing.toml");
 }
