@@ -1,8 +1,8 @@
 //! From settings as written to settings as used.
 //!
 //! Past this file nothing is checked again: a [`Pipeline`] is complete, consistent and immutable, and it is what the run
-//! directory keeps. What depends on the images themselves (does the model fit their size?) is checked where they are
-//! known, in `model`.
+//! directory keeps. Whether the model fits the images is checked here if their size is known, and by ingest if files have to
+//! be opened for it.
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use super::raw::{
 };
 use crate::corruption::Corruption;
 use crate::model::Architecture;
+use crate::source;
 
 /// The resolved settings of a pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -135,6 +136,11 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
     let corruption = resolve_corruption(raw.corruption, &mut problems);
     let loss = problems.required("model.loss", raw.model.loss);
     let model = resolve_model(raw.model, &mut problems);
+    if let (Some(model), Some(image)) = (&model, source.as_ref().and_then(source::known_shape))
+        && let Err(cause) = model.check(image)
+    {
+        problems.add(&format!("model.{}", model.family()), cause.to_string());
+    }
     let training = resolve_training(raw.training, &mut problems);
     let encode_input = problems.required("encode.input", raw.encode.input);
     let pixels = problems.required("output.pixels", raw.output.pixels);

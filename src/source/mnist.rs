@@ -18,7 +18,8 @@ use crate::error;
 use crate::progress::Progress;
 use crate::table::{ImageShape, RowGroup, Split};
 
-const SHAPE: ImageShape = ImageShape { height: 28, width: 28, channels: 1 };
+/// Size of its images.
+pub const SHAPE: ImageShape = ImageShape { height: 28, width: 28, channels: 1 };
 
 /// One of the four files.
 struct Part {

@@ -57,6 +57,15 @@ pub fn open(settings: &SourceSettings, seed: u64, data: &Path, progress: &Progre
     })
 }
 
+/// The size of the images, where it is known without opening a file.
+pub fn known_shape(settings: &SourceSettings) -> Option<ImageShape> {
+    match settings {
+        SourceSettings::Mnist { .. } => Some(mnist::SHAPE),
+        SourceSettings::Strokes { .. } => Some(strokes::SHAPE),
+        SourceSettings::Idx { .. } => None,
+    }
+}
+
 /// The files whose content decides what a source yields. MNIST and made-up images are known without looking.
 pub fn files(settings: &SourceSettings) -> Vec<PathBuf> {
     match settings {

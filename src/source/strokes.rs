@@ -10,6 +10,9 @@ use super::{Source, batch};
 use crate::corruption::random::Stream;
 use crate::table::{BATCH_ROWS, ImageShape, RowGroup, Split};
 
+/// Size of the images.
+pub const SHAPE: ImageShape = ImageShape { height: draw::SIZE, width: draw::SIZE, channels: 1 };
+
 /// Images of digits that limpid draws.
 pub struct Strokes {
     seed: u64,
@@ -25,7 +28,7 @@ impl Strokes {
 
 impl Source for Strokes {
     fn shape(&self) -> ImageShape {
-        ImageShape { height: draw::SIZE, width: draw::SIZE, channels: 1 }
+        SHAPE
     }
 
     fn count(&self, split: Split) -> u64 {
