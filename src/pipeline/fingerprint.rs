@@ -14,7 +14,8 @@ pub struct Parts {
     pub code: u32,
     /// The settings that it uses, by dotted key.
     pub settings: BTreeMap<String, Value>,
-    /// Digests of the files that it reads, by `stage/name` or path.
+    /// Digests of the files that it reads, by `stage/name`, or by the setting that says where a file of the user is: what a file
+    /// is read for decides, not where it lies.
     pub inputs: BTreeMap<String, String>,
 }
 

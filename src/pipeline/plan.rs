@@ -70,9 +70,14 @@ pub fn plan_stage(
     options: PlanOptions,
 ) -> Result<StagePlan> {
     let receipt = workspace.receipt(stage.name());
-    let files = stamps(stage, pipeline, receipt.as_ref())?;
+    let files = match &receipt {
+        _ if selected => stamps(stage, pipeline, receipt.as_ref())?,
+        // What a stage has read that will not run again need not be there any more.
+        Some(receipt) => receipt.files.clone(),
+        None => BTreeMap::new(),
+    };
     let mut inputs: BTreeMap<String, String> =
-        files.iter().map(|(path, stamp)| (path.clone(), stamp.digest.clone())).collect();
+        files.iter().map(|(setting, stamp)| (setting.clone(), stamp.digest.clone())).collect();
     let mut waiting = Vec::new();
     for name in stage.inputs(pipeline) {
         let outputs = before.iter().find(|plan| plan.stage == name).and_then(|plan| plan.outputs.as_ref());
@@ -124,14 +129,9 @@ fn changes(parts: &Parts, receipt: &Receipt, waiting: &[&str]) -> Vec<String> {
 }
 
 fn stamps(stage: &dyn Stage, pipeline: &Pipeline, receipt: Option<&Receipt>) -> Result<BTreeMap<String, FileStamp>> {
-    let stamps = stage.files(pipeline).into_iter().map(|path| {
-        let name = path.display().to_string();
-        let known = receipt.and_then(|receipt| receipt.files.get(&name));
-        match stamp(&path, known) {
-            Ok(stamp) => Ok((name, stamp)),
-            Err(_) if !path.exists() => Err(crate::error::data(format!("{name} does not exist"))),
-            Err(cause) => Err(cause),
-        }
+    let stamps = stage.files(pipeline).into_iter().map(|(setting, path)| {
+        let known = receipt.and_then(|receipt| receipt.files.get(setting));
+        Ok((setting.to_owned(), stamp(&path, known)?))
     });
     stamps.collect()
 }

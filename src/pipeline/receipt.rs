@@ -4,6 +4,7 @@
 //! place where such things are written.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fingerprint::Parts;
+use crate::error;
 use crate::table::{FileRecord, nanoseconds};
 
 /// The format of receipts: raised when an older limpid would misread a newer one, which then counts as none.
@@ -27,7 +29,7 @@ pub struct Receipt {
     pub fingerprint: String,
     /// What the result depends on.
     pub parts: Parts,
-    /// The files that were read from outside the run, as they were.
+    /// The files that were read from outside the run, as they were, by the setting that says where they are.
     pub files: BTreeMap<String, FileStamp>,
     /// The files that were written.
     pub outputs: Vec<FileRecord>,
@@ -68,6 +70,8 @@ pub struct Work {
 /// A file as it was when it was digested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStamp {
+    /// Where it was, without links: for recognising it, it decides about nothing.
+    pub path: String,
     /// Size in bytes.
     pub bytes: u64,
     /// Last modification, in nanoseconds since 1970.
@@ -118,8 +122,12 @@ impl Receipt {
     pub fn damage(&self, folder: &Path, thorough: bool) -> Option<String> {
         self.outputs.iter().find_map(|output| {
             let path = folder.join(&output.name);
-            let Ok(metadata) = std::fs::metadata(&path) else {
-                return Some(format!("{} is missing", path.display()));
+            let metadata = match std::fs::metadata(&path) {
+                Ok(metadata) => metadata,
+                Err(cause) if cause.kind() == ErrorKind::NotFound => {
+                    return Some(format!("{} is missing", path.display()));
+                }
+                Err(cause) => return Some(format!("{} cannot be read: {cause}", path.display())),
             };
             if metadata.len() != output.bytes {
                 let (found, expected) = (metadata.len(), output.bytes);
@@ -152,16 +160,23 @@ pub fn digest(path: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// The stamp of a file; the digest of `known` is taken over if size and time are unchanged.
+/// The stamp of a file; the digest of `known` is taken over if place, size and time are unchanged.
 ///
 /// # Errors
-/// The file system.
+/// No such file, or the file system.
 pub fn stamp(path: &Path, known: Option<&FileStamp>) -> Result<FileStamp> {
-    let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let found = path.canonicalize().and_then(|path| Ok((std::fs::metadata(&path)?, path)));
+    let (metadata, path) = found.map_err(|cause| match cause.kind() {
+        ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
+        _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
+    })?;
     let (bytes, modified) = (metadata.len(), metadata.modified().map_or(0, nanoseconds));
+    let place = path.to_string_lossy();
     match known {
-        Some(known) if (known.bytes, known.modified) == (bytes, modified) => Ok(known.clone()),
-        _ => Ok(FileStamp { bytes, modified, digest: digest(path)? }),
+        Some(known) if (known.path.as_str(), known.bytes, known.modified) == (&*place, bytes, modified) => {
+            Ok(known.clone())
+        }
+        _ => Ok(FileStamp { path: place.into_owned(), bytes, modified, digest: digest(&path)? }),
     }
 }
 

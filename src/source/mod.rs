@@ -66,15 +66,17 @@ pub fn known_shape(settings: &SourceSettings) -> Option<ImageShape> {
     }
 }
 
-/// The files whose content decides what a source yields. MNIST and made-up images are known without looking.
-pub fn files(settings: &SourceSettings) -> Vec<PathBuf> {
+/// The files whose content decides what a source yields, by setting. MNIST and made-up images are known without looking.
+pub fn files(settings: &SourceSettings) -> Vec<(&'static str, PathBuf)> {
     match settings {
         SourceSettings::Idx { train, train_labels, test, test_labels } => {
-            [Some(train), train_labels.as_ref(), Some(test), test_labels.as_ref()]
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect()
+            let files = [
+                ("source.idx.train", Some(train)),
+                ("source.idx.train-labels", train_labels.as_ref()),
+                ("source.idx.test", Some(test)),
+                ("source.idx.test-labels", test_labels.as_ref()),
+            ];
+            files.into_iter().filter_map(|(setting, path)| Some((setting, path?.clone()))).collect()
         }
         SourceSettings::Mnist { .. } | SourceSettings::Strokes { .. } => Vec::new(),
     }

@@ -24,7 +24,7 @@ impl Stage for Ingest {
         Vec::new()
     }
 
-    fn files(&self, pipeline: &Pipeline) -> Vec<std::path::PathBuf> {
+    fn files(&self, pipeline: &Pipeline) -> Vec<(&'static str, std::path::PathBuf)> {
         source::files(&pipeline.source)
     }
 
@@ -32,9 +32,7 @@ impl Stage for Ingest {
         // Where MNIST or other files are does not matter: MNIST is always the same and other files are digested.
         let source = match &pipeline.source {
             SourceSettings::Mnist { .. } => json!({ "mnist": {} }),
-            SourceSettings::Idx { train_labels, test_labels, .. } => {
-                json!({ "idx": { "train-labels": train_labels.is_some(), "test-labels": test_labels.is_some() } })
-            }
+            SourceSettings::Idx { .. } => json!({ "idx": {} }),
             SourceSettings::Strokes { train, test } => {
                 json!({ "strokes": { "train": train, "test": test, "seed": pipeline.seed } })
             }

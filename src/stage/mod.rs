@@ -56,8 +56,8 @@ pub trait Stage: Sync {
     /// The stages whose results it reads.
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str>;
 
-    /// The files outside the run that it reads.
-    fn files(&self, _pipeline: &Pipeline) -> Vec<PathBuf> {
+    /// The files outside the run that it reads, by the setting that says where they are.
+    fn files(&self, _pipeline: &Pipeline) -> Vec<(&'static str, PathBuf)> {
         Vec::new()
     }
 

@@ -37,11 +37,50 @@ fn any_idx_file_works_raw_or_gzip_and_is_digested() {
     let mut changed = idx(&[40, 9, 7]);
     changed[20] = 9;
     sandbox.write("train.idx", &changed);
-    sandbox.limpid("plan small.toml --check").exits(10).prints("train.idx: digest");
+    sandbox.limpid("plan small.toml --check").exits(10).prints("source.idx.train: digest");
     // Colour is a fourth dimension.
     sandbox.write("train.idx", &idx(&[40, 9, 9, 3]));
     sandbox.write("test.idx", &idx(&[10, 9, 9, 3]));
     sandbox.limpid("run small.toml --set model.conv={channels=[2]}").succeeds();
+}
+
+#[test]
+fn what_a_file_is_read_for_decides_and_not_where_it_lies() {
+    let mut test = idx(&[40, 9, 7]);
+    test[20] = 9;
+    let sandbox = sandbox(&idx(&[40, 9, 7]), &idx(&[40]), &test);
+    sandbox.limpid("run small.toml").succeeds();
+    let (train, test) = (sandbox.path("train.idx"), sandbox.path("test.idx"));
+
+    // From another folder, and from another place.
+    let (pipeline, runs) = (sandbox.path("small.toml"), sandbox.path("runs"));
+    let words = format!("plan {} --runs {} --check", pipeline.display(), runs.display());
+    sandbox.limpid(&words).inside("/".as_ref()).succeeds();
+    std::fs::rename(&train, sandbox.path("moved.idx")).expect("renamed");
+    sandbox.limpid("plan small.toml --check --set source.idx.train=moved.idx").succeeds();
+
+    // In exchanged roles, by the settings or by the files' names.
+    let exchanged = "--set source.idx.train=test.idx --set source.idx.test=moved.idx";
+    sandbox.limpid(&format!("plan small.toml --check {exchanged}")).exits(10).prints("source.idx.train: digest");
+    std::fs::rename(&test, &train).and_then(|()| std::fs::rename(sandbox.path("moved.idx"), &test)).expect("renamed");
+    sandbox
+        .limpid("plan small.toml --check")
+        .exits(10)
+        .prints("source.idx.test: digest")
+        .prints("source.idx.train: digest");
+    let exchanged = "--set source.idx.train=test.idx --set source.idx.test=train.idx";
+    sandbox.limpid(&format!("plan small.toml --check {exchanged}")).succeeds();
+}
+
+#[test]
+fn files_that_no_selected_stage_reads_need_not_be_there() {
+    let sandbox = sandbox(&idx(&[40, 9, 7]), &idx(&[40]), &idx(&[10, 9, 7]));
+    sandbox.limpid("run small.toml").succeeds();
+    std::fs::remove_file(sandbox.path("train.idx")).expect("removed");
+    sandbox.limpid("run small.toml --only report --force").succeeds().never_says("out of date");
+    sandbox.limpid("run small.toml --only encode --force").succeeds().never_says("out of date");
+    sandbox.limpid("plan small.toml --from train --check").succeeds();
+    sandbox.limpid("plan small.toml").exits(65).says("train.idx does not exist");
 }
 
 #[test]

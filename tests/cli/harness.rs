@@ -100,6 +100,12 @@ impl Run {
         self
     }
 
+    /// Runs it in another folder.
+    pub fn inside(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
     /// Runs it with a stdout that nobody reads, and expects this exit code.
     pub fn exits_unread(mut self, code: i32) {
         let (reader, writer) = std::io::pipe().expect("a pipe");
