@@ -7,13 +7,14 @@ use crate::cli::PlanArgs;
 use crate::error;
 use crate::pipeline::plan::{Action, PlanOptions};
 use crate::pipeline::{self, workspace::Workspace};
+use crate::progress::{LogMode, Progress};
 
 /// Prints what a run would do and why.
 pub fn plan(args: &PlanArgs) -> Result<()> {
     let (pipeline, selection) = load(&args.pipeline)?;
     let workspace = Workspace::new(&args.pipeline.runs, &pipeline.name);
     let options = PlanOptions { force: args.pipeline.force, verify: args.pipeline.verify };
-    let plans = pipeline::plan(&pipeline, &workspace, &selection, options)?;
+    let plans = pipeline::plan(&pipeline, &workspace, &selection, options, &Progress::new(LogMode::Auto))?;
     if args.json {
         print(serde_json::to_string_pretty(&plans)?)?;
     } else {

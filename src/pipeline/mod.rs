@@ -48,16 +48,24 @@ pub struct RunOptions {
     pub threads: usize,
 }
 
-/// A stage and whether it was selected.
-type Selected = (&'static dyn Stage, bool);
+/// What a stage is to a run of some stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It runs unless it is up to date.
+    Selected,
+    /// Its result is used as it is, by the selected stage of this name.
+    Needed(&'static str),
+    /// It has no part in it.
+    Idle,
+}
 
 impl Selection {
     /// The stages of a pipeline, in order.
     ///
     /// # Errors
     /// A name that is not one of its stages, or an empty range.
-    pub fn stages(&self, pipeline: &Pipeline) -> Result<Vec<Selected>> {
-        let stages: Vec<_> = STAGES.iter().copied().filter(|stage| stage.applies(pipeline)).collect();
+    pub fn stages(&self, pipeline: &Pipeline) -> Result<Vec<(&'static dyn Stage, Part)>> {
+        let stages: Vec<&'static dyn Stage> = STAGES.iter().copied().filter(|stage| stage.applies(pipeline)).collect();
         let position = |name: &Option<String>, default: usize| match name {
             None => Ok(default),
             Some(name) => stages.iter().position(|stage| stage.name() == name).ok_or_else(|| {
@@ -70,26 +78,38 @@ impl Selection {
             let (from, to) = (stages[from].name(), stages[to].name());
             return Err(error::settings(format!("--from {from} comes after --to {to}: nothing would run")));
         }
-        Ok(stages.into_iter().enumerate().map(|(index, stage)| (stage, (from..=to).contains(&index))).collect())
+        let part = |index: usize, name: &'static str| {
+            if (from..=to).contains(&index) {
+                return Part::Selected;
+            }
+            let reader = stages[from..=to].iter().find(|stage| stage.inputs(pipeline).contains(&name));
+            reader.map_or(Part::Idle, |stage| Part::Needed(stage.name()))
+        };
+        Ok(stages.iter().enumerate().map(|(index, stage)| (*stage, part(index, stage.name()))).collect())
     }
 }
 
 /// Plans the selected stages; the plans of the others, which were only looked at, are left out.
 ///
 /// # Errors
-/// An outside file that cannot be read.
+/// An outside file that cannot be read, and whatever a run would refuse before it starts a stage.
 pub fn plan(
     pipeline: &Pipeline,
     workspace: &Workspace,
     selection: &Selection,
     options: PlanOptions,
+    progress: &Progress,
 ) -> Result<Vec<StagePlan>> {
     let mut plans = Vec::new();
     let stages = selection.stages(pipeline)?;
-    for (stage, selected) in &stages {
-        plans.push(plan_stage(*stage, *selected, pipeline, workspace, &plans, options)?);
+    for (stage, part) in &stages {
+        let plan = plan_stage(*stage, *part == Part::Selected, pipeline, workspace, &plans, options)?;
+        if let Part::Needed(by) = part {
+            check_needed(&plan, by, progress)?;
+        }
+        plans.push(plan);
     }
-    Ok(plans.into_iter().zip(stages).filter(|(_, (_, selected))| *selected).map(|(plan, _)| plan).collect())
+    Ok(plans.into_iter().zip(stages).filter(|(_, (_, part))| *part == Part::Selected).map(|(plan, _)| plan).collect())
 }
 
 /// Runs what has to be run.
@@ -98,27 +118,38 @@ pub fn plan(
 /// Whatever a stage fails with. What the stages before it published stays.
 pub fn run(pipeline: &Pipeline, workspace: &Workspace, options: &RunOptions, progress: &Progress) -> Result<()> {
     let stages = options.selection.stages(pipeline)?;
+    if !workspace.exists() {
+        // Nobody can be making what is missing: it is refused before anything is created.
+        let needed = |(stage, part): &(&dyn Stage, Part)| match part {
+            Part::Needed(by) => Some(has_not_run(stage.name(), by)),
+            _ => None,
+        };
+        stages.iter().find_map(needed).map_or(Ok(()), Err)?;
+    }
     let lock = workspace.lock(options.lock_timeout, progress)?;
     workspace.clean(&lock)?;
     workspace.write_settings(pipeline)?;
     let plan_options = PlanOptions { force: options.force, verify: options.verify };
     let mut plans = Vec::new();
-    for (stage, selected) in stages {
+    for (stage, part) in stages {
         interrupt::check()?;
-        let mut plan = plan_stage(stage, selected, pipeline, workspace, &plans, plan_options)?;
+        let mut plan = plan_stage(stage, part == Part::Selected, pipeline, workspace, &plans, plan_options)?;
         let name = stage.name();
-        if !selected {
-            check_unselected(&plan, workspace, pipeline, &options.selection, progress)?;
-        } else if plan.action == Action::UpToDate {
-            let fields = json!({ "stage": name, "action": plan.action });
-            progress.event("stage-skipped", &format!("{name}: up to date"), fields);
-        } else {
-            let fields = json!({ "stage": name, "action": plan.action, "reasons": plan.reasons });
-            progress.event("stage-started", &format!("{name}: {}", plan.reasons.join("; ")), fields);
-            let receipt = run_stage(stage, &plan, pipeline, workspace, options, progress, &lock)?;
-            let fields = json!({ "stage": name, "seconds": receipt.seconds });
-            progress.event("stage-finished", &format!("{name}: done in {:.1} s", receipt.seconds), fields);
-            plan = plan_stage(stage, false, pipeline, workspace, &plans, PlanOptions::default())?;
+        match part {
+            Part::Idle => {}
+            Part::Needed(by) => check_needed(&plan, by, progress)?,
+            Part::Selected if plan.action == Action::UpToDate => {
+                let fields = json!({ "stage": name, "action": plan.action });
+                progress.event("stage-skipped", &format!("{name}: up to date"), fields);
+            }
+            Part::Selected => {
+                let fields = json!({ "stage": name, "action": plan.action, "reasons": plan.reasons });
+                progress.event("stage-started", &format!("{name}: {}", plan.reasons.join("; ")), fields);
+                let receipt = run_stage(stage, &plan, pipeline, workspace, options, progress, &lock)?;
+                let fields = json!({ "stage": name, "seconds": receipt.seconds });
+                progress.event("stage-finished", &format!("{name}: done in {:.1} s", receipt.seconds), fields);
+                plan = plan_stage(stage, false, pipeline, workspace, &plans, PlanOptions::default())?;
+            }
         }
         plans.push(plan);
     }
@@ -170,33 +201,23 @@ fn run_stage(
     Ok(receipt)
 }
 
-/// A stage before the first selected one must have run; if it is out of date, that is said and it is used as it is.
-fn check_unselected(
-    plan: &StagePlan,
-    workspace: &Workspace,
-    pipeline: &Pipeline,
-    selection: &Selection,
-    progress: &Progress,
-) -> Result<()> {
-    let Some(first) = &selection.from else { return Ok(()) };
-    let stages = selection.stages(pipeline)?;
-    let position = |name: &str| stages.iter().position(|(stage, _)| stage.name() == name);
-    if position(plan.stage) > position(first) {
-        return Ok(());
-    }
-    let needed = stages.iter().any(|(stage, selected)| *selected && stage.inputs(pipeline).contains(&plan.stage));
-    if !needed || plan.action == Action::UpToDate {
-        return Ok(());
-    }
+/// What a selected stage reads of one that is not selected must be there and whole; if it is out of date, that is said and it
+/// is used as it is.
+fn check_needed(plan: &StagePlan, by: &str, progress: &Progress) -> Result<()> {
     let name = plan.stage;
-    let Some(receipt) = workspace.receipt(name) else {
-        return Err(error::settings(format!(
-            "{first} needs the result of {name}, which has not run; run the whole pipeline, or --from {name}"
-        )));
-    };
-    if let Some(damage) = receipt.damage(&workspace.stage(name), false) {
+    if plan.outputs.is_none() {
+        return Err(has_not_run(name, by));
+    }
+    if let Some(damage) = &plan.damage {
         return Err(error::data(format!("the result of {name} is damaged: {damage}; run --from {name}")));
     }
-    progress.note(&format!("{name} is out of date ({}); its old result is used", plan.reasons.join("; ")));
+    if plan.action != Action::UpToDate {
+        progress.note(&format!("{name} is out of date ({}); its old result is used", plan.reasons.join("; ")));
+    }
     Ok(())
+}
+
+fn has_not_run(name: &str, by: &str) -> anyhow::Error {
+    let advice = format!("run the whole pipeline, or --from {name}");
+    error::settings(format!("{by} needs the result of {name}, which has not run; {advice}"))
 }

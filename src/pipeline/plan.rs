@@ -45,7 +45,10 @@ pub struct StagePlan {
     pub files: BTreeMap<String, FileStamp>,
     /// What its outputs are or, by determinism, will be.
     #[serde(skip)]
-    outputs: Option<BTreeMap<String, String>>,
+    pub outputs: Option<BTreeMap<String, String>>,
+    /// What is wrong with the files that it has written, if it has.
+    #[serde(skip)]
+    pub damage: Option<String>,
 }
 
 /// How a plan is made.
@@ -89,7 +92,7 @@ pub fn plan_stage(
     let settings = flatten(&stage.settings(pipeline));
     let parts = Parts { code: stage.version(), settings, inputs };
     let mut reasons = Vec::new();
-    let mut restores = false;
+    let (mut restores, mut damage) = (false, None);
     match &receipt {
         None if workspace.stage(stage.name()).exists() => {
             reasons.push("its receipt is missing or of another version".to_owned());
@@ -98,7 +101,8 @@ pub fn plan_stage(
         Some(receipt) => {
             reasons.extend(changes(&parts, receipt, &waiting));
             restores = reasons.is_empty() && waiting.is_empty();
-            reasons.extend(receipt.damage(&workspace.stage(stage.name()), options.verify));
+            damage = receipt.damage(&workspace.stage(stage.name()), options.verify);
+            reasons.extend(damage.clone());
         }
     }
     reasons.extend(waiting.iter().map(|name| format!("{name} runs first")));
@@ -118,7 +122,7 @@ pub fn plan_stage(
         false => Action::Run,
     };
     let parts = waiting.is_empty().then_some(parts);
-    Ok(StagePlan { stage: stage.name(), action, reasons, parts, files, outputs })
+    Ok(StagePlan { stage: stage.name(), action, reasons, parts, files, outputs, damage })
 }
 
 /// The changes since the receipt, leaving out the files of stages whose outputs are not known yet.

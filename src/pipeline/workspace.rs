@@ -69,6 +69,11 @@ impl Workspace {
         Ok(Self { root: path.to_owned() })
     }
 
+    /// Whether it has been created. One that cannot be looked at may be there: what is wrong with it shows when it is used.
+    pub fn exists(&self) -> bool {
+        self.root.try_exists().unwrap_or(true)
+    }
+
     /// Its path.
     pub fn root(&self) -> &Path {
         &self.root

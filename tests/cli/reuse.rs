@@ -76,12 +76,39 @@ fn damage_is_noticed_and_repaired_without_repeating_what_follows() {
 }
 
 #[test]
+fn damage_that_only_a_digest_shows_is_refused_on_request() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    let path = sandbox.path("runs/small/ingest/train-00000-of-00001.parquet");
+    let modified = path.metadata().and_then(|metadata| metadata.modified()).expect("has a time");
+    let mut flipped = std::fs::read(&path).expect("readable");
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    std::fs::write(&path, flipped).expect("written");
+    std::fs::File::options().append(true).open(&path).and_then(|file| file.set_modified(modified)).expect("set");
+    for command in ["run", "plan"] {
+        sandbox
+            .limpid(&format!("{command} small.toml --only encode --force --verify"))
+            .exits(65)
+            .says("the result of ingest is damaged");
+    }
+    assert_eq!(running(&sandbox, "--verify"), ["ingest"]);
+}
+
+#[test]
 fn stages_can_be_selected() {
     let sandbox = Sandbox::new();
-    sandbox
-        .limpid("run small.toml --only encode")
-        .exits(2)
-        .says("encode needs the result of ingest, which has not run");
+    for command in ["run small.toml --only encode", "plan small.toml --only encode --check"] {
+        sandbox.limpid(command).exits(2).says("encode needs the result of ingest, which has not run");
+    }
+    sandbox.limpid("run small.toml --only bake").exits(2);
+    sandbox.limpid("run small.toml --set model.conv={channels=[2,2,2,2,2,2]}").exits(2).says("halved only 5 times");
+    assert!(!sandbox.path("runs").exists(), "nothing is started");
+    for stage in ["ingest", "train"] {
+        sandbox.limpid(&format!("run small.toml --runs clean --only {stage}")).succeeds();
+    }
+    let message = "denoise needs the result of corrupt, which has not run";
+    sandbox.limpid("run small.toml --runs clean --from encode").exits(2).says(message);
     sandbox.limpid("run small.toml --to corrupt").succeeds();
     assert!(!sandbox.path("runs/small/train").exists());
     sandbox.limpid("run small.toml --from train --to encode").succeeds().says("encode: done").never_says("denoise");
