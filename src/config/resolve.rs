@@ -137,6 +137,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
     let loss = problems.required("model.loss", raw.model.loss);
     let model = resolve_model(raw.model, &mut problems);
     if let (Some(model), Some(image)) = (&model, source.as_ref().and_then(source::known_shape))
+        && !problems.0.iter().any(|problem| problem.path.is_within(&"model".into()))
         && let Err(cause) = model.check(image)
     {
         problems.add(&format!("model.{}", model.family()), cause.to_string());
