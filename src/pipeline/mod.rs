@@ -194,10 +194,8 @@ fn run_stage(
     };
     let receipt = Receipt::new(stage.name(), parts, plan.files.clone(), work);
     workspace.publish(stage.name(), &receipt, lock)?;
-    if stage.resumes() {
-        // Its result is published: the checkpoint has nothing to add.
-        _ = std::fs::remove_file(workspace.checkpoint(stage.name()));
-    }
+    // The result is published: a checkpoint has nothing to add.
+    _ = std::fs::remove_file(workspace.checkpoint(stage.name()));
     Ok(receipt)
 }
 

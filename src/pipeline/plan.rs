@@ -116,12 +116,13 @@ pub fn plan_stage(
     };
     // A stage that stays as it is, for being right or for not being selected, keeps its outputs.
     let outputs = receipt.as_ref().filter(|_| restores || !selected).map(record);
-    let action = match reasons.is_empty() {
-        true => Action::UpToDate,
-        false if workspace.checkpoint(stage.name()).exists() && stage.resumes() && waiting.is_empty() => Action::Resume,
-        false => Action::Run,
-    };
     let parts = waiting.is_empty().then_some(parts);
+    let checkpoint = |parts: &Parts| stage.checkpoint(pipeline, &parts.inputs, workspace.checkpoint(stage.name()));
+    let action = match parts.as_ref().filter(|_| !reasons.is_empty()).and_then(checkpoint) {
+        _ if reasons.is_empty() => Action::UpToDate,
+        Some(checkpoint) if checkpoint.fits()? => Action::Resume,
+        _ => Action::Run,
+    };
     Ok(StagePlan { stage: stage.name(), action, reasons, parts, files, outputs, damage })
 }
 

@@ -25,6 +25,7 @@ use crate::progress::Progress;
 use crate::table::{
     Content, FileRecord, MapInput, Split, TableFile, WriteOptions, lists, map_table, nanoseconds, pixels,
 };
+use crate::training::checkpoint::CheckpointFile;
 use infer::Inference;
 
 pub use evaluate::{METRICS, Metrics};
@@ -64,9 +65,14 @@ pub trait Stage: Sync {
     /// The settings that decide its result, and no others.
     fn settings(&self, pipeline: &Pipeline) -> Value;
 
-    /// Whether it keeps a checkpoint to resume from.
-    fn resumes(&self) -> bool {
-        false
+    /// The checkpoint at `path` that it would go on from with these inputs, if it is a stage that keeps one.
+    fn checkpoint(
+        &self,
+        _pipeline: &Pipeline,
+        _inputs: &BTreeMap<String, String>,
+        _path: PathBuf,
+    ) -> Option<CheckpointFile> {
+        None
     }
 
     /// Makes its result in the scratch folder.

@@ -1,6 +1,7 @@
 //! train: an autoencoder that gives the clean images back.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -42,8 +43,13 @@ impl Stage for Train {
         settings
     }
 
-    fn resumes(&self) -> bool {
-        true
+    fn checkpoint(
+        &self,
+        pipeline: &Pipeline,
+        inputs: &BTreeMap<String, String>,
+        path: PathBuf,
+    ) -> Option<CheckpointFile> {
+        Some(self.checkpoint_file(pipeline, inputs, path))
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
@@ -52,17 +58,12 @@ impl Stage for Train {
         let test = context.table("ingest", Split::Test)?;
         let image = train.image_shape()?;
         let limit = pipeline.training.memory_mib << 20;
-        let key = Parts {
-            code: self.version(),
-            settings: flatten(&trajectory_settings(pipeline)),
-            inputs: context.inputs.clone(),
-        };
         let trainer = Trainer {
             pipeline,
             image,
             images: TrainingImages::open(train, pipeline.seed, limit)?,
             test,
-            checkpoint: CheckpointFile::new(context.checkpoint.clone(), key.digest()),
+            checkpoint: self.checkpoint_file(pipeline, &context.inputs, context.checkpoint.clone()),
             device: context.device.training(),
             progress: context.progress,
         };
@@ -92,6 +93,14 @@ impl Stage for Train {
             "speed": speeds.iter().map(speed).collect::<Vec<_>>(),
         });
         Ok(Outputs { files, details })
+    }
+}
+
+impl Train {
+    fn checkpoint_file(&self, pipeline: &Pipeline, inputs: &BTreeMap<String, String>, path: PathBuf) -> CheckpointFile {
+        let settings = flatten(&trajectory_settings(pipeline));
+        let key = Parts { code: self.version(), settings, inputs: inputs.clone() };
+        CheckpointFile::new(path, key.digest(), pipeline.training.epochs)
     }
 }
 

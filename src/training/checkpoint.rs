@@ -4,6 +4,7 @@
 //! Adam's moments, the position in the epoch with the loss summed so far, the history, and the best weights.
 
 use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -69,12 +70,37 @@ pub struct CheckpointFile {
     path: PathBuf,
     /// Digest of all that decides how the training goes: a checkpoint of another one is not used.
     key: String,
+    /// Where the training ends: a checkpoint from beyond is not used either.
+    epochs: u64,
 }
 
 impl CheckpointFile {
-    /// The checkpoint at `path` for the training that `key` stands for.
-    pub fn new(path: PathBuf, key: String) -> Self {
-        Self { path, key }
+    /// The checkpoint at `path` for the training that `key` stands for, of so many `epochs`.
+    pub fn new(path: PathBuf, key: String, epochs: u64) -> Self {
+        Self { path, key, epochs }
+    }
+
+    /// Whether there is a checkpoint that the training will go on from, by its text alone.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn fits(&self) -> Result<bool> {
+        match read_text(&self.path) {
+            Ok(text) => Ok(text.is_some_and(|text| self.check(&text).is_ok())),
+            Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => Ok(false),
+            Err(cause) => Err(cause).with_context(|| format!("cannot read {}", self.path.display())),
+        }
+    }
+
+    fn check(&self, text: &Text) -> Result<()> {
+        let Position { epochs, steps, .. } = text.position;
+        if text.key != self.key {
+            return Err(error::data("it belongs to a training with other settings or images"));
+        }
+        if (epochs, steps) > (self.epochs, 0) {
+            return Err(error::data(format!("it is beyond epoch {}, with which the training ends", self.epochs)));
+        }
+        Ok(())
     }
 
     /// Writes the state beside the old one and puts it in its place.
@@ -107,27 +133,25 @@ impl CheckpointFile {
         write_tensors(&tensors, BTreeMap::from([(TEXT.to_owned(), text)]))
     }
 
-    /// Restores a state; none if there is none for this training. A damaged file is as good as none: what it held can be
-    /// computed again.
+    /// Restores a state; none if there is no file, and the reason if it is damaged or of another training: what it held can
+    /// be computed again.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn load(&self, initial: Autoencoder, learning_rate: f64, device: &Device) -> Result<Option<State>> {
+    pub fn load(&self, initial: Autoencoder, learning_rate: f64, device: &Device) -> Result<Option<Result<State>>> {
         let bytes = match std::fs::read(&self.path) {
             Ok(bytes) => bytes,
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", self.path.display())),
         };
-        Ok(self.restore(&bytes, initial, learning_rate, device).ok())
+        Ok(Some(self.restore(&bytes, initial, learning_rate, device)))
     }
 
     fn restore(&self, bytes: &[u8], initial: Autoencoder, learning_rate: f64, device: &Device) -> Result<State> {
         let (tensors, text) = read_tensors(&self.path, bytes)?;
         let text = text.get(TEXT).ok_or_else(|| error::data("the text of the checkpoint is missing"))?;
         let text: Text = serde_json::from_str(text)?;
-        if text.key != self.key {
-            return Err(error::data("the checkpoint belongs to another training"));
-        }
+        self.check(&text)?;
         let model = load_weights(initial, &tensors, "model.")?;
         let sizes: Vec<usize> = named_tensors(&model).iter().map(|tensor| tensor.values.len()).collect();
         let mut optimizer = Optimizer::new(learning_rate);
@@ -142,14 +166,19 @@ impl CheckpointFile {
         Ok(State { position: text.position, best: best.collect(), model, optimizer })
     }
 
-    /// Removes the file: the training is finished and published.
-    pub fn remove(&self) {
-        // What stays behind is found to belong to a finished training.
-        _ = std::fs::remove_file(&self.path);
-    }
-
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The text of a checkpoint, of whose file only the start is read; none if it has none.
+fn read_text(path: &Path) -> std::io::Result<Option<Text>> {
+    let mut file = std::fs::File::open(path)?;
+    let (mut length, mut header) = ([0; 8], Vec::new());
+    file.read_exact(&mut length)?;
+    file.take(u64::from_le_bytes(length)).read_to_end(&mut header)?;
+    let header: Option<serde_json::Value> = serde_json::from_slice(&header).ok();
+    let text = header.as_ref().and_then(|header| header["__metadata__"][TEXT].as_str());
+    Ok(text.and_then(|text| serde_json::from_str(text).ok()))
 }

@@ -106,12 +106,14 @@ impl Trainer<'_> {
     fn start(&self) -> Result<State> {
         let Pipeline { model, training, seed, .. } = self.pipeline;
         let initial = model.architecture.init(self.image, *seed, &self.device)?;
-        if let Some(state) =
-            self.checkpoint.load(initial.clone(), training.learning_rate, &self.device.clone().inner())?
-        {
-            let Position { epochs, steps, .. } = &state.position;
-            self.progress.note(&format!("train: resuming after {epochs} epochs and {steps} steps"));
-            return Ok(state);
+        match self.checkpoint.load(initial.clone(), training.learning_rate, &self.device.clone().inner())? {
+            Some(Ok(state)) => {
+                let Position { epochs, steps, .. } = &state.position;
+                self.progress.note(&format!("train: resuming after {epochs} epochs and {steps} steps"));
+                return Ok(state);
+            }
+            Some(Err(reason)) => self.progress.note(&format!("train: the checkpoint is not used: {reason}")),
+            None => {}
         }
         let optimizer = Optimizer::new(training.learning_rate);
         Ok(State { position: Position::default(), model: initial, optimizer, best: Vec::new() })

@@ -1,5 +1,7 @@
 //! What is run again and what is not, and why.
 
+use std::io::BufRead;
+
 use serde_json::Value;
 
 use crate::harness::Sandbox;
@@ -174,4 +176,44 @@ fn killed_and_resumed_equals_uninterrupted() {
             assert!(sandbox.files(&whole) == sandbox.files(&resumed), "{stage} differs after {signal}");
         }
     }
+}
+
+/// Starts a long training and ends it with SIGTERM after its third epoch.
+fn interrupted() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.limpid("run small.toml --set training.epochs=100000").spawn();
+    // Held until the end: a run tells on stderr how it ended.
+    let mut lines = std::io::BufReader::new(run.stderr.take().expect("is piped")).lines();
+    assert!(lines.any(|line| line.expect("is text").contains("train: epoch 3/")));
+    std::process::Command::new("kill").args(["-s", "TERM", &run.id().to_string()]).status().expect("kills");
+    assert_eq!(run.wait().expect("gone").code(), Some(75));
+    sandbox
+}
+
+#[test]
+fn a_plan_says_resume_only_if_the_run_will() {
+    let sandbox = interrupted();
+    let action = |words: &str| plan(&sandbox, words)[2].1.clone();
+    assert_eq!(action("--set training.epochs=100000"), "resume");
+    assert_eq!(action("--set training.epochs=99999"), "resume");
+    assert_eq!(action("--set training.epochs=2"), "run");
+    assert_eq!(action("--set training.learning-rate=1e-4"), "run");
+    sandbox
+        .limpid("run small.toml --only train --set training.learning-rate=1e-4 --set training.epochs=1")
+        .succeeds()
+        .says("train: the checkpoint is not used: it belongs to a training with other settings or images");
+    sandbox.write("runs/small/.checkpoint/train", b"x");
+    assert_eq!(action("--set training.epochs=9"), "run");
+}
+
+#[test]
+fn a_checkpoint_beyond_the_last_epoch_is_not_used() {
+    let sandbox = interrupted();
+    let settings = "--set training.epochs=1";
+    sandbox
+        .limpid(&format!("run small.toml {settings}"))
+        .succeeds()
+        .says("train: the checkpoint is not used: it is beyond epoch 1, with which the training ends");
+    sandbox.limpid(&format!("run small.toml --runs clean {settings}")).succeeds();
+    assert!(sandbox.files("runs/small/train") == sandbox.files("clean/small/train"));
 }
