@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::print;
-use super::show::metrics;
+use super::results::Results;
 use crate::cli::DiffArgs;
 use crate::pipeline::fingerprint::flatten;
 use crate::pipeline::workspace::Workspace;
@@ -15,7 +15,8 @@ use crate::pipeline::workspace::Workspace;
 pub fn diff(args: &DiffArgs) -> Result<()> {
     let sides = [Workspace::existing(&args.left)?, Workspace::existing(&args.right)?];
     let mut table = vec![(String::new(), sides.each_ref().map(|side| side.root().display().to_string()))];
-    let [left, right] = [sides[0].settings()?, sides[1].settings()?].map(|settings| flatten(&json!(settings)));
+    let sides = [Results::read(&sides[0])?, Results::read(&sides[1])?];
+    let [left, right] = sides.each_ref().map(|side| &side.settings);
     for key in left.keys().chain(right.keys()).collect::<BTreeSet<_>>() {
         if left.get(key) != right.get(key) {
             let value = |side: Option<&serde_json::Value>| side.map_or("–".to_owned(), ToString::to_string);
@@ -25,7 +26,11 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
     if table.len() == 1 {
         table.push(("settings".to_owned(), ["the same".to_owned(), "the same".to_owned()]));
     }
-    let scores = sides.each_ref().map(|side| metrics(side).map(|metrics| metrics.scores).unwrap_or_default());
+    for stage in sides.iter().flat_map(|side| side.out_of_date.keys()).collect::<BTreeSet<_>>() {
+        let state = |side: &Results| if side.out_of_date.contains_key(stage) { "out of date" } else { "–" }.to_owned();
+        table.push(((*stage).to_owned(), sides.each_ref().map(state)));
+    }
+    let scores = sides.map(|side| side.metrics.map(|metrics| metrics.scores).unwrap_or_default());
     let names: BTreeSet<_> = scores.iter().flatten().map(|score| score.what.clone()).collect();
     for name in names {
         let rows = scores

@@ -5,6 +5,7 @@ mod completions;
 mod diff;
 mod inspect;
 mod plan;
+mod results;
 mod run;
 mod schema;
 mod show;

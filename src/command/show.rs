@@ -1,48 +1,46 @@
 //! `limpid show`
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::print;
+use super::results::Results;
 use crate::cli::ShowArgs;
-use crate::pipeline::receipt::Receipt;
 use crate::pipeline::workspace::Workspace;
-use crate::stage::{METRICS, Metrics, STAGES};
 
 /// Prints the stages, files, rows and scores of a run.
 pub fn show(args: &ShowArgs) -> Result<()> {
     let workspace = Workspace::existing(&args.run)?;
-    let pipeline = workspace.settings()?;
-    let receipts: Vec<Receipt> = STAGES.iter().filter_map(|stage| workspace.receipt(stage.name())).collect();
-    let metrics = metrics(&workspace);
+    let Results { stages, settings, out_of_date, metrics } = Results::read(&workspace)?;
     if args.json {
-        let text = json!({ "settings": pipeline, "stages": receipts, "metrics": metrics });
+        let receipts: Vec<_> = stages.iter().filter_map(|(_, receipt)| receipt.as_ref()).collect();
+        let text = json!({ "settings": settings, "stages": receipts, "out-of-date": out_of_date, "metrics": metrics });
         return print(serde_json::to_string_pretty(&text)?);
     }
-    print(format!(
-        "{}  (seed {}, {} {})",
-        pipeline.name,
-        pipeline.seed,
-        pipeline.model.architecture.family(),
-        "autoencoder"
-    ))?;
-    for stage in STAGES.iter().filter(|stage| stage.applies(&pipeline)) {
-        let Some(receipt) = receipts.iter().find(|receipt| receipt.stage == stage.name()) else {
-            print(format!("\n{}  has not run", stage.name()))?;
+    print(workspace.root().display())?;
+    for (name, receipt) in &stages {
+        let Some(receipt) = receipt else {
+            print(format!("\n{name}  has not run"))?;
             continue;
         };
-        print(format!("\n{}  {} in {:.1} s on {}", stage.name(), receipt.started, receipt.seconds, receipt.device))?;
+        let state = out_of_date.get(name).map_or(String::new(), |cause| format!(", out of date: {cause}"));
+        print(format!("\n{name}  {} in {:.1} s on {}{state}", receipt.started, receipt.seconds, receipt.device))?;
         for output in &receipt.outputs {
             let rows = output.rows.map_or(String::new(), |rows| format!("{rows} rows"));
-            let path = workspace.stage(stage.name()).join(&output.name);
+            let path = workspace.stage(name).join(&output.name);
             print(format!("  {:>12}  {:>10}  {}", size(output.bytes), rows, path.display()))?;
         }
-        if let Some(damage) = receipt.damage(&workspace.stage(stage.name()), false) {
+        if let Some(damage) = receipt.damage(&workspace.stage(name), false) {
             print(format!("  damaged: {damage}"))?;
         }
     }
+    print("\nsettings")?;
+    for (key, value) in &settings {
+        print(format!("  {key} = {value}"))?;
+    }
     if let Some(metrics) = metrics {
-        print(format!("\n{} of {} {} images", metrics.task, metrics.images, metrics.split.name()))?;
+        let state = if out_of_date.contains_key("evaluate") { ", out of date" } else { "" };
+        print(format!("\n{} of {} {} images{state}", metrics.task, metrics.images, metrics.split.name()))?;
         print(format!(
             "  {:16} {:>9} {:>12} {:>12} {:>7} {:>14}",
             "", "MSE", "PSNR pooled", "PSNR mean", "SSIM", "cross-entropy"
@@ -58,12 +56,6 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The scores of a run, if it has been evaluated.
-pub fn metrics(workspace: &Workspace) -> Option<Metrics> {
-    let text = std::fs::read_to_string(workspace.stage("evaluate").join(METRICS)).ok()?;
-    serde_json::from_str::<Value>(&text).and_then(serde_json::from_value).ok()
 }
 
 /// Bytes for people.

@@ -62,12 +62,34 @@ pub fn flatten(settings: &Value) -> BTreeMap<String, Value> {
                     walk(&path, value, out);
                 }
             }
+            // No settings at all have no key.
+            _ if prefix.is_empty() => {}
             value => _ = out.insert(prefix.to_owned(), value.clone()),
         }
     }
     let mut out = BTreeMap::new();
     walk("", settings, &mut out);
     out
+}
+
+/// The settings of several stages as those of one: a key on which they disagree is there once for each, with its stage.
+pub fn united<'a>(stages: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, Value>)>) -> BTreeMap<String, Value> {
+    let mut by_key: BTreeMap<&str, Vec<(&str, &Value)>> = BTreeMap::new();
+    for (stage, settings) in stages {
+        for (key, value) in settings {
+            by_key.entry(key).or_default().push((stage, value));
+        }
+    }
+    let mut united = BTreeMap::new();
+    for (key, values) in by_key {
+        match values.as_slice() {
+            [(_, first), rest @ ..] if rest.iter().all(|(_, value)| value == first) => {
+                united.insert(key.to_owned(), (*first).clone());
+            }
+            values => united.extend(values.iter().map(|(stage, value)| (format!("{key} ({stage})"), (*value).clone()))),
+        }
+    }
+    united
 }
 
 #[cfg(test)]
@@ -95,5 +117,13 @@ mod tests {
         assert_eq!(new.changes(&old), expected);
         assert_ne!(new.digest(), old.digest());
         assert_eq!(old.changes(&old.clone()), [""; 0]);
+    }
+
+    #[test]
+    fn stages_that_disagree_are_told_apart() {
+        let stages = [("a", flatten(&json!({ "x": 1, "y": 1 }))), ("b", flatten(&json!({ "x": 1, "y": 2 })))];
+        let united = united(stages.iter().map(|(stage, settings)| (*stage, settings)));
+        assert_eq!(json!(united), json!({ "x": 1, "y (a)": 1, "y (b)": 2 }));
+        assert_eq!(flatten(&json!({})), BTreeMap::new());
     }
 }

@@ -128,7 +128,6 @@ pub fn run(pipeline: &Pipeline, workspace: &Workspace, options: &RunOptions, pro
     }
     let lock = workspace.lock(options.lock_timeout, progress)?;
     workspace.clean(&lock)?;
-    workspace.write_settings(pipeline)?;
     let plan_options = PlanOptions { force: options.force, verify: options.verify };
     let mut plans = Vec::new();
     for (stage, part) in stages {
@@ -172,6 +171,7 @@ fn run_stage(
         scratch: workspace.scratch(stage.name(), lock)?,
         workspace,
         checkpoint: workspace.checkpoint(stage.name()),
+        decisive: parts.settings.clone(),
         inputs: parts.inputs.clone(),
         data: options.data.clone(),
         device: options.device,
@@ -194,6 +194,7 @@ fn run_stage(
     };
     let receipt = Receipt::new(stage.name(), parts, plan.files.clone(), work);
     workspace.publish(stage.name(), &receipt, lock)?;
+    workspace.write_settings(pipeline)?;
     // The result is published: a checkpoint has nothing to add.
     _ = std::fs::remove_file(workspace.checkpoint(stage.name()));
     Ok(receipt)

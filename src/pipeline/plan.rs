@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde::Serialize;
+use serde_json::Value;
 
-use super::fingerprint::{Parts, flatten};
+use super::fingerprint::{Parts, flatten, united};
 use super::receipt::{FileStamp, Receipt, stamp};
 use super::workspace::Workspace;
 use crate::config::Pipeline;
@@ -40,6 +41,9 @@ pub struct StagePlan {
     /// The parts of its fingerprint, unless they depend on what is yet to be made.
     #[serde(skip)]
     pub parts: Option<Parts>,
+    /// The settings that its result has or will have.
+    #[serde(skip)]
+    settings: BTreeMap<String, Value>,
     /// The outside files that it reads.
     #[serde(skip)]
     pub files: BTreeMap<String, FileStamp>,
@@ -89,7 +93,11 @@ pub fn plan_stage(
             None => waiting.push(name),
         }
     }
-    let settings = flatten(&stage.settings(pipeline));
+    let mut settings = flatten(&stage.settings(pipeline));
+    if stage.tells_settings() {
+        let told = before.iter().filter(|plan| stage.inputs(pipeline).contains(&plan.stage));
+        settings.extend(united(told.map(|plan| (plan.stage, &plan.settings))));
+    }
     let parts = Parts { code: stage.version(), settings, inputs };
     let mut reasons = Vec::new();
     let (mut restores, mut damage) = (false, None);
@@ -116,6 +124,7 @@ pub fn plan_stage(
     };
     // A stage that stays as it is, for being right or for not being selected, keeps its outputs.
     let outputs = receipt.as_ref().filter(|_| restores || !selected).map(record);
+    let settings = receipt.as_ref().filter(|_| !selected).map_or(&parts, |receipt| &receipt.parts).settings.clone();
     let parts = waiting.is_empty().then_some(parts);
     let checkpoint = |parts: &Parts| stage.checkpoint(pipeline, &parts.inputs, workspace.checkpoint(stage.name()));
     let action = match parts.as_ref().filter(|_| !reasons.is_empty()).and_then(checkpoint) {
@@ -123,7 +132,7 @@ pub fn plan_stage(
         Some(checkpoint) if checkpoint.fits()? => Action::Resume,
         _ => Action::Run,
     };
-    Ok(StagePlan { stage: stage.name(), action, reasons, parts, files, outputs, damage })
+    Ok(StagePlan { stage: stage.name(), action, reasons, parts, settings, files, outputs, damage })
 }
 
 /// The changes since the receipt, leaving out the files of stages whose outputs are not known yet.

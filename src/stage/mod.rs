@@ -65,6 +65,11 @@ pub trait Stage: Sync {
     /// The settings that decide its result, and no others.
     fn settings(&self, pipeline: &Pipeline) -> Value;
 
+    /// Whether its result tells with which settings its inputs were made: these then decide it too.
+    fn tells_settings(&self) -> bool {
+        false
+    }
+
     /// The checkpoint at `path` that it would go on from with these inputs, if it is a stage that keeps one.
     fn checkpoint(
         &self,
@@ -106,6 +111,8 @@ pub struct StageContext<'a> {
     pub workspace: &'a Workspace,
     /// Where a checkpoint is kept.
     pub checkpoint: PathBuf,
+    /// The settings that decide the result, by dotted key.
+    pub decisive: BTreeMap<String, Value>,
     /// Digests of everything that is read.
     pub inputs: BTreeMap<String, String>,
     /// Where downloaded data are kept.

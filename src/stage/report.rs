@@ -4,14 +4,14 @@ use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::evaluate::{METRICS, Metrics};
 use super::{Outputs, Stage, StageContext};
 use crate::config::{Loss, Pipeline};
 use crate::error;
-use crate::model::Architecture;
-use crate::pipeline::fingerprint::flatten;
+use crate::model::{Architecture, ModelDescription};
 use crate::report::{EpochPoint, FigureRow, Report as Page, render};
 use crate::table::{Split, TableFile, lists, pixels};
 
@@ -38,20 +38,19 @@ impl Stage for Report {
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
-        let mut settings = json!(pipeline);
-        // Folders and mirrors differ from machine to machine; what is in them does not.
-        settings["source"] = source_without_paths(&settings["source"]);
-        settings
+        json!({ "name": pipeline.name })
+    }
+
+    fn tells_settings(&self) -> bool {
+        true
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
         let clean = context.table("ingest", Split::Test)?;
         let image = clean.image_shape()?;
-        let path = context.folder("evaluate").join(METRICS);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let metrics: Metrics = serde_json::from_str(&text)
-            .map_err(|cause| error::data(format!("{} is not what evaluate wrote: {cause}", path.display())))?;
+        let metrics: Metrics = read_json(context, "evaluate", METRICS)?;
+        let model: ModelDescription = read_json(context, "train", "model.json")?;
         let mut rows = vec![row("clean", &clean)?];
         if pipeline.corruption.is_some() {
             rows.push(row("noisy", &context.table("corrupt", Split::Test)?)?);
@@ -63,23 +62,24 @@ impl Stage for Report {
             ("device".to_owned(), context.device.to_string()),
         ];
         provenance.extend(context.inputs.clone());
-        let family = match pipeline.model.architecture {
+        let family = match model.architecture {
             Architecture::Dense { .. } => "dense",
             Architecture::Conv { .. } => "convolutional",
         };
-        let task = if pipeline.corruption.is_some() { "Denoising" } else { "Reconstruction" };
+        let task = if metrics.task == "denoising" { "Denoising" } else { "Reconstruction" };
         let page = Page {
             name: &pipeline.name,
             title: &format!("{task} with a {family} autoencoder"),
-            loss_name: pipeline.model.loss.name(),
+            loss_name: model.loss.name(),
             image,
             rows,
             history: &history,
-            loss_floor: (pipeline.model.loss == Loss::CrossEntropy).then_some(metrics.cross_entropy_floor),
+            loss_floor: (model.loss == Loss::CrossEntropy).then_some(metrics.cross_entropy_floor),
             metrics: &json!(metrics),
-            settings: flatten(&self.settings(pipeline))
-                .into_iter()
-                .map(|(key, value)| (key, value.as_str().map_or(value.to_string(), str::to_owned)))
+            settings: context
+                .decisive
+                .iter()
+                .map(|(key, value)| (key.clone(), value.as_str().map_or(value.to_string(), str::to_owned)))
                 .collect(),
             provenance,
         };
@@ -88,17 +88,12 @@ impl Stage for Report {
     }
 }
 
-fn source_without_paths(source: &Value) -> Value {
-    match source {
-        Value::Object(kinds) => kinds
-            .iter()
-            .map(|(kind, settings)| {
-                let numbers = settings.as_object().into_iter().flatten().filter(|(_, value)| value.is_number());
-                (kind.clone(), numbers.map(|(key, value)| (key.clone(), value.clone())).collect::<Value>())
-            })
-            .collect(),
-        other => other.clone(),
-    }
+/// A JSON file of an earlier stage.
+fn read_json<T: DeserializeOwned>(context: &StageContext<'_>, stage: &str, name: &str) -> Result<T> {
+    let path = context.folder(stage).join(name);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text)
+        .map_err(|cause| error::data(format!("{} is not what {stage} wrote: {cause}", path.display())))
 }
 
 fn row(label: &str, table: &TableFile) -> Result<FigureRow> {

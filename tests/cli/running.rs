@@ -135,6 +135,37 @@ fn two_runs_can_be_compared() {
 }
 
 #[test]
+fn settings_are_told_as_the_results_were_made() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    let page = sandbox.read("runs/small/report/report.html");
+    let shown = |words: &str| sandbox.limpid(&format!("show runs/small {words}")).succeeds().stdout();
+    let before = shown("");
+
+    // A report that is asked for with other settings, and a run that fails before it has made anything.
+    sandbox.limpid("run small.toml --only report --force --set training.epochs=99 --set model.loss=mse").succeeds();
+    assert!(sandbox.read("runs/small/report/report.html") == page);
+    sandbox
+        .limpid("run small.toml --from train --set training.learning-rate=10")
+        .arg("--set=model.dense.hidden=[64,64,64,64,64,64,64,64]")
+        .exits(65);
+    let settings = |text: &str| text.split("settings").nth(1).expect("has settings").to_owned();
+    assert_eq!(settings(&shown("")), settings(&before));
+
+    // Results that are older than what they were made from.
+    assert!(!before.contains("out of date"), "{before}");
+    sandbox.limpid("run small.toml --set name=\"other\"").succeeds();
+    sandbox.limpid("run small.toml --to train --set seed=9").succeeds();
+    let shown = shown("");
+    assert!(shown.contains("seed = 9"), "{shown}");
+    assert!(shown.contains("out of date: ingest/test-00000-of-00001.parquet has changed since"), "{shown}");
+    assert!(shown.contains("denoising of 120 test images, out of date"), "{shown}");
+    assert_eq!(shown.matches("out of date: ").count(), 4, "{shown}");
+    let diff = sandbox.limpid("diff runs/small runs/other").succeeds().stdout();
+    assert!(diff.lines().any(|line| line.starts_with("evaluate ") && line.contains("out of date")), "{diff}");
+}
+
+#[test]
 fn help_schema_and_completions_work_anywhere() {
     let sandbox = Sandbox::with(PIPELINE);
     sandbox.limpid("--help").succeeds().prints("Exit codes");

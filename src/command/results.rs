@@ -1,0 +1,72 @@
+//! What `show` and `diff` tell about a run directory: what is published there, and how it came about.
+//!
+//! Settings are those in the receipts, not those of the last command: it may have failed, or run a part of the stages.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::error;
+use crate::pipeline::fingerprint::united;
+use crate::pipeline::receipt::Receipt;
+use crate::pipeline::workspace::Workspace;
+use crate::stage::{METRICS, Metrics, STAGES};
+
+/// The published results of a run.
+pub struct Results {
+    /// The stages of its pipeline, in order, each with its receipt if it has run.
+    pub stages: Vec<(&'static str, Option<Receipt>)>,
+    /// The settings that made them.
+    pub settings: BTreeMap<String, Value>,
+    /// Stages whose inputs are no longer those that their result was made from, and which.
+    pub out_of_date: BTreeMap<&'static str, String>,
+    /// The scores, if it has been evaluated.
+    pub metrics: Option<Metrics>,
+}
+
+impl Results {
+    /// Reads what is published.
+    ///
+    /// # Errors
+    /// The file system, and files that limpid did not write.
+    pub fn read(workspace: &Workspace) -> Result<Self> {
+        let pipeline = workspace.settings()?;
+        let names = STAGES.iter().filter(|stage| stage.applies(&pipeline)).map(|stage| stage.name());
+        let stages: Vec<_> = names.map(|name| (name, workspace.receipt(name))).collect();
+        let receipts = || stages.iter().filter_map(|(name, receipt)| Some((*name, receipt.as_ref()?)));
+        // A stage that tells the settings of its inputs has none of its own to add.
+        let telling = |name: &str| STAGES.iter().any(|stage| stage.name() == name && stage.tells_settings());
+        let own = receipts().filter(|(name, _)| !telling(name));
+        let settings = united(own.map(|(name, receipt)| (name, &receipt.parts.settings)));
+        let mut out_of_date = BTreeMap::new();
+        for (name, receipt) in receipts() {
+            let changed = receipt.parts.inputs.iter().find_map(|(input, digest)| {
+                let (stage, file) = input.split_once('/')?;
+                let maker = receipts().find(|(name, _)| *name == stage).map(|(_, receipt)| receipt);
+                let now = maker.and_then(|maker| maker.outputs.iter().find(|output| output.name == file));
+                match now {
+                    Some(now) if now.digest == *digest => {
+                        out_of_date.contains_key(stage).then(|| format!("{stage} is out of date"))
+                    }
+                    _ => Some(format!("{input} has changed since")),
+                }
+            });
+            if let Some(changed) = changed {
+                out_of_date.insert(name, changed);
+            }
+        }
+        Ok(Self { settings, out_of_date, metrics: metrics(workspace)?, stages })
+    }
+}
+
+fn metrics(workspace: &Workspace) -> Result<Option<Metrics>> {
+    let path = workspace.stage("evaluate").join(METRICS);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let metrics = serde_json::from_str(&text);
+    metrics.map(Some).map_err(|cause| error::data(format!("{} is not what evaluate wrote: {cause}", path.display())))
+}
