@@ -27,7 +27,7 @@ pub enum Command {
     Run(RunArgs),
     /// Say what a run would do and why.
     Plan(PlanArgs),
-    /// Show the stages, files, rows and scores of a run.
+    /// Show the stages, files, rows, settings and scores of a run.
     Show(ShowArgs),
     /// Compare the settings and scores of two runs.
     Diff(DiffArgs),

@@ -33,7 +33,7 @@ impl Results {
     pub fn read(workspace: &Workspace) -> Result<Self> {
         let pipeline = workspace.settings()?;
         let names = STAGES.iter().filter(|stage| stage.applies(&pipeline)).map(|stage| stage.name());
-        let stages: Vec<_> = names.map(|name| (name, workspace.receipt(name))).collect();
+        let stages: Vec<_> = names.map(|name| Ok((name, workspace.receipt(name)?))).collect::<Result<_>>()?;
         let receipts = || stages.iter().filter_map(|(name, receipt)| Some((*name, receipt.as_ref()?)));
         // A stage that tells the settings of its inputs has none of its own to add.
         let telling = |name: &str| STAGES.iter().any(|stage| stage.name() == name && stage.tells_settings());

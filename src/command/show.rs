@@ -8,7 +8,7 @@ use super::results::Results;
 use crate::cli::ShowArgs;
 use crate::pipeline::workspace::Workspace;
 
-/// Prints the stages, files, rows and scores of a run.
+/// Prints the stages, files, rows, settings and scores of a run.
 pub fn show(args: &ShowArgs) -> Result<()> {
     let workspace = Workspace::existing(&args.run)?;
     let Results { stages, settings, out_of_date, metrics } = Results::read(&workspace)?;

@@ -76,7 +76,7 @@ pub fn plan_stage(
     before: &[StagePlan],
     options: PlanOptions,
 ) -> Result<StagePlan> {
-    let receipt = workspace.receipt(stage.name());
+    let receipt = workspace.receipt(stage.name())?;
     let files = match &receipt {
         _ if selected => stamps(stage, pipeline, receipt.as_ref())?,
         // What a stage has read that will not run again need not be there any more.

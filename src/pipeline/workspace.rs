@@ -13,7 +13,7 @@
 //! result stays until the new one replaces it. No other file knows this layout.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -60,13 +60,17 @@ impl Workspace {
     /// The run directory at `path`.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or it cannot be read.
     pub fn existing(path: &Path) -> Result<Self> {
-        if !path.join(SETTINGS).is_file() {
-            let message = format!("{} is not a run directory: it has no {SETTINGS}", path.display());
-            return Err(error::settings(message));
+        let settings = path.join(SETTINGS);
+        match fs::metadata(&settings) {
+            Ok(_) => Ok(Self { root: path.to_owned() }),
+            Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                let message = format!("{} is not a run directory: it has no {SETTINGS}", path.display());
+                Err(error::settings(message))
+            }
+            Err(cause) => Err(cause).with_context(|| format!("cannot read {}", settings.display())),
         }
-        Ok(Self { root: path.to_owned() })
     }
 
     /// Whether it has been created. One that cannot be looked at may be there: what is wrong with it shows when it is used.
@@ -110,11 +114,18 @@ impl Workspace {
         write_atomically(&self.root.join(SETTINGS), format!("{text}\n").as_bytes())
     }
 
-    /// The receipt of a stage; none if it has never been published. One that cannot be read counts as none: the stage is
-    /// then made again.
-    pub fn receipt(&self, stage: &str) -> Option<Receipt> {
-        let bytes = fs::read(self.stage(stage).join(RECEIPT)).ok()?;
-        Receipt::parse(&bytes)
+    /// The receipt of a stage; none if it has never been published. One that is damaged counts as none: the stage is then
+    /// made again.
+    ///
+    /// # Errors
+    /// It is there, or may be, and cannot be read.
+    pub fn receipt(&self, stage: &str) -> Result<Option<Receipt>> {
+        let path = self.stage(stage).join(RECEIPT);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Receipt::parse(&bytes)),
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(cause).with_context(|| format!("cannot read {}", path.display())),
+        }
     }
 
     /// Takes the lock, waiting up to `timeout` (for ever if none) and saying for whom.
@@ -230,7 +241,7 @@ fn holder(file: &mut File) -> String {
 
 fn remove_folder(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => {
             Err(cause).with_context(|| format!("cannot remove {}", path.display()))
         }
         _ => Ok(()),

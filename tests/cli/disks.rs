@@ -56,3 +56,25 @@ fn a_folder_that_cannot_be_made_is_an_io_error_with_the_path() {
     sandbox.write("runs", b"a file");
     sandbox.limpid("run small.toml").exits(74).says("cannot create runs/small");
 }
+
+/// A link to itself fails like a folder that one may not read, for the superuser too.
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_read_is_not_told_as_missing() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    let replace_by_loop = |name: &str| {
+        let path = sandbox.path(name);
+        std::fs::rename(&path, sandbox.path("aside")).expect("renamed");
+        std::os::unix::fs::symlink(&path, &path).expect("linked");
+        path
+    };
+    let stage = replace_by_loop("runs/small/encode");
+    for command in ["plan small.toml", "run small.toml", "show runs/small", "diff runs/small runs/small"] {
+        sandbox.limpid(command).exits(74).says("cannot read runs/small/encode/_receipt.json").says("symbolic links");
+    }
+    std::fs::remove_file(&stage).and_then(|()| std::fs::rename(sandbox.path("aside"), &stage)).expect("renamed");
+    replace_by_loop("runs/small/pipeline.json");
+    sandbox.limpid("show runs/small").exits(74).says("cannot read runs/small/pipeline.json");
+    sandbox.limpid("show small.toml").exits(2).says("small.toml is not a run directory");
+}
