@@ -1,21 +1,18 @@
-//! IDX, the format of MNIST: a big-endian header of magic and sizes, then bytes. Raw or gzip, told apart by content.
+//! IDX, the format of MNIST: a big-endian header of magic and sizes, then numbers. Raw or gzip.
 //!
 //! A file is read as if it were hostile: sizes are checked before anything is allocated, and the payload must end exactly
 //! where the header says. Images stream, so that a file may be larger than memory.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use flate2::bufread::MultiGzDecoder;
 
-use super::{ImageBytes, Source, row_group_of};
+use super::{ImageBytes, Source, gzip, row_group_of};
 use crate::error;
 use crate::table::{ImageShape, RowGroup, Split};
 
-/// Bytes read at a time.
-const BUFFER: usize = 1 << 18;
 /// Most labels that are accepted: 2^31, far beyond any data set of images.
 const MAX_ITEMS: u64 = 1 << 31;
 
@@ -124,11 +121,23 @@ impl ImageReader {
     }
 }
 
-struct Header {
-    sizes: Vec<u64>,
+/// What an IDX file says of itself.
+pub struct Header {
+    /// Type of its numbers, as Rust calls it.
+    pub element: &'static str,
+    /// Its sizes, the number of items first.
+    pub sizes: Vec<u64>,
 }
 
 impl Header {
+    /// Reads the header of any IDX file.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not IDX.
+    pub fn read(path: &Path) -> Result<Self> {
+        open_any(path).map(|(header, _)| header)
+    }
+
     /// Shape and count of a file of images: count, rows, columns and, for colour, channels.
     fn images(&self, path: &Path) -> Result<(ImageShape, u64)> {
         let side = |index: usize| self.sizes.get(index).map_or(1, |&size| size as usize);
@@ -151,19 +160,26 @@ impl Header {
     }
 }
 
-/// Opens a file, raw or gzip, and reads its header.
-fn open(path: &Path) -> Result<(Header, Box<dyn BufRead + Send>)> {
+/// What an IDX file holds after its header.
+type Payload = Box<dyn BufRead + Send>;
+
+/// Opens a file of bytes and reads its header.
+fn open(path: &Path) -> Result<(Header, Payload)> {
+    let (header, payload) = open_any(path)?;
+    if header.element != "u8" {
+        let (name, element) = (path.display(), header.element);
+        return Err(error::data(format!("{name} has elements of type {element}; limpid reads u8")));
+    }
+    Ok((header, payload))
+}
+
+/// Opens a file of any type of numbers, raw or gzip, and reads its header.
+fn open_any(path: &Path) -> Result<(Header, Payload)> {
     let file = File::open(path).map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })?;
-    let mut file = BufReader::with_capacity(BUFFER, file);
-    let start = file.fill_buf().with_context(|| format!("cannot read {}", path.display()))?;
-    let mut payload: Box<dyn BufRead + Send> = if start.starts_with(&[0x1f, 0x8b]) {
-        Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file)))
-    } else {
-        Box::new(file)
-    };
+    let mut payload = gzip::payload(file).with_context(|| format!("cannot read {}", path.display()))?;
     let mut magic = [0; 4];
     read_payload(&mut payload, &mut magic, path, "an IDX header", 0)?;
     let [zero, zero_too, element, dimensions] = magic;
@@ -172,14 +188,22 @@ fn open(path: &Path) -> Result<(Header, Box<dyn BufRead + Send>)> {
         let expected = "00 00 08 03 for images, 00 00 08 01 for labels";
         return Err(error::data(format!("{} is not IDX: it starts with {found}, expected {expected}", path.display())));
     }
-    if element != 8 {
-        let name = path.display();
-        return Err(error::data(format!("{name} has elements of type 0x{element:02x}; limpid reads bytes, 0x08")));
-    }
+    let element = match element {
+        0x08 => "u8",
+        0x09 => "i8",
+        0x0b => "i16",
+        0x0c => "i32",
+        0x0d => "f32",
+        0x0e => "f64",
+        unknown => {
+            let name = path.display();
+            return Err(error::data(format!("{name} is not IDX: it has elements of the unknown type 0x{unknown:02x}")));
+        }
+    };
     let mut sizes = vec![0; usize::from(dimensions) * 4];
     read_payload(&mut payload, &mut sizes, path, "an IDX header", 4)?;
     let size = |bytes: &[u8]| u64::from(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-    let header = Header { sizes: sizes.chunks_exact(4).map(size).collect() };
+    let header = Header { element, sizes: sizes.chunks_exact(4).map(size).collect() };
     Ok((header, payload))
 }
 
@@ -232,12 +256,10 @@ fn truncated(path: &Path, what: &str, found: u64) -> anyhow::Error {
 
 /// Damage shows as an I/O error from the decompressor; anything else is the disk's.
 fn unreadable(path: &Path, cause: io::Error, what: &str) -> anyhow::Error {
-    match cause.kind() {
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            error::data(format!("{} is damaged: {cause} (while reading {what})", path.display()))
-        }
-        _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
+    if gzip::is_damage(&cause) {
+        return error::data(format!("{} is damaged: {cause} (while reading {what})", path.display()));
     }
+    anyhow::Error::new(cause).context(format!("cannot read {}", path.display()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! one when a worker thread gets to it. To add a kind of source: a file here, a line in [`open`], its settings in
 //! `config/raw.rs` and `config/resolve.rs`.
 
+mod gzip;
 mod idx;
 mod mnist;
 mod strokes;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use arrow_array::RecordBatch;
 
-pub use idx::ImageReader;
+pub use idx::{Header as IdxHeader, ImageReader};
 
 use crate::config::{Pixels, SourceSettings};
 use crate::error;

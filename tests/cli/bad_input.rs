@@ -23,7 +23,7 @@ fn sandbox(train: &[u8], labels: &[u8], test: &[u8]) -> Sandbox {
     sandbox
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).expect("memory");
     encoder.finish().expect("memory")
@@ -161,4 +161,20 @@ fn mnist_that_cannot_be_had_says_what_was_tried() {
     }
     let wrong = "is not MNIST's train-images-idx3-ubyte: it has 2368 bytes, expected 47040016";
     sandbox.limpid("run small.toml").env("MNIST_DIR", &empty).exits(65).says(wrong);
+    // Raw and gzip are told apart by content.
+    sandbox.write("gzip/train-images-idx3-ubyte", &gzip(&idx(&[3, 28, 28])));
+    sandbox.limpid("run small.toml").env("MNIST_DIR", sandbox.path("gzip")).exits(65).says(wrong);
+    sandbox.write("raw/train-images-idx3-ubyte.gz", &idx(&[3, 28, 28]));
+    sandbox.limpid("run small.toml").env("MNIST_DIR", sandbox.path("raw")).exits(65).says(wrong);
+    // What cannot be opened is not missing.
+    std::fs::create_dir(sandbox.path("loop")).expect("created");
+    let name = "train-images-idx3-ubyte";
+    std::os::unix::fs::symlink(name, sandbox.path("loop").join(name)).expect("linked");
+    let unreadable = sandbox.limpid("run small.toml").env("MNIST_DIR", sandbox.path("loop")).exits(74);
+    unreadable.says("cannot open ").never_says("does not hold MNIST");
+    // An empty variable is none.
+    sandbox.limpid("run small.toml").env("MNIST_DIR", "").exits(74).says("could not be downloaded");
+    // A place that is only searched may hold anything.
+    sandbox.write("MNIST_data/train-images-idx3-ubyte", b"damaged");
+    sandbox.limpid("run small.toml").exits(74).says("passing over MNIST_data (").says("could not be downloaded");
 }

@@ -3,6 +3,7 @@
 mod applying;
 mod bad_input;
 mod disks;
+mod download;
 mod harness;
 mod mnist;
 mod reuse;

@@ -1,11 +1,12 @@
 //! The real MNIST, where `MNIST_DIR` names a folder that holds it.
 
-use std::io::Write;
-use std::net::TcpListener;
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::download::{answer, serve};
 use crate::harness::Sandbox;
 
 const DENSE: &str = "[source]\nmnist = {}\n[model]\ndense = {}\n[training]\nepochs = 1\n";
@@ -40,31 +41,18 @@ fn one_epoch_of_the_chapter_model_follows_pytorch() {
     assert!((0.034..0.040).contains(&mse), "{mse}");
 }
 
-/// Serves the folder's files, the first time each cut in half, and counts nothing else.
-fn serve(folder: PathBuf) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("has an address");
-    std::thread::spawn(move || {
-        let mut seen = std::collections::HashSet::new();
-        for stream in listener.incoming().flatten() {
-            let mut stream = stream;
-            let mut request = String::new();
-            std::io::BufRead::read_line(&mut std::io::BufReader::new(&stream), &mut request).expect("reads");
-            let name = request.split_whitespace().nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
-            let body = std::fs::read(folder.join(&name)).expect("is there");
-            let end = if seen.insert(name) { body.len() / 2 } else { body.len() };
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body[..end]));
-        }
-    });
-    format!("http://{address}/")
-}
-
 #[test]
 fn a_download_that_breaks_off_is_tried_again() {
     let Some(folder) = mnist() else { return };
     let sandbox = Sandbox::with(DENSE);
-    let mirrors = format!("source.mnist.mirrors=[\"http://127.0.0.1:9/\",\"{}\"]", serve(folder));
+    // Each file is cut in half the first time.
+    let mut seen = HashSet::new();
+    let mirror = serve(move |stream, name, _| {
+        let body = std::fs::read(folder.join(name)).expect("is there");
+        let end = if seen.insert(name.to_owned()) { body.len() / 2 } else { body.len() };
+        answer(stream, "", body.len(), &body[..end]);
+    });
+    let mirrors = format!("source.mnist.mirrors=[\"http://127.0.0.1:9/\",\"{mirror}/\"]");
     sandbox.limpid("run small.toml --to ingest --set").arg(&mirrors).succeeds();
     let mut names: Vec<_> = sandbox.files("data/mnist").into_iter().map(|(name, _)| name).collect();
     names.sort();
@@ -72,4 +60,65 @@ fn a_download_that_breaks_off_is_tried_again() {
     assert!(names.iter().all(|name| name.ends_with("-ubyte.gz")), "{names:?}");
     // The second time it is there.
     sandbox.limpid("run small.toml --to ingest --force").succeeds();
+}
+
+/// The payloads of the four files, by their names.
+fn payloads(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
+    ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+        .map(|name| {
+            let raw = folder.join(name);
+            let bytes = std::fs::read(&raw).or_else(|_| std::fs::read(raw.with_extension("gz"))).expect("is there");
+            let mut payload = Vec::new();
+            if bytes.starts_with(&[0x1f, 0x8b]) {
+                flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut payload).expect("is gzip");
+            } else {
+                payload = bytes;
+            }
+            (name, payload)
+        })
+        .into()
+}
+
+#[test]
+fn it_is_found_in_every_container_and_place() {
+    let Some(folder) = mnist() else { return };
+    let payloads = payloads(&folder);
+    // No mirror, so that only what is found can work.
+    let sandbox = Sandbox::with(&DENSE.replace("mnist = {}", "mnist = { mirrors = [\"http://127.0.0.1:9/\"] }"));
+    let ingested = || {
+        let run = sandbox.limpid("run small.toml --to ingest --force").succeeds();
+        let files = sandbox.files("runs/small/ingest");
+        (run, blake3::hash(&[files[0].1.as_slice(), &files[1].1].concat()))
+    };
+    // Keras.
+    let file = std::fs::create_dir_all(sandbox.path(".keras/datasets"))
+        .and_then(|()| std::fs::File::create(sandbox.path(".keras/datasets/mnist.npz")));
+    let mut archive = zip::ZipWriter::new(file.expect("created"));
+    let keras = ["x_train.npy", "y_train.npy", "x_test.npy", "y_test.npy"];
+    for (entry, (name, payload)) in keras.into_iter().zip(&payloads) {
+        let header = if name.contains("images") { 16 } else { 8 };
+        archive.start_file(entry, zip::write::SimpleFileOptions::default()).expect("starts");
+        archive.write_all(b"\x93NUMPY\x01\x00\x04\x00{  }").expect("writes");
+        archive.write_all(&payload[header..]).expect("writes");
+    }
+    archive.finish().expect("writes");
+    let (_, keras) = ingested();
+    // Burn's place comes before Keras'; raw files, one of them under the name of a gzip file.
+    for (index, (name, payload)) in payloads.iter().enumerate() {
+        let end = if index == 1 { ".gz" } else { "" };
+        sandbox.write(&format!(".cache/burn-dataset/mnist/{name}{end}"), payload);
+    }
+    std::fs::remove_dir_all(sandbox.path(".keras")).expect("removed");
+    assert_eq!(ingested().1, keras);
+    // torchvision's place comes before Burn's; damage there is passed over.
+    sandbox.write("MNIST/raw/train-images-idx3-ubyte", b"damaged");
+    let (run, burn) = ingested();
+    run.says("passing over MNIST/raw (").says("is not MNIST's train-images-idx3-ubyte: it has 7 bytes");
+    assert_eq!(burn, keras);
+    for (name, payload) in &payloads {
+        sandbox.write(&format!("MNIST/raw/{name}"), payload);
+    }
+    let (run, torchvision) = ingested();
+    run.never_says("passing over");
+    assert_eq!(torchvision, keras);
 }

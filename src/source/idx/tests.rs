@@ -47,7 +47,8 @@ fn raw_and_gzip_give_the_same_images() {
 #[test]
 fn a_wrong_magic_is_shown() {
     assert!(message(b"\x89PNG....").contains("is not IDX: it starts with 89 50 4e 47"));
-    assert!(message(&[0, 0, 0x0d, 3, 0, 0, 0, 1]).contains("elements of type 0x0d"));
+    assert!(message(&[0, 0, 0x0d, 1, 0, 0, 0, 1]).contains("elements of type f32; limpid reads u8"));
+    assert!(message(&[0, 0, 7, 1, 0, 0, 0, 1]).contains("elements of the unknown type 0x07"));
 }
 
 #[test]
@@ -63,6 +64,14 @@ fn a_truncated_file_says_where_it_ends() {
 fn trailing_bytes_are_refused() {
     assert!(message(&idx(&[3, 2, 2], 13)).contains("goes on after the 3 images of 2×2"));
     assert!(message(&gzip(&idx(&[3, 2, 2], 13))).contains("goes on after"));
+    let garbage = [gzip(&idx(&[3, 2, 2], 12)).as_slice(), b"garbage"].concat();
+    assert!(message(&garbage).contains("is damaged"));
+}
+
+#[test]
+fn zeros_after_gzip_are_padding() {
+    let padded = [gzip(&idx(&[3, 2, 2], 12)), vec![0; 500]].concat();
+    assert_eq!(read(&padded).expect("is whole").concat().len(), 12);
 }
 
 #[test]
