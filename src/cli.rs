@@ -20,6 +20,17 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// How the command tells about its progress and its failure.
+    pub fn log_mode(&self) -> LogMode {
+        match &self.command {
+            Command::Run(args) => args.work.log,
+            Command::Encode(args) | Command::Denoise(args) => args.work.log,
+            _ => LogMode::Auto,
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {

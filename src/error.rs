@@ -6,6 +6,10 @@
 
 use std::fmt;
 
+use serde_json::json;
+
+use crate::progress::{LogMode, Progress};
+
 /// What went wrong, in the terms that a scheduler acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -99,16 +103,23 @@ pub fn kind(error: &anyhow::Error) -> Kind {
     }
 }
 
-/// Prints the chain of causes to stderr, outermost first, and returns the exit code.
-pub fn report(error: &anyhow::Error) -> u8 {
+/// Tells the chain of causes on stderr, outermost first, in lines or as one JSON event, and returns the exit code.
+pub fn report(error: &anyhow::Error, log: LogMode) -> u8 {
     let kind = kind(error);
-    eprintln!("limpid: {error}");
-    for cause in error.chain().skip(1) {
-        eprintln!("  because: {cause}");
+    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    let mut message = format!("limpid: {error}");
+    if log == LogMode::Json {
+        message = error.to_string();
+    } else {
+        message.extend(causes.iter().map(|cause| format!("\n  because: {cause}")));
+        if kind == Kind::Bug {
+            message += "\nThis is a bug in limpid. Please report it with the command and the lines above.";
+        }
     }
-    if kind == Kind::Bug {
-        eprintln!("This is a bug in limpid. Please report it with the command and the lines above.");
-    }
+    let fields = json!({ "causes": causes, "exit-code": kind.exit_code() });
+    // Nothing is under way any more, so that there is no bar that lines could tear.
+    let log = if log == LogMode::Json { log } else { LogMode::Lines };
+    Progress::new(log).event("error", &message, fields);
     kind.exit_code()
 }
 

@@ -4,7 +4,7 @@
 //!
 //! JSON lines have `time` (seconds since 1970) and `event`: `progress` with `task`, `done`, `total` (0 if unknown),
 //! `unit`, `rate` (units a second) and `remaining` (seconds, null if unknown); other events say what happened in
-//! `message` and carry their own fields.
+//! `message` and carry their own fields. A failure is the last line: `error` with `causes`, outermost first, and `exit-code`.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 /// Time between two lines about the same task.
@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub enum LogMode {
     /// Bars on a terminal, lines elsewhere.
     Auto,
-    /// Bars.
+    /// Bars; lines where stderr is no terminal, since bars would show nothing there.
     Bar,
     /// A line every few seconds.
     Lines,
@@ -48,9 +48,8 @@ impl Progress {
     /// Progress on stderr.
     pub fn new(mode: LogMode) -> Self {
         let display = match mode {
-            LogMode::Bar => Display::Bars(MultiProgress::with_draw_target(ProgressDrawTarget::stderr())),
-            LogMode::Auto if std::io::stderr().is_terminal() => Display::Bars(MultiProgress::new()),
-            LogMode::Auto | LogMode::Lines => Display::Lines,
+            LogMode::Auto | LogMode::Bar if std::io::stderr().is_terminal() => Display::Bars(MultiProgress::new()),
+            LogMode::Auto | LogMode::Bar | LogMode::Lines => Display::Lines,
             LogMode::Json => Display::Json,
         };
         Self { display }

@@ -1,6 +1,7 @@
 //! A whole run: what it writes, and that the same input gives the same bytes.
 
 use std::fs::File;
+use std::process::{Command, Stdio};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type, UInt8Type};
@@ -190,4 +191,39 @@ fn progress_is_json_on_request() {
     assert_eq!(names.iter().filter(|name| **name == "stage-finished").count(), 7);
     assert_eq!(names.iter().filter(|name| **name == "epoch").count(), 2);
     assert!(events.iter().all(|event| event["time"].is_number()));
+}
+
+#[test]
+fn a_failure_is_told_in_the_form_of_the_log() {
+    let sandbox = Sandbox::with("[source]\nidx = { train = \"a.idx\", test = \"a.idx\" }\n[model]\ndense = {}\n");
+    sandbox.write("a.idx", b"hello, world");
+    let told = sandbox.limpid("run small.toml --log json").exits(65).stderr();
+    let events: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
+    let last = &events[events.len() - 1];
+    assert_eq!((&last["event"], &last["exit-code"]), (&"error".into(), &65.into()), "{told}");
+    assert_eq!(last["message"], "the stage ingest failed");
+    assert!(last["causes"][0].as_str().is_some_and(|cause| cause.contains("a.idx is not IDX")), "{told}");
+    sandbox.limpid("run missing.toml --log json").exits(2).says("\"event\":\"error\"");
+    // Bars are of no use in a file.
+    sandbox
+        .limpid("run small.toml --log bar")
+        .exits(65)
+        .says("ingest: it has not run yet")
+        .says("limpid: the stage ingest failed\n  because: ");
+}
+
+#[test]
+fn a_stderr_that_cannot_be_written_to_changes_no_exit_code() {
+    let sandbox = Sandbox::new();
+    for (words, code) in [("run missing.toml", 2), ("run small.toml --log json --to ingest", 0)] {
+        let full = File::options().write(true).open("/dev/full").expect("is there");
+        let status = Command::new(env!("CARGO_BIN_EXE_limpid"))
+            .args(words.split_whitespace())
+            .current_dir(sandbox.path(""))
+            .stderr(full)
+            .stdout(Stdio::null())
+            .status()
+            .expect("starts");
+        assert_eq!(status.code(), Some(code), "{words}");
+    }
 }
