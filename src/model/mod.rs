@@ -104,11 +104,14 @@ impl Architecture {
         }
     }
 
-    /// Checks that the layers fit images of this shape.
+    /// Checks that there can be such layers and that they fit images of this shape. Settings were checked when they were
+    /// read; a `model.json` may say anything.
     ///
     /// # Errors
-    /// Images that are too small, more poolings than the image can be halved, layers beyond all memory.
+    /// Widths of 0, a decoder that does not match its encoder, images that are too small, more poolings than the image can be
+    /// halved, layers beyond all memory.
     pub fn check(&self, image: ImageShape) -> Result<()> {
+        self.check_widths()?;
         let most = match self {
             Architecture::Dense { .. } => {
                 let widths = self.dense_widths(image);
@@ -136,6 +139,30 @@ impl Architecture {
             return Err(error::settings(format!("a layer of the model would have {most} weights; use smaller widths")));
         }
         Ok(())
+    }
+
+    fn check_widths(&self) -> Result<()> {
+        let (widths, code) = match self {
+            Architecture::Dense { hidden, code, .. } => (hidden.clone(), Some(*code)),
+            Architecture::Conv { channels, decoder_channels, code, .. } => {
+                if channels.is_empty() {
+                    return Err(error::settings("model.conv.channels needs at least 1 entry"));
+                }
+                if channels.len() != decoder_channels.len() {
+                    let (found, expected) = (decoder_channels.len(), channels.len());
+                    let message = format!("model.conv.decoder-channels has {found} entries");
+                    let reason = "each pooling needs its upsampling";
+                    return Err(error::settings(format!("{message}, but the encoder has {expected}: {reason}")));
+                }
+                ([channels.as_slice(), decoder_channels].concat(), *code)
+            }
+        };
+        match widths.into_iter().chain(code).find(|width| !(1..=MOST_WEIGHTS).contains(width)) {
+            Some(width) => {
+                Err(error::settings(format!("a layer of the model has the width {width}; use 1 to {MOST_WEIGHTS}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The model with its initial weights, a function of the seed.

@@ -109,4 +109,19 @@ fn models_that_do_not_fit_the_images_are_refused() {
     assert!(message(&deep, 8).contains("has 4 entries, but images of 8×8 can be halved only 3 times"));
     let huge = Architecture::Dense { hidden: vec![65_536; 2], code: 65_536, code_activation: CodeActivation::Relu };
     assert!(message(&huge, 8).contains("4294967296 weights"));
+    let conv = |channels: &[usize], decoder: &[usize], code| Architecture::Conv {
+        channels: channels.to_vec(),
+        decoder_channels: decoder.to_vec(),
+        code,
+        code_activation: CodeActivation::Linear,
+    };
+    assert!(message(&conv(&[4, 2], &[4], None), 8).contains("decoder-channels has 1 entries, but the encoder has 2"));
+    assert!(message(&conv(&[], &[], None), 8).contains("channels needs at least 1 entry"));
+    assert!(message(&conv(&[4, 0], &[2, 2], None), 8).contains("the width 0"));
+    assert!(message(&conv(&[4], &[usize::MAX], None), 8).contains("the width 18446744073709551615"));
+    assert!(message(&conv(&[4], &[4], Some(0)), 8).contains("the width 0"));
+    for (hidden, code) in [(vec![], 0), (vec![0], 4)] {
+        let dense = Architecture::Dense { hidden, code, code_activation: CodeActivation::Relu };
+        assert!(message(&dense, 8).contains("the width 0"));
+    }
 }

@@ -69,6 +69,8 @@ fn weights_that_do_not_fit_their_model_are_refused() {
     refuses("encoder.1.weight has shape [8, 32], expected [9, 32]");
     sandbox.write("copy/model.json", description.replace("\"format\": 1", "\"format\": 7").as_bytes());
     refuses("its format is 7, this limpid reads 1");
+    sandbox.write("copy/model.json", description.replace("\"code\": 8", "\"code\": 0").as_bytes());
+    refuses("a layer of the model has the width 0");
     sandbox.write("copy/model.json", b"{");
     refuses("not JSON");
     sandbox.write("copy/model.json", description.replace("last.safetensors", "../x").as_bytes());
