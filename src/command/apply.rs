@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
-use super::{print, threads};
+use super::{is_parquet, print, threads};
 use crate::cli::ApplyArgs;
 use crate::config::Pixels;
 use crate::error;
@@ -26,26 +26,37 @@ pub enum Direction {
     Denoise,
 }
 
-/// An input that was opened and fits the model.
+impl Direction {
+    fn verb(self) -> &'static str {
+        match self {
+            Direction::Encode => "encode",
+            Direction::Denoise => "denoise",
+        }
+    }
+}
+
+/// An input that fits the model.
 enum Input {
     Table(TableFile),
     Idx(ImageReader),
 }
 
-/// Applies the model to every input. All are opened and checked before anything is written.
+/// Applies the model to every input. All are checked before anything is written; each is open only while it is looked at,
+/// so that their number is not limited by that of open files.
 pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     interrupt::install()?;
-    let options = WriteOptions { compression_level: 3, threads: threads(&args.work)? };
+    // IDX files are numbered here, and a table says itself whether it is in order.
+    let options = WriteOptions { compression_level: 3, threads: threads(&args.work)?, sorted: true };
     let progress = Progress::new(args.work.log);
     let folder = if args.model.join("model.json").is_file() { args.model.clone() } else { args.model.join("train") };
     let folder = if folder.join("model.json").is_file() { folder } else { args.model.clone() };
     let model = Inference::load(&folder, args.work.device.inference())?;
-    let mut inputs: Vec<(PathBuf, Input)> = Vec::new();
+    let mut outputs: Vec<PathBuf> = Vec::new();
     for path in &args.input {
         let name = output_name(path)?;
         let output = args.output.join(&name);
-        if let Some(other) = args.input.iter().zip(&inputs).find(|(_, (taken, _))| *taken == output) {
-            let (first, second) = (other.0.display(), path.display());
+        if let Some((other, _)) = args.input.iter().zip(&outputs).find(|(_, taken)| **taken == output) {
+            let (first, second) = (other.display(), path.display());
             return Err(error::settings(format!("{first} and {second} would both be written to {name}")));
         }
         if output.canonicalize().is_ok_and(|output| path.canonicalize().is_ok_and(|path| path == output)) {
@@ -55,44 +66,55 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
                 path.display()
             )));
         }
-        let input = open(path)?;
-        let image = match &input {
-            Input::Table(table) => table.image_shape()?,
-            Input::Idx(reader) => reader.shape,
-        };
-        model.check(image, path)?;
-        inputs.push((output, input));
+        open(path, &model)?;
+        outputs.push(output);
     }
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
-    for (output, input) in inputs {
-        write(&output, input, &model, direction, options, &progress)?;
+    for (path, output) in args.input.iter().zip(outputs) {
+        let written = open(path, &model).and_then(|input| write(&output, input, &model, direction, options, &progress));
+        written.with_context(|| format!("cannot {} {}", direction.verb(), path.display()))?;
         print(output.display())?;
     }
     Ok(())
 }
 
-/// A file is a table if it starts as Parquet does, and IDX otherwise.
-fn open(path: &Path) -> Result<Input> {
-    use std::io::Read;
-    let mut magic = [0; 4];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut magic));
-    let read = read.map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::NotFound => error::settings(format!("{} does not exist", path.display())),
-        _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
-    })?;
-    if read == 4 && &magic == b"PAR1" {
-        TableFile::open(path).map(Input::Table)
+/// Opens an input and checks that its images fit the model.
+fn open(path: &Path, model: &Inference) -> Result<Input> {
+    let (input, image) = if is_parquet(path)? {
+        let table = TableFile::open(path)?;
+        let image = table.image_shape()?;
+        (Input::Table(table), image)
     } else {
-        ImageReader::open(path).map(Input::Idx)
-    }
+        let reader = ImageReader::open(path)?;
+        let image = reader.shape;
+        (Input::Idx(reader), image)
+    };
+    model.check(image, path)?;
+    Ok(input)
 }
+
+/// Ends of names that say a format: of IDX files as people name them, and as MNIST's are.
+const FORMAT_ENDS: [&str; 11] = [
+    ".parquet",
+    ".idx",
+    ".idx1",
+    ".idx2",
+    ".idx3",
+    ".idx4",
+    "-idx1-ubyte",
+    "-idx2-ubyte",
+    "-idx3-ubyte",
+    "-idx4-ubyte",
+    ".ubyte",
+];
 
 /// The input's name without the ends of its format, and `.parquet`.
 fn output_name(path: &Path) -> Result<String> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| error::settings(format!("{} has no usable file name", path.display())))?;
     let stem = name.strip_suffix(".gz").unwrap_or(name);
-    let stem = stem.strip_suffix(".parquet").or_else(|| stem.strip_suffix(".idx")).unwrap_or(stem);
+    let stem =
+        FORMAT_ENDS.iter().find_map(|end| stem.strip_suffix(end)).filter(|stem| !stem.is_empty()).unwrap_or(stem);
     Ok(format!("{stem}.parquet"))
 }
 
@@ -124,14 +146,7 @@ fn write(
         }
         Input::Idx(reader) => {
             let task = progress.task(name, reader.count, "images");
-            write_table(
-                folder,
-                &temporary,
-                content,
-                options.compression_level,
-                options.threads,
-                idx(reader, &map, task),
-            )
+            write_table(folder, &temporary, content, options, idx(reader, &map, task))
         }
     };
     let temporary = folder.join(temporary);
@@ -165,4 +180,25 @@ fn idx<'a>(
         });
         Ok(group)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_is_named_after_its_input_without_the_format() {
+        for (input, expected) in [
+            ("a/scans.idx3.gz", "scans.parquet"),
+            ("scans.idx", "scans.parquet"),
+            ("labels.idx1", "labels.parquet"),
+            ("t10k-images-idx3-ubyte.gz", "t10k-images.parquet"),
+            ("test-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
+            ("scans.v2", "scans.v2.parquet"),
+            (".idx", ".idx.parquet"),
+        ] {
+            assert_eq!(output_name(Path::new(input)).expect("is a name"), expected, "{input}");
+        }
+        assert!(output_name(Path::new("..")).is_err());
+    }
 }

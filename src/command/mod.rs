@@ -11,12 +11,15 @@ mod schema;
 mod show;
 
 use std::fmt::Display;
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use crate::cli::{Cli, Command, PipelineArgs, WorkArgs};
 use crate::config::{self, Pipeline};
+use crate::error;
 use crate::pipeline::Selection;
 
 /// Carries out a command.
@@ -41,9 +44,20 @@ pub fn execute(cli: Cli) -> Result<()> {
 /// exit code.
 fn print(line: impl Display) -> Result<()> {
     match writeln!(std::io::stdout(), "{line}") {
-        Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout"),
     }
+}
+
+/// Whether a file starts as Parquet does; whatever else it may be is found out by reading it.
+fn is_parquet(path: &Path) -> Result<bool> {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut start));
+    read.map_err(|cause| match cause.kind() {
+        ErrorKind::NotFound => error::settings(format!("{} does not exist", path.display())),
+        _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
+    })?;
+    Ok(start == b"PAR1")
 }
 
 /// The pipeline and the stages that the arguments mean.

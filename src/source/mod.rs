@@ -21,7 +21,7 @@ pub use idx::{Header as IdxHeader, ImageReader};
 use crate::config::{Pixels, SourceSettings};
 use crate::error;
 use crate::progress::Progress;
-use crate::table::{BATCH_ROWS, Content, ImageShape, RowGroup, Split, leading_columns, pixels};
+use crate::table::{Content, ImageShape, RowGroup, Split, batch_rows, leading_columns, pixels};
 
 /// Images in two splits.
 pub trait Source: Sync {
@@ -101,12 +101,12 @@ pub struct ImageBytes<'a> {
 pub fn row_group_of(images: ImageBytes<'_>) -> RowGroup<'_> {
     Box::new(move |emit| {
         let ImageBytes { split, shape, first, bytes, labels } = images;
-        let mut id = first;
-        for (index, chunk) in bytes.chunks(BATCH_ROWS * shape.len()).enumerate() {
-            let rows = chunk.len() / shape.len();
-            let label = |row: usize| labels.map(|labels| i64::from(labels[index * BATCH_ROWS + row]));
-            emit(batch(split, shape, id, (0..rows).map(label).collect(), chunk.to_vec())?)?;
-            id += rows as u64;
+        let mut done = 0;
+        for chunk in bytes.chunks(batch_rows(Content::Images(shape, Pixels::U8)) * shape.len()) {
+            let rows = done..done + chunk.len() / shape.len();
+            let label = |row: usize| labels.map(|labels| i64::from(labels[row]));
+            done = rows.end;
+            emit(batch(split, shape, first + rows.start as u64, rows.map(label).collect(), chunk.to_vec())?)?;
         }
         Ok(())
     })

@@ -7,8 +7,9 @@ mod draw;
 use anyhow::Result;
 
 use super::{Source, batch};
+use crate::config::Pixels;
 use crate::corruption::random::Stream;
-use crate::table::{BATCH_ROWS, ImageShape, RowGroup, Split};
+use crate::table::{Content, ImageShape, RowGroup, Split, batch_rows};
 
 /// Size of the images.
 pub const SHAPE: ImageShape = ImageShape { height: draw::SIZE, width: draw::SIZE, channels: 1 };
@@ -41,12 +42,13 @@ impl Source for Strokes {
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
         let (count, shape) = (self.count(split), self.shape());
+        let step = batch_rows(Content::Images(shape, Pixels::U8));
         let stream = Stream::new(self.seed, "strokes", split);
         let groups = (0..count).step_by(rows).map(move |start| {
             let end = count.min(start + rows as u64);
             let group: RowGroup<'_> = Box::new(move |emit| {
-                for first in (start..end).step_by(BATCH_ROWS) {
-                    let ids = first..end.min(first + BATCH_ROWS as u64);
+                for first in (start..end).step_by(step) {
+                    let ids = first..end.min(first + step as u64);
                     let mut bytes = Vec::with_capacity((ids.end - ids.start) as usize * shape.len());
                     let mut labels = Vec::with_capacity((ids.end - ids.start) as usize);
                     for id in ids {

@@ -62,8 +62,7 @@ impl Stage for Ingest {
                     })
                 })
             });
-            let level = pipeline.output.compression_level;
-            files.push(write_table(&context.scratch, &split.file_name(), content, level, context.threads, groups)?);
+            files.push(write_table(&context.scratch, &split.file_name(), content, context.write_options(), groups)?);
         }
         Ok(files.into())
     }

@@ -181,7 +181,8 @@ impl StageContext<'_> {
 
     /// How tables are written.
     pub fn write_options(&self) -> WriteOptions {
-        WriteOptions { compression_level: self.pipeline.output.compression_level, threads: self.threads }
+        let compression_level = self.pipeline.output.compression_level;
+        WriteOptions { compression_level, threads: self.threads, sorted: true }
     }
 
     /// Writes a small file to the scratch folder.

@@ -16,10 +16,10 @@ use arrow_array::RecordBatch;
 
 use crate::error;
 
-pub use reader::{TableFile, errors, ids, labels, lists};
+pub use reader::{TableFile, errors, first_rows, footer, ids, labels, lists};
 pub use schema::{Content, ImageShape, SCHEMA_VERSION, Split};
 pub use writer::{
-    BATCH_ROWS, FileRecord, RowGroup, leading_columns, nanoseconds, row_group_rows, write_batch, write_table,
+    FileRecord, RowGroup, batch_rows, leading_columns, nanoseconds, row_group_rows, write_batch, write_table,
 };
 
 /// How tables are written.
@@ -29,6 +29,8 @@ pub struct WriteOptions {
     pub compression_level: i32,
     /// Threads that read, compute and encode.
     pub threads: usize,
+    /// Whether the rows come in the order of their ids, which the footer then says.
+    pub sorted: bool,
 }
 
 /// What a map stage reads.
@@ -43,7 +45,8 @@ pub struct MapInput<'a> {
 /// Writes the table that `map` makes of each batch of the input (and of the companion's rows); `rows_done` hears of the
 /// rows as they are finished.
 ///
-/// Row groups follow the input's, so that a batch never crosses one.
+/// Row groups follow the input's, so that a batch never crosses one, and so does the order of the rows: it is declared only
+/// if the input declares it.
 ///
 /// # Errors
 /// Unreadable input, a companion with other rows, what `map` fails with, or the file system.
@@ -85,7 +88,8 @@ pub fn map_table(
         });
         Ok(group)
     });
-    write_table(path.0, path.1, content, options.compression_level, options.threads, row_groups)
+    let options = WriteOptions { sorted: options.sorted && table.is_sorted(), ..options };
+    write_table(path.0, path.1, content, options, row_groups)
 }
 
 fn mismatch(table: &TableFile, companion: &TableFile) -> anyhow::Error {

@@ -1,7 +1,9 @@
 //! Parquet in: a table that is checked when it is opened, and read one row group at a time.
 //!
 //! Files are read as if they came from elsewhere, since `limpid encode` and `limpid denoise` take any: the schema, the
-//! nulls and the lengths of the lists are checked before a value is used.
+//! nulls and the lengths of the lists are checked before a value is used. Another program that rewrites a table may
+//! compress it otherwise, reorder its columns, add some and call all of them nullable; what leaves this file has the
+//! columns of its [`Content`], in that order, and nothing else.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,10 +12,12 @@ use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
 use arrow_array::{Array, FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Compression;
 
 use super::schema::{Content, ImageShape};
-use super::writer::{BATCH_ROWS, parquet_message};
+use super::writer::{batch_rows, parquet_message};
 use crate::error;
 
 /// An opened table.
@@ -30,10 +34,9 @@ impl TableFile {
     /// # Errors
     /// A file that cannot be read, is not Parquet, or is not a limpid table.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
-            .map_err(|cause| bad(path, &format!("it is not a whole Parquet file ({})", parquet_message(&cause))))?;
+        let metadata = footer(path)?;
         let content = Content::of(metadata.schema()).map_err(|cause| bad(path, &cause.to_string()))?;
+        check_compression(path, &metadata)?;
         Ok(Self { path: path.to_owned(), metadata, content })
     }
 
@@ -56,6 +59,17 @@ impl TableFile {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether its footer says that the rows of each row group are in the order of their ids.
+    pub fn is_sorted(&self) -> bool {
+        self.metadata.metadata().row_groups().iter().all(|group| {
+            let first = group.sorting_columns().and_then(|columns| columns.first());
+            first.is_some_and(|first| {
+                let column = group.columns().get(first.column_idx.max(0) as usize);
+                !first.descending && column.is_some_and(|column| column.column_path().string() == "id")
+            })
+        })
     }
 
     /// Its footer.
@@ -83,7 +97,7 @@ impl TableFile {
     /// # Errors
     /// A file that has become unreadable; each batch can fail where its pages are damaged.
     pub fn row_group(&self, index: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-        self.batches(vec![index], BATCH_ROWS)
+        self.batches(vec![index])
     }
 
     /// All batches, in order, each checked.
@@ -91,31 +105,77 @@ impl TableFile {
     /// # Errors
     /// As [`Self::row_group`].
     pub fn all(&self) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-        self.batches((0..self.row_groups()).collect(), BATCH_ROWS)
+        self.batches((0..self.row_groups()).collect())
     }
 
-    fn batches(&self, groups: Vec<usize>, rows: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-        let path = self.path.clone();
+    fn batches(&self, groups: Vec<usize>) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+        let (path, schema) = (self.path.clone(), self.content.schema());
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        let columns = ProjectionMask::columns(self.metadata.parquet_schema(), names);
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(groups)
-            .with_batch_size(rows)
+            .with_projection(columns)
+            .with_batch_size(batch_rows(self.content))
             .build()
             .map_err(|cause| bad(&path, &parquet_message(&cause)))?;
         let mut row = 0;
         Ok(reader.map(move |batch| {
             let damaged = |cause: &dyn std::fmt::Display| bad(&path, &format!("damaged near row {row}: {cause}"));
             let batch = batch.map_err(|cause| damaged(&cause))?;
-            let holed = batch.columns().iter().zip(batch.schema_ref().fields()).find(|(column, field)| {
-                (!field.is_nullable() && column.null_count() > 0)
-                    || column.as_fixed_size_list_opt().is_some_and(|list| list.values().null_count() > 0)
+            let columns = schema.fields().iter().map(|field| {
+                let column = batch.column_by_name(field.name()).ok_or_else(|| damaged(&"a column is missing"))?;
+                let holed = (!field.is_nullable() && column.logical_null_count() > 0)
+                    || column.as_fixed_size_list_opt().is_some_and(|list| list.values().null_count() > 0);
+                if holed { Err(damaged(&format!("column `{}` has nulls", field.name()))) } else { Ok(column.clone()) }
             });
-            if let Some((_, field)) = holed {
-                return Err(damaged(&format!("column `{}` has nulls", field.name())));
-            }
+            let batch = RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?);
+            let batch = batch.map_err(|cause| damaged(&cause))?;
             row += batch.num_rows();
             Ok(batch)
         }))
+    }
+}
+
+/// The footer of any Parquet file.
+///
+/// # Errors
+/// A file that cannot be read or is not Parquet.
+pub fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
+        .map_err(|cause| bad(path, &format!("it is not a whole Parquet file ({})", parquet_message(&cause))))
+}
+
+/// The first rows of any Parquet file.
+///
+/// # Errors
+/// A file that cannot be read, is damaged, or has a compression or types that limpid does not know.
+pub fn first_rows(path: &Path, rows: usize) -> Result<Option<RecordBatch>> {
+    if rows == 0 {
+        return Ok(None);
+    }
+    let metadata = footer(path)?;
+    check_compression(path, &metadata)?;
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+        .with_batch_size(rows)
+        .with_limit(rows)
+        .build()
+        .map_err(|cause| bad(path, &parquet_message(&cause)))?;
+    reader.into_iter().next().transpose().map_err(|cause| bad(path, &format!("damaged near row 0: {cause}")))
+}
+
+fn check_compression(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {
+    let unknown = |codec: &Compression| match codec {
+        Compression::BROTLI(_) => Some("brotli"),
+        Compression::LZO => Some("lzo"),
+        _ => None,
+    };
+    let mut chunks = metadata.metadata().row_groups().iter().flat_map(|group| group.columns());
+    match chunks.find_map(|chunk| unknown(&chunk.compression())) {
+        Some(name) => Err(bad(path, &format!("it is compressed with {name}; limpid reads zstd, snappy, gzip and lz4"))),
+        None => Ok(()),
     }
 }
 

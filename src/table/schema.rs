@@ -64,7 +64,7 @@ pub struct ImageShape {
 }
 
 impl ImageShape {
-    /// Most numbers of one image: keeps a batch of 1,024 images within the 2^31 - 1 values of an Arrow list.
+    /// Most numbers of one image: such an image is a record batch of its own.
     pub const MAX_LEN: usize = 1 << 20;
 
     /// A shape whose sides are at least 1 and whose product is at most [`Self::MAX_LEN`].

@@ -20,12 +20,16 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
 
+use super::WriteOptions;
 use super::parallel;
 use super::schema::Content;
 use crate::error;
 
-/// Rows of one record batch everywhere: a constant, because page boundaries follow from it.
-pub const BATCH_ROWS: usize = 1024;
+/// Most rows of one record batch.
+const BATCH_ROWS: usize = 1024;
+/// Uncompressed size of a record batch that is aimed at: 1,024 images of MNIST's size are a little less. Encoding a batch
+/// takes several times this, since each value comes with its levels.
+const BATCH_BYTES: usize = 4 << 20;
 /// Uncompressed size of a row group that is aimed at. Parquet stores bytes as 32-bit integers.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
@@ -48,10 +52,16 @@ pub struct FileRecord {
     pub modified: u64,
 }
 
+/// Rows of one record batch: a function of what the table holds and nothing else, because page boundaries follow from it.
+pub fn batch_rows(content: Content) -> usize {
+    (BATCH_BYTES / (content.width() * size_of::<f32>())).clamp(1, BATCH_ROWS)
+}
+
 /// Rows of each row group but the last.
 pub fn row_group_rows(content: Content) -> usize {
-    let batches = ROW_GROUP_BYTES / (BATCH_ROWS * content.width() * size_of::<f32>());
-    batches.max(1) * BATCH_ROWS
+    let rows = batch_rows(content);
+    let batches = ROW_GROUP_BYTES / (rows * content.width() * size_of::<f32>());
+    batches.max(1) * rows
 }
 
 /// Writes a table to `folder/name` and waits until it is on disk.
@@ -62,8 +72,7 @@ pub fn write_table<'a>(
     folder: &Path,
     name: &str,
     content: Content,
-    compression_level: i32,
-    threads: usize,
+    options: WriteOptions,
     row_groups: impl Iterator<Item = Result<RowGroup<'a>>> + Send,
 ) -> Result<FileRecord> {
     let path = folder.join(name);
@@ -71,11 +80,11 @@ pub fn write_table<'a>(
     let failed = |cause: ParquetError| write_error(&path, cause);
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     let sink = DigestWriter::new(BufWriter::with_capacity(1 << 20, file));
-    let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(&schema, compression_level)));
+    let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(&schema, options)));
     let (mut writer, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
     let mut rows = 0;
     parallel::in_order(
-        threads,
+        options.threads,
         row_groups.enumerate().map(|(index, group)| group.map(|group| (index, group))),
         |(index, group)| encode(&factory, &schema, index, group),
         |(group_rows, chunks)| {
@@ -90,8 +99,7 @@ pub fn write_table<'a>(
             group.close().map_err(failed)?;
             Ok(())
         },
-    )
-    .with_context(|| format!("writing {}", path.display()))?;
+    )?;
     let sink = writer.into_inner().map_err(failed)?;
     let (digest, bytes) = (sink.hasher.finalize().to_hex().to_string(), sink.bytes);
     let synced = sink.inner.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
@@ -131,8 +139,8 @@ fn encode(
     Ok((rows, chunks.collect::<Result<_>>()?))
 }
 
-fn properties(schema: &SchemaRef, compression_level: i32) -> WriterProperties {
-    let level = ZstdLevel::try_new(compression_level).unwrap_or_default();
+fn properties(schema: &SchemaRef, options: WriteOptions) -> WriterProperties {
+    let level = ZstdLevel::try_new(options.compression_level).unwrap_or_default();
     let mut metadata: Vec<_> =
         schema.metadata().iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
     metadata.sort_by(|a, b| a.key.cmp(&b.key));
@@ -142,7 +150,7 @@ fn properties(schema: &SchemaRef, compression_level: i32) -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_key_value_metadata(Some(metadata))
-        .set_sorting_columns(Some(vec![sorted_by]))
+        .set_sorting_columns(options.sorted.then(|| vec![sorted_by]))
         .set_max_row_group_row_count(None)
         // The least and greatest pixel of a page help nobody; those of ids and labels do.
         .set_column_statistics_enabled(element("image"), EnabledStatistics::None)
@@ -154,7 +162,7 @@ fn properties(schema: &SchemaRef, compression_level: i32) -> WriterProperties {
         .build()
 }
 
-/// Keeps the I/O error under a Parquet error, which decides the exit code.
+/// What writing failed with: never the data's fault, since every batch was made here.
 fn write_error(path: &Path, cause: ParquetError) -> anyhow::Error {
     error::io(format!("cannot write {}: {}", path.display(), parquet_message(&cause)))
 }
@@ -222,3 +230,24 @@ pub fn leading_columns(split: super::Split, ids: std::ops::Range<u64>, labels: V
 
 /// `id`, `split` and `label`.
 pub type LeadingColumns = [arrow_array::ArrayRef; 3];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Pixels;
+    use crate::table::ImageShape;
+
+    #[test]
+    fn batches_and_row_groups_are_of_a_size_whatever_the_images() {
+        let images = |side| Content::Images(ImageShape::new(side, side, 1).expect("is a shape"), Pixels::U8);
+        assert_eq!((batch_rows(images(28)), row_group_rows(images(28))), (1024, 20 * 1024));
+        assert_eq!(batch_rows(Content::Features(32)), 1024);
+        for side in [28, 64, 160, 512, 1024] {
+            let bytes = side * side * size_of::<f32>();
+            assert!(batch_rows(images(side)) * bytes <= BATCH_BYTES, "{side}");
+            let group = row_group_rows(images(side)) * bytes;
+            assert!((ROW_GROUP_BYTES * 9 / 10..=ROW_GROUP_BYTES).contains(&group), "{side}: {group}");
+            assert_eq!(row_group_rows(images(side)) % batch_rows(images(side)), 0, "{side}");
+        }
+    }
+}

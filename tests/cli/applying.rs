@@ -91,7 +91,12 @@ fn a_damaged_table_is_refused() {
     let middle = whole.len() / 2;
     damaged[middle..middle + 64].fill(0xff);
     sandbox.write("damaged.parquet", &damaged);
-    sandbox.limpid("encode runs/small damaged.parquet -o out").exits(65).says("damaged near row");
+    sandbox
+        .limpid("encode runs/small damaged.parquet -o out")
+        .exits(65)
+        .says("limpid: cannot encode damaged.parquet\n")
+        .says("damaged near row")
+        .never_says(".new");
     assert!(!sandbox.path("out/damaged.parquet").exists());
     sandbox.limpid("inspect small.toml").exits(65).says("is not IDX");
     sandbox.limpid("inspect nothing").exits(2).says("does not exist");

@@ -1,0 +1,125 @@
+//! Tables that another program has rewritten, as pyarrow does: compressed otherwise, columns moved, added and nullable, rows
+//! in another order.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use arrow_array::builder::{FixedSizeListBuilder, UInt8Builder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, GzipLevel};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::WriterProperties;
+
+use crate::harness::Sandbox;
+
+const INPUT: &str = "runs/small/ingest/test-00000-of-00001.parquet";
+
+/// A table in one batch, and its footer.
+fn read(sandbox: &Sandbox, path: &str) -> (RecordBatch, ParquetMetaData) {
+    let file = File::open(sandbox.path(path)).expect("is there");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("is Parquet").with_batch_size(1000);
+    let footer = reader.metadata().as_ref().clone();
+    let schema = reader.schema().clone();
+    let batch = reader.build().expect("reads").next().expect("has rows").expect("reads");
+    // Only the file's own schema has its metadata.
+    (RecordBatch::try_new(schema, batch.columns().to_vec()).expect("fits"), footer)
+}
+
+fn write(sandbox: &Sandbox, path: &str, batches: &[RecordBatch], compression: Compression) {
+    let file = File::create(sandbox.path(path)).expect("created");
+    let properties = WriterProperties::builder().set_compression(compression).build();
+    let mut writer = ArrowWriter::try_new(file, batches[0].schema(), Some(properties)).expect("starts");
+    batches.iter().for_each(|batch| writer.write(batch).expect("writes"));
+    writer.close().expect("writes");
+}
+
+/// The batch with these columns, all of them nullable.
+fn with_columns(batch: &RecordBatch, columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    let fields: Vec<_> = columns
+        .iter()
+        .map(|(name, column)| {
+            let field = batch.schema().field_with_name(name).cloned();
+            field.unwrap_or(Field::new(*name, column.data_type().clone(), true)).with_nullable(true)
+        })
+        .collect();
+    let schema = Schema::new_with_metadata(fields, batch.schema().metadata().clone());
+    RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, column)| column).collect()).expect("fits")
+}
+
+fn codes(batch: &RecordBatch) -> (Vec<i64>, Vec<f32>) {
+    let ids = batch.column_by_name("id").expect("has ids").as_primitive::<Int64Type>();
+    let codes = batch.column_by_name("code").expect("has codes").as_fixed_size_list();
+    (ids.values().to_vec(), codes.values().as_primitive::<Float32Type>().values().to_vec())
+}
+
+#[test]
+fn a_rewritten_table_gives_the_same_features() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --to encode").succeeds();
+    let (batch, footer) = read(&sandbox, INPUT);
+    assert!(footer.row_group(0).sorting_columns().is_some(), "limpid's own tables are in order and say so");
+    let (features, _) = read(&sandbox, "runs/small/encode/test-00000-of-00001.parquet");
+    let column = |name: &str| batch.column_by_name(name).expect("is there").clone();
+    let note: ArrayRef = Arc::new(Int32Array::from(vec![7; batch.num_rows()]));
+    let moved = ["note", "image", "label", "split", "id"]
+        .map(|name| (name, if name == "note" { note.clone() } else { column(name) }));
+    let moved = with_columns(&batch, moved.to_vec());
+    for (name, batch, compression) in [
+        ("plain", &batch, Compression::UNCOMPRESSED),
+        ("snappy", &batch, Compression::SNAPPY),
+        ("gzip", &batch, Compression::GZIP(GzipLevel::default())),
+        ("lz4", &batch, Compression::LZ4_RAW),
+        ("moved", &moved, Compression::SNAPPY),
+    ] {
+        write(&sandbox, &format!("{name}.parquet"), std::slice::from_ref(batch), compression);
+        sandbox.limpid(&format!("encode runs/small {name}.parquet -o out")).succeeds();
+        let (made, footer) = read(&sandbox, &format!("out/{name}.parquet"));
+        assert_eq!(codes(&made), codes(&features), "{name}");
+        assert_eq!(made.schema(), features.schema(), "{name}");
+        // Nobody said that the rows are in order.
+        assert!(footer.row_group(0).sorting_columns().is_none(), "{name}");
+        sandbox.limpid(&format!("inspect {name}.parquet --images 1")).succeeds().prints("id 0, label");
+    }
+    let halves = [batch.slice(60, 60), batch.slice(0, 60)];
+    write(&sandbox, "unsorted.parquet", &halves, Compression::SNAPPY);
+    sandbox.limpid("denoise runs/small unsorted.parquet -o out").succeeds();
+    let (made, footer) = read(&sandbox, "out/unsorted.parquet");
+    assert_eq!(made.column_by_name("id").expect("has ids").as_primitive::<Int64Type>().value(0), 60);
+    assert!(footer.row_group(0).sorting_columns().is_none());
+}
+
+#[test]
+fn nulls_where_there_can_be_none_are_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --to train").succeeds();
+    let (batch, _) = read(&sandbox, INPUT);
+    let rows = batch.num_rows();
+    let second = |row: usize| row != 1;
+    let ids: ArrayRef = Arc::new((0..rows).map(|row| second(row).then_some(row as i64)).collect::<Int64Array>());
+    let keys = (0..rows).map(|row| second(row).then_some(0)).collect::<Int32Array>();
+    let names = batch.column_by_name("split").expect("is there").as_dictionary::<Int32Type>().values().clone();
+    let splits: ArrayRef = Arc::new(DictionaryArray::new(keys, names));
+    let element = Arc::new(Field::new("element", DataType::UInt8, false));
+    let mut images = FixedSizeListBuilder::new(UInt8Builder::new(), 784).with_field(element);
+    for row in 0..rows {
+        images.values().append_slice(&[0; 784]);
+        images.append(second(row));
+    }
+    let images: ArrayRef = Arc::new(images.finish());
+    for (name, holed) in [("id", ids), ("split", splits), ("image", images)] {
+        let columns = ["id", "split", "label", "image"].map(|other| {
+            let column = if other == name { &holed } else { batch.column_by_name(other).expect("is there") };
+            (other, column.clone())
+        });
+        write(&sandbox, "holed.parquet", &[with_columns(&batch, columns.to_vec())], Compression::SNAPPY);
+        for command in ["encode", "denoise"] {
+            let run = sandbox.limpid(&format!("{command} runs/small holed.parquet -o out")).exits(65);
+            run.says("holed.parquet: damaged near row 0: ").says(&format!("column `{name}` has nulls"));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Promise 4: memory is bounded, whatever the number and the size of the images.
+
+#![cfg(target_os = "linux")]
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::time::Duration;
+
+use crate::harness::Sandbox;
+
+/// Everything is streamed that can be: training would hold a set of images of up to `memory-mib`.
+const PIPELINE: &str = r#"
+[source]
+idx = { train = "train.idx", test = "test.idx" }
+[corruption]
+masking = { fraction = 0.5 }
+[model]
+dense = { code = 2 }
+[training]
+epochs = 1
+memory-mib = 1
+"#;
+
+/// Writes images of noise, which no compression makes small.
+fn noise(sandbox: &Sandbox, name: &str, count: u32, side: u32) {
+    let mut file = BufWriter::new(File::create(sandbox.path(name)).expect("created"));
+    let header = [[0, 0, 8, 3], count.to_be_bytes(), side.to_be_bytes(), side.to_be_bytes()].concat();
+    file.write_all(&header).expect("written");
+    let mut state = 1_u64;
+    for _ in 0..u64::from(count) * u64::from(side * side) / 4 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        file.write_all(&state.to_be_bytes()[..4]).expect("written");
+    }
+    file.flush().expect("written");
+}
+
+/// Images of one size in a sandbox of their own.
+fn images(count: u32, side: u32) -> Sandbox {
+    let sandbox = Sandbox::with(PIPELINE);
+    noise(&sandbox, "train.idx", count, side);
+    noise(&sandbox, "test.idx", 100, side);
+    sandbox
+}
+
+/// Most memory, in MB, that a stage ever held.
+fn peak(sandbox: &Sandbox, stage: &str) -> u64 {
+    let mut child = sandbox.limpid(&format!("run small.toml --threads 1 --to {stage}")).spawn();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    // The kernel keeps the maximum, so that only what happens after the last look is missed.
+    let exit = loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        peak = peak.max(kilobytes.unwrap_or(0) / 1000);
+        if let Some(exit) = child.try_wait().expect("can be asked") {
+            break exit;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert!(exit.success(), "{stage}");
+    peak
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_images() {
+    let (few, many) = (images(40_000, 28), images(160_000, 28));
+    let more = 120_000 * 28 * 28 / 1_000_000;
+    for stage in ["ingest", "corrupt", "train", "encode", "denoise", "evaluate"] {
+        let (few, many) = (peak(&few, stage), peak(&many, stage));
+        println!("{stage}: {few} MB for 40,000 images, {many} MB for 160,000");
+        assert!(many < few + more / 3, "{stage}: {few} MB for 40,000 images, {many} MB for {more} MB more of them");
+    }
+}
+
+#[test]
+fn memory_does_not_grow_with_the_size_of_the_images() {
+    let (small, large) = (images(30_000, 28), images(2_000, 160));
+    for stage in ["ingest", "corrupt"] {
+        let (small, large) = (peak(&small, stage), peak(&large, stage));
+        println!("{stage}: {small} MB for images of 28×28, {large} MB for 160×160");
+        assert!(large < 2 * small, "{stage}: {small} MB for images of 28×28, {large} MB for 160×160");
+    }
+}
