@@ -43,10 +43,16 @@ pub enum Command {
     /// Compare the settings and scores of two runs.
     Diff(DiffArgs),
     /// Write the features of other images with a trained model.
+    ///
+    /// A table's `id`, `split` and `label` are kept; the images of an IDX file are numbered and count as `test`. `error` is the
+    /// error of the reconstruction against the input itself, since there is no other image to compare with.
     Encode(ApplyArgs),
     /// Clean other images with a trained model.
+    ///
+    /// A table's `id`, `split` and `label` are kept; the images of an IDX file are numbered and count as `test`. `error` is how
+    /// far the result is from the input itself, since there is no clean image to compare with: it says how much was changed.
     Denoise(ApplyArgs),
-    /// Show what is in a limpid Parquet or IDX file.
+    /// Show what is in a Parquet or IDX file.
     Inspect(InspectArgs),
     /// Print the JSON schema of pipeline files.
     Schema,
@@ -157,7 +163,7 @@ pub struct ApplyArgs {
     /// IDX files (raw or gzip) or limpid Parquet files of images.
     #[arg(required = true)]
     pub input: Vec<PathBuf>,
-    /// The folder to write to: one Parquet file for each input, under its name.
+    /// The folder to write to: one Parquet file for each input, under its name without the format.
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// How.
@@ -170,7 +176,7 @@ pub struct ApplyArgs {
 pub struct InspectArgs {
     /// A Parquet or IDX file.
     pub file: PathBuf,
-    /// How many images to draw.
+    /// How many images to draw, or rows of another table to print.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub images: usize,
 }

@@ -1,50 +1,51 @@
-//! `limpid inspect`
+//! `limpid inspect`: any Parquet or IDX file, of which limpid's own tables and images are drawn.
 
 use std::path::Path;
 
 use anyhow::Result;
-use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, downcast_primitive_array};
+use arrow_schema::{DataType, Schema};
 
-use super::print;
+use super::{is_parquet, print};
 use crate::cli::InspectArgs;
-use crate::error;
-use crate::source::ImageReader;
-use crate::table::{ImageShape, TableFile, errors, ids, labels, lists, pixels};
+use crate::source::{IdxHeader, ImageReader};
+use crate::table::{self, ImageShape, TableFile, errors, ids, labels, lists, pixels};
 
-/// Prints what is in a file and draws its first images.
+/// Prints what is in a file and draws its first images, or prints its first rows.
 pub fn inspect(args: &InspectArgs) -> Result<()> {
+    if !is_parquet(&args.file)? {
+        return inspect_idx(&args.file, args.images);
+    }
+    describe(&args.file)?;
     match TableFile::open(&args.file) {
-        Ok(table) => inspect_table(&table, args.images),
-        Err(not_a_table) => match ImageReader::open(&args.file) {
-            Ok(reader) => inspect_idx(&args.file, reader, args.images),
-            // What it claims to be decides which complaint helps.
-            Err(_) if starts_with(&args.file, b"PAR1") => Err(not_a_table),
-            Err(not_idx) if args.file.exists() => Err(not_idx),
-            Err(_) => Err(error::settings(format!("{} does not exist", args.file.display()))),
-        },
+        Ok(table) => draw_table(&table, args.images),
+        // Any other table is shown as far as its values are numbers and text.
+        Err(_) => print_rows(&args.file, args.images),
     }
 }
 
-fn starts_with(path: &Path, magic: &[u8]) -> bool {
-    use std::io::Read;
-    let mut start = vec![0; magic.len()];
-    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == magic
-}
-
-fn inspect_table(table: &TableFile, images: usize) -> Result<()> {
-    let metadata = table.metadata();
-    print(format!("{}: {} rows in {} row groups", table.path().display(), table.rows(), table.row_groups()))?;
+/// Prints the schema and the metadata of a Parquet file.
+fn describe(path: &Path) -> Result<()> {
+    let footer = table::footer(path)?;
+    let file = footer.metadata();
+    let (rows, groups) = (file.file_metadata().num_rows(), file.num_row_groups());
+    print(format!("{}: {rows} rows in {groups} row groups", path.display()))?;
     print("\ncolumns")?;
-    for field in metadata.schema().fields() {
+    let width = name_width(footer.schema());
+    for field in footer.schema().fields() {
         let nullable = if field.is_nullable() { ", nullable" } else { "" };
-        print(format!("  {:8} {}{nullable}", field.name(), field.data_type()))?;
+        print(format!("  {:width$} {}{nullable}", field.name(), field.data_type()))?;
     }
-    print("\nmetadata")?;
-    let mut entries: Vec<_> = metadata.schema().metadata().iter().collect();
+    let mut entries: Vec<_> = footer.schema().metadata().iter().collect();
     entries.sort();
-    for (key, value) in entries {
-        print(format!("  {key} = {value}"))?;
+    if !entries.is_empty() {
+        print("\nmetadata")?;
     }
+    entries.into_iter().try_for_each(|(key, value)| print(format!("  {key} = {value}")))
+}
+
+fn draw_table(table: &TableFile, images: usize) -> Result<()> {
     let Some(batch) = table.all()?.next().transpose()? else { return Ok(()) };
     let shape = table.image_shape().ok();
     let column = lists(&batch, if shape.is_some() { "image" } else { "code" })?;
@@ -65,7 +66,42 @@ fn inspect_table(table: &TableFile, images: usize) -> Result<()> {
     Ok(())
 }
 
-fn inspect_idx(path: &Path, reader: ImageReader, images: usize) -> Result<()> {
+fn print_rows(path: &Path, rows: usize) -> Result<()> {
+    let Some(batch) = table::first_rows(path, rows)? else { return Ok(()) };
+    let width = name_width(batch.schema_ref());
+    for row in 0..batch.num_rows() {
+        print("")?;
+        for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            print(format!("  {:width$} {}", field.name(), value(column, row)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The width of the column that names the columns.
+fn name_width(schema: &Schema) -> usize {
+    schema.fields().iter().map(|field| field.name().chars().count()).max().unwrap_or(0).max(8)
+}
+
+/// A number or a text; of anything else, the type.
+fn value(column: &ArrayRef, row: usize) -> String {
+    if column.is_null(row) {
+        return "null".to_owned();
+    }
+    downcast_primitive_array!(
+        column => format!("{:?}", column.value(row)),
+        DataType::Boolean => column.as_boolean().value(row).to_string(),
+        DataType::Utf8 => format!("{:?}", column.as_string::<i32>().value(row)),
+        other => format!("({other})"),
+    )
+}
+
+fn inspect_idx(path: &Path, images: usize) -> Result<()> {
+    let header = IdxHeader::read(path)?;
+    let Ok(reader) = ImageReader::open(path) else {
+        let sizes: Vec<_> = header.sizes.iter().map(u64::to_string).collect();
+        return print(format!("{}: IDX, {} numbers of type {}", path.display(), sizes.join("×"), header.element));
+    };
     let shape = reader.shape;
     print(format!("{}: IDX, {} images of {shape}", path.display(), reader.count))?;
     for image in reader.chunks(1).take(images) {

@@ -1,5 +1,7 @@
 //! `encode`, `denoise` and `inspect` on other data.
 
+use std::process::Command;
+
 use crate::harness::Sandbox;
 
 /// An IDX file of zeros.
@@ -67,10 +69,10 @@ fn weights_that_do_not_fit_their_model_are_refused() {
     sandbox.write("copy/last.safetensors", &weights);
     sandbox.write("copy/model.json", description.replace("\"code\": 8", "\"code\": 9").as_bytes());
     refuses("encoder.1.weight has shape [8, 32], expected [9, 32]");
-    sandbox.write("copy/model.json", description.replace("\"format\": 1", "\"format\": 7").as_bytes());
-    refuses("its format is 7, this limpid reads 1");
     sandbox.write("copy/model.json", description.replace("\"code\": 8", "\"code\": 0").as_bytes());
     refuses("a layer of the model has the width 0");
+    sandbox.write("copy/model.json", description.replace("\"format\": 1", "\"format\": 7").as_bytes());
+    refuses("its format is 7, this limpid reads 1");
     sandbox.write("copy/model.json", b"{");
     refuses("not JSON");
     sandbox.write("copy/model.json", description.replace("last.safetensors", "../x").as_bytes());
@@ -98,6 +100,41 @@ fn a_damaged_table_is_refused() {
         .says("damaged near row")
         .never_says(".new");
     assert!(!sandbox.path("out/damaged.parquet").exists());
+}
+
+#[test]
+fn many_inputs_need_few_open_files() {
+    let sandbox = trained();
+    let inputs: Vec<String> = (0..40).map(|index| format!("scan{index}.idx3")).collect();
+    for input in &inputs {
+        sandbox.write(input, &idx(&[2, 28, 28]));
+    }
+    let script = "ulimit -n 24 && exec \"$0\" denoise runs/small -o out \"$@\"";
+    let limited = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_limpid")])
+        .args(&inputs)
+        .current_dir(sandbox.path(""))
+        .output()
+        .expect("starts");
+    assert!(limited.status.success(), "{}", String::from_utf8_lossy(&limited.stderr));
+    assert_eq!(sandbox.files("out").len(), 40);
+    // They are numbered, and count as the test split.
+    sandbox.limpid("inspect out/scan7.parquet --images 1").succeeds().prints("2 rows").prints("id 0, error ");
+}
+
+#[test]
+fn inspect_shows_any_parquet_and_any_idx() {
+    let sandbox = trained();
+    let history = sandbox.limpid("inspect runs/small/train/history.parquet --images 1").succeeds();
+    history.prints("2 rows in 1 row groups").prints("train_loss Float64").prints("epoch      1\n");
+    sandbox.limpid("inspect runs/small/train/history.parquet --images 0").succeeds();
+    sandbox.write("labels.idx", &idx(&[40]));
+    sandbox.limpid("inspect labels.idx").succeeds().prints("labels.idx: IDX, 40 numbers of type u8");
+    sandbox.write("floats.idx", &[0, 0, 0x0d, 2, 0, 0, 0, 3, 0, 0, 0, 5]);
+    sandbox.limpid("inspect floats.idx").succeeds().prints("3×5 numbers of type f32");
     sandbox.limpid("inspect small.toml").exits(65).says("is not IDX");
-    sandbox.limpid("inspect nothing").exits(2).says("does not exist");
+    sandbox.limpid("inspect nothing").exits(2).says("nothing does not exist");
+    // What is there and cannot be opened is not missing.
+    std::os::unix::fs::symlink("loop", sandbox.path("loop")).expect("linked");
+    sandbox.limpid("inspect loop").exits(74).says("cannot read loop").never_says("does not exist");
 }
