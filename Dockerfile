@@ -1,8 +1,11 @@
 # limpid in a small image: built in one stage, run in another as a user without rights.
 #
 #   docker build -t limpid .
-#   docker run --rm -v "$PWD/work:/work" limpid                       # the quickstart, into ./work/runs
-#   docker run --rm -v "$PWD/work:/work" limpid run my-pipeline.toml
+#   mkdir -p work
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/work:/work" limpid     # the quickstart, into ./work/runs
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/work:/work" limpid run my-pipeline.toml
+#
+# The folder is made before, and the user named, because Docker would make it as root, and limpid could not write to it.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
