@@ -19,7 +19,7 @@ use crate::error;
 pub use reader::{TableFile, errors, first_rows, footer, ids, labels, lists};
 pub use schema::{Content, ImageShape, SCHEMA_VERSION, Split};
 pub use writer::{
-    FileRecord, RowGroup, batch_rows, leading_columns, nanoseconds, row_group_rows, write_batch, write_table,
+    Emit, FileRecord, RowGroup, batch_rows, leading_columns, nanoseconds, row_group_rows, write_batch, write_table,
 };
 
 /// How tables are written.
@@ -45,8 +45,9 @@ pub struct MapInput<'a> {
 /// Writes the table that `map` makes of each batch of the input (and of the companion's rows); `rows_done` hears of the
 /// rows as they are finished.
 ///
-/// Row groups follow the input's, so that a batch never crosses one, and so does the order of the rows: it is declared only
-/// if the input declares it.
+/// The order of the rows is the input's, and declared only if the input declares it. So are the row groups, each the work of
+/// one thread from reading to encoding, unless they are larger than limpid makes them: those of another program are read one
+/// batch after the other and cut, since a row group that is written is held in memory.
 ///
 /// # Errors
 /// Unreadable input, a companion with other rows, what `map` fails with, or the file system.
@@ -58,8 +59,22 @@ pub fn map_table(
     map: impl Fn(&RecordBatch, Option<&RecordBatch>) -> Result<RecordBatch> + Sync,
     rows_done: impl Fn(u64) + Sync,
 ) -> Result<FileRecord> {
-    let (map, rows_done) = (&map, &rows_done);
     let MapInput { table, companion } = input;
+    let options = WriteOptions { sorted: options.sorted && table.is_sorted(), ..options };
+    let map = |batch: &RecordBatch, other: Option<&RecordBatch>, emit: Emit<'_>| {
+        let batch = map(batch, other)?;
+        let rows = batch.num_rows() as u64;
+        emit(batch)?;
+        rows_done(rows);
+        Ok(())
+    };
+    let map = &map;
+    let most = row_group_rows(table.content()) as u64;
+    if companion.is_none() && (0..table.row_groups()).any(|index| table.row_group_rows(index) > most) {
+        // Rows in order within each of its row groups need not be so in what is cut across them.
+        let options = WriteOptions { sorted: false, ..options };
+        return write_table(path.0, path.1, content, options, recut(table, map)?);
+    }
     if let Some(companion) = companion
         && (0..table.row_groups().max(companion.row_groups())).any(|index| {
             index >= table.row_groups().min(companion.row_groups())
@@ -79,17 +94,31 @@ pub fn map_table(
                 {
                     return Err(mismatch(table, companion));
                 }
-                let batch = map(&batch, other.as_ref())?;
-                let rows = batch.num_rows() as u64;
-                emit(batch)?;
-                rows_done(rows);
+                map(&batch, other.as_ref(), emit)?;
             }
             Ok(())
         });
         Ok(group)
     });
-    let options = WriteOptions { sorted: options.sorted && table.is_sorted(), ..options };
     write_table(path.0, path.1, content, options, row_groups)
+}
+
+/// Row groups of limpid's size, whatever those of the table are.
+fn recut<'a>(
+    table: &TableFile,
+    map: &'a (impl Fn(&RecordBatch, Option<&RecordBatch>, Emit<'_>) -> Result<()> + Sync),
+) -> Result<impl Iterator<Item = Result<RowGroup<'a>>> + Send> {
+    let count = row_group_rows(table.content()) / batch_rows(table.content());
+    let mut batches = table.all()?;
+    Ok(std::iter::from_fn(move || {
+        let group = batches.by_ref().take(count).collect::<Result<Vec<_>>>();
+        if group.as_ref().is_ok_and(Vec::is_empty) {
+            return None;
+        }
+        Some(group.map(|group| -> RowGroup<'a> {
+            Box::new(move |emit| group.iter().try_for_each(|batch| map(batch, None, emit)))
+        }))
+    }))
 }
 
 fn mismatch(table: &TableFile, companion: &TableFile) -> anyhow::Error {

@@ -92,7 +92,7 @@ impl TableFile {
         self.metadata.metadata().row_group(index).num_rows().max(0) as u64
     }
 
-    /// The batches of one row group, in order, each checked.
+    /// The batches of one row group, in order, each checked and with the columns of its content, in their order.
     ///
     /// # Errors
     /// A file that has become unreadable; each batch can fail where its pages are damaged.
@@ -100,7 +100,7 @@ impl TableFile {
         self.batches(vec![index])
     }
 
-    /// All batches, in order, each checked.
+    /// All batches, in order, each checked, as [`Self::row_group`] gives them; one may cross from a row group to the next.
     ///
     /// # Errors
     /// As [`Self::row_group`].

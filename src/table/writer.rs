@@ -33,8 +33,10 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Uncompressed size of a row group that is aimed at. Parquet stores bytes as 32-bit integers.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
+/// Takes the next batch of a row group.
+pub type Emit<'a> = &'a mut dyn FnMut(RecordBatch) -> Result<()>;
 /// What one row group is made of: called on a worker thread, it hands its batches, in order, to the function given.
-pub type RowGroup<'a> = Box<dyn FnOnce(&mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> + Send + 'a>;
+pub type RowGroup<'a> = Box<dyn FnOnce(Emit<'_>) -> Result<()> + Send + 'a>;
 
 /// A file as it was written: what a receipt says of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ use parquet::basic::{Compression, GzipLevel};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 
+use crate::applying::idx;
 use crate::harness::Sandbox;
 
 const INPUT: &str = "runs/small/ingest/test-00000-of-00001.parquet";
@@ -91,6 +92,27 @@ fn a_rewritten_table_gives_the_same_features() {
     let (made, footer) = read(&sandbox, "out/unsorted.parquet");
     assert_eq!(made.column_by_name("id").expect("has ids").as_primitive::<Int64Type>().value(0), 60);
     assert!(footer.row_group(0).sorting_columns().is_none());
+}
+
+#[test]
+fn a_row_group_that_is_too_large_is_cut() {
+    let sandbox = Sandbox::with(
+        "[source]\nidx = { train = \"a.idx\", test = \"a.idx\" }\n[model]\ndense = { code = 2 }\n[training]\nepochs = 1\n",
+    );
+    let mut images = idx(&[700, 160, 160]);
+    images.iter_mut().enumerate().skip(16).for_each(|(at, byte)| *byte = (at / 1000) as u8);
+    sandbox.write("a.idx", &images);
+    sandbox.limpid("run small.toml --to encode").succeeds();
+    let (batch, footer) = read(&sandbox, INPUT);
+    assert_eq!(footer.row_groups().iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [640, 60]);
+    write(&sandbox, "one.parquet", &[batch], Compression::SNAPPY);
+    assert_eq!(read(&sandbox, "one.parquet").1.num_row_groups(), 1);
+    for threads in [1, 3] {
+        sandbox.limpid(&format!("encode runs/small one.parquet -o out --threads {threads}")).succeeds();
+        let (made, footer) = read(&sandbox, "out/one.parquet");
+        assert_eq!(codes(&made), codes(&read(&sandbox, "runs/small/encode/test-00000-of-00001.parquet").0));
+        assert_eq!(footer.row_groups().iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [640, 60]);
+    }
 }
 
 #[test]
