@@ -71,9 +71,12 @@ impl Trainer<'_> {
             task.advance(state.position.images);
             let inputs = Inputs::new(self.pipeline, Split::Train, self.noise_epoch(epoch));
             let batches = self.images.batches(epoch as u32, settings.batch_size);
-            // What a resumed epoch has already seen is passed over.
-            for batch in batches.skip(state.position.steps as usize) {
+            let seen = state.position.steps as usize;
+            for (index, batch) in batches.enumerate() {
                 let batch = batch?;
+                if index < seen {
+                    continue;
+                }
                 let (loss, gradients) = self.gradients(&state.model, &batch, &inputs);
                 let step = state.position.steps + 1;
                 if !loss.is_finite() {
