@@ -7,6 +7,10 @@ use limpid::cli::Cli;
 use limpid::progress::{LogMode, Progress};
 use limpid::{command, error};
 
+/// Training takes and gives back the same few large tensors again and again: this allocator keeps their pages at hand.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let log = cli.log_mode();

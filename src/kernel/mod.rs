@@ -22,7 +22,7 @@ use burn::tensor::{Device, Tensor};
 
 use convolution::Resize;
 use extension::{ElementwiseLoss, FusedOperations, FusedUpdates};
-pub use vector::{Loop, vectorise};
+pub use vector::{Loop, prefetch, vectorise};
 
 /// What follows a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

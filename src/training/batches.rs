@@ -17,6 +17,7 @@ use crate::config::InputImages;
 use crate::corruption::Corruption;
 use crate::corruption::random::{Generator, Stream};
 use crate::error;
+use crate::kernel::prefetch;
 use crate::table::{Split, TableFile, lists, pixels};
 
 /// The training split.
@@ -209,8 +210,14 @@ impl MicroBatch<'_> {
     pub fn examples(&self, pixels: usize, inputs: &Inputs) -> Examples {
         let Window { ids, bytes, .. } = self.window;
         let mut target = vec![0.0; self.positions.len() * pixels];
-        for (&position, target) in self.positions.iter().zip(target.chunks_exact_mut(pixels)) {
-            pixels::to_unit(&bytes[position as usize * pixels..][..pixels], target);
+        let image = |position: u32| &bytes[position as usize * pixels..][..pixels];
+        // Shuffled images are far apart: each is on its way from memory while those before it are converted.
+        const AHEAD: usize = 4;
+        for (index, (&position, target)) in self.positions.iter().zip(target.chunks_exact_mut(pixels)).enumerate() {
+            if let Some(&later) = self.positions.get(index + AHEAD) {
+                prefetch(image(later));
+            }
+            pixels::to_unit(image(position), target);
         }
         let ids = self.positions.iter().map(|&position| ids[position as usize]);
         Examples { input: inputs.of(ids, &target, pixels), target }

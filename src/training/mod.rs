@@ -3,6 +3,7 @@
 //! A batch is cut into micro-batches of a fixed size; each goes through forward and backward on one thread, and their
 //! gradients are added in the order of the images. Threads share nothing inside a step, and their number changes no bit.
 
+mod awake;
 pub mod batches;
 pub mod checkpoint;
 mod loss;
@@ -23,6 +24,7 @@ use crate::interrupt;
 use crate::model::{Autoencoder, named_tensors};
 use crate::progress::Progress;
 use crate::table::{ImageShape, Split, TableFile, ids, lists, pixels};
+use awake::keep_awake;
 use batches::{Batch, Examples, Inputs, TrainingImages, examples_of};
 use checkpoint::{CheckpointFile, EpochRecord, Position, State};
 use optimizer::Optimizer;
@@ -54,55 +56,54 @@ impl Trainer<'_> {
     /// # Errors
     /// Interruption (with a checkpoint saved), a loss that is not finite, unreadable images, the file system.
     pub fn train(&self) -> Result<(State, Speeds)> {
-        // On a thread of the pool, so that a step does not begin and end with a change of threads.
-        rayon::scope(|_| self.train_here())
-    }
-
-    fn train_here(&self) -> Result<(State, Speeds)> {
         let settings = &self.pipeline.training;
         let mut state = self.start()?;
         let mut speeds = Speeds::new();
         let mut saved = Instant::now();
         while state.position.epochs < settings.epochs {
-            let epoch = state.position.epochs + 1;
             let started = (Instant::now(), state.position.images);
-            let task =
-                self.progress.task(&format!("train epoch {epoch}/{}", settings.epochs), self.images.count(), "images");
-            task.advance(state.position.images);
-            let inputs = Inputs::new(self.pipeline, Split::Train, self.noise_epoch(epoch));
-            let batches = self.images.batches(epoch as u32, settings.batch_size);
-            let seen = state.position.steps as usize;
-            for (index, batch) in batches.enumerate() {
-                let batch = batch?;
-                if index < seen {
-                    continue;
-                }
-                let (loss, gradients) = self.gradients(&state.model, &batch, &inputs);
-                let step = state.position.steps + 1;
-                if !loss.is_finite() {
-                    return Err(diverged(epoch, step, self.checkpoint.path()));
-                }
-                state.model = state.optimizer.step(state.model, gradients);
-                state.position.steps = step;
-                state.position.loss += loss;
-                state.position.images += batch.count() as u64;
-                task.advance(batch.count() as u64);
-                let due = saved.elapsed() >= Duration::from_secs(settings.checkpoint_seconds);
-                if due || interrupt::requested() {
-                    self.checkpoint.save(&state)?;
-                    saved = Instant::now();
-                    interrupt::check()?;
-                }
-            }
-            let seconds = started.0.elapsed().as_secs_f64();
-            speeds.push((epoch, seconds, state.position.images - started.1));
-            drop(task);
+            keep_awake(|| self.train_epoch(&mut state, &mut saved))?;
+            let epoch = state.position.epochs + 1;
+            speeds.push((epoch, started.0.elapsed().as_secs_f64(), state.position.images - started.1));
             self.finish_epoch(&mut state, speeds[speeds.len() - 1])?;
             self.checkpoint.save(&state)?;
             saved = Instant::now();
             interrupt::check()?;
         }
         Ok((state, speeds))
+    }
+
+    /// Takes the steps that are left of the current epoch; `saved` is when the last checkpoint was written.
+    fn train_epoch(&self, state: &mut State, saved: &mut Instant) -> Result<()> {
+        let settings = &self.pipeline.training;
+        let epoch = state.position.epochs + 1;
+        let name = format!("train epoch {epoch}/{}", settings.epochs);
+        let task = self.progress.task(&name, self.images.count(), "images");
+        task.advance(state.position.images);
+        let inputs = Inputs::new(self.pipeline, Split::Train, self.noise_epoch(epoch));
+        let seen = state.position.steps as usize;
+        for (index, batch) in self.images.batches(epoch as u32, settings.batch_size).enumerate() {
+            let batch = batch?;
+            if index < seen {
+                continue;
+            }
+            let (loss, gradients) = self.gradients(&state.model, &batch, &inputs);
+            if !loss.is_finite() {
+                return Err(diverged(epoch, state.position.steps + 1, self.checkpoint.path()));
+            }
+            state.optimizer.step(&mut state.model, gradients);
+            state.position.steps += 1;
+            state.position.loss += loss;
+            state.position.images += batch.count() as u64;
+            task.advance(batch.count() as u64);
+            let due = saved.elapsed() >= Duration::from_secs(settings.checkpoint_seconds);
+            if due || interrupt::requested() {
+                self.checkpoint.save(state)?;
+                *saved = Instant::now();
+                interrupt::check()?;
+            }
+        }
+        Ok(())
     }
 
     /// The checkpoint, or the initial weights.

@@ -1,8 +1,9 @@
 //! Adam (Kingma & Ba 2015) with epsilon 1e-8, as the chapter has it, and its state in a form that a checkpoint can keep.
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
 
 use crate::kernel::{self, AdamFactors};
 use crate::model::{Autoencoder, NamedTensor};
@@ -26,39 +27,19 @@ impl Optimizer {
         Self { learning_rate, steps: 0, moments: Vec::new() }
     }
 
-    /// Moves every parameter against the sum of its gradients, which are added in their order.
-    pub fn step(&mut self, model: Autoencoder, gradients: Vec<GradientsParams>) -> Autoencoder {
-        struct Mapper {
-            gradients: Vec<GradientsParams>,
-            factors: AdamFactors,
-            old: std::vec::IntoIter<[Tensor<1>; 2]>,
-            new: Vec<[Tensor<1>; 2]>,
-        }
-        impl ModuleMapper for Mapper {
-            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-                let id = param.id;
-                let parts = self.gradients.iter_mut().filter_map(|gradients| gradients.remove::<D>(id));
-                let gradients: Vec<Tensor<1>> = parts.map(|gradient| gradient.flatten(0, D - 1)).collect();
-                if gradients.is_empty() {
-                    return param;
-                }
-                param.map(|tensor| {
-                    let shape = tensor.shape();
-                    let flat: Tensor<1> = tensor.inner().flatten(0, D - 1);
-                    let zeros = || Tensor::zeros(flat.shape(), &flat.device());
-                    let moments = self.old.next().unwrap_or_else(|| [zeros(), zeros()]);
-                    let (flat, moments) = kernel::adam(flat, gradients, moments, self.factors);
-                    self.new.push(moments);
-                    Tensor::from_inner(flat.reshape(shape)).require_grad()
-                })
-            }
-        }
+    /// Moves every parameter against the sum of its gradients, which are added in their order; parameters are moved on all
+    /// threads.
+    pub fn step(&mut self, model: &mut Autoencoder, gradients: Vec<GradientsParams>) {
         self.steps += 1;
-        let old = std::mem::take(&mut self.moments).into_iter();
-        let mut mapper = Mapper { gradients, factors: self.factors(), old, new: Vec::new() };
-        let model = model.map(&mut mapper);
-        self.moments = mapper.new;
-        model
+        let factors = self.factors();
+        let moments = std::mem::take(&mut self.moments).into_iter();
+        let mut collector = Collector { gradients, moments, parts: Vec::new() };
+        model.visit(&mut collector);
+        let moved = collector.parts.into_par_iter().with_max_len(1);
+        let (parameters, moments): (Vec<Tensor<1>>, _) =
+            moved.map(|(parameter, gradients, moments)| kernel::adam(parameter, gradients, moments, factors)).unzip();
+        self.moments = moments;
+        *model = model.clone().map(&mut Replacer(parameters.into_iter()));
     }
 
     /// The factors of the step that `steps` counts last.
@@ -108,5 +89,33 @@ impl Optimizer {
             None => return false,
         }
         true
+    }
+}
+
+/// Takes the numbers of each parameter, their gradients and their moments together.
+struct Collector {
+    gradients: Vec<GradientsParams>,
+    moments: std::vec::IntoIter<[Tensor<1>; 2]>,
+    parts: Vec<(Tensor<1>, Vec<Tensor<1>>, [Tensor<1>; 2])>,
+}
+
+impl ModuleVisitor for Collector {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let parts = self.gradients.iter_mut().filter_map(|gradients| gradients.remove::<D>(param.id));
+        let gradients: Vec<Tensor<1>> = parts.map(|gradient| gradient.flatten(0, D - 1)).collect();
+        let parameter: Tensor<1> = param.val().inner().flatten(0, D - 1);
+        let zeros = || Tensor::zeros(parameter.shape(), &parameter.device());
+        let moments = self.moments.next().unwrap_or_else(|| [zeros(), zeros()]);
+        self.parts.push((parameter, gradients, moments));
+    }
+}
+
+/// Puts new numbers into the parameters, in the order in which [`Collector`] took them.
+struct Replacer(std::vec::IntoIter<Tensor<1>>);
+
+impl ModuleMapper for Replacer {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let moved = self.0.next().expect("every parameter was collected");
+        param.map(|tensor| Tensor::from_inner(moved.reshape(tensor.shape())).require_grad())
     }
 }

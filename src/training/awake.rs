@@ -1,0 +1,40 @@
+//! Keeps the threads of the pool awake between the short parallel parts of a step.
+//!
+//! A step of a small model takes a few hundred microseconds, and a thread that has fallen asleep in between needs a good part of
+//! that to wake up. Waiting threads therefore ask for work until there has been none for a while.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rayon::Yield;
+
+/// How long a thread asks for work in vain before it may sleep.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// Does `work` on a thread of the pool while the others stay awake.
+pub fn keep_awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    let done = AtomicBool::new(false);
+    rayon::scope(|scope| {
+        for _ in 1..rayon::current_num_threads() {
+            scope.spawn(|_| {
+                let mut last = Instant::now();
+                while !done.load(Ordering::Relaxed) && last.elapsed() < PATIENCE {
+                    if rayon::yield_now() == Some(Yield::Executed) {
+                        last = Instant::now();
+                    }
+                }
+            });
+        }
+        // Set on every way out, so that a panic does not leave the others waiting for their patience to end.
+        let _guard = SetOnDrop(&done);
+        work()
+    })
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
