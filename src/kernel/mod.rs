@@ -152,4 +152,6 @@ pub fn adam(
 }
 
 #[cfg(test)]
+mod reference_tests;
+#[cfg(test)]
 mod tests;
