@@ -10,6 +10,8 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+# The manifest names the benchmarks, and cargo wants to see what it names.
+COPY benches benches
 RUN cargo build --release --locked
 
 FROM gcr.io/distroless/cc-debian12:nonroot

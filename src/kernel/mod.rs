@@ -13,7 +13,7 @@ mod correlate;
 mod elementwise;
 mod extension;
 mod linear;
-mod plain;
+pub mod plain;
 mod pool;
 mod vector;
 

@@ -1,4 +1,5 @@
-//! Every operation as a composition of Burn's own: what any device can run, and what fast versions are tested against.
+//! Every operation as a composition of Burn's own: what any device can run, and what fast versions are tested and measured
+//! against. Models call the functions of [`super`], which choose.
 
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::module::{conv2d, max_pool2d};
