@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Runs limpid and other tools in turn and prints a Markdown table: medians, ratios (peer / limpid) and losses.
+
+usage: compare.py [--limpid PATH] [--rounds 3] [--runs DIR] train dense|conv|denoise [--epochs 4] --against "COMMAND"...
+       compare.py [--limpid PATH] [--rounds 3] [--runs DIR] infer
+       compare.py [--limpid PATH] [--rounds 3] [--runs DIR] corrupt
+
+Real MNIST is where limpid finds it (MNIST_DIR). `train` takes any command that prints `epoch N: S s, train T, test U` a line:
+
+    compare.py train conv --against "python scripts/peers/torch_train.py $MNIST_DIR conv --epochs 4"
+    compare.py train dense --against "python scripts/peers/torch_train.py $MNIST_DIR dense --epochs 4" \\
+                           --against "python scripts/peers/jax_dense.py $MNIST_DIR --epochs 4"
+
+A round is one run of limpid, then one of each peer. Seconds an epoch are those of training alone, without the test loss, the
+median over the epochs of a run; limpid's are in its receipt. `infer` compares encode and denoise of the 70,000 images with
+ONNX Runtime, `corrupt` compares Gaussian noise with numpy, both Parquet to Parquet through pyarrow (peers/, needs
+onnxruntime, onnx, numpy, pyarrow). What they write is compared first, then a stage of limpid's is timed by its receipt and a
+peer inside its script: neither counts the start of the process, its imports, or limpid's check of what is up to date, which
+the columns of whole processes do. limpid also digests its files and waits until they are on disk.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+EPOCH = re.compile(r"epoch (\d+): ([\d.]+) s, train ([\d.]+), test ([\d.]+)")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n\n")[0])
+    parser.add_argument("--limpid", default=HERE.parent / "target/release/limpid", type=pathlib.Path)
+    parser.add_argument("--rounds", default=3, type=int)
+    parser.add_argument("--runs", default=HERE.parent / "target/compare", type=pathlib.Path)
+    what = parser.add_subparsers(dest="what", required=True)
+    train = what.add_parser("train")
+    train.add_argument("model", choices=["dense", "conv", "denoise"])
+    train.add_argument("--epochs", default=4, type=int)
+    train.add_argument("--against", action="append", default=[])
+    what.add_parser("infer")
+    what.add_parser("corrupt")
+    return parser.parse_args()
+
+
+def checked(command):
+    """Runs a command; its output and seconds."""
+    start = time.perf_counter()
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    if done.returncode != 0:
+        sys.exit(f"{shlex.join(map(str, command))} exited with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout + done.stderr, seconds
+
+
+class Limpid:
+    """limpid on one of the shipped pipelines."""
+
+    def __init__(self, options, model, epochs):
+        self.folder = options.runs / f"mnist-{model}"
+        self.command = [options.limpid, "run", HERE.parent / f"pipelines/mnist-{model}.toml", "--runs", options.runs,
+                        "--set", f"training.epochs={epochs}", "--log", "json", "--threads", "2"]
+
+    def to(self, stage):
+        checked([*self.command, "--to", stage])
+
+    def only(self, stage):
+        """One stage again: its output, its receipt, the seconds of the process."""
+        output, seconds = checked([*self.command, "--only", stage, "--force"])
+        return output, json.loads((self.folder / stage / "_receipt.json").read_text()), seconds
+
+
+def ratio(peers, own):
+    """Median of the ratios, with the least and the greatest over the rounds."""
+    ratios = [peer / own for peer, own in zip(peers, own)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} – {max(ratios):.2f})"
+
+
+def train(options):
+    limpid = Limpid(options, options.model, options.epochs)
+    limpid.to("train")
+    runs = {name: [] for name in ["limpid", *options.against]}
+    for _ in range(options.rounds):
+        output, receipt, _ = limpid.only("train")
+        events = [json.loads(line) for line in output.splitlines() if '"event":"epoch"' in line]
+        seconds = statistics.median(speed["seconds"] for speed in receipt["details"]["speed"])
+        runs["limpid"].append((seconds, len(events), events[-1]["train-loss"], events[-1]["test-loss"]))
+        for command in options.against:
+            epochs = EPOCH.findall(checked(shlex.split(command))[0])
+            if not epochs:
+                sys.exit(f"{command} printed no line `epoch N: S s, train T, test U`")
+            seconds = statistics.median(float(seconds) for _, seconds, _, _ in epochs)
+            runs[command].append((seconds, len(epochs), *map(float, epochs[-1][2:])))
+    print(f"{options.model}, {options.rounds} rounds:\n")
+    print("| | seconds an epoch | peer / limpid (least – greatest) | epochs | last training loss | last test loss |")
+    print("|---|---|---|---|---|---|")
+    own = [run[0] for run in runs["limpid"]]
+    for name, results in runs.items():
+        seconds, epochs, train_loss, test_loss = zip(*results)
+        against = "" if name == "limpid" else ratio(seconds, own)
+        words = " ".join(pathlib.Path(word).name if "/" in word else word for word in shlex.split(name))
+        print(f"| {words} | {statistics.median(seconds):.3f} | {against} | {epochs[0]} | {statistics.median(train_loss):.5f} "
+              f"| {statistics.median(test_loss):.5f} |", flush=True)
+
+
+def stages(options, limpid, works):
+    """Times works (name, stage, peer's command) and prints the table."""
+    runs = {name: [] for name, _, _ in works}
+    for _ in range(options.rounds):
+        own = {stage: limpid.only(stage)[1:] for stage in dict.fromkeys(stage for _, stage, _ in works)}
+        for name, stage, command in works:
+            output, process = checked(command)
+            inside = float(re.search(r"seconds ([\d.]+)", output)[1])
+            receipt, own_process = own[stage]
+            runs[name].append((receipt["seconds"], inside, own_process, process))
+    print(f"70,000 images, Parquet to Parquet, {options.rounds} rounds:\n")
+    print("| | limpid, s | peer, s | peer / limpid (least – greatest) | whole processes, s | ratio of these |")
+    print("|---|---|---|---|---|---|")
+    for name, results in runs.items():
+        own, peer, own_process, process = zip(*results)
+        median = statistics.median
+        print(f"| {name} | {median(own):.2f} | {median(peer):.2f} | {ratio(peer, own)} | {median(own_process):.2f} and "
+              f"{median(process):.2f} | {ratio(process, own_process)} |", flush=True)
+
+
+def same(own, peer, column, tolerance):
+    """Checks that two folders of tables hold the same rows and, up to a difference, the same numbers."""
+    import numpy as np
+    import pyarrow.parquet as pq
+    for path in sorted(own.glob("*.parquet")):
+        tables = [pq.read_table(folder / path.name) for folder in (own, peer)]
+        ids, labels = ([table[name].to_numpy() for table in tables] for name in ("id", "label"))
+        if not (np.array_equal(*ids) and np.array_equal(*labels)):
+            sys.exit(f"{path} and its peer have other rows")
+        values = [table[column].combine_chunks() for table in tables]
+        values = [np.asarray(v.flatten() if hasattr(v, "flatten") else v, dtype=np.float64) for v in values]
+        difference = np.abs(values[0] - values[1]).max()
+        if not difference <= tolerance:
+            sys.exit(f"{path}: {column} differs by {difference} from the peer's")
+        print(f"{path.parent.name}/{path.name}: {column} agrees to {difference:.1e}", file=sys.stderr)
+
+
+def infer(options):
+    limpid = Limpid(options, "denoise", 1)
+    limpid.to("denoise")
+    script, models = HERE / "peers/onnx_infer.py", options.runs / "onnx"
+    python = [sys.executable, script]
+    checked([*python, "build", limpid.folder, models])
+    works = []
+    for stage in ("encode", "denoise"):
+        out = options.runs / "onnx" / stage
+        command = [*python, stage, limpid.folder, models, out]
+        checked(command)
+        same(limpid.folder / stage, out, "error", 1e-4)
+        # A pixel that lies on the border of two bytes may become either.
+        column, tolerance = ("code", 1e-4) if stage == "encode" else ("image", 1)
+        same(limpid.folder / stage, out, column, tolerance)
+        lean = [*command[:-1], options.runs / "onnx" / f"{stage}-lean", "--without-error"]
+        works += [(f"{stage}, ONNX Runtime, the same columns", stage, command),
+                  (f"{stage}, ONNX Runtime, without `error`", stage, lean)]
+    stages(options, limpid, works)
+
+
+def corrupt(options):
+    limpid = Limpid(options, "denoise", 1)
+    limpid.to("corrupt")
+    command = [sys.executable, HERE / "peers/numpy_corrupt.py", limpid.folder, options.runs / "numpy"]
+    checked(command)
+    import numpy as np
+    import pyarrow.parquet as pq
+    for folder in (limpid.folder / "corrupt", options.runs / "numpy"):
+        image = pq.read_table(folder / "test-00000-of-00001.parquet")["image"].combine_chunks().flatten().to_numpy()
+        print(f"{folder.name}: mean {image.mean():.2f}, black {np.mean(image == 0):.4f}, white {np.mean(image == 255):.4f}",
+              file=sys.stderr)
+    stages(options, limpid, [("corrupt, numpy", "corrupt", command)])
+
+
+options = arguments()
+os.makedirs(options.runs, exist_ok=True)
+{"train": train, "infer": infer, "corrupt": corrupt}[options.what](options)
