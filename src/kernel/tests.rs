@@ -95,11 +95,46 @@ fn upsampled_convolutions_agree_at_even_and_odd_sizes() {
     }
 }
 
+/// Every loop with something left over, at sizes that Miri gets through (scripts/check_memory.sh).
+#[test]
+fn small_sizes_agree() {
+    const RELU: Activation = Activation::Relu;
+    for (inputs, outputs) in [(1, 5), (2, 1), (2, 9), (1, 17)] {
+        let x = [2, 3, 2, inputs];
+        compare(
+            &|x, w, b| convolution(x, w, b, RELU),
+            &|x, w, b| plain::convolution(x, w, b, RELU),
+            x,
+            outputs,
+            "convolution",
+        );
+        compare(
+            &|x, w, b| convolution_max_pool(x, w, b, RELU),
+            &|x, w, b| plain::convolution_max_pool(x, w, b, RELU),
+            x,
+            outputs,
+            "convolution with max-pooling",
+        );
+        compare(
+            &|x, w, b| upsample_convolution(x, [5, 4], w, b, RELU),
+            &|x, w, b| plain::upsample_convolution(x, [5, 4], w, b, RELU),
+            x,
+            outputs,
+            "upsampled",
+        );
+    }
+    linear_layers(&[(3, 5, 4)]);
+}
+
 #[test]
 fn linear_layers_agree() {
+    linear_layers(&[(1, 1, 1), (3, 784, 32), (25, 32, 784), (7, 33, 5)]);
+}
+
+fn linear_layers(sizes: &[(usize, usize, usize)]) {
     let device = Device::flex().autodiff();
     for activation in ACTIVATIONS {
-        for (count, inputs, outputs) in [(1, 1, 1), (3, 784, 32), (25, 32, 784), (7, 33, 5)] {
+        for &(count, inputs, outputs) in sizes {
             let result = |layer: fn(Tensor<2>, Tensor<2>, Tensor<1>, Activation) -> Tensor<2>| {
                 let x = random(1, [count, inputs], &device).require_grad();
                 let weight = random(2, [outputs, inputs], &device).require_grad();
