@@ -104,14 +104,17 @@ fn a_row_group_that_is_too_large_is_cut() {
     sandbox.write("a.idx", &images);
     sandbox.limpid("run small.toml --to encode").succeeds();
     let (batch, footer) = read(&sandbox, INPUT);
-    assert_eq!(footer.row_groups().iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [640, 60]);
+    assert_eq!(footer.row_groups().iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [160, 160, 160, 160, 60]);
     write(&sandbox, "one.parquet", &[batch], Compression::SNAPPY);
     assert_eq!(read(&sandbox, "one.parquet").1.num_row_groups(), 1);
     for threads in [1, 3] {
         sandbox.limpid(&format!("encode runs/small one.parquet -o out --threads {threads}")).succeeds();
         let (made, footer) = read(&sandbox, "out/one.parquet");
         assert_eq!(codes(&made), codes(&read(&sandbox, "runs/small/encode/test-00000-of-00001.parquet").0));
-        assert_eq!(footer.row_groups().iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [640, 60]);
+        assert_eq!(
+            footer.row_groups().iter().map(|group| group.num_rows()).collect::<Vec<_>>(),
+            [160, 160, 160, 160, 60]
+        );
     }
 }
 
