@@ -4,7 +4,7 @@
     reason = "index loops over arrays of registers unroll; iterators may not inline"
 )]
 
-use super::correlate::{Grid, NARROW, Weights, padded, with_constant};
+use super::correlate::{FEW_CHANNELS, Grid, Weights, padded, with_constant};
 use super::vector::{Instructions, Kernel, NARROW_LANES, Single, Vector, WIDE_LANES};
 
 /// weights += sum over pixels of inputs × gradients: how the loss changes with the weights of a
@@ -31,7 +31,7 @@ impl Kernel for Accumulate<'_> {
             for weight_row in 0..weight_rows {
                 // SAFETY: `check` has put all reads inside the slices, the assertion above all writes.
                 unsafe {
-                    if channels <= NARROW {
+                    if channels <= FEW_CHANNELS {
                         self.taps_in_registers::<I>(row, weight_row);
                     } else {
                         self.channels_in_registers::<I>(row, weight_row);

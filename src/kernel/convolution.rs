@@ -6,7 +6,7 @@
 //! that what is made on the way stays in the cache.
 
 use super::accumulate::Accumulate;
-use super::correlate::{Aligned, Correlate, Grid, NARROW, Weights, padded};
+use super::correlate::{Aligned, Correlate, FEW_CHANNELS, Grid, Weights, padded};
 use super::pool::{MaxPool, Spread};
 use super::vector::{self, NARROW_LANES};
 
@@ -225,7 +225,7 @@ impl Taps {
 
     /// Calls `add` with the places of every block of a folded kernel and of a block that belongs to it, and their length.
     fn blocks(&self, folded: &Weights, rows: Fold, columns: Fold, mut add: impl FnMut(usize, usize, usize)) {
-        let narrow = folded.channels <= NARROW;
+        let narrow = folded.channels <= FEW_CHANNELS;
         let len = if narrow { self.from } else { self.from * padded(folded.channels) };
         for output in 0..if narrow { folded.channels } else { 1 } {
             for (row, row_terms) in rows.iter().enumerate() {

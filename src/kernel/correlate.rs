@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 use super::vector::{Instructions, Kernel, NARROW_LANES, NarrowVector, Vector, WIDE_LANES, WideVector};
 
 /// Most output channels for which the taps are put into the registers instead of the channels.
-pub const NARROW: usize = 4;
+pub const FEW_CHANNELS: usize = 4;
 
 /// Where rows of pixels find their inputs and outputs, in floats from the start of their slices.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +109,7 @@ impl Weights {
 
     /// Where one weight is.
     pub fn index(&self, row: usize, tap: usize, channel: usize) -> usize {
-        if self.channels <= NARROW {
+        if self.channels <= FEW_CHANNELS {
             (channel * self.rows + row) * self.taps + tap
         } else {
             (row * self.taps + tap) * padded(self.channels) + channel
@@ -119,7 +119,7 @@ impl Weights {
 
 /// Channels rounded up to whole narrow vectors, unless there are few.
 pub fn padded(channels: usize) -> usize {
-    if channels <= NARROW { channels } else { channels.next_multiple_of(NARROW_LANES) }
+    if channels <= FEW_CHANNELS { channels } else { channels.next_multiple_of(NARROW_LANES) }
 }
 
 /// output = input ⋆ weights + bias, perhaps through a ReLU.
@@ -164,7 +164,7 @@ impl Kernel for Correlate<'_> {
             // SAFETY: `check` has put all reads and writes inside the slices, and the blocks cover each pixel and each padded
             // channel, which weights and bias have, once.
             unsafe {
-                if channels <= NARROW {
+                if channels <= FEW_CHANNELS {
                     for channel in 0..channels {
                         self.row_of_scalar_products::<I>(row, channel, output);
                     }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::accumulate::Accumulate;
-use super::correlate::{Correlate, Grid, NARROW, Weights, padded};
+use super::correlate::{Correlate, FEW_CHANNELS, Grid, Weights, padded};
 use super::vector::{self, Loop};
 
 /// Sizes of a layer: examples, inputs, outputs.
@@ -52,7 +52,7 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: Sizes
     assert_eq!(weight.len(), outputs * inputs, "the weights do not have their size");
     assert_eq!(bias.len(), outputs, "the bias does not have its size");
     let mut weights = Weights::zeros(1, inputs, outputs);
-    if outputs <= NARROW {
+    if outputs <= FEW_CHANNELS {
         weights.values.copy_from_slice(weight);
     } else {
         vector::vectorise(&mut Transpose {
@@ -94,7 +94,7 @@ pub fn backward(
 
     let input = needs_input.then(|| {
         let mut weights = Weights::zeros(1, outputs, inputs);
-        if inputs <= NARROW {
+        if inputs <= FEW_CHANNELS {
             vector::vectorise(&mut Transpose {
                 from: weight,
                 columns: inputs,
@@ -137,7 +137,7 @@ fn padded_rows(rows: &[f32], len: usize) -> Cow<'_, [f32]> {
 /// Weights of one row as `[taps, channels]`, or as `[channels, taps]` transposed to it.
 fn unpadded(weights: &Weights) -> Vec<f32> {
     let Weights { taps, channels, ref values, .. } = *weights;
-    if channels <= NARROW {
+    if channels <= FEW_CHANNELS {
         return (0..taps * channels).map(|at| values[at % channels * taps + at / channels]).collect();
     }
     let mut rows = Vec::with_capacity(taps * channels);
