@@ -49,13 +49,14 @@ pub enum Architecture {
     },
 }
 
-/// Most images that go through a model at once.
-const MOST_IMAGES: usize = 100;
-/// Multiplications that make a pass through a dense model worth its overhead.
-const PASS_MULTIPLICATIONS: usize = 10 << 20;
-/// Most images that go through a convolutional model at once, and most numbers of its largest layer: they stay in the cache.
-const MOST_CONV_IMAGES: usize = 25;
-const MOST_ACTIVATIONS: usize = 640 << 10;
+/// Images that go through a dense model at once: as many as take these multiplications, which make a pass worth its overhead,
+/// within limits.
+const DENSE_MULTIPLICATIONS: usize = 10 << 20;
+const DENSE_IMAGES: [usize; 2] = [25, 100];
+/// Images that go through a convolutional model at once: as many as give its largest layer these numbers, which stay in the
+/// cache, within limits.
+const CONV_ACTIVATIONS: usize = 640 << 10;
+const CONV_IMAGES: [usize; 2] = [1, 25];
 
 /// Smallest side of an image that the convolutional family takes.
 const LEAST_SIDE: usize = 8;
@@ -75,25 +76,18 @@ impl Architecture {
     /// work for several threads and activations in the cache. It depends on nothing but the layers, since the order in which
     /// gradients are added follows from it.
     pub fn micro_batch(&self, image: ImageShape) -> usize {
-        match self {
-            Architecture::Dense { .. } => {
-                let weights = self.dense_widths(image).windows(2).map(|pair| 2 * pair[0] * pair[1]).sum::<usize>();
-                (PASS_MULTIPLICATIONS / weights.max(1)).clamp(MOST_CONV_IMAGES, MOST_IMAGES)
+        let (images, [least, most]) = match self {
+            Architecture::Dense { hidden, code, .. } => {
+                let weights: usize = dense_layers(image, hidden, *code).iter().sum();
+                (DENSE_MULTIPLICATIONS / (2 * weights).max(1), DENSE_IMAGES)
             }
             Architecture::Conv { channels, decoder_channels, .. } => {
                 let widest = channels.first().max(decoder_channels.last()).copied().unwrap_or(1);
                 let largest = image.height * image.width * widest.max(image.channels);
-                (MOST_ACTIVATIONS / largest).clamp(1, MOST_CONV_IMAGES)
+                (CONV_ACTIVATIONS / largest, CONV_IMAGES)
             }
-        }
-    }
-
-    /// Widths of the layers of a dense encoder, image and code included.
-    fn dense_widths(&self, image: ImageShape) -> Vec<usize> {
-        match self {
-            Architecture::Dense { hidden, code, .. } => [&[image.len()], hidden.as_slice(), &[*code]].concat(),
-            Architecture::Conv { .. } => Vec::new(),
-        }
+        };
+        images.clamp(least, most)
     }
 
     /// Numbers in the code of one image.
@@ -113,9 +107,8 @@ impl Architecture {
     pub fn check(&self, image: ImageShape) -> Result<()> {
         self.check_widths()?;
         let most = match self {
-            Architecture::Dense { .. } => {
-                let widths = self.dense_widths(image);
-                widths.windows(2).map(|pair| pair[0].saturating_mul(pair[1])).max().unwrap_or(0)
+            Architecture::Dense { hidden, code, .. } => {
+                dense_layers(image, hidden, *code).into_iter().max().unwrap_or(0)
             }
             Architecture::Conv { channels, decoder_channels, code, .. } => {
                 let least = image.height.min(image.width);
@@ -190,6 +183,12 @@ impl Architecture {
             )),
         })
     }
+}
+
+/// Weights of each layer of a dense encoder.
+fn dense_layers(image: ImageShape, hidden: &[usize], code: usize) -> Vec<usize> {
+    let widths: Vec<usize> = [&[image.len()], hidden, &[code]].concat();
+    widths.windows(2).map(|pair| pair[0].saturating_mul(pair[1])).collect()
 }
 
 /// An autoencoder with weights.
