@@ -4,14 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
 
-use crate::error;
 use crate::pipeline::fingerprint::united;
 use crate::pipeline::receipt::Receipt;
 use crate::pipeline::workspace::Workspace;
-use crate::stage::{METRICS, Metrics, STAGES};
+use crate::stage::{Metrics, STAGES};
 
 /// The published results of a run.
 pub struct Results {
@@ -56,17 +55,6 @@ impl Results {
                 out_of_date.insert(name, changed);
             }
         }
-        Ok(Self { settings, out_of_date, metrics: metrics(workspace)?, stages })
+        Ok(Self { settings, out_of_date, metrics: Metrics::read(&workspace.stage("evaluate"))?, stages })
     }
-}
-
-fn metrics(workspace: &Workspace) -> Result<Option<Metrics>> {
-    let path = workspace.stage("evaluate").join(METRICS);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", path.display())),
-    };
-    let metrics = serde_json::from_str(&text);
-    metrics.map(Some).map_err(|cause| error::data(format!("{} is not what evaluate wrote: {cause}", path.display())))
 }

@@ -46,11 +46,11 @@ impl ModelDescription {
         Self { format: FORMAT, image, architecture, loss, weights, parameters }
     }
 
-    /// Reads the description and the weights of the model in `folder`.
+    /// Reads the description of the model in `folder`.
     ///
     /// # Errors
-    /// Missing or damaged files, another format, weights that do not fit.
-    pub fn load(folder: &Path, device: &Device) -> Result<(Self, Autoencoder)> {
+    /// A missing or damaged file, another format.
+    pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("model.json");
         let text = std::fs::read_to_string(&path).map_err(|cause| match cause.kind() {
             std::io::ErrorKind::NotFound => {
@@ -75,8 +75,18 @@ impl ModelDescription {
         if Path::new(&description.weights).components().count() != 1 || description.weights.starts_with('.') {
             return Err(bad(format!("its weights {:?} are not the name of a file beside it", description.weights)));
         }
-        let model =
-            description.architecture.init(description.image, 0, device).map_err(|cause| bad(cause.to_string()))?;
+        // What a model may be is a question of the data here, not of the settings.
+        description.architecture.check(description.image).map_err(|cause| bad(cause.to_string()))?;
+        Ok(description)
+    }
+
+    /// Reads the description and the weights of the model in `folder`.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; missing or damaged weights, and those that do not fit.
+    pub fn load(folder: &Path, device: &Device) -> Result<(Self, Autoencoder)> {
+        let description = Self::read(folder)?;
+        let model = description.architecture.init(description.image, 0, device)?;
         let path = folder.join(&description.weights);
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let tensors = read_tensors(&path, &bytes)?.0;

@@ -1,6 +1,9 @@
 //! evaluate: how good the images of the test split are, as written, beside baselines that cost nothing.
 
-use anyhow::Result;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -17,7 +20,7 @@ use crate::table::{Split, TableFile, ids, lists, pixels};
 pub struct Evaluate;
 
 /// The file that holds the scores.
-pub const METRICS: &str = "metrics.json";
+const METRICS: &str = "metrics.json";
 /// The format of `metrics.json`.
 const FORMAT: u32 = 1;
 
@@ -39,6 +42,25 @@ pub struct Metrics {
     pub scores: Vec<Scores>,
     /// What the scores mean.
     pub definitions: std::collections::BTreeMap<String, String>,
+}
+
+impl Metrics {
+    /// Reads what evaluate wrote to `folder`; none if it has not.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that it did not write.
+    pub fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(METRICS);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let metrics = serde_json::from_str(&text);
+        metrics
+            .map(Some)
+            .map_err(|cause| error::data(format!("{} is not what evaluate wrote: {cause}", path.display())))
+    }
 }
 
 impl Stage for Evaluate {

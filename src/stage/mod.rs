@@ -28,7 +28,7 @@ use crate::table::{
 use crate::training::checkpoint::CheckpointFile;
 use infer::Inference;
 
-pub use evaluate::{METRICS, Metrics};
+pub use evaluate::Metrics;
 
 /// All stages, in the order in which they run.
 pub const STAGES: &[&dyn Stage] = &[

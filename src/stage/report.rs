@@ -4,10 +4,9 @@ use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::evaluate::{METRICS, Metrics};
+use super::evaluate::Metrics;
 use super::{Outputs, Stage, StageContext};
 use crate::config::{Loss, Pipeline};
 use crate::error;
@@ -49,8 +48,9 @@ impl Stage for Report {
         let pipeline = context.pipeline;
         let clean = context.table("ingest", Split::Test)?;
         let image = clean.image_shape()?;
-        let metrics: Metrics = read_json(context, "evaluate", METRICS)?;
-        let model: ModelDescription = read_json(context, "train", "model.json")?;
+        let metrics = Metrics::read(&context.folder("evaluate"))?;
+        let metrics = metrics.ok_or_else(|| error::io("evaluate's metrics.json has gone"))?;
+        let model = ModelDescription::read(&context.folder("train"))?;
         let mut rows = vec![row("clean", &clean)?];
         if pipeline.corruption.is_some() {
             rows.push(row("noisy", &context.table("corrupt", Split::Test)?)?);
@@ -86,14 +86,6 @@ impl Stage for Report {
         let html = render(&page).context("cannot make the page")?;
         Ok(vec![context.write("report.html", html.as_bytes())?].into())
     }
-}
-
-/// A JSON file of an earlier stage.
-fn read_json<T: DeserializeOwned>(context: &StageContext<'_>, stage: &str, name: &str) -> Result<T> {
-    let path = context.folder(stage).join(name);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text)
-        .map_err(|cause| error::data(format!("{} is not what {stage} wrote: {cause}", path.display())))
 }
 
 fn row(label: &str, table: &TableFile) -> Result<FigureRow> {
