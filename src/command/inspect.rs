@@ -46,7 +46,7 @@ fn describe(path: &Path) -> Result<()> {
 }
 
 fn draw_table(table: &TableFile, images: usize) -> Result<()> {
-    let Some(batch) = table.all()?.next().transpose()? else { return Ok(()) };
+    let Some(batch) = table.all().next().transpose()? else { return Ok(()) };
     let shape = table.image_shape().ok();
     let column = lists(&batch, if shape.is_some() { "image" } else { "code" })?;
     for row in 0..images.min(batch.num_rows()) {

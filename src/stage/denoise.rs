@@ -21,7 +21,7 @@ impl Stage for Denoise {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {

@@ -16,7 +16,7 @@ impl Stage for Encode {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {

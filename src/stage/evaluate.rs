@@ -96,8 +96,8 @@ impl Stage for Evaluate {
         let mut scorers = vec![Scorer::new(shape); tables.len() + 1];
         let mut floor = 0.0;
         let task = context.progress.task("evaluate", clean.rows(), "images");
-        let mut readers: Vec<_> = tables.iter().map(TableFile::all).collect::<Result<_>>()?;
-        for batch in clean.all()? {
+        let mut readers: Vec<_> = tables.iter().map(TableFile::all).collect();
+        for batch in clean.all() {
             let batch = batch?;
             let images = pixels::values(lists(&batch, "image")?);
             let mut made: Vec<Vec<f32>> = Vec::new();
@@ -144,7 +144,7 @@ impl Stage for Evaluate {
 /// Mean of all pixels of a table of images.
 fn mean_pixel(table: &TableFile) -> Result<f64> {
     let mut sum = 0.0;
-    for batch in table.all()? {
+    for batch in table.all() {
         let batch = batch?;
         sum += pixels::values(lists(&batch, "image")?).iter().map(|&pixel| f64::from(pixel)).sum::<f64>();
         interrupt::check()?;

@@ -17,7 +17,7 @@ impl Stage for Ingest {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {

@@ -90,7 +90,7 @@ impl Stage for Report {
 
 fn row(label: &str, table: &TableFile) -> Result<FigureRow> {
     let len = table.image_shape()?.len();
-    let Some(batch) = table.all()?.next().transpose()? else {
+    let Some(batch) = table.all().next().transpose()? else {
         return Err(error::data(format!("{} holds no images", table.path().display())));
     };
     let bytes: Vec<u8> = pixels::values(lists(&batch, "image")?).into_iter().map(pixels::to_byte).collect();

@@ -3,6 +3,7 @@
 //! Everything that passes between stages is a table of one of three kinds ([`Content`]). A map stage is a function from
 //! record batch to record batch; [`map_table`] is everything around it: reading, parallelism, order, writing.
 
+mod chunk;
 pub mod parallel;
 pub mod pixels;
 mod reader;
@@ -109,7 +110,7 @@ fn recut<'a>(
     map: &'a (impl Fn(&RecordBatch, Option<&RecordBatch>, Emit<'_>) -> Result<()> + Sync),
 ) -> Result<impl Iterator<Item = Result<RowGroup<'a>>> + Send> {
     let count = row_group_rows(table.content()) / batch_rows(table.content());
-    let mut batches = table.all()?;
+    let mut batches = table.all();
     Ok(std::iter::from_fn(move || {
         let group = batches.by_ref().take(count).collect::<Result<Vec<_>>>();
         if group.as_ref().is_ok_and(Vec::is_empty) {

@@ -7,17 +7,20 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
-use arrow_array::{Array, FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
+use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
+use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
 
+use super::chunk;
 use super::schema::{Content, ImageShape};
-use super::writer::{batch_rows, parquet_message};
+use super::writer::{batch_rows, parquet_message, row_group_rows};
 use crate::error;
 
 /// An opened table.
@@ -97,33 +100,30 @@ impl TableFile {
     /// # Errors
     /// A file that has become unreadable; each batch can fail where its pages are damaged.
     pub fn row_group(&self, index: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-        self.batches(vec![index])
-    }
-
-    /// All batches, in order, each checked, as [`Self::row_group`] gives them; one may cross from a row group to the next.
-    ///
-    /// # Errors
-    /// As [`Self::row_group`].
-    pub fn all(&self) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-        self.batches((0..self.row_groups()).collect())
-    }
-
-    fn batches(&self, groups: Vec<usize>) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
         let (path, schema) = (self.path.clone(), self.content.schema());
+        let open = || File::open(&path).with_context(|| format!("cannot open {}", path.display()));
+        let lists = self.lists(Arc::new(open()?), index);
+        let read_apart = lists.as_ref().map(|(name, _)| name.as_str());
         let names = schema.fields().iter().map(|field| field.name().as_str());
+        let names = names.filter(|name| Some(*name) != read_apart);
         let columns = ProjectionMask::columns(self.metadata.parquet_schema(), names);
-        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-            .with_row_groups(groups)
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, self.metadata.clone())
+            .with_row_groups(vec![index])
             .with_projection(columns)
             .with_batch_size(batch_rows(self.content))
             .build()
             .map_err(|cause| bad(&path, &parquet_message(&cause)))?;
+        let first = (0..index).map(|group| self.row_group_rows(group)).sum::<u64>();
         let mut row = 0;
         Ok(reader.map(move |batch| {
-            let damaged = |cause: &dyn std::fmt::Display| bad(&path, &format!("damaged near row {row}: {cause}"));
+            let damaged = |cause: &dyn std::fmt::Display| {
+                bad(&path, &format!("damaged near row {}: {cause}", first + row as u64))
+            };
             let batch = batch.map_err(|cause| damaged(&cause))?;
             let columns = schema.fields().iter().map(|field| {
+                if let Some((_, lists)) = lists.as_ref().filter(|(name, _)| name == field.name()) {
+                    return Ok(lists.slice(row, batch.num_rows()));
+                }
                 let column = batch.column_by_name(field.name()).ok_or_else(|| damaged(&"a column is missing"))?;
                 let holed = (!field.is_nullable() && column.logical_null_count() > 0)
                     || column.as_fixed_size_list_opt().is_some_and(|list| list.values().null_count() > 0);
@@ -134,6 +134,37 @@ impl TableFile {
             row += batch.num_rows();
             Ok(batch)
         }))
+    }
+
+    /// All batches, in order, each checked, as [`Self::row_group`] gives them.
+    ///
+    /// # Errors
+    /// None itself; each batch can fail as those of [`Self::row_group`] can.
+    pub fn all(&self) -> impl Iterator<Item = Result<RecordBatch>> + use<> {
+        let table = self.clone();
+        (0..self.row_groups()).flat_map(move |index| {
+            let (batches, failure) = match table.row_group(index) {
+                Ok(batches) => (Some(batches), None),
+                Err(cause) => (None, Some(Err(cause))),
+            };
+            failure.into_iter().chain(batches.into_iter().flatten())
+        })
+    }
+
+    /// The name and the lists of the column of lists of a row group, if they are small enough to be read as a whole and stored
+    /// as limpid stores them.
+    fn lists(&self, file: Arc<File>, index: usize) -> Option<(String, ArrayRef)> {
+        if self.row_group_rows(index) > row_group_rows(self.content) as u64 {
+            return None;
+        }
+        let schema = self.content.schema();
+        let column = schema.fields().iter().find_map(|field| match field.data_type() {
+            DataType::FixedSizeList(item, _) => Some((field.name(), item.data_type())),
+            _ => None,
+        });
+        let (name, item) = column?;
+        let group = self.metadata.metadata().row_group(index);
+        Some((name.clone(), chunk::read(file, group, name, item, self.content.width())?))
     }
 }
 

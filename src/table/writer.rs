@@ -10,17 +10,19 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{FieldRef, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedRowGroupWriter;
+use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 use serde::{Deserialize, Serialize};
 
 use super::WriteOptions;
+use super::chunk::{ListChunk, ListWriter};
 use super::parallel;
 use super::schema::Content;
 use crate::error;
@@ -86,11 +88,12 @@ pub fn write_table<'a>(
     let sink = DigestWriter::new(BufWriter::with_capacity(1 << 20, file));
     let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(&schema, options)));
     let (mut writer, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
+    let encoder = Encoder { factory, columns: writer.schema_descr().columns().to_vec(), schema, options };
     let mut rows = 0;
     parallel::in_order(
         options.threads,
         row_groups.enumerate().map(|(index, group)| group.map(|group| (index, group))),
-        |(index, group)| encode(&factory, &schema, index, group),
+        |(index, group)| encoder.encode(index, group),
         |(group_rows, chunks)| {
             if group_rows == 0 {
                 return Ok(());
@@ -119,48 +122,97 @@ pub fn nanoseconds(time: std::time::SystemTime) -> u64 {
     time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
-fn encode(
-    factory: &ArrowRowGroupWriterFactory,
-    schema: &SchemaRef,
-    index: usize,
-    group: RowGroup<'_>,
-) -> Result<(u64, Vec<ArrowColumnChunk>)> {
-    let unexpected = |cause: ParquetError| error::bug(format!("cannot encode a row group: {cause}"));
-    let mut writers = factory.create_column_writers(index).map_err(unexpected)?;
-    let mut rows = 0;
-    group(&mut |batch: RecordBatch| {
-        rows += batch.num_rows() as u64;
-        let mut columns = writers.iter_mut();
-        for (field, array) in schema.fields().iter().zip(batch.columns()) {
-            for leaf in compute_leaves(field, array).map_err(unexpected)? {
-                let writer = columns.next().ok_or_else(|| error::bug("a batch has more columns than its table"))?;
-                writer.write(&leaf).map_err(unexpected)?;
+/// Makes row groups of batches, on any thread.
+struct Encoder {
+    factory: ArrowRowGroupWriterFactory,
+    /// One for each field: no field of ours has more than one leaf.
+    columns: Vec<ColumnDescPtr>,
+    schema: SchemaRef,
+    options: WriteOptions,
+}
+
+/// A column of a row group under way.
+enum ColumnWriter {
+    /// Lists of one size.
+    Lists(Box<ListWriter>),
+    /// Anything else.
+    Other(Box<ArrowColumnWriter>),
+}
+
+/// A column of a row group, encoded.
+enum Chunk {
+    Lists(ListChunk),
+    Other(ArrowColumnChunk),
+}
+
+impl Encoder {
+    fn encode(&self, index: usize, group: RowGroup<'_>) -> Result<(u64, Vec<Chunk>)> {
+        let mut writers = self.writers(index)?;
+        let mut rows = 0;
+        group(&mut |batch: RecordBatch| {
+            rows += batch.num_rows() as u64;
+            for ((writer, field), array) in writers.iter_mut().zip(self.schema.fields()).zip(batch.columns()) {
+                match writer {
+                    ColumnWriter::Lists(writer) => writer.write(super::pixels::as_list(array)?)?,
+                    ColumnWriter::Other(writer) => {
+                        let leaves = compute_leaves(field, array).map_err(unexpected)?;
+                        leaves.iter().try_for_each(|leaf| writer.write(leaf)).map_err(unexpected)?;
+                    }
+                }
             }
+            crate::interrupt::check()
+        })?;
+        let chunks = writers.into_iter().map(|writer| match writer {
+            ColumnWriter::Lists(writer) => Ok(Chunk::Lists(writer.close()?)),
+            ColumnWriter::Other(writer) => Ok(Chunk::Other(writer.close().map_err(unexpected)?)),
+        });
+        Ok((rows, chunks.collect::<Result<_>>()?))
+    }
+
+    fn writers(&self, index: usize) -> Result<Vec<ColumnWriter>> {
+        let level = zstd_level(self.options);
+        let others = self.factory.create_column_writers(index).map_err(unexpected)?;
+        let columns = self.schema.fields().iter().zip(&self.columns).zip(others);
+        let writer = |((field, column), other): ((&FieldRef, &ColumnDescPtr), ArrowColumnWriter)| {
+            let lists = ListWriter::new(field.data_type(), Arc::clone(column), level)?;
+            Ok(lists.map_or_else(|| ColumnWriter::Other(Box::new(other)), |lists| ColumnWriter::Lists(Box::new(lists))))
+        };
+        columns.map(writer).collect()
+    }
+}
+
+impl Chunk {
+    fn append_to_row_group<W: Write + Send>(
+        self,
+        group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> parquet::errors::Result<()> {
+        match self {
+            Chunk::Lists(chunk) => chunk.append_to_row_group(group),
+            Chunk::Other(chunk) => chunk.append_to_row_group(group),
         }
-        crate::interrupt::check()
-    })?;
-    let chunks = writers.into_iter().map(|writer| writer.close().map_err(unexpected));
-    Ok((rows, chunks.collect::<Result<_>>()?))
+    }
+}
+
+fn unexpected(cause: ParquetError) -> anyhow::Error {
+    error::bug(format!("cannot encode a row group: {cause}"))
+}
+
+fn zstd_level(options: WriteOptions) -> ZstdLevel {
+    ZstdLevel::try_new(options.compression_level).unwrap_or_default()
 }
 
 fn properties(schema: &SchemaRef, options: WriteOptions) -> WriterProperties {
-    let level = ZstdLevel::try_new(options.compression_level).unwrap_or_default();
     let mut metadata: Vec<_> =
         schema.metadata().iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
     metadata.sort_by(|a, b| a.key.cmp(&b.key));
-    let element = |name: &str| ColumnPath::new(vec![name.to_owned(), "list".to_owned(), "element".to_owned()]);
     // `split` and `id`, by which the rows are sorted. One file holds one split, so that `id` alone sorts it.
     let sorted_by = SortingColumn { column_idx: 0, descending: false, nulls_first: false };
     WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
+        .set_compression(Compression::ZSTD(zstd_level(options)))
         .set_key_value_metadata(Some(metadata))
         .set_sorting_columns(options.sorted.then(|| vec![sorted_by]))
         .set_max_row_group_row_count(None)
-        // The least and greatest pixel of a page help nobody; those of ids and labels do.
-        .set_column_statistics_enabled(element("image"), EnabledStatistics::None)
-        .set_column_statistics_enabled(element("code"), EnabledStatistics::None)
-        // Bytes have 256 values, codes have none in common.
-        .set_column_dictionary_enabled(element("code"), false)
+        // Numbers that have few values in common.
         .set_column_dictionary_enabled(ColumnPath::from("error"), false)
         .set_column_dictionary_enabled(ColumnPath::from("id"), false)
         .build()

@@ -201,7 +201,7 @@ impl Trainer<'_> {
         let len = self.images.pixels();
         let micro_batch = self.micro_batch();
         let mut sum = 0.0;
-        for batch in self.test.all()? {
+        for batch in self.test.all() {
             let batch = batch?;
             let (ids, images) = (ids(&batch)?.values(), pixels::values(lists(&batch, "image")?));
             let sums: Vec<f64> = ids

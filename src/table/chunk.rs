@@ -1,0 +1,338 @@
+//! Columns of fixed-size lists, encoded and decoded as a whole.
+//!
+//! Parquet stores a list value by value, each with two levels, and the library works value by value too: four fifths of what
+//! it costs to store an image. Without nulls, and with every list of one size, levels follow from the number of rows, and the
+//! values of a page are one block: bytes are their own indices into a dictionary of 0 to 255 (8 bits each, bit-packed), floats
+//! are plain. So this file writes exactly one form of page, which any reader of Parquet takes, and reads that form alone;
+//! whatever looks different in the least is left to the library. Formats: parquet-format, `Encodings.md`, "RLE / Bit-Packing
+//! Hybrid", "Dictionary Encoding", "Plain".
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, UInt8Type};
+use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, UInt8Array};
+use arrow_schema::{DataType, Field};
+use bytes::Bytes;
+use parquet::basic::{Compression, Encoding, PageType, Type, ZstdLevel};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::file::metadata::{ColumnChunkMetaData, OffsetIndexBuilder, PageEncodingStats, RowGroupMetaData};
+use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
+
+use crate::error;
+
+/// What a list holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Element {
+    /// Indices into a dictionary of all bytes.
+    Byte,
+    /// Plain little-endian numbers.
+    Float,
+}
+
+impl Element {
+    fn of(item: &DataType) -> Option<Self> {
+        match item {
+            DataType::UInt8 => Some(Element::Byte),
+            DataType::Float32 => Some(Element::Float),
+            _ => None,
+        }
+    }
+
+    fn encoding(self) -> Encoding {
+        match self {
+            Element::Byte => Encoding::RLE_DICTIONARY,
+            Element::Float => Encoding::PLAIN,
+        }
+    }
+
+    fn size(self) -> usize {
+        match self {
+            Element::Byte => 1,
+            Element::Float => 4,
+        }
+    }
+}
+
+/// Encodes one column chunk, a page for each array.
+pub struct ListWriter {
+    column: ColumnDescPtr,
+    element: Element,
+    compression: ZstdLevel,
+    compressor: zstd::bulk::Compressor<'static>,
+    sink: TrackedWrite<Vec<u8>>,
+    pages: Vec<PageEncodingStats>,
+    offsets: OffsetIndexBuilder,
+    rows: u64,
+    values: i64,
+    uncompressed: usize,
+    data_offset: Option<u64>,
+}
+
+/// A column chunk in memory.
+pub struct ListChunk {
+    bytes: Bytes,
+    close: ColumnCloseResult,
+}
+
+impl ListWriter {
+    /// A writer for a column of this type, if it holds lists that are stored here.
+    ///
+    /// # Errors
+    /// The compressor cannot be made.
+    pub fn new(data_type: &DataType, column: ColumnDescPtr, compression: ZstdLevel) -> Result<Option<Self>> {
+        let DataType::FixedSizeList(item, _) = data_type else { return Ok(None) };
+        let Some(element) = Element::of(item.data_type()) else { return Ok(None) };
+        let compressor = zstd::bulk::Compressor::new(compression.compression_level());
+        let mut writer = Self {
+            column,
+            element,
+            compression,
+            compressor: compressor.context("cannot prepare compression")?,
+            sink: TrackedWrite::new(Vec::new()),
+            pages: Vec::new(),
+            offsets: OffsetIndexBuilder::new(),
+            rows: 0,
+            values: 0,
+            uncompressed: 0,
+            data_offset: None,
+        };
+        if element == Element::Byte {
+            let dictionary = dictionary();
+            let compressed = writer.compress(&dictionary)?;
+            let page =
+                Page::DictionaryPage { buf: compressed, num_values: 256, encoding: Encoding::PLAIN, is_sorted: false };
+            writer.page(page, dictionary.len(), PageType::DICTIONARY_PAGE, Encoding::PLAIN)?;
+        }
+        Ok(Some(writer))
+    }
+
+    /// Adds a page of lists, which have no nulls.
+    ///
+    /// # Errors
+    /// More values than a page can hold.
+    pub fn write(&mut self, lists: &FixedSizeListArray) -> Result<()> {
+        let (rows, len) = (lists.len(), lists.value_length() as usize);
+        if rows == 0 {
+            return Ok(());
+        }
+        let range = lists.value_offset(0) as usize..lists.value_offset(rows) as usize;
+        let mut page = Vec::with_capacity(range.len() * self.element.size() + 8 * rows + 64);
+        put_levels(&mut page, rows, len);
+        put_values_header(&mut page, self.element, range.len());
+        match self.element {
+            Element::Byte => {
+                page.extend_from_slice(&lists.values().as_primitive::<UInt8Type>().values()[range.clone()]);
+                page.resize(page.len() + range.len().next_multiple_of(8) - range.len(), 0);
+            }
+            Element::Float => {
+                let values = &lists.values().as_primitive::<Float32Type>().values()[range.clone()];
+                page.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            }
+        }
+        let num_values = u32::try_from(range.len()).map_err(|_| error::bug("a page of more than 2^32 values"))?;
+        let compressed = Page::DataPage {
+            buf: self.compress(&page)?,
+            num_values,
+            encoding: self.element.encoding(),
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        let (offset, size) = self.page(compressed, page.len(), PageType::DATA_PAGE, self.element.encoding())?;
+        self.data_offset.get_or_insert(offset);
+        self.offsets.append_offset_and_size(offset as i64, size as i32);
+        self.offsets.append_row_count(rows as i64);
+        self.rows += rows as u64;
+        self.values += i64::from(num_values);
+        Ok(())
+    }
+
+    /// Ends the chunk.
+    ///
+    /// # Errors
+    /// None that content can cause.
+    pub fn close(self) -> Result<ListChunk> {
+        let bytes = Bytes::from(self.sink.into_inner().context("cannot end a column")?);
+        let with_dictionary = self.element == Element::Byte;
+        let mut encodings = vec![Encoding::PLAIN, Encoding::RLE];
+        encodings.extend(with_dictionary.then_some(Encoding::RLE_DICTIONARY));
+        let metadata = ColumnChunkMetaData::builder(self.column)
+            .set_compression(Compression::ZSTD(self.compression))
+            .set_encodings(encodings)
+            .set_page_encoding_stats(self.pages)
+            .set_num_values(self.values)
+            .set_total_compressed_size(bytes.len() as i64)
+            .set_total_uncompressed_size(self.uncompressed as i64)
+            .set_dictionary_page_offset(with_dictionary.then_some(0))
+            .set_data_page_offset(self.data_offset.unwrap_or(0) as i64)
+            .build()
+            .context("cannot describe a column")?;
+        let close = ColumnCloseResult {
+            bytes_written: bytes.len() as u64,
+            rows_written: self.rows,
+            metadata,
+            bloom_filter: None,
+            column_index: None,
+            offset_index: Some(self.offsets.build()),
+        };
+        Ok(ListChunk { bytes, close })
+    }
+
+    fn compress(&mut self, page: &[u8]) -> Result<Bytes> {
+        Ok(self.compressor.compress(page).context("cannot compress a page")?.into())
+    }
+
+    /// Appends a page; where it begins, and its size with its header.
+    fn page(&mut self, page: Page, len: usize, page_type: PageType, encoding: Encoding) -> Result<(u64, usize)> {
+        let page = CompressedPage::new(page, len);
+        let written = SerializedPageWriter::new(&mut self.sink).write_page(page).context("cannot write a page")?;
+        self.uncompressed += written.uncompressed_size;
+        match self.pages.last_mut().filter(|last| last.page_type == page_type) {
+            Some(last) => last.count += 1,
+            None => self.pages.push(PageEncodingStats { page_type, encoding, count: 1 }),
+        }
+        Ok((written.offset, written.compressed_size))
+    }
+}
+
+impl ListChunk {
+    /// Appends it as the next column.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn append_to_row_group<W: Write + Send>(
+        self,
+        group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> parquet::errors::Result<()> {
+        group.append_column(&self.bytes, self.close)
+    }
+}
+
+/// Reads all lists `name` of a row group if every page is of the form that [`ListWriter`] writes; none otherwise.
+pub fn read(file: Arc<File>, group: &RowGroupMetaData, name: &str, item: &DataType, len: usize) -> Option<ArrayRef> {
+    let element = Element::of(item)?;
+    let is_lists = |chunk: &&ColumnChunkMetaData| {
+        let column = chunk.column_descr();
+        let physical = match element {
+            Element::Byte => Type::INT32,
+            Element::Float => Type::FLOAT,
+        };
+        let path = column.path().parts();
+        path.len() == 3
+            && path[0] == name
+            && (column.max_rep_level(), column.max_def_level(), column.physical_type()) == (1, 1, physical)
+    };
+    let chunk = group.columns().iter().find(is_lists)?;
+    let rows = usize::try_from(group.num_rows()).ok()?;
+    let count = rows.checked_mul(len)?;
+    if i64::try_from(count).ok()? != chunk.num_values() {
+        return None;
+    }
+    let pages = SerializedPageReader::new(file, chunk, rows, None).ok()?;
+    let mut has_dictionary = false;
+    let mut values: Vec<u8> = Vec::new();
+    for page in pages {
+        match page.ok()? {
+            Page::DictionaryPage { buf, encoding: Encoding::PLAIN, .. } if element == Element::Byte => {
+                has_dictionary = buf == dictionary();
+            }
+            Page::DataPage {
+                buf,
+                num_values,
+                encoding,
+                def_level_encoding: Encoding::RLE,
+                rep_level_encoding: Encoding::RLE,
+                ..
+            } if encoding == element.encoding() => {
+                let num_values = num_values as usize;
+                // Before the levels are made: a header can claim any number.
+                let (found, expected) = (values.len() / element.size() + num_values, count);
+                if found > expected || !num_values.is_multiple_of(len) || buf.len() < num_values * element.size() {
+                    return None;
+                }
+                let mut start = Vec::new();
+                put_levels(&mut start, num_values / len, len);
+                put_values_header(&mut start, element, num_values);
+                let body = buf.strip_prefix(start.as_slice())?;
+                if values.capacity() == 0 {
+                    values.reserve_exact(count * element.size());
+                }
+                values.extend_from_slice(body.get(..num_values * element.size())?);
+            }
+            _ => return None,
+        }
+    }
+    if values.len() != count * element.size() || (element == Element::Byte && !has_dictionary) {
+        return None;
+    }
+    let values: ArrayRef = match element {
+        Element::Byte => Arc::new(UInt8Array::from(values)),
+        Element::Float => {
+            let numbers = values.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+            Arc::new(Float32Array::from_iter_values(numbers))
+        }
+    };
+    let field = Arc::new(Field::new("element", item.clone(), false));
+    Some(Arc::new(FixedSizeListArray::try_new(field, i32::try_from(len).ok()?, values, None).ok()?))
+}
+
+/// The dictionary of a column of bytes: every byte, as the 32-bit number that Parquet has for it.
+fn dictionary() -> Vec<u8> {
+    (0..256_u32).flat_map(u32::to_le_bytes).collect()
+}
+
+/// Repetition and definition levels of `rows` lists of `len` values: a list starts with 0 and goes on with 1, and every value
+/// is there.
+fn put_levels(page: &mut Vec<u8>, rows: usize, len: usize) {
+    let with_length = |page: &mut Vec<u8>, put: &dyn Fn(&mut Vec<u8>)| {
+        let start = page.len();
+        page.extend([0; 4]);
+        put(page);
+        let bytes = (page.len() - start - 4) as u32;
+        page[start..start + 4].copy_from_slice(&bytes.to_le_bytes());
+    };
+    with_length(page, &|page| {
+        if len == 1 {
+            put_run(page, rows, 0);
+        } else {
+            (0..rows).for_each(|_| {
+                put_run(page, 1, 0);
+                put_run(page, len - 1, 1);
+            });
+        }
+    });
+    with_length(page, &|page| put_run(page, rows * len, 1));
+}
+
+/// `count` times the same level of one bit.
+fn put_run(page: &mut Vec<u8>, count: usize, level: u8) {
+    put_varint(page, count << 1);
+    page.push(level);
+}
+
+/// What comes between the levels and the values.
+fn put_values_header(page: &mut Vec<u8>, element: Element, count: usize) {
+    if element == Element::Byte {
+        page.push(8); // Bits of an index.
+        put_varint(page, count.div_ceil(8) << 1 | 1);
+    }
+}
+
+/// Unsigned LEB128.
+fn put_varint(page: &mut Vec<u8>, mut number: usize) {
+    while number >= 0x80 {
+        page.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    page.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests;
