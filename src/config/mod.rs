@@ -19,7 +19,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 pub use check::Problem;
-pub use raw::{CodeActivation, InputImages, Loss, Noise, Pixels, Weights};
+pub use raw::{CodeActivation, InputImages, Loss, Noise, Pixels, Schedule, Weights};
 pub use resolve::{Encode, Model, Output, Pipeline, SourceSettings, Training};
 
 use crate::error;

@@ -202,6 +202,17 @@ pub enum Noise {
     Fixed,
 }
 
+/// How Adam's step size changes over the training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Schedule {
+    /// Not at all.
+    Constant,
+    /// It falls to 0 at the end, along half a period of the cosine.
+    Cosine,
+}
+
 /// Which weights the stages after training use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -241,6 +252,11 @@ pub struct RawTraining {
     /// Adam's step size.
     #[schemars(range(min = 1e-9, max = 10.0))]
     pub learning_rate: Option<f64>,
+    /// How it changes.
+    pub schedule: Option<Schedule>,
+    /// Epochs, of which fractions count, over which it first grows from 0.
+    #[schemars(range(min = 0.0, max = 1e6))]
+    pub warm_up_epochs: Option<f64>,
     /// Which weights the later stages use.
     pub weights: Option<Weights>,
     /// Largest size of the training images to hold in memory, in MiB.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::check::Problem;
 use super::raw::{
     CodeActivation, InputImages, Loss, Noise, Pixels, RawConv, RawCorruption, RawDense, RawIdx, RawModel, RawPipeline,
-    RawSource, Weights,
+    RawSource, Schedule, Weights,
 };
 use crate::corruption::Corruption;
 use crate::model::Architecture;
@@ -101,6 +101,10 @@ pub struct Training {
     pub batch_size: usize,
     /// Adam's step size.
     pub learning_rate: f64,
+    /// How it changes.
+    pub schedule: Schedule,
+    /// Epochs over which it first grows from 0.
+    pub warm_up_epochs: f64,
     /// Which weights the later stages use.
     pub weights: Weights,
     /// Largest size of the training images to hold in memory, in MiB.
@@ -269,12 +273,20 @@ fn resolve_model(raw: RawModel, problems: &mut Problems) -> Option<Architecture>
 }
 
 fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Option<Training> {
+    let epochs = problems.required("training.epochs", raw.epochs)? as u64;
+    let warm_up_epochs = problems.required("training.warm-up-epochs", raw.warm_up_epochs)?;
+    if warm_up_epochs >= epochs as f64 {
+        let message = format!("is {warm_up_epochs}, which leaves nothing of the {epochs} epochs");
+        problems.add("training.warm-up-epochs", message);
+    }
     Some(Training {
         input: problems.required("training.input", raw.input)?,
         noise: problems.required("training.noise", raw.noise)?,
-        epochs: problems.required("training.epochs", raw.epochs)? as u64,
+        epochs,
         batch_size: problems.required("training.batch-size", raw.batch_size)? as usize,
         learning_rate: problems.required("training.learning-rate", raw.learning_rate)?,
+        schedule: problems.required("training.schedule", raw.schedule)?,
+        warm_up_epochs,
         weights: problems.required("training.weights", raw.weights)?,
         memory_mib: problems.required("training.memory-mib", raw.memory_mib)? as u64,
         checkpoint_seconds: problems.required("training.checkpoint-seconds", raw.checkpoint_seconds)? as u64,

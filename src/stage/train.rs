@@ -11,7 +11,7 @@ use burn::module::Module;
 use serde_json::{Value, json};
 
 use super::{Outputs, Stage, StageContext, record};
-use crate::config::{InputImages, Pipeline, Weights};
+use crate::config::{InputImages, Pipeline, Schedule, Weights};
 use crate::model::{ModelDescription, named_tensors, write_tensors};
 use crate::pipeline::fingerprint::{Parts, flatten};
 use crate::table::{Split, write_batch};
@@ -105,7 +105,7 @@ impl Train {
 }
 
 /// The settings that decide every step of the training; a checkpoint is good as long as they stay the same. How many steps
-/// there will be is not among them.
+/// there will be is among them only if the schedule looks ahead.
 fn trajectory_settings(pipeline: &Pipeline) -> Value {
     let training = &pipeline.training;
     let mut settings = json!({
@@ -115,9 +115,15 @@ fn trajectory_settings(pipeline: &Pipeline) -> Value {
             "input": training.input,
             "batch-size": training.batch_size,
             "learning-rate": training.learning_rate,
+            "schedule": training.schedule,
+            "warm-up-epochs": training.warm_up_epochs,
             "memory-mib": training.memory_mib,
         },
     });
+    if training.schedule == Schedule::Cosine {
+        // Every step then depends on where the last one is.
+        settings["training"]["epochs"] = json!(training.epochs);
+    }
     if training.input == InputImages::Noisy {
         settings["corruption"] = json!(pipeline.corruption);
         settings["training"]["noise"] = json!(training.noise);

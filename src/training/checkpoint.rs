@@ -138,23 +138,23 @@ impl CheckpointFile {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn load(&self, initial: Autoencoder, learning_rate: f64, device: &Device) -> Result<Option<Result<State>>> {
+    pub fn load(&self, initial: Autoencoder, device: &Device) -> Result<Option<Result<State>>> {
         let bytes = match std::fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", self.path.display())),
         };
-        Ok(Some(self.restore(&bytes, initial, learning_rate, device)))
+        Ok(Some(self.restore(&bytes, initial, device)))
     }
 
-    fn restore(&self, bytes: &[u8], initial: Autoencoder, learning_rate: f64, device: &Device) -> Result<State> {
+    fn restore(&self, bytes: &[u8], initial: Autoencoder, device: &Device) -> Result<State> {
         let (tensors, text) = read_tensors(&self.path, bytes)?;
         let text = text.get(TEXT).ok_or_else(|| error::data("the text of the checkpoint is missing"))?;
         let text: Text = serde_json::from_str(text)?;
         self.check(&text)?;
         let model = load_weights(initial, &tensors, "model.")?;
         let sizes: Vec<usize> = named_tensors(&model).iter().map(|tensor| tensor.values.len()).collect();
-        let mut optimizer = Optimizer::new(learning_rate);
+        let mut optimizer = Optimizer::default();
         if !optimizer.restore(text.steps, &sizes, device, |name| tensors.get(name)) {
             return Err(error::data("the checkpoint lacks a moment of Adam"));
         }

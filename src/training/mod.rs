@@ -8,6 +8,7 @@ pub mod batches;
 pub mod checkpoint;
 mod loss;
 mod optimizer;
+mod schedule;
 
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,7 @@ impl Trainer<'_> {
         task.advance(state.position.images);
         let inputs = Inputs::new(self.pipeline, Split::Train, self.noise_epoch(epoch));
         let seen = state.position.steps as usize;
+        let count = self.images.count() as f64;
         for (index, batch) in self.images.batches(epoch as u32, settings.batch_size).enumerate() {
             let batch = batch?;
             if index < seen {
@@ -91,7 +93,10 @@ impl Trainer<'_> {
             if !loss.is_finite() {
                 return Err(diverged(epoch, state.position.steps + 1, self.checkpoint.path()));
             }
-            state.optimizer.step(&mut state.model, gradients);
+            // Of the middle of the step, so that neither the first nor the last is of no size.
+            let done = (state.position.images as f64 + batch.count() as f64 / 2.0) / count;
+            let rate = settings.learning_rate_at(state.position.epochs as f64 + done);
+            state.optimizer.step(&mut state.model, gradients, rate);
             state.position.steps += 1;
             state.position.loss += loss;
             state.position.images += batch.count() as u64;
@@ -108,9 +113,9 @@ impl Trainer<'_> {
 
     /// The checkpoint, or the initial weights.
     fn start(&self) -> Result<State> {
-        let Pipeline { model, training, seed, .. } = self.pipeline;
+        let Pipeline { model, seed, .. } = self.pipeline;
         let initial = model.architecture.init(self.image, *seed, &self.device)?;
-        match self.checkpoint.load(initial.clone(), training.learning_rate, &self.device.clone().inner())? {
+        match self.checkpoint.load(initial.clone(), &self.device.clone().inner())? {
             Some(Ok(state)) => {
                 let Position { epochs, steps, .. } = &state.position;
                 self.progress.note(&format!("train: resuming after {epochs} epochs and {steps} steps"));
@@ -119,8 +124,7 @@ impl Trainer<'_> {
             Some(Err(reason)) => self.progress.note(&format!("train: the checkpoint is not used: {reason}")),
             None => {}
         }
-        let optimizer = Optimizer::new(training.learning_rate);
-        Ok(State { position: Position::default(), model: initial, optimizer, best: Vec::new() })
+        Ok(State { position: Position::default(), model: initial, optimizer: Optimizer::default(), best: Vec::new() })
     }
 
     /// The epoch whose noise is used in `epoch`.

@@ -13,8 +13,8 @@ const BETA_2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
 /// Adam over the parameters of one model.
+#[derive(Default)]
 pub struct Optimizer {
-    learning_rate: f64,
     /// Steps taken.
     steps: u64,
     /// Of each parameter in the order of the model's layers, the first and the second moment; empty before the first step.
@@ -22,16 +22,11 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// Fresh state.
-    pub fn new(learning_rate: f64) -> Self {
-        Self { learning_rate, steps: 0, moments: Vec::new() }
-    }
-
-    /// Moves every parameter against the sum of its gradients, which are added in their order; parameters are moved on all
-    /// threads.
-    pub fn step(&mut self, model: &mut Autoencoder, gradients: Vec<GradientsParams>) {
+    /// Moves every parameter, by a step of the size `learning_rate`, against the sum of its gradients, which are added in their
+    /// order; parameters are moved on all threads.
+    pub fn step(&mut self, model: &mut Autoencoder, gradients: Vec<GradientsParams>, learning_rate: f64) {
         self.steps += 1;
-        let factors = self.factors();
+        let factors = self.factors(learning_rate);
         let moments = std::mem::take(&mut self.moments).into_iter();
         let mut collector = Collector { gradients, moments, parts: Vec::new() };
         model.visit(&mut collector);
@@ -43,13 +38,13 @@ impl Optimizer {
     }
 
     /// The factors of the step that `steps` counts last.
-    fn factors(&self) -> AdamFactors {
+    fn factors(&self, learning_rate: f64) -> AdamFactors {
         let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);
         let second = correction(BETA_2).sqrt();
         AdamFactors {
             beta_1: BETA_1 as f32,
             beta_2: BETA_2 as f32,
-            rate: (self.learning_rate * second / correction(BETA_1)) as f32,
+            rate: (learning_rate * second / correction(BETA_1)) as f32,
             epsilon: (EPSILON * second) as f32,
         }
     }
