@@ -7,11 +7,12 @@ usage: compare.py [--limpid PATH] [--rounds 3] [--runs DIR] train dense|conv|den
 
 Real MNIST is where limpid finds it (MNIST_DIR). `train` takes any command that prints `epoch N: S s, train T, test U` a line:
 
-    compare.py train conv --against "python scripts/peers/torch_train.py $MNIST_DIR conv --epochs 4"
+    compare.py train conv --against "python scripts/peers/torch_train.py $MNIST_DIR conv --epochs 4 --seed {seed}"
     compare.py train dense --against "python scripts/peers/torch_train.py $MNIST_DIR dense --epochs 4" \\
                            --against "python scripts/peers/jax_dense.py $MNIST_DIR --epochs 4"
 
-A round is one run of limpid, then one of each peer. Seconds an epoch are those of training alone, without the test loss, the
+A round is one run of limpid, then one of each peer, with the round's number as the seed: `{seed}` in a peer's command stands for
+it. Losses are the means over the rounds. Seconds an epoch are those of training alone, without the test loss, the
 median over the epochs of a run; limpid's are in its receipt. `infer` compares encode and denoise of the 70,000 images with
 ONNX Runtime, `corrupt` compares Gaussian noise with numpy, both Parquet to Parquet through pyarrow (peers/, needs
 onnxruntime, onnx, numpy, pyarrow). What they write is compared first, then a stage of limpid's is timed by its receipt and a
@@ -70,9 +71,9 @@ class Limpid:
     def to(self, stage):
         checked([*self.command, "--to", stage])
 
-    def only(self, stage):
+    def only(self, stage, seed=1):
         """One stage again: its output, its receipt, the seconds of the process."""
-        output, seconds = checked([*self.command, "--only", stage, "--force"])
+        output, seconds = checked([*self.command, "--only", stage, "--force", "--set", f"seed={seed}"])
         return output, json.loads((self.folder / stage / "_receipt.json").read_text()), seconds
 
 
@@ -86,13 +87,13 @@ def train(options):
     limpid = Limpid(options, options.model, options.epochs)
     limpid.to("train")
     runs = {name: [] for name in ["limpid", *options.against]}
-    for _ in range(options.rounds):
-        output, receipt, _ = limpid.only("train")
+    for seed in range(1, options.rounds + 1):
+        output, receipt, _ = limpid.only("train", seed)
         events = [json.loads(line) for line in output.splitlines() if '"event":"epoch"' in line]
         seconds = statistics.median(speed["seconds"] for speed in receipt["details"]["speed"])
         runs["limpid"].append((seconds, len(events), events[-1]["train-loss"], events[-1]["test-loss"]))
         for command in options.against:
-            epochs = EPOCH.findall(checked(shlex.split(command))[0])
+            epochs = EPOCH.findall(checked(shlex.split(command.replace("{seed}", str(seed))))[0])
             if not epochs:
                 sys.exit(f"{command} printed no line `epoch N: S s, train T, test U`")
             seconds = statistics.median(float(seconds) for _, seconds, _, _ in epochs)
@@ -105,8 +106,8 @@ def train(options):
         seconds, epochs, train_loss, test_loss = zip(*results)
         against = "" if name == "limpid" else ratio(seconds, own)
         words = " ".join(pathlib.Path(word).name if "/" in word else word for word in shlex.split(name))
-        print(f"| {words} | {statistics.median(seconds):.3f} | {against} | {epochs[0]} | {statistics.median(train_loss):.5f} "
-              f"| {statistics.median(test_loss):.5f} |", flush=True)
+        print(f"| {words} | {statistics.median(seconds):.3f} | {against} | {epochs[0]} | {statistics.mean(train_loss):.5f} "
+              f"| {statistics.mean(test_loss):.5f} |", flush=True)
 
 
 def stages(options, limpid, works):
