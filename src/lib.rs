@@ -32,6 +32,7 @@ pub mod command;
 pub mod config;
 pub mod corruption;
 pub mod device;
+pub mod disk;
 pub mod error;
 pub mod interrupt;
 pub mod kernel;

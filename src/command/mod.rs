@@ -19,6 +19,7 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Cli, Command, PipelineArgs, WorkArgs};
 use crate::config::{self, Pipeline};
+use crate::disk::failpoint;
 use crate::error;
 use crate::pipeline::Selection;
 
@@ -27,6 +28,7 @@ use crate::pipeline::Selection;
 /// # Errors
 /// Whatever it fails with; see `error` for what becomes of it.
 pub fn execute(cli: Cli) -> Result<()> {
+    failpoint::install()?;
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::plan(&args),

@@ -5,6 +5,7 @@ pub mod plan;
 pub mod receipt;
 pub mod workspace;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use serde_json::json;
 
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
+use crate::disk;
 use crate::error;
 use crate::interrupt;
 use crate::progress::Progress;
@@ -130,13 +132,23 @@ pub fn run(pipeline: &Pipeline, workspace: &Workspace, options: &RunOptions, pro
     workspace.clean(&lock)?;
     let plan_options = PlanOptions { force: options.force, verify: options.verify };
     let mut plans = Vec::new();
-    for (stage, part) in stages {
+    for (stage, part) in &stages {
+        plans.push(plan_stage(*stage, *part == Part::Selected, pipeline, workspace, &plans, plan_options)?);
+    }
+    let damaged = distrust(&mut plans, &stages, pipeline, workspace, plan_options)?;
+    let mut published = false;
+    for (index, (stage, part)) in stages.iter().enumerate() {
         interrupt::check()?;
-        let mut plan = plan_stage(stage, part == Part::Selected, pipeline, workspace, &plans, plan_options)?;
         let name = stage.name();
+        if published {
+            let plan_options = PlanOptions { verify: damaged.contains(name), ..plan_options };
+            let selected = *part == Part::Selected;
+            plans[index] = plan_stage(*stage, selected, pipeline, workspace, &plans[..index], plan_options)?;
+        }
+        let plan = &plans[index];
         match part {
             Part::Idle => {}
-            Part::Needed(by) => check_needed(&plan, by, progress)?,
+            Part::Needed(by) => check_needed(plan, by, progress)?,
             Part::Selected if plan.action == Action::UpToDate => {
                 let fields = json!({ "stage": name, "action": plan.action });
                 progress.event("stage-skipped", &format!("{name}: up to date"), fields);
@@ -144,15 +156,45 @@ pub fn run(pipeline: &Pipeline, workspace: &Workspace, options: &RunOptions, pro
             Part::Selected => {
                 let fields = json!({ "stage": name, "action": plan.action, "reasons": plan.reasons });
                 progress.event("stage-started", &format!("{name}: {}", plan.reasons.join("; ")), fields);
-                let receipt = run_stage(stage, &plan, pipeline, workspace, options, progress, &lock)?;
+                let receipt = run_stage(*stage, plan, pipeline, workspace, options, progress, &lock)?;
                 let fields = json!({ "stage": name, "seconds": receipt.seconds });
                 progress.event("stage-finished", &format!("{name}: done in {:.1} s", receipt.seconds), fields);
-                plan = plan_stage(stage, false, pipeline, workspace, &plans, PlanOptions::default())?;
+                published = true;
+                let before = &plans[..index];
+                plans[index] = plan_stage(*stage, false, pipeline, workspace, before, PlanOptions::default())?;
             }
         }
-        plans.push(plan);
     }
-    Ok(())
+    // Once more for a run that was killed between a result and its settings.
+    workspace.write_settings(pipeline)
+}
+
+/// Digests what is going to be read, however right its size and time are, and plans to make again what is damaged. Returns
+/// the stages whose results are.
+///
+/// A disk that loses a bit, or a program that keeps the times of what it changes, shows in no other way. It costs one more
+/// reading of the inputs of the stages that run, which is little beside what these do with them.
+fn distrust(
+    plans: &mut [StagePlan],
+    stages: &[(&'static dyn Stage, Part)],
+    pipeline: &Pipeline,
+    workspace: &Workspace,
+    options: PlanOptions,
+) -> Result<BTreeSet<&'static str>> {
+    let thorough = PlanOptions { verify: true, ..options };
+    let mut read: BTreeSet<&str> = BTreeSet::new();
+    // Backwards, since what makes something again reads too.
+    for (index, (stage, part)) in stages.iter().enumerate().rev() {
+        let selected = *part == Part::Selected;
+        let kept = !selected || plans[index].action == Action::UpToDate;
+        if kept && !options.verify && read.contains(stage.name()) {
+            plans[index] = plan_stage(*stage, selected, pipeline, workspace, &plans[..index], thorough)?;
+        }
+        if selected && plans[index].action != Action::UpToDate {
+            read.extend(stage.inputs(pipeline));
+        }
+    }
+    Ok(plans.iter().filter(|plan| plan.damage.is_some()).map(|plan| plan.stage).collect())
 }
 
 fn run_stage(
@@ -166,37 +208,42 @@ fn run_stage(
 ) -> Result<Receipt> {
     let parts = plan.parts.clone().ok_or_else(|| error::bug("a stage runs before its inputs"))?;
     let (started, clock) = (jiff::Timestamp::now(), Instant::now());
-    let context = StageContext {
-        pipeline,
-        scratch: workspace.scratch(stage.name(), lock)?,
-        workspace,
-        checkpoint: workspace.checkpoint(stage.name()),
-        decisive: parts.settings.clone(),
-        inputs: parts.inputs.clone(),
-        data: options.data.clone(),
-        device: options.device,
-        threads: options.threads,
-        progress,
-    };
-    let outputs = stage.run(&context).with_context(|| format!("the stage {} failed", stage.name()));
-    let outputs = outputs.inspect_err(|_| {
-        // What is left is of no use and may be what fills the disk; the next run would remove it too.
-        _ = workspace.clean(lock);
-    })?;
-    let work = Work {
-        outputs: outputs.files,
-        started,
-        seconds: clock.elapsed().as_secs_f64(),
-        seed: pipeline.seed,
-        device: options.device.to_string(),
-        threads: options.threads,
-        details: outputs.details,
-    };
-    let receipt = Receipt::new(stage.name(), parts, plan.files.clone(), work);
-    workspace.publish(stage.name(), &receipt, lock)?;
+    let made = workspace.scratch(stage.name(), lock).and_then(|scratch| {
+        let context = StageContext {
+            pipeline,
+            scratch,
+            workspace,
+            checkpoint: workspace.checkpoint(stage.name()),
+            decisive: parts.settings.clone(),
+            inputs: parts.inputs.clone(),
+            data: options.data.clone(),
+            device: options.device,
+            threads: options.threads,
+            progress,
+        };
+        stage.run(&context).with_context(|| format!("the stage {} failed", stage.name()))
+    });
+    let published = made.and_then(|outputs| {
+        let work = Work {
+            outputs: outputs.files,
+            started,
+            seconds: clock.elapsed().as_secs_f64(),
+            seed: pipeline.seed,
+            device: options.device.to_string(),
+            threads: options.threads,
+            details: outputs.details,
+        };
+        let receipt = Receipt::new(stage.name(), parts, plan.files.clone(), work);
+        workspace.publish(stage.name(), &receipt, lock)?;
+        Ok(receipt)
+    });
+    // After a success the predecessor is left, after a failure what is of no use and may be what fills the disk. A failure to
+    // remove it spoils nothing, and the next run begins with another attempt.
+    _ = workspace.clean(lock);
+    let receipt = published?;
     workspace.write_settings(pipeline)?;
     // The result is published: a checkpoint has nothing to add.
-    _ = std::fs::remove_file(workspace.checkpoint(stage.name()));
+    _ = disk::remove_file(&workspace.checkpoint(stage.name()));
     Ok(receipt)
 }
 

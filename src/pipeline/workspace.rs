@@ -12,8 +12,8 @@
 //! A stage's folder appears, or takes the place of its predecessor, by one rename: it is whole or absent, and the last good
 //! result stays until the new one replaces it. No other file knows this layout.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::receipt::Receipt;
+use crate::disk;
 use crate::error;
 use crate::progress::Progress;
 
@@ -28,6 +29,10 @@ const SETTINGS: &str = "pipeline.json";
 const LOCK: &str = ".lock";
 const SCRATCH: &str = ".scratch";
 const CHECKPOINT: &str = ".checkpoint";
+/// What the name of a predecessor ends with that was moved aside.
+const ASIDE: &str = ".old";
+/// How long the holder of a lock may take to sign it.
+const SIGNED_AFTER: Duration = Duration::from_secs(1);
 /// Readers of whole folders (pyarrow, pandas, Spark) skip names that start with `_`.
 const RECEIPT: &str = "_receipt.json";
 
@@ -46,9 +51,23 @@ struct Holder {
 }
 
 /// The right to write in a run directory; given back when dropped, or by the kernel when the process dies.
+///
+/// It is flock(2)'s. On NFS the client turns that into a lock of the whole file at the server, so that it holds between
+/// machines too, unless the mount has `nolock` or `local_lock`; where a file system has no locks, taking it fails.
 #[derive(Debug)]
 pub struct WriteLock {
     _file: File,
+}
+
+impl WriteLock {
+    /// A lock with the name of this process in its file. Only messages use it: failing to write it is no reason not to work.
+    fn signed(mut file: File) -> Self {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let holder = Holder { pid: std::process::id(), host, since: jiff::Timestamp::now().to_string() };
+        _ = serde_json::to_string(&holder)
+            .map(|text| file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())));
+        Self { _file: file }
+    }
 }
 
 impl Workspace {
@@ -111,7 +130,11 @@ impl Workspace {
     /// The file system.
     pub fn write_settings(&self, pipeline: &crate::config::Pipeline) -> Result<()> {
         let text = serde_json::to_string_pretty(pipeline).context("cannot serialise the settings")?;
-        write_atomically(&self.root.join(SETTINGS), format!("{text}\n").as_bytes())
+        let (path, text) = (self.root.join(SETTINGS), format!("{text}\n"));
+        if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
+            return Ok(());
+        }
+        disk::write_atomically(&path, text.as_bytes())
     }
 
     /// The receipt of a stage; none if it has never been published. One that is damaged counts as none: the stage is then
@@ -120,64 +143,69 @@ impl Workspace {
     /// # Errors
     /// It is there, or may be, and cannot be read.
     pub fn receipt(&self, stage: &str) -> Result<Option<Receipt>> {
-        let path = self.stage(stage).join(RECEIPT);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Receipt::parse(&bytes)),
-            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(cause).with_context(|| format!("cannot read {}", path.display())),
-        }
+        receipt_in(&self.stage(stage))
     }
 
     /// Takes the lock, waiting up to `timeout` (for ever if none) and saying for whom.
     ///
     /// # Errors
-    /// Not obtained in time, or the file system.
+    /// Not obtained in time, interruption, or the file system, which may not support locks.
     pub fn lock(&self, timeout: Option<Duration>, progress: &Progress) -> Result<WriteLock> {
-        fs::create_dir_all(&self.root).with_context(|| format!("cannot create {}", self.root.display()))?;
-        let path = self.root.join(LOCK);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
-        let start = Instant::now();
-        let mut told = false;
+        let (path, start) = (self.root.join(LOCK), Instant::now());
+        let mut told = None;
         loop {
+            // Opened again each time: whoever waits must not be left with a file that was removed with its folder.
+            disk::create_folder(&self.root)?;
+            let mut file = disk::open_lock(&path)?;
             match file.try_lock() {
-                Ok(()) => break,
+                Ok(()) if disk::is_at(&file, &path) => return Ok(WriteLock::signed(file)),
+                Ok(()) => continue,
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(cause)) => {
                     return Err(cause).with_context(|| format!("cannot lock {}", path.display()));
                 }
             }
-            let root = self.root.display();
-            if timeout.is_some_and(|timeout| start.elapsed() >= timeout) {
-                let holder = holder(&mut file);
-                return Err(error::try_again(format!("{root} is in use by {holder}; waited {:?}", start.elapsed())));
+            let (root, waited) = (self.root.display(), start.elapsed());
+            // Who has only just taken it has yet to sign.
+            let unknown = || (waited >= SIGNED_AFTER && told.is_none()).then(|| "another process".to_owned());
+            let holder = holder(&mut file).or_else(unknown);
+            if timeout.is_some_and(|timeout| waited >= timeout) {
+                let holder = holder.or(told).unwrap_or_else(|| "another process".to_owned());
+                let waited = waited.as_secs_f64();
+                return Err(error::try_again(format!("{root} is in use by {holder}; waited {waited:.1} s")));
             }
-            if !told {
-                told = true;
-                progress.note(&format!("waiting for {root}, which is in use by {}", holder(&mut file)));
+            if holder.is_some() && holder != told {
+                progress
+                    .note(&format!("waiting for {root}, which is in use by {}", holder.as_deref().unwrap_or_default()));
+                told = holder;
             }
             crate::interrupt::check()?;
             std::thread::sleep(Duration::from_millis(100));
         }
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let holder = Holder { pid: std::process::id(), host, since: jiff::Timestamp::now().to_string() };
-        // Only messages use it: failing to write it is no reason not to work.
-        _ = serde_json::to_string(&holder)
-            .map(|text| file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())));
-        Ok(WriteLock { _file: file })
     }
 
-    /// Removes what a killed run has left, except checkpoints.
+    /// Removes what a killed run has left, except checkpoints. Where it was killed while a result took the place of another,
+    /// that is finished first.
     ///
     /// # Errors
     /// The file system.
     pub fn clean(&self, _lock: &WriteLock) -> Result<()> {
-        remove_folder(&self.root.join(SCRATCH))
+        let scratch = self.root.join(SCRATCH);
+        for aside in names(&scratch, ASIDE)? {
+            let (new, old) = (scratch.join(aside.trim_end_matches(ASIDE)), scratch.join(&aside));
+            let target = self.stage(aside.trim_end_matches(ASIDE));
+            if !target.try_exists().with_context(|| format!("cannot read {}", target.display()))? {
+                disk::rename(if new.join(RECEIPT).exists() { &new } else { &old }, &target)?;
+                disk::sync_folder(&self.root)?;
+            }
+        }
+        disk::remove_folder(&scratch)?;
+        for folder in [self.root.clone(), self.root.join(CHECKPOINT)] {
+            for name in names(&folder, disk::NEW)? {
+                disk::remove_file(&folder.join(name))?;
+            }
+        }
+        Ok(())
     }
 
     /// An empty folder for a stage to work in.
@@ -186,96 +214,73 @@ impl Workspace {
     /// The file system.
     pub fn scratch(&self, stage: &str, _lock: &WriteLock) -> Result<PathBuf> {
         let path = self.root.join(SCRATCH).join(stage);
-        remove_folder(&path)?;
-        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        disk::remove_folder(&path)?;
+        disk::create_folder(&path)?;
         Ok(path)
     }
 
-    /// Puts the receipt into a stage's scratch folder and the folder into its place.
+    /// Puts the receipt into a stage's scratch folder and the folder into its place. After that the scratch folder holds the
+    /// predecessor, if there was one.
     ///
     /// # Errors
-    /// The file system; the last good result is still in place then.
+    /// The file system; the last good result is still in place then, or put back into it by [`Self::clean`].
     pub fn publish(&self, stage: &str, receipt: &Receipt, _lock: &WriteLock) -> Result<()> {
         let scratch = self.root.join(SCRATCH).join(stage);
         let target = self.stage(stage);
-        write_synced(&scratch.join(RECEIPT), &receipt.serialise()?)?;
-        let published = sync_folder(&scratch).and_then(|()| replace(&scratch, &target));
-        published
-            .and_then(|()| sync_folder(&self.root))
-            .with_context(|| format!("cannot publish {}", target.display()))?;
-        // After an exchange the scratch folder holds the predecessor.
-        remove_folder(&self.root.join(SCRATCH))
+        let published = disk::write(&scratch.join(RECEIPT), &receipt.serialise()?)
+            .and_then(|()| disk::sync_folder(&scratch))
+            .and_then(|()| replace(&scratch, &target))
+            .and_then(|()| disk::sync_folder(&self.root));
+        published.with_context(|| format!("cannot publish {}", target.display()))
+    }
+}
+
+/// The receipt in a stage's folder, wherever that is, as [`Workspace::receipt`] reads it.
+///
+/// # Errors
+/// It is there, or may be, and cannot be read.
+pub fn receipt_in(folder: &Path) -> Result<Option<Receipt>> {
+    let path = folder.join(RECEIPT);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Receipt::parse(&bytes)),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(cause).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 
 /// Puts `new` in the place of `old`, which may exist, by one rename.
-fn replace(new: &Path, old: &Path) -> std::io::Result<()> {
-    if !old.exists() {
-        return fs::rename(new, old);
+fn replace(new: &Path, old: &Path) -> Result<()> {
+    if fs::symlink_metadata(old).is_err_and(|cause| cause.kind() == ErrorKind::NotFound) {
+        return disk::rename(new, old);
     }
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-    {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
-        use rustix::io::Errno;
-        match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
-            // Some network file systems cannot exchange.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-            other => return other.map_err(Into::into),
-        }
+    if disk::exchange(new, old)? {
+        return Ok(());
     }
-    // Two renames instead of one: a kill between them leaves the predecessor in the scratch folder and no result, which
-    // the next run makes again.
-    let aside = new.with_extension("old");
-    fs::rename(old, &aside)?;
-    fs::rename(new, old)
+    // Two renames instead of one. Between them there is no result; a run that is killed there has left both, and the next
+    // one finishes what it began.
+    let mut aside = new.as_os_str().to_owned();
+    aside.push(ASIDE);
+    disk::rename(old, Path::new(&aside))?;
+    disk::rename(new, old)
 }
 
-fn holder(file: &mut File) -> String {
+/// The names in a folder, which may be missing, that end with `end`.
+fn names(folder: &Path, end: &str) -> Result<Vec<String>> {
+    let names = match fs::read_dir(folder) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.and_then(|entries| {
+            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<Vec<_>>>()
+        }),
+    };
+    let mut names = names.with_context(|| format!("cannot read {}", folder.display()))?;
+    names.retain(|name| name.ends_with(end));
+    Ok(names)
+}
+
+/// Who has signed a lock.
+fn holder(file: &mut File) -> Option<String> {
     let mut text = String::new();
-    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
-    match read.ok().and_then(|_| serde_json::from_str::<Holder>(&text).ok()) {
-        Some(Holder { pid, host, since }) => format!("process {pid} on {host} since {since}"),
-        None => "another process".to_owned(),
-    }
-}
-
-fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(cause) if cause.kind() != ErrorKind::NotFound => {
-            Err(cause).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Replaces a small file by one rename, after fsync.
-///
-/// # Errors
-/// The file system; the old file is still in place then.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    write_synced(&temporary, bytes)?;
-    let renamed = fs::rename(&temporary, path).and_then(|()| sync_folder(folder));
-    renamed.with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Writes a file and waits until it is on disk.
-///
-/// # Errors
-/// The file system.
-pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
-    let written = File::create(path).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    // Windows cannot open folders; there the rename itself is durable enough.
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+    file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
+    let Holder { pid, host, since } = serde_json::from_str(&text).ok()?;
+    Some(format!("process {pid} on {host} since {since}"))
 }

@@ -20,7 +20,8 @@ use serde_json::Value;
 
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
-use crate::pipeline::workspace::{Workspace, write_synced};
+use crate::disk;
+use crate::pipeline::workspace::Workspace;
 use crate::progress::Progress;
 use crate::table::{
     Content, FileRecord, MapInput, Split, TableFile, WriteOptions, lists, map_table, nanoseconds, pixels,
@@ -190,7 +191,7 @@ impl StageContext<'_> {
     /// # Errors
     /// The file system.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<FileRecord> {
-        write_synced(&self.scratch.join(name), bytes)?;
+        disk::write(&self.scratch.join(name), bytes)?;
         record(&self.scratch, name, None)
     }
 }

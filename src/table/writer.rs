@@ -3,7 +3,6 @@
 //! A row group is the unit of work: its size follows from the table alone, so that neither the number of threads nor the
 //! speed of any of them can change a byte of the file.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use super::WriteOptions;
 use super::chunk::{ListChunk, ListWriter};
 use super::parallel;
 use super::schema::Content;
+use crate::disk::NewFile;
 use crate::error;
 
 /// Most rows of one record batch.
@@ -84,8 +84,7 @@ pub fn write_table<'a>(
     let path = folder.join(name);
     let schema = content.schema();
     let failed = |cause: ParquetError| write_error(&path, cause);
-    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    let sink = DigestWriter::new(BufWriter::with_capacity(1 << 20, file));
+    let sink = DigestWriter::new(BufWriter::with_capacity(1 << 20, NewFile::create(&path)?));
     let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(&schema, options)));
     let (mut writer, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
     let encoder = Encoder { factory, columns: writer.schema_descr().columns().to_vec(), schema, options };
@@ -109,12 +108,10 @@ pub fn write_table<'a>(
     )?;
     let sink = writer.into_inner().map_err(failed)?;
     let (digest, bytes) = (sink.hasher.finalize().to_hex().to_string(), sink.bytes);
-    let synced = sink.inner.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
-        file.sync_all()?;
-        file.metadata()?.modified()
-    });
-    let modified = synced.with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(FileRecord { name: name.to_owned(), rows: Some(rows), bytes, digest, modified: nanoseconds(modified) })
+    let file = sink.inner.into_inner().map_err(io::IntoInnerError::into_error);
+    let metadata = file.with_context(|| format!("cannot write {}", path.display()))?.finish()?;
+    let modified = metadata.modified().map_or(0, nanoseconds);
+    Ok(FileRecord { name: name.to_owned(), rows: Some(rows), bytes, digest, modified })
 }
 
 /// Nanoseconds since 1970; 0 for a time before it.
@@ -264,12 +261,11 @@ impl<W: Write> Write for DigestWriter<W> {
 /// The file system.
 pub fn write_batch(path: &Path, batch: &RecordBatch) -> Result<()> {
     let failed = |cause: ParquetError| write_error(path, cause);
-    let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    let file = NewFile::create(path)?;
     let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(failed)?;
     writer.write(batch).map_err(failed)?;
-    let file = writer.into_inner().map_err(failed)?;
-    file.sync_all().with_context(|| format!("cannot write {}", path.display()))
+    writer.into_inner().map_err(failed)?.finish().map(|_| ())
 }
 
 /// The columns that every table starts with.

@@ -1,7 +1,8 @@
 //! Where a training stands, in one file that is replaced atomically.
 //!
 //! It holds everything that the rest of the training depends on, so that killed and resumed equals uninterrupted: weights,
-//! Adam's moments, the position in the epoch with the loss summed so far, the history, and the best weights.
+//! Adam's moments, the position in the epoch with the loss summed so far, the history, and the best weights. A digest at its
+//! end tells damage.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
@@ -109,10 +110,11 @@ impl CheckpointFile {
     /// The file system.
     pub fn save(&self, state: &State) -> Result<()> {
         let bytes = self.serialise(state)?;
-        crate::pipeline::workspace::write_atomically(&self.path, &bytes)
+        crate::disk::write_atomically(&self.path, &bytes)
     }
 
-    /// The state as the bytes of a file.
+    /// The state as the bytes of a file: safetensors, and the digest of them, since a wrong bit in a weight would show nowhere
+    /// else.
     ///
     /// # Errors
     /// None that content can cause.
@@ -130,7 +132,9 @@ impl CheckpointFile {
         .concat();
         let text = Text { key: self.key.clone(), steps, position: state.position.clone() };
         let text = serde_json::to_string(&text).context("cannot serialise a checkpoint")?;
-        write_tensors(&tensors, BTreeMap::from([(TEXT.to_owned(), text)]))
+        let mut bytes = write_tensors(&tensors, BTreeMap::from([(TEXT.to_owned(), text)]))?;
+        bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
+        Ok(bytes)
     }
 
     /// Restores a state; none if there is no file, and the reason if it is damaged or of another training: what it held can
@@ -148,6 +152,10 @@ impl CheckpointFile {
     }
 
     fn restore(&self, bytes: &[u8], initial: Autoencoder, device: &Device) -> Result<State> {
+        let parts = bytes.split_last_chunk::<{ blake3::OUT_LEN }>();
+        let (bytes, _) = parts
+            .filter(|(bytes, digest)| blake3::hash(bytes) == **digest)
+            .ok_or_else(|| error::data("it is damaged: its digest is wrong"))?;
         let (tensors, text) = read_tensors(&self.path, bytes)?;
         let text = text.get(TEXT).ok_or_else(|| error::data("the text of the checkpoint is missing"))?;
         let text: Text = serde_json::from_str(text)?;

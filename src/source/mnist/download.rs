@@ -3,17 +3,17 @@
 //! A file appears under its name only once its digest is right. The transfer has a thread of its own, which may block for
 //! as long as a mirror keeps silent; the thread that waits for it looks at the clock and at the interrupt flag.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::super::gzip;
 use super::files::{read_limited, read_part};
 use super::{Mnist, PARTS, Part, verify};
+use crate::disk;
 use crate::error::{self, Kind};
 use crate::interrupt;
 use crate::progress::Progress;
@@ -40,7 +40,7 @@ enum Message {
 /// # Errors
 /// No mirror delivers, interruption, the file system.
 pub fn download(mirrors: &[String], folder: &Path, progress: &Progress) -> Result<Mnist> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    disk::create_folder(folder)?;
     let payloads = PARTS.iter().map(|part| match read_part(folder, part) {
         Ok(Some(payload)) => Ok(payload),
         // A damaged one is replaced.
@@ -72,13 +72,7 @@ fn fetch(mirror: &str, part: &Part, folder: &Path, progress: &Progress) -> Resul
     let name = if gzip::is_gzip(&bytes) { &name } else { part.name };
     let path = folder.join(name);
     let payload = verify(part, read_limited(gzip::payload(bytes.as_slice())?, part, &path)?, &path)?;
-    let partial = folder.join(format!("{name}.part"));
-    let written = File::create(&partial).and_then(|mut file| {
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, &path)
-    });
-    written.with_context(|| format!("cannot write {}", path.display()))?;
+    disk::write_atomically(&path, &bytes)?;
     Ok(payload)
 }
 

@@ -1,0 +1,148 @@
+//! Faults on request, for tests: a run that fails or ends right before a step of its choice.
+//!
+//! `LIMPID_FAILPOINT` is read once, when the program starts; where it is unset, a step costs one look at a variable. It is
+//! compiled into every build, so that what the tests look at is the program that users run. It holds, separated by commas,
+//! `trace`, which tells every step on stderr, and faults of the form `STEP:ACTION` or `STEP:N:ACTION`:
+//!
+//! - STEP is any part of a step as `trace` tells it, like `sync` or `create runs/x/.scratch/train/model.json`; empty for all.
+//! - N is which of the steps that match, counted from 1; with a `+` behind it, all from that one on.
+//! - ACTION is `kill` (SIGKILL), `terminate` (SIGTERM; the work goes on until it notices), or the error with which the step
+//!   fails: `ENOSPC`, `EIO`, `EROFS`, or `EINVAL`.
+//!
+//! A write that is killed or fails has written half of its bytes.
+
+use std::io;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+use rustix::io::Errno;
+#[cfg(unix)]
+use rustix::process::{Signal, getpid, kill_process};
+
+use crate::error;
+
+const VARIABLE: &str = "LIMPID_FAILPOINT";
+
+/// What the variable says; unset until [`install`].
+static FAILPOINTS: OnceLock<Vec<Failpoint>> = OnceLock::new();
+
+#[derive(Debug)]
+enum Failpoint {
+    Trace,
+    Fault { step: String, first: u64, repeated: bool, action: Action, seen: AtomicU64 },
+}
+
+/// What happens instead of a step, or before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Kill,
+    Terminate,
+    Fail(Errno),
+}
+
+/// Reads the variable.
+///
+/// # Errors
+/// It says something else than the head of this file.
+pub fn install() -> Result<()> {
+    let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else { return Ok(()) };
+    let text = text.to_string_lossy();
+    let failpoints = text.split(',').map(|text| {
+        let expected = || error::settings(format!("{VARIABLE}: {text:?} is neither trace nor STEP[:N[+]]:ACTION"));
+        Failpoint::parse(text).ok_or_else(expected)
+    });
+    _ = FAILPOINTS.set(failpoints.collect::<Result<_>>()?);
+    Ok(())
+}
+
+/// Whether anything was asked for.
+pub fn installed() -> bool {
+    FAILPOINTS.get().is_some()
+}
+
+/// Comes to the step `operation` on some paths, which is about to be taken.
+///
+/// # Errors
+/// The one that was asked for.
+pub fn reach(operation: &str, paths: &[&Path]) -> io::Result<()> {
+    FAILPOINTS.get().map_or(Ok(()), |failpoints| failpoints.iter().try_for_each(|point| point.reach(operation, paths)))
+}
+
+impl Failpoint {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "trace" {
+            return Some(Self::Trace);
+        }
+        let (rest, action) = text.rsplit_once(':')?;
+        let action = match action {
+            "kill" => Action::Kill,
+            "terminate" => Action::Terminate,
+            "ENOSPC" => Action::Fail(Errno::NOSPC),
+            "EIO" => Action::Fail(Errno::IO),
+            "EROFS" => Action::Fail(Errno::ROFS),
+            "EINVAL" => Action::Fail(Errno::INVAL),
+            _ => return None,
+        };
+        let (step, which) = rest.rsplit_once(':').unwrap_or((rest, "1"));
+        let first = which.strip_suffix('+').unwrap_or(which).parse().ok()?;
+        let (step, repeated) = (step.to_owned(), which.ends_with('+'));
+        Some(Self::Fault { step, first, repeated, action, seen: AtomicU64::new(0) })
+    }
+
+    fn reach(&self, operation: &str, paths: &[&Path]) -> io::Result<()> {
+        let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+        let told = format!("{operation} {}", paths.join(" → "));
+        match self {
+            Self::Trace => {
+                eprintln!("step: {told}");
+                Ok(())
+            }
+            Self::Fault { step, .. } if !told.contains(step.as_str()) => Ok(()),
+            Self::Fault { first, repeated, action, seen, .. } => {
+                let count = seen.fetch_add(1, Ordering::Relaxed) + 1;
+                if count == *first || (*repeated && count > *first) { action.strike() } else { Ok(()) }
+            }
+        }
+    }
+}
+
+impl Action {
+    fn strike(self) -> io::Result<()> {
+        match self {
+            #[cfg(unix)]
+            Self::Kill => loop {
+                _ = kill_process(getpid(), Signal::KILL);
+            },
+            #[cfg(unix)]
+            Self::Terminate => Ok(kill_process(getpid(), Signal::TERM)?),
+            #[cfg(not(unix))]
+            Self::Kill | Self::Terminate => std::process::abort(),
+            Self::Fail(errno) => Err(errno.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failures(text: &str) -> Vec<bool> {
+        let failpoint = Failpoint::parse(text).expect("is understood");
+        let step = |operation| failpoint.reach(operation, &["a:b".as_ref(), "c".as_ref()]).is_err();
+        ["sync", "write", "sync", "sync"].map(step).to_vec()
+    }
+
+    #[test]
+    fn the_step_that_is_asked_for_fails() {
+        assert_eq!(failures("sync:2:EIO"), [false, false, true, false]);
+        assert_eq!(failures("sync:2+:EIO"), [false, false, true, true]);
+        assert_eq!(failures("sync a:b → c:1:ENOSPC"), [true, false, false, false]);
+        assert_eq!(failures(":3:EROFS"), [false, false, true, false]);
+        assert_eq!(failures("rename:EROFS"), [false; 4]);
+        for text in ["kill", "sync:kill:1", "sync:x:EIO", "sync:EPERM"] {
+            assert!(Failpoint::parse(text).is_none(), "{text}");
+        }
+    }
+}

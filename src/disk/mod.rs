@@ -1,0 +1,219 @@
+//! Writing to disk: what limpid makes, moves or removes, it does through this file.
+//!
+//! It hides what it takes that a result survives a kill and a power cut: a file is synced before a rename makes it count, a
+//! folder after its entries have changed. Each system call that changes something is a *step*, and [`failpoint`] can fail or
+//! end the program before any of them: tests do so at every one.
+
+pub mod failpoint;
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use failpoint::reach;
+
+/// A file that is being written.
+pub struct NewFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Creates an empty file, in the place of any other.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = reach("create", &[path]).and_then(|()| File::create(path));
+        let file = file.with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Waits until the content is on disk, and tells about the file.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn finish(self) -> Result<Metadata> {
+        let synced = reach("sync", &[&self.path]).and_then(|()| self.file.sync_all());
+        synced.and_then(|()| self.file.metadata()).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        // Two halves where something may come between them; otherwise reaching a step is free and so is a whole.
+        let half = if failpoint::installed() { buffer.len() / 2 } else { 0 };
+        self.file.write_all(&buffer[..half])?;
+        reach("write", &[&self.path])?;
+        Ok(half + self.file.write(&buffer[half..])?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Writes a file and waits until it is on disk.
+///
+/// # Errors
+/// The file system.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = NewFile::create(path)?;
+    file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    file.finish().map(|_| ())
+}
+
+/// What the name of a file that is about to replace another one ends with.
+pub const NEW: &str = ".new";
+
+/// Replaces a small file by one rename, after writing the new one beside it under a name that ends with [`NEW`].
+///
+/// # Errors
+/// The file system; the old file is still in place then.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    create_folder(folder)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(NEW);
+    let temporary = PathBuf::from(temporary);
+    let replaced = write(&temporary, bytes).and_then(|()| rename(&temporary, path));
+    replaced.inspect_err(|_| _ = remove_file(&temporary))?;
+    sync_folder(folder)
+}
+
+/// Makes a folder, unless it is there, with those above it.
+///
+/// # Errors
+/// The file system.
+pub fn create_folder(path: &Path) -> Result<()> {
+    create_with_parents(path).with_context(|| format!("cannot create {}", path.display()))
+}
+
+fn create_with_parents(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().unwrap_or(Path::new(""));
+    create_with_parents(above)?;
+    reach("create folder", &[path])?;
+    match fs::create_dir(path) {
+        // Another process was faster.
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        created => created.and_then(|()| sync_names(above)),
+    }
+}
+
+/// Opens a file that is there to be locked, and makes it if it is not there.
+///
+/// # Errors
+/// The file system.
+pub fn open_lock(path: &Path) -> Result<File> {
+    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    reach("open", &[path]).and_then(|()| open()).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Whether an open file is still the one at `path`.
+#[cfg(unix)]
+pub fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let place = |metadata: io::Result<Metadata>| metadata.map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    let open = place(file.metadata());
+    open.is_some() && open == place(fs::metadata(path))
+}
+
+/// Whether an open file is still the one at `path`: where open files cannot be removed, it is.
+#[cfg(not(unix))]
+pub fn is_at(_file: &File, _path: &Path) -> bool {
+    true
+}
+
+/// Moves a file or folder within a file system; a file takes the place of any other.
+///
+/// # Errors
+/// The file system.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    let renamed = reach("rename", &[from, to]).and_then(|()| fs::rename(from, to));
+    renamed.with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
+}
+
+/// Lets two folders change places by one rename; false where the file system cannot, as some network file systems.
+///
+/// # Errors
+/// The file system.
+pub fn exchange(one: &Path, other: &Path) -> Result<bool> {
+    let exchanged = reach("exchange", &[one, other]).and_then(|()| exchange_names(one, other));
+    match exchanged {
+        Ok(()) => Ok(true),
+        Err(cause) if matches!(cause.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(false),
+        Err(cause) => Err(cause).with_context(|| format!("cannot replace {}", other.display())),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn exchange_names(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn exchange_names(_one: &Path, _other: &Path) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
+}
+
+/// Waits until the names in a folder are on disk.
+///
+/// # Errors
+/// The file system.
+pub fn sync_folder(path: &Path) -> Result<()> {
+    sync_names(path).with_context(|| format!("cannot write to {}", path.display()))
+}
+
+fn sync_names(path: &Path) -> io::Result<()> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    reach("sync folder", &[path])?;
+    // Windows cannot open folders; there the rename itself is durable enough.
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// The file system.
+pub fn remove_file(path: &Path) -> Result<()> {
+    let removed = reach("remove", &[path]).and_then(|()| fs::remove_file(path));
+    accept_missing(removed).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// Removes a folder with all that is in it, if it is there.
+///
+/// # Errors
+/// The file system.
+pub fn remove_folder(path: &Path) -> Result<()> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(cause) => Err(cause),
+    };
+    let mut entries = entries.with_context(|| format!("cannot remove {}", path.display()))?;
+    // In an order that does not depend on the file system, so that a failpoint finds the same step again.
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        // Not the type of what a link leads to.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_folder(&entry.path())?;
+        } else {
+            remove_file(&entry.path())?;
+        }
+    }
+    let removed = reach("remove folder", &[path]).and_then(|()| fs::remove_dir(path));
+    accept_missing(removed).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+fn accept_missing(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
