@@ -10,6 +10,8 @@ use crate::cli::ApplyArgs;
 use crate::config::Pixels;
 use crate::error;
 use crate::interrupt;
+use crate::pipeline::receipt::output_damage;
+use crate::pipeline::workspace::receipt_in;
 use crate::progress::{Progress, Task};
 use crate::source::{ImageBytes, ImageReader, row_group_of};
 use crate::stage::infer::Inference;
@@ -50,6 +52,7 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     let progress = Progress::new(args.work.log);
     let folder = if args.model.join("model.json").is_file() { args.model.clone() } else { args.model.join("train") };
     let folder = if folder.join("model.json").is_file() { folder } else { args.model.clone() };
+    check_model(&folder)?;
     let model = Inference::load(&folder, args.work.device.inference())?;
     let mut outputs: Vec<PathBuf> = Vec::new();
     for path in &args.input {
@@ -74,6 +77,20 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
         let written = open(path, &model).and_then(|input| write(&output, input, &model, direction, options, &progress));
         written.with_context(|| format!("cannot {} {}", direction.verb(), path.display()))?;
         print(output.display())?;
+    }
+    Ok(())
+}
+
+/// Checks the files of a model against the receipt of the run that trained it, if that is there: a wrong bit in a weight
+/// would show nowhere else.
+fn check_model(folder: &Path) -> Result<()> {
+    let Some(receipt) = receipt_in(folder)? else { return Ok(()) };
+    // The history is not used, and which of the weights are is for the model to say.
+    for output in &receipt.outputs {
+        let used = !output.name.ends_with(".parquet") && folder.join(&output.name).exists();
+        if let Some(damage) = used.then(|| output_damage(output, folder, true)).transpose()?.flatten() {
+            return Err(error::data(format!("the model in {} is damaged: {damage}", folder.display())));
+        }
     }
     Ok(())
 }

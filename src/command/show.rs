@@ -30,7 +30,7 @@ pub fn show(args: &ShowArgs) -> Result<()> {
             let path = workspace.stage(name).join(&output.name);
             print(format!("  {:>12}  {:>10}  {}", size(output.bytes), rows, path.display()))?;
         }
-        if let Some(damage) = receipt.damage(&workspace.stage(name), false) {
+        if let Some(damage) = receipt.damage(&workspace.stage(name), false)? {
             print(format!("  damaged: {damage}"))?;
         }
     }

@@ -109,7 +109,7 @@ pub fn plan_stage(
         Some(receipt) => {
             reasons.extend(changes(&parts, receipt, &waiting));
             restores = reasons.is_empty() && waiting.is_empty();
-            damage = receipt.damage(&workspace.stage(stage.name()), options.verify);
+            damage = receipt.damage(&workspace.stage(stage.name()), options.verify)?;
             reasons.extend(damage.clone());
         }
     }

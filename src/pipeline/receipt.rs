@@ -4,7 +4,7 @@
 //! place where such things are written.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fingerprint::Parts;
-use crate::error;
+use crate::error::{self, Kind};
+use crate::interrupt;
 use crate::table::{FileRecord, nanoseconds};
 
 /// The format of receipts: raised when an older limpid would misread a newer one, which then counts as none.
@@ -119,45 +120,71 @@ impl Receipt {
 
     /// What is wrong with the files in `folder` compared with the receipt; none if they are as written. Files whose size
     /// and time are unchanged are believed unless `thorough`.
-    pub fn damage(&self, folder: &Path, thorough: bool) -> Option<String> {
-        self.outputs.iter().find_map(|output| {
-            let path = folder.join(&output.name);
-            let metadata = match std::fs::metadata(&path) {
-                Ok(metadata) => metadata,
-                Err(cause) if cause.kind() == ErrorKind::NotFound => {
-                    return Some(format!("{} is missing", path.display()));
-                }
-                Err(cause) => return Some(format!("{} cannot be read: {cause}", path.display())),
-            };
-            if metadata.len() != output.bytes {
-                let (found, expected) = (metadata.len(), output.bytes);
-                return Some(format!("{} has {found} bytes, {expected} were written", path.display()));
+    ///
+    /// # Errors
+    /// Interruption while a file is read.
+    pub fn damage(&self, folder: &Path, thorough: bool) -> Result<Option<String>> {
+        for output in &self.outputs {
+            if let Some(damage) = output_damage(output, folder, thorough)? {
+                return Ok(Some(damage));
             }
-            let modified = metadata.modified().map_or(0, nanoseconds);
-            if modified == output.modified && !thorough {
-                return None;
-            }
-            match digest(&path) {
-                Ok(found) if found == output.digest => None,
-                Ok(found) => {
-                    let (found, expected) = (short(&found), short(&output.digest));
-                    Some(format!("{} has changed: digest {expected} → {found}", path.display()))
-                }
-                Err(cause) => Some(format!("{cause:#}")),
-            }
-        })
+        }
+        Ok(None)
     }
 }
+
+/// What is wrong with one of the files in `folder`, as [`Receipt::damage`] tells it.
+///
+/// # Errors
+/// Interruption while it is read.
+pub fn output_damage(output: &FileRecord, folder: &Path, thorough: bool) -> Result<Option<String>> {
+    let path = folder.join(&output.name);
+    let metadata = match std::fs::metadata(&path) {
+        Ok(metadata) => metadata,
+        Err(cause) if cause.kind() == ErrorKind::NotFound => {
+            return Ok(Some(format!("{} is missing", path.display())));
+        }
+        Err(cause) => return Ok(Some(format!("{} cannot be read: {cause}", path.display()))),
+    };
+    if metadata.len() != output.bytes {
+        let (found, expected) = (metadata.len(), output.bytes);
+        return Ok(Some(format!("{} has {found} bytes, {expected} were written", path.display())));
+    }
+    let modified = metadata.modified().map_or(0, nanoseconds);
+    if modified == output.modified && !thorough {
+        return Ok(None);
+    }
+    match digest(&path) {
+        Ok(found) if found == output.digest => Ok(None),
+        Ok(found) => {
+            let (found, expected) = (short(&found), short(&output.digest));
+            Ok(Some(format!("{} has changed: digest {expected} → {found}", path.display())))
+        }
+        Err(cause) if error::kind(&cause) == Kind::TryAgain => Err(cause),
+        Err(cause) => Ok(Some(format!("{cause:#}"))),
+    }
+}
+
+/// Bytes that are digested between two looks at the interrupt flag.
+const CHUNK: usize = 1 << 20;
 
 /// blake3 of a file, in hexadecimal.
 ///
 /// # Errors
-/// The file system.
+/// Interruption, or the file system.
 pub fn digest(path: &Path) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
-    let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    hasher.update_reader(file).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(hasher.finalize().to_hex().to_string())
+    let mut file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        interrupt::check()?;
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finalize().to_hex().to_string()),
+            Ok(read) => _ = hasher.update(&buffer[..read]),
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+            Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
 }
 
 /// The stamp of a file; the digest of `known` is taken over if place, size and time are unchanged.
