@@ -262,8 +262,8 @@ pub struct RawTraining {
     /// Largest size of the training images to hold in memory, in MiB.
     #[schemars(range(min = 1, max = 1_048_576))]
     pub memory_mib: Option<i64>,
-    /// Longest time between checkpoints, in seconds.
-    #[schemars(range(min = 1, max = 86_400))]
+    /// Longest time between checkpoints, in seconds; 0 for one after every step.
+    #[schemars(range(min = 0, max = 86_400))]
     pub checkpoint_seconds: Option<i64>,
 }
 

@@ -20,7 +20,7 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use crate::config::{Noise, Pipeline};
-use crate::error;
+use crate::error::{self, Kind};
 use crate::interrupt;
 use crate::model::{Autoencoder, named_tensors};
 use crate::progress::Progress;
@@ -63,10 +63,19 @@ impl Trainer<'_> {
         let mut saved = Instant::now();
         while state.position.epochs < settings.epochs {
             let started = (Instant::now(), state.position.images);
-            keep_awake(|| self.train_epoch(&mut state, &mut saved))?;
-            let epoch = state.position.epochs + 1;
-            speeds.push((epoch, started.0.elapsed().as_secs_f64(), state.position.images - started.1));
-            self.finish_epoch(&mut state, speeds[speeds.len() - 1])?;
+            let trained = keep_awake(|| self.train_epoch(&mut state, &mut saved)).and_then(|()| {
+                let images = state.position.images - started.1;
+                speeds.push((state.position.epochs + 1, started.0.elapsed().as_secs_f64(), images));
+                self.finish_epoch(&mut state, speeds[speeds.len() - 1])
+            });
+            match trained {
+                // What was cut short has changed nothing: the state is that of the last step.
+                Err(cause) if error::kind(&cause) == Kind::TryAgain => {
+                    self.checkpoint.save(&state)?;
+                    return Err(cause);
+                }
+                trained => trained?,
+            }
             self.checkpoint.save(&state)?;
             saved = Instant::now();
             interrupt::check()?;
@@ -89,7 +98,7 @@ impl Trainer<'_> {
             if index < seen {
                 continue;
             }
-            let (loss, gradients) = self.gradients(&state.model, &batch, &inputs);
+            let (loss, gradients) = self.gradients(&state.model, &batch, &inputs)?;
             if !loss.is_finite() {
                 return Err(diverged(epoch, state.position.steps + 1, self.checkpoint.path()));
             }
@@ -101,11 +110,9 @@ impl Trainer<'_> {
             state.position.loss += loss;
             state.position.images += batch.count() as u64;
             task.advance(batch.count() as u64);
-            let due = saved.elapsed() >= Duration::from_secs(settings.checkpoint_seconds);
-            if due || interrupt::requested() {
+            if saved.elapsed() >= Duration::from_secs(settings.checkpoint_seconds) {
                 self.checkpoint.save(state)?;
                 *saved = Instant::now();
-                interrupt::check()?;
             }
         }
         Ok(())
@@ -141,18 +148,23 @@ impl Trainer<'_> {
     }
 
     /// The loss of a batch, summed over pixels, and the gradients of its mean, one for each micro-batch, in their order.
-    fn gradients(&self, model: &Autoencoder, batch: &Batch, inputs: &Inputs) -> (f64, Vec<GradientsParams>) {
+    ///
+    /// # Errors
+    /// Interruption, which a step of large images would otherwise hold up for seconds.
+    fn gradients(&self, model: &Autoencoder, batch: &Batch, inputs: &Inputs) -> Result<(f64, Vec<GradientsParams>)> {
         let pixels = self.images.pixels();
         let scale = 1.0 / (batch.count() * pixels) as f32;
-        let (sums, gradients): (Vec<f64>, Vec<_>) = batch
+        let parts: Result<Vec<(f64, GradientsParams)>> = batch
             .micro_batches(self.micro_batch())
             .map(|images| {
+                interrupt::check()?;
                 let model = model.clone().fork(&self.device);
                 let loss = self.loss(&model, images.examples(pixels, inputs), scale, &self.device);
-                (scalar(loss.clone()), GradientsParams::from_grads(loss.backward(), &model))
+                Ok((scalar(loss.clone()), GradientsParams::from_grads(loss.backward(), &model)))
             })
-            .unzip();
-        (sums.iter().sum::<f64>() / f64::from(scale), gradients)
+            .collect();
+        let (sums, gradients): (Vec<f64>, Vec<_>) = parts?.into_iter().unzip();
+        Ok((sums.iter().sum::<f64>() / f64::from(scale), gradients))
     }
 
     /// `scale` times the loss of some examples, summed over pixels, `[1]`.
