@@ -67,15 +67,24 @@ impl Sandbox {
 
     /// Every file of a stage by name, without the receipt, which tells times.
     pub fn files(&self, folder: &str) -> Vec<(String, Vec<u8>)> {
-        let mut files: Vec<_> = std::fs::read_dir(self.path(folder))
-            .unwrap_or_else(|error| panic!("{folder}: {error}"))
-            .map(|entry| entry.expect("readable").path())
-            .filter(|path| path.is_file() && path.file_name() != Some("_receipt.json".as_ref()))
-            .map(|path| (name(&path), std::fs::read(&path).expect("readable")))
-            .collect();
-        files.sort();
-        files
+        files(&self.path(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"))
     }
+}
+
+/// Every stage, in order.
+pub const STAGES: [&str; 7] = ["ingest", "corrupt", "train", "encode", "denoise", "evaluate", "report"];
+
+/// Every file of a folder by name, without the receipt, which tells times.
+pub fn files(folder: &Path) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_file() && path.file_name() != Some("_receipt.json".as_ref()) {
+            files.push((name(&path), std::fs::read(&path)?));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn name(path: &Path) -> String {
@@ -127,6 +136,11 @@ impl Run {
         self.exits(0)
     }
 
+    /// Runs it, however it ends.
+    pub fn ends(mut self) -> Done {
+        Done { output: self.command.output().expect("starts") }
+    }
+
     /// Starts it.
     pub fn spawn(mut self) -> std::process::Child {
         self.command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().expect("starts")
@@ -148,6 +162,11 @@ impl Done {
     /// What it printed as its result.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    /// How it ended.
+    pub fn status(&self) -> std::process::ExitStatus {
+        self.output.status
     }
 
     /// What it printed besides.

@@ -2,6 +2,8 @@
 
 mod applying;
 mod bad_input;
+mod crash;
+mod damage;
 mod disks;
 mod download;
 mod foreign;
@@ -9,4 +11,7 @@ mod harness;
 mod memory;
 mod mnist;
 mod reuse;
+mod rivals;
 mod running;
+mod soak;
+mod steps;

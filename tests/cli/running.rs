@@ -9,9 +9,7 @@ use arrow_array::{Array, RecordBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use crate::harness::{PIPELINE, Sandbox};
-
-const STAGES: [&str; 7] = ["ingest", "corrupt", "train", "encode", "denoise", "evaluate", "report"];
+use crate::harness::{PIPELINE, STAGES, Sandbox};
 
 fn table(sandbox: &Sandbox, path: &str) -> RecordBatch {
     let file = File::open(sandbox.path(path)).expect("is there");

@@ -1,0 +1,144 @@
+//! Kills at random moments, again and again until the work is done.
+//!
+//! `LIMPID_KILLS` says how many (200 for a night, a few otherwise), `LIMPID_SEED` where the moments begin.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::harness::{STAGES, Sandbox, files};
+
+const SETTINGS: &str = "--set training.epochs=60 --set training.checkpoint-seconds=1";
+
+/// Numbers that look random, the same for the same seed (Steele, Lea & Flood 2014, SplitMix64).
+pub struct Random(pub u64);
+
+impl Random {
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
+    }
+}
+
+/// A number from the environment.
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}
+
+/// Every result of the run directory must be that of one of the others, whole.
+fn expect_whole(sandbox: &Sandbox, kills: u64) {
+    for stage in STAGES {
+        let found = files(&sandbox.path("runs/small").join(stage)).ok();
+        let of = |runs: &str| files(&sandbox.path(runs).join("small").join(stage)).ok();
+        assert!(found == of("old") || found == of("new"), "{stage} is not whole after {kills} kills");
+    }
+}
+
+fn copy_old_results(sandbox: &Sandbox) {
+    _ = std::fs::remove_dir_all(sandbox.path("runs"));
+    for stage in STAGES {
+        let to = sandbox.path("runs/small").join(stage);
+        std::fs::create_dir_all(&to).expect("created");
+        for entry in std::fs::read_dir(sandbox.path("old/small").join(stage)).expect("is there") {
+            let entry = entry.expect("readable");
+            std::fs::hard_link(entry.path(), to.join(entry.file_name())).expect("linked");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_at_random_moments_ends_with_the_same_bytes() {
+    let (wanted, seed) = (number("LIMPID_KILLS", 8), number("LIMPID_SEED", 1));
+    let mut random = Random(seed);
+    let sandbox = Sandbox::new();
+    sandbox.limpid(&format!("run small.toml --runs old --set seed=2 {SETTINGS}")).succeeds();
+    let start = Instant::now();
+    sandbox.limpid(&format!("run small.toml --runs new {SETTINGS}")).succeeds();
+    let whole = start.elapsed();
+    let new = |stage: &str| sandbox.files(&format!("new/small/{stage}"));
+    let (mut kills, mut rounds, mut resumed, mut slowest) = (0, 0, 0, Duration::ZERO);
+    while kills < wanted {
+        rounds += 1;
+        copy_old_results(&sandbox);
+        let mut finished: BTreeSet<String> = BTreeSet::new();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Somebody reads an earlier result all the while.
+            let reader = scope.spawn(|| {
+                let name = "denoise/test-00000-of-00001.parquet";
+                let read = |runs: &str| std::fs::read(sandbox.path(runs).join("small").join(name)).expect("readable");
+                let (old, new, mut times) = (read("old"), read("new"), 0);
+                while !stop.load(Ordering::Relaxed) {
+                    let found = read("runs");
+                    assert!(found == old || found == new, "what is read is neither the old result nor the new one");
+                    times += 1;
+                }
+                times
+            });
+            loop {
+                let mut run = sandbox.limpid(&format!("run small.toml --log json {SETTINGS}")).spawn();
+                let stderr = BufReader::new(run.stderr.take().expect("is piped"));
+                let told = scope.spawn(|| stderr.lines().map_while(Result::ok).collect::<Vec<_>>());
+                // The last rounds end by themselves, so that they can be compared.
+                let moment = whole.mul_f64(random.below(1000) as f64 / 1500.0);
+                let patience = if kills < wanted { moment } else { Duration::MAX };
+                let start = Instant::now();
+                let ended = loop {
+                    match run.try_wait().expect("can be asked") {
+                        Some(status) => break Some(status),
+                        None if start.elapsed() >= patience => break None,
+                        None => std::thread::sleep(Duration::from_millis(1)),
+                    }
+                };
+                let mut killed = false;
+                let status = ended.unwrap_or_else(|| {
+                    killed = true;
+                    let pid = Pid::from_child(&run);
+                    let asked = Instant::now();
+                    let signal = if random.below(3) == 0 { Signal::TERM } else { Signal::KILL };
+                    kill_process(pid, signal).expect("is there");
+                    let status = run.wait().expect("can be waited for");
+                    slowest = slowest.max(asked.elapsed());
+                    status
+                });
+                for line in told.join().expect("reads") {
+                    // A kill can cut a line.
+                    let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
+                    let stage = event["stage"].as_str().unwrap_or_default().to_owned();
+                    match event["event"].as_str() {
+                        Some("stage-started") => assert!(!finished.contains(&stage), "{stage} is repeated"),
+                        Some("stage-finished") => _ = finished.insert(stage),
+                        _ if event["message"].as_str().is_some_and(|text| text.contains("resuming after")) => {
+                            resumed += 1
+                        }
+                        _ => {}
+                    }
+                }
+                kills += u64::from(killed);
+                expect_whole(&sandbox, kills);
+                match (status.code(), status.signal()) {
+                    (Some(0), _) => break,
+                    (Some(75), _) | (_, Some(9 | 15)) if killed => {}
+                    _ => panic!("{status} after {kills} kills"),
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+            assert!(reader.join().expect("nothing was missing") > 0);
+        });
+        for stage in STAGES {
+            let found = sandbox.files(&format!("runs/small/{stage}"));
+            assert!(found == new(stage), "{stage} differs after {kills} kills, seed {seed}");
+        }
+        assert!(!sandbox.path("runs/small/.scratch").exists());
+    }
+    println!("kills: {kills}, runs that were killed until done: {rounds}, resumptions: {resumed}, differences: 0");
+    println!("slowest end after a signal: {slowest:?}");
+}

@@ -1,0 +1,123 @@
+//! Results that were damaged after they were made.
+
+use std::path::Path;
+
+use crate::applying::idx;
+use crate::harness::{STAGES, Sandbox};
+
+/// What happened to a file.
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    /// One bit is another, and neither the size nor the time tells.
+    Bit,
+    /// The end is missing.
+    Cut,
+    /// The file is missing.
+    Gone,
+    /// It is another file, with a time of its own.
+    Replaced,
+}
+
+fn damage(path: &Path, how: Damage) {
+    let mut bytes = std::fs::read(path).expect("readable");
+    let modified = path.metadata().and_then(|metadata| metadata.modified()).expect("has a time");
+    let middle = bytes.len() / 2;
+    match how {
+        Damage::Bit => bytes[middle] ^= 0x10,
+        Damage::Cut => bytes.truncate(middle),
+        Damage::Gone => return std::fs::remove_file(path).expect("removed"),
+        Damage::Replaced => bytes.reverse(),
+    }
+    std::fs::write(path, bytes).expect("written");
+    if let Damage::Bit = how {
+        std::fs::File::options().append(true).open(path).and_then(|file| file.set_modified(modified)).expect("set");
+    }
+}
+
+#[test]
+fn damage_to_any_file_is_found_and_undone() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    let mut kinds = [Damage::Bit, Damage::Cut, Damage::Gone, Damage::Replaced].into_iter().cycle();
+    for stage in STAGES {
+        let folder = format!("runs/small/{stage}");
+        let whole = sandbox.files(&folder);
+        for (name, _) in &whole {
+            let how = kinds.next().expect("never ends");
+            damage(&sandbox.path(&folder).join(name), how);
+            let plan = sandbox.limpid("plan small.toml --verify --check").exits(10).stdout();
+            let work: Vec<_> = plan.lines().filter(|line| line.ends_with(" run")).collect();
+            assert!(work.len() == 1 && work[0].starts_with(stage), "{stage}/{name} {how:?}\n{plan}");
+            assert!(plan.contains(&format!("{folder}/{name} ")), "{how:?}\n{plan}");
+            sandbox.limpid("run small.toml --verify").succeeds();
+            assert!(sandbox.files(&folder) == whole, "{stage}/{name} {how:?}");
+        }
+    }
+    sandbox.limpid("plan small.toml --verify --check").succeeds();
+}
+
+/// `--verify` reads everything; without it, what a stage is about to read is what is read.
+#[test]
+fn a_wrong_bit_is_noticed_before_it_is_used() {
+    let sandbox = Sandbox::new();
+    let settings = "--set encode.input=noisy";
+    sandbox.limpid("run small.toml").succeeds();
+    sandbox.limpid(&format!("run small.toml --runs clean {settings}")).succeeds();
+    for (stage, name) in [
+        ("ingest", "test-00000-of-00001.parquet"),
+        ("corrupt", "train-00000-of-00001.parquet"),
+        ("train", "last.safetensors"),
+    ] {
+        let path = sandbox.path(&format!("runs/small/{stage}/{name}"));
+        damage(&path, Damage::Bit);
+        // Nothing reads it.
+        sandbox.limpid("run small.toml").succeeds().says(&format!("{stage}: up to date"));
+        sandbox.limpid("run small.toml --only encode --force").exits(if stage == "corrupt" { 0 } else { 65 });
+        // Encode does.
+        sandbox
+            .limpid(&format!("run small.toml --to encode {settings}"))
+            .succeeds()
+            .says(&format!(
+                "{stage}: {} has changed: digest",
+                path.strip_prefix(sandbox.path("")).expect("is in it").display()
+            ))
+            .says(&format!("{stage}: done in"));
+        for stage in &STAGES[..4] {
+            let folder = |runs: &str| sandbox.files(&format!("{runs}/small/{stage}"));
+            assert!(folder("runs") == folder("clean"), "{stage}");
+        }
+        sandbox.limpid("run small.toml").succeeds();
+    }
+}
+
+#[test]
+fn a_damaged_model_is_not_used_on_other_images() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --to train").succeeds();
+    let images = sandbox.write("some.idx", &idx(&[5, 28, 28]));
+    let words = format!("encode runs/small {} -o out", images.display());
+    sandbox.limpid(&words).succeeds();
+    // What is not used may be missing.
+    std::fs::remove_file(sandbox.path("runs/small/train/history.parquet")).expect("removed");
+    sandbox.limpid(&words).succeeds();
+    damage(&sandbox.path("runs/small/train/last.safetensors"), Damage::Bit);
+    sandbox
+        .limpid(&words)
+        .exits(65)
+        .says("the model in runs/small/train is damaged")
+        .says("last.safetensors has changed: digest");
+    // A model without a receipt is taken as it is.
+    std::fs::remove_file(sandbox.path("runs/small/train/_receipt.json")).expect("removed");
+    sandbox.limpid(&words).succeeds();
+}
+
+#[test]
+fn a_damaged_checkpoint_is_not_used() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --runs whole").succeeds();
+    let saved = "rename runs/small/.checkpoint/train.new:2:kill";
+    sandbox.limpid("run small.toml").env("LIMPID_FAILPOINT", saved).ends();
+    damage(&sandbox.path("runs/small/.checkpoint/train"), Damage::Bit);
+    sandbox.limpid("run small.toml").succeeds().says("train: the checkpoint is not used: it is damaged");
+    assert!(sandbox.files("runs/small/train") == sandbox.files("whole/small/train"));
+}

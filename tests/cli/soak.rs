@@ -1,0 +1,84 @@
+//! A pipeline that is run again and again with other settings does each time exactly what the plan said before.
+//!
+//! `LIMPID_ROUNDS` says how often (50 for a night, a few otherwise), `LIMPID_SEED` with which settings.
+
+use serde_json::Value;
+
+use crate::crash::{Random, number};
+use crate::harness::Sandbox;
+
+/// Settings that a user may change, and what to.
+const CHOICES: [(&str, &[&str]); 11] = [
+    ("seed", &["1", "2"]),
+    ("source.strokes.train", &["300", "400"]),
+    ("corruption.gaussian.std", &["0.3", "0.5"]),
+    ("model.dense.code", &["4", "8"]),
+    ("model.loss", &["cross-entropy", "mse"]),
+    ("training.epochs", &["1", "2", "3"]),
+    ("training.learning-rate", &["1e-3", "2e-3"]),
+    ("training.weights", &["last", "best"]),
+    ("training.checkpoint-seconds", &["5", "30"]),
+    ("encode.input", &["clean", "noisy"]),
+    ("output.pixels", &["u8", "f32"]),
+];
+
+/// A stage, what is done with it, and why.
+type Decision = (String, String, Vec<String>);
+
+fn decision(value: &Value) -> Decision {
+    let text = |key: &str| value[key].as_str().expect("is text").to_owned();
+    let reasons = value["reasons"].as_array().into_iter().flatten();
+    (text("stage"), text("action"), reasons.map(|reason| reason.as_str().expect("is text").to_owned()).collect())
+}
+
+#[test]
+fn a_plan_is_what_the_run_then_does() {
+    let (rounds, seed) = (number("LIMPID_ROUNDS", 8), number("LIMPID_SEED", 1));
+    let mut random = Random(seed);
+    let quickstart = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/quickstart.toml"));
+    let sandbox = Sandbox::with(&quickstart.expect("is there"));
+    let small = "--set source.strokes.train=300 --set source.strokes.test=50 --set model.dense.hidden=[16] --set training.epochs=1";
+    let mut chosen: Vec<usize> = vec![0; CHOICES.len()];
+    let (mut ran, mut skipped) = (0, 0);
+    for round in 0..rounds {
+        for _ in 0..random.below(3) {
+            let which = random.below(CHOICES.len());
+            chosen[which] = random.below(CHOICES[which].1.len());
+        }
+        let sets =
+            CHOICES.iter().zip(&chosen).map(|((key, values), chosen)| format!(" --set {key}={}", values[*chosen]));
+        let mut words = format!("small.toml {small}{}", sets.collect::<String>());
+        words +=
+            ["", "", "", " --from train", " --to encode", " --force --only evaluate", " --verify"][random.below(7)];
+        if round == 0 {
+            words = format!("small.toml {small}");
+        }
+        let plan = sandbox.limpid(&format!("plan {words} --json")).ends();
+        let run = sandbox.limpid(&format!("run {words} --log json")).ends();
+        assert_eq!(plan.status().code(), run.status().code(), "round {round}: {words}\n{plan}{run}");
+        if plan.status().code() != Some(0) {
+            continue;
+        }
+        let plans: Vec<Value> = serde_json::from_str(&plan.stdout()).expect("is JSON");
+        let events: Vec<Value> =
+            run.stderr().lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
+        let done =
+            events.iter().filter(|event| matches!(event["event"].as_str(), Some("stage-started" | "stage-skipped")));
+        let done: Vec<Decision> = done.map(decision).collect();
+        assert_eq!(plans.len(), done.len(), "round {round}: {words}\n{plan}{run}");
+        for ((stage, planned, why), (_, action, reasons)) in plans.iter().map(decision).zip(&done) {
+            let what = format!("round {round}, {stage}: planned {planned} {why:?}, done {action} {reasons:?}: {words}");
+            // What an earlier stage will give is not known before it has run; that it differs, or not, is then the reason.
+            let (known, open): (Vec<_>, Vec<_>) = why.iter().partition(|reason| !reason.ends_with(" runs first"));
+            let sources: Vec<_> = open.iter().filter_map(|reason| reason.strip_suffix(" runs first")).collect();
+            let (from_sources, others): (Vec<_>, Vec<_>) =
+                reasons.iter().partition(|reason| sources.iter().any(|stage| reason.starts_with(&format!("{stage}/"))));
+            let same = known.is_empty() && !sources.is_empty() && action == "up-to-date";
+            assert!(same || planned == *action, "{what}");
+            assert!(same || known == others, "{what}");
+            assert!(same || sources.is_empty() || !from_sources.is_empty() || !known.is_empty(), "{what}");
+            if action == "up-to-date" { skipped += 1 } else { ran += 1 }
+        }
+    }
+    println!("rounds: {rounds}, stages run: {ran}, skipped: {skipped}, differences from the plan: 0");
+}
