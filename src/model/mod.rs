@@ -106,28 +106,21 @@ impl Architecture {
     /// halved, layers beyond all memory.
     pub fn check(&self, image: ImageShape) -> Result<()> {
         self.check_widths()?;
-        let most = match self {
-            Architecture::Dense { hidden, code, .. } => {
-                dense_layers(image, hidden, *code).into_iter().max().unwrap_or(0)
+        if let Architecture::Conv { channels, .. } = self {
+            let least = image.height.min(image.width);
+            if least < LEAST_SIDE {
+                let message = format!("model.conv takes images of at least {LEAST_SIDE}×{LEAST_SIDE}, not {image}");
+                return Err(error::settings(format!("{message}; use model.dense")));
             }
-            Architecture::Conv { channels, decoder_channels, code, .. } => {
-                let least = image.height.min(image.width);
-                if least < LEAST_SIDE {
-                    let message = format!("model.conv takes images of at least {LEAST_SIDE}×{LEAST_SIDE}, not {image}");
-                    return Err(error::settings(format!("{message}; use model.dense")));
-                }
-                let halvings = least.next_power_of_two().trailing_zeros() as usize;
-                if channels.len() > halvings {
-                    let (found, s) = (channels.len(), if halvings == 1 { "" } else { "s" });
-                    let message = format!("model.conv.channels has {found} entries, but images of {image}");
-                    return Err(error::settings(format!("{message} can be halved only {halvings} time{s}")));
-                }
-                let widths = [&[image.channels], channels.as_slice(), decoder_channels, &[image.channels]].concat();
-                let convolution = widths.windows(2).map(|pair| pair[0] * pair[1] * 9).max().unwrap_or(0);
-                let map = conv::feature_map(image, channels).len();
-                convolution.max(map.saturating_mul(code.unwrap_or(0)))
+            let halvings = least.next_power_of_two().trailing_zeros() as usize;
+            if channels.len() > halvings {
+                let (found, s) = (channels.len(), if halvings == 1 { "" } else { "s" });
+                let message = format!("model.conv.channels has {found} entries, but images of {image}");
+                return Err(error::settings(format!("{message} can be halved only {halvings} time{s}")));
             }
-        };
+        }
+        let weights = |[inputs, outputs]: [usize; 2]| inputs.saturating_mul(outputs);
+        let most = self.layers(image).into_iter().map(weights).max().unwrap_or(0);
         if most > MOST_WEIGHTS {
             return Err(error::settings(format!("a layer of the model would have {most} weights; use smaller widths")));
         }
@@ -156,6 +149,30 @@ impl Architecture {
             }
             None => Ok(()),
         }
+    }
+
+    /// Of each layer, the weights of one output and the number of outputs.
+    fn layers(&self, image: ImageShape) -> Vec<[usize; 2]> {
+        match self {
+            Architecture::Dense { hidden, code, .. } => {
+                let down = [&[image.len()], hidden.as_slice(), &[*code]].concat();
+                let up = down.iter().rev().copied().collect::<Vec<_>>();
+                [down, up].iter().flat_map(|widths| widths.windows(2)).map(|pair| [pair[0], pair[1]]).collect()
+            }
+            Architecture::Conv { channels, decoder_channels, code, .. } => {
+                let widths = [&[image.channels], channels.as_slice(), decoder_channels, &[image.channels]].concat();
+                let map = conv::feature_map(image, channels).len();
+                let dense = code.map(|code| [[map, code], [code, map]]);
+                let convolutions = widths.windows(2).map(|pair| [9 * pair[0], pair[1]]);
+                convolutions.chain(dense.into_iter().flatten()).collect()
+            }
+        }
+    }
+
+    /// Numbers of a model that [`Self::check`] accepts: weights and biases.
+    pub fn parameters(&self, image: ImageShape) -> usize {
+        let layers = self.layers(image).into_iter();
+        layers.fold(0, |sum: usize, [inputs, outputs]| sum.saturating_add((inputs + 1).saturating_mul(outputs)))
     }
 
     /// The model with its initial weights, a function of the seed.

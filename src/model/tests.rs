@@ -31,6 +31,7 @@ fn every_family_maps_any_image_to_its_code_and_back() {
             let code = model.encode(Tensor::ones([2, image.len()], &device));
             assert_eq!(code.dims(), [2, architecture.code_size(image)], "{architecture:?}");
             assert_eq!(model.decode(code).dims(), [2, image.len()], "{architecture:?}");
+            assert_eq!(model.num_params(), architecture.parameters(image), "{architecture:?}");
         }
     }
 }

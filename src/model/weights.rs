@@ -20,6 +20,8 @@ use crate::table::ImageShape;
 
 /// The format of `model.json`: raised when an older limpid would misread a newer file.
 const FORMAT: u32 = 1;
+/// Numbers of a model that is always made, so that it can be said which of its tensors do not fit.
+const SMALL: usize = 1 << 20;
 
 /// What `model.json` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,13 +88,22 @@ impl ModelDescription {
     /// As [`Self::read`]; missing or damaged weights, and those that do not fit.
     pub fn load(folder: &Path, device: &Device) -> Result<(Self, Autoencoder)> {
         let description = Self::read(folder)?;
-        let model = description.architecture.init(description.image, 0, device)?;
         let path = folder.join(&description.weights);
-        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let tensors = read_tensors(&path, &bytes)?.0;
-        let model = load_weights(model, &tensors, "").map_err(|cause| {
-            error::data(format!("{} does not fit the model of model.json: {cause}", path.display()))
+        let bytes = std::fs::read(&path).map_err(|cause| match cause.kind() {
+            std::io::ErrorKind::NotFound => error::data(format!("{} is missing: model.json names it", path.display())),
+            _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
         })?;
+        let tensors = read_tensors(&path, &bytes)?.0;
+        let misfit =
+            |cause: String| error::data(format!("{} does not fit the model of model.json: {cause}", path.display()));
+        // A few words can describe a model beyond all memory: it is made only if so many numbers are there.
+        let expected = description.architecture.parameters(description.image);
+        let found: usize = tensors.values().map(|tensor| tensor.values.len()).sum();
+        if expected > found.max(SMALL) {
+            return Err(misfit(format!("it holds {found} numbers, the model has {expected}")));
+        }
+        let model = description.architecture.init(description.image, 0, device)?;
+        let model = load_weights(model, &tensors, "").map_err(|cause| misfit(cause.to_string()))?;
         Ok((description, model))
     }
 }

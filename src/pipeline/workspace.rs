@@ -118,9 +118,9 @@ impl Workspace {
     /// Missing or unreadable.
     pub fn settings(&self) -> Result<crate::config::Pipeline> {
         let path = self.root.join(SETTINGS);
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let advice = "run the pipeline again";
-        serde_json::from_str(&text)
+        serde_json::from_slice(&bytes)
             .map_err(|cause| error::data(format!("{} is not what limpid wrote ({cause}); {advice}", path.display())))
     }
 

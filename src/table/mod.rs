@@ -4,6 +4,7 @@
 //! record batch to record batch; [`map_table`] is everything around it: reading, parallelism, order, writing.
 
 mod chunk;
+mod contain;
 pub mod parallel;
 pub mod pixels;
 mod reader;

@@ -19,6 +19,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::basic::Compression;
 
 use super::chunk;
+use super::contain::{contained, contained_items};
 use super::schema::{Content, ImageShape};
 use super::writer::{batch_rows, parquet_message, row_group_rows};
 use crate::error;
@@ -107,12 +108,12 @@ impl TableFile {
         let names = schema.fields().iter().map(|field| field.name().as_str());
         let names = names.filter(|name| Some(*name) != read_apart);
         let columns = ProjectionMask::columns(self.metadata.parquet_schema(), names);
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, self.metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, self.metadata.clone())
             .with_row_groups(vec![index])
             .with_projection(columns)
-            .with_batch_size(batch_rows(self.content))
-            .build()
-            .map_err(|cause| bad(&path, &parquet_message(&cause)))?;
+            .with_batch_size(batch_rows(self.content));
+        let reader = contained(|| builder.build().map_err(|cause| parquet_message(&cause)));
+        let reader = contained_items(reader.map_err(|cause| bad(&path, &cause))?);
         let first = (0..index).map(|group| self.row_group_rows(group)).sum::<u64>();
         let mut row = 0;
         Ok(reader.map(move |batch| {
@@ -164,7 +165,8 @@ impl TableFile {
         });
         let (name, item) = column?;
         let group = self.metadata.metadata().row_group(index);
-        Some((name.clone(), chunk::read(file, group, name, item, self.content.width())?))
+        let read = contained(|| Ok::<_, String>(chunk::read(file, group, name, item, self.content.width())));
+        Some((name.clone(), read.ok().flatten()?))
     }
 }
 
@@ -174,8 +176,9 @@ impl TableFile {
 /// A file that cannot be read or is not Parquet.
 pub fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
-        .map_err(|cause| bad(path, &format!("it is not a whole Parquet file ({})", parquet_message(&cause))))
+    let load = || ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
+    contained(|| load().map_err(|cause| parquet_message(&cause)))
+        .map_err(|cause| bad(path, &format!("it is not a whole Parquet file ({cause})")))
 }
 
 /// The first rows of any Parquet file.
@@ -189,12 +192,11 @@ pub fn first_rows(path: &Path, rows: usize) -> Result<Option<RecordBatch>> {
     let metadata = footer(path)?;
     check_compression(path, &metadata)?;
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
-        .with_batch_size(rows)
-        .with_limit(rows)
-        .build()
-        .map_err(|cause| bad(path, &parquet_message(&cause)))?;
-    reader.into_iter().next().transpose().map_err(|cause| bad(path, &format!("damaged near row 0: {cause}")))
+    let builder =
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(rows).with_limit(rows);
+    let reader = contained(|| builder.build().map_err(|cause| parquet_message(&cause)));
+    let first = contained_items(reader.map_err(|cause| bad(path, &cause))?).next().transpose();
+    first.map_err(|cause| bad(path, &format!("damaged near row 0: {cause}")))
 }
 
 fn check_compression(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {

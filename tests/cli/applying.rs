@@ -77,6 +77,16 @@ fn weights_that_do_not_fit_their_model_are_refused() {
     refuses("not JSON");
     sandbox.write("copy/model.json", description.replace("last.safetensors", "../x").as_bytes());
     refuses("are not the name of a file beside it");
+    // More than all memory, if it were made.
+    let hidden = format!("\"hidden\": [{}]", vec!["262144"; 99].join(","));
+    let vast = description.replace("\"hidden\": [\n        32\n      ]", &hidden);
+    assert_ne!(vast, description);
+    sandbox.write("copy/model.json", vast.as_bytes());
+    refuses("a layer of the model would have 68719476736 weights");
+    sandbox.write("copy/model.json", vast.replace("262144", "16000").as_bytes());
+    refuses("it holds 51544 numbers, the model has ");
+    sandbox.write("copy/model.json", description.replace("last.safetensors", "lost.safetensors").as_bytes());
+    refuses("lost.safetensors is missing: model.json names it");
     sandbox.write("copy/model.json", description.as_bytes());
     sandbox.write("copy/last.safetensors", &weights[..weights.len() - 1]);
     refuses("not whole safetensors");

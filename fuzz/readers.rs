@@ -1,0 +1,145 @@
+//! Everything of limpid that reads bytes from elsewhere, one function each: bytes in, and no panic, no allocation beyond
+//! what the bytes are worth, no end that does not come, and no error that calls a bad file a bug of limpid.
+//!
+//! The fuzz targets feed them with what libFuzzer makes up; `tests/corpus.rs` with the inputs that are kept in `seeds/`.
+
+use std::path::{Path, PathBuf};
+
+use limpid::config::{self, SourceSettings};
+use limpid::device::ComputeDevice;
+use limpid::error::{self, Kind};
+use limpid::model::{Architecture, ModelDescription};
+use limpid::pipeline::receipt::Receipt;
+use limpid::pipeline::workspace::Workspace;
+use limpid::progress::{LogMode, Progress};
+use limpid::source::{self, IdxHeader, ImageReader};
+use limpid::table::{Content, ImageShape, Split, TableFile, first_rows, footer, row_group_rows};
+use limpid::training::checkpoint::CheckpointFile;
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// Address space that a process gets: an allocation beyond it aborts, whether it would have been touched or not.
+const MEMORY: u64 = 2 << 30;
+
+/// Limits the memory of this process.
+pub fn limit_memory() {
+    let limit = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
+    setrlimit(Resource::As, limit).expect("a lower limit is always allowed");
+}
+
+/// IDX: as an image file, and as the labels of three images.
+pub fn idx(bytes: &[u8]) {
+    let folder = Folder::new();
+    let path = folder.write("some.idx", bytes);
+    _ = judge(IdxHeader::read(&path));
+    if let Some(reader) = judge(ImageReader::open(&path)) {
+        let rows = row_group_rows(Content::Images(reader.shape, config::Pixels::U8));
+        reader.chunks(rows).take(4).for_each(|chunk| _ = judge(chunk));
+    }
+    let images = folder.write("three.idx", &[0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6]);
+    let settings =
+        SourceSettings::Idx { train: images.clone(), train_labels: Some(path), test: images, test_labels: None };
+    if let Some(source) = judge(source::open(&settings, 1, Path::new("data"), &Progress::new(LogMode::Lines))) {
+        for group in source.row_groups(Split::Train, 2).expect("the images are good") {
+            group.and_then(|group| group(&mut |_| Ok(()))).expect("the images are good");
+        }
+    }
+}
+
+/// A pipeline file; lines after one that is `%%` are `--set` assignments.
+pub fn pipeline(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let (text, sets) = text.split_once("\n%%\n").unwrap_or((text, ""));
+    let sets: Vec<String> = sets.lines().map(str::to_owned).collect();
+    match config::parse("some.toml", text, &sets, "some", Path::new("")) {
+        Ok(pipeline) => {
+            let written = serde_json::to_string(&pipeline).expect("is JSON");
+            let back: config::Pipeline = serde_json::from_str(&written).expect("comes back");
+            assert_eq!(back, pipeline);
+        }
+        Err(cause) => assert_eq!(error::kind(&cause), Kind::Settings, "{cause:#}"),
+    }
+}
+
+/// A Parquet file, as a limpid table and as any.
+pub fn table(bytes: &[u8]) {
+    let folder = Folder::new();
+    let path = folder.write("some.parquet", bytes);
+    _ = judge(footer(&path));
+    _ = judge(first_rows(&path, 3));
+    let Some(table) = judge(TableFile::open(&path)) else { return };
+    _ = (table.is_sorted(), table.rows(), judge(table.image_shape()));
+    for group in 0..table.row_groups() {
+        judge(table.row_group(group)).into_iter().flatten().map_while(judge).for_each(drop);
+    }
+    table.all().map_while(judge).for_each(drop);
+}
+
+/// A model: its description, a zero byte, its weights.
+pub fn model(bytes: &[u8]) {
+    let (description, weights) = halves(bytes);
+    let folder = Folder::new();
+    folder.write("model.json", description);
+    folder.write("last.safetensors", weights);
+    // The weights may have any name, also one that no file can have.
+    if let Err(cause) = ModelDescription::load(&folder.0, &ComputeDevice::Flex.inference()) {
+        assert!(error::kind(&cause) != Kind::Bug, "{cause:#}");
+    }
+}
+
+/// What limpid wrote itself and somebody damaged: a receipt, a checkpoint, the settings of a run.
+pub fn receipt(bytes: &[u8]) {
+    let folder = Folder::new();
+    let path = folder.write("run/pipeline.json", bytes);
+    let workspace = Workspace::new(&folder.0, "run");
+    _ = judge(workspace.settings());
+    let checkpoint = CheckpointFile::new(path, "key".to_owned(), 9);
+    _ = judge(checkpoint.fits());
+    let (device, image) = (ComputeDevice::Flex, ImageShape::new(1, 2, 1).expect("is a shape"));
+    let dense = Architecture::Dense { hidden: vec![], code: 1, code_activation: config::CodeActivation::Relu };
+    let initial = dense.init(image, 1, &device.training()).expect("is small");
+    _ = judge(checkpoint.load(initial, 1e-3, &device.inference()));
+    if let Some(receipt) = Receipt::parse(bytes) {
+        _ = receipt.damage(&folder.0, false);
+        let written = receipt.serialise().expect("is JSON");
+        let back = Receipt::parse(&written).expect("comes back");
+        assert_eq!(back.serialise().expect("is JSON"), written);
+    }
+}
+
+/// The result; of a failure it is checked that it puts the blame on the data.
+fn judge<T>(result: anyhow::Result<T>) -> Option<T> {
+    let blame = |cause: &anyhow::Error| assert!(error::kind(cause) == Kind::Data, "{cause:#}");
+    result.inspect_err(blame).ok()
+}
+
+fn halves(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let middle = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    (&bytes[..middle], bytes.get(middle + 1..).unwrap_or_default())
+}
+
+/// A folder of its own, in memory where there is one.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let name = format!("limpid-fuzz-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        Self(parent.join(name))
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().expect("has a folder")).expect("created");
+        std::fs::write(&path, bytes).expect("written");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
