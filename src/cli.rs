@@ -55,7 +55,11 @@ pub enum Command {
     /// Show what is in a Parquet or IDX file.
     Inspect(InspectArgs),
     /// Print the JSON schema of pipeline files.
-    Schema,
+    Schema {
+        /// That of the lines of `--log json` instead.
+        #[arg(long)]
+        log: bool,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -89,6 +93,9 @@ pub struct PipelineArgs {
     /// Digest every file instead of believing those whose size and time are unchanged.
     #[arg(long)]
     pub verify: bool,
+    /// Train from the start: go on neither from a checkpoint nor from a finished training of fewer epochs.
+    #[arg(long)]
+    pub fresh: bool,
 }
 
 /// How work is done.
@@ -103,6 +110,9 @@ pub struct WorkArgs {
     /// The form of progress messages on stderr.
     #[arg(long, value_enum, default_value = "auto")]
     pub log: LogMode,
+    /// Time between two lines about the same task, where there are no bars.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub log_every: Duration,
 }
 
 /// Arguments of `run`.
@@ -120,6 +130,9 @@ pub struct RunArgs {
     /// The folder for downloaded data.
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
+    /// Append OpenLineage run events to this file, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub lineage: Option<PathBuf>,
 }
 
 /// Arguments of `plan`.

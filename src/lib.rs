@@ -36,6 +36,7 @@ pub mod disk;
 pub mod error;
 pub mod interrupt;
 pub mod kernel;
+pub mod lineage;
 pub mod model;
 pub mod pipeline;
 pub mod progress;

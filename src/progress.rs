@@ -2,9 +2,7 @@
 //!
 //! The only file that names indicatif. Everything goes to stderr; results go to stdout and are not this file's business.
 //!
-//! JSON lines have `time` (seconds since 1970) and `event`: `progress` with `task`, `done`, `total` (0 if unknown),
-//! `unit`, `rate` (units a second) and `remaining` (seconds, null if unknown); other events say what happened in
-//! `message` and carry their own fields. A failure is the last line: `error` with `causes`, outermost first, and `exit-code`.
+//! What JSON lines hold is written in [`SCHEMA`]; a test holds the lines of real runs against it.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +13,10 @@ use clap::ValueEnum;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-/// Time between two lines about the same task.
+/// The JSON schema of a line of `--log json`.
+pub const SCHEMA: &str = include_str!("log.schema.json");
+
+/// Time between two lines about the same task, unless another is asked for.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The form of progress messages.
@@ -35,6 +36,7 @@ pub enum LogMode {
 #[derive(Clone)]
 pub struct Progress {
     display: Display,
+    interval: Duration,
 }
 
 #[derive(Clone)]
@@ -52,7 +54,12 @@ impl Progress {
             LogMode::Auto | LogMode::Bar | LogMode::Lines => Display::Lines,
             LogMode::Json => Display::Json,
         };
-        Self { display }
+        Self { display, interval: INTERVAL }
+    }
+
+    /// The same with another time between two lines about a task.
+    pub fn every(self, interval: Duration) -> Self {
+        Self { interval, ..self }
     }
 
     /// Starts to tell about a task of `total` units (0 if unknown), until the value returned is dropped.
@@ -117,7 +124,7 @@ impl Task {
             return;
         }
         let mut told = state.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.elapsed() >= INTERVAL {
+        if told.elapsed() >= state.progress.interval {
             *told = Instant::now();
             state.tell(done);
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
-use super::{is_parquet, print, threads};
+use super::{is_parquet, print, progress, threads};
 use crate::cli::ApplyArgs;
 use crate::config::Pixels;
 use crate::error;
@@ -49,7 +49,7 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     interrupt::install()?;
     // IDX files are numbered here, and a table says itself whether it is in order.
     let options = WriteOptions { compression_level: 3, threads: threads(&args.work)?, sorted: true };
-    let progress = Progress::new(args.work.log);
+    let progress = progress(&args.work);
     let folder = if args.model.join("model.json").is_file() { args.model.clone() } else { args.model.join("train") };
     let folder = if folder.join("model.json").is_file() { folder } else { args.model.clone() };
     check_model(&folder)?;

@@ -22,6 +22,7 @@ use crate::config::{self, Pipeline};
 use crate::disk::failpoint;
 use crate::error;
 use crate::pipeline::Selection;
+use crate::progress::Progress;
 
 /// Carries out a command.
 ///
@@ -37,7 +38,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Encode(args) => apply::apply(&args, apply::Direction::Encode),
         Command::Denoise(args) => apply::apply(&args, apply::Direction::Denoise),
         Command::Inspect(args) => inspect::inspect(&args),
-        Command::Schema => schema::schema(),
+        Command::Schema { log } => schema::schema(log),
         Command::Completions { shell } => completions::completions(shell),
     }
 }
@@ -70,6 +71,11 @@ fn load(args: &PipelineArgs) -> Result<(Pipeline, Selection)> {
         None => Selection { from: args.from.clone(), to: args.to.clone() },
     };
     Ok((pipeline, selection))
+}
+
+/// Where the progress of work is told.
+fn progress(args: &WorkArgs) -> Progress {
+    Progress::new(args.log).every(args.log_every)
 }
 
 /// The number of threads, which rayon is told too.

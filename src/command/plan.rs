@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{load, print};
-use crate::cli::PlanArgs;
+use crate::cli::{PipelineArgs, PlanArgs};
 use crate::error;
 use crate::pipeline::plan::{Action, PlanOptions};
 use crate::pipeline::{self, workspace::Workspace};
@@ -13,7 +13,8 @@ use crate::progress::{LogMode, Progress};
 pub fn plan(args: &PlanArgs) -> Result<()> {
     let (pipeline, selection) = load(&args.pipeline)?;
     let workspace = Workspace::new(&args.pipeline.runs, &pipeline.name);
-    let options = PlanOptions { force: args.pipeline.force, verify: args.pipeline.verify };
+    let PipelineArgs { force, verify, fresh, .. } = args.pipeline;
+    let options = PlanOptions { force, verify, fresh };
     let plans = pipeline::plan(&pipeline, &workspace, &selection, options, &Progress::new(LogMode::Auto))?;
     if args.json {
         print(serde_json::to_string_pretty(&plans)?)?;

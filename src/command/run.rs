@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use super::{load, print, threads};
+use super::{load, print, progress, threads};
 use crate::cli::RunArgs;
 use crate::interrupt;
+use crate::lineage::Lineage;
 use crate::pipeline::workspace::Workspace;
 use crate::pipeline::{self, RunOptions};
-use crate::progress::Progress;
 
 /// Runs a pipeline and prints where its results are.
 pub fn run(args: &RunArgs) -> Result<()> {
@@ -18,11 +18,17 @@ pub fn run(args: &RunArgs) -> Result<()> {
         selection,
         force: args.pipeline.force,
         verify: args.pipeline.verify,
+        fresh: args.pipeline.fresh,
         lock_timeout: args.lock_timeout,
         data: args.data.clone(),
         device: args.work.device,
         threads: threads(&args.work)?,
     };
-    pipeline::run(&pipeline, &workspace, &options, &Progress::new(args.work.log))?;
+    let progress = progress(&args.work);
+    let lineage = Lineage::open(args.lineage.as_deref(), &progress)?;
+    let run = lineage.pipeline(&pipeline.name);
+    let done = pipeline::run(&pipeline, &workspace, &options, &progress, &run);
+    run.end(&done);
+    done?;
     print(workspace.root().display())
 }

@@ -3,9 +3,9 @@
 use anyhow::Result;
 
 use super::print;
-use crate::config;
+use crate::{config, progress};
 
-/// Prints the JSON schema of pipeline files, for editors that complete and check TOML.
-pub fn schema() -> Result<()> {
-    print(serde_json::to_string_pretty(&config::schema())?)
+/// Prints the JSON schema of pipeline files, for editors that complete and check TOML, or that of the log.
+pub fn schema(log: bool) -> Result<()> {
+    print(if log { progress::SCHEMA.trim_end().to_owned() } else { serde_json::to_string_pretty(&config::schema())? })
 }

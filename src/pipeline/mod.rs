@@ -17,6 +17,7 @@ use crate::device::ComputeDevice;
 use crate::disk;
 use crate::error;
 use crate::interrupt;
+use crate::lineage::LineageRun;
 use crate::progress::Progress;
 use crate::stage::{STAGES, Stage, StageContext};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
@@ -40,6 +41,8 @@ pub struct RunOptions {
     pub force: bool,
     /// Digest every file instead of believing unchanged sizes and times.
     pub verify: bool,
+    /// Go on from nothing.
+    pub fresh: bool,
     /// How long to wait for the lock; for ever if none.
     pub lock_timeout: Option<Duration>,
     /// Where downloaded data are kept.
@@ -114,11 +117,17 @@ pub fn plan(
     Ok(plans.into_iter().zip(stages).filter(|(_, (_, part))| *part == Part::Selected).map(|(plan, _)| plan).collect())
 }
 
-/// Runs what has to be run.
+/// Runs what has to be run, and tells `lineage` about each stage that does.
 ///
 /// # Errors
 /// Whatever a stage fails with. What the stages before it published stays.
-pub fn run(pipeline: &Pipeline, workspace: &Workspace, options: &RunOptions, progress: &Progress) -> Result<()> {
+pub fn run(
+    pipeline: &Pipeline,
+    workspace: &Workspace,
+    options: &RunOptions,
+    progress: &Progress,
+    lineage: &LineageRun<'_>,
+) -> Result<()> {
     let stages = options.selection.stages(pipeline)?;
     if !workspace.exists() {
         // Nobody can be making what is missing: it is refused before anything is created.
@@ -130,7 +139,7 @@ pub fn run(pipeline: &Pipeline, workspace: &Workspace, options: &RunOptions, pro
     }
     let lock = workspace.lock(options.lock_timeout, progress)?;
     workspace.clean(&lock)?;
-    let plan_options = PlanOptions { force: options.force, verify: options.verify };
+    let plan_options = PlanOptions { force: options.force, verify: options.verify, fresh: options.fresh };
     let mut plans = Vec::new();
     for (stage, part) in &stages {
         plans.push(plan_stage(*stage, *part == Part::Selected, pipeline, workspace, &plans, plan_options)?);
@@ -156,7 +165,10 @@ pub fn run(pipeline: &Pipeline, workspace: &Workspace, options: &RunOptions, pro
             Part::Selected => {
                 let fields = json!({ "stage": name, "action": plan.action, "reasons": plan.reasons });
                 progress.event("stage-started", &format!("{name}: {}", plan.reasons.join("; ")), fields);
-                let receipt = run_stage(*stage, plan, pipeline, workspace, options, progress, &lock)?;
+                let told = lineage.stage(plan, workspace);
+                let done = run_stage(*stage, plan, pipeline, workspace, options, progress, &lock);
+                told.end_stage(&done, workspace);
+                let receipt = done?;
                 let fields = json!({ "stage": name, "seconds": receipt.seconds });
                 progress.event("stage-finished", &format!("{name}: done in {:.1} s", receipt.seconds), fields);
                 published = true;
@@ -208,12 +220,17 @@ fn run_stage(
 ) -> Result<Receipt> {
     let parts = plan.parts.clone().ok_or_else(|| error::bug("a stage runs before its inputs"))?;
     let (started, clock) = (jiff::Timestamp::now(), Instant::now());
+    if options.fresh {
+        // So that the next run does not go on from what this one was told to ignore. There may be none.
+        _ = disk::remove_file(&workspace.checkpoint(stage.name()));
+    }
     let made = workspace.scratch(stage.name(), lock).and_then(|scratch| {
         let context = StageContext {
             pipeline,
             scratch,
             workspace,
             checkpoint: workspace.checkpoint(stage.name()),
+            resume: plan.resume.map(|resume| resume.from),
             decisive: parts.settings.clone(),
             inputs: parts.inputs.clone(),
             data: options.data.clone(),

@@ -14,7 +14,7 @@ use super::fingerprint::{Parts, flatten, united};
 use super::receipt::{FileStamp, Receipt, stamp};
 use super::workspace::Workspace;
 use crate::config::Pipeline;
-use crate::stage::Stage;
+use crate::stage::{Past, Resume, Stage};
 
 /// What a run would do with a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,7 +24,7 @@ pub enum Action {
     UpToDate,
     /// Make its result.
     Run,
-    /// Make its result, going on from a checkpoint.
+    /// Make its result, going on from where an earlier run has come to.
     Resume,
 }
 
@@ -38,6 +38,9 @@ pub struct StagePlan {
     pub action: Action,
     /// Why, one line each; empty if nothing.
     pub reasons: Vec<String>,
+    /// What it goes on from, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
     /// The parts of its fingerprint, unless they depend on what is yet to be made.
     #[serde(skip)]
     pub parts: Option<Parts>,
@@ -62,6 +65,8 @@ pub struct PlanOptions {
     pub force: bool,
     /// Digest every file instead of believing unchanged sizes and times.
     pub verify: bool,
+    /// Go on from nothing.
+    pub fresh: bool,
 }
 
 /// Plans `stage` given the plans of the stages before it. A stage that is not `selected` is only looked at.
@@ -126,13 +131,22 @@ pub fn plan_stage(
     let outputs = receipt.as_ref().filter(|_| restores || !selected).map(record);
     let settings = receipt.as_ref().filter(|_| !selected).map_or(&parts, |receipt| &receipt.parts).settings.clone();
     let parts = waiting.is_empty().then_some(parts);
-    let checkpoint = |parts: &Parts| stage.checkpoint(pipeline, &parts.inputs, workspace.checkpoint(stage.name()));
-    let action = match parts.as_ref().filter(|_| !reasons.is_empty()).and_then(checkpoint) {
+    let mut resume = None;
+    if let Some(parts) = parts.as_ref().filter(|_| !reasons.is_empty() && !options.fresh) {
+        // A result that is made again as it was, for being damaged or by force, has nothing to go on from.
+        let published = receipt.as_ref().filter(|receipt| damage.is_none() && receipt.parts != *parts);
+        let checkpoint = workspace.checkpoint(stage.name());
+        let resumption = stage.resume(pipeline, parts, Past { checkpoint: &checkpoint, published })?;
+        reasons.extend(resumption.unused);
+        reasons.extend(resumption.from.map(|resume| resume.to_string()));
+        resume = resumption.from;
+    }
+    let action = match resume {
         _ if reasons.is_empty() => Action::UpToDate,
-        Some(checkpoint) if checkpoint.fits()? => Action::Resume,
-        _ => Action::Run,
+        Some(_) => Action::Resume,
+        None => Action::Run,
     };
-    Ok(StagePlan { stage: stage.name(), action, reasons, parts, settings, files, outputs, damage })
+    Ok(StagePlan { stage: stage.name(), action, reasons, resume, parts, settings, files, outputs, damage })
 }
 
 /// The changes since the receipt, leaving out the files of stages whose outputs are not known yet.

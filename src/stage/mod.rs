@@ -12,21 +12,24 @@ mod report;
 mod train;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
 use crate::disk;
+use crate::pipeline::fingerprint::Parts;
+use crate::pipeline::receipt::Receipt;
 use crate::pipeline::workspace::Workspace;
 use crate::progress::Progress;
 use crate::table::{
     Content, FileRecord, MapInput, Split, TableFile, WriteOptions, lists, map_table, nanoseconds, pixels,
 };
-use crate::training::checkpoint::CheckpointFile;
 use infer::Inference;
 
 pub use evaluate::Metrics;
@@ -71,14 +74,12 @@ pub trait Stage: Sync {
         false
     }
 
-    /// The checkpoint at `path` that it would go on from with these inputs, if it is a stage that keeps one.
-    fn checkpoint(
-        &self,
-        _pipeline: &Pipeline,
-        _inputs: &BTreeMap<String, String>,
-        _path: PathBuf,
-    ) -> Option<CheckpointFile> {
-        None
+    /// What it would go on from to make a result of these parts, if it is a stage that can.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read.
+    fn resume(&self, _pipeline: &Pipeline, _parts: &Parts, _past: Past<'_>) -> Result<Resumption> {
+        Ok(Resumption::default())
     }
 
     /// Makes its result in the scratch folder.
@@ -86,6 +87,59 @@ pub trait Stage: Sync {
     /// # Errors
     /// Bad input, interruption, the file system.
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs>;
+}
+
+/// What a stage has left of earlier runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Past<'a> {
+    /// Where its checkpoint would be.
+    pub checkpoint: &'a Path,
+    /// The receipt of its result, if that is whole and of other parts.
+    pub published: Option<&'a Receipt>,
+}
+
+/// Whether a stage goes on from something.
+#[derive(Debug, Default)]
+pub struct Resumption {
+    /// From what.
+    pub from: Option<Resume>,
+    /// Why not from something that is there.
+    pub unused: Vec<String>,
+}
+
+/// What a stage goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Resume {
+    /// What holds the state.
+    pub from: ResumeFrom,
+    /// Epochs that are finished.
+    pub epochs: u64,
+    /// Steps taken in the current one.
+    pub steps: u64,
+}
+
+/// What holds the state that a stage goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResumeFrom {
+    /// A checkpoint.
+    Checkpoint,
+    /// What it has published.
+    Result,
+}
+
+impl fmt::Display for Resume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = match self.from {
+            ResumeFrom::Checkpoint => "checkpoint",
+            ResumeFrom::Result => "result",
+        };
+        match self.steps {
+            0 => write!(f, "goes on after epoch {}, from its {from}", self.epochs),
+            steps => write!(f, "goes on after epoch {} and {steps} steps, from its {from}", self.epochs),
+        }
+    }
 }
 
 /// What a stage has made.
@@ -112,6 +166,8 @@ pub struct StageContext<'a> {
     pub workspace: &'a Workspace,
     /// Where a checkpoint is kept.
     pub checkpoint: PathBuf,
+    /// What to go on from.
+    pub resume: Option<ResumeFrom>,
     /// The settings that decide the result, by dotted key.
     pub decisive: BTreeMap<String, Value>,
     /// Digests of everything that is read.

@@ -1,7 +1,6 @@
 //! train: an autoencoder that gives the clean images back.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -10,14 +9,14 @@ use arrow_schema::{DataType, Field, Schema};
 use burn::module::Module;
 use serde_json::{Value, json};
 
-use super::{Outputs, Stage, StageContext, record};
+use super::{Outputs, Past, Resume, ResumeFrom, Resumption, Stage, StageContext, record};
 use crate::config::{InputImages, Pipeline, Schedule, Weights};
-use crate::model::{ModelDescription, named_tensors, write_tensors};
+use crate::model::ModelDescription;
 use crate::pipeline::fingerprint::{Parts, flatten};
 use crate::table::{Split, write_batch};
-use crate::training::Trainer;
 use crate::training::batches::TrainingImages;
-use crate::training::checkpoint::{CheckpointFile, EpochRecord};
+use crate::training::checkpoint::{CheckpointFile, EpochRecord, Standing};
+use crate::training::{Start, Trainer, published};
 
 /// The stage.
 pub struct Train;
@@ -28,7 +27,7 @@ impl Stage for Train {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {
@@ -43,13 +42,30 @@ impl Stage for Train {
         settings
     }
 
-    fn checkpoint(
-        &self,
-        pipeline: &Pipeline,
-        inputs: &BTreeMap<String, String>,
-        path: PathBuf,
-    ) -> Option<CheckpointFile> {
-        Some(self.checkpoint_file(pipeline, inputs, path))
+    fn resume(&self, pipeline: &Pipeline, parts: &Parts, past: Past<'_>) -> Result<Resumption> {
+        let wanted = pipeline.training.epochs;
+        let trajectory = self.trajectory(pipeline, &parts.inputs);
+        let mut resumption = Resumption::default();
+        if let Some(receipt) = past.published {
+            let epochs = receipt.parts.settings.get("training.epochs").and_then(Value::as_u64).unwrap_or(u64::MAX);
+            if !same_steps(&trajectory, &receipt.parts) {
+                resumption.unused.push("a new training: that decides its every step".to_owned());
+            } else if epochs > wanted {
+                resumption.unused.push(format!("a new training: the finished one is beyond epoch {wanted}"));
+            } else {
+                resumption.from = Some(Resume { from: ResumeFrom::Result, epochs, steps: 0 });
+            }
+        }
+        match CheckpointFile::new(past.checkpoint.to_owned(), trajectory, wanted).standing()? {
+            Standing::Fits { epochs, steps }
+                if resumption.from.is_none_or(|from| (from.epochs, 0) < (epochs, steps)) =>
+            {
+                resumption.from = Some(Resume { from: ResumeFrom::Checkpoint, epochs, steps });
+            }
+            Standing::Unfit(reason) => resumption.unused.push(format!("its checkpoint is not used: {reason}")),
+            Standing::Fits { .. } | Standing::Missing => {}
+        }
+        Ok(resumption)
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
@@ -58,34 +74,46 @@ impl Stage for Train {
         let test = context.table("ingest", Split::Test)?;
         let image = train.image_shape()?;
         let limit = pipeline.training.memory_mib << 20;
+        let folder = context.folder(self.name());
+        let published = context.workspace.receipt(self.name())?;
+        let start = match (context.resume, &published) {
+            (Some(ResumeFrom::Checkpoint), _) => Start::Checkpoint,
+            (Some(ResumeFrom::Result), Some(receipt)) => Start::Published(&folder, receipt),
+            (Some(ResumeFrom::Result), None) | (None, _) => Start::Beginning,
+        };
         let trainer = Trainer {
             pipeline,
             image,
             images: TrainingImages::open(train, pipeline.seed, limit)?,
             test,
-            checkpoint: self.checkpoint_file(pipeline, &context.inputs, context.checkpoint.clone()),
+            checkpoint: CheckpointFile::new(
+                context.checkpoint.clone(),
+                self.trajectory(pipeline, &context.inputs),
+                pipeline.training.epochs,
+            ),
+            start,
             device: context.device.training(),
             progress: context.progress,
         };
         let (state, speeds) = trainer.train()?;
         let weights = match pipeline.training.weights {
-            Weights::Last => "last.safetensors",
-            Weights::Best => "best.safetensors",
+            Weights::Last => published::LAST,
+            Weights::Best => published::BEST,
         };
         let parameters = state.model.num_params();
         let description =
             ModelDescription::new(image, &pipeline.model.architecture, pipeline.model.loss, weights, parameters);
         let mut description = serde_json::to_string_pretty(&description)?;
         description.push('\n');
-        let none = BTreeMap::new;
         let history = &state.position.history;
         write_batch(&context.scratch.join("history.parquet"), &history_batch(history)?)?;
-        let files = vec![
+        let mut files = vec![
             context.write("model.json", description.as_bytes())?,
-            context.write("last.safetensors", &write_tensors(&named_tensors(&state.model), none())?)?,
-            context.write("best.safetensors", &write_tensors(&state.best, none())?)?,
             record(&context.scratch, "history.parquet", Some(history.len() as u64))?,
         ];
+        for (name, bytes) in published::serialise(&state)? {
+            files.push(context.write(name, &bytes)?);
+        }
         let speed = |(epoch, seconds, images): &(u64, f64, u64)| json!({ "epoch": epoch, "seconds": seconds, "images-per-second": (*images as f64 / seconds).round() });
         let details = json!({
             "parameters": parameters,
@@ -97,15 +125,24 @@ impl Stage for Train {
 }
 
 impl Train {
-    fn checkpoint_file(&self, pipeline: &Pipeline, inputs: &BTreeMap<String, String>, path: PathBuf) -> CheckpointFile {
-        let settings = flatten(&trajectory_settings(pipeline));
-        let key = Parts { code: self.version(), settings, inputs: inputs.clone() };
-        CheckpointFile::new(path, key.digest(), pipeline.training.epochs)
+    /// All that decides every step of the training. How many steps there will be is not among it.
+    fn trajectory(&self, pipeline: &Pipeline, inputs: &BTreeMap<String, String>) -> Parts {
+        Parts { code: self.version(), settings: flatten(&trajectory_settings(pipeline)), inputs: inputs.clone() }
     }
 }
 
-/// The settings that decide every step of the training; a checkpoint is good as long as they stay the same. How many steps
-/// there will be is among them only if the schedule looks ahead.
+/// Whether the steps of a training are those of the finished one that was made of `old`.
+fn same_steps(trajectory: &Parts, old: &Parts) -> bool {
+    let mut old = old.clone();
+    old.settings.retain(|key, _| trajectory.settings.contains_key(key) || !ENDS.contains(&key.as_str()));
+    *trajectory == old
+}
+
+/// Settings that decide where a training ends and which of its weights are used, unless they decide its steps too.
+const ENDS: [&str; 2] = ["training.epochs", "training.weights"];
+
+/// The settings that decide every step of the training: a finished one, or a checkpoint, is gone on from as long as they stay
+/// the same. How many epochs there will be is among them only if the schedule looks ahead.
 fn trajectory_settings(pipeline: &Pipeline) -> Value {
     let training = &pipeline.training;
     let mut settings = json!({

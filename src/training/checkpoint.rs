@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::optimizer::Optimizer;
 use crate::error;
 use crate::model::{Autoencoder, NamedTensor, load_weights, named_tensors, read_tensors, write_tensors};
+use crate::pipeline::fingerprint::Parts;
 
 /// Losses of one epoch, mean over pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -56,12 +57,56 @@ pub struct State {
     pub best: Vec<NamedTensor>,
 }
 
+impl State {
+    /// The state that has these tensors: the weights under `model.` and `best.`, and Adam's moments after so many `steps`.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    pub fn assemble(
+        position: Position,
+        steps: u64,
+        tensors: &BTreeMap<String, NamedTensor>,
+        initial: Autoencoder,
+        device: &Device,
+    ) -> Result<Self> {
+        let model = load_weights(initial, tensors, "model.")?;
+        let sizes: Vec<usize> = named_tensors(&model).iter().map(|tensor| tensor.values.len()).collect();
+        let mut optimizer = Optimizer::default();
+        if !optimizer.restore(steps, &sizes, device, |name| tensors.get(name)) {
+            return Err(error::data("a moment of Adam is missing"));
+        }
+        // In the order of the model's layers, as if they had just been taken from it.
+        let best = named_tensors(&model).into_iter().filter_map(|tensor| {
+            let best = tensors.get(&format!("best.{}", tensor.name))?;
+            Some(NamedTensor { name: tensor.name, ..best.clone() })
+        });
+        Ok(Self { position, best: best.collect(), model, optimizer })
+    }
+}
+
+/// What a checkpoint file is to a training.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// There is none.
+    Missing,
+    /// The training goes on from it.
+    Fits {
+        /// Epochs that are finished.
+        epochs: u64,
+        /// Steps taken in the current one.
+        steps: u64,
+    },
+    /// It is not used, and why.
+    Unfit(String),
+}
+
+const DAMAGED: &str = "it is damaged";
 /// The name of the text beside the tensors.
 const TEXT: &str = "limpid";
 
 #[derive(Serialize, Deserialize)]
 struct Text {
-    key: String,
+    parts: Parts,
     steps: u64,
     position: Position,
 }
@@ -69,34 +114,40 @@ struct Text {
 /// The checkpoint file of one training.
 pub struct CheckpointFile {
     path: PathBuf,
-    /// Digest of all that decides how the training goes: a checkpoint of another one is not used.
-    key: String,
+    /// All that decides how the training goes: a checkpoint of another one is not used.
+    parts: Parts,
     /// Where the training ends: a checkpoint from beyond is not used either.
     epochs: u64,
 }
 
 impl CheckpointFile {
-    /// The checkpoint at `path` for the training that `key` stands for, of so many `epochs`.
-    pub fn new(path: PathBuf, key: String, epochs: u64) -> Self {
-        Self { path, key, epochs }
+    /// The checkpoint at `path` for the training whose every step `parts` decide, of so many `epochs`.
+    pub fn new(path: PathBuf, parts: Parts, epochs: u64) -> Self {
+        Self { path, parts, epochs }
     }
 
-    /// Whether there is a checkpoint that the training will go on from, by its text alone.
+    /// What the file is to the training, by its text alone.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn fits(&self) -> Result<bool> {
+    pub fn standing(&self) -> Result<Standing> {
         match read_text(&self.path) {
-            Ok(text) => Ok(text.is_some_and(|text| self.check(&text).is_ok())),
-            Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => Ok(false),
+            Ok(Some(text)) => Ok(match self.check(&text) {
+                Ok(()) => Standing::Fits { epochs: text.position.epochs, steps: text.position.steps },
+                Err(cause) => Standing::Unfit(cause.to_string()),
+            }),
+            Ok(None) => Ok(Standing::Unfit(DAMAGED.to_owned())),
+            Err(cause) if cause.kind() == ErrorKind::UnexpectedEof => Ok(Standing::Unfit(DAMAGED.to_owned())),
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(Standing::Missing),
             Err(cause) => Err(cause).with_context(|| format!("cannot read {}", self.path.display())),
         }
     }
 
     fn check(&self, text: &Text) -> Result<()> {
         let Position { epochs, steps, .. } = text.position;
-        if text.key != self.key {
-            return Err(error::data("it belongs to a training with other settings or images"));
+        let changes = self.parts.changes(&text.parts);
+        if !changes.is_empty() {
+            return Err(error::data(format!("it belongs to another training ({})", changes.join("; "))));
         }
         if (epochs, steps) > (self.epochs, 0) {
             return Err(error::data(format!("it is beyond epoch {}, with which the training ends", self.epochs)));
@@ -130,7 +181,7 @@ impl CheckpointFile {
             with_prefix("", moments),
         ]
         .concat();
-        let text = Text { key: self.key.clone(), steps, position: state.position.clone() };
+        let text = Text { parts: self.parts.clone(), steps, position: state.position.clone() };
         let text = serde_json::to_string(&text).context("cannot serialise a checkpoint")?;
         let mut bytes = write_tensors(&tensors, BTreeMap::from([(TEXT.to_owned(), text)]))?;
         bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
@@ -160,18 +211,7 @@ impl CheckpointFile {
         let text = text.get(TEXT).ok_or_else(|| error::data("the text of the checkpoint is missing"))?;
         let text: Text = serde_json::from_str(text)?;
         self.check(&text)?;
-        let model = load_weights(initial, &tensors, "model.")?;
-        let sizes: Vec<usize> = named_tensors(&model).iter().map(|tensor| tensor.values.len()).collect();
-        let mut optimizer = Optimizer::default();
-        if !optimizer.restore(text.steps, &sizes, device, |name| tensors.get(name)) {
-            return Err(error::data("the checkpoint lacks a moment of Adam"));
-        }
-        // In the order of the model's layers, as if they had just been taken from it.
-        let best = named_tensors(&model).into_iter().filter_map(|tensor| {
-            let best = tensors.get(&format!("best.{}", tensor.name))?;
-            Some(NamedTensor { name: tensor.name, ..best.clone() })
-        });
-        Ok(State { position: text.position, best: best.collect(), model, optimizer })
+        State::assemble(text.position, text.steps, &tensors, initial, device)
     }
 
     /// Where it is.

@@ -8,8 +8,10 @@ pub mod batches;
 pub mod checkpoint;
 mod loss;
 mod optimizer;
+pub mod published;
 mod schedule;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -23,6 +25,7 @@ use crate::config::{Noise, Pipeline};
 use crate::error::{self, Kind};
 use crate::interrupt;
 use crate::model::{Autoencoder, named_tensors};
+use crate::pipeline::receipt::Receipt;
 use crate::progress::Progress;
 use crate::table::{ImageShape, Split, TableFile, ids, lists, pixels};
 use awake::keep_awake;
@@ -42,10 +45,22 @@ pub struct Trainer<'a> {
     pub test: TableFile,
     /// Where the training stands, on disk.
     pub checkpoint: CheckpointFile,
+    /// What it goes on from.
+    pub start: Start<'a>,
     /// The device, with automatic differentiation.
     pub device: Device,
     /// Where progress is told.
     pub progress: &'a Progress,
+}
+
+/// What a training goes on from.
+pub enum Start<'a> {
+    /// Nothing: its initial weights.
+    Beginning,
+    /// Its checkpoint.
+    Checkpoint,
+    /// A finished training of fewer epochs, published in this folder with this receipt.
+    Published(&'a Path, &'a Receipt),
 }
 
 /// Seconds and images of each epoch that this process trained: what the hardware did, not what the settings say.
@@ -118,17 +133,25 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// The checkpoint, or the initial weights.
+    /// The state that the training goes on from; that of its beginning if what holds it turns out to be damaged.
     fn start(&self) -> Result<State> {
         let Pipeline { model, seed, .. } = self.pipeline;
         let initial = model.architecture.init(self.image, *seed, &self.device)?;
-        match self.checkpoint.load(initial.clone(), &self.device.clone().inner())? {
+        let device = self.device.clone().inner();
+        let (what, state) = match self.start {
+            Start::Beginning => ("", None),
+            Start::Checkpoint => ("checkpoint", self.checkpoint.load(initial.clone(), &device)?),
+            Start::Published(folder, receipt) => {
+                ("result", Some(published::load(folder, receipt, initial.clone(), &device)))
+            }
+        };
+        match state {
             Some(Ok(state)) => {
                 let Position { epochs, steps, .. } = &state.position;
                 self.progress.note(&format!("train: resuming after {epochs} epochs and {steps} steps"));
                 return Ok(state);
             }
-            Some(Err(reason)) => self.progress.note(&format!("train: the checkpoint is not used: {reason}")),
+            Some(Err(reason)) => self.progress.note(&format!("train: the {what} is not used: {reason:#}")),
             None => {}
         }
         Ok(State { position: Position::default(), model: initial, optimizer: Optimizer::default(), best: Vec::new() })

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::harness::Sandbox;
 
-/// The actions of the plan, by stage.
-fn plan(sandbox: &Sandbox, words: &str) -> Vec<(String, String, String)> {
+/// The actions of the plan, by stage, with their reasons.
+pub fn plan(sandbox: &Sandbox, words: &str) -> Vec<(String, String, String)> {
     let text = sandbox.limpid(&format!("plan small.toml --json {words}")).succeeds().stdout();
     let plans: Vec<Value> = serde_json::from_str(&text).expect("is JSON");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -204,9 +204,11 @@ fn a_plan_says_resume_only_if_the_run_will() {
     sandbox
         .limpid("run small.toml --only train --set training.learning-rate=1e-4 --set training.epochs=1")
         .succeeds()
-        .says("train: the checkpoint is not used: it belongs to a training with other settings or images");
+        .says("its checkpoint is not used: it belongs to another training (training.learning-rate: 0.001 → 0.0001)");
     sandbox.write("runs/small/.checkpoint/train", b"x");
-    assert_eq!(action("--set training.epochs=9"), "run");
+    let (_, action, reasons) = &plan(&sandbox, "--set training.epochs=9")[2];
+    assert_eq!(action, "run");
+    assert!(reasons.ends_with("its checkpoint is not used: it is damaged"), "{reasons}");
 }
 
 #[test]
@@ -216,7 +218,7 @@ fn a_checkpoint_beyond_the_last_epoch_is_not_used() {
     sandbox
         .limpid(&format!("run small.toml {settings}"))
         .succeeds()
-        .says("train: the checkpoint is not used: it is beyond epoch 1, with which the training ends");
+        .says("its checkpoint is not used: it is beyond epoch 1, with which the training ends");
     sandbox.limpid(&format!("run small.toml --runs clean {settings}")).succeeds();
     assert!(sandbox.files("runs/small/train") == sandbox.files("clean/small/train"));
 }

@@ -1,0 +1,267 @@
+//! OpenLineage: what a run has read and written, told in the events that Marquez, DataHub and others understand.
+//!
+//! `run --lineage FILE` appends one event a line, as the file transport of OpenLineage's own clients does: `START` and one of
+//! `COMPLETE`, `FAIL` and `ABORT` (interrupted) for the run of the pipeline and for each stage that has work, whose parent it
+//! is. A stage that is up to date has no run. Each file is a data set, named by its absolute path in the namespace `file`, with
+//! its digest as version, and its schema and rows if it is a table. The environment places the pipeline in what started it:
+//! `OPENLINEAGE_NAMESPACE` (of jobs; `limpid` unless set) and `OPENLINEAGE_PARENT_ID` (`namespace/job/run`).
+//!
+//! Lineage is told beside the work: once its file is open, a failure to write to it is said and changes nothing else.
+
+use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value, json};
+
+use crate::error::{self, Kind};
+use crate::pipeline::plan::StagePlan;
+use crate::pipeline::receipt::Receipt;
+use crate::pipeline::workspace::Workspace;
+use crate::progress::Progress;
+use crate::table;
+
+const PRODUCER: &str = concat!("urn:limpid:", env!("CARGO_PKG_VERSION"));
+const SPEC: &str = "https://openlineage.io/spec";
+/// The version of the events, whose schema holds that of any facet too.
+const EVENTS: &str = "2-0-2/OpenLineage.json";
+
+/// Where events are written, if they are wanted.
+pub struct Lineage<'a> {
+    file: Option<File>,
+    namespace: String,
+    /// The parent facet that the environment gives to the run of the pipeline.
+    parent: Option<Value>,
+    progress: &'a Progress,
+}
+
+/// A run under way; one that is dropped before its end has failed.
+pub struct LineageRun<'a> {
+    lineage: &'a Lineage<'a>,
+    id: String,
+    job: Value,
+    facets: Map<String, Value>,
+    inputs: Vec<Value>,
+    ended: bool,
+}
+
+impl<'a> Lineage<'a> {
+    /// Opens the file that events are appended to.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn open(path: Option<&Path>, progress: &'a Progress) -> Result<Self> {
+        let open = |path: &Path| {
+            let file = OpenOptions::new().append(true).create(true).open(path);
+            file.with_context(|| format!("cannot open the lineage file {}", path.display()))
+        };
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let parent = variable("OPENLINEAGE_PARENT_ID").and_then(|parent| {
+            let mut parts = parent.rsplitn(3, '/').map(str::to_owned);
+            let (run, job, namespace) = (parts.next()?, parts.next()?, parts.next()?);
+            Some(parent_facet(&run, &json!({ "namespace": namespace, "name": job })))
+        });
+        Ok(Self {
+            file: path.map(open).transpose()?,
+            namespace: variable("OPENLINEAGE_NAMESPACE").unwrap_or_else(|| "limpid".to_owned()),
+            parent,
+            progress,
+        })
+    }
+
+    /// The run of a pipeline starts.
+    pub fn pipeline(&'a self, name: &str) -> LineageRun<'a> {
+        self.begin("PIPELINE", name, self.parent.clone(), Vec::new(), Map::new())
+    }
+
+    fn begin(
+        &'a self,
+        kind: &str,
+        name: &str,
+        parent: Option<Value>,
+        inputs: Vec<Value>,
+        mut facets: Map<String, Value>,
+    ) -> LineageRun<'a> {
+        let engine = json!({ "name": "limpid", "version": env!("CARGO_PKG_VERSION") });
+        facets.insert("processing_engine".to_owned(), named_facet("ProcessingEngineRunFacet", "1-1-1", engine));
+        facets.extend(parent.map(|parent| ("parent".to_owned(), parent)));
+        let job_type = json!({ "processingType": "BATCH", "integration": "LIMPID", "jobType": kind });
+        let job_type = named_facet("JobTypeJobFacet", "2-0-4", job_type);
+        let job = json!({ "namespace": self.namespace, "name": name, "facets": { "jobType": job_type } });
+        let run = LineageRun { lineage: self, id: uuid(), job, facets, inputs, ended: false };
+        run.tell("START", Vec::new());
+        run
+    }
+}
+
+impl<'a> LineageRun<'a> {
+    /// The run of a stage of this pipeline starts, for the reasons of its plan.
+    pub fn stage(&self, plan: &StagePlan, workspace: &Workspace) -> LineageRun<'a> {
+        let pipeline = self.job["name"].as_str().unwrap_or_default();
+        let inputs = if self.lineage.file.is_some() { inputs(plan, workspace) } else { Vec::new() };
+        let why = json!({ "action": plan.action, "reasons": plan.reasons });
+        let facets = Map::from_iter([("limpid_plan".to_owned(), facet(&format!("{EVENTS}#/$defs/RunFacet"), why))]);
+        let parent = Some(parent_facet(&self.id, &self.job));
+        self.lineage.begin("STAGE", &format!("{pipeline}.{}", plan.stage), parent, inputs, facets)
+    }
+
+    /// The run of a pipeline ends like this.
+    pub fn end(self, result: &Result<()>) {
+        self.finish(result.as_ref().map(|()| Vec::new()));
+    }
+
+    /// The run of a stage ends like this.
+    pub fn end_stage(self, result: &Result<Receipt>, workspace: &Workspace) {
+        let wanted = self.lineage.file.is_some();
+        let outputs = |receipt: &Receipt| if wanted { outputs(receipt, workspace) } else { Vec::new() };
+        self.finish(result.as_ref().map(outputs));
+    }
+
+    fn finish(mut self, result: std::result::Result<Vec<Value>, &anyhow::Error>) {
+        self.ended = true;
+        match result {
+            Ok(outputs) => self.tell("COMPLETE", outputs),
+            Err(cause) if error::kind(cause) == Kind::TryAgain => self.tell("ABORT", Vec::new()),
+            Err(cause) => self.fail(&format!("{cause:#}")),
+        }
+    }
+
+    fn fail(&mut self, message: &str) {
+        let message = json!({ "message": message, "programmingLanguage": "RUST" });
+        self.facets.insert("errorMessage".to_owned(), named_facet("ErrorMessageRunFacet", "1-0-1", message));
+        self.tell("FAIL", Vec::new());
+    }
+
+    fn tell(&self, event: &str, outputs: Vec<Value>) {
+        let Some(mut file) = self.lineage.file.as_ref() else { return };
+        let event = json!({
+            "eventType": event,
+            "eventTime": format!("{:.3}", jiff::Timestamp::now()),
+            "run": { "runId": self.id, "facets": self.facets },
+            "job": self.job,
+            "inputs": self.inputs,
+            "outputs": outputs,
+            "producer": PRODUCER,
+            "schemaURL": format!("{SPEC}/{EVENTS}#/$defs/RunEvent"),
+        });
+        // One call for the whole line, so that the lines of several runs that share a file stay whole.
+        if let Err(cause) = file.write_all(format!("{event}\n").as_bytes()) {
+            self.lineage.progress.note(&format!("cannot write to the lineage file: {cause}"));
+        }
+    }
+}
+
+impl Drop for LineageRun<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.fail("a panic ended the work");
+        }
+    }
+}
+
+/// The files that a stage reads, as far as its plan knows them: those of earlier stages, and those of the user.
+fn inputs(plan: &StagePlan, workspace: &Workspace) -> Vec<Value> {
+    let read = plan.parts.iter().flat_map(|parts| parts.inputs.keys()).filter_map(|input| {
+        let (stage, name) = input.split_once('/')?;
+        let receipt = workspace.receipt(stage).ok().flatten()?;
+        let output = receipt.outputs.iter().find(|output| output.name == name)?;
+        Some((workspace.stage(stage).join(name), output.digest.clone(), output.rows, output.bytes))
+    });
+    let outside = plan.files.values().map(|file| (file.path.clone().into(), file.digest.clone(), None, file.bytes));
+    let facets = |(path, digest, rows, bytes): (std::path::PathBuf, String, Option<u64>, u64)| {
+        let mut dataset = dataset(&path, &digest);
+        let statistics = statistics(rows, bytes);
+        let statistics = named_facet("InputStatisticsInputDatasetFacet", "1-0-0", statistics);
+        let mut facets = json!({ "inputStatistics": statistics });
+        if let Some(rows) = rows {
+            // Older consumers know the rows of an input by this facet.
+            let metrics = json!({ "rowCount": rows, "bytes": bytes, "columnMetrics": {} });
+            facets["dataQualityMetrics"] = named_facet("DataQualityMetricsInputDatasetFacet", "1-0-3", metrics);
+        }
+        dataset["inputFacets"] = facets;
+        dataset
+    };
+    read.chain(outside).map(facets).collect()
+}
+
+/// The files that a stage has published.
+fn outputs(receipt: &Receipt, workspace: &Workspace) -> Vec<Value> {
+    let outputs = receipt.outputs.iter().map(|output| {
+        let mut dataset = dataset(&workspace.stage(&receipt.stage).join(&output.name), &output.digest);
+        let statistics = statistics(output.rows, output.bytes);
+        let statistics = named_facet("OutputStatisticsOutputDatasetFacet", "1-0-2", statistics);
+        dataset["outputFacets"] = json!({ "outputStatistics": statistics });
+        dataset
+    });
+    outputs.collect()
+}
+
+fn statistics(rows: Option<u64>, bytes: u64) -> Value {
+    let mut statistics = json!({ "size": bytes, "fileCount": 1 });
+    if let Some(rows) = rows {
+        statistics["rowCount"] = rows.into();
+    }
+    statistics
+}
+
+/// A file, with what is known of its content.
+fn dataset(path: &Path, digest: &str) -> Value {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut facets =
+        json!({ "version": named_facet("DatasetVersionDatasetFacet", "1-0-1", json!({ "datasetVersion": digest })) });
+    if path.extension().is_some_and(|extension| extension == "parquet")
+        && let Ok(footer) = table::footer(&path)
+    {
+        let field = |(index, field): (usize, &std::sync::Arc<arrow_schema::Field>)| json!({ "name": field.name(), "type": field.data_type().to_string(), "ordinal_position": index + 1 });
+        let fields: Vec<_> = footer.schema().fields().iter().enumerate().map(field).collect();
+        facets["schema"] = named_facet("SchemaDatasetFacet", "1-2-0", json!({ "fields": fields }));
+        let storage = json!({ "storageLayer": "file", "fileFormat": "parquet" });
+        facets["storage"] = named_facet("StorageDatasetFacet", "1-0-1", storage);
+    }
+    json!({ "namespace": "file", "name": path.to_string_lossy(), "facets": facets })
+}
+
+fn parent_facet(run: &str, job: &Value) -> Value {
+    let parent = json!({ "run": { "runId": run }, "job": { "namespace": job["namespace"], "name": job["name"] } });
+    named_facet("ParentRunFacet", "1-2-0", parent)
+}
+
+/// A facet that OpenLineage defines in a file of its own.
+fn named_facet(name: &str, version: &str, content: Value) -> Value {
+    facet(&format!("facets/{version}/{name}.json#/$defs/{name}"), content)
+}
+
+fn facet(schema: &str, mut content: Value) -> Value {
+    content["_producer"] = PRODUCER.into();
+    content["_schemaURL"] = format!("{SPEC}/{schema}").into();
+    content
+}
+
+/// A UUID of version 7 (RFC 9562): milliseconds since 1970, then random bits, of which the standard library has as many as its
+/// hash maps need.
+fn uuid() -> String {
+    let random = || u128::from(RandomState::new().hash_one(std::process::id()));
+    let time = jiff::Timestamp::now().as_millisecond().max(0) as u128 & 0xffff_ffff_ffff;
+    let bits = time << 80 | 0x7 << 76 | (random() & 0xfff) << 64 | 0b10 << 62 | (random() & (u128::MAX >> 66));
+    let hex = format!("{bits:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_ids_are_uuids_of_version_7() {
+        let (first, second) = (uuid(), uuid());
+        assert_ne!(first, second);
+        for id in [first, second] {
+            let lengths: Vec<_> = id.split('-').map(str::len).collect();
+            assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
+            assert_eq!(&id[14..15], "7", "{id}");
+            assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
+        }
+    }
+}

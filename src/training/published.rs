@@ -1,0 +1,72 @@
+//! What a finished training leaves so that a longer one can go on from it.
+//!
+//! The published weights, last and best, are most of the state; this file adds Adam's moments and the position, beside them.
+//! A training that is asked for more epochs than were published then ends with the same bytes as if it had been asked for
+//! them from the start. What is read was digested when it was written: anything else is not gone on from.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{Position, State};
+use crate::error;
+use crate::model::{Autoencoder, NamedTensor, named_tensors, read_tensors, write_tensors};
+use crate::pipeline::receipt::Receipt;
+
+/// The weights after the last epoch.
+pub const LAST: &str = "last.safetensors";
+/// The weights after the best epoch.
+pub const BEST: &str = "best.safetensors";
+/// Adam's moments and the position.
+pub const OPTIMIZER: &str = "optimizer.safetensors";
+/// The name of the text beside the moments.
+const TEXT: &str = "limpid";
+
+#[derive(Serialize, Deserialize)]
+struct Text {
+    steps: u64,
+    position: Position,
+}
+
+/// The files that hold a state, by name.
+///
+/// # Errors
+/// None that content can cause.
+pub fn serialise(state: &State) -> Result<[(&'static str, Vec<u8>); 3]> {
+    let (steps, moments) = state.optimizer.state();
+    let text = Text { steps, position: state.position.clone() };
+    let text = serde_json::to_string(&text).context("cannot serialise the position")?;
+    Ok([
+        (LAST, write_tensors(&named_tensors(&state.model), BTreeMap::new())?),
+        (BEST, write_tensors(&state.best, BTreeMap::new())?),
+        (OPTIMIZER, write_tensors(&moments, BTreeMap::from([(TEXT.to_owned(), text)]))?),
+    ])
+}
+
+/// The state that was published in `folder` with this receipt.
+///
+/// # Errors
+/// A file that is missing, cannot be read, or is not what was written.
+pub fn load(folder: &Path, receipt: &Receipt, initial: Autoencoder, device: &Device) -> Result<State> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let record = receipt.outputs.iter().find(|output| output.name == name);
+        if record.is_none_or(|record| record.digest != blake3::hash(&bytes).to_hex().as_str()) {
+            return Err(error::data(format!("{} is not what was written", path.display())));
+        }
+        read_tensors(&path, &bytes)
+    };
+    let mut tensors: BTreeMap<String, NamedTensor> = BTreeMap::new();
+    for (name, prefix) in [(LAST, "model."), (BEST, "best.")] {
+        tensors.extend(read(name)?.0.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+    }
+    let (moments, text) = read(OPTIMIZER)?;
+    tensors.extend(moments);
+    let text = text.get(TEXT).ok_or_else(|| error::data(format!("{OPTIMIZER} says no position")))?;
+    let text: Text = serde_json::from_str(text).context("the position cannot be read")?;
+    State::assemble(text.position, text.steps, &tensors, initial, device)
+}

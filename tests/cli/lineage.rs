@@ -1,0 +1,148 @@
+//! The OpenLineage events of a run.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+
+use serde_json::{Value, json};
+
+use crate::harness::Sandbox;
+
+/// The events of a file, each checked for what any event must have. `scripts/check_lineage.py` holds them against the
+/// published schemas.
+fn events(sandbox: &Sandbox, name: &str) -> Vec<Value> {
+    let text = String::from_utf8(sandbox.read(name)).expect("is text");
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
+    for event in &events {
+        assert_eq!(event["schemaURL"], "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent");
+        assert!(event["producer"].as_str().is_some_and(|producer| producer.starts_with("urn:limpid:")));
+        let time: Result<jiff::Timestamp, _> = event["eventTime"].as_str().expect("is text").parse();
+        assert!(time.is_ok(), "{event}");
+        every_facet(event);
+    }
+    events
+}
+
+/// Whatever `facets` there are say by whom and in which form.
+fn every_facet(value: &Value) {
+    let Some(object) = value.as_object() else {
+        value.as_array().into_iter().flatten().for_each(every_facet);
+        return;
+    };
+    for (key, value) in object {
+        if matches!(key.as_str(), "facets" | "inputFacets" | "outputFacets") {
+            for (name, facet) in value.as_object().expect("facets are an object") {
+                let schema = facet["_schemaURL"].as_str().unwrap_or_default();
+                assert!(schema.starts_with("https://openlineage.io/spec/") && schema.contains("#/$defs/"), "{name}");
+                assert!(facet["_producer"].is_string(), "{name}");
+            }
+        }
+        every_facet(value);
+    }
+}
+
+/// The types of the events of each job, by its name.
+fn by_job(events: &[Value]) -> BTreeMap<String, Vec<String>> {
+    let mut jobs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for event in events {
+        let text = |value: &Value| value.as_str().expect("is text").to_owned();
+        jobs.entry(text(&event["job"]["name"])).or_default().push(text(&event["eventType"]));
+    }
+    jobs
+}
+
+#[test]
+fn every_stage_tells_what_it_read_and_wrote() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --lineage lineage.jsonl").succeeds();
+    let told = events(&sandbox, "lineage.jsonl");
+    let jobs = by_job(&told);
+    assert_eq!(jobs.len(), 8);
+    assert!(jobs.values().all(|types| types == &["START", "COMPLETE"]), "{jobs:?}");
+    let find = |job: &str, kind: &str| {
+        told.iter().find(|event| event["job"]["name"] == job && event["eventType"] == kind).expect("was told")
+    };
+    let (whole, encode) = (find("small", "START"), find("small.encode", "COMPLETE"));
+    assert_eq!(told[0], *whole);
+    assert_eq!(whole["job"]["namespace"], "limpid");
+    assert_eq!(encode["run"]["runId"], find("small.encode", "START")["run"]["runId"]);
+    let parent = &encode["run"]["facets"]["parent"];
+    assert_eq!((&parent["run"]["runId"], &parent["job"]["name"]), (&whole["run"]["runId"], &json!("small")));
+
+    let folder = sandbox.path("runs/small").canonicalize().expect("is there");
+    let dataset = |datasets: &Value, name: &str| {
+        let name = folder.join(name).to_string_lossy().into_owned();
+        datasets.as_array().expect("is a list").iter().find(|dataset| dataset["name"] == name.as_str()).cloned()
+    };
+    let codes = dataset(&encode["outputs"], "encode/train-00000-of-00001.parquet").expect("was written");
+    assert_eq!(codes["namespace"], "file");
+    assert_eq!(codes["outputFacets"]["outputStatistics"]["rowCount"], 600);
+    let fields = codes["facets"]["schema"]["fields"].as_array().expect("is a list");
+    let names: Vec<_> = fields.iter().map(|field| field["name"].as_str().unwrap_or_default()).collect();
+    assert_eq!(names, ["id", "split", "label", "code", "error"]);
+    let images = dataset(&encode["inputs"], "ingest/test-00000-of-00001.parquet").expect("was read");
+    assert_eq!(images["inputFacets"]["inputStatistics"]["rowCount"], 120);
+    assert_eq!(images["inputFacets"]["dataQualityMetrics"]["rowCount"], 120);
+    // What one stage wrote is what the next one read, version included.
+    let written = dataset(&find("small.ingest", "COMPLETE")["outputs"], "ingest/test-00000-of-00001.parquet");
+    assert_eq!(written.expect("was written")["facets"], images["facets"]);
+    assert!(dataset(&encode["inputs"], "train/model.json").is_some());
+
+    // Events are appended, and nothing runs that is up to date.
+    sandbox.limpid("run small.toml --lineage lineage.jsonl").succeeds();
+    let again = events(&sandbox, "lineage.jsonl");
+    assert_eq!(again.len(), told.len() + 2);
+    assert_eq!(by_job(&again[told.len()..])["small"], ["START", "COMPLETE"]);
+}
+
+#[test]
+fn a_run_has_a_place_in_what_started_it() {
+    let sandbox = Sandbox::new();
+    let run = "01890ad2-f0a3-7d5f-8c3a-0123456789ab";
+    sandbox
+        .limpid("run small.toml --to ingest --lineage lineage.jsonl")
+        .env("OPENLINEAGE_NAMESPACE", "images")
+        .env("OPENLINEAGE_PARENT_ID", format!("airflow/nightly.limpid/{run}"))
+        .succeeds();
+    let told = events(&sandbox, "lineage.jsonl");
+    assert!(told.iter().all(|event| event["job"]["namespace"] == "images"));
+    let parent = &told[0]["run"]["facets"]["parent"];
+    assert_eq!(parent["run"]["runId"], run);
+    assert_eq!(parent["job"], json!({ "namespace": "airflow", "name": "nightly.limpid" }));
+}
+
+#[test]
+fn a_failure_and_an_interruption_are_told() {
+    let sandbox = Sandbox::with("[source]\nidx = { train = \"a.idx\", test = \"a.idx\" }\n[model]\ndense = {}\n");
+    sandbox.write("a.idx", b"hello, world");
+    sandbox.limpid("run small.toml --lineage lineage.jsonl").exits(65);
+    let told = events(&sandbox, "lineage.jsonl");
+    let jobs = by_job(&told);
+    assert_eq!((&jobs["small"], &jobs["small.ingest"]), (&vec!["START".into(), "FAIL".into()], &jobs["small"]));
+    let last = &told[told.len() - 1]["run"]["facets"]["errorMessage"];
+    assert!(last["message"].as_str().is_some_and(|message| message.contains("a.idx is not IDX")), "{last}");
+    let inputs = told[1]["inputs"].as_array().expect("is a list");
+    assert!(inputs.iter().all(|input| input["name"].as_str().is_some_and(|name| name.ends_with("/a.idx"))));
+    assert!(!inputs.is_empty());
+
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.limpid("run small.toml --set training.epochs=100000 --lineage lineage.jsonl").spawn();
+    // Held until the end: a run tells on stderr how it ended.
+    let mut lines = std::io::BufReader::new(run.stderr.take().expect("is piped")).lines();
+    assert!(lines.any(|line| line.expect("is text").contains("train: epoch 1/")));
+    std::process::Command::new("kill").args(["-s", "TERM", &run.id().to_string()]).status().expect("kills");
+    assert_eq!(run.wait().expect("gone").code(), Some(75));
+    let jobs = by_job(&events(&sandbox, "lineage.jsonl"));
+    assert_eq!((&jobs["small"], &jobs["small.train"]), (&vec!["START".into(), "ABORT".into()], &jobs["small"]));
+    assert_eq!(jobs["small.ingest"], ["START", "COMPLETE"]);
+}
+
+#[test]
+fn a_lineage_file_that_cannot_be_written_stops_only_before_the_work() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --lineage missing/x").exits(74).says("cannot open the lineage file missing/x");
+    assert!(!sandbox.path("runs").exists());
+    sandbox
+        .limpid("run small.toml --to ingest --lineage /dev/full")
+        .succeeds()
+        .says("cannot write to the lineage file");
+}
