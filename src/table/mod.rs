@@ -5,6 +5,7 @@
 
 mod chunk;
 mod contain;
+mod pages;
 pub mod parallel;
 pub mod pixels;
 mod reader;

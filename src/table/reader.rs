@@ -20,6 +20,7 @@ use parquet::basic::Compression;
 
 use super::chunk;
 use super::contain::{contained, contained_items};
+use super::pages;
 use super::schema::{Content, ImageShape};
 use super::writer::{batch_rows, parquet_message, row_group_rows};
 use crate::error;
@@ -103,7 +104,9 @@ impl TableFile {
     pub fn row_group(&self, index: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
         let (path, schema) = (self.path.clone(), self.content.schema());
         let open = || File::open(&path).with_context(|| format!("cannot open {}", path.display()));
-        let lists = self.lists(Arc::new(open()?), index);
+        let file = Arc::new(open()?);
+        pages::check(&file, self.metadata.metadata().row_group(index)).with_context(|| unusable(&path))?;
+        let lists = self.lists(file, index);
         let read_apart = lists.as_ref().map(|(name, _)| name.as_str());
         let names = schema.fields().iter().map(|field| field.name().as_str());
         let names = names.filter(|name| Some(*name) != read_apart);
@@ -192,6 +195,13 @@ pub fn first_rows(path: &Path, rows: usize) -> Result<Option<RecordBatch>> {
     let metadata = footer(path)?;
     check_compression(path, &metadata)?;
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut before = 0;
+    for group in metadata.metadata().row_groups() {
+        if before < rows as i64 {
+            pages::check(&file, group).with_context(|| unusable(path))?;
+        }
+        before = group.num_rows().saturating_add(before);
+    }
     let builder =
         ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(rows).with_limit(rows);
     let reader = contained(|| builder.build().map_err(|cause| parquet_message(&cause)));
@@ -213,7 +223,11 @@ fn check_compression(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> 
 }
 
 fn bad(path: &Path, what: &str) -> anyhow::Error {
-    error::data(format!("cannot use {}: {what}", path.display()))
+    error::data(format!("{}: {what}", unusable(path)))
+}
+
+fn unusable(path: &Path) -> String {
+    format!("cannot use {}", path.display())
 }
 
 /// The `id` column of a limpid batch.
