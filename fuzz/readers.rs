@@ -98,7 +98,7 @@ pub fn receipt(bytes: &[u8]) {
     _ = judge(checkpoint.standing());
     let (device, image) = (ComputeDevice::Flex, ImageShape::new(1, 2, 1).expect("is a shape"));
     let dense = Architecture::Dense { hidden: vec![], code: 1, code_activation: config::CodeActivation::Relu };
-    let initial = dense.init(image, 1, &device.training()).expect("is small");
+    let initial = dense.init(image, 1, &device.inference()).expect("is small");
     _ = judge(checkpoint.load(initial, &device.inference()));
     if let Some(receipt) = Receipt::parse(bytes) {
         _ = receipt.damage(&folder.0, false);
