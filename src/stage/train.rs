@@ -27,7 +27,7 @@ impl Stage for Train {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {
