@@ -32,6 +32,8 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
+# The chapter's recipes, which the peers follow.
+PIPELINES = {"dense": "mnist-dense", "conv": "mnist-conv", "denoise": "mnist-denoise-chapter"}
 EPOCH = re.compile(r"epoch (\d+): ([\d.]+) s, train ([\d.]+), test ([\d.]+)")
 
 
@@ -64,8 +66,8 @@ class Limpid:
     """limpid on one of the shipped pipelines."""
 
     def __init__(self, options, model, epochs):
-        self.folder = options.runs / f"mnist-{model}"
-        self.command = [options.limpid, "run", HERE.parent / f"pipelines/mnist-{model}.toml", "--runs", options.runs,
+        self.folder = options.runs / PIPELINES[model]
+        self.command = [options.limpid, "run", HERE.parent / f"pipelines/{PIPELINES[model]}.toml", "--runs", options.runs,
                         "--set", f"training.epochs={epochs}", "--log", "json", "--threads", "2"]
 
     def to(self, stage):

@@ -45,7 +45,7 @@ fn every_shipped_pipeline_resolves() {
         })
         .collect();
     names.sort();
-    for expected in ["mnist-conv", "mnist-denoise", "mnist-dense", "quickstart"] {
+    for expected in ["mnist-conv", "mnist-denoise", "mnist-denoise-chapter", "mnist-dense", "quickstart"] {
         assert!(names.iter().any(|name| name == expected), "{expected} is missing");
     }
 }
