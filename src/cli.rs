@@ -11,7 +11,7 @@ use crate::progress::LogMode;
 
 /// Compresses and denoises images with autoencoders: images in, features and denoised images in Parquet out.
 ///
-/// Exit codes: 0 done; 2 usage or settings; 10 `plan --check` found work; 65 bad data; 70 a bug; 74 I/O; 75 try again later.
+/// Exit codes: 0 done; 2 usage or settings; 3 the scores miss the gate; 10 `plan --check` found work; 65 bad data; 70 a bug; 74 I/O; 75 try again later.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
@@ -166,6 +166,9 @@ pub struct DiffArgs {
     pub left: PathBuf,
     /// Another one.
     pub right: PathBuf,
+    /// Also write a page with the reports of both, side by side.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// Arguments of `encode` and `denoise`.

@@ -21,6 +21,8 @@ pub enum Kind {
     Io,
     /// Try again later: the lock was not obtained, or the run was interrupted with a checkpoint saved.
     TryAgain,
+    /// The scores miss the gate; results are published.
+    GateMissed,
     /// `plan --check` found work to do.
     WorkPending,
     /// A bug in limpid.
@@ -32,6 +34,7 @@ impl Kind {
     pub fn exit_code(self) -> u8 {
         match self {
             Kind::Settings => 2,
+            Kind::GateMissed => 3,
             Kind::WorkPending => 10,
             Kind::Data => 65,
             Kind::Bug => 70,
@@ -74,6 +77,11 @@ pub fn io(message: impl Into<String>) -> anyhow::Error {
 /// Interrupted or locked out: exit code 75.
 pub fn try_again(message: impl Into<String>) -> anyhow::Error {
     failure(Kind::TryAgain, message)
+}
+
+/// Scores miss the gate: exit code 3.
+pub fn gate_missed(message: impl Into<String>) -> anyhow::Error {
+    failure(Kind::GateMissed, message)
 }
 
 /// `plan --check` has work: exit code 10.

@@ -10,8 +10,11 @@
 //!                      ┌─────────────┴─────────────┐
 //!                      ▼                           ▼
 //!                   encode ──▶ features         denoise ──▶ denoised
-//!                                                  │
-//!                                              evaluate ──▶ metrics ──▶ report
+//!                      │                           │
+//!                      └────────▶ evaluate ◀───────┘
+//!                                    │ metrics
+//!                                    ▼
+//!                                  report
 //! ```
 //!
 //! [`config`] turns the file into an immutable [`config::Pipeline`]. [`pipeline`] decides for each stage whether its

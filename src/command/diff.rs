@@ -3,19 +3,27 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use serde_json::json;
 
 use super::print;
 use super::results::Results;
+use super::scores;
 use crate::cli::DiffArgs;
-use crate::pipeline::fingerprint::flatten;
+use crate::disk::write_atomically;
+use crate::error;
+use crate::pipeline::fingerprint::Parts;
 use crate::pipeline::workspace::Workspace;
+use crate::report::{Report, render_pair};
+use crate::stage::report::gather;
 
-/// Prints the settings that differ and all scores, side by side.
+/// Prints the settings that differ and all scores, side by side; with `--html`, also the reports.
 pub fn diff(args: &DiffArgs) -> Result<()> {
-    let sides = [Workspace::existing(&args.left)?, Workspace::existing(&args.right)?];
-    let mut table = vec![(String::new(), sides.each_ref().map(|side| side.root().display().to_string()))];
-    let sides = [Results::read(&sides[0])?, Results::read(&sides[1])?];
+    let workspaces = [Workspace::existing(&args.left)?, Workspace::existing(&args.right)?];
+    let mut table = vec![(String::new(), workspaces.each_ref().map(|side| side.root().display().to_string()))];
+    let sides = [Results::read(&workspaces[0])?, Results::read(&workspaces[1])?];
+    let pages = match args.html {
+        Some(_) => Some([page(&workspaces[0])?, page(&workspaces[1])?]),
+        None => None,
+    };
     let [left, right] = sides.each_ref().map(|side| &side.settings);
     for key in left.keys().chain(right.keys()).collect::<BTreeSet<_>>() {
         if left.get(key) != right.get(key) {
@@ -30,20 +38,20 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
         let state = |side: &Results| if side.out_of_date.contains_key(stage) { "out of date" } else { "–" }.to_owned();
         table.push(((*stage).to_owned(), sides.each_ref().map(state)));
     }
-    let scores = sides.map(|side| side.metrics.map(|metrics| metrics.scores).unwrap_or_default());
-    let names: BTreeSet<_> = scores.iter().flatten().map(|score| score.what.clone()).collect();
-    for name in names {
-        let rows = scores
-            .each_ref()
-            .map(|side| side.iter().find(|score| score.what == name).map(|score| flatten(&json!(score))));
-        let keys: BTreeSet<_> = rows.iter().flatten().flat_map(|row| row.keys().cloned()).collect();
-        for key in keys.into_iter().filter(|key| key != "what") {
-            let value = |row: &Option<std::collections::BTreeMap<String, serde_json::Value>>| {
-                let number = row.as_ref().and_then(|row| row.get(&key)).and_then(serde_json::Value::as_f64);
-                number.map_or("–".to_owned(), |number| format!("{number:.5}"))
-            };
-            table.push((format!("{name}: {key}"), rows.each_ref().map(value)));
-        }
+    let numbers = sides.map(|side| side.metrics.as_ref().map_or(Vec::new(), scores::numbers));
+    // In the order of the left side, then what only the right one has.
+    let [left, right] = &numbers;
+    let only_right = right.iter().filter(|(name, _)| !left.iter().any(|(known, _)| known == name));
+    for (name, _) in left.iter().chain(only_right) {
+        let value = |side: &Vec<(String, f64)>| {
+            let number = side.iter().find(|(known, _)| known == name);
+            number.map_or("–".to_owned(), |(_, number)| format!("{number:.5}"))
+        };
+        table.push((name.clone(), numbers.each_ref().map(value)));
+    }
+    if let (Some(path), Some([left, right])) = (&args.html, &pages) {
+        let html = render_pair(left, right, &table)?;
+        write_atomically(path, html.as_bytes())?;
     }
     let width =
         |cell: fn(&(String, [String; 2])) -> &str| table.iter().map(|row| cell(row).chars().count()).max().unwrap_or(0);
@@ -52,4 +60,14 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
         print(format!("{name:first$}  {left:second$}  {right}"))?;
     }
     Ok(())
+}
+
+/// The page about a run, of the results and the settings that its report was made of.
+fn page(workspace: &Workspace) -> Result<Report> {
+    let Some(receipt) = workspace.receipt("report")? else {
+        let root = workspace.root().display();
+        return Err(error::settings(format!("{root} has no report to compare; run its pipeline to the end")));
+    };
+    let Parts { settings, inputs, .. } = &receipt.parts;
+    gather(workspace, &workspace.settings()?, settings, inputs, receipt.device)
 }

@@ -8,6 +8,7 @@ mod plan;
 mod results;
 mod run;
 mod schema;
+mod scores;
 mod show;
 
 use std::fmt::Display;

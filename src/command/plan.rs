@@ -5,9 +5,10 @@ use anyhow::Result;
 use super::{load, print};
 use crate::cli::{PipelineArgs, PlanArgs};
 use crate::error;
-use crate::pipeline::plan::{Action, PlanOptions};
+use crate::pipeline::plan::{Action, PlanOptions, StagePlan};
 use crate::pipeline::{self, workspace::Workspace};
 use crate::progress::{LogMode, Progress};
+use crate::stage::evaluate::gate;
 
 /// Prints what a run would do and why.
 pub fn plan(args: &PlanArgs) -> Result<()> {
@@ -15,7 +16,8 @@ pub fn plan(args: &PlanArgs) -> Result<()> {
     let workspace = Workspace::new(&args.pipeline.runs, &pipeline.name);
     let PipelineArgs { force, verify, fresh, .. } = args.pipeline;
     let options = PlanOptions { force, verify, fresh };
-    let plans = pipeline::plan(&pipeline, &workspace, &selection, options, &Progress::new(LogMode::Auto))?;
+    let progress = Progress::new(LogMode::Auto);
+    let plans = pipeline::plan(&pipeline, &workspace, &selection, options, &progress)?;
     if args.json {
         print(serde_json::to_string_pretty(&plans)?)?;
     } else {
@@ -31,6 +33,12 @@ pub fn plan(args: &PlanArgs) -> Result<()> {
                 print(format!("{:width$}    {reason}", ""))?;
             }
         }
+    }
+    let evaluated = |plan: &StagePlan| plan.stage == "evaluate" && plan.action == Action::UpToDate;
+    if plans.iter().any(evaluated)
+        && let Some(missed) = gate::missed(&pipeline::judge(&pipeline, &workspace)?)
+    {
+        progress.note(&format!("the gate is missed, so that a run ends with 3: {missed}"));
     }
     let pending: Vec<_> = plans.iter().filter(|plan| plan.action != Action::UpToDate).map(|plan| plan.stage).collect();
     if args.check && !pending.is_empty() {

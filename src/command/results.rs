@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::pipeline::fingerprint::united;
 use crate::pipeline::receipt::Receipt;
 use crate::pipeline::workspace::Workspace;
+use crate::stage::evaluate::gate::{Requirement, judge};
 use crate::stage::{Metrics, STAGES};
 
 /// The published results of a run.
@@ -22,6 +23,8 @@ pub struct Results {
     pub out_of_date: BTreeMap<&'static str, String>,
     /// The scores, if it has been evaluated.
     pub metrics: Option<Metrics>,
+    /// What the gate of the last run that published something asks for of them.
+    pub gate: Vec<Requirement>,
 }
 
 impl Results {
@@ -55,6 +58,8 @@ impl Results {
                 out_of_date.insert(name, changed);
             }
         }
-        Ok(Self { settings, out_of_date, metrics: Metrics::read(&workspace.stage("evaluate"))?, stages })
+        let metrics = Metrics::read(&workspace.stage("evaluate"))?;
+        let gate = metrics.as_ref().map_or(Vec::new(), |metrics| judge(&pipeline.gate, metrics));
+        Ok(Self { settings, out_of_date, metrics, gate, stages })
     }
 }

@@ -4,10 +4,12 @@ use anyhow::Result;
 
 use super::{load, print, progress, threads};
 use crate::cli::RunArgs;
+use crate::error;
 use crate::interrupt;
 use crate::lineage::Lineage;
 use crate::pipeline::workspace::Workspace;
 use crate::pipeline::{self, RunOptions};
+use crate::stage::evaluate::gate;
 
 /// Runs a pipeline and prints where its results are.
 pub fn run(args: &RunArgs) -> Result<()> {
@@ -27,8 +29,11 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let progress = progress(&args.work);
     let lineage = Lineage::open(args.lineage.as_deref(), &progress)?;
     let run = lineage.pipeline(&pipeline.name);
-    let done = pipeline::run(&pipeline, &workspace, &options, &progress, &run);
+    let done = pipeline::run(&pipeline, &workspace, &options, &progress, &run).and_then(|requirements| {
+        print(workspace.root().display())?;
+        let missed = gate::missed(&requirements);
+        missed.map_or(Ok(()), |missed| Err(error::gate_missed(format!("the gate is missed: {missed}"))))
+    });
     run.end(&done);
-    done?;
-    print(workspace.root().display())
+    done
 }

@@ -5,16 +5,17 @@ use serde_json::json;
 
 use super::print;
 use super::results::Results;
+use super::scores;
 use crate::cli::ShowArgs;
 use crate::pipeline::workspace::Workspace;
 
 /// Prints the stages, files, rows, settings and scores of a run.
 pub fn show(args: &ShowArgs) -> Result<()> {
     let workspace = Workspace::existing(&args.run)?;
-    let Results { stages, settings, out_of_date, metrics } = Results::read(&workspace)?;
+    let Results { stages, settings, out_of_date, metrics, gate } = Results::read(&workspace)?;
     if args.json {
         let receipts: Vec<_> = stages.iter().filter_map(|(_, receipt)| receipt.as_ref()).collect();
-        let text = json!({ "settings": settings, "stages": receipts, "out-of-date": out_of_date, "metrics": metrics });
+        let text = json!({ "settings": settings, "stages": receipts, "out-of-date": out_of_date, "metrics": metrics, "gate": gate });
         return print(serde_json::to_string_pretty(&text)?);
     }
     print(workspace.root().display())?;
@@ -41,18 +42,8 @@ pub fn show(args: &ShowArgs) -> Result<()> {
     if let Some(metrics) = metrics {
         let state = if out_of_date.contains_key("evaluate") { ", out of date" } else { "" };
         print(format!("\n{} of {} {} images{state}", metrics.task, metrics.images, metrics.split.name()))?;
-        print(format!(
-            "  {:16} {:>9} {:>12} {:>12} {:>7} {:>14}",
-            "", "MSE", "PSNR pooled", "PSNR mean", "SSIM", "cross-entropy"
-        ))?;
-        for scores in &metrics.scores {
-            let decibels = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2} dB"));
-            let ssim = scores.ssim.map_or("–".to_owned(), |value| format!("{value:.4}"));
-            let (pooled, mean) = (decibels(scores.psnr_pooled), decibels(scores.psnr_mean));
-            print(format!(
-                "  {:16} {:>9.5} {pooled:>12} {mean:>12} {ssim:>7} {:>14.5}",
-                scores.what, scores.mse, scores.cross_entropy
-            ))?;
+        for line in scores::lines(&metrics, &gate) {
+            print(line)?;
         }
     }
     Ok(())

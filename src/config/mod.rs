@@ -19,8 +19,8 @@ use anyhow::Result;
 use serde_json::Value;
 
 pub use check::Problem;
-pub use raw::{CodeActivation, InputImages, Loss, Noise, Pixels, Schedule, Weights};
-pub use resolve::{Encode, Model, Output, Pipeline, SourceSettings, Training};
+pub use raw::{Baseline, CodeActivation, InputImages, Loss, Noise, Pixels, Schedule, Weights};
+pub use resolve::{Encode, Evaluate, Gate, Model, Output, Pipeline, SourceSettings, Training};
 
 use crate::error;
 use document::Document;

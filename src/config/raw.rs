@@ -32,6 +32,12 @@ pub struct RawPipeline {
     /// Which images the features are computed from.
     #[serde(default)]
     pub encode: RawEncode,
+    /// What scores are computed beside.
+    #[serde(default)]
+    pub evaluate: RawEvaluate,
+    /// What the scores must reach.
+    #[serde(default)]
+    pub gate: RawGate,
     /// How results are stored.
     #[serde(default)]
     pub output: RawOutput,
@@ -47,6 +53,8 @@ pub struct RawSource {
     pub idx: Option<RawIdx>,
     /// Digits that limpid draws itself.
     pub strokes: Option<RawStrokes>,
+    /// Labels whose images the training split leaves out, so that evaluate can tell whether their error betrays them.
+    pub hold_out: Option<Vec<i64>>,
 }
 
 /// The MNIST handwritten digits.
@@ -284,4 +292,51 @@ pub struct RawOutput {
     /// Compression level of zstd.
     #[schemars(range(min = 1, max = 22))]
     pub compression_level: Option<i64>,
+}
+
+/// What scores are computed beside.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawEvaluate {
+    /// Training images that baselines and classifiers are fitted on, at most: the first ones.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub fit_rows: Option<i64>,
+}
+
+/// What the scores must reach; a run that misses it ends with exit code 3.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawGate {
+    /// The baselines that the model's images must beat in pooled PSNR; those that the task does not have are passed over.
+    pub baselines: Option<Vec<Baseline>>,
+    /// By more than how many dB.
+    #[schemars(range(min = -100, max = 100))]
+    pub margin: Option<f64>,
+    /// Least pooled PSNR of the model's images, in dB.
+    #[schemars(range(min = 0, max = 200))]
+    pub least_psnr: Option<f64>,
+    /// Least SSIM of the model's images.
+    #[schemars(range(min = -1, max = 1))]
+    pub least_ssim: Option<f64>,
+    /// The accuracy of the linear classifier on the codes must exceed that on as many principal components by more than this
+    /// share, and that of the nearest neighbours too.
+    #[schemars(range(min = -1, max = 1))]
+    pub probe_margin: Option<f64>,
+}
+
+/// What a model's images are compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Baseline {
+    /// The corrupted images as they are.
+    NoisyInput,
+    /// The mean of all training pixels everywhere.
+    ConstantMean,
+    /// A median filter.
+    Median,
+    /// Projection on as many principal components as the code has numbers.
+    Pca,
+    /// The best linear map from corrupted to clean training images.
+    Ridge,
 }

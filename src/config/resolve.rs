@@ -4,14 +4,15 @@
 //! directory keeps. Whether the model fits the images is checked here if their size is known, and by ingest if files have to
 //! be opened for it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::check::Problem;
 use super::raw::{
-    CodeActivation, InputImages, Loss, Noise, Pixels, RawConv, RawCorruption, RawDense, RawIdx, RawModel, RawPipeline,
-    RawSource, Schedule, Weights,
+    Baseline, CodeActivation, InputImages, Loss, Noise, Pixels, RawConv, RawCorruption, RawDense, RawGate, RawIdx,
+    RawModel, RawPipeline, RawSource, Schedule, Weights,
 };
 use crate::corruption::Corruption;
 use crate::model::Architecture;
@@ -27,6 +28,8 @@ pub struct Pipeline {
     pub seed: u64,
     /// Where the images come from.
     pub source: SourceSettings,
+    /// Labels whose images the training split leaves out.
+    pub held_out: Vec<i64>,
     /// How images are corrupted, if they are.
     pub corruption: Option<Corruption>,
     /// The autoencoder.
@@ -35,6 +38,10 @@ pub struct Pipeline {
     pub training: Training,
     /// What is encoded.
     pub encode: Encode,
+    /// What scores are computed beside.
+    pub evaluate: Evaluate,
+    /// What the scores must reach.
+    pub gate: Gate,
     /// How results are stored.
     pub output: Output,
 }
@@ -113,6 +120,30 @@ pub struct Training {
     pub checkpoint_seconds: u64,
 }
 
+/// What scores are computed beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Evaluate {
+    /// Training images that baselines and classifiers are fitted on, at most.
+    pub fit_rows: u64,
+}
+
+/// What the scores must reach.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Gate {
+    /// The baselines that the model's images must beat in pooled PSNR.
+    pub baselines: Vec<Baseline>,
+    /// By more than how many dB.
+    pub margin: f64,
+    /// Least pooled PSNR of the model's images, in dB.
+    pub least_psnr: Option<f64>,
+    /// Least SSIM of the model's images.
+    pub least_ssim: Option<f64>,
+    /// By more than what share the accuracies on codes must exceed those on principal components.
+    pub probe_margin: Option<f64>,
+}
+
 /// How results are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -136,6 +167,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
         let rule = "use letters, digits, '.', '_' and '-', and do not start with '.'";
         problems.add("name", format!("{name:?} cannot name a run directory: {rule}"));
     }
+    let held_out = held_out(raw.source.hold_out.as_deref());
     let source = resolve_source(raw.source, folder, &mut problems);
     let corruption = resolve_corruption(raw.corruption, &mut problems);
     let loss = problems.required("model.loss", raw.model.loss);
@@ -148,6 +180,8 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
     }
     let training = resolve_training(raw.training, &mut problems);
     let encode_input = problems.required("encode.input", raw.encode.input);
+    let fit_rows = problems.required("evaluate.fit-rows", raw.evaluate.fit_rows);
+    let gate = resolve_gate(raw.gate, &mut problems);
     let pixels = problems.required("output.pixels", raw.output.pixels);
     let compression_level = problems.required("output.compression-level", raw.output.compression_level);
     let seed = problems.required("seed", raw.seed);
@@ -160,23 +194,42 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
             problems.add("encode.input", format!("\"noisy\" {advice}"));
         }
     }
-    match (source, model, loss, training, encode_input, pixels, compression_level, seed) {
+    match (source, model, loss, training, encode_input, fit_rows, gate, pixels, compression_level, seed) {
         (
             Some(source),
             Some(model),
             Some(loss),
             Some(training),
             Some(encode_input),
+            Some(fit_rows),
+            Some(gate),
             Some(pixels),
             Some(level),
             Some(seed),
         ) if problems.0.is_empty() => {
             let output = Output { pixels, compression_level: level as i32 };
             let (model, encode) = (Model { architecture: model, loss }, Encode { input: encode_input });
-            Ok(Pipeline { name, seed: seed as u64, source, corruption, model, training, encode, output })
+            let (seed, evaluate) = (seed as u64, Evaluate { fit_rows: fit_rows as u64 });
+            Ok(Pipeline { name, seed, source, held_out, corruption, model, training, encode, evaluate, gate, output })
         }
         _ => Err(problems.0),
     }
+}
+
+fn resolve_gate(raw: RawGate, problems: &mut Problems) -> Option<Gate> {
+    let RawGate { baselines, margin, least_psnr, least_ssim, probe_margin } = raw;
+    Some(Gate {
+        baselines: problems.required("gate.baselines", baselines)?,
+        margin: problems.required("gate.margin", margin)?,
+        least_psnr,
+        least_ssim,
+        probe_margin,
+    })
+}
+
+/// The labels, each once, in order.
+fn held_out(labels: Option<&[i64]>) -> Vec<i64> {
+    labels.unwrap_or_default().iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 struct Problems(Vec<Problem>);
@@ -206,7 +259,7 @@ impl Problems {
 }
 
 fn resolve_source(raw: RawSource, folder: &Path, problems: &mut Problems) -> Option<SourceSettings> {
-    let RawSource { mnist, idx, strokes } = raw;
+    let RawSource { mnist, idx, strokes, hold_out: _ } = raw;
     let made = [("mnist", mnist.is_some()), ("idx", idx.is_some()), ("strokes", strokes.is_some())];
     problems.one_of("source", &made, false);
     let path = |path: String| folder.join(path);

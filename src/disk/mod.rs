@@ -73,7 +73,8 @@ pub const NEW: &str = ".new";
 /// # Errors
 /// The file system; the old file is still in place then.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    // A bare name has a parent without a name.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_folder(folder)?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(NEW);

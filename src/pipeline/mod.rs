@@ -19,7 +19,8 @@ use crate::error;
 use crate::interrupt;
 use crate::lineage::LineageRun;
 use crate::progress::Progress;
-use crate::stage::{STAGES, Stage, StageContext};
+use crate::stage::evaluate::gate::{self, Requirement};
+use crate::stage::{Metrics, STAGES, Stage, StageContext};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
 use receipt::{Receipt, Work};
 use workspace::{Workspace, WriteLock};
@@ -117,7 +118,8 @@ pub fn plan(
     Ok(plans.into_iter().zip(stages).filter(|(_, (_, part))| *part == Part::Selected).map(|(plan, _)| plan).collect())
 }
 
-/// Runs what has to be run, and tells `lineage` about each stage that does.
+/// Runs what has to be run, and tells `lineage` about each stage that does. Returns what the gate asks for of the scores, if
+/// evaluate is among the selected stages.
 ///
 /// # Errors
 /// Whatever a stage fails with. What the stages before it published stays.
@@ -127,7 +129,7 @@ pub fn run(
     options: &RunOptions,
     progress: &Progress,
     lineage: &LineageRun<'_>,
-) -> Result<()> {
+) -> Result<Vec<Requirement>> {
     let stages = options.selection.stages(pipeline)?;
     if !workspace.exists() {
         // Nobody can be making what is missing: it is refused before anything is created.
@@ -137,6 +139,7 @@ pub fn run(
         };
         stages.iter().find_map(needed).map_or(Ok(()), Err)?;
     }
+    let evaluated = stages.iter().any(|(stage, part)| stage.name() == "evaluate" && *part == Part::Selected);
     let lock = workspace.lock(options.lock_timeout, progress)?;
     workspace.clean(&lock)?;
     let plan_options = PlanOptions { force: options.force, verify: options.verify, fresh: options.fresh };
@@ -178,7 +181,8 @@ pub fn run(
         }
     }
     // Once more for a run that was killed between a result and its settings.
-    workspace.write_settings(pipeline)
+    workspace.write_settings(pipeline)?;
+    if evaluated { judge(pipeline, workspace) } else { Ok(Vec::new()) }
 }
 
 /// Digests what is going to be read, however right its size and time are, and plans to make again what is damaged. Returns
@@ -207,6 +211,15 @@ fn distrust(
         }
     }
     Ok(plans.iter().filter(|plan| plan.damage.is_some()).map(|plan| plan.stage).collect())
+}
+
+/// What the gate asks for of the published scores, if there are any.
+///
+/// # Errors
+/// Scores that cannot be read.
+pub fn judge(pipeline: &Pipeline, workspace: &Workspace) -> Result<Vec<Requirement>> {
+    let metrics = Metrics::read(&workspace.stage("evaluate"))?;
+    Ok(metrics.map_or(Vec::new(), |metrics| gate::judge(&pipeline.gate, &metrics)))
 }
 
 fn run_stage(

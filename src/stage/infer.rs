@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use arrow_array::{Array, Float32Array, RecordBatch};
 use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
 use std::sync::Arc;
 
 use crate::config::Pixels;
@@ -34,6 +35,16 @@ impl Inference {
     /// Missing or damaged files.
     pub fn load(folder: &Path, device: Device) -> Result<Self> {
         let (description, model) = ModelDescription::load(folder, &device)?;
+        Ok(Self { description, model, device })
+    }
+
+    /// The model in `folder` with the weights that its training started from with this seed.
+    ///
+    /// # Errors
+    /// A missing or damaged description.
+    pub fn untrained(folder: &Path, seed: u64, device: Device) -> Result<Self> {
+        let description = ModelDescription::read(folder)?;
+        let model = description.architecture.init(description.image, seed, &device)?;
         Ok(Self { description, model, device })
     }
 
@@ -92,13 +103,25 @@ impl Inference {
         self.batch(batch, self.denoised(stored), column, errors)
     }
 
+    /// Codes of images, one after the other, made on all threads.
+    pub fn codes(&self, images: &[f32]) -> Vec<f32> {
+        let len = self.image().len();
+        let count = self.description.architecture.micro_batch(self.image());
+        let chunks = images.par_chunks(count * len);
+        chunks.flat_map_iter(|chunk| numbers(self.model.encode(self.tensor(chunk)))).collect()
+    }
+
+    fn tensor(&self, images: &[f32]) -> Tensor<2> {
+        let len = self.image().len();
+        Tensor::from_data(TensorData::new(images.to_vec(), [images.len() / len, len]), &self.device)
+    }
+
     fn apply(&self, images: &[f32]) -> Applied {
         let len = self.image().len();
         let mut applied = Applied { codes: Vec::new(), images: Vec::with_capacity(images.len()) };
         let count = self.description.architecture.micro_batch(self.image());
         for chunk in images.chunks(count * len) {
-            let data = TensorData::new(chunk.to_vec(), [chunk.len() / len, len]);
-            let codes = self.model.encode(Tensor::from_data(data, &self.device));
+            let codes = self.model.encode(self.tensor(chunk));
             let images = kernel::sigmoid(self.model.decode(codes.clone()));
             applied.codes.extend(numbers(codes));
             applied.images.extend(numbers(images));

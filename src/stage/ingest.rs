@@ -1,12 +1,15 @@
 //! ingest: the source's images as tables.
 
 use anyhow::Result;
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_select::filter::filter_record_batch;
 use serde_json::{Value, json};
 
 use super::{Outputs, Stage, StageContext};
 use crate::config::{Pipeline, Pixels, SourceSettings};
+use crate::error;
 use crate::source;
-use crate::table::{Content, RowGroup, Split, row_group_rows, write_table};
+use crate::table::{Content, RowGroup, Split, labels, row_group_rows, write_table};
 
 /// The stage.
 pub struct Ingest;
@@ -30,13 +33,16 @@ impl Stage for Ingest {
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
         // Where MNIST or other files are does not matter: MNIST is always the same and other files are digested.
-        let source = match &pipeline.source {
+        let mut source = match &pipeline.source {
             SourceSettings::Mnist { .. } => json!({ "mnist": {} }),
             SourceSettings::Idx { .. } => json!({ "idx": {} }),
             SourceSettings::Strokes { train, test } => {
                 json!({ "strokes": { "train": train, "test": test, "seed": pipeline.seed } })
             }
         };
+        if !pipeline.held_out.is_empty() {
+            source["hold-out"] = json!(pipeline.held_out);
+        }
         json!({ "source": source, "output": { "compression-level": pipeline.output.compression_level } })
     }
 
@@ -49,13 +55,18 @@ impl Stage for Ingest {
         let task = context.progress.task("ingest", total, "images");
         let mut files = Vec::new();
         for split in Split::ALL {
+            // What is held out is held out of training; the test split keeps it, to be recognised.
+            let held_out = if split == Split::Train { pipeline.held_out.as_slice() } else { &[] };
             let groups = source.row_groups(split, row_group_rows(content))?.map(|group| {
                 let task = task.clone();
                 group.map(|group| -> RowGroup<'_> {
                     Box::new(move |emit| {
                         group(&mut |batch| {
                             let rows = batch.num_rows() as u64;
-                            emit(batch)?;
+                            let batch = without(batch, held_out)?;
+                            if batch.num_rows() > 0 {
+                                emit(batch)?;
+                            }
                             task.advance(rows);
                             Ok(())
                         })
@@ -66,4 +77,20 @@ impl Stage for Ingest {
         }
         Ok(files.into())
     }
+}
+
+/// The images of a batch that have none of these labels.
+///
+/// # Errors
+/// An image without a label, of which nobody knows.
+fn without(batch: RecordBatch, held_out: &[i64]) -> Result<RecordBatch> {
+    if held_out.is_empty() {
+        return Ok(batch);
+    }
+    let kept = labels(&batch)?.iter().map(|label| {
+        let label = label.ok_or_else(|| error::data("source.hold-out needs the label of every training image"))?;
+        Ok(!held_out.contains(&label))
+    });
+    let kept: BooleanArray = kept.collect::<Result<Vec<_>>>()?.into();
+    filter_record_batch(&batch, &kept).map_err(|cause| error::bug(format!("cannot hold images out: {cause}")))
 }

@@ -5,10 +5,10 @@
 mod corrupt;
 mod denoise;
 mod encode;
-mod evaluate;
+pub mod evaluate;
 pub mod infer;
 mod ingest;
-mod report;
+pub mod report;
 mod train;
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ use crate::table::{
 };
 use infer::Inference;
 
-pub use evaluate::Metrics;
+pub use evaluate::metrics::Metrics;
 
 /// All stages, in the order in which they run.
 pub const STAGES: &[&dyn Stage] = &[

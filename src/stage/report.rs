@@ -1,24 +1,30 @@
 //! report: one page about the run.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
-use super::evaluate::Metrics;
-use super::{Outputs, Stage, StageContext};
+use super::evaluate::gate::judge;
+use super::{Metrics, Outputs, Stage, StageContext};
 use crate::config::{Loss, Pipeline};
 use crate::error;
 use crate::model::{Architecture, ModelDescription};
-use crate::report::{EpochPoint, FigureRow, Report as Page, render};
-use crate::table::{Split, TableFile, lists, pixels};
+use crate::pipeline::workspace::Workspace;
+use crate::quality::linear::plane;
+use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
+use crate::table::{Split, TableFile, ids, labels, lists, pixels};
 
 /// The stage.
 pub struct Report;
 
 /// Images in each row of the figure, as in the chapter.
-const FIGURE_IMAGES: usize = 10;
+const FIGURE_IMAGES: u64 = 10;
+/// Most points of the map of codes.
+const MAP_POINTS: u64 = 1000;
 
 impl Stage for Report {
     fn name(&self) -> &'static str {
@@ -26,18 +32,18 @@ impl Stage for Report {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
         match pipeline.corruption {
-            Some(_) => vec!["ingest", "corrupt", "train", "denoise", "evaluate"],
-            None => vec!["ingest", "train", "denoise", "evaluate"],
+            Some(_) => vec!["ingest", "corrupt", "train", "encode", "denoise", "evaluate"],
+            None => vec!["ingest", "train", "encode", "denoise", "evaluate"],
         }
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
-        json!({ "name": pipeline.name })
+        json!({ "name": pipeline.name, "gate": pipeline.gate })
     }
 
     fn tells_settings(&self) -> bool {
@@ -45,62 +51,106 @@ impl Stage for Report {
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let pipeline = context.pipeline;
-        let clean = context.table("ingest", Split::Test)?;
-        let image = clean.image_shape()?;
-        let metrics = Metrics::read(&context.folder("evaluate"))?;
-        let metrics = metrics.ok_or_else(|| error::io("evaluate's metrics.json has gone"))?;
-        let model = ModelDescription::read(&context.folder("train"))?;
-        let mut rows = vec![row("clean", &clean)?];
-        if pipeline.corruption.is_some() {
-            rows.push(row("noisy", &context.table("corrupt", Split::Test)?)?);
-        }
-        rows.push(row(&metrics.scores[0].what, &context.table("denoise", Split::Test)?)?);
-        let history = history(context)?;
-        let mut provenance = vec![
-            ("limpid".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("device".to_owned(), context.device.to_string()),
-        ];
-        provenance.extend(context.inputs.clone());
-        let family = match model.architecture {
-            Architecture::Dense { .. } => "dense",
-            Architecture::Conv { .. } => "convolutional",
-        };
-        let task = if metrics.task == "denoising" { "Denoising" } else { "Reconstruction" };
-        let page = Page {
-            name: &pipeline.name,
-            title: &format!("{task} with a {family} autoencoder"),
-            loss_name: model.loss.name(),
-            image,
-            rows,
-            history: &history,
-            loss_floor: (model.loss == Loss::CrossEntropy).then_some(metrics.cross_entropy_floor),
-            metrics: &json!(metrics),
-            settings: context
-                .decisive
-                .iter()
-                .map(|(key, value)| (key.clone(), value.as_str().map_or(value.to_string(), str::to_owned)))
-                .collect(),
-            provenance,
-        };
+        let device = context.device.to_string();
+        let page = gather(context.workspace, context.pipeline, &context.decisive, &context.inputs, device)?;
         let html = render(&page).context("cannot make the page")?;
         Ok(vec![context.write("report.html", html.as_bytes())?].into())
     }
 }
 
-fn row(label: &str, table: &TableFile) -> Result<FigureRow> {
-    let len = table.image_shape()?.len();
-    let Some(batch) = table.all().next().transpose()? else {
-        return Err(error::data(format!("{} holds no images", table.path().display())));
+/// Everything that a page about the results in `workspace` shows: made with these settings, from inputs with these digests, on
+/// this device.
+///
+/// # Errors
+/// Results that are missing, damaged, or not of one run.
+pub fn gather(
+    workspace: &Workspace,
+    pipeline: &Pipeline,
+    settings: &BTreeMap<String, Value>,
+    inputs: &BTreeMap<String, String>,
+    device: String,
+) -> Result<Page> {
+    let mut provenance =
+        vec![("limpid".to_owned(), env!("CARGO_PKG_VERSION").to_owned()), ("device".to_owned(), device)];
+    provenance.extend(inputs.clone());
+    let table = |stage: &str| TableFile::open(&workspace.stage(stage).join(Split::Test.file_name()));
+    let metrics = Metrics::read(&workspace.stage("evaluate"))?;
+    let metrics = metrics.ok_or_else(|| error::io("evaluate's metrics.json has gone"))?;
+    let model = ModelDescription::read(&workspace.stage("train"))?;
+    let (clean, made) = (table("ingest")?, table("denoise")?);
+    let noisy = pipeline.corruption.is_some().then(|| table("corrupt")).transpose()?;
+    let figure = |wanted: &[i64]| -> Result<Figure> {
+        let noisy = noisy.as_ref().map(|table| images(table, wanted)).transpose()?;
+        Ok(Figure { clean: images(&clean, wanted)?, noisy: noisy.unwrap_or_default(), made: images(&made, wanted)? })
     };
-    let bytes: Vec<u8> = pixels::values(lists(&batch, "image")?).into_iter().map(pixels::to_byte).collect();
-    let images = bytes.chunks_exact(len).take(FIGURE_IMAGES).map(<[u8]>::to_vec).collect();
-    Ok(FigureRow { label: label.to_owned(), images })
+    let mut first = Vec::new();
+    clean.first(FIGURE_IMAGES, |batch| {
+        first.extend_from_slice(ids(batch)?.values());
+        Ok(())
+    })?;
+    let extremes =
+        |images: &[super::evaluate::metrics::ImageError]| images.iter().map(|image| image.id).collect::<Vec<_>>();
+    let map = map(&table("encode")?)?;
+    let family = match model.architecture {
+        Architecture::Dense { .. } => "dense",
+        Architecture::Conv { .. } => "convolutional",
+    };
+    let task = if metrics.task == "denoising" { "Denoising" } else { "Reconstruction" };
+    Ok(Page {
+        name: pipeline.name.clone(),
+        title: format!("{task} with a {family} autoencoder"),
+        loss_name: model.loss.name().to_owned(),
+        image: clean.image_shape()?,
+        first: figure(&first)?,
+        best: figure(&extremes(&metrics.best))?,
+        worst: figure(&extremes(&metrics.worst))?,
+        history: history(workspace)?,
+        loss_floor: (model.loss == Loss::CrossEntropy).then_some(metrics.cross_entropy_floor),
+        gate: judge(&pipeline.gate, &metrics),
+        metrics,
+        map_images: images(&clean, &map.iter().map(|point| point.id).collect::<Vec<_>>())?,
+        map,
+        settings: settings
+            .iter()
+            .map(|(key, value)| (key.clone(), value.as_str().map_or(value.to_string(), str::to_owned)))
+            .collect(),
+        provenance,
+    })
+}
+
+/// The codes of the first test images in two dimensions.
+fn map(codes: &TableFile) -> Result<Vec<MapPoint>> {
+    let (mut keys, mut classes, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    codes.first(MAP_POINTS, |batch| {
+        keys.extend_from_slice(ids(batch)?.values());
+        classes.extend(labels(batch)?);
+        values.extend(pixels::values(lists(batch, "code")?));
+        Ok(())
+    })?;
+    let points = keys.into_iter().zip(classes).zip(plane(&values, codes.content().width())?);
+    Ok(points.map(|((id, label), [x, y])| MapPoint { id, label, x, y }).collect())
+}
+
+/// The bytes of the images with these ids, in this order.
+fn images(table: &TableFile, wanted: &[i64]) -> Result<Vec<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for batch in table.all() {
+        let batch = batch?;
+        let list = lists(&batch, "image")?;
+        for (row, id) in ids(&batch)?.values().iter().enumerate().filter(|(_, id)| wanted.contains(id)) {
+            found.insert(*id, pixels::to_bytes(&pixels::values(&list.slice(row, 1))));
+        }
+        if wanted.iter().all(|id| found.contains_key(id)) {
+            break;
+        }
+    }
+    let missing = |id: &i64| error::data(format!("{} has no image {id}", table.path().display()));
+    wanted.iter().map(|id| found.get(id).cloned().ok_or_else(|| missing(id))).collect()
 }
 
 /// The loss of every epoch, from the table that train wrote.
-fn history(context: &StageContext<'_>) -> Result<Vec<EpochPoint>> {
-    let path = context.folder("train").join("history.parquet");
+fn history(workspace: &Workspace) -> Result<Vec<EpochPoint>> {
+    let path = workspace.stage("train").join("history.parquet");
     let file = std::fs::File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
     let bad = |cause: String| error::data(format!("{} is not what train wrote: {cause}", path.display()));
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());

@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod disks;
 mod download;
+mod evaluating;
 mod foreign;
 mod harness;
 mod lineage;

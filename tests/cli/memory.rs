@@ -19,6 +19,8 @@ dense = { code = 2 }
 [training]
 epochs = 1
 memory-mib = 1
+[evaluate]
+fit-rows = 4000
 "#;
 
 /// Writes images of noise, which no compression makes small.

@@ -36,6 +36,16 @@ fn one_epoch_of_the_chapter_model_follows_pytorch() {
     let metrics = &shown["metrics"];
     assert!((metrics["cross-entropy-floor"].as_f64().expect("is a number") - 0.05808).abs() < 5e-5);
     assert!((metrics["scores"][1]["psnr-pooled"].as_f64().expect("is a number") - 10.16).abs() < 0.005);
+    // What scikit-learn gives for 32 principal components, and for pixels.
+    let near = |value: &Value, expected: f64, tolerance: f64| {
+        assert!((value.as_f64().expect("is a number") - expected).abs() < tolerance, "{value} is not {expected}");
+    };
+    near(&metrics["scores"][2]["mse"], 0.015_207, 2e-6);
+    let features = &metrics["probes"]["features"];
+    assert_eq!((&features[1]["what"], &features[2]["what"]), (&"PCA 32".into(), &"pixels".into()));
+    near(&features[1]["linear-accuracy"], 0.9008, 5e-4);
+    near(&features[1]["neighbours-accuracy"], 0.9756, 3e-4);
+    near(&features[2]["neighbours-accuracy"], 0.9688, 3e-4);
     // PyTorch 2.9 with the same settings gave 0.03670 with one seed.
     let mse = metrics["scores"][0]["mse"].as_f64().expect("is a number");
     assert!((0.034..0.040).contains(&mse), "{mse}");

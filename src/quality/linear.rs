@@ -1,0 +1,150 @@
+//! What a matrix can do: principal components, and the linear denoiser that is best on the training images.
+//!
+//! Both are closed forms of covariances. They are what a model has to beat to be worth its training.
+
+use anyhow::Result;
+use faer::linalg::matmul::matmul;
+use faer::linalg::solvers::Solve;
+use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
+use rayon::prelude::*;
+
+use super::moments::{Means, Moments};
+use crate::error;
+
+/// What the ridge regression adds to the variance of each pixel.
+pub const RIDGE_PENALTY: f64 = 1e-4;
+
+/// Rows that one thread multiplies at a time.
+const ROWS: usize = 128;
+
+/// The directions in which rows differ most.
+#[derive(Clone)]
+pub struct Pca {
+    /// What is taken from a row before it is projected.
+    from: Vec<f32>,
+    mean: Vec<f32>,
+    /// One component after the other.
+    components: Vec<f32>,
+}
+
+impl Pca {
+    /// The `count` leading components of the rows that `moments`, of rows with themselves, were made of; all of them if there
+    /// are fewer.
+    ///
+    /// # Errors
+    /// The decomposition does not converge.
+    pub fn fit(moments: &Moments, count: usize) -> Result<Self> {
+        let covariance = moments.covariance();
+        let eigen = covariance.self_adjoint_eigen(Side::Lower);
+        let eigen = eigen.map_err(|cause| error::bug(format!("no principal components: {cause:?}")))?;
+        let (width, vectors) = (covariance.nrows(), eigen.U());
+        // Eigenvalues ascend.
+        let order = (0..width).rev().take(count);
+        let components = order.flat_map(|column| (0..width).map(move |row| vectors[(row, column)] as f32));
+        let mean = singles(&moments.left_means());
+        Ok(Self { from: mean.clone(), mean, components: components.collect() })
+    }
+
+    /// The same components for rows that have another mean, as noise gives them; what is reconstructed keeps the first mean.
+    pub fn with_input_mean(self, mean: &[f64]) -> Self {
+        Self { from: singles(mean), ..self }
+    }
+
+    /// Number of components.
+    pub fn size(&self) -> usize {
+        self.components.len() / self.mean.len()
+    }
+
+    /// Coordinates of rows along the components.
+    pub fn project(&self, rows: &[f32]) -> Vec<f32> {
+        let width = self.mean.len();
+        let components = MatRef::from_row_major_slice(&self.components, self.size(), width).transpose();
+        multiply(&shifted(rows, &self.from, -1.0), components)
+    }
+
+    /// Rows that have these coordinates.
+    pub fn reconstruct(&self, coordinates: &[f32]) -> Vec<f32> {
+        let components = MatRef::from_row_major_slice(&self.components, self.size(), self.mean.len());
+        shifted(&multiply(coordinates, components), &self.mean, 1.0)
+    }
+}
+
+/// Coordinates of rows of `width` numbers along their two principal components, by the products of the rows with each other:
+/// rows may be wide, but should not be many. A component's greatest coordinate is positive.
+///
+/// # Errors
+/// The decomposition does not converge.
+pub fn plane(rows: &[f32], width: usize) -> Result<Vec<[f32; 2]>> {
+    let mut means = Means::new(width);
+    means.add(rows);
+    let centred = shifted(rows, &singles(&means.means()), -1.0);
+    let centred: Vec<f64> = centred.into_iter().map(f64::from).collect();
+    let centred = MatRef::from_row_major_slice(&centred, rows.len() / width, width);
+    let mut products = Mat::zeros(centred.nrows(), centred.nrows());
+    matmul(products.as_mut(), Accum::Replace, centred, centred.transpose(), 1.0, Par::Seq);
+    let eigen = products.self_adjoint_eigen(Side::Lower);
+    let eigen = eigen.map_err(|cause| error::bug(format!("no principal components: {cause:?}")))?;
+    let count = centred.nrows();
+    let axis = |from_last: usize| {
+        let Some(column) = count.checked_sub(from_last + 1) else { return vec![0.0; count] };
+        let length = eigen.S().column_vector()[column].max(0.0).sqrt();
+        let coordinates: Vec<f64> = (0..count).map(|row| eigen.U()[(row, column)] * length).collect();
+        let greatest = coordinates.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0);
+        coordinates.into_iter().map(|value| value * greatest.signum()).collect()
+    };
+    Ok(axis(0).into_iter().zip(axis(1)).map(|(x, y)| [x as f32, y as f32]).collect())
+}
+
+/// The linear map with the least squared error from one set of rows to another, plus a penalty on its size.
+pub struct Ridge {
+    means: [Vec<f32>; 2],
+    /// From the left side to the right.
+    weights: Mat<f32>,
+}
+
+impl Ridge {
+    /// The map from the left side of `cross` to its right side; `left` are the moments of the left side with itself.
+    ///
+    /// # Errors
+    /// The system has no solution, which finite images do not cause.
+    pub fn fit(left: &Moments, cross: &Moments) -> Result<Self> {
+        let mut covariance = left.covariance();
+        for index in 0..covariance.nrows() {
+            covariance[(index, index)] += RIDGE_PENALTY;
+        }
+        let factors = covariance.llt(Side::Lower);
+        let factors = factors.map_err(|cause| error::bug(format!("no linear denoiser: {cause:?}")))?;
+        let weights = factors.solve(cross.covariance());
+        let weights = Mat::from_fn(weights.nrows(), weights.ncols(), |i, j| weights[(i, j)] as f32);
+        Ok(Self { means: [cross.left_means(), cross.right_means()].map(|means| singles(&means)), weights })
+    }
+
+    /// What the map makes of rows.
+    pub fn apply(&self, rows: &[f32]) -> Vec<f32> {
+        let [from, to] = &self.means;
+        shifted(&multiply(&shifted(rows, from, -1.0), self.weights.as_ref()), to, 1.0)
+    }
+}
+
+/// Rows, one after the other, times a matrix.
+pub fn multiply(rows: &[f32], matrix: MatRef<'_, f32>) -> Vec<f32> {
+    let (inner, outer) = (matrix.nrows(), matrix.ncols());
+    let mut product = vec![0.0; rows.len() / inner * outer];
+    product.par_chunks_mut(ROWS * outer).zip(rows.par_chunks(ROWS * inner)).for_each(|(product, rows)| {
+        let count = rows.len() / inner;
+        let rows = MatRef::from_row_major_slice(rows, count, inner);
+        let product = MatMut::from_row_major_slice_mut(product, count, outer);
+        matmul(product, Accum::Replace, rows, matrix, 1.0, Par::Seq);
+    });
+    product
+}
+
+fn shifted(rows: &[f32], mean: &[f32], sign: f32) -> Vec<f32> {
+    rows.chunks_exact(mean.len())
+        .flat_map(|row| row.iter().zip(mean).map(|(value, mean)| value + sign * mean))
+        .collect()
+}
+
+fn singles(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&value| value as f32).collect()
+}

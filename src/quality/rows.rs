@@ -1,0 +1,121 @@
+//! Features of many images in memory, as classifiers read them: in blocks, centred and scaled on the way.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::table::pixels;
+
+/// Rows that are worked on at once. Sums over rows are sums of sums over blocks, in their order.
+pub const BLOCK: usize = 1024;
+
+/// Features, one row after the other.
+pub struct Rows {
+    width: usize,
+    values: Values,
+}
+
+/// How they are held.
+pub enum Values {
+    /// Pixels as bytes, which stand for numbers in [0, 1].
+    Bytes(Vec<u8>),
+    /// Any numbers.
+    Floats(Vec<f32>),
+}
+
+/// What is taken from each column of features, and what the rest is multiplied with.
+pub struct Scaling {
+    mean: Vec<f32>,
+    factor: Vec<f32>,
+}
+
+impl Rows {
+    /// Rows of `width` numbers each.
+    pub fn new(width: usize, values: Values) -> Self {
+        Self { width, values }
+    }
+
+    /// Numbers of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Number of rows.
+    pub fn count(&self) -> usize {
+        let len = match &self.values {
+            Values::Bytes(values) => values.len(),
+            Values::Floats(values) => values.len(),
+        };
+        len / self.width
+    }
+
+    /// Size of a row as it is stored.
+    pub fn bytes_per_row(&self) -> usize {
+        match &self.values {
+            Values::Bytes(_) => self.width,
+            Values::Floats(_) => self.width * size_of::<f32>(),
+        }
+    }
+
+    /// The ranges of rows that are worked on at once.
+    pub fn blocks(&self) -> Vec<Range<usize>> {
+        let count = self.count();
+        (0..count).step_by(BLOCK).map(|start| start..(start + BLOCK).min(count)).collect()
+    }
+
+    /// Some rows, scaled.
+    pub fn scaled(&self, rows: Range<usize>, scaling: &Scaling) -> Vec<f32> {
+        let mut values = self.values(rows);
+        for row in values.chunks_exact_mut(self.width) {
+            for ((value, mean), factor) in row.iter_mut().zip(&scaling.mean).zip(&scaling.factor) {
+                *value = (*value - mean) * factor;
+            }
+        }
+        values
+    }
+
+    fn values(&self, rows: Range<usize>) -> Vec<f32> {
+        let range = rows.start * self.width..rows.end * self.width;
+        match &self.values {
+            Values::Bytes(values) => {
+                let mut out = vec![0.0; range.len()];
+                pixels::to_unit(&values[range], &mut out);
+                out
+            }
+            Values::Floats(values) => values[range].to_vec(),
+        }
+    }
+
+    /// What moves each column to mean 0 and, if `unit`, to variance 1; columns that do not vary stay as they are.
+    pub fn scaling(&self, unit: bool) -> Scaling {
+        let count = self.count() as f64;
+        let mean: Vec<f64> = self.sums(|value, _| value).into_iter().map(|sum| sum / count).collect();
+        let variance = self.sums(|value, column| (value - mean[column]).powi(2));
+        let factor = |sum: &f64| match sum / count {
+            variance if unit && variance > 1e-12 => (1.0 / variance.sqrt()) as f32,
+            _ => 1.0,
+        };
+        let factor = variance.iter().map(factor).collect();
+        Scaling { mean: mean.into_iter().map(|mean| mean as f32).collect(), factor }
+    }
+
+    fn sums(&self, term: impl Fn(f64, usize) -> f64 + Sync) -> Vec<f64> {
+        let partial: Vec<Vec<f64>> = self
+            .blocks()
+            .into_par_iter()
+            .map(|rows| {
+                let mut sums = vec![0.0; self.width];
+                for row in self.values(rows).chunks_exact(self.width) {
+                    for (column, (sum, &value)) in sums.iter_mut().zip(row).enumerate() {
+                        *sum += term(f64::from(value), column);
+                    }
+                }
+                sums
+            })
+            .collect();
+        partial.into_iter().fold(vec![0.0; self.width], |mut total, sums| {
+            total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+            total
+        })
+    }
+}

@@ -1,0 +1,288 @@
+//! The sections of the page, each from the numbers that it shows to HTML; empty where there is nothing to show.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+
+use super::pictures::{Picture, row, sheet};
+use super::{Figure, Report, charts};
+use crate::quality::Scores;
+use crate::stage::Metrics;
+use crate::stage::evaluate::gate::Requirement;
+use crate::stage::evaluate::metrics::{FeatureKind, ImageError, Probe};
+use crate::table::ImageShape;
+
+/// The columns of the table of scores: key, head, decimals, and whether more is better.
+type Column = (&'static str, usize, bool, fn(&Scores) -> Option<f64>);
+const COLUMNS: [Column; 6] = [
+    ("MSE", 5, false, |scores| Some(scores.mse)),
+    ("PSNR, pooled (dB)", 2, true, |scores| scores.psnr_pooled),
+    ("PSNR, mean (dB)", 2, true, |scores| scores.psnr_mean),
+    ("SSIM", 4, true, |scores| scores.ssim),
+    ("cross-entropy (nats)", 5, false, |scores| Some(scores.cross_entropy)),
+    ("over its floor (nats)", 5, false, |scores| Some(scores.cross_entropy_over_floor)),
+];
+
+/// Images in a row of the sheet of the map.
+const SHEET_COLUMNS: usize = 40;
+
+/// The result in one sentence.
+pub fn summary(metrics: &Metrics) -> String {
+    let (images, model) = (metrics.images, &metrics.scores[0]);
+    let Some(psnr) = model.psnr_pooled else {
+        return format!("The {} of {images} test images is without any error.", model.what);
+    };
+    let baselines = metrics.scores[1..].iter().filter_map(|scores| Some((scores, scores.psnr_pooled?)));
+    let beside = baselines.max_by(|a, b| a.1.total_cmp(&b.1)).map_or(String::new(), |(best, other)| {
+        let (way, by) = if psnr >= other { ("above", psnr - other) } else { ("below", other - psnr) };
+        format!(", {by:.2} dB {way} the best of the other ways ({}, {other:.2} dB)", best.what)
+    });
+    format!("On {images} test images: {} at {psnr:.2} dB pooled PSNR against the clean images{beside}.", model.what)
+}
+
+/// The numbers to remember.
+pub fn tiles(metrics: &Metrics, gate: &[Requirement]) -> String {
+    let model = &metrics.scores[0];
+    let mut tiles = vec![(
+        "PSNR, pooled",
+        model.psnr_pooled.map_or("–".to_owned(), |psnr| format!("{psnr:.2}<small> dB</small>")),
+        "",
+    )];
+    tiles.extend(model.ssim.map(|ssim| ("SSIM", format!("{ssim:.3}"), "")));
+    if let Some(codes) = metrics.probe(FeatureKind::Codes) {
+        let percent = |share: f64| format!("{:.1}<small> %</small>", share * 100.0);
+        tiles.push(("codes, linear", percent(codes.linear_accuracy), ""));
+        tiles.push(("codes, neighbours", percent(codes.neighbours_accuracy), ""));
+    }
+    if let Some(code) = &metrics.code {
+        tiles.push(("numbers per image", code.size.to_string(), ""));
+    }
+    if let Some(anomaly) = &metrics.anomaly {
+        tiles.push(("anomaly AUROC", format!("{:.3}", anomaly.auroc), ""));
+    }
+    if !gate.is_empty() {
+        let missed = gate.iter().filter(|requirement| !requirement.met).count();
+        let (text, class) = if missed == 0 { ("met".to_owned(), "good") } else { (format!("{missed} missed"), "bad") };
+        tiles.push(("gate", text, class));
+    }
+    tiles.into_iter().fold(String::new(), |mut html, (name, value, class)| {
+        _ = write!(html, "<div class=\"tile {class}\"><b>{value}</b><span>{name}</span></div>");
+        html
+    })
+}
+
+/// What the gate asks for.
+pub fn gate(gate: &[Requirement]) -> String {
+    if gate.is_empty() {
+        return String::new();
+    }
+    let lines = gate.iter().fold(String::new(), |mut html, Requirement { asked, found, met }| {
+        let (class, sign) = if *met { ("good", "✓") } else { ("bad", "✗") };
+        let (asked, found) = (escape(asked), escape(found));
+        _ = write!(html, "<li class=\"{class}\"><i>{sign}</i> {asked} <span>{found}</span></li>");
+        html
+    });
+    section("Gate", &format!("<ul class=\"gate\">{lines}</ul>"))
+}
+
+/// The first, the best and the worst images.
+pub fn figures(report: &Report) -> Result<String> {
+    let name = &report.metrics.scores[0].what;
+    let first = strip(&report.first, name, report.image, &[])?;
+    let key = "<p class=\"note\">In differences, what is <i class=\"dot brighter\"></i> brighter and what is \
+               <i class=\"dot darker\"></i> darker than the clean image.</p>";
+    let best = strip(&report.best, name, report.image, &report.metrics.best)?;
+    let worst = strip(&report.worst, name, report.image, &report.metrics.worst)?;
+    Ok(section("The first images of the test split", &format!("{first}{key}"))
+        + &section("Best", &best)
+        + &section("Worst", &worst))
+}
+
+/// Rows of images, with what is known of each under them.
+fn strip(figure: &Figure, name: &str, shape: ImageShape, known: &[ImageError]) -> Result<String> {
+    let images = |images: &[Vec<u8>]| images.iter().map(|image| Picture::of(image, shape)).collect::<Vec<_>>();
+    let pairs = figure.made.iter().zip(&figure.clean);
+    let difference = pairs.map(|(made, clean)| Picture::difference(made, clean, shape)).collect();
+    let rows = [
+        ("clean", images(&figure.clean)),
+        ("noisy", images(&figure.noisy)),
+        (name, images(&figure.made)),
+        ("difference", difference),
+    ];
+    let mut html = "<figure class=\"strip\">".to_owned();
+    for (label, pictures) in rows.into_iter().filter(|(_, pictures)| !pictures.is_empty()) {
+        let (label, count) = (escape(label), pictures.len());
+        let class = if label == "difference" { "plain" } else { "" };
+        _ = write!(
+            html,
+            "<span>{label}</span><img class=\"{class}\" src=\"{}\" alt=\"{count} images: {label}\">",
+            row(pictures)?
+        );
+    }
+    if !known.is_empty() {
+        html.push_str("<span>PSNR (dB), id</span><div class=\"captions\">");
+        for ImageError { id, label, psnr, .. } in known {
+            let psnr = psnr.map_or("∞".to_owned(), |psnr| format!("{psnr:.1}"));
+            let label = label.map_or(String::new(), |label| format!(" title=\"label {label}\""));
+            _ = write!(html, "<span{label}><b>{psnr}</b><br>{id}</span>");
+        }
+        html.push_str("</div>");
+    }
+    Ok(html + "</figure>")
+}
+
+/// The losses.
+pub fn curve(report: &Report) -> String {
+    let svg = charts::curve(&report.history, report.loss_floor, &report.loss_name);
+    svg.map_or(String::new(), |svg| {
+        let note = match report.loss_floor {
+            Some(_) => {
+                "<p class=\"note\">Pixels are not binary, so that even perfect images have a loss: the floor.</p>"
+            }
+            None => "",
+        };
+        section(&format!("Loss: {}", report.loss_name), &format!("{svg}{note}"))
+    })
+}
+
+/// The table of scores, the best of each column emphasised.
+pub fn scores(metrics: &Metrics) -> String {
+    let mut table = "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">images</th>".to_owned();
+    for (head, ..) in COLUMNS {
+        _ = write!(table, "<th scope=\"col\" class=\"number\">{head}</th>");
+    }
+    table.push_str("</tr></thead><tbody>");
+    for row in &metrics.scores {
+        _ = write!(table, "<tr><th scope=\"row\">{}</th>", escape(&row.what));
+        for (_, decimals, more_is_better, value) in COLUMNS {
+            let Some(this) = value(row) else {
+                table.push_str("<td class=\"number\">–</td>");
+                continue;
+            };
+            let better = |other: f64| if more_is_better { other > this } else { other < this };
+            let best = !metrics.scores.iter().filter_map(value).any(better);
+            let class = if best { "number best" } else { "number" };
+            _ = write!(table, "<td class=\"{class}\">{this:.decimals$}</td>");
+        }
+        table.push_str("</tr>");
+    }
+    table.push_str("</tbody></table></div>");
+    for omitted in &metrics.omitted {
+        let (what, reason) = (escape(&omitted.what), escape(&omitted.reason));
+        _ = write!(table, "<p class=\"note\">Without {what}: {reason}.</p>");
+    }
+    table
+}
+
+/// The scores of each class.
+pub fn classes(metrics: &Metrics) -> String {
+    let dots = charts::class_dots(metrics);
+    if dots.is_empty() { dots } else { section("Class by class", &dots) }
+}
+
+/// What the features are good for, how the code is used, and what it looks like.
+pub fn features(report: &Report) -> Result<String> {
+    let metrics = &report.metrics;
+    let mut html = String::new();
+    if let Some(probes) = &metrics.probes {
+        let (train, test, classes) = (probes.train_images, probes.test_images, probes.classes);
+        html.push_str("<div class=\"scroll\"><table class=\"probes\"><thead><tr><th scope=\"col\">classifiers on</th>");
+        html.push_str("<th scope=\"col\" class=\"number\">numbers</th><th scope=\"col\" class=\"number\">bytes</th>");
+        html.push_str("<th scope=\"col\">linear</th><th scope=\"col\">5 nearest neighbours</th></tr></thead><tbody>");
+        for probe in &probes.features {
+            let Probe { what, size, bytes_per_row, linear_accuracy, neighbours_accuracy, .. } = probe;
+            let bar = |share: f64| {
+                let percent = share * 100.0;
+                format!("<td class=\"bar\"><i style=\"width:{percent:.2}%\"></i><b>{percent:.2} %</b></td>")
+            };
+            let (linear, neighbours) = (bar(*linear_accuracy), bar(*neighbours_accuracy));
+            let class = if probe.kind == FeatureKind::Codes { " class=\"ours\"" } else { "" };
+            _ = write!(html, "<tr{class}><th scope=\"row\">{}</th><td class=\"number\">{size}</td>", escape(what));
+            _ = write!(html, "<td class=\"number\">{bytes_per_row}</td>{linear}{neighbours}</tr>");
+        }
+        html.push_str("</tbody></table></div>");
+        _ = write!(
+            html,
+            "<p class=\"note\">Share of {test} test images whose class, one of {classes}, is found after fitting to {train} \
+             training images. Guessing finds about {:.0} %.</p>",
+            100.0 / classes as f64
+        );
+    }
+    if let Some(code) = &metrics.code {
+        let rank = code.effective_rank.map_or("–".to_owned(), |rank| format!("{rank:.1}"));
+        let facts = [
+            ("numbers", code.size.to_string()),
+            ("dead", code.dead_units.to_string()),
+            ("effective rank", rank),
+            ("mean", format!("{:.3}", code.mean_activation)),
+            ("zeros", format!("{:.1} %", code.zeros * 100.0)),
+        ];
+        html.push_str("<dl class=\"facts\">");
+        for (name, value) in facts {
+            _ = write!(html, "<div><dt>{name}</dt><dd>{value}</dd></div>");
+        }
+        html.push_str("</dl>");
+    }
+    if !report.map.is_empty() {
+        let pictures = report.map_images.iter().map(|image| Picture::of(image, report.image)).collect();
+        let (sheet, size) = sheet(pictures, SHEET_COLUMNS)?;
+        html.push_str(&charts::feature_map(&report.map, &sheet, SHEET_COLUMNS, size));
+        _ = write!(
+            html,
+            "<p class=\"note\">The codes of the first {} test images along their two principal components.</p>",
+            report.map.len()
+        );
+    }
+    if let Some(anomaly) = &metrics.anomaly {
+        let classes: Vec<_> = anomaly.classes.iter().map(ToString::to_string).collect();
+        _ = write!(
+            html,
+            "<p>The error of an image betrays the {} test images of class {}, which training has not seen, with an AUROC of \
+             <b>{:.4}</b> (0.5 is guessing).</p>",
+            anomaly.images,
+            classes.join(", "),
+            anomaly.auroc
+        );
+    }
+    Ok(if html.is_empty() { html } else { section("Features", &html) })
+}
+
+/// What the scores mean.
+pub fn definitions(metrics: &Metrics) -> String {
+    metrics.definitions.iter().fold(String::new(), |mut list, (name, meaning)| {
+        _ = write!(list, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(meaning));
+        list
+    })
+}
+
+/// What differs between two runs.
+pub fn differences(rows: &[(String, [String; 2])]) -> String {
+    let rows = rows.iter().fold(String::new(), |mut rows, (name, [left, right])| {
+        let (name, left, right) = (escape(name), escape(left), escape(right));
+        _ = write!(
+            rows,
+            "<tr><th scope=\"row\">{name}</th><td class=\"mono\">{left}</td><td class=\"mono\">{right}</td></tr>"
+        );
+        rows
+    });
+    format!("<div class=\"scroll\"><table class=\"differences\"><tbody>{rows}</tbody></table></div>")
+}
+
+/// Rows of names and values.
+pub fn pairs(pairs: &[(String, String)]) -> String {
+    pairs.iter().fold(String::new(), |mut rows, (name, value)| {
+        let (name, value) = (escape(name), escape(value));
+        _ = write!(rows, "<tr><th scope=\"row\">{name}</th><td class=\"mono\">{value}</td></tr>");
+        rows
+    })
+}
+
+fn section(title: &str, content: &str) -> String {
+    let title = escape(title);
+    format!("<section aria-label=\"{title}\"><h2>{title}</h2>{content}</section>")
+}
+
+/// Text that HTML shows as it is, in content and in quoted attributes.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,147 @@
+//! What can be had without training: the images that a model's are compared with.
+
+use anyhow::Result;
+use rayon::prelude::*;
+
+use super::metrics::Omitted;
+use crate::config::Baseline;
+use crate::error;
+use crate::interrupt;
+use crate::quality::linear::{Pca, Ridge};
+use crate::quality::median::median;
+use crate::quality::moments::{Means, Moments};
+use crate::table::{ImageShape, TableFile, ids, lists, pixels};
+
+/// Most pixels of an image for which there are covariances: three matrices of this many squared doubles, 400 MB.
+pub const MOST_PIXELS: usize = 4096;
+
+/// The images that the task starts from and the clean ones, row by row.
+pub struct Pairs<'a> {
+    /// As they came from the source.
+    pub clean: &'a TableFile,
+    /// With noise, if the task is denoising.
+    pub noisy: Option<&'a TableFile>,
+}
+
+impl Pairs<'_> {
+    /// Hands the first `rows` rows to `take`, batch by batch: ids, clean and noisy images.
+    ///
+    /// # Errors
+    /// Tables that are damaged or do not hold the same rows, what `take` fails with, interruption.
+    pub fn each(&self, rows: u64, mut take: impl FnMut(&[i64], &[f32], Option<&[f32]>) -> Result<()>) -> Result<()> {
+        let mut beside = self.noisy.map(TableFile::all);
+        self.clean.first(rows, |batch| {
+            let clean = pixels::values(lists(batch, "image")?);
+            let noisy = match (&mut beside, self.noisy) {
+                (Some(reader), Some(table)) => {
+                    let other =
+                        reader.next().transpose()?.map(|other| other.slice(0, batch.num_rows().min(other.num_rows())));
+                    let other =
+                        other.filter(|other| ids(other).is_ok_and(|found| ids(batch).is_ok_and(|ids| found == ids)));
+                    let other = other.ok_or_else(|| different(self.clean, table))?;
+                    Some(pixels::values(lists(&other, "image")?))
+                }
+                _ => None,
+            };
+            take(ids(batch)?.values(), &clean, noisy.as_deref())?;
+            interrupt::check()
+        })
+    }
+}
+
+/// What two tables fail with that should hold the same rows.
+pub fn different(left: &TableFile, right: &TableFile) -> anyhow::Error {
+    let (left, right) = (left.path().display(), right.path().display());
+    error::data(format!("{left} and {right} do not hold the same rows"))
+}
+
+/// Everything that was fitted.
+pub struct Baselines {
+    shape: ImageShape,
+    /// Training images that they were fitted to.
+    pub rows: u64,
+    constant: f32,
+    denoising: bool,
+    pca: Option<Pca>,
+    ridge: Option<Ridge>,
+    /// The leading components of clean images, for features.
+    pub components: Option<Pca>,
+    /// What was left out, and why.
+    pub omitted: Vec<Omitted>,
+}
+
+impl Baselines {
+    /// Fits them to the first `rows` rows of the training split. `code` is the size of the model's code, if it has one.
+    ///
+    /// # Errors
+    /// Unreadable tables, interruption.
+    pub fn fit(train: &Pairs<'_>, rows: u64, code: Option<usize>) -> Result<Self> {
+        let shape = train.clean.image_shape()?;
+        let (len, denoising) = (shape.len(), train.noisy.is_some());
+        let matrices = len <= MOST_PIXELS;
+        let moments = |wanted: bool| (matrices && wanted).then(|| Moments::new(len, len));
+        let (mut mean, mut clean) = (Means::new(len), moments(code.is_some()));
+        let (mut noisy, mut cross) = (moments(denoising), moments(denoising));
+        train.each(rows, |_, clean_images, noisy_images| {
+            let noisy_images = noisy_images.unwrap_or(clean_images);
+            mean.add(clean_images);
+            clean.iter_mut().for_each(|moments| moments.add(clean_images, clean_images));
+            noisy.iter_mut().for_each(|moments| moments.add(noisy_images, noisy_images));
+            cross.iter_mut().for_each(|moments| moments.add(noisy_images, clean_images));
+            Ok(())
+        })?;
+        let mut omitted = Vec::new();
+        let mut leave_out = |what: &str, reason: String| omitted.push(Omitted::new(what, reason));
+        let too_large = format!("images of {shape} have more than {MOST_PIXELS} numbers");
+        let components = code.zip(clean.as_ref()).map(|(code, clean)| Pca::fit(clean, code)).transpose()?;
+        match code {
+            None => leave_out("pca", "the model has no code whose size it could have".to_owned()),
+            Some(_) if !matrices => leave_out("pca", too_large.clone()),
+            Some(_) => {}
+        }
+        let ridge = noisy.as_ref().zip(cross.as_ref()).map(|(noisy, cross)| Ridge::fit(noisy, cross)).transpose()?;
+        if denoising && !matrices {
+            leave_out("ridge", too_large);
+        }
+        let pca = components.clone().map(|pca| match &noisy {
+            Some(noisy) => pca.with_input_mean(&noisy.left_means()),
+            None => pca,
+        });
+        let constant = (mean.means().iter().sum::<f64>() / len as f64) as f32;
+        Ok(Self { shape, rows: mean.rows(), constant, denoising, pca, ridge, components, omitted })
+    }
+
+    /// The baselines, in the order of [`Self::images`].
+    pub fn names(&self) -> Vec<(String, Baseline)> {
+        let mut names = vec![("constant mean".to_owned(), Baseline::ConstantMean)];
+        if self.denoising {
+            names.insert(0, ("noisy input".to_owned(), Baseline::NoisyInput));
+            names.push(("median 3×3".to_owned(), Baseline::Median));
+            names.push(("median 5×5".to_owned(), Baseline::Median));
+        }
+        if let Some(pca) = &self.pca {
+            names.push((format!("PCA {}", pca.size()), Baseline::Pca));
+        }
+        if self.ridge.is_some() {
+            names.push(("ridge".to_owned(), Baseline::Ridge));
+        }
+        names
+    }
+
+    /// What they make of some images, one list for each, all clipped to [0, 1].
+    pub fn images(&self, clean: &[f32], noisy: Option<&[f32]>) -> Vec<Vec<f32>> {
+        let input = noisy.unwrap_or(clean);
+        let mut made = vec![vec![self.constant; clean.len()]];
+        if self.denoising {
+            made.insert(0, input.to_vec());
+            let filtered = |radius: usize| -> Vec<f32> {
+                input.par_chunks(self.shape.len()).flat_map_iter(|image| median(image, self.shape, radius)).collect()
+            };
+            made.extend([filtered(1), filtered(2)]);
+        }
+        made.extend(self.pca.as_ref().map(|pca| pca.reconstruct(&pca.project(input))));
+        made.extend(self.ridge.as_ref().map(|ridge| ridge.apply(input)));
+        made.iter_mut().flatten().for_each(|pixel| *pixel = pixel.clamp(0.0, 1.0));
+        made
+    }
+}

@@ -1,0 +1,221 @@
+//! What features are good for: classifiers on the codes, and on what could have been had without training.
+//!
+//! One kind of features is in memory at a time, as much of it as `evaluate.fit-rows` and [`MOST_BYTES`] allow.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::Result;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, UInt8Type};
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::DataType;
+use serde_json::{Value, json};
+
+use super::baselines::{MOST_PIXELS, different};
+use super::metrics::{FeatureKind, Omitted, Probe, Probes};
+use crate::interrupt;
+use crate::quality::code::{CodeHealth, CodeScan};
+use crate::quality::linear::Pca;
+use crate::quality::logistic::Logistic;
+use crate::quality::neighbours;
+use crate::quality::rows::{Rows, Values};
+use crate::stage::infer::Inference;
+use crate::table::{TableFile, ids, labels, lists, pixels};
+
+/// Most memory for one kind of features of a split.
+const MOST_BYTES: usize = 512 << 20;
+/// Most classes that classifiers are fitted for.
+const MOST_CLASSES: usize = 100;
+
+/// The tables that features come from, of the training and the test split each.
+pub struct FeatureTables {
+    /// What encode wrote.
+    pub codes: [TableFile; 2],
+    /// The images that it read.
+    pub images: [TableFile; 2],
+}
+
+/// Images of both splits that classifiers see: which rows, and the class of each.
+struct Labelled {
+    rows: Vec<usize>,
+    classes: Vec<u32>,
+}
+
+impl FeatureTables {
+    /// The state of the test codes.
+    ///
+    /// # Errors
+    /// A table that is damaged, interruption.
+    pub fn health(&self) -> Result<CodeHealth> {
+        let table = &self.codes[1];
+        let size = table.content().width();
+        let mut scan = CodeScan::new(size, size <= MOST_PIXELS);
+        for batch in table.all() {
+            scan.add(&pixels::values(lists(&batch?, "code")?));
+            interrupt::check()?;
+        }
+        scan.health()
+    }
+
+    /// Tries classifiers on the codes and on other features of the same images, of which at most `limit` of each split are
+    /// used. `untrained` is the model before training. Also returns the seconds that each took.
+    ///
+    /// # Errors
+    /// Tables that are damaged or do not hold the same rows, interruption.
+    pub fn probe(
+        &self,
+        limit: u64,
+        components: Option<&Pca>,
+        untrained: &Inference,
+        omitted: &mut Vec<Omitted>,
+    ) -> Result<(Option<Probes>, Value)> {
+        let size = self.codes[0].content().width();
+        let limit = (limit as usize).min(MOST_BYTES / (size * size_of::<f32>())).max(1);
+        let [train, test] = self.labelled(limit)?;
+        let seen = train.classes.iter().max().map_or(0, |&most| most as usize + 1);
+        if !(2..=MOST_CLASSES).contains(&seen) || test.rows.is_empty() {
+            let reason =
+                format!("classifiers need 2 to {MOST_CLASSES} classes of labelled images in both splits, found {seen}");
+            omitted.push(Omitted::new("probes", reason));
+            return Ok((None, Value::Null));
+        }
+        let pixel_count = self.images[0].image_shape()?.len();
+        let mut seconds = serde_json::Map::new();
+        let mut probe =
+            |what: String, kind: FeatureKind, make: &dyn Fn(usize, &[usize]) -> Result<Rows>| -> Result<Probe> {
+                let start = Instant::now();
+                let [train_rows, test_rows] = [make(0, &train.rows)?, make(1, &test.rows)?];
+                let made = start.elapsed().as_secs_f64();
+                let linear = Logistic::fit(&train_rows, &train.classes, seen)?;
+                let linear_accuracy = linear.accuracy(&test_rows, &test.classes);
+                let fitted = start.elapsed().as_secs_f64();
+                let neighbours_accuracy = neighbours::accuracy(&train_rows, &train.classes, &test_rows, &test.classes)?;
+                let took = json!({
+                    "features": round(made), "linear": round(fitted - made),
+                    "neighbours": round(start.elapsed().as_secs_f64() - fitted),
+                });
+                seconds.insert(what.clone(), took);
+                Ok(Probe {
+                    what,
+                    kind,
+                    size: train_rows.width(),
+                    bytes_per_row: train_rows.bytes_per_row(),
+                    linear_accuracy,
+                    linear_converged: linear.converged,
+                    neighbours_accuracy,
+                })
+            };
+        let codes = |split: usize, rows: &[usize]| gather(&self.codes[split], "code", size, rows, |codes| codes);
+        let mut features = vec![probe("codes".to_owned(), FeatureKind::Codes, &codes)?];
+        if let Some(pca) = components {
+            let project = |split: usize, rows: &[usize]| {
+                gather(&self.images[split], "image", pca.size(), rows, |images| pca.project(&images))
+            };
+            features.push(probe(format!("PCA {}", pca.size()), FeatureKind::Pca, &project)?);
+        }
+        if pixel_count <= MOST_PIXELS {
+            let raw = |split: usize, rows: &[usize]| gather_pixels(&self.images[split], pixel_count, rows);
+            features.push(probe("pixels".to_owned(), FeatureKind::Pixels, &raw)?);
+        } else {
+            omitted.push(Omitted::new("probes on pixels", format!("images have more than {MOST_PIXELS} numbers")));
+        }
+        let encode = |split: usize, rows: &[usize]| {
+            gather(&self.images[split], "image", size, rows, |images| untrained.codes(&images))
+        };
+        features.push(probe("untrained encoder".to_owned(), FeatureKind::Untrained, &encode)?);
+        let probes = Probes { train_images: train.rows.len(), test_images: test.rows.len(), classes: seen, features };
+        Ok((Some(probes), Value::Object(seconds)))
+    }
+
+    /// The labelled images among the first `limit` of each split; of the test split those of classes that training has.
+    fn labelled(&self, limit: usize) -> Result<[Labelled; 2]> {
+        let read = |split: usize| -> Result<Vec<Option<i64>>> {
+            let (table, images) = (&self.codes[split], &self.images[split]);
+            let (mut keys, mut found) = (Vec::new(), Vec::new());
+            table.first(limit as u64, |batch| {
+                keys.extend_from_slice(ids(batch)?.values());
+                found.extend(labels(batch)?);
+                Ok(())
+            })?;
+            let mut at = 0;
+            images.first(limit as u64, |batch| {
+                let here = ids(batch)?.values();
+                let same = keys.get(at..at + here.len()).is_some_and(|keys| keys == &here[..]);
+                at += here.len();
+                if same { Ok(()) } else { Err(different(table, images)) }
+            })?;
+            if at == keys.len() { Ok(found) } else { Err(different(table, images)) }
+        };
+        let (train, test) = (read(0)?, read(1)?);
+        let mut classes: BTreeMap<i64, u32> = train.iter().flatten().map(|&label| (label, 0)).collect();
+        classes.values_mut().enumerate().for_each(|(index, class)| *class = index as u32);
+        let keep = |labels: Vec<Option<i64>>| {
+            let known = labels.into_iter().enumerate();
+            let known = known.filter_map(|(row, label)| Some((row, *classes.get(&label?)?)));
+            let (rows, classes) = known.unzip();
+            Labelled { rows, classes }
+        };
+        Ok([keep(train), keep(test)])
+    }
+}
+
+/// What `make` makes of the lists of a column, `width` numbers for each row, of the rows wanted, which ascend.
+fn gather(
+    table: &TableFile,
+    column: &str,
+    width: usize,
+    wanted: &[usize],
+    make: impl Fn(Vec<f32>) -> Vec<f32>,
+) -> Result<Rows> {
+    let mut values = Vec::with_capacity(wanted.len() * width);
+    each_wanted(table, wanted, |batch, rows| {
+        let made = make(pixels::values(lists(batch, column)?));
+        rows.iter().for_each(|row| values.extend_from_slice(&made[row * width..][..width]));
+        Ok(())
+    })?;
+    Ok(Rows::new(width, Values::Floats(values)))
+}
+
+/// The pixels of the rows wanted, as they are stored.
+fn gather_pixels(table: &TableFile, width: usize, wanted: &[usize]) -> Result<Rows> {
+    let (mut bytes, mut floats) = (Vec::new(), Vec::new());
+    each_wanted(table, wanted, |batch, rows| {
+        let list = lists(batch, "image")?;
+        let range = |row: &usize| list.value_offset(*row) as usize..list.value_offset(*row) as usize + width;
+        match list.values().data_type() {
+            DataType::UInt8 => {
+                let values = list.values().as_primitive::<UInt8Type>().values();
+                rows.iter().for_each(|row| bytes.extend_from_slice(&values[range(row)]));
+            }
+            _ => {
+                let values = list.values().as_primitive::<Float32Type>().values();
+                rows.iter().for_each(|row| floats.extend_from_slice(&values[range(row)]));
+            }
+        }
+        Ok(())
+    })?;
+    let values = if floats.is_empty() { Values::Bytes(bytes) } else { Values::Floats(floats) };
+    Ok(Rows::new(width, values))
+}
+
+/// Hands each batch to `take`, with those of its rows that are wanted.
+fn each_wanted(
+    table: &TableFile,
+    wanted: &[usize],
+    mut take: impl FnMut(&RecordBatch, &[usize]) -> Result<()>,
+) -> Result<()> {
+    let (mut start, mut left) = (0, wanted);
+    table.first(wanted.last().map_or(0, |last| *last as u64 + 1), |batch| {
+        interrupt::check()?;
+        let end = start + batch.num_rows();
+        let (here, later) = left.split_at(left.partition_point(|&row| row < end));
+        let here: Vec<usize> = here.iter().map(|row| row - start).collect();
+        (start, left) = (end, later);
+        if here.is_empty() { Ok(()) } else { take(batch, &here) }
+    })
+}
+
+fn round(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,86 @@
+//! The quality gate: what the scores must reach.
+//!
+//! It judges the metrics that are published, so that it gives the same answer whether or not anything had to run for them, and
+//! other requirements need no other metrics.
+
+use serde::Serialize;
+
+use super::metrics::{FeatureKind, Metrics};
+use crate::config::{Baseline, Gate};
+
+/// Something that the gate asks for, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Requirement {
+    /// What is asked for.
+    pub asked: String,
+    /// What there is.
+    pub found: String,
+    /// Whether that is enough.
+    pub met: bool,
+}
+
+/// Judges `metrics` by everything that `gate` asks for.
+pub fn judge(gate: &Gate, metrics: &Metrics) -> Vec<Requirement> {
+    let mut requirements = Vec::new();
+    let mut require = |asked: String, found: Option<String>, met: bool| {
+        requirements.push(Requirement {
+            asked,
+            met: met && found.is_some(),
+            found: found.unwrap_or("unknown".to_owned()),
+        });
+    };
+    let model = &metrics.scores[0];
+    let (name, quality) = (&model.what, model.psnr_pooled.unwrap_or(f64::INFINITY));
+    for &baseline in &gate.baselines {
+        let only_noisy = matches!(baseline, Baseline::NoisyInput | Baseline::Median | Baseline::Ridge);
+        if only_noisy && metrics.task != "denoising" {
+            continue;
+        }
+        let scores = metrics.baseline(baseline);
+        let what = scores.map_or_else(|| key(baseline), |scores| scores.what.clone());
+        let over = scores.map(|scores| quality - scores.psnr_pooled.unwrap_or(f64::INFINITY));
+        let asked = match gate.margin {
+            0.0 => format!("pooled PSNR of {name} above that of {what}"),
+            margin => format!("pooled PSNR of {name} more than {margin} dB above that of {what}"),
+        };
+        require(asked, over.map(|over| format!("{over:+.2} dB")), over.is_some_and(|over| over > gate.margin));
+    }
+    if let Some(least) = gate.least_psnr {
+        require(
+            format!("pooled PSNR of {name} at least {least} dB"),
+            Some(format!("{quality:.2} dB")),
+            quality >= least,
+        );
+    }
+    if let Some(least) = gate.least_ssim {
+        let ssim = model.ssim;
+        let found = ssim.map(|ssim| format!("{ssim:.4}"));
+        require(format!("SSIM of {name} at least {least}"), found, ssim.is_some_and(|ssim| ssim >= least));
+    }
+    if let Some(margin) = gate.probe_margin {
+        let pair = metrics.probe(FeatureKind::Codes).zip(metrics.probe(FeatureKind::Pca));
+        let over =
+            |accuracy: fn(&super::metrics::Probe) -> f64| pair.map(|(codes, pca)| accuracy(codes) - accuracy(pca));
+        let kinds = [
+            ("linear accuracy", over(|probe| probe.linear_accuracy)),
+            ("nearest neighbours' accuracy", over(|probe| probe.neighbours_accuracy)),
+        ];
+        for (kind, over) in kinds {
+            let asked = format!("{kind} on codes more than {} points above that on PCA", margin * 100.0);
+            let found = over.map(|over| format!("{:+.2} points", over * 100.0));
+            require(asked, found, over.is_some_and(|over| over > margin));
+        }
+    }
+    requirements
+}
+
+/// The requirements that are missed, in one line; none if there are none.
+pub fn missed(requirements: &[Requirement]) -> Option<String> {
+    let missed = requirements.iter().filter(|requirement| !requirement.met);
+    let lines: Vec<_> = missed.map(|Requirement { asked, found, .. }| format!("{asked} (found: {found})")).collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+fn key(baseline: Baseline) -> String {
+    serde_json::json!(baseline).as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,259 @@
+//! What evaluate writes: `metrics.json` for programs that want all of it, `metrics.parquet` for those that want one number.
+//!
+//! Keys of `metrics.json` are those of [`Metrics`]. `metrics.parquet` is a long table: a row for each number, with `what` was
+//! measured (images, features or code), on which `split`, the `metric`, the `class` (null for all together) and the `value`.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow_array::{Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::config::Baseline;
+use crate::error;
+use crate::pipeline::fingerprint::flatten;
+use crate::quality::Scores;
+use crate::quality::code::CodeHealth;
+use crate::table::Split;
+
+/// The file that holds everything.
+pub const METRICS: &str = "metrics.json";
+/// The file that holds the numbers as a table.
+pub const METRICS_TABLE: &str = "metrics.parquet";
+/// The format of both.
+pub const FORMAT: u32 = 2;
+
+/// What `metrics.json` says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Metrics {
+    /// Version of this file's format.
+    pub format: u32,
+    /// `denoising` or `reconstruction`.
+    pub task: String,
+    /// The split that was scored.
+    pub split: Split,
+    /// Number of its images.
+    pub images: u64,
+    /// Training images that baselines were fitted on.
+    pub fit_rows: u64,
+    /// Mean entropy of a clean pixel in nats: what the cross-entropy of a perfect image would be.
+    pub cross_entropy_floor: f64,
+    /// The model's images first, then the baselines.
+    pub scores: Vec<Scores>,
+    /// The same for each class, in the order of the labels; empty without labels.
+    pub classes: Vec<ClassScores>,
+    /// The model's images with the lowest error, the lowest first.
+    pub best: Vec<ImageError>,
+    /// Those with the highest, the highest first.
+    pub worst: Vec<ImageError>,
+    /// How the code is used; none if the model has none.
+    pub code: Option<CodeHealth>,
+    /// What features are good for; none if it cannot be tried.
+    pub probes: Option<Probes>,
+    /// Whether the error betrays images of held-out classes; none if there are none.
+    pub anomaly: Option<Anomaly>,
+    /// What was left out, and why.
+    pub omitted: Vec<Omitted>,
+    /// What the scores mean.
+    pub definitions: BTreeMap<String, String>,
+}
+
+/// Scores of the images of a class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClassScores {
+    /// The label.
+    pub class: i64,
+    /// Number of its images.
+    pub images: u64,
+    /// As for all images; cross-entropy is over the floor of the class.
+    pub scores: Vec<Scores>,
+}
+
+/// An image and how far the model's version of it is from the clean one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ImageError {
+    /// Its `id`.
+    pub id: i64,
+    /// Its label, if it has one.
+    pub label: Option<i64>,
+    /// Mean squared error.
+    pub mse: f64,
+    /// In dB; none without any error.
+    pub psnr: Option<f64>,
+}
+
+/// Classifiers on frozen features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Probes {
+    /// Training images that they were fitted on.
+    pub train_images: usize,
+    /// Test images that they were tried on: those whose class the training split has.
+    pub test_images: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// The codes first.
+    pub features: Vec<Probe>,
+}
+
+/// Classifiers on one kind of features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Probe {
+    /// Which.
+    pub what: String,
+    /// How they came about.
+    pub kind: FeatureKind,
+    /// Numbers for an image.
+    pub size: usize,
+    /// Bytes for an image, uncompressed.
+    pub bytes_per_row: usize,
+    /// Share of test images that logistic regression gets right.
+    pub linear_accuracy: f64,
+    /// Whether its fit has converged.
+    pub linear_converged: bool,
+    /// Share of test images that the nearest neighbours get right.
+    pub neighbours_accuracy: f64,
+}
+
+/// How features come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FeatureKind {
+    /// The model's codes, as encode wrote them.
+    Codes,
+    /// Principal components.
+    Pca,
+    /// The pixels.
+    Pixels,
+    /// Codes of the model before training.
+    Untrained,
+}
+
+/// How well the error finds images of classes that training has not seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Anomaly {
+    /// The classes.
+    pub classes: Vec<i64>,
+    /// Number of their test images.
+    pub images: u64,
+    /// Area under the receiver operating characteristic of the error.
+    pub auroc: f64,
+}
+
+/// Something that is not in the metrics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Omitted {
+    /// What.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Omitted {
+    /// What is left out, and why.
+    pub fn new(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { what: what.into(), reason: reason.into() }
+    }
+}
+
+impl Metrics {
+    /// Reads what evaluate wrote to `folder`; none if it has not.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that it did not write.
+    pub fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(METRICS);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let metrics = serde_json::from_str(&text);
+        metrics.map(Some).map_err(|cause| {
+            let advice = "run the pipeline again with --from evaluate";
+            error::data(format!("{} is not what this limpid's evaluate writes ({cause}); {advice}", path.display()))
+        })
+    }
+
+    /// The scores of a baseline, the best if it is there twice.
+    pub fn baseline(&self, baseline: Baseline) -> Option<&Scores> {
+        let scores = self.scores.iter().filter(|scores| scores.baseline == Some(baseline));
+        scores.min_by(|a, b| a.mse.total_cmp(&b.mse))
+    }
+
+    /// The classifiers on one kind of features.
+    pub fn probe(&self, kind: FeatureKind) -> Option<&Probe> {
+        self.probes.as_ref()?.features.iter().find(|probe| probe.kind == kind)
+    }
+
+    /// Every number as a row: what, metric, class, value.
+    fn numbers(&self) -> Vec<(String, String, Option<i64>, f64)> {
+        let mut rows = Vec::new();
+        let mut add = |what: &str, class: Option<i64>, values: serde_json::Value| {
+            for (metric, value) in flatten(&values) {
+                if let Some(value) = value.as_f64().or_else(|| value.as_bool().map(|value| f64::from(u8::from(value))))
+                {
+                    rows.push((what.to_owned(), metric, class, value));
+                }
+            }
+        };
+        for scores in &self.scores {
+            add(&scores.what, None, json!(scores));
+        }
+        for class in &self.classes {
+            for scores in &class.scores {
+                add(&scores.what, Some(class.class), json!(scores));
+            }
+        }
+        if let Some(code) = &self.code {
+            add("codes", None, json!(code));
+        }
+        for probe in self.probes.iter().flat_map(|probes| &probes.features) {
+            add(&probe.what, None, json!(probe));
+        }
+        if let Some(anomaly) = &self.anomaly {
+            add(&self.scores[0].what, None, json!({ "anomaly-auroc": anomaly.auroc }));
+        }
+        // Codes are in two places, whose sizes agree.
+        rows.dedup_by(|a, b| a == b);
+        rows
+    }
+
+    /// The numbers as a table.
+    ///
+    /// # Errors
+    /// None that content can cause.
+    pub fn table(&self) -> Result<RecordBatch> {
+        let rows = self.numbers();
+        let text = |name: &str| Field::new(name, DataType::Utf8, false);
+        let fields = vec![
+            text("what"),
+            text("split"),
+            text("metric"),
+            Field::new("class", DataType::Int64, true),
+            Field::new("value", DataType::Float64, false),
+        ];
+        let split = self.split.name();
+        Ok(RecordBatch::try_new(
+            Arc::new(Schema::new(fields)),
+            vec![
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.0))),
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|_| split))),
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.1))),
+                Arc::new(Int64Array::from_iter(rows.iter().map(|row| row.2))),
+                Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.3))),
+            ],
+        )?)
+    }
+}

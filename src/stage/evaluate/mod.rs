@@ -1,0 +1,123 @@
+//! evaluate: how good the images of the test split are, as written, and what the features are good for, beside what can be
+//! had without training a model.
+
+mod baselines;
+mod features;
+pub mod gate;
+mod images;
+pub mod metrics;
+
+use std::time::Instant;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::infer::Inference;
+use super::{Outputs, Stage, StageContext, record};
+use crate::config::Pipeline;
+use crate::quality::DEFINITIONS;
+use crate::quality::auroc::auroc;
+use crate::table::{Split, write_batch};
+use baselines::{Baselines, Pairs};
+use features::FeatureTables;
+use metrics::{Anomaly, FORMAT, METRICS, METRICS_TABLE, Metrics, Omitted};
+
+/// The stage.
+pub struct Evaluate;
+
+impl Stage for Evaluate {
+    fn name(&self) -> &'static str {
+        "evaluate"
+    }
+
+    fn version(&self) -> u32 {
+        2
+    }
+
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
+        match pipeline.corruption {
+            Some(_) => vec!["ingest", "corrupt", "train", "encode", "denoise"],
+            None => vec!["ingest", "train", "encode", "denoise"],
+        }
+    }
+
+    fn settings(&self, pipeline: &Pipeline) -> Value {
+        json!({
+            "source": { "hold-out": pipeline.held_out },
+            // The seed makes the untrained encoder.
+            "seed": pipeline.seed,
+            "encode": pipeline.encode,
+            "evaluate": pipeline.evaluate,
+        })
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
+        let pipeline = context.pipeline;
+        let denoising = pipeline.corruption.is_some();
+        let limit = pipeline.evaluate.fit_rows;
+        let tables = |stage: &str| -> Result<_> {
+            Ok([context.table(stage, Split::Train)?, context.table(stage, Split::Test)?])
+        };
+        let clean = tables("ingest")?;
+        let noisy = denoising.then(|| tables("corrupt")).transpose()?;
+        let pairs = |split: usize| Pairs { clean: &clean[split], noisy: noisy.as_ref().map(|noisy| &noisy[split]) };
+        let features = FeatureTables {
+            codes: tables("encode")?,
+            images: tables(StageContext::images_stage(pipeline.encode.input))?,
+        };
+        let size = features.codes[0].content().width();
+
+        let task = context.progress.task("evaluate", clean[1].rows(), "images");
+        let clock = Instant::now();
+        let mut baselines = Baselines::fit(&pairs(0), limit, Some(size))?;
+        let fitted = clock.elapsed().as_secs_f64();
+        let name = if denoising { "denoised" } else { "reconstruction" };
+        let made = context.table("denoise", Split::Test)?;
+        let images = images::score(name, &pairs(1), &made, &mut baselines, &task)?;
+        let scored = clock.elapsed().as_secs_f64();
+
+        let untrained = Inference::untrained(&context.folder("train"), pipeline.seed, context.device.inference())?;
+        let mut omitted = std::mem::take(&mut baselines.omitted);
+        let (probes, seconds) = features.probe(limit, baselines.components.as_ref(), &untrained, &mut omitted)?;
+        let anomaly = anomaly(&pipeline.held_out, &images.errors);
+        if anomaly.is_none() && !pipeline.held_out.is_empty() {
+            omitted.push(Omitted::new("anomaly", "the test split needs images of held-out classes and of others"));
+        }
+        let metrics = Metrics {
+            format: FORMAT,
+            task: if denoising { "denoising" } else { "reconstruction" }.to_owned(),
+            split: Split::Test,
+            images: clean[1].rows(),
+            fit_rows: baselines.rows,
+            cross_entropy_floor: images.floor,
+            scores: images.scores,
+            classes: images.classes,
+            best: images.best,
+            worst: images.worst,
+            code: Some(features.health()?),
+            probes,
+            anomaly,
+            omitted,
+            definitions: DEFINITIONS.map(|(name, meaning)| (name.to_owned(), meaning.to_owned())).into(),
+        };
+        let mut text = serde_json::to_string_pretty(&metrics)?;
+        text.push('\n');
+        let table = metrics.table()?;
+        write_batch(&context.scratch.join(METRICS_TABLE), &table)?;
+        let files = vec![
+            context.write(METRICS, text.as_bytes())?,
+            record(&context.scratch, METRICS_TABLE, Some(table.num_rows() as u64))?,
+        ];
+        // What depends on the machine is for the receipt alone.
+        let details = json!({ "seconds": { "baselines": fitted, "images": scored - fitted, "probes": seconds } });
+        Ok(Outputs { files, details })
+    }
+}
+
+/// How well the errors tell images of held-out classes from others; images without a label are passed over.
+fn anomaly(held_out: &[i64], errors: &[(f32, Option<i64>)]) -> Option<Anomaly> {
+    let scores = errors.iter().filter_map(|(error, label)| Some((*error, held_out.contains(&(*label)?))));
+    let scores: Vec<_> = scores.collect();
+    let images = scores.iter().filter(|(_, sought)| *sought).count() as u64;
+    auroc(&scores).map(|auroc| Anomaly { classes: held_out.to_vec(), images, auroc })
+}

@@ -1,0 +1,144 @@
+//! Scores beside baselines, features that are tried, images that are held out, and the gate.
+
+use std::fs::File;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+
+use crate::harness::{PIPELINE, Sandbox};
+
+fn metrics(sandbox: &Sandbox, run: &str) -> Value {
+    serde_json::from_slice(&sandbox.read(&format!("runs/{run}/evaluate/metrics.json"))).expect("is JSON")
+}
+
+fn texts(list: &Value, key: &str) -> Vec<String> {
+    let list = list.as_array().expect("is a list");
+    list.iter().map(|entry| entry[key].as_str().expect("is text").to_owned()).collect()
+}
+
+#[test]
+fn images_and_features_are_scored_beside_what_needs_no_training() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    let metrics = metrics(&sandbox, "small");
+    let mut names = texts(&metrics["scores"], "what");
+    names.retain(|name| name != "median 5×5"); // only if it is better than 3×3
+    assert_eq!(names, ["denoised", "noisy input", "constant mean", "median 3×3", "PCA 8", "ridge"]);
+    // What is known of such noise.
+    let mse = |name: &str| {
+        let scores = metrics["scores"].as_array().expect("is a list");
+        scores.iter().find(|scores| scores["what"] == name).expect("is there")["mse"].as_f64().expect("is a number")
+    };
+    assert!(mse("median 3×3") < mse("constant mean") && mse("constant mean") < mse("noisy input"));
+    assert!(mse("PCA 8") < mse("constant mean"));
+    assert_eq!(texts(&metrics["probes"]["features"], "what"), ["codes", "PCA 8", "pixels", "untrained encoder"]);
+    for probe in metrics["probes"]["features"].as_array().expect("is a list") {
+        for key in ["linear-accuracy", "neighbours-accuracy"] {
+            assert!(probe[key].as_f64().is_some_and(|accuracy| (0.2..=1.0).contains(&accuracy)), "{probe}");
+        }
+    }
+    let bytes = |index: usize| metrics["probes"]["features"][index]["bytes-per-row"].as_u64();
+    assert_eq!((bytes(0), bytes(2)), (Some(32), Some(784)));
+    // Classes and extremes are those of the images that were written.
+    let classes = metrics["classes"].as_array().expect("is a list");
+    assert_eq!(classes.iter().filter_map(|class| class["images"].as_u64()).sum::<u64>(), 120);
+    let errors = |key: &str| -> Vec<f64> {
+        metrics[key]
+            .as_array()
+            .expect("is a list")
+            .iter()
+            .map(|image| image["mse"].as_f64().expect("has one"))
+            .collect()
+    };
+    let (best, worst) = (errors("best"), errors("worst"));
+    assert_eq!((best.len(), worst.len()), (10, 10));
+    assert!(best.is_sorted() && worst.iter().rev().is_sorted() && best[9] <= worst[9]);
+
+    // The table says the same.
+    let file = File::open(sandbox.path("runs/small/evaluate/metrics.parquet")).expect("is there");
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build()).expect("is Parquet");
+    let table = reader.map(|batch| batch.expect("reads")).next().expect("has rows");
+    let text = |name: &str| table.column_by_name(name).expect("is there").as_string::<i32>().clone();
+    let (what, metric) = (text("what"), text("metric"));
+    let class = table.column_by_name("class").expect("is there").as_primitive::<Int64Type>();
+    let value = table.column_by_name("value").expect("is there").as_primitive::<Float64Type>();
+    let of = |wanted: (&str, &str, Option<i64>)| {
+        let row = (0..table.num_rows())
+            .find(|&row| (what.value(row), metric.value(row), class.iter().nth(row).expect("has rows")) == wanted);
+        row.map(|row| value.value(row))
+    };
+    assert_eq!(of(("ridge", "mse", None)), Some(mse("ridge")));
+    assert_eq!(of(("denoised", "mse", Some(0))), classes[0]["scores"][0]["mse"].as_f64());
+    assert_eq!(of(("codes", "linear-accuracy", None)), metrics["probes"]["features"][0]["linear-accuracy"].as_f64());
+    assert!(of(("codes", "effective-rank", None)).is_some_and(|rank| (1.0..=8.0).contains(&rank)));
+
+    let shown = sandbox.limpid("show runs/small").succeeds();
+    shown.prints("PSNR by class").prints("5 neighbours").prints("effective rank");
+}
+
+#[test]
+fn a_missed_gate_has_its_own_exit_code_again_and_again() {
+    let sandbox = Sandbox::with(&format!("{PIPELINE}[gate]\nbaselines = [\"noisy-input\"]\n"));
+    sandbox.limpid("run small.toml").succeeds();
+    sandbox.limpid("show runs/small").succeeds().prints("gate, met: pooled PSNR of denoised above that of noisy input");
+    let high = "--set gate.least-psnr=99";
+    let missed = "pooled PSNR of denoised at least 99 dB (found: ";
+    // Nothing but the report tells of the gate.
+    let run = sandbox.limpid(&format!("run small.toml {high}")).exits(3).prints("runs/small");
+    run.says("the gate is missed").says(missed).says("evaluate: up to date").says("report: done");
+    sandbox.limpid(&format!("run small.toml {high}")).exits(3).says(missed).says("report: up to date");
+    sandbox.limpid(&format!("plan small.toml {high} --check")).succeeds().says("a run ends with 3").says(missed);
+    let page = String::from_utf8(sandbox.read("runs/small/report/report.html")).expect("is text");
+    assert!(page.contains("1 missed") && page.contains("at least 99 dB"));
+    // Without evaluate there is nothing to judge.
+    sandbox.limpid(&format!("run small.toml {high} --to train")).succeeds();
+    sandbox
+        .limpid("run small.toml --set gate.probe-margin=1")
+        .exits(3)
+        .says("linear accuracy on codes more than 100 points");
+    sandbox.limpid("run small.toml --set gate.margin=50").exits(3).says("more than 50 dB above that of noisy input");
+    sandbox.limpid("run small.toml").arg("--set=gate.baselines=[]").succeeds();
+    sandbox.limpid("run small.toml").arg("--set=gate.baselines=[\"rigde\"]").exits(2).says("gate.baselines");
+}
+
+#[test]
+fn held_out_classes_are_left_out_of_training_and_told_by_their_error() {
+    let sandbox = Sandbox::with(&PIPELINE.replace("[source]", "[source]\nhold-out = [1, 7, 1]"));
+    sandbox.limpid("run small.toml").succeeds();
+    let metrics = metrics(&sandbox, "small");
+    assert_eq!(metrics["anomaly"]["classes"], serde_json::json!([1, 7]));
+    assert!(metrics["anomaly"]["auroc"].as_f64().is_some_and(|auroc| (0.0..=1.0).contains(&auroc)));
+    let held_out = metrics["anomaly"]["images"].as_u64().expect("is a number");
+    assert_eq!(metrics["probes"]["test-images"].as_u64(), Some(120 - held_out));
+    assert_eq!((metrics["images"].as_u64(), metrics["probes"]["classes"].as_u64()), (Some(120), Some(8)));
+    let file = File::open(sandbox.path("runs/small/encode/train-00000-of-00001.parquet")).expect("is there");
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build()).expect("is Parquet");
+    let table = reader.map(|batch| batch.expect("reads")).next().expect("has rows");
+    let labels = table.column_by_name("label").expect("is there").as_primitive::<Int64Type>();
+    assert!(labels.iter().all(|label| !matches!(label, Some(1 | 7) | None)));
+    // Ids stay the positions in the source.
+    let ids = table.column_by_name("id").expect("is there").as_primitive::<Int64Type>();
+    assert!(ids.len() < 600 && ids.values().is_sorted() && ids.values().last() > Some(&(ids.len() as i64)));
+    sandbox.limpid("show runs/small").succeeds().prints("held-out class 1, 7");
+}
+
+#[test]
+fn what_cannot_be_computed_is_left_out_with_the_reason() {
+    let pipeline = "[source]\nidx = { train = \"a.idx\", test = \"a.idx\" }\n[corruption]\nmasking = {}\n[model]\ndense = { code = 4 }\n[training]\nepochs = 1\n";
+    let sandbox = Sandbox::with(pipeline);
+    let (count, side) = (12_u32, 72_u32);
+    let header = [[0, 0, 8, 3], count.to_be_bytes(), side.to_be_bytes(), side.to_be_bytes()].concat();
+    let pixels = (0..count * side * side).map(|index| (index % 251) as u8).collect();
+    sandbox.write("a.idx", &[header, pixels].concat());
+    sandbox.limpid("run small.toml").succeeds();
+    let metrics = metrics(&sandbox, "small");
+    assert_eq!(texts(&metrics["omitted"], "what"), ["pca", "ridge", "probes"]);
+    assert!(texts(&metrics["omitted"], "reason")[0].contains("72×72"));
+    assert!(metrics["probes"].is_null() && metrics["classes"].as_array().is_some_and(Vec::is_empty));
+    sandbox.limpid("run small.toml").arg("--set=gate.baselines=[\"ridge\"]").exits(3).says("ridge (found: unknown)");
+    sandbox.limpid("run small.toml").arg("--set=source.hold-out=[1]").exits(65).says("source.hold-out needs the label");
+}
