@@ -19,7 +19,8 @@
 //!
 //! [`config`] turns the file into an immutable [`config::Pipeline`]. [`pipeline`] decides for each stage whether its
 //! published result is still right, runs it in a scratch folder if not, and puts the folder in place by one rename. A
-//! [`stage`] reads tables of earlier stages and writes its own; [`table`] is all that knows Parquet. [`model`] and
+//! [`stage`] reads tables of earlier stages and writes its own; [`table`] is all that knows Parquet, and [`disk`] all that
+//! changes a file or folder. [`model`] and
 //! [`training`] are ordinary Burn; the operations that dominate their time are in [`kernel`].
 //!
 //! | to add | create | then register in |

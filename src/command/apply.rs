@@ -1,5 +1,6 @@
 //! `limpid encode` and `limpid denoise`: a trained model on other data.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -8,6 +9,7 @@ use arrow_array::RecordBatch;
 use super::{is_parquet, print, progress, threads};
 use crate::cli::ApplyArgs;
 use crate::config::Pixels;
+use crate::disk;
 use crate::error;
 use crate::interrupt;
 use crate::pipeline::receipt::output_damage;
@@ -72,7 +74,7 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
         open(path, &model)?;
         outputs.push(output);
     }
-    std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
+    disk::create_folder(&args.output)?;
     for (path, output) in args.input.iter().zip(outputs) {
         let written = open(path, &model).and_then(|input| write(&output, input, &model, direction, options, &progress));
         written.with_context(|| format!("cannot {} {}", direction.verb(), path.display()))?;
@@ -154,7 +156,8 @@ fn write(
     };
     let folder = output.parent().unwrap_or(Path::new("."));
     let name = output.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let temporary = format!(".{name}.new");
+    let temporary = format!(".{name}{}", disk::NEW);
+    let _lock = only_writer(&folder.join(&temporary), output)?;
     let written = match input {
         Input::Table(table) => {
             let task = progress.task(name, table.rows(), "images");
@@ -167,10 +170,30 @@ fn write(
         }
     };
     let temporary = folder.join(temporary);
-    let published = written.and_then(|_| {
-        std::fs::rename(&temporary, output).with_context(|| format!("cannot write {}", output.display()))
-    });
-    published.inspect_err(|_| _ = std::fs::remove_file(&temporary))
+    let published = written.and_then(|_| disk::rename(&temporary, output));
+    published.inspect_err(|_| _ = disk::remove_file(&temporary))?;
+    disk::sync_folder(folder)
+}
+
+/// Locks the temporary file of an output, which two processes would write across each other.
+///
+/// # Errors
+/// Another process has it, or the file system.
+fn only_writer(temporary: &Path, output: &Path) -> Result<File> {
+    loop {
+        let file = disk::open_lock(temporary)?;
+        match file.try_lock() {
+            Ok(()) if disk::is_at(&file, temporary) => return Ok(file),
+            // It was renamed in the meantime: that is a finished output now.
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(error::try_again(format!("another process is writing {}", output.display())));
+            }
+            Err(TryLockError::Error(cause)) => {
+                return Err(cause).with_context(|| format!("cannot lock {}", temporary.display()));
+            }
+        }
+    }
 }
 
 /// The row groups that `map` makes of an IDX file, whose split is unknown and counts as test.

@@ -9,7 +9,7 @@ fn with_mount(sandbox: &Sandbox, options: &str, words: &str) -> Option<(i32, Str
     let runs = sandbox.path("runs");
     std::fs::create_dir_all(&runs).expect("created");
     let script = format!(
-        "mount -t tmpfs -o {options} tmpfs {runs} || exit 99; cd {folder}; exec {limpid} {words}",
+        "mount -t tmpfs -o {options} tmpfs {runs} || exit 99; cd {folder}; {limpid} {words}",
         runs = runs.display(),
         folder = sandbox.path("").display(),
         limpid = env!("CARGO_BIN_EXE_limpid"),
@@ -42,6 +42,25 @@ fn a_full_disk_is_an_io_error_with_the_path() {
     assert_eq!(code, 74, "{stderr}");
     assert!(stderr.contains("No space left on device"), "{stderr}");
     assert!(stderr.contains("runs/small/.scratch/ingest/train-00000-of-00001.parquet"), "{stderr}");
+}
+
+/// The same as with failpoints, on a real file system: a new result does not fit beside the old one.
+#[test]
+fn a_disk_that_fills_up_keeps_the_last_good_result() {
+    let sandbox = Sandbox::new();
+    let limpid = env!("CARGO_BIN_EXE_limpid");
+    let script = format!(
+        "run small.toml && head -c 1G /dev/zero > runs/filler; {limpid} run small.toml --set seed=2; \
+         code=$?; {limpid} plan small.toml --verify --check && test ! -e runs/small/.scratch && rm runs/filler && \
+         {limpid} run small.toml --set seed=2 && exit $code"
+    );
+    let Some((code, stderr)) = with_mount(&sandbox, "size=8M", &script) else { return skipped() };
+    assert_eq!(code, 74, "{stderr}");
+    assert!(
+        stderr.contains("No space left on device") && stderr.contains("cannot write runs/small/.scratch"),
+        "{stderr}"
+    );
+    assert!(stderr.trim_end().lines().last().is_some_and(|line| line.starts_with("report: done in")), "{stderr}");
 }
 
 #[test]

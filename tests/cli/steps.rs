@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
+use crate::applying::idx;
 use crate::harness::{Run, STAGES, Sandbox, files};
 
 /// What the runs work on, with a checkpoint after every step of the training.
@@ -318,6 +319,54 @@ fn a_signal_ends_every_stage_before_it_is_done() {
         assert!(!sandbox.path("runs/small/.scratch").exists(), "{stage}");
         sandbox.limpid(&format!("run small.toml --to {stage}")).succeeds();
     }
+}
+
+/// What `encode` writes for other images takes the place of an earlier result whole, or not at all.
+#[test]
+fn features_of_other_images_are_whole_or_absent() {
+    let sandbox = Sandbox::with(PIPELINE);
+    sandbox.limpid("run small.toml --to train").succeeds();
+    sandbox.limpid("run small.toml --runs old --set seed=2 --to train").succeeds();
+    sandbox.write("a.idx", &idx(&[30, 28, 28]));
+    let encode = |runs: &str, failpoint: &str| {
+        let run = sandbox.limpid(&format!("encode {runs}/small a.idx -o out"));
+        if failpoint.is_empty() { run } else { run.env("LIMPID_FAILPOINT", failpoint) }
+    };
+    let output = || sandbox.files("out");
+    encode("old", "").succeeds();
+    let old = output();
+    let told = encode("runs", "trace").succeeds().stderr();
+    let steps: Vec<_> = told.lines().filter_map(|line| line.strip_prefix("step: ")).collect();
+    let new = output();
+    assert!(steps.len() >= 6 && old != new, "{told}");
+    let hidden = |(name, _): &(String, Vec<u8>)| name.starts_with('.');
+    for index in 1..=steps.len() {
+        for action in ["kill", "terminate", "ENOSPC"] {
+            encode("old", "").succeeds();
+            let done = encode("runs", &format!(":{index}:{action}")).ends();
+            let what = format!("{action} at `{}`\n{done}", steps[index - 1]);
+            match action {
+                "kill" => assert_eq!(done.status().signal(), Some(9), "{what}"),
+                "terminate" => assert!(matches!(done.status().code(), Some(0 | 75)), "{what}"),
+                _ => {
+                    assert_eq!(done.status().code(), Some(74), "{what}");
+                    assert!(
+                        done.stderr().contains("No space left on device") && done.stderr().contains("out"),
+                        "{what}"
+                    );
+                }
+            }
+            let mut found = output();
+            assert!(action == "kill" || !found.iter().any(hidden), "a temporary file is left after {what}");
+            found.retain(|file| !hidden(file));
+            assert!(found == old || found == new, "{what}");
+            encode("runs", "").succeeds();
+            assert!(output() == new, "after {what}");
+        }
+    }
+    let lock = std::fs::File::create(sandbox.path("out/.a.parquet.new")).expect("created");
+    lock.lock().expect("locked");
+    encode("runs", "").exits(75).says("another process is writing out/a.parquet");
 }
 
 #[test]
