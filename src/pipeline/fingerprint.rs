@@ -1,6 +1,7 @@
 //! What the result of a stage depends on, and nothing else, in a form that can be explained.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,28 +28,73 @@ impl Parts {
         blake3::hash(&text).to_hex().to_string()
     }
 
-    /// What has changed from `old` to these parts, one line each.
-    pub fn changes(&self, old: &Parts) -> Vec<String> {
+    /// What has changed from `old` to these parts.
+    pub fn changes(&self, old: &Parts) -> Vec<Change> {
         let mut changes = Vec::new();
         if self.code != old.code {
-            changes.push(format!("code version {} → {}", old.code, self.code));
+            changes.push(Change::Code { old: old.code, new: self.code });
         }
-        let none = Value::String("(unset)".to_owned());
-        for key in old.settings.keys().chain(self.settings.keys().filter(|key| !old.settings.contains_key(*key))) {
-            let (before, after) = (old.settings.get(key).unwrap_or(&none), self.settings.get(key).unwrap_or(&none));
-            if before != after {
-                changes.push(format!("{key}: {before} → {after}"));
-            }
+        for (key, [old, new]) in differences(&old.settings, &self.settings) {
+            changes.push(Change::Setting { key, old, new });
         }
-        for name in old.inputs.keys().chain(self.inputs.keys().filter(|name| !old.inputs.contains_key(*name))) {
-            let side =
-                |digest: Option<&String>| digest.map_or("(absent)".to_owned(), |digest| short(digest).to_owned());
-            let (before, after) = (old.inputs.get(name), self.inputs.get(name));
-            if before != after {
-                changes.push(format!("{name}: digest {} → {}", side(before), side(after)));
-            }
+        for (name, [old, new]) in differences(&old.inputs, &self.inputs) {
+            changes.push(Change::File { name, old, new });
         }
         changes
+    }
+}
+
+/// What differs between two maps, by key: first what the old one has, then what only the new one has.
+fn differences<T: Clone + PartialEq>(
+    old: &BTreeMap<String, T>,
+    new: &BTreeMap<String, T>,
+) -> Vec<(String, [Option<T>; 2])> {
+    let keys = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key)));
+    let sides = keys.map(|key| (key.clone(), [old.get(key).cloned(), new.get(key).cloned()]));
+    sides.filter(|(_, [old, new])| old != new).collect()
+}
+
+/// Something that a result depends on and that is not as it was.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Change {
+    /// The version of the stage's code.
+    Code {
+        /// As in the receipt.
+        old: u32,
+        /// As it is now.
+        new: u32,
+    },
+    /// A setting; none where it has no value.
+    Setting {
+        /// Its dotted key.
+        key: String,
+        /// As in the receipt.
+        old: Option<Value>,
+        /// As it is now.
+        new: Option<Value>,
+    },
+    /// The digest of a file that is read; none where there is no such file.
+    File {
+        /// Its name, as [`Parts::inputs`] has it.
+        name: String,
+        /// As in the receipt.
+        old: Option<String>,
+        /// As it is now.
+        new: Option<String>,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |value: &Option<Value>| value.as_ref().map_or("\"(unset)\"".to_owned(), Value::to_string);
+        let digest =
+            |digest: &Option<String>| digest.as_ref().map_or("(absent)".to_owned(), |digest| short(digest).to_owned());
+        match self {
+            Change::Code { old, new } => write!(f, "code version {old} → {new}"),
+            Change::Setting { key, old, new } => write!(f, "{key}: {} → {}", value(old), value(new)),
+            Change::File { name, old, new } => write!(f, "{name}: digest {} → {}", digest(old), digest(new)),
+        }
     }
 }
 
@@ -114,9 +160,11 @@ mod tests {
             "gone: digest 1 → (absent)",
             "ingest/f: digest 0123456789ab → fedcba987654",
         ];
-        assert_eq!(new.changes(&old), expected);
+        let changes = new.changes(&old);
+        assert_eq!(changes.iter().map(Change::to_string).collect::<Vec<_>>(), expected);
+        assert_eq!(json!(changes[1]), json!({ "kind": "setting", "key": "a.b", "old": 1, "new": 2 }));
         assert_ne!(new.digest(), old.digest());
-        assert_eq!(old.changes(&old.clone()), [""; 0]);
+        assert_eq!(old.changes(&old.clone()), []);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::fingerprint::{Parts, flatten, united};
+use super::fingerprint::{Change, Parts, flatten, united};
 use super::receipt::{FileStamp, Receipt, stamp};
 use super::workspace::Workspace;
 use crate::config::Pipeline;
@@ -38,6 +38,10 @@ pub struct StagePlan {
     pub action: Action,
     /// Why, one line each; empty if nothing.
     pub reasons: Vec<String>,
+    /// What has changed since its result was made: what those reasons that say so say, for programs.
+    pub changes: Vec<Change>,
+    /// The stages that have to run first.
+    pub waits_for: Vec<&'static str>,
     /// What it goes on from, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
@@ -104,7 +108,7 @@ pub fn plan_stage(
         settings.extend(united(told.map(|plan| (plan.stage, &plan.settings))));
     }
     let parts = Parts { code: stage.version(), settings, inputs };
-    let mut reasons = Vec::new();
+    let (mut reasons, mut changed) = (Vec::new(), Vec::new());
     let (mut restores, mut damage) = (false, None);
     match &receipt {
         None if workspace.stage(stage.name()).exists() => {
@@ -112,7 +116,8 @@ pub fn plan_stage(
         }
         None => reasons.push("it has not run yet".to_owned()),
         Some(receipt) => {
-            reasons.extend(changes(&parts, receipt, &waiting));
+            changed = changes(&parts, receipt, &waiting);
+            reasons.extend(changed.iter().map(Change::to_string));
             restores = reasons.is_empty() && waiting.is_empty();
             damage = receipt.damage(&workspace.stage(stage.name()), options.verify)?;
             reasons.extend(damage.clone());
@@ -146,11 +151,23 @@ pub fn plan_stage(
         Some(_) => Action::Resume,
         None => Action::Run,
     };
-    Ok(StagePlan { stage: stage.name(), action, reasons, resume, parts, settings, files, outputs, damage })
+    Ok(StagePlan {
+        stage: stage.name(),
+        action,
+        reasons,
+        changes: changed,
+        waits_for: waiting,
+        resume,
+        parts,
+        settings,
+        files,
+        outputs,
+        damage,
+    })
 }
 
 /// The changes since the receipt, leaving out the files of stages whose outputs are not known yet.
-fn changes(parts: &Parts, receipt: &Receipt, waiting: &[&str]) -> Vec<String> {
+fn changes(parts: &Parts, receipt: &Receipt, waiting: &[&str]) -> Vec<Change> {
     let mut old = receipt.parts.clone();
     old.inputs.retain(|name, _| !waiting.iter().any(|stage| name.starts_with(&format!("{stage}/"))));
     parts.changes(&old)

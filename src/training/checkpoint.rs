@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::optimizer::Optimizer;
 use crate::error;
 use crate::model::{Autoencoder, NamedTensor, load_weights, named_tensors, read_tensors, write_tensors};
-use crate::pipeline::fingerprint::Parts;
+use crate::pipeline::fingerprint::{Change, Parts};
 
 /// Losses of one epoch, mean over pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -147,6 +147,7 @@ impl CheckpointFile {
         let Position { epochs, steps, .. } = text.position;
         let changes = self.parts.changes(&text.parts);
         if !changes.is_empty() {
+            let changes: Vec<_> = changes.iter().map(Change::to_string).collect();
             return Err(error::data(format!("it belongs to another training ({})", changes.join("; "))));
         }
         if (epochs, steps) > (self.epochs, 0) {

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::Sandbox;
 
@@ -38,6 +38,11 @@ fn a_changed_setting_runs_what_depends_on_it_and_is_named() {
     assert_eq!(running(&sandbox, "--set corruption.gaussian.std=0.25"), downstream);
     let (_, _, reasons) = &plan(&sandbox, "--set corruption.gaussian.std=0.25")[1];
     assert_eq!(reasons, "corruption.gaussian.std: 0.5 → 0.25");
+    let text = sandbox.limpid("plan small.toml --json --set corruption.gaussian.std=0.25").succeeds().stdout();
+    let plans: Value = serde_json::from_str(&text).expect("is JSON");
+    let change = json!({ "kind": "setting", "key": "corruption.gaussian.std", "old": 0.5, "new": 0.25 });
+    assert_eq!(plans[1]["changes"], json!([change]));
+    assert_eq!(plans[4]["waits-for"], json!(["corrupt", "train"]));
     assert_eq!(running(&sandbox, "--set training.epochs=3"), ["train", "encode", "denoise", "evaluate", "report"]);
     assert_eq!(running(&sandbox, "--set encode.input=noisy"), ["encode", "evaluate", "report"]);
     // How often checkpoints are written changes no result.
