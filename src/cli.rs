@@ -44,15 +44,15 @@ pub enum Command {
     Diff(DiffArgs),
     /// Write the features of other images with a trained model.
     ///
-    /// A table's `id`, `split` and `label` are kept; the images of an IDX file are numbered and count as `test`. `error` is the
+    /// A table's `id`, `split` and `label` are kept; other images are numbered (files of a folder in the order of their paths) and count as `test`. `error` is the
     /// error of the reconstruction against the input itself, since there is no other image to compare with.
     Encode(ApplyArgs),
     /// Clean other images with a trained model.
     ///
-    /// A table's `id`, `split` and `label` are kept; the images of an IDX file are numbered and count as `test`. `error` is how
+    /// A table's `id`, `split` and `label` are kept; other images are numbered (files of a folder in the order of their paths) and count as `test`. `error` is how
     /// far the result is from the input itself, since there is no clean image to compare with: it says how much was changed.
     Denoise(ApplyArgs),
-    /// Show what is in a Parquet or IDX file.
+    /// Show what is in a Parquet file, an IDX file or a picture.
     Inspect(InspectArgs),
     /// Print the JSON schema of pipeline files.
     Schema {
@@ -176,7 +176,7 @@ pub struct DiffArgs {
 pub struct ApplyArgs {
     /// The model: a run directory, or the folder of its train stage.
     pub model: PathBuf,
-    /// IDX files (raw or gzip) or limpid Parquet files of images.
+    /// IDX files (raw or gzip), limpid Parquet files of images, folders of image files, or image files.
     #[arg(required = true)]
     pub input: Vec<PathBuf>,
     /// The folder to write to: one Parquet file for each input, under its name without the format.
@@ -190,7 +190,7 @@ pub struct ApplyArgs {
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A Parquet or IDX file.
+    /// A Parquet file, an IDX file or a picture.
     pub file: PathBuf,
     /// How many images to draw, or rows of another table to print.
     #[arg(long, value_name = "N", default_value_t = 3)]

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
-use super::{is_parquet, print, progress, threads};
+use super::{Kind, kind, print, progress, threads};
 use crate::cli::ApplyArgs;
-use crate::config::Pixels;
+use crate::config::{Fit, Pixels, Size};
 use crate::disk;
 use crate::error;
 use crate::interrupt;
 use crate::pipeline::receipt::output_damage;
 use crate::pipeline::workspace::receipt_in;
 use crate::progress::{Progress, Task};
-use crate::source::{ImageBytes, ImageReader, row_group_of};
+use crate::source::{Folder, ImageBytes, ImageReader, Source, row_group_of};
 use crate::stage::infer::Inference;
 use crate::table::{
     Content, MapInput, RowGroup, Split, TableFile, WriteOptions, map_table, row_group_rows, write_table,
@@ -43,6 +43,7 @@ impl Direction {
 enum Input {
     Table(TableFile),
     Idx(ImageReader),
+    Pictures(Folder),
 }
 
 /// Applies the model to every input. All are checked before anything is written; each is open only while it is looked at,
@@ -50,7 +51,7 @@ enum Input {
 pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     interrupt::install()?;
     // IDX files are numbered here, and a table says itself whether it is in order.
-    let options = WriteOptions { compression_level: 3, threads: threads(&args.work)?, sorted: true };
+    let options = WriteOptions { compression_level: 3, threads: threads(&args.work)?, sorted: true, classes: None };
     let progress = progress(&args.work);
     let folder = if args.model.join("model.json").is_file() { args.model.clone() } else { args.model.join("train") };
     let folder = if folder.join("model.json").is_file() { folder } else { args.model.clone() };
@@ -76,7 +77,8 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     }
     disk::create_folder(&args.output)?;
     for (path, output) in args.input.iter().zip(outputs) {
-        let written = open(path, &model).and_then(|input| write(&output, input, &model, direction, options, &progress));
+        let written =
+            open(path, &model).and_then(|input| write(&output, input, &model, direction, &options, &progress));
         written.with_context(|| format!("cannot {} {}", direction.verb(), path.display()))?;
         print(output.display())?;
     }
@@ -99,22 +101,39 @@ fn check_model(folder: &Path) -> Result<()> {
 
 /// Opens an input and checks that its images fit the model.
 fn open(path: &Path, model: &Inference) -> Result<Input> {
-    let (input, image) = if is_parquet(path)? {
-        let table = TableFile::open(path)?;
-        let image = table.image_shape()?;
-        (Input::Table(table), image)
-    } else {
-        let reader = ImageReader::open(path)?;
-        let image = reader.shape;
-        (Input::Idx(reader), image)
+    let (input, image) = match kind(path)? {
+        Kind::Parquet => {
+            let table = TableFile::open(path)?;
+            let image = table.image_shape()?;
+            (Input::Table(table), image)
+        }
+        Kind::Folder | Kind::Picture => {
+            // The model decides whether it sees colour.
+            let fit = Fit { size: Size::Same, grey: Some(model.image().channels == 1) };
+            let pictures = Folder::unlabelled(path, fit)?;
+            let image = pictures.shape();
+            (Input::Pictures(pictures), image)
+        }
+        Kind::Idx => {
+            let reader = ImageReader::open(path)?;
+            let image = reader.shape;
+            (Input::Idx(reader), image)
+        }
     };
     model.check(image, path)?;
     Ok(input)
 }
 
-/// Ends of names that say a format: of IDX files as people name them, and as MNIST's are.
-const FORMAT_ENDS: [&str; 11] = [
+/// Ends of names that say a format: of pictures, and of IDX files as people name them and as MNIST's are.
+const FORMAT_ENDS: [&str; 18] = [
     ".parquet",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
     ".idx",
     ".idx1",
     ".idx2",
@@ -143,7 +162,7 @@ fn write(
     input: Input,
     model: &Inference,
     direction: Direction,
-    options: WriteOptions,
+    options: &WriteOptions,
     progress: &Progress,
 ) -> Result<()> {
     let content = match direction {
@@ -162,11 +181,25 @@ fn write(
         Input::Table(table) => {
             let task = progress.task(name, table.rows(), "images");
             let input = MapInput { table: &table, companion: None };
-            map_table(input, (folder, &temporary), content, options, |batch, _| map(batch), |rows| task.advance(rows))
+            map_table(
+                input,
+                (folder, &temporary),
+                content,
+                options.clone(),
+                |batch, _| map(batch),
+                |rows| task.advance(rows),
+            )
         }
         Input::Idx(reader) => {
             let task = progress.task(name, reader.count, "images");
-            write_table(folder, &temporary, content, options, idx(reader, &map, task))
+            let groups = mapped(idx(reader), &map, task);
+            write_table(folder, &temporary, content, options.clone(), groups)
+        }
+        Input::Pictures(pictures) => {
+            let task = progress.task(name, pictures.count(Split::Test), "images");
+            let rows = row_group_rows(Content::Images(pictures.shape(), Pixels::U8));
+            let groups = mapped(pictures.row_groups(Split::Test, rows)?, &map, task);
+            write_table(folder, &temporary, content, options.clone(), groups)
         }
     };
     let temporary = folder.join(temporary);
@@ -196,12 +229,8 @@ fn only_writer(temporary: &Path, output: &Path) -> Result<File> {
     }
 }
 
-/// The row groups that `map` makes of an IDX file, whose split is unknown and counts as test.
-fn idx<'a>(
-    reader: ImageReader,
-    map: &'a (impl Fn(&RecordBatch) -> Result<RecordBatch> + Sync),
-    task: Task,
-) -> impl Iterator<Item = Result<RowGroup<'a>>> + Send {
+/// The row groups of an IDX file, whose split is unknown and counts as test.
+fn idx(reader: ImageReader) -> impl Iterator<Item = Result<RowGroup<'static>>> + Send {
     let shape = reader.shape;
     let mut first = 0;
     reader.chunks(row_group_rows(Content::Images(shape, Pixels::U8))).map(move |bytes| {
@@ -209,9 +238,20 @@ fn idx<'a>(
         let rows = (bytes.len() / shape.len()) as u64;
         let images = ImageBytes { split: Split::Test, shape, first, bytes: bytes.into(), labels: None };
         first += rows;
-        let task = task.clone();
+        Ok(row_group_of(images))
+    })
+}
+
+/// The row groups that `map` makes of others.
+fn mapped<'a, 'b: 'a>(
+    groups: impl Iterator<Item = Result<RowGroup<'b>>> + Send,
+    map: &'a (impl Fn(&RecordBatch) -> Result<RecordBatch> + Sync),
+    task: Task,
+) -> impl Iterator<Item = Result<RowGroup<'a>>> + Send {
+    groups.map(move |group| {
+        let (group, task) = (group?, task.clone());
         let group: RowGroup<'a> = Box::new(move |emit| {
-            row_group_of(images)(&mut |batch| {
+            group(&mut |batch| {
                 let rows = batch.num_rows() as u64;
                 emit(map(&batch)?)?;
                 task.advance(rows);

@@ -2,20 +2,28 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, downcast_primitive_array};
 use arrow_schema::{DataType, Schema};
 
-use super::{is_parquet, print};
+use super::{Kind, kind, print};
 use crate::cli::InspectArgs;
-use crate::source::{IdxHeader, ImageReader};
+use crate::config::Fit;
+use crate::error;
+use crate::source::{IdxHeader, ImageReader, decode};
 use crate::table::{self, ImageShape, TableFile, errors, ids, labels, lists, pixels};
 
 /// Prints what is in a file and draws its first images, or prints its first rows.
 pub fn inspect(args: &InspectArgs) -> Result<()> {
-    if !is_parquet(&args.file)? {
-        return inspect_idx(&args.file, args.images);
+    match kind(&args.file)? {
+        Kind::Parquet => {}
+        Kind::Idx => return inspect_idx(&args.file, args.images),
+        Kind::Picture => return inspect_picture(&args.file),
+        Kind::Folder => {
+            let advice = "name a file in it, or a run directory with `limpid show`";
+            return Err(error::settings(format!("{} is a folder; {advice}", args.file.display())));
+        }
     }
     describe(&args.file)?;
     match TableFile::open(&args.file) {
@@ -94,6 +102,16 @@ fn value(column: &ArrayRef, row: usize) -> String {
         DataType::Utf8 => format!("{:?}", column.as_string::<i32>().value(row)),
         other => format!("({other})"),
     )
+}
+
+fn inspect_picture(path: &Path) -> Result<()> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bad = |cause| error::data(format!("cannot use {}: {cause}", path.display()));
+    let picture = decode(&bytes, &Fit::default()).map_err(bad)?;
+    print(format!("{}: a picture of {}\n", path.display(), picture.shape))?;
+    let mut values = vec![0.0; picture.bytes.len()];
+    pixels::to_unit(&picture.bytes, &mut values);
+    draw(&values, picture.shape)
 }
 
 fn inspect_idx(path: &Path, images: usize) -> Result<()> {

@@ -24,6 +24,7 @@ use crate::disk::failpoint;
 use crate::error;
 use crate::pipeline::Selection;
 use crate::progress::Progress;
+use crate::source;
 
 /// Carries out a command.
 ///
@@ -53,15 +54,34 @@ fn print(line: impl Display) -> Result<()> {
     }
 }
 
-/// Whether a file starts as Parquet does; whatever else it may be is found out by reading it.
-fn is_parquet(path: &Path) -> Result<bool> {
+/// What a path leads to, by the first bytes of a file and never by its name.
+enum Kind {
+    /// A folder.
+    Folder,
+    /// A Parquet file.
+    Parquet,
+    /// A picture.
+    Picture,
+    /// Anything else: IDX, or something that reading it as IDX tells.
+    Idx,
+}
+
+/// Looks at a path.
+fn kind(path: &Path) -> Result<Kind> {
     let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut start));
+    if path.is_dir() {
+        return Ok(Kind::Folder);
+    }
+    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
     read.map_err(|cause| match cause.kind() {
         ErrorKind::NotFound => error::settings(format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
     })?;
-    Ok(start == b"PAR1")
+    Ok(match start.as_slice() {
+        [b'P', b'A', b'R', b'1', ..] => Kind::Parquet,
+        start if source::is_picture(start) => Kind::Picture,
+        _ => Kind::Idx,
+    })
 }
 
 /// The pipeline and the stages that the arguments mean.

@@ -12,6 +12,7 @@ mod document;
 mod path;
 mod raw;
 mod resolve;
+mod source;
 
 use std::path::Path;
 
@@ -19,8 +20,12 @@ use anyhow::Result;
 use serde_json::Value;
 
 pub use check::Problem;
-pub use raw::{Baseline, CodeActivation, InputImages, Loss, Noise, Pixels, Schedule, Weights};
-pub use resolve::{Encode, Evaluate, Gate, Model, Output, Pipeline, SourceSettings, Training};
+pub use raw::{
+    Baseline, CodeActivation, FolderLabels, InputImages, Lists, Loss, Noise, OnError, Pixels, Profile, Schedule,
+    StoredPixels, Weights,
+};
+pub use resolve::{Encode, Evaluate, Gate, Model, Output, Pipeline, Training};
+pub use source::{Arrays, Faults, Fit, FolderSettings, ParquetSettings, Size, SourceSettings};
 
 use crate::error;
 use document::Document;

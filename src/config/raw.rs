@@ -51,6 +51,14 @@ pub struct RawSource {
     pub mnist: Option<RawMnist>,
     /// Any IDX image files.
     pub idx: Option<RawIdx>,
+    /// Image files in a folder.
+    pub folder: Option<RawFolder>,
+    /// A column of images in Parquet files.
+    pub parquet: Option<RawParquet>,
+    /// Arrays in a NumPy archive.
+    pub npz: Option<RawNpz>,
+    /// NumPy's files of one array.
+    pub npy: Option<RawNpy>,
     /// Digits that limpid draws itself.
     pub strokes: Option<RawStrokes>,
     /// Labels whose images the training split leaves out, so that evaluate can tell whether their error betrays them.
@@ -81,6 +89,100 @@ pub struct RawIdx {
     pub test_labels: Option<String>,
 }
 
+/// Image files (PNG, JPEG, WebP, BMP, TIFF) in a folder and its sub-folders.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawFolder {
+    /// The folder.
+    pub path: Option<String>,
+    /// Where labels come from.
+    pub labels: Option<FolderLabels>,
+    /// A CSV file with a column of files, and optionally `label` and `split`: only the files that it lists are read.
+    pub csv: Option<String>,
+    /// The sub-folder of the training images.
+    pub train: Option<String>,
+    /// The sub-folder of the test images.
+    pub test: Option<String>,
+    /// Share of the images that are for testing, where there are no such sub-folders.
+    #[schemars(range(min = 0.000001, max = 0.999999))]
+    pub test_fraction: Option<f64>,
+    /// Scale every image to these rows and columns.
+    #[schemars(length(min = 2, max = 2), inner(range(min = 1, max = 16_384)))]
+    pub resize: Option<Vec<i64>>,
+    /// Scale every image until it covers these rows and columns, and keep the middle.
+    #[schemars(length(min = 2, max = 2), inner(range(min = 1, max = 16_384)))]
+    pub crop: Option<Vec<i64>>,
+    /// Make every image grey (true) or RGB (false); unless given, all must be of one kind.
+    pub grey: Option<bool>,
+    /// What a file does that cannot be read.
+    pub on_error: Option<OnError>,
+    /// How many may be skipped.
+    #[schemars(range(min = 0))]
+    pub max_rejected: Option<i64>,
+}
+
+/// A column of images in Parquet files.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawParquet {
+    /// A folder whose files, or their folders, are called train… and test… (or validation…).
+    pub path: Option<String>,
+    /// The training images: a path, in which `*`, `?` and `**` may stand for parts of names.
+    pub train: Option<String>,
+    /// The test images, likewise.
+    pub test: Option<String>,
+    /// The column of images; `image` or `img` unless given.
+    pub image: Option<String>,
+    /// The column of labels; `label` if there is one, unless given.
+    pub label: Option<String>,
+    /// Rows, columns and, for colour, channels of images that are lists of numbers, where the file does not say.
+    #[schemars(length(min = 2, max = 3), inner(range(min = 1, max = 16_384)))]
+    pub shape: Option<Vec<i64>>,
+    /// Scale every picture to these rows and columns.
+    #[schemars(length(min = 2, max = 2), inner(range(min = 1, max = 16_384)))]
+    pub resize: Option<Vec<i64>>,
+    /// Scale every picture until it covers these rows and columns, and keep the middle.
+    #[schemars(length(min = 2, max = 2), inner(range(min = 1, max = 16_384)))]
+    pub crop: Option<Vec<i64>>,
+    /// Make every picture grey (true) or RGB (false); unless given, all must be of one kind.
+    pub grey: Option<bool>,
+    /// What a picture does that cannot be read.
+    pub on_error: Option<OnError>,
+    /// How many may be skipped.
+    #[schemars(range(min = 0))]
+    pub max_rejected: Option<i64>,
+}
+
+/// Arrays in a NumPy archive (`.npz`): images `[n, rows, columns]` or `[n, rows, columns, channels]`, labels `[n]`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawNpz {
+    /// The archive.
+    pub path: Option<String>,
+    /// The array of training images.
+    pub train: Option<String>,
+    /// The array of training labels; `y_train` if there is one, unless given.
+    pub train_labels: Option<String>,
+    /// The array of test images.
+    pub test: Option<String>,
+    /// The array of test labels; `y_test` if there is one, unless given.
+    pub test_labels: Option<String>,
+}
+
+/// NumPy's files of one array (`.npy`), as those of an archive.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawNpy {
+    /// The training images.
+    pub train: Option<String>,
+    /// The training labels.
+    pub train_labels: Option<String>,
+    /// The test images.
+    pub test: Option<String>,
+    /// The test labels.
+    pub test_labels: Option<String>,
+}
+
 /// Digits that limpid draws itself.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -91,6 +193,8 @@ pub struct RawStrokes {
     /// Number of test images.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub test: Option<i64>,
+    /// Whether they are coloured digits on coloured ground.
+    pub colour: Option<bool>,
 }
 
 /// How images are corrupted.
@@ -99,6 +203,8 @@ pub struct RawStrokes {
 pub struct RawCorruption {
     /// Additive normal noise, clipped to [0, 1].
     pub gaussian: Option<RawGaussian>,
+    /// Takes the colours away, which a model then learns to put back.
+    pub grayscale: Option<RawGrayscale>,
     /// Sets a share of the pixels to 0.
     pub masking: Option<RawFraction>,
     /// Sets a share of the pixels to 0 or 1, each as likely.
@@ -113,6 +219,11 @@ pub struct RawGaussian {
     #[schemars(range(min = 0, max = 100))]
     pub std: Option<f64>,
 }
+
+/// Takes the colours away.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawGrayscale {}
 
 /// A share of the pixels.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -232,6 +343,28 @@ pub enum Weights {
     Best,
 }
 
+/// Where the labels of image files come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum FolderLabels {
+    /// The sub-folder that a file lies in, numbered in the order of the names.
+    Folders,
+    /// Nowhere.
+    None,
+}
+
+/// What becomes of a picture that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum OnError {
+    /// It ends the run, with its name.
+    Fail,
+    /// It is left out and listed in `rejected.parquet`.
+    Skip,
+}
+
 /// How pixels are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -243,12 +376,51 @@ pub enum Pixels {
     F32,
 }
 
+/// Whom exported tables are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Profile {
+    /// limpid's own form.
+    Default,
+    /// Hugging Face `datasets`: pictures as PNG, labels with names.
+    Hf,
+    /// Spark and readers like it: plain lists, plain text, snappy.
+    Spark,
+}
+
+/// How exported images are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum StoredPixels {
+    /// Lists of bytes, 0 to 255.
+    U8,
+    /// Lists of 32-bit floats, 0 to 1.
+    F32,
+    /// PNG files.
+    Png,
+}
+
+/// How exported lists are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Lists {
+    /// Of a size that readers which know Arrow restore.
+    Fixed,
+    /// Of any size.
+    Variable,
+}
+
 /// How the model is trained.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RawTraining {
     /// What the model sees.
     pub input: Option<InputImages>,
+    /// What it shall give back.
+    pub target: Option<InputImages>,
     /// Where the noise of noisy input comes from.
     pub noise: Option<Noise>,
     /// Passes over the training images.

@@ -5,15 +5,16 @@
 //! be opened for it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::check::Problem;
 use super::raw::{
-    Baseline, CodeActivation, InputImages, Loss, Noise, Pixels, RawConv, RawCorruption, RawDense, RawGate, RawIdx,
-    RawModel, RawPipeline, RawSource, Schedule, Weights,
+    Baseline, CodeActivation, InputImages, Loss, Noise, Pixels, RawConv, RawCorruption, RawDense, RawGate,
+    RawGrayscale, RawModel, RawPipeline, Schedule, Weights,
 };
+use super::source::SourceSettings;
 use crate::corruption::Corruption;
 use crate::model::Architecture;
 use crate::source;
@@ -46,37 +47,6 @@ pub struct Pipeline {
     pub output: Output,
 }
 
-/// Where the images come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SourceSettings {
-    /// MNIST, from this folder or found.
-    Mnist {
-        /// The folder that holds the four files.
-        path: Option<PathBuf>,
-        /// Where they are downloaded from if they are not found.
-        mirrors: Vec<String>,
-    },
-    /// IDX files.
-    Idx {
-        /// Training images.
-        train: PathBuf,
-        /// Training labels.
-        train_labels: Option<PathBuf>,
-        /// Test images.
-        test: PathBuf,
-        /// Test labels.
-        test_labels: Option<PathBuf>,
-    },
-    /// Digits that limpid draws itself.
-    Strokes {
-        /// Number of training images.
-        train: u64,
-        /// Number of test images.
-        test: u64,
-    },
-}
-
 /// The autoencoder and its loss.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
@@ -100,6 +70,8 @@ pub struct Encode {
 pub struct Training {
     /// What the model sees.
     pub input: InputImages,
+    /// What it shall give back: the clean images, or others with as much noise (Lehtinen et al. 2018, Noise2Noise).
+    pub target: InputImages,
     /// Where the noise of noisy input comes from.
     pub noise: Noise,
     /// Passes over the training images.
@@ -168,7 +140,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
         problems.add("name", format!("{name:?} cannot name a run directory: {rule}"));
     }
     let held_out = held_out(raw.source.hold_out.as_deref());
-    let source = resolve_source(raw.source, folder, &mut problems);
+    let source = super::source::resolve(raw.source, folder, &mut problems);
     let corruption = resolve_corruption(raw.corruption, &mut problems);
     let loss = problems.required("model.loss", raw.model.loss);
     let model = resolve_model(raw.model, &mut problems);
@@ -185,6 +157,24 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
     let pixels = problems.required("output.pixels", raw.output.pixels);
     let compression_level = problems.required("output.compression-level", raw.output.compression_level);
     let seed = problems.required("seed", raw.seed);
+    if let (Some(corruption), Some(image)) = (&corruption, source.as_ref().and_then(source::known_shape))
+        && let Err(cause) = corruption.check(image)
+    {
+        problems.add("corruption", cause.to_string());
+    }
+    if let Some(Training { input, target: InputImages::Noisy, .. }) = &training {
+        if *input == InputImages::Clean {
+            problems.add(
+                "training.target",
+                "\"noisy\" needs training.input = \"noisy\": one image with noise as input, one as target",
+            );
+        } else if corruption.is_some_and(|corruption| corruption.is_fixed()) {
+            problems.add(
+                "training.target",
+                "\"noisy\" needs noise that is drawn: this corruption makes the same of an image each time",
+            );
+        }
+    }
     if corruption.is_none() {
         let advice = "needs noise: add a [corruption] table, for example gaussian = { std = 0.5 }";
         if training.as_ref().is_some_and(|training| training.input == InputImages::Noisy) {
@@ -232,14 +222,17 @@ fn held_out(labels: Option<&[i64]>) -> Vec<i64> {
     labels.unwrap_or_default().iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-struct Problems(Vec<Problem>);
+/// What was found wrong so far.
+pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
-    fn add(&mut self, path: &str, message: impl Into<String>) {
+    /// Notes a problem of the setting at `path`.
+    pub(super) fn add(&mut self, path: &str, message: impl Into<String>) {
         self.0.push(Problem { path: path.into(), message: message.into() });
     }
 
-    fn required<T>(&mut self, path: &str, value: Option<T>) -> Option<T> {
+    /// A value that the defaults should have given, or that only the pipeline can give.
+    pub(super) fn required<T>(&mut self, path: &str, value: Option<T>) -> Option<T> {
         if value.is_none() {
             self.add(path, format!("`{path}` is missing"));
         }
@@ -247,7 +240,7 @@ impl Problems {
     }
 
     /// Notes a section in which not exactly one choice (or, if `optional`, more than one) was made.
-    fn one_of(&mut self, section: &str, choices: &[(&str, bool)], optional: bool) {
+    pub(super) fn one_of(&mut self, section: &str, choices: &[(&str, bool)], optional: bool) {
         let chosen: Vec<_> = choices.iter().filter(|(_, chosen)| *chosen).map(|(name, _)| *name).collect();
         if chosen.len() > 1 {
             self.add(section, format!("[{section}] names {} at once; keep one", chosen.join(" and ")));
@@ -258,33 +251,11 @@ impl Problems {
     }
 }
 
-fn resolve_source(raw: RawSource, folder: &Path, problems: &mut Problems) -> Option<SourceSettings> {
-    let RawSource { mnist, idx, strokes, hold_out: _ } = raw;
-    let made = [("mnist", mnist.is_some()), ("idx", idx.is_some()), ("strokes", strokes.is_some())];
-    problems.one_of("source", &made, false);
-    let path = |path: String| folder.join(path);
-    if let Some(mnist) = mnist {
-        let mirrors = problems.required("source.mnist.mirrors", mnist.mirrors)?;
-        return Some(SourceSettings::Mnist { path: mnist.path.map(path), mirrors });
-    }
-    if let Some(RawIdx { train, train_labels, test, test_labels }) = idx {
-        return Some(SourceSettings::Idx {
-            train: path(problems.required("source.idx.train", train)?),
-            train_labels: train_labels.map(path),
-            test: path(problems.required("source.idx.test", test)?),
-            test_labels: test_labels.map(path),
-        });
-    }
-    let strokes = strokes?;
-    let train = problems.required("source.strokes.train", strokes.train)? as u64;
-    let test = problems.required("source.strokes.test", strokes.test)? as u64;
-    Some(SourceSettings::Strokes { train, test })
-}
-
 fn resolve_corruption(raw: RawCorruption, problems: &mut Problems) -> Option<Corruption> {
-    let RawCorruption { gaussian, masking, salt_and_pepper } = raw;
+    let RawCorruption { gaussian, grayscale, masking, salt_and_pepper } = raw;
     let made = [
         ("gaussian", gaussian.is_some()),
+        ("grayscale", grayscale.is_some()),
         ("masking", masking.is_some()),
         ("salt-and-pepper", salt_and_pepper.is_some()),
     ];
@@ -292,6 +263,9 @@ fn resolve_corruption(raw: RawCorruption, problems: &mut Problems) -> Option<Cor
     if let Some(gaussian) = gaussian {
         let std = problems.required("corruption.gaussian.std", gaussian.std)?;
         return Some(Corruption::Gaussian { std });
+    }
+    if let Some(RawGrayscale {}) = grayscale {
+        return Some(Corruption::Grayscale {});
     }
     if let Some(masking) = masking {
         let fraction = problems.required("corruption.masking.fraction", masking.fraction)?;
@@ -334,6 +308,7 @@ fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Op
     }
     Some(Training {
         input: problems.required("training.input", raw.input)?,
+        target: problems.required("training.target", raw.target)?,
         noise: problems.required("training.noise", raw.noise)?,
         epochs,
         batch_size: problems.required("training.batch-size", raw.batch_size)? as usize,

@@ -21,7 +21,7 @@ fn message(text: &str, overrides: &[&str]) -> String {
 fn defaults_fill_in_what_is_missing() {
     let pipeline = parsed(MINIMAL, &[]).expect("resolves");
     assert_eq!((pipeline.name.as_str(), pipeline.seed, pipeline.corruption), ("p", 1, None));
-    assert_eq!(pipeline.source, SourceSettings::Strokes { train: 6000, test: 1000 });
+    assert_eq!(pipeline.source, SourceSettings::Strokes { train: 6000, test: 1000, colour: false });
     assert_eq!((pipeline.training.epochs, pipeline.training.batch_size), (20, 200));
     assert_eq!(pipeline.model.loss, Loss::CrossEntropy);
 }
@@ -45,7 +45,16 @@ fn every_shipped_pipeline_resolves() {
         })
         .collect();
     names.sort();
-    for expected in ["mnist-conv", "mnist-denoise", "mnist-denoise-chapter", "mnist-dense", "quickstart"] {
+    let shipped = [
+        "colourise",
+        "mnist-conv",
+        "mnist-denoise",
+        "mnist-denoise-chapter",
+        "mnist-dense",
+        "noise2noise",
+        "quickstart",
+    ];
+    for expected in shipped {
         assert!(names.iter().any(|name| name == expected), "{expected} is missing");
     }
 }
@@ -100,6 +109,27 @@ fn noisy_input_needs_noise() {
 }
 
 #[test]
+fn noisy_targets_need_noise_that_is_drawn() {
+    let text = "[source]\nstrokes = { colour = true }\n[model]\ndense = {}\n[training]\ntarget = \"noisy\"\n";
+    assert!(message(text, &[]).contains("training.target: \"noisy\" needs training.input = \"noisy\""));
+    let fixed = &["training.input=noisy", "corruption.grayscale={}"];
+    assert!(message(text, fixed).contains("makes the same of an image each time"));
+    assert!(parsed(text, &["training.input=noisy", "corruption.gaussian={}"]).is_ok());
+    let grey = "[source]\nstrokes = {}\n[model]\ndense = {}\n[corruption]\ngrayscale = {}\n";
+    assert!(message(grey, &[]).contains("corruption.grayscale takes images of 3 channels, not 28×28"));
+}
+
+#[test]
+fn sources_say_what_they_lack() {
+    let source = |source: &str| format!("[source]\n{source}\n[model]\ndense = {{}}\n");
+    assert!(message(&source("folder = {}"), &[]).contains("`source.folder.path` is missing"));
+    assert!(message(&source("parquet = { train = \"a\" }"), &[]).contains("needs either `path`"));
+    let twice = source("folder = { path = \"x\", crop = [8, 8], resize = [8, 8] }");
+    assert!(message(&twice, &[]).contains("source.folder.crop: both it and `resize` say the size; keep one"));
+    assert!(message(&source("folder = { path = \"x\", crop = [8] }"), &[]).contains("needs at least 2 entries"));
+}
+
+#[test]
 fn overrides_replace_values_and_choices() {
     let pipeline = parsed(MINIMAL, &["training.epochs=5", "model.conv={channels=[4,2]}", "name=x"]).expect("resolves");
     assert_eq!((pipeline.training.epochs, pipeline.name.as_str()), (5, "x"));
@@ -107,7 +137,7 @@ fn overrides_replace_values_and_choices() {
         matches!(&pipeline.model.architecture, crate::model::Architecture::Conv { decoder_channels, .. } if *decoder_channels == [2, 4])
     );
     let pipeline = parsed(MINIMAL, &["source.strokes.train=7"]).expect("resolves");
-    assert_eq!(pipeline.source, SourceSettings::Strokes { train: 7, test: 1000 });
+    assert_eq!(pipeline.source, SourceSettings::Strokes { train: 7, test: 1000, colour: false });
     assert!(message(MINIMAL, &["epochs"]).contains("expected KEY=VALUE"));
     assert!(message(MINIMAL, &["training.epoch=5"]).contains("--set training.epoch=5: training.epoch: unknown key"));
     assert!(message(MINIMAL, &["training..x=5"]).contains("has an empty part"));

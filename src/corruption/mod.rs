@@ -5,12 +5,16 @@
 //! `config/raw.rs` and `config/resolve.rs`.
 
 mod gaussian;
+mod grayscale;
 mod masking;
 pub mod random;
 mod salt_pepper;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::error;
+use crate::table::ImageShape;
 use random::Generator;
 
 /// A corruption and its strength, as precise as it was written: 0.2 is told as 0.2.
@@ -22,6 +26,8 @@ pub enum Corruption {
         /// Standard deviation, for pixels in [0, 1].
         std: f64,
     },
+    /// The colours go, their brightness stays.
+    Grayscale {},
     /// A share of the pixels becomes 0.
     Masking {
         /// Probability of each pixel, in [0, 1].
@@ -35,10 +41,33 @@ pub enum Corruption {
 }
 
 impl Corruption {
+    /// Whether every image has one corrupted form, and not another for each draw.
+    pub fn is_fixed(&self) -> bool {
+        match self {
+            Corruption::Grayscale {} => true,
+            Corruption::Gaussian { .. } | Corruption::Masking { .. } | Corruption::SaltAndPepper { .. } => false,
+        }
+    }
+
+    /// Checks that images of this shape can be corrupted so.
+    ///
+    /// # Errors
+    /// They cannot.
+    pub fn check(&self, image: ImageShape) -> Result<()> {
+        match self {
+            Corruption::Grayscale {} if image.channels != 3 => {
+                let message = format!("corruption.grayscale takes images of 3 channels, not {image}");
+                Err(error::settings(format!("{message}; strokes have them with source.strokes.colour = true")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Corrupts one image of pixels in [0, 1] into `out`, of the same length.
     pub fn apply(&self, pixels: &[f32], generator: &mut Generator, out: &mut [f32]) {
         match *self {
             Corruption::Gaussian { std } => gaussian::apply(std as f32, pixels, generator, out),
+            Corruption::Grayscale {} => grayscale::apply(pixels, out),
             Corruption::Masking { fraction } => masking::apply(fraction as f32, pixels, generator, out),
             Corruption::SaltAndPepper { fraction } => salt_pepper::apply(fraction as f32, pixels, generator, out),
         }

@@ -75,9 +75,8 @@ impl Conv {
         };
         let ImageShape { height, width, channels } = self.map;
         let mut x = map.reshape([n, height, width, channels]);
-        let sizes = sizes(self.image, self.encoder.len());
-        for (layer, size) in self.decoder.iter().zip(sizes.iter().rev().skip(1)) {
-            x = layer.forward_upsampled(x, *size, Activation::Relu);
+        for (layer, size) in self.decoder.iter().zip(upsampled(self.image, self.encoder.len())) {
+            x = layer.forward_upsampled(x, size, Activation::Relu);
         }
         let logits = &self.decoder[self.decoder.len() - 1];
         logits.forward(x, Activation::Identity).reshape([n, self.image.len()])
@@ -88,6 +87,11 @@ impl Conv {
 fn sizes(image: ImageShape, poolings: usize) -> Vec<[usize; 2]> {
     let half = |size: &[usize; 2]| Some(size.map(|side| side.div_ceil(2)));
     std::iter::successors(Some([image.height, image.width]), half).take(poolings + 1).collect()
+}
+
+/// Rows and columns after the first upsampling of a decoder, after the second, and so on, up to those of the image.
+pub fn upsampled(image: ImageShape, poolings: usize) -> Vec<[usize; 2]> {
+    sizes(image, poolings).into_iter().rev().skip(1).collect()
 }
 
 /// The shape of the feature map after one pooling for each of `channels`.

@@ -90,6 +90,22 @@ impl Architecture {
         images.clamp(least, most)
     }
 
+    /// The shape of the last feature map of a convolutional encoder; of a dense one, its code as an image of one pixel.
+    pub fn feature_map(&self, image: ImageShape) -> ImageShape {
+        match self {
+            Architecture::Dense { code, .. } => ImageShape { height: 1, width: 1, channels: *code },
+            Architecture::Conv { channels, .. } => conv::feature_map(image, channels),
+        }
+    }
+
+    /// Rows and columns after each upsampling of the decoder, in order; none if it is dense.
+    pub fn upsampled(&self, image: ImageShape) -> Vec<[usize; 2]> {
+        match self {
+            Architecture::Dense { .. } => Vec::new(),
+            Architecture::Conv { channels, .. } => conv::upsampled(image, channels.len()),
+        }
+    }
+
     /// Numbers in the code of one image.
     pub fn code_size(&self, image: ImageShape) -> usize {
         match self {

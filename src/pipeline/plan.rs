@@ -11,9 +11,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::fingerprint::{Change, Parts, flatten, united};
-use super::receipt::{FileStamp, Receipt, stamp};
+use super::receipt::{FileStamp, Receipt, stamp, stamp_all};
 use super::workspace::Workspace;
 use crate::config::Pipeline;
+use crate::source::Outside;
 use crate::stage::{Past, Resume, Stage};
 
 /// What a run would do with a stage.
@@ -174,9 +175,13 @@ fn changes(parts: &Parts, receipt: &Receipt, waiting: &[&str]) -> Vec<Change> {
 }
 
 fn stamps(stage: &dyn Stage, pipeline: &Pipeline, receipt: Option<&Receipt>) -> Result<BTreeMap<String, FileStamp>> {
-    let stamps = stage.files(pipeline).into_iter().map(|(setting, path)| {
+    let stamps = stage.files(pipeline)?.into_iter().map(|(setting, files)| {
         let known = receipt.and_then(|receipt| receipt.files.get(setting));
-        Ok((setting.to_owned(), stamp(&path, known)?))
+        let stamp = match files {
+            Outside::File(path) => stamp(&path, known)?,
+            Outside::Files(root, members) => stamp_all(&root, &members, known)?,
+        };
+        Ok((setting.to_owned(), stamp))
     });
     stamps.collect()
 }

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::{ImageBytes, Source, row_group_of};
 use crate::error;
 use crate::progress::Progress;
-use crate::table::{ImageShape, RowGroup, Split};
+use crate::table::{Classes, ImageShape, RowGroup, Split};
 
 /// Size of its images.
 pub const SHAPE: ImageShape = ImageShape { height: 28, width: 28, channels: 1 };
@@ -136,6 +136,10 @@ impl Source for Mnist {
             let bytes = Cow::Borrowed(bytes);
             Ok(row_group_of(ImageBytes { split, shape: SHAPE, first, bytes, labels: Some(labels) }))
         })))
+    }
+
+    fn classes(&self) -> Classes {
+        super::digits()
     }
 }
 

@@ -4,31 +4,39 @@
 //! one when a worker thread gets to it. To add a kind of source: a file here, a line in [`open`], its settings in
 //! `config/raw.rs` and `config/resolve.rs`.
 
+mod folder;
 mod gzip;
 mod idx;
 mod mnist;
+mod numpy;
+mod picture;
+mod rejected;
 mod strokes;
+mod tables;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{Field, Schema};
 
+pub use folder::Folder;
 pub use idx::{Header as IdxHeader, ImageReader};
+pub use picture::{Picture, decode, is_picture};
 
 use crate::config::{Pixels, SourceSettings};
 use crate::error;
 use crate::progress::Progress;
-use crate::table::{Content, ImageShape, RowGroup, Split, batch_rows, leading_columns, pixels};
+use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows, leading_columns, pixels};
 
 /// Images in two splits.
 pub trait Source: Sync {
     /// Size of every image.
     fn shape(&self) -> ImageShape;
 
-    /// Number of images of a split, at least 1.
+    /// Number of images of a split, at least 1; a few may turn out to be unreadable.
     fn count(&self, split: Split) -> u64;
 
     /// The images of a split, `rows` to a row group.
@@ -40,6 +48,19 @@ pub trait Source: Sync {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>>;
+
+    /// The names of the labels, if it knows them.
+    fn classes(&self) -> Classes {
+        None
+    }
+
+    /// What it has to say about the images once all were read: tables by file name.
+    ///
+    /// # Errors
+    /// None that content can cause.
+    fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
+        Ok(Vec::new())
+    }
 }
 
 /// Opens a source, downloading it first if that is what it takes.
@@ -54,7 +75,13 @@ pub fn open(settings: &SourceSettings, seed: u64, data: &Path, progress: &Progre
         SourceSettings::Idx { train, train_labels, test, test_labels } => {
             Box::new(idx::Idx::open([(train, train_labels.as_deref()), (test, test_labels.as_deref())])?)
         }
-        SourceSettings::Strokes { train, test } => Box::new(strokes::Strokes::new(seed, [*train, *test])),
+        SourceSettings::Folder(settings) => Box::new(Folder::open(settings, seed)?),
+        SourceSettings::Parquet(settings) => Box::new(tables::Tables::open(settings)?),
+        SourceSettings::Npz { path, arrays } => Box::new(numpy::Numpy::open_archive(path, arrays)?),
+        SourceSettings::Npy { arrays } => Box::new(numpy::Numpy::open_files(arrays)?),
+        SourceSettings::Strokes { train, test, colour } => {
+            Box::new(strokes::Strokes::new(seed, [*train, *test], *colour))
+        }
     })
 }
 
@@ -62,25 +89,54 @@ pub fn open(settings: &SourceSettings, seed: u64, data: &Path, progress: &Progre
 pub fn known_shape(settings: &SourceSettings) -> Option<ImageShape> {
     match settings {
         SourceSettings::Mnist { .. } => Some(mnist::SHAPE),
-        SourceSettings::Strokes { .. } => Some(strokes::SHAPE),
-        SourceSettings::Idx { .. } => None,
+        SourceSettings::Strokes { colour, .. } => Some(strokes::shape(*colour)),
+        SourceSettings::Idx { .. }
+        | SourceSettings::Folder(_)
+        | SourceSettings::Parquet(_)
+        | SourceSettings::Npz { .. }
+        | SourceSettings::Npy { .. } => None,
     }
 }
 
+/// Files outside the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outside {
+    /// One file.
+    File(PathBuf),
+    /// Files below a folder, by their relative paths, which count like their content.
+    Files(PathBuf, Vec<String>),
+}
+
 /// The files whose content decides what a source yields, by setting. MNIST and made-up images are known without looking.
-pub fn files(settings: &SourceSettings) -> Vec<(&'static str, PathBuf)> {
-    match settings {
-        SourceSettings::Idx { train, train_labels, test, test_labels } => {
-            let files = [
-                ("source.idx.train", Some(train)),
-                ("source.idx.train-labels", train_labels.as_ref()),
-                ("source.idx.test", Some(test)),
-                ("source.idx.test-labels", test_labels.as_ref()),
-            ];
-            files.into_iter().filter_map(|(setting, path)| Some((setting, path?.clone()))).collect()
+///
+/// # Errors
+/// A folder that cannot be listed.
+pub fn files(settings: &SourceSettings) -> Result<Vec<(&'static str, Outside)>> {
+    let files = |files: [(&'static str, Option<&PathBuf>); 4]| {
+        files.into_iter().filter_map(|(setting, path)| Some((setting, Outside::File(path?.clone())))).collect()
+    };
+    Ok(match settings {
+        SourceSettings::Idx { train, train_labels, test, test_labels } => files([
+            ("source.idx.train", Some(train)),
+            ("source.idx.train-labels", train_labels.as_ref()),
+            ("source.idx.test", Some(test)),
+            ("source.idx.test-labels", test_labels.as_ref()),
+        ]),
+        SourceSettings::Npy { arrays } => files([
+            ("source.npy.train", Some(&arrays.train)),
+            ("source.npy.train-labels", arrays.train_labels.as_ref()),
+            ("source.npy.test", Some(&arrays.test)),
+            ("source.npy.test-labels", arrays.test_labels.as_ref()),
+        ]),
+        SourceSettings::Npz { path, .. } => vec![("source.npz.path", Outside::File(path.clone()))],
+        SourceSettings::Folder(settings) => {
+            let listed = Outside::Files(settings.path.clone(), folder::list(&settings.path)?);
+            let csv = settings.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
+            [("source.folder.path", listed)].into_iter().chain(csv).collect()
         }
+        SourceSettings::Parquet(settings) => tables::files(settings)?,
         SourceSettings::Mnist { .. } | SourceSettings::Strokes { .. } => Vec::new(),
-    }
+    })
 }
 
 /// Consecutive images as bytes.
@@ -106,24 +162,68 @@ pub fn row_group_of(images: ImageBytes<'_>) -> RowGroup<'_> {
             let rows = done..done + chunk.len() / shape.len();
             let label = |row: usize| labels.map(|labels| i64::from(labels[row]));
             done = rows.end;
-            emit(batch(split, shape, first + rows.start as u64, rows.map(label).collect(), chunk.to_vec())?)?;
+            let ids = first + rows.start as u64..;
+            emit(batch(split, shape, ids, rows.map(label).collect(), chunk.to_vec())?)?;
         }
         Ok(())
     })
 }
 
-/// A batch of images with consecutive ids.
+/// A batch of images: one for each of `labels`, with as many of `ids`.
 pub fn batch(
     split: Split,
     shape: ImageShape,
-    first: u64,
+    ids: impl Iterator<Item = u64>,
     labels: Vec<Option<i64>>,
     bytes: Vec<u8>,
 ) -> Result<RecordBatch> {
-    let ids = first..first + labels.len() as u64;
+    let ids = ids.take(labels.len());
     let mut columns = leading_columns(split, ids, labels).to_vec();
     columns.push(pixels::byte_column(bytes, shape.len()));
     let schema = Content::Images(shape, Pixels::U8).schema();
     RecordBatch::try_new(Arc::clone(&schema), columns)
         .map_err(|cause| error::bug(format!("a source made a malformed batch: {cause}")))
+}
+
+/// Checks that a picture has the shape of the first one; `section` holds the settings that would make it so.
+///
+/// # Errors
+/// It has another.
+fn check_fit(section: &str, path: &Path, found: ImageShape, first: &str, expected: ImageShape) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    let kind = |shape: ImageShape| if shape.channels == 1 { "grey" } else { "RGB" };
+    let (path, (height, width)) = (path.display(), (expected.height, expected.width));
+    Err(error::data(if (found.height, found.width) != (height, width) {
+        let settings = format!("{section}.resize = [{height}, {width}] or {section}.crop = [{height}, {width}]");
+        let (rows, columns) = (found.height, found.width);
+        format!("{path} is {rows}×{columns}, but {first} is {height}×{width}; {settings} accepts images of any size")
+    } else {
+        let (found, expected) = (kind(found), kind(expected));
+        format!("{path} is {found}, but {first} is {expected}; {section}.grey = true makes all of them grey, false RGB")
+    }))
+}
+
+/// A table about images: `id`, `split` and more columns.
+fn listing_table(
+    images: impl Iterator<Item = (Split, u64)> + Clone,
+    columns: Vec<(&'static str, ArrayRef)>,
+) -> Result<RecordBatch> {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(images.clone().map(|(_, id)| id as i64)));
+    let leading = [("id", ids), ("split", string_column(images.map(|(split, _)| split.name())))];
+    let columns: Vec<_> = leading.into_iter().chain(columns).collect();
+    let fields: Vec<_> =
+        columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), false)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, column)| column).collect())
+        .map_err(|cause| error::bug(format!("a source made a malformed table: {cause}")))
+}
+
+fn string_column<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
+}
+
+/// The names of the labels of digits.
+fn digits() -> Classes {
+    Some((0..10).map(|digit| digit.to_string()).collect::<Vec<_>>().into())
 }

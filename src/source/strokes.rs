@@ -2,6 +2,7 @@
 //!
 //! Each image is a function of (seed, split, id): any number of them can be made in any order.
 
+mod colour;
 mod draw;
 
 use anyhow::Result;
@@ -9,27 +10,30 @@ use anyhow::Result;
 use super::{Source, batch};
 use crate::config::Pixels;
 use crate::corruption::random::Stream;
-use crate::table::{Content, ImageShape, RowGroup, Split, batch_rows};
+use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows};
 
-/// Size of the images.
-pub const SHAPE: ImageShape = ImageShape { height: draw::SIZE, width: draw::SIZE, channels: 1 };
+/// Size of the images, grey or in colour.
+pub const fn shape(colour: bool) -> ImageShape {
+    ImageShape { height: draw::SIZE, width: draw::SIZE, channels: if colour { 3 } else { 1 } }
+}
 
 /// Images of digits that limpid draws.
 pub struct Strokes {
     seed: u64,
     counts: [u64; 2],
+    colour: bool,
 }
 
 impl Strokes {
     /// So many images of each split.
-    pub fn new(seed: u64, counts: [u64; 2]) -> Self {
-        Self { seed, counts }
+    pub fn new(seed: u64, counts: [u64; 2], colour: bool) -> Self {
+        Self { seed, counts, colour }
     }
 }
 
 impl Source for Strokes {
     fn shape(&self) -> ImageShape {
-        SHAPE
+        shape(self.colour)
     }
 
     fn count(&self, split: Split) -> u64 {
@@ -54,15 +58,24 @@ impl Source for Strokes {
                     for id in ids {
                         let mut random = stream.generator(id, 0);
                         let label = random.below(10) as u8;
-                        bytes.extend(draw::draw(label, &mut || random.uniform()));
+                        let ink = draw::draw(label, &mut || random.uniform());
+                        if self.colour {
+                            bytes.extend(colour::paint(&ink, label, &mut || random.uniform()));
+                        } else {
+                            bytes.extend(ink);
+                        }
                         labels.push(Some(i64::from(label)));
                     }
-                    emit(batch(split, shape, first, labels, bytes)?)?;
+                    emit(batch(split, shape, first.., labels, bytes)?)?;
                 }
                 Ok(())
             });
             Ok(group)
         });
         Ok(Box::new(groups))
+    }
+
+    fn classes(&self) -> Classes {
+        super::digits()
     }
 }

@@ -5,11 +5,11 @@ use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 use serde_json::{Value, json};
 
-use super::{Outputs, Stage, StageContext};
-use crate::config::{Pipeline, Pixels, SourceSettings};
+use super::{Outputs, Stage, StageContext, record};
+use crate::config::{FolderSettings, ParquetSettings, Pipeline, Pixels, SourceSettings};
 use crate::error;
-use crate::source;
-use crate::table::{Content, RowGroup, Split, labels, row_group_rows, write_table};
+use crate::source::{self, Outside};
+use crate::table::{Content, RowGroup, Split, WriteOptions, labels, row_group_rows, write_batch, write_table};
 
 /// The stage.
 pub struct Ingest;
@@ -20,14 +20,14 @@ impl Stage for Ingest {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {
         Vec::new()
     }
 
-    fn files(&self, pipeline: &Pipeline) -> Vec<(&'static str, std::path::PathBuf)> {
+    fn files(&self, pipeline: &Pipeline) -> Result<Vec<(&'static str, Outside)>> {
         source::files(&pipeline.source)
     }
 
@@ -36,8 +36,27 @@ impl Stage for Ingest {
         let mut source = match &pipeline.source {
             SourceSettings::Mnist { .. } => json!({ "mnist": {} }),
             SourceSettings::Idx { .. } => json!({ "idx": {} }),
-            SourceSettings::Strokes { train, test } => {
-                json!({ "strokes": { "train": train, "test": test, "seed": pipeline.seed } })
+            SourceSettings::Folder(settings) => {
+                let FolderSettings { labels, train, test, test_fraction, fit, faults, .. } = settings;
+                json!({ "folder": {
+                    "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "fit": fit,
+                    "faults": faults, "seed": pipeline.seed,
+                } })
+            }
+            SourceSettings::Parquet(settings) => {
+                let ParquetSettings { image, label, shape, fit, faults, .. } = settings;
+                json!({ "parquet": {
+                    "image": image, "label": label, "shape": shape, "fit": fit, "faults": faults,
+                } })
+            }
+            SourceSettings::Npz { arrays, .. } => json!({ "npz": arrays }),
+            SourceSettings::Npy { .. } => json!({ "npy": {} }),
+            SourceSettings::Strokes { train, test, colour } => {
+                let mut strokes = json!({ "train": train, "test": test, "seed": pipeline.seed });
+                if *colour {
+                    strokes["colour"] = json!(true);
+                }
+                json!({ "strokes": strokes })
             }
         };
         if !pipeline.held_out.is_empty() {
@@ -51,6 +70,9 @@ impl Stage for Ingest {
         let source = source::open(&pipeline.source, pipeline.seed, &context.data, context.progress)?;
         let content = Content::Images(source.shape(), Pixels::U8);
         pipeline.model.architecture.check(source.shape())?;
+        if let Some(corruption) = pipeline.corruption {
+            corruption.check(source.shape())?;
+        }
         let total = Split::ALL.iter().map(|split| source.count(*split)).sum();
         let task = context.progress.task("ingest", total, "images");
         let mut files = Vec::new();
@@ -73,7 +95,19 @@ impl Stage for Ingest {
                     })
                 })
             });
-            files.push(write_table(&context.scratch, &split.file_name(), content, context.write_options(), groups)?);
+            let options = WriteOptions { classes: source.classes(), ..context.write_options() };
+            let file = write_table(&context.scratch, &split.file_name(), content, options, groups)?;
+            if file.rows == Some(0) {
+                return Err(error::data(format!("no picture of the split {} can be read", split.name())));
+            }
+            files.push(file);
+        }
+        for (name, table) in source.tables()? {
+            write_batch(&context.scratch.join(name), &table)?;
+            files.push(record(&context.scratch, name, Some(table.num_rows() as u64))?);
+            if name == "rejected.parquet" && table.num_rows() > 0 {
+                context.progress.note(&format!("ingest: {} pictures cannot be read: see {name}", table.num_rows()));
+            }
         }
         Ok(files.into())
     }

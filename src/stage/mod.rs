@@ -27,6 +27,7 @@ use crate::pipeline::fingerprint::Parts;
 use crate::pipeline::receipt::Receipt;
 use crate::pipeline::workspace::Workspace;
 use crate::progress::Progress;
+use crate::source::Outside;
 use crate::table::{
     Content, FileRecord, MapInput, Split, TableFile, WriteOptions, lists, map_table, nanoseconds, pixels,
 };
@@ -62,8 +63,11 @@ pub trait Stage: Sync {
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str>;
 
     /// The files outside the run that it reads, by the setting that says where they are.
-    fn files(&self, _pipeline: &Pipeline) -> Vec<(&'static str, PathBuf)> {
-        Vec::new()
+    ///
+    /// # Errors
+    /// A folder that cannot be listed.
+    fn files(&self, _pipeline: &Pipeline) -> Result<Vec<(&'static str, Outside)>> {
+        Ok(Vec::new())
     }
 
     /// The settings that decide its result, and no others.
@@ -239,7 +243,7 @@ impl StageContext<'_> {
     /// How tables are written.
     pub fn write_options(&self) -> WriteOptions {
         let compression_level = self.pipeline.output.compression_level;
-        WriteOptions { compression_level, threads: self.threads, sorted: true }
+        WriteOptions { compression_level, threads: self.threads, sorted: true, classes: None }
     }
 
     /// Writes a small file to the scratch folder.

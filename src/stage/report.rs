@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::evaluate::gate::judge;
 use super::{Metrics, Outputs, Stage, StageContext};
-use crate::config::{Loss, Pipeline};
+use crate::config::{InputImages, Loss, Pipeline};
 use crate::error;
 use crate::model::{Architecture, ModelDescription};
 use crate::pipeline::workspace::Workspace;
@@ -105,7 +105,8 @@ pub fn gather(
         best: figure(&extremes(&metrics.best))?,
         worst: figure(&extremes(&metrics.worst))?,
         history: history(workspace)?,
-        loss_floor: (model.loss == Loss::CrossEntropy).then_some(metrics.cross_entropy_floor),
+        loss_floor: (model.loss == Loss::CrossEntropy && pipeline.training.target == InputImages::Clean)
+            .then_some(metrics.cross_entropy_floor),
         gate: judge(&pipeline.gate, &metrics),
         metrics,
         map_images: images(&clean, &map.iter().map(|point| point.id).collect::<Vec<_>>())?,

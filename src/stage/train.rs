@@ -164,6 +164,9 @@ fn trajectory_settings(pipeline: &Pipeline) -> Value {
     if training.input == InputImages::Noisy {
         settings["corruption"] = json!(pipeline.corruption);
         settings["training"]["noise"] = json!(training.noise);
+        if training.target == InputImages::Noisy {
+            settings["training"]["target"] = json!(training.target);
+        }
         // The inputs of the test split, and of training with fixed noise, are those on disk.
         settings["output"] = json!({ "pixels": pipeline.output.pixels });
     }

@@ -19,14 +19,15 @@ use arrow_array::RecordBatch;
 
 use crate::error;
 
-pub use reader::{TableFile, errors, first_rows, footer, ids, labels, lists};
-pub use schema::{Content, ImageShape, SCHEMA_VERSION, Split};
+pub use reader::{TableFile, columns, errors, first_rows, footer, ids, labels, lists};
+pub use schema::{Classes, Content, ImageShape, SCHEMA_VERSION, Split, classes};
 pub use writer::{
-    Emit, FileRecord, RowGroup, batch_rows, leading_columns, nanoseconds, row_group_rows, write_batch, write_table,
+    Emit, FileRecord, RowGroup, batch_rows, leading_columns, nanoseconds, row_group_rows, write_batch, write_rows,
+    write_table,
 };
 
 /// How tables are written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct WriteOptions {
     /// Compression level of zstd.
     pub compression_level: i32,
@@ -34,6 +35,8 @@ pub struct WriteOptions {
     pub threads: usize,
     /// Whether the rows come in the order of their ids, which the footer then says.
     pub sorted: bool,
+    /// The names of the labels.
+    pub classes: Classes,
 }
 
 /// What a map stage reads.
@@ -48,7 +51,7 @@ pub struct MapInput<'a> {
 /// Writes the table that `map` makes of each batch of the input (and of the companion's rows); `rows_done` hears of the
 /// rows as they are finished.
 ///
-/// The order of the rows is the input's, and declared only if the input declares it. So are the row groups, each the work of
+/// The order of the rows is the input's, and declared only if the input declares it; so are the names of the labels. So are the row groups, each the work of
 /// one thread from reading to encoding, unless they are larger than limpid makes them: those of another program are read one
 /// batch after the other and cut, since a row group that is written is held in memory.
 ///
@@ -63,7 +66,7 @@ pub fn map_table(
     rows_done: impl Fn(u64) + Sync,
 ) -> Result<FileRecord> {
     let MapInput { table, companion } = input;
-    let options = WriteOptions { sorted: options.sorted && table.is_sorted(), ..options };
+    let options = WriteOptions { sorted: options.sorted && table.is_sorted(), classes: table.classes(), ..options };
     let map = |batch: &RecordBatch, other: Option<&RecordBatch>, emit: Emit<'_>| {
         let batch = map(batch, other)?;
         let rows = batch.num_rows() as u64;

@@ -21,7 +21,7 @@ use parquet::basic::Compression;
 use super::chunk;
 use super::contain::{contained, contained_items};
 use super::pages;
-use super::schema::{Content, ImageShape};
+use super::schema::{Classes, Content, ImageShape, classes};
 use super::writer::{batch_rows, parquet_message, row_group_rows};
 use crate::error;
 
@@ -48,6 +48,11 @@ impl TableFile {
     /// What it holds.
     pub fn content(&self) -> Content {
         self.content
+    }
+
+    /// The names of its labels.
+    pub fn classes(&self) -> Classes {
+        classes(self.metadata.schema())
     }
 
     /// The size of its images.
@@ -225,6 +230,27 @@ pub fn first_rows(path: &Path, rows: usize) -> Result<Option<RecordBatch>> {
     let reader = contained(|| builder.build().map_err(|cause| parquet_message(&cause)));
     let first = contained_items(reader.map_err(|cause| bad(path, &cause))?).next().transpose();
     first.map_err(|cause| bad(path, &format!("damaged near row 0: {cause}")))
+}
+
+/// Some columns of any Parquet file, by their positions and in the order of the file, `rows` at a time.
+///
+/// # Errors
+/// A file that cannot be read or claims too much; damage that shows later is the last item, in words.
+pub fn columns(
+    path: &Path,
+    metadata: &ArrowReaderMetadata,
+    positions: &[usize],
+    rows: usize,
+) -> Result<impl Iterator<Item = Result<RecordBatch, String>> + use<>> {
+    check_compression(path, metadata)?;
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    for group in metadata.metadata().row_groups() {
+        pages::check(&file, group).with_context(|| unusable(path))?;
+    }
+    let mask = ProjectionMask::roots(metadata.parquet_schema(), positions.iter().copied());
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
+    let reader = contained(|| builder.with_projection(mask).with_batch_size(rows).build());
+    Ok(contained_items(reader.map_err(|cause| bad(path, &cause))?))
 }
 
 fn check_compression(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {

@@ -23,6 +23,10 @@ const VERSION: &str = "limpid.schema-version";
 const HEIGHT: &str = "limpid.height";
 const WIDTH: &str = "limpid.width";
 const CHANNELS: &str = "limpid.channels";
+const CLASSES: &str = "limpid.classes";
+
+/// The names of the labels 0, 1, 2, …, where labels stand for names.
+pub type Classes = Option<Arc<[String]>>;
 
 /// A part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -129,6 +133,21 @@ impl Content {
         Arc::new(Schema::new_with_metadata(fields, metadata))
     }
 
+    /// The schema of such a table in a file whose labels have these names: a list in JSON in the metadata of `label`, and of
+    /// the file.
+    pub fn named_schema(self, classes: &Classes) -> SchemaRef {
+        let schema = self.schema();
+        let Some(classes) = classes else { return schema };
+        let names = serde_json::json!(&classes[..]).to_string();
+        let entry = || HashMap::from([(CLASSES.to_owned(), names.clone())]);
+        let fields = schema.fields().iter().map(|field| match field.name().as_str() {
+            "label" => field.as_ref().clone().with_metadata(entry()),
+            _ => field.as_ref().clone(),
+        });
+        let metadata = schema.metadata().clone().into_iter().chain(entry()).collect();
+        Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), metadata))
+    }
+
     /// Values per row of the widest column, which decides how many rows make a row group.
     pub fn width(self) -> usize {
         match self {
@@ -176,6 +195,13 @@ impl Content {
     }
 }
 
+/// The names of the labels that a schema has, if any.
+pub fn classes(schema: &Schema) -> Classes {
+    let field = schema.field_with_name("label").ok().and_then(|field| field.metadata().get(CLASSES));
+    let names: Vec<String> = serde_json::from_str(field.or(schema.metadata().get(CLASSES))?).ok()?;
+    Some(names.into())
+}
+
 /// A list of exactly `size` values, none of them null.
 pub fn list(item: DataType, size: usize) -> DataType {
     DataType::FixedSizeList(Arc::new(Field::new("element", item, false)), size as i32)
@@ -219,6 +245,14 @@ mod tests {
         {
             assert_eq!(Content::of(&content.schema()).expect("is known"), content);
         }
+    }
+
+    #[test]
+    fn names_of_labels_are_kept_beside_them() {
+        let names: Classes = Some(["cat".to_owned(), "dog".to_owned()].into());
+        let schema = Content::Features(2).named_schema(&names);
+        assert_eq!((classes(&schema), Content::of(&schema).expect("is known")), (names, Content::Features(2)));
+        assert_eq!(classes(&Content::Features(2).named_schema(&None)), None);
     }
 
     #[test]

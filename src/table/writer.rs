@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
-use arrow_schema::{FieldRef, SchemaRef};
+use arrow_schema::{DataType, FieldRef, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
@@ -81,13 +81,28 @@ pub fn write_table<'a>(
     options: WriteOptions,
     row_groups: impl Iterator<Item = Result<RowGroup<'a>>> + Send,
 ) -> Result<FileRecord> {
+    write_rows(folder, name, &content.named_schema(&options.classes), &options, None, row_groups)
+}
+
+/// As [`write_table`], rows of any schema; with another `compression`, if one is given.
+///
+/// # Errors
+/// As [`write_table`].
+pub fn write_rows<'a>(
+    folder: &Path,
+    name: &str,
+    schema: &SchemaRef,
+    options: &WriteOptions,
+    compression: Option<Compression>,
+    row_groups: impl Iterator<Item = Result<RowGroup<'a>>> + Send,
+) -> Result<FileRecord> {
     let path = folder.join(name);
-    let schema = content.schema();
     let failed = |cause: ParquetError| write_error(&path, cause);
     let sink = DigestWriter::new(BufWriter::with_capacity(1 << 20, NewFile::create(&path)?));
-    let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(&schema, options)));
+    let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(schema, options, compression)));
     let (mut writer, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
-    let encoder = Encoder { factory, columns: writer.schema_descr().columns().to_vec(), schema, options };
+    let columns = writer.schema_descr().columns().to_vec();
+    let encoder = Encoder { factory, columns, schema: schema.clone(), options, blocks: compression.is_none() };
     let mut rows = 0;
     parallel::in_order(
         options.threads,
@@ -120,12 +135,14 @@ pub fn nanoseconds(time: std::time::SystemTime) -> u64 {
 }
 
 /// Makes row groups of batches, on any thread.
-struct Encoder {
+struct Encoder<'a> {
     factory: ArrowRowGroupWriterFactory,
-    /// One for each field: no field of ours has more than one leaf.
+    /// One for each leaf.
     columns: Vec<ColumnDescPtr>,
     schema: SchemaRef,
-    options: WriteOptions,
+    options: &'a WriteOptions,
+    /// Whether lists of one size are encoded as blocks, which is done in limpid's own compression.
+    blocks: bool,
 }
 
 /// A column of a row group under way.
@@ -133,16 +150,16 @@ enum ColumnWriter {
     /// Lists of one size.
     Lists(Box<ListWriter>),
     /// Anything else.
-    Other(Box<ArrowColumnWriter>),
+    Other(Vec<ArrowColumnWriter>),
 }
 
 /// A column of a row group, encoded.
 enum Chunk {
-    Lists(ListChunk),
-    Other(ArrowColumnChunk),
+    Lists(Box<ListChunk>),
+    Other(Vec<ArrowColumnChunk>),
 }
 
-impl Encoder {
+impl Encoder<'_> {
     fn encode(&self, index: usize, group: RowGroup<'_>) -> Result<(u64, Vec<Chunk>)> {
         let mut writers = self.writers(index)?;
         let mut rows = 0;
@@ -151,30 +168,51 @@ impl Encoder {
             for ((writer, field), array) in writers.iter_mut().zip(self.schema.fields()).zip(batch.columns()) {
                 match writer {
                     ColumnWriter::Lists(writer) => writer.write(super::pixels::as_list(array)?)?,
-                    ColumnWriter::Other(writer) => {
+                    ColumnWriter::Other(writers) => {
                         let leaves = compute_leaves(field, array).map_err(unexpected)?;
-                        leaves.iter().try_for_each(|leaf| writer.write(leaf)).map_err(unexpected)?;
+                        let mut leaves = writers.iter_mut().zip(leaves);
+                        leaves.try_for_each(|(writer, leaf)| writer.write(&leaf)).map_err(unexpected)?;
                     }
                 }
             }
             crate::interrupt::check()
         })?;
         let chunks = writers.into_iter().map(|writer| match writer {
-            ColumnWriter::Lists(writer) => Ok(Chunk::Lists(writer.close()?)),
-            ColumnWriter::Other(writer) => Ok(Chunk::Other(writer.close().map_err(unexpected)?)),
+            ColumnWriter::Lists(writer) => Ok(Chunk::Lists(Box::new(writer.close()?))),
+            ColumnWriter::Other(writers) => {
+                let chunks = writers.into_iter().map(ArrowColumnWriter::close);
+                Ok(Chunk::Other(chunks.collect::<parquet::errors::Result<_>>().map_err(unexpected)?))
+            }
         });
         Ok((rows, chunks.collect::<Result<_>>()?))
     }
 
     fn writers(&self, index: usize) -> Result<Vec<ColumnWriter>> {
         let level = zstd_level(self.options);
-        let others = self.factory.create_column_writers(index).map_err(unexpected)?;
-        let columns = self.schema.fields().iter().zip(&self.columns).zip(others);
-        let writer = |((field, column), other): ((&FieldRef, &ColumnDescPtr), ArrowColumnWriter)| {
-            let lists = ListWriter::new(field.data_type(), Arc::clone(column), level)?;
-            Ok(lists.map_or_else(|| ColumnWriter::Other(Box::new(other)), |lists| ColumnWriter::Lists(Box::new(lists))))
+        let mut others = self.factory.create_column_writers(index).map_err(unexpected)?.into_iter().zip(&self.columns);
+        let writer = |field: &FieldRef| {
+            let mut others: Vec<_> = others.by_ref().take(leaves(field.data_type())).collect();
+            // What may be null has levels of its own.
+            if self.blocks
+                && !field.is_nullable()
+                && let DataType::FixedSizeList(item, _) = field.data_type()
+                && !item.is_nullable()
+                && let [(_, column)] = others[..]
+                && let Some(lists) = ListWriter::new(field.data_type(), Arc::clone(column), level)?
+            {
+                return Ok(ColumnWriter::Lists(Box::new(lists)));
+            }
+            Ok(ColumnWriter::Other(others.drain(..).map(|(writer, _)| writer).collect()))
         };
-        columns.map(writer).collect()
+        self.schema.fields().iter().map(writer).collect()
+    }
+}
+
+/// Parquet's columns for a field of this type.
+fn leaves(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),
+        _ => 1,
     }
 }
 
@@ -185,7 +223,7 @@ impl Chunk {
     ) -> parquet::errors::Result<()> {
         match self {
             Chunk::Lists(chunk) => chunk.append_to_row_group(group),
-            Chunk::Other(chunk) => chunk.append_to_row_group(group),
+            Chunk::Other(chunks) => chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(group)),
         }
     }
 }
@@ -194,18 +232,18 @@ fn unexpected(cause: ParquetError) -> anyhow::Error {
     error::bug(format!("cannot encode a row group: {cause}"))
 }
 
-fn zstd_level(options: WriteOptions) -> ZstdLevel {
+fn zstd_level(options: &WriteOptions) -> ZstdLevel {
     ZstdLevel::try_new(options.compression_level).unwrap_or_default()
 }
 
-fn properties(schema: &SchemaRef, options: WriteOptions) -> WriterProperties {
+fn properties(schema: &SchemaRef, options: &WriteOptions, compression: Option<Compression>) -> WriterProperties {
     let mut metadata: Vec<_> =
         schema.metadata().iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
     metadata.sort_by(|a, b| a.key.cmp(&b.key));
     // `split` and `id`, by which the rows are sorted. One file holds one split, so that `id` alone sorts it.
     let sorted_by = SortingColumn { column_idx: 0, descending: false, nulls_first: false };
     WriterProperties::builder()
-        .set_compression(Compression::ZSTD(zstd_level(options)))
+        .set_compression(compression.unwrap_or_else(|| Compression::ZSTD(zstd_level(options))))
         .set_key_value_metadata(Some(metadata))
         .set_sorting_columns(options.sorted.then(|| vec![sorted_by]))
         .set_max_row_group_row_count(None)
@@ -269,7 +307,11 @@ pub fn write_batch(path: &Path, batch: &RecordBatch) -> Result<()> {
 }
 
 /// The columns that every table starts with.
-pub fn leading_columns(split: super::Split, ids: std::ops::Range<u64>, labels: Vec<Option<i64>>) -> LeadingColumns {
+pub fn leading_columns(
+    split: super::Split,
+    ids: impl Iterator<Item = u64>,
+    labels: Vec<Option<i64>>,
+) -> LeadingColumns {
     use arrow_array::{DictionaryArray, Int32Array, Int64Array, StringArray};
     let rows = labels.len();
     let names = Arc::new(StringArray::from(vec![split.name()]));

@@ -68,6 +68,8 @@ pub struct Inputs {
     pub corruption: Option<Corruption>,
     /// Its random numbers.
     pub stream: Stream,
+    /// Other random numbers, those of the targets, if they are corrupted too.
+    pub target: Option<Stream>,
     /// The epoch whose numbers are used; 0 for the stored ones.
     pub epoch: u32,
     /// Whether corrupted pixels are rounded as they are on disk.
@@ -81,22 +83,25 @@ impl Inputs {
         Self {
             corruption: pipeline.corruption.filter(|_| noisy),
             stream: noise_stream(pipeline.seed, split),
+            target: (noisy && pipeline.training.target == InputImages::Noisy)
+                .then(|| Stream::new(pipeline.seed, "target noise", split)),
             epoch,
             rounded: epoch == 0 && pipeline.output.pixels == crate::config::Pixels::U8,
         }
     }
 
-    /// The inputs for the images `targets` with these positions in the source.
-    fn of(&self, ids: impl Iterator<Item = u64>, targets: &[f32], pixels: usize) -> Option<Vec<f32>> {
-        let corruption = self.corruption?;
-        let mut inputs = vec![0.0; targets.len()];
-        for ((id, target), input) in ids.zip(targets.chunks_exact(pixels)).zip(inputs.chunks_exact_mut(pixels)) {
-            corruption.apply(target, &mut self.stream.generator(id, self.epoch), input);
-        }
-        if self.rounded {
-            inputs = pixels::rounded(&inputs);
-        }
-        Some(inputs)
+    /// The examples made of the `clean` images with these positions in the source.
+    fn of(&self, ids: impl Iterator<Item = u64> + Clone, clean: Vec<f32>, pixels: usize) -> Examples {
+        let Some(corruption) = self.corruption else { return Examples { input: None, target: clean } };
+        let corrupted = |stream: &Stream| {
+            let mut out = vec![0.0; clean.len()];
+            for ((id, clean), out) in ids.clone().zip(clean.chunks_exact(pixels)).zip(out.chunks_exact_mut(pixels)) {
+                corruption.apply(clean, &mut stream.generator(id, self.epoch), out);
+            }
+            if self.rounded { pixels::rounded(&out) } else { out }
+        };
+        let (input, target) = (Some(corrupted(&self.stream)), self.target.as_ref().map(corrupted));
+        Examples { input, target: target.unwrap_or(clean) }
     }
 }
 
@@ -219,14 +224,13 @@ impl MicroBatch<'_> {
             }
             pixels::to_unit(image(position), target);
         }
-        let ids = self.positions.iter().map(|&position| ids[position as usize]);
-        Examples { input: inputs.of(ids, &target, pixels), target }
+        inputs.of(self.positions.iter().map(|&position| ids[position as usize]), target, pixels)
     }
 }
 
-/// The corrupted or clean inputs of a batch of clean images.
-pub fn examples_of(ids: &[i64], target: Vec<f32>, pixels: usize, inputs: &Inputs) -> Examples {
-    Examples { input: inputs.of(ids.iter().map(|&id| id as u64), &target, pixels), target }
+/// The examples made of a batch of clean images.
+pub fn examples_of(ids: &[i64], clean: Vec<f32>, pixels: usize, inputs: &Inputs) -> Examples {
+    inputs.of(ids.iter().map(|&id| id as u64), clean, pixels)
 }
 
 /// Fisher and Yates' shuffle (Durstenfeld 1964).

@@ -21,7 +21,7 @@ use crate::harness::Sandbox;
 const INPUT: &str = "runs/small/ingest/test-00000-of-00001.parquet";
 
 /// A table in one batch, and its footer.
-fn read(sandbox: &Sandbox, path: &str) -> (RecordBatch, ParquetMetaData) {
+pub fn read(sandbox: &Sandbox, path: &str) -> (RecordBatch, ParquetMetaData) {
     let file = File::open(sandbox.path(path)).expect("is there");
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("is Parquet").with_batch_size(1000);
     let footer = reader.metadata().as_ref().clone();
@@ -31,7 +31,7 @@ fn read(sandbox: &Sandbox, path: &str) -> (RecordBatch, ParquetMetaData) {
     (RecordBatch::try_new(schema, batch.columns().to_vec()).expect("fits"), footer)
 }
 
-fn write(sandbox: &Sandbox, path: &str, batches: &[RecordBatch], compression: Compression) {
+pub fn write(sandbox: &Sandbox, path: &str, batches: &[RecordBatch], compression: Compression) {
     let file = File::create(sandbox.path(path)).expect("created");
     let properties = WriterProperties::builder().set_compression(compression).build();
     let mut writer = ArrowWriter::try_new(file, batches[0].schema(), Some(properties)).expect("starts");

@@ -13,6 +13,7 @@ mod lineage;
 mod log;
 mod memory;
 mod mnist;
+mod own_images;
 mod resuming;
 mod reuse;
 mod rivals;

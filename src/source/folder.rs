@@ -1,0 +1,196 @@
+//! Image files in a folder: sub-folders or a CSV say the labels, sub-folders or a keyed draw the splits.
+//!
+//! The folder is listed once, in the order of the relative paths, byte by byte; an image's id is its position among those of
+//! its split. So ids depend on the names alone, not on the order in which a disk lists them, nor on which files are damaged.
+
+mod labels;
+mod listing;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use arrow_array::RecordBatch;
+
+pub use listing::list;
+
+use super::picture::{self, Picture};
+use super::rejected::{Reject, Rejections};
+use super::{Source, batch, string_column};
+use crate::config::{Faults, Fit, FolderSettings, OnError, Pixels};
+use crate::error;
+use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows};
+
+/// The images of a folder.
+pub struct Folder {
+    root: PathBuf,
+    fit: Fit,
+    shape: ImageShape,
+    /// The file that has this shape.
+    first: String,
+    splits: [Vec<Entry>; 2],
+    classes: Classes,
+    rejections: Rejections,
+}
+
+/// An image file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    /// Its path below the folder, with `/`.
+    path: String,
+    label: Option<i64>,
+}
+
+impl Folder {
+    /// Lists a folder and looks at its first image.
+    ///
+    /// # Errors
+    /// A folder that cannot be read or holds no images of a split, labels that do not fit, a first image that is too large.
+    pub fn open(settings: &FolderSettings, seed: u64) -> Result<Self> {
+        let labels::Labelled { splits, classes } = labels::labelled(settings, seed)?;
+        for (split, entries) in Split::ALL.iter().zip(&splits) {
+            if entries.is_empty() {
+                let (path, split) = (settings.path.display(), split.name());
+                return Err(error::data(format!("{path} holds no images for the split {split}")));
+            }
+        }
+        Self::of(&settings.path, settings.fit, settings.faults, splits, classes)
+    }
+
+    /// The source of these files, once the first of them is known.
+    fn of(root: &Path, fit: Fit, faults: Faults, splits: [Vec<Entry>; 2], classes: Classes) -> Result<Self> {
+        let mut folder = Self {
+            root: root.to_owned(),
+            fit,
+            shape: ImageShape { height: 1, width: 1, channels: 1 },
+            first: String::new(),
+            splits,
+            classes,
+            rejections: Rejections::new(faults, "source.folder"),
+        };
+        let mut reason = format!("{}: it holds no images", root.display());
+        for entry in folder.splits.iter().flatten() {
+            match folder.read(&entry.path)? {
+                Ok(picture) => {
+                    (folder.shape, folder.first) = (picture.shape, entry.path.clone());
+                    return Ok(folder);
+                }
+                Err(cause) => {
+                    reason = format!("{}: {cause}", folder.root.join(&entry.path).display());
+                    if !folder.rejections.skips() {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(folder.rejections.refuse(&reason))
+    }
+
+    /// The image files below a folder, or one image file, all of the test split and without labels, as `fit` makes them.
+    ///
+    /// # Errors
+    /// No images, or a first one that cannot be used.
+    pub fn unlabelled(path: &Path, fit: Fit) -> Result<Self> {
+        let (root, files) = if path.is_dir() {
+            (path, list(path)?)
+        } else {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| error::settings(format!("{} has no usable file name", path.display())))?;
+            (path.parent().unwrap_or(Path::new("")), vec![name.to_owned()])
+        };
+        let entries: Vec<_> = files.into_iter().map(|path| Entry { path, label: None }).collect();
+        let faults = Faults { on_error: OnError::Fail, most: 0 };
+        Self::of(root, fit, faults, [Vec::new(), entries], None)
+    }
+
+    /// A picture, or why it cannot be decoded.
+    fn read(&self, path: &str) -> Result<Result<Picture, String>> {
+        let path = self.root.join(path);
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(picture::decode(&bytes, &self.fit))
+    }
+
+    /// Emits the images of some entries.
+    fn load(
+        &self,
+        split: Split,
+        first: u64,
+        entries: &[Entry],
+        emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let step = batch_rows(Content::Images(self.shape, Pixels::U8));
+        for (index, chunk) in entries.chunks(step).enumerate() {
+            let mut bytes = Vec::with_capacity(chunk.len() * self.shape.len());
+            let (mut ids, mut labels) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
+            for (id, entry) in (first + (index * step) as u64..).zip(chunk) {
+                match self.read(&entry.path)? {
+                    Ok(picture) => {
+                        super::check_fit("source.folder", &self.path(entry), picture.shape, &self.first, self.shape)?;
+                        bytes.extend_from_slice(&picture.bytes);
+                        ids.push(id);
+                        labels.push(entry.label);
+                    }
+                    Err(reason) => {
+                        let path = self.path(entry).display().to_string();
+                        self.rejections.add(Reject { split, id, path: entry.path.clone(), reason }, &path)?;
+                    }
+                }
+            }
+            emit(batch(split, self.shape, ids.into_iter(), labels, bytes)?)?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, entry: &Entry) -> PathBuf {
+        self.root.join(&entry.path)
+    }
+}
+
+impl Source for Folder {
+    fn shape(&self) -> ImageShape {
+        self.shape
+    }
+
+    fn count(&self, split: Split) -> u64 {
+        self.splits[split as usize].len() as u64
+    }
+
+    fn row_groups(
+        &self,
+        split: Split,
+        rows: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
+        let chunks = self.splits[split as usize].chunks(rows).enumerate();
+        Ok(Box::new(chunks.map(move |(index, chunk)| -> Result<RowGroup<'_>> {
+            Ok(Box::new(move |emit| self.load(split, (index * rows) as u64, chunk, emit)))
+        })))
+    }
+
+    fn classes(&self) -> Classes {
+        self.classes.clone()
+    }
+
+    /// Which file each image was.
+    fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
+        let rejected: HashSet<_> = self.rejections.listed().iter().map(|reject| (reject.split, reject.id)).collect();
+        let kept = |split: Split| {
+            let entries = self.splits[split as usize].iter().zip(0_u64..);
+            let kept = entries.filter(|(_, id)| !rejected.contains(&(split, *id)));
+            kept.map(|(entry, id)| (split, id, entry)).collect::<Vec<_>>()
+        };
+        let rows: Vec<_> = Split::ALL.into_iter().flat_map(kept).collect();
+        let files = super::listing_table(
+            rows.iter().map(|(split, id, _)| (*split, *id)),
+            vec![("path", string_column(rows.iter().map(|(_, _, entry)| entry.path.as_str())))],
+        )?;
+        Ok([vec![("files.parquet", files)], self.rejections.table()?].concat())
+    }
+}
+
+/// A file inside the folder, by its relative path with `/`.
+fn relative(path: &Path, root: &Path) -> Result<String> {
+    let inside = path.strip_prefix(root).unwrap_or(path);
+    let text =
+        inside.to_str().ok_or_else(|| error::data(format!("{} has a name that is not UTF-8", path.display())))?;
+    Ok(if std::path::MAIN_SEPARATOR == '/' { text.to_owned() } else { text.replace(std::path::MAIN_SEPARATOR, "/") })
+}

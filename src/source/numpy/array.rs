@@ -1,0 +1,346 @@
+//! One NumPy array (format of NEP 1), read as if it were hostile: the header is bounded, sizes are multiplied with care, and
+//! the data must end where the header says.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use flate2::CrcReader;
+use flate2::read::DeflateDecoder;
+
+use crate::error;
+use crate::table::{ImageShape, pixels};
+
+/// Longest header that is read.
+const MAX_HEADER: usize = 1 << 16;
+/// Most labels: 2^31, far beyond any data set of images.
+const MAX_LABELS: u64 = 1 << 31;
+
+/// Where an array is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A file of its own.
+    File(PathBuf),
+    /// A member of an archive, without the `.npy` of its name.
+    Member(PathBuf, String),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::File(path) => write!(f, "{}", path.display()),
+            Location::Member(path, name) => write!(f, "{} ({name})", path.display()),
+        }
+    }
+}
+
+/// The type of an array's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// Unsigned integers of this many bytes.
+    Unsigned(usize),
+    /// Signed integers.
+    Signed(usize),
+    /// Floats.
+    Float(usize),
+}
+
+impl Element {
+    /// The type that NumPy describes so; little-endian only.
+    fn parse(description: &str) -> Option<Self> {
+        let (order, rest) = description.split_at_checked(1)?;
+        let (kind, size) = rest.split_at_checked(1)?;
+        let size: usize = size.parse().ok()?;
+        let known = matches!((order, size), ("|", 1) | ("<", 1 | 2 | 4 | 8));
+        match kind {
+            "u" if known => Some(Element::Unsigned(size)),
+            "i" if known => Some(Element::Signed(size)),
+            "b" if known && size == 1 => Some(Element::Unsigned(1)),
+            "f" if known && size >= 4 => Some(Element::Float(size)),
+            _ => None,
+        }
+    }
+
+    /// Bytes of a number.
+    pub fn size(self) -> usize {
+        match self {
+            Element::Unsigned(size) | Element::Signed(size) | Element::Float(size) => size,
+        }
+    }
+
+    /// Numbers as pixels: bytes as they are, floats from [0, 1].
+    ///
+    /// # Errors
+    /// The position and the value of a float that is none.
+    pub fn pixels(self, numbers: &[u8]) -> Result<Vec<u8>, (usize, f64)> {
+        let Element::Float(size) = self else { return Ok(numbers.to_vec()) };
+        let float = |bytes: &[u8]| match bytes {
+            &[a, b, c, d] => f64::from(f32::from_le_bytes([a, b, c, d])),
+            bytes => f64::from_bits(little_endian(bytes)),
+        };
+        let numbers = numbers.chunks_exact(size).map(float).enumerate();
+        numbers
+            .map(
+                |(at, value)| {
+                    if (0.0..=1.0).contains(&value) { Ok(pixels::to_byte(value as f32)) } else { Err((at, value)) }
+                },
+            )
+            .collect()
+    }
+}
+
+/// An opened array, from its first number on.
+pub struct Array {
+    location: Location,
+    /// The type of its numbers.
+    pub element: Element,
+    /// Its sizes, the number of items first.
+    pub sizes: Vec<u64>,
+    payload: CrcReader<Box<dyn Read + Send>>,
+    /// The checksum of a member of an archive.
+    crc: Option<u32>,
+}
+
+impl Array {
+    /// Opens an array and reads its header.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an archive without it, or one that is no array of numbers in C order.
+    pub fn open(location: &Location) -> Result<Self> {
+        let (payload, crc) = match location {
+            Location::File(path) => (Box::new(BufReader::new(open(path)?)) as Box<dyn Read + Send>, None),
+            Location::Member(path, name) => open_member(path, name)?,
+        };
+        let mut payload = CrcReader::new(payload);
+        let bad = |what: String| error::data(format!("{location} {what}"));
+        let mut read = |len: usize| -> Result<Vec<u8>> {
+            let mut bytes = vec![0; len];
+            payload.read_exact(&mut bytes).map_err(|cause| unreadable(location, cause))?;
+            Ok(bytes)
+        };
+        let start = read(8)?;
+        if !start.starts_with(b"\x93NUMPY") {
+            return Err(bad("is not a NumPy array".to_owned()));
+        }
+        let len = match start[6] {
+            1 => little_endian(&read(2)?) as usize,
+            2 | 3 => little_endian(&read(4)?) as usize,
+            version => return Err(bad(format!("is a NumPy array of format {version}; limpid reads 1, 2 and 3"))),
+        };
+        if len > MAX_HEADER {
+            return Err(bad(format!("has a header of {len} bytes; at most {MAX_HEADER} work")));
+        }
+        let header = String::from_utf8_lossy(&read(len)?).into_owned();
+        let description = entry(&header, "descr").map(|text| text.trim_matches(['\'', '"']));
+        let element = description.and_then(Element::parse).ok_or_else(|| {
+            let found = description.unwrap_or("?");
+            bad(format!("has elements of type {found}; limpid reads integers and floats, little-endian"))
+        })?;
+        if entry(&header, "fortran_order") != Some("False") {
+            return Err(bad("is in Fortran's order; save numpy.ascontiguousarray of it".to_owned()));
+        }
+        let sizes = entry(&header, "shape").and_then(|text| text.strip_prefix('('));
+        let sizes: Option<Vec<u64>> = sizes.and_then(|text| {
+            text.split(',').map(str::trim).filter(|size| !size.is_empty()).map(|size| size.parse().ok()).collect()
+        });
+        let sizes = sizes.ok_or_else(|| bad("has a damaged header".to_owned()))?;
+        Ok(Self { location: location.clone(), element, sizes, payload, crc })
+    }
+
+    /// Shape and number of images.
+    ///
+    /// # Errors
+    /// Sizes or numbers that images do not have.
+    pub fn images(&self) -> Result<(ImageShape, u64)> {
+        let bad = |what: String| error::data(format!("{} {what}", self.location));
+        let (count, [height, width, channels]) = match self.sizes[..] {
+            [count, height, width] => (count, [height, width, 1]),
+            [count, height, width, channels] => (count, [height, width, channels]),
+            _ => {
+                let sizes = self.sizes.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+                return Err(bad(format!(
+                    "has the sizes ({sizes}); images have (count, rows, columns) or (count, rows, columns, channels)"
+                )));
+            }
+        };
+        match self.element {
+            Element::Unsigned(1) | Element::Float(_) => {}
+            Element::Unsigned(size) | Element::Signed(size) => {
+                let message = format!("has integers of {size} bytes; images are uint8, or floats in [0, 1]");
+                return Err(bad(message));
+            }
+        }
+        let side = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+        let shape = ImageShape::new(side(height), side(width), side(channels)).ok_or_else(|| {
+            let most = ImageShape::MAX_LEN;
+            bad(format!("has images of {height}×{width}×{channels}; 1 to {most} numbers each work"))
+        })?;
+        if count == 0 {
+            return Err(bad("holds no images".to_owned()));
+        }
+        Ok((shape, count))
+    }
+
+    /// The next numbers, as they are stored.
+    ///
+    /// # Errors
+    /// Data that end before, or are damaged.
+    pub fn read(&mut self, numbers: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; numbers * self.element.size()];
+        self.payload.read_exact(&mut bytes).map_err(|cause| unreadable(&self.location, cause))?;
+        Ok(bytes)
+    }
+
+    /// Checks that nothing follows.
+    ///
+    /// # Errors
+    /// Something does, or the checksum is wrong.
+    pub fn end(&mut self) -> Result<()> {
+        let bad = |what: &str| error::data(format!("{} {what}", self.location));
+        let mut rest = [0];
+        match self.payload.read(&mut rest) {
+            Ok(0) if self.crc.is_some_and(|crc| crc != self.payload.crc().sum()) => {
+                Err(bad("is damaged: its checksum is wrong"))
+            }
+            Ok(0) => Ok(()),
+            Ok(_) => Err(bad("goes on after the numbers that its header announces")),
+            Err(cause) => Err(unreadable(&self.location, cause)),
+        }
+    }
+
+    /// All numbers as integers.
+    ///
+    /// # Errors
+    /// Floats, too many, numbers beyond 2^63, damage.
+    pub fn integers(mut self, count: u64) -> Result<Vec<i64>> {
+        let bad = |what: String| error::data(format!("{} {what}", self.location));
+        if let Element::Float(_) = self.element {
+            return Err(bad("has floats; labels are integers".to_owned()));
+        }
+        if count > MAX_LABELS {
+            return Err(bad(format!("has {count} labels; at most {MAX_LABELS} work")));
+        }
+        let (mut labels, size, element) = (Vec::new(), self.element.size(), self.element);
+        // In pieces: a short file allocates little.
+        while (labels.len() as u64) < count {
+            let piece = (count - labels.len() as u64).min(1 << 20) as usize;
+            let bytes = self.read(piece)?;
+            let integer = |bytes: &[u8]| {
+                let value = little_endian(bytes);
+                let shift = 64 - 8 * size as u32;
+                if let Element::Signed(_) = element {
+                    Some((value as i64) << shift >> shift)
+                } else {
+                    value.try_into().ok()
+                }
+            };
+            for bytes in bytes.chunks_exact(size) {
+                labels.push(
+                    integer(bytes).ok_or_else(|| error::data(format!("{} has a label beyond 2^63", self.location)))?,
+                );
+            }
+        }
+        self.end()?;
+        Ok(labels)
+    }
+}
+
+/// The names of the arrays in an archive.
+///
+/// # Errors
+/// A file that cannot be read or is no archive.
+pub fn members(path: &Path) -> Result<Vec<String>> {
+    let archive = archive(path)?;
+    Ok(names(&archive))
+}
+
+fn names(archive: &zip::ZipArchive<BufReader<File>>) -> Vec<String> {
+    archive.file_names().flatten().filter_map(|name| name.strip_suffix(".npy").map(str::to_owned)).collect()
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|cause| match cause.kind() {
+        io::ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
+        _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
+    })
+}
+
+fn archive(path: &Path) -> Result<zip::ZipArchive<BufReader<File>>> {
+    let file = BufReader::new(open(path)?);
+    zip::ZipArchive::new(file)
+        .map_err(|cause| error::data(format!("{} is not an .npz archive: {cause}", path.display())))
+}
+
+/// A member of an archive as it unpacks, and its checksum.
+fn open_member(path: &Path, name: &str) -> Result<(Box<dyn Read + Send>, Option<u32>)> {
+    let mut archive = archive(path)?;
+    let index = archive.index_for_name(&format!("{name}.npy")).ok_or_else(|| {
+        let found = names(&archive).join(", ");
+        error::data(format!("{} has no array {name}; it has {found}", path.display()))
+    })?;
+    let bad = |cause: &dyn fmt::Display| error::data(format!("{} ({name}) is damaged: {cause}", path.display()));
+    let member = archive.by_index(index).map_err(|cause| bad(&cause))?;
+    let (packed, crc, method) = (member.compressed_size(), member.crc32(), member.compression());
+    let start = member.data_start().ok_or_else(|| bad(&"it has no data"))?;
+    drop(member);
+    let mut file = open(path)?;
+    file.seek(SeekFrom::Start(start)).with_context(|| format!("cannot read {}", path.display()))?;
+    let stored = BufReader::with_capacity(1 << 18, file).take(packed);
+    let payload: Box<dyn Read + Send> = match method {
+        zip::CompressionMethod::Stored => Box::new(stored),
+        zip::CompressionMethod::Deflated => Box::new(BufReader::with_capacity(1 << 18, DeflateDecoder::new(stored))),
+        other => return Err(bad(&format!("it is compressed with {other}, limpid reads deflate"))),
+    };
+    Ok((payload, Some(crc)))
+}
+
+/// The text of an entry of the header, which is a Python dictionary: up to the comma that ends it.
+fn entry<'a>(header: &'a str, key: &str) -> Option<&'a str> {
+    let rest = header.split_once(&format!("'{key}':"))?.1.trim_start();
+    let end = if rest.starts_with('(') { rest.find(')')? } else { rest.find([',', '}'])? };
+    Some(rest[..end].trim())
+}
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
+}
+
+/// Damage shows as an I/O error from the decompressor; anything else is the disk's.
+fn unreadable(location: &Location, cause: io::Error) -> anyhow::Error {
+    match cause.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            error::data(format!("{location} is truncated: its data end before the numbers that its header announces"))
+        }
+        _ if super::super::gzip::is_damage(&cause) => error::data(format!("{location} is damaged: {cause}")),
+        _ => anyhow::Error::new(cause).context(format!("cannot read {location}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_read_whatever_its_spaces() {
+        let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 28, 28), }   \n";
+        assert_eq!(entry(header, "descr"), Some("'<f4'"));
+        assert_eq!(entry(header, "fortran_order"), Some("False"));
+        assert_eq!(entry(header, "shape"), Some("(3, 28, 28"));
+        assert_eq!(entry("{'shape':(5,)}", "shape"), Some("(5,"));
+        assert_eq!(entry(header, "other"), None);
+    }
+
+    #[test]
+    fn types_are_told_apart() {
+        assert_eq!(Element::parse("|u1"), Some(Element::Unsigned(1)));
+        assert_eq!(Element::parse("<i8"), Some(Element::Signed(8)));
+        assert_eq!(Element::parse("<f4"), Some(Element::Float(4)));
+        for other in [">i4", "<f2", "<U3", "|O", "", "<", "<c8", "|i4", "<u3", "µ"] {
+            assert_eq!(Element::parse(other), None, "{other}");
+        }
+        assert_eq!(Element::Float(4).pixels(&0.5_f32.to_le_bytes()), Ok(vec![128]));
+        assert_eq!(Element::Float(8).pixels(&2.0_f64.to_le_bytes()), Err((0, 2.0)));
+    }
+}

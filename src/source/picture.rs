@@ -1,0 +1,209 @@
+//! A picture in a file's bytes, decoded and made to fit.
+//!
+//! What it is shows in its first bytes, never in its name. It is turned as viewers turn it, by its EXIF orientation; 16 bits
+//! become 8; what is transparent shows white ground; grey is made of colour with the weights of ITU-R BT.601, as Pillow and
+//! OpenCV make it; scaling is linear, over the area that becomes a pixel.
+
+mod jpeg;
+
+use std::io::Cursor;
+
+use image::imageops::{FilterType, crop_imm, resize};
+use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Pixel};
+
+use crate::config::{Fit, Size};
+use crate::table::ImageShape;
+
+/// Longest side of a picture that is decoded.
+const MAX_SIDE: u32 = 1 << 15;
+/// Most bytes that decoding one picture may take.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// A decoded picture.
+pub struct Picture {
+    /// Its size.
+    pub shape: ImageShape,
+    /// Its pixels, row by row, channels last.
+    pub bytes: Vec<u8>,
+}
+
+/// Decodes a picture and makes it fit.
+///
+/// # Errors
+/// Why it cannot be decoded, in words.
+pub fn decode(bytes: &[u8], fit: &Fit) -> Result<Picture, String> {
+    fitted(if jpeg::is_jpeg(bytes) { jpeg::decode(bytes)? } else { decode_other(bytes)? }, fit)
+}
+
+/// Whether a file starts as one of the formats does.
+pub fn is_picture(start: &[u8]) -> bool {
+    use image::ImageFormat::{Bmp, Jpeg, Png, Tiff, WebP};
+    matches!(image::guess_format(start), Ok(Bmp | Jpeg | Png | Tiff | WebP))
+}
+
+/// Decodes a picture that is no JPEG.
+fn decode_other(bytes: &[u8]) -> Result<DynamicImage, String> {
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_BYTES);
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|cause| cause.to_string())?;
+    reader.limits(limits);
+    if reader.format().is_none() {
+        return Err("it is not a PNG, JPEG, WebP, BMP or TIFF picture".to_owned());
+    }
+    let mut decoder = reader.into_decoder().map_err(|cause| cause.to_string())?;
+    let orientation = decoder.orientation().map_err(|cause| cause.to_string())?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|cause| cause.to_string())?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+/// The picture with the channels and the size that are wanted.
+fn fitted(image: DynamicImage, fit: &Fit) -> Result<Picture, String> {
+    let colour = image.color().has_color();
+    let image = if image.color().has_alpha() { on_white(&image) } else { image };
+    if fit.grey.unwrap_or(!colour) {
+        let grey = match image {
+            DynamicImage::ImageLuma8(grey) => grey,
+            image if colour => {
+                let rgb = image.into_rgb8();
+                let (width, height) = rgb.dimensions();
+                let bytes = rgb.as_raw().chunks_exact(3).map(|pixel| luma([pixel[0], pixel[1], pixel[2]])).collect();
+                ImageBuffer::from_raw(width, height, bytes).ok_or("its pixels have gone")?
+            }
+            image => image.into_luma8(),
+        };
+        sized(grey, fit.size)
+    } else {
+        sized(image.into_rgb8(), fit.size)
+    }
+}
+
+/// The brightness of a pixel by ITU-R BT.601, rounded.
+pub fn luma([red, green, blue]: [u8; 3]) -> u8 {
+    let [red, green, blue] = [red, green, blue].map(u32::from);
+    ((299 * red + 587 * green + 114 * blue + 500) / 1000) as u8
+}
+
+/// Lays what is transparent on white.
+fn on_white(image: &DynamicImage) -> DynamicImage {
+    let mut image = image.to_rgba8();
+    for pixel in image.pixels_mut() {
+        let alpha = u32::from(pixel[3]);
+        for channel in &mut pixel.0[..3] {
+            *channel = ((u32::from(*channel) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
+        }
+    }
+    DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(image).into_rgb8())
+}
+
+/// The picture in the size that is wanted.
+fn sized<P: Pixel<Subpixel = u8> + 'static>(image: ImageBuffer<P, Vec<u8>>, size: Size) -> Result<Picture, String> {
+    let (width, height) = image.dimensions();
+    let scaled = |image: &ImageBuffer<P, Vec<u8>>, [rows, columns]: [usize; 2]| {
+        resize(image, columns as u32, rows as u32, FilterType::Triangle)
+    };
+    let image = match size {
+        Size::Same => image,
+        Size::Resize(wanted) | Size::Crop(wanted) if wanted == [height as usize, width as usize] => image,
+        Size::Resize(wanted) => scaled(&image, wanted),
+        Size::Crop([rows, columns]) => {
+            // The largest middle part with the ratio that is wanted.
+            let (rows, columns) = (rows as u64, columns as u64);
+            let part_width = (u64::from(height) * columns / rows).clamp(1, u64::from(width)) as u32;
+            let part_height = (u64::from(width) * rows / columns).clamp(1, u64::from(height)) as u32;
+            let (left, top) = ((width - part_width) / 2, (height - part_height) / 2);
+            let part = crop_imm(&image, left, top, part_width, part_height).to_image();
+            scaled(&part, [rows as usize, columns as usize])
+        }
+    };
+    let (width, height) = image.dimensions();
+    let channels = usize::from(P::CHANNEL_COUNT);
+    let shape = ImageShape::new(height as usize, width as usize, channels).ok_or_else(|| {
+        let most = ImageShape::MAX_LEN;
+        format!("it has {height}×{width} pixels of {channels} numbers; at most {most} numbers work")
+    })?;
+    Ok(Picture { shape, bytes: image.into_raw() })
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
+
+    use super::*;
+
+    fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.into().write_to(&mut bytes, format).expect("memory");
+        bytes.into_inner()
+    }
+
+    fn fit(size: Size, grey: Option<bool>) -> Fit {
+        Fit { size, grey }
+    }
+
+    #[test]
+    fn every_format_gives_its_pixels() {
+        let picture = RgbImage::from_fn(5, 3, |x, y| Rgb([x as u8 * 40, y as u8 * 90, 7]));
+        for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
+            let decoded = decode(&encoded(picture.clone(), format), &Fit::default()).expect("decodes");
+            assert_eq!((decoded.shape.height, decoded.shape.width, decoded.shape.channels), (3, 5, 3));
+            assert_eq!(&decoded.bytes, picture.as_raw(), "{format:?}");
+        }
+        let decoded = decode(&encoded(picture, ImageFormat::Jpeg), &Fit::default()).expect("decodes");
+        assert_eq!(decoded.shape.len(), 45);
+        assert!(decode(b"GIF89a", &Fit::default()).is_err() && decode(b"", &Fit::default()).is_err());
+    }
+
+    #[test]
+    fn grey_has_the_usual_weights_and_transparency_shows_white() {
+        let picture = RgbImage::from_pixel(2, 2, Rgb([200, 100, 50]));
+        let decoded = decode(&encoded(picture, ImageFormat::Png), &fit(Size::Same, Some(true))).expect("decodes");
+        // 0.299 · 200 + 0.587 · 100 + 0.114 · 50 = 124.2
+        assert_eq!((decoded.shape.channels, decoded.bytes), (1, vec![124; 4]));
+        let picture = RgbaImage::from_fn(2, 1, |x, _| if x == 0 { Rgba([9, 9, 9, 0]) } else { Rgba([9, 8, 7, 255]) });
+        let decoded = decode(&encoded(picture, ImageFormat::Png), &Fit::default()).expect("decodes");
+        assert_eq!(decoded.bytes, [255, 255, 255, 9, 8, 7]);
+    }
+
+    #[test]
+    fn a_crop_keeps_the_middle_and_the_ratio() {
+        let picture = RgbImage::from_fn(8, 4, |x, _| if (2..6).contains(&x) { Rgb([255; 3]) } else { Rgb([0; 3]) });
+        let decoded = decode(&encoded(picture, ImageFormat::Png), &fit(Size::Crop([2, 2]), None)).expect("decodes");
+        assert_eq!((decoded.shape.height, decoded.shape.width, decoded.bytes), (2, 2, vec![255; 12]));
+        let picture = RgbImage::from_fn(8, 4, |x, _| if x < 4 { Rgb([255; 3]) } else { Rgb([0; 3]) });
+        let decoded = decode(&encoded(picture, ImageFormat::Png), &fit(Size::Resize([1, 2]), Some(true)));
+        let decoded = decoded.expect("decodes").bytes;
+        assert!(decoded[0] > 200 && decoded[1] < 55, "{decoded:?}");
+    }
+
+    #[test]
+    fn cut_files_are_errors() {
+        let picture = RgbImage::from_fn(40, 40, |x, y| Rgb([x as u8, y as u8, (x * y) as u8]));
+        for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP, ImageFormat::Jpeg] {
+            let bytes = encoded(picture.clone(), format);
+            assert!(decode(&bytes, &Fit::default()).is_ok(), "{format:?}");
+            for tenths in 0..10 {
+                let cut = &bytes[..bytes.len() * tenths / 10];
+                assert!(decode(cut, &Fit::default()).is_err(), "{format:?} cut at {tenths}/10");
+            }
+        }
+    }
+
+    #[test]
+    fn a_jpeg_is_turned_as_its_exif_says() {
+        let picture = RgbImage::from_fn(16, 8, |x, _| if x < 8 { Rgb([255; 3]) } else { Rgb([0; 3]) });
+        let mut bytes = encoded(picture, ImageFormat::Jpeg);
+        // An APP1 segment with one entry: orientation (0x0112) 6, to be turned a quarter clockwise.
+        let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let mut segment = vec![0xff, 0xe1, 0, exif.len() as u8 + 2];
+        segment.extend(exif);
+        bytes.splice(2..2, segment);
+        let decoded = decode(&bytes, &fit(Size::Same, Some(true))).expect("decodes");
+        assert_eq!((decoded.shape.height, decoded.shape.width), (16, 8));
+        assert!(
+            decoded.bytes[..8].iter().all(|&byte| byte > 200) && decoded.bytes[120..].iter().all(|&byte| byte < 50)
+        );
+    }
+}

@@ -1,0 +1,450 @@
+//! Images of one's own: folders of files, Parquet files of others, NumPy arrays.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use arrow_array::builder::{BinaryBuilder, FixedSizeListBuilder, Float32Builder, ListBuilder, UInt8Builder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, UInt8Type};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, StructArray};
+use arrow_schema::{DataType, Field, Schema};
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+
+use crate::foreign::read;
+use crate::harness::Sandbox;
+
+const TRAIN: &str = "runs/small/ingest/train-00000-of-00001.parquet";
+const TEST: &str = "runs/small/ingest/test-00000-of-00001.parquet";
+
+fn sandbox(source: &str) -> Sandbox {
+    Sandbox::with(&format!("[source]\n{source}\n[model]\ndense = {{ code = 2 }}\n[training]\nepochs = 1\n"))
+}
+
+fn picture(rows: u32, columns: u32, seed: u32) -> DynamicImage {
+    RgbImage::from_fn(columns, rows, |x, y| Rgb([(x * 20 + seed) as u8, (y * 20) as u8, seed as u8])).into()
+}
+
+fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, format).expect("memory");
+    bytes.into_inner()
+}
+
+fn png(rows: u32, columns: u32, seed: u32) -> Vec<u8> {
+    encoded(&picture(rows, columns, seed), ImageFormat::Png)
+}
+
+/// Ids, labels and pixels of a table.
+fn images(sandbox: &Sandbox, path: &str) -> (Vec<i64>, Vec<Option<i64>>, Vec<u8>) {
+    let (batch, _) = read(sandbox, path);
+    let numbers = |name: &str| batch.column_by_name(name).expect("is there").as_primitive::<Int64Type>().clone();
+    let image = batch.column_by_name("image").expect("is there").as_fixed_size_list().values().clone();
+    let pixels = image.as_primitive::<UInt8Type>().values().to_vec();
+    (numbers("id").values().to_vec(), numbers("label").iter().collect(), pixels)
+}
+
+/// The names of the labels that a table has.
+fn classes(sandbox: &Sandbox, path: &str) -> Option<String> {
+    let (batch, _) = read(sandbox, path);
+    batch.schema().field_with_name("label").expect("is there").metadata().get("limpid.classes").cloned()
+}
+
+/// A folder with two classes in two splits: two images to train on, one to test.
+fn folder(sandbox: &Sandbox) {
+    sandbox.write("photos/train/dog/b.png", &png(8, 9, 1));
+    sandbox.write("photos/train/cat/z.BMP", &encoded(&picture(8, 9, 2), ImageFormat::Bmp));
+    sandbox.write("photos/test/dog/a.webp", &encoded(&picture(8, 9, 3), ImageFormat::WebP));
+    sandbox.write("photos/train/notes.txt", b"not an image");
+    sandbox.write("photos/train/.hidden.png", b"not an image");
+}
+
+#[test]
+fn a_folder_gives_its_images_in_the_order_of_their_paths() {
+    let sandbox = sandbox("folder = { path = \"photos\" }");
+    folder(&sandbox);
+    sandbox.limpid("run small.toml").succeeds();
+    let (ids, labels, pixels) = images(&sandbox, TRAIN);
+    assert_eq!((ids, labels), (vec![0, 1], vec![Some(0), Some(1)]));
+    assert_eq!(pixels, [picture(8, 9, 2).into_bytes(), picture(8, 9, 1).into_bytes()].concat());
+    assert_eq!(images(&sandbox, TEST).1, [Some(1)]);
+    // The names of the labels go with the tables, down to the last one.
+    for path in
+        [TRAIN, "runs/small/denoise/test-00000-of-00001.parquet", "runs/small/encode/test-00000-of-00001.parquet"]
+    {
+        assert_eq!(classes(&sandbox, path).as_deref(), Some("[\"cat\",\"dog\"]"), "{path}");
+    }
+    let (files, _) = read(&sandbox, "runs/small/ingest/files.parquet");
+    let paths: Vec<_> = files.column_by_name("path").expect("is there").as_string::<i32>().iter().flatten().collect();
+    assert_eq!(paths, ["train/cat/z.BMP", "train/dog/b.png", "test/dog/a.webp"]);
+}
+
+#[test]
+fn a_folder_is_up_to_date_until_a_file_changes() {
+    let sandbox = sandbox("folder = { path = \"photos\" }");
+    folder(&sandbox);
+    sandbox.limpid("run small.toml").succeeds();
+    sandbox.limpid("plan small.toml --check").succeeds();
+    // Another time alone changes nothing, nor does another place.
+    sandbox.write("photos/train/dog/b.png", &png(8, 9, 1));
+    std::fs::rename(sandbox.path("photos"), sandbox.path("moved")).expect("renamed");
+    sandbox.limpid("plan small.toml --check --set source.folder.path=moved").succeeds();
+    std::fs::rename(sandbox.path("moved"), sandbox.path("photos")).expect("renamed");
+    sandbox.write("photos/train/dog/b.png", &png(8, 9, 4));
+    sandbox.limpid("plan small.toml --check").exits(10).prints("source.folder.path: digest");
+    sandbox.write("photos/train/dog/b.png", &png(8, 9, 1));
+    sandbox.limpid("plan small.toml --check").succeeds();
+    std::fs::rename(sandbox.path("photos/train/dog"), sandbox.path("photos/train/wolf")).expect("renamed");
+    sandbox.limpid("plan small.toml --check").exits(10).prints("source.folder.path: digest");
+}
+
+#[test]
+fn splits_are_drawn_by_name_where_there_are_none() {
+    let sandbox = sandbox("folder = { path = \"photos\", test-fraction = 0.3 }");
+    let write = |index: u32| sandbox.write(&format!("photos/a/{index:03}.png"), &png(4, 4, index));
+    (0..60).for_each(|index| _ = write(index));
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    let listed = || {
+        let (files, _) = read(&sandbox, "runs/small/ingest/files.parquet");
+        let text = |name: &str| files.column_by_name(name).expect("is there").as_string::<i32>().clone();
+        let (paths, splits) = (text("path"), text("split"));
+        let pairs = paths.iter().flatten().zip(splits.iter().flatten());
+        pairs.map(|(path, split)| (path.to_owned(), split.to_owned())).collect::<Vec<_>>()
+    };
+    let before = listed();
+    let tests = before.iter().filter(|(_, split)| split == "test").count();
+    assert!((8..30).contains(&tests), "{tests} of 60");
+    // More files change the split of none that was there.
+    (60..70).for_each(|index| _ = write(index));
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    let after = listed();
+    assert!(after.len() == 70 && before.iter().all(|pair| after.contains(pair)));
+    sandbox.limpid("run small.toml --to ingest --set seed=2").succeeds();
+    assert_ne!(listed(), after);
+}
+
+#[test]
+fn a_csv_says_labels_and_splits() {
+    let sandbox = sandbox("folder = { path = \"photos\", csv = \"list.csv\" }");
+    (0..4).for_each(|index| _ = sandbox.write(&format!("photos/{index}.png"), &png(4, 4, index)));
+    sandbox.write("list.csv", b"file_name,label,split\n3.png,b,train\n1.png,a,train\n2.png,b,validation\n");
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    assert_eq!(images(&sandbox, TRAIN).1, [Some(0), Some(1)]);
+    assert_eq!(images(&sandbox, TEST).1, [Some(1)]);
+    assert_eq!(classes(&sandbox, TEST).as_deref(), Some("[\"a\",\"b\"]"));
+    // Numbers stay what they are.
+    sandbox.write("list.csv", b"file,label,split\n3.png,7,train\n1.png,5,test\n");
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    assert_eq!((images(&sandbox, TRAIN).1, classes(&sandbox, TRAIN)), (vec![Some(7)], None));
+    for (text, expected) in [
+        ("file,label\n9.png,1\n", "list.csv: line 2: there is no file photos/9.png"),
+        ("file,split\n1.png,train\n2.png,best\n", "line 3: the split is \"best\", expected train or test"),
+        ("file\n1.png\n1.png\n", "line 3: 1.png is listed twice"),
+        ("id,label\n1,2\n", "its columns are id, label; one of file, file_name"),
+    ] {
+        sandbox.write("list.csv", text.as_bytes());
+        sandbox.limpid("run small.toml --to ingest").exits(65).says(expected);
+    }
+}
+
+#[test]
+fn mixed_images_are_refused_with_the_setting_that_accepts_them() {
+    let sandbox = sandbox("folder = { path = \"photos\" }");
+    folder(&sandbox);
+    sandbox.write("photos/train/dog/c.png", &png(20, 10, 1));
+    let ingest = "run small.toml --to ingest";
+    sandbox
+        .limpid(ingest)
+        .exits(65)
+        .says("photos/train/dog/c.png is 20×10, but train/cat/z.BMP is 8×9")
+        .says("crop = [8, 9]");
+    for setting in ["resize", "crop"] {
+        sandbox.limpid(&format!("{ingest} --set source.folder.{setting}=[6,5]")).succeeds();
+        assert_eq!(images(&sandbox, TRAIN).2.len(), 3 * 6 * 5 * 3);
+    }
+    sandbox.limpid(&format!("{ingest} --set source.folder.crop=[6,5] --set source.folder.resize=[6,5]")).exits(2);
+    let grey: DynamicImage = picture(8, 9, 1).into_luma8().into();
+    sandbox.write("photos/train/dog/c.png", &encoded(&grey, ImageFormat::Png));
+    sandbox.limpid(ingest).exits(65).says("c.png is grey, but train/cat/z.BMP is RGB; source.folder.grey = true");
+    sandbox.limpid(&format!("{ingest} --set source.folder.grey=true")).succeeds();
+    assert_eq!(images(&sandbox, TRAIN).2.len(), 3 * 8 * 9);
+    sandbox.limpid(&format!("{ingest} --set source.folder.grey=false")).succeeds();
+    assert_eq!(images(&sandbox, TRAIN).2.len(), 3 * 8 * 9 * 3);
+}
+
+#[test]
+fn broken_images_end_the_run_or_are_listed() {
+    let sandbox = sandbox("folder = { path = \"photos\" }");
+    folder(&sandbox);
+    let whole = png(8, 9, 5);
+    sandbox.write("photos/train/cat/a.png", &whole[..whole.len() - 30]);
+    sandbox.write("photos/train/dog/a.jpg", b"GIF89a of another kind");
+    sandbox.write("photos/train/dog/c.jpg", b"");
+    sandbox
+        .limpid("run small.toml --to ingest")
+        .exits(65)
+        .says("cannot use photos/train/cat/a.png: ")
+        .says("source.folder.on-error = \"skip\"");
+    assert!(!sandbox.path("runs/small/ingest").exists());
+    let skip = "run small.toml --to ingest --set source.folder.on-error=skip";
+    for threads in [1, 3] {
+        sandbox.limpid(&format!("{skip} --threads {threads} --force")).succeeds().says("3 pictures cannot be read");
+        // Ids count the files that are there, whole or not.
+        assert_eq!(images(&sandbox, TRAIN).0, [1, 3]);
+        let (rejected, _) = read(&sandbox, "runs/small/ingest/rejected.parquet");
+        let paths: Vec<_> =
+            rejected.column_by_name("path").expect("is there").as_string::<i32>().iter().flatten().collect();
+        assert_eq!(paths, ["train/cat/a.png", "train/dog/a.jpg", "train/dog/c.jpg"]);
+        assert_eq!(read(&sandbox, "runs/small/ingest/files.parquet").0.num_rows(), 3);
+    }
+    sandbox
+        .limpid(&format!("{skip} --set source.folder.max-rejected=2"))
+        .exits(65)
+        .says("more than 2 pictures cannot be read (source.folder.max-rejected)")
+        .says("train/dog/a.jpg");
+    sandbox.write("photos/test/dog/a.webp", b"");
+    sandbox.limpid(skip).exits(65).says("no picture of the split test can be read");
+}
+
+#[test]
+fn a_folder_without_images_is_refused() {
+    let sandbox = sandbox("folder = { path = \"photos\" }");
+    sandbox.limpid("run small.toml").exits(65).says("photos does not exist");
+    sandbox.write("photos/notes.txt", b"");
+    sandbox.limpid("run small.toml").exits(65).says("photos holds no image files");
+    sandbox.write("photos/train/a/1.png", &png(4, 4, 1));
+    sandbox.limpid("run small.toml").exits(65).says("has a sub-folder train but none called test");
+    sandbox.write("photos/test/1.png", &png(4, 4, 1));
+    sandbox.limpid("run small.toml").exits(65).says("photos/test/1.png lies in no sub-folder that could be its label");
+    sandbox.limpid("run small.toml --to ingest --set source.folder.labels=none").succeeds();
+    assert_eq!(images(&sandbox, TRAIN).1, [None]);
+}
+
+/// Writes one column of images, and labels, as Parquet.
+fn table(sandbox: &Sandbox, path: &str, image: ArrayRef, field: Option<Field>, label: ArrayRef) {
+    sandbox.write(path, b"");
+    let field = field.unwrap_or_else(|| Field::new("image", image.data_type().clone(), true));
+    let schema = Schema::new(vec![Field::new("label", label.data_type().clone(), true), field]);
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![label, image]).expect("fits");
+    crate::foreign::write(sandbox, path, &[batch], parquet::basic::Compression::SNAPPY);
+}
+
+#[test]
+fn parquet_columns_of_every_kind_give_the_same_images() {
+    let pictures: Vec<DynamicImage> = (0..3).map(|seed| picture(3, 4, seed)).collect();
+    let pixels: Vec<u8> = pictures.iter().flat_map(|picture| picture.as_bytes().to_vec()).collect();
+    let files: Vec<Vec<u8>> = pictures.iter().map(|picture| encoded(picture, ImageFormat::Png)).collect();
+    let binary: ArrayRef =
+        Arc::new(files.iter().map(|file| Some(file.as_slice())).collect::<arrow_array::BinaryArray>());
+    let paths: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>; 3]));
+    let fields =
+        [("bytes", DataType::Binary), ("path", DataType::Utf8)].map(|(name, kind)| Field::new(name, kind, true));
+    let hugging_face: ArrayRef = Arc::new(StructArray::new(fields.to_vec().into(), vec![binary.clone(), paths], None));
+    let mut variable = ListBuilder::new(UInt8Builder::new());
+    let mut fixed = FixedSizeListBuilder::new(Float32Builder::new(), 36);
+    for image in pixels.chunks(36) {
+        variable.values().append_slice(image);
+        variable.append(true);
+        image.iter().for_each(|&byte| fixed.values().append_value(f32::from(byte) / 255.0));
+        fixed.append(true);
+    }
+    let variable: ArrayRef = Arc::new(variable.finish());
+    let fixed: ArrayRef = Arc::new(fixed.finish());
+    let tensor = Field::new("image", fixed.data_type().clone(), true).with_metadata(
+        [("ARROW:extension:name", "arrow.fixed_shape_tensor"), ("ARROW:extension:metadata", "{\"shape\":[3,4,3]}")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+    );
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(4), None, Some(2)]));
+    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some("b")]));
+    let named = (vec![Some(1), None, Some(0)], Some("[\"b\",\"x\"]".to_owned()));
+    for (name, column, field, label, settings) in [
+        ("binary", &binary, None, &numbers, ""),
+        ("struct", &hugging_face, None, &names, ""),
+        ("variable", &variable, None, &numbers, "--set source.parquet.shape=[3,4,3]"),
+        ("fixed", &fixed, None, &names, "--set source.parquet.shape=[3,4,3]"),
+        ("tensor", &fixed, Some(tensor), &numbers, ""),
+    ] {
+        let sandbox = sandbox("parquet = { path = \"data\" }");
+        table(&sandbox, "data/train-00000-of-00002.parquet", column.clone(), field.clone(), label.clone());
+        table(&sandbox, "data/train-00001-of-00002.parquet", column.clone(), field.clone(), label.clone());
+        table(&sandbox, "data/validation.parquet", column.slice(1, 1), field, label.slice(1, 1));
+        sandbox.limpid(&format!("run small.toml --to ingest {settings}")).succeeds();
+        let (ids, labels, found) = images(&sandbox, TRAIN);
+        assert_eq!((ids, found), ((0..6).collect(), pixels.repeat(2)), "{name}");
+        let expected =
+            if label.data_type() == &DataType::Utf8 { named.clone() } else { (vec![Some(4), None, Some(2)], None) };
+        assert_eq!((labels, classes(&sandbox, TRAIN)), (expected.0.repeat(2), expected.1), "{name}");
+        assert_eq!(images(&sandbox, TEST).2, pixels[36..72], "{name}");
+        let globs = format!("--set source.parquet={{train=\"data/train-*.parquet\",test=\"data/val*\"}} {settings}");
+        sandbox.limpid(&format!("run small.toml --to ingest {globs}")).succeeds();
+        assert_eq!(images(&sandbox, TRAIN).2.len(), 6 * 36, "{name}");
+        sandbox.limpid(&format!("plan small.toml --to ingest --check {globs}")).succeeds();
+    }
+}
+
+#[test]
+fn parquet_that_cannot_be_used_says_why() {
+    let sandbox = sandbox("parquet = { train = \"a.parquet\", test = \"a.parquet\" }");
+    let labels: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let mut binary = BinaryBuilder::new();
+    binary.append_value(png(4, 4, 1));
+    binary.append_value(b"no picture");
+    let binary: ArrayRef = Arc::new(binary.finish());
+    table(&sandbox, "a.parquet", binary.clone(), None, labels.clone());
+    sandbox.limpid("run small.toml").exits(65).says("cannot use row 1 of a.parquet: it is not a PNG, JPEG");
+    sandbox.limpid("run small.toml --to ingest --set source.parquet.on-error=skip").succeeds();
+    assert_eq!(read(&sandbox, "runs/small/ingest/rejected.parquet").0.num_rows(), 2);
+    sandbox
+        .limpid("run small.toml --set source.parquet.image=photo")
+        .exits(65)
+        .says("a.parquet has no column `photo`; name it with source.parquet.image; its columns: label, image");
+    sandbox
+        .limpid("run small.toml --set source.parquet.image=label")
+        .exits(65)
+        .says("its column `label` is Int64, expected pictures in binary");
+    let mut list = ListBuilder::new(Float32Builder::new());
+    for value in [0.5, 7.0] {
+        list.values().append_slice(&[value; 4]);
+        list.append(true);
+    }
+    table(&sandbox, "a.parquet", Arc::new(list.finish()), None, labels);
+    sandbox.limpid("run small.toml").exits(65).says("set source.parquet.shape = [rows, columns]");
+    sandbox
+        .limpid("run small.toml --set source.parquet.shape=[2,2]")
+        .exits(65)
+        .says("row 1 of a.parquet: it holds 7; floats must lie in [0, 1]");
+    sandbox
+        .limpid("run small.toml --set source.parquet.shape=[2,3]")
+        .exits(65)
+        .says("it has 4 numbers, expected 6 for 2×3");
+    sandbox.limpid("run small.toml --set source.parquet.train=b*.parquet").exits(65).says("b*.parquet does not exist");
+    sandbox.limpid("run small.toml --set source.parquet.path=x").exits(2).says("needs either `path`");
+}
+
+/// A NumPy array of format 1.
+fn npy(description: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{description}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+fn npz(arrays: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in arrays {
+        let options = zip::write::SimpleFileOptions::default().compression_method(method);
+        writer.start_file(format!("{name}.npy"), options).expect("memory");
+        std::io::Write::write_all(&mut writer, bytes).expect("memory");
+    }
+    writer.finish().expect("memory").into_inner()
+}
+
+#[test]
+fn numpy_arrays_are_read_from_archives_and_files() {
+    let train: Vec<u8> = (0..30 * 12).map(|at| at as u8).collect();
+    let arrays = [
+        ("x_train", npy("|u1", "(30, 4, 3)", &train)),
+        ("y_train", npy("<i8", "(30,)", &(0..30_i64).flat_map(|label| (-label).to_le_bytes()).collect::<Vec<_>>())),
+        ("x_test", npy("<f4", "(2, 4, 3)", &[0.2_f32.to_le_bytes(); 24].concat())),
+        ("y_test", npy("|u1", "(2,)", &[3, 4])),
+    ];
+    for method in [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated] {
+        let sandbox = sandbox("npz = { path = \"data.npz\" }");
+        let archive = npz(&arrays, method);
+        sandbox.write("data.npz", &archive);
+        sandbox.limpid("run small.toml").succeeds();
+        let (ids, labels, pixels) = images(&sandbox, TRAIN);
+        assert_eq!((ids.len(), labels[29], &pixels), (30, Some(-29), &train));
+        assert_eq!((images(&sandbox, TEST).1, images(&sandbox, TEST).2), (vec![Some(3), Some(4)], vec![51; 24]));
+        sandbox
+            .limpid("run small.toml --set source.npz.train=x")
+            .exits(65)
+            .says("has no array x; it has x_train, y_train");
+        sandbox
+            .limpid("run small.toml --set source.npz.train-labels=y_test")
+            .exits(65)
+            .says("(y_test) has 2 labels, but data.npz (x_train) has 30 images");
+        // Damage that leaves the sizes as they are shows in the checksum.
+        if method == zip::CompressionMethod::Stored {
+            let mut damaged = archive.clone();
+            damaged[300] ^= 0xff;
+            sandbox.write("data.npz", &damaged);
+            sandbox.limpid("run small.toml").exits(65).says("data.npz (x_train) is damaged: its checksum is wrong");
+        }
+    }
+    let files = sandbox("npy = { train = \"a.npy\", test = \"b.npy\" }");
+    files.write("a.npy", &arrays[0].1);
+    files.write("b.npy", &arrays[2].1);
+    files.limpid("run small.toml --to ingest").succeeds();
+    assert_eq!((images(&files, TRAIN).1[0], images(&files, TRAIN).2), (None, train.clone()));
+    for (bytes, expected) in [
+        (npy("|u1", "(30, 4, 3)", &train[1..]), "a.npy is truncated"),
+        (npy("|u1", "(29, 4, 3)", &train), "a.npy goes on after the numbers"),
+        (npy("<i4", "(30, 4, 3)", &train), "a.npy has integers of 4 bytes"),
+        (npy(">f4", "(30, 4, 3)", &train), "a.npy has elements of type >f4"),
+        (npy("|u1", "(30, 12)", &train), "a.npy has the sizes (30, 12)"),
+        (npy("|u1", "(0, 4, 3)", &[]), "a.npy holds no images"),
+        (b"PK".to_vec(), "a.npy is truncated"),
+        (npy("<f4", "(1, 4, 3)", &[2.5_f32.to_le_bytes(); 12].concat()), "a.npy: image 0 holds 2.5"),
+    ] {
+        files.write("a.npy", &bytes);
+        files.limpid("run small.toml --to ingest").exits(65).says(expected);
+    }
+}
+
+#[test]
+fn a_model_applies_to_pictures_and_folders_of_them() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --to train").succeeds();
+    for index in [2, 0, 1] {
+        sandbox.write(&format!("scans/{index}.png"), &png(28, 28, index));
+    }
+    sandbox.limpid("denoise runs/small scans scans/1.png -o out").succeeds().prints("out/scans.parquet");
+    // Grey, since the model is.
+    let (ids, labels, pixels) = images(&sandbox, "out/scans.parquet");
+    assert_eq!((ids, labels, pixels.len()), (vec![0, 1, 2], vec![None; 3], 3 * 784));
+    assert_eq!(images(&sandbox, "out/1.parquet").2, pixels[784..1568]);
+    sandbox.write("scans/3.png", &png(28, 29, 0));
+    sandbox.limpid("encode runs/small scans -o out").exits(65).says("scans/3.png is 28×29, but 0.png is 28×28");
+    sandbox.limpid("encode runs/small scans/3.png -o out").exits(65).says("but the model takes images of 28×28");
+    sandbox.limpid("inspect scans/3.png").succeeds().prints("a picture of 28×29×3");
+    sandbox.limpid("inspect scans").exits(2).says("is a folder");
+}
+
+/// Trains on coloured digits and returns the errors of the model's images, of its input, and of a constant.
+fn learned(sandbox: &Sandbox) -> [f64; 3] {
+    sandbox.limpid("run small.toml").succeeds();
+    sandbox.limpid("plan small.toml --check").succeeds();
+    let metrics: serde_json::Value =
+        serde_json::from_slice(&sandbox.read("runs/small/evaluate/metrics.json")).expect("is JSON");
+    [0, 1, 2].map(|row| metrics["scores"][row]["mse"].as_f64().expect("is a number"))
+}
+
+const COLOURED: &str = "\n[source]\nstrokes = { train = 1500, test = 200, colour = true }\n[model]\n\
+    dense = { hidden = [64], code = 24 }\nloss = \"mse\"\n[training]\ninput = \"noisy\"\nlearning-rate = 0.003\n";
+
+#[test]
+fn grey_images_are_coloured() {
+    let sandbox = Sandbox::with(&format!("corruption.grayscale = {{}}{COLOURED}epochs = 12\nbatch-size = 25\n"));
+    let [made, _, constant] = learned(&sandbox);
+    assert!(made * 1.4 < constant, "{made} and {constant}");
+    let chroma = |stage: &str| {
+        let pixels = images(&sandbox, &format!("runs/small/{stage}/test-00000-of-00001.parquet")).2;
+        let differences = pixels.chunks(3).map(|pixel| f64::from(pixel[0].abs_diff(pixel[2])));
+        differences.sum::<f64>() / pixels.len() as f64
+    };
+    assert_eq!(chroma("corrupt"), 0.0);
+    assert!(chroma("denoise") > chroma("ingest") / 2.0, "{} of {}", chroma("denoise"), chroma("ingest"));
+}
+
+#[test]
+fn pairs_of_noisy_images_teach_what_is_clean() {
+    let pairs = "target = \"noisy\"\nnoise = \"fixed\"\n";
+    let noise = "corruption.gaussian.std = 0.2";
+    let sandbox = Sandbox::with(&format!("{noise}{COLOURED}epochs = 6\nbatch-size = 50\n{pairs}"));
+    // Against the clean images, which training never saw.
+    let [made, given, _] = learned(&sandbox);
+    assert!(made * 2.0 < given, "{made} after {given}");
+}
