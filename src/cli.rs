@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::config::{Lists, Profile, StoredPixels};
 use crate::device::ComputeDevice;
+use crate::export::onnx::Part;
 use crate::progress::LogMode;
 
 /// Compresses and denoises images with autoencoders: images in, features and denoised images in Parquet out.
@@ -26,6 +28,7 @@ impl Cli {
         match &self.command {
             Command::Run(args) => args.work.log,
             Command::Encode(args) | Command::Denoise(args) => args.work.log,
+            Command::Export(args) => args.work.log,
             _ => LogMode::Auto,
         }
     }
@@ -52,6 +55,8 @@ pub enum Command {
     /// A table's `id`, `split` and `label` are kept; other images are numbered (files of a folder in the order of their paths) and count as `test`. `error` is how
     /// far the result is from the input itself, since there is no clean image to compare with: it says how much was changed.
     Denoise(ApplyArgs),
+    /// Copy the tables of a run into the form that another program likes best, or write its model as ONNX.
+    Export(ExportArgs),
     /// Show what is in a Parquet file, an IDX file or a picture.
     Inspect(InspectArgs),
     /// Print the JSON schema of pipeline files.
@@ -182,6 +187,38 @@ pub struct ApplyArgs {
     /// The folder to write to: one Parquet file for each input, under its name without the format.
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
+    /// How.
+    #[command(flatten)]
+    pub work: WorkArgs,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["to", "onnx"])))]
+pub struct ExportArgs {
+    /// The run directory.
+    pub run: PathBuf,
+    /// A new folder for the tables: one folder in it for each stage.
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Whom the tables are for.
+    #[arg(long, value_enum, default_value = "default", requires = "to")]
+    pub profile: Profile,
+    /// How images are stored; as the profile has them unless given.
+    #[arg(long, value_enum, requires = "to")]
+    pub pixels: Option<StoredPixels>,
+    /// How lists are stored; as the profile has them unless given.
+    #[arg(long, value_enum, requires = "to")]
+    pub lists: Option<Lists>,
+    /// Most rows of one file; a split is one file unless given.
+    #[arg(long, value_name = "N", requires = "to", value_parser = clap::value_parser!(u64).range(1..))]
+    pub part_rows: Option<u64>,
+    /// A file for the model, as ONNX.
+    #[arg(long, value_name = "FILE")]
+    pub onnx: Option<PathBuf>,
+    /// Which part of the model.
+    #[arg(long, value_enum, default_value = "whole", requires = "onnx")]
+    pub part: Part,
     /// How.
     #[command(flatten)]
     pub work: WorkArgs,

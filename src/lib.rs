@@ -20,8 +20,8 @@
 //! [`config`] turns the file into an immutable [`config::Pipeline`]. [`pipeline`] decides for each stage whether its
 //! published result is still right, runs it in a scratch folder if not, and puts the folder in place by one rename. A
 //! [`stage`] reads tables of earlier stages and writes its own; [`table`] is all that knows Parquet, and [`disk`] all that
-//! changes a file or folder. [`model`] and
-//! [`training`] are ordinary Burn; the operations that dominate their time are in [`kernel`].
+//! changes a file or folder. [`model`] and [`training`] are ordinary Burn, [`export`] hands both to other programs; the
+//! operations that dominate their time are in [`kernel`].
 //!
 //! | to add | create | then register in |
 //! |---|---|---|
@@ -38,6 +38,7 @@ pub mod corruption;
 pub mod device;
 pub mod disk;
 pub mod error;
+pub mod export;
 pub mod interrupt;
 pub mod kernel;
 pub mod lineage;

@@ -3,6 +3,7 @@
 mod apply;
 mod completions;
 mod diff;
+mod export;
 mod inspect;
 mod plan;
 mod results;
@@ -39,6 +40,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Diff(args) => diff::diff(&args),
         Command::Encode(args) => apply::apply(&args, apply::Direction::Encode),
         Command::Denoise(args) => apply::apply(&args, apply::Direction::Denoise),
+        Command::Export(args) => export::export(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Schema { log } => schema::schema(log),
         Command::Completions { shell } => completions::completions(shell),

@@ -7,6 +7,7 @@ mod damage;
 mod disks;
 mod download;
 mod evaluating;
+mod exporting;
 mod foreign;
 mod harness;
 mod lineage;

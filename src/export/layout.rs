@@ -1,0 +1,238 @@
+//! The form of an exported table: how pixels, lists and names are stored.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, Float32Array, ListArray, RecordBatch, StringArray, StructArray, UInt8Array,
+};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use parquet::basic::Compression;
+use serde_json::{Value, json};
+
+use crate::config::{Lists, Profile, StoredPixels};
+use crate::error;
+use crate::table::{Classes, Content, ImageShape, TableFile, lists, pixels};
+
+/// How an exported table is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Whom it is for.
+    pub profile: Profile,
+    /// How images are stored.
+    pub pixels: StoredPixels,
+    /// How lists are stored.
+    pub lists: Lists,
+    /// Most rows of a file; all of a split in one if none.
+    pub part_rows: Option<u64>,
+}
+
+impl Layout {
+    /// The layout of a profile, but for what is given.
+    pub fn new(profile: Profile, pixels: Option<StoredPixels>, lists: Option<Lists>, part_rows: Option<u64>) -> Self {
+        let (usual_pixels, usual_lists) = match profile {
+            Profile::Default => (StoredPixels::U8, Lists::Fixed),
+            Profile::Hf => (StoredPixels::Png, Lists::Fixed),
+            Profile::Spark => (StoredPixels::U8, Lists::Variable),
+        };
+        let (pixels, lists) = (pixels.unwrap_or(usual_pixels), lists.unwrap_or(usual_lists));
+        Self { profile, pixels, lists, part_rows }
+    }
+
+    /// The compression that every reader of the profile knows; none if it is limpid's usual one.
+    pub fn compression(&self) -> Option<Compression> {
+        match self.profile {
+            Profile::Default | Profile::Hf => None,
+            Profile::Spark => Some(Compression::SNAPPY),
+        }
+    }
+
+    /// What makes batches of this layout of those of a table.
+    ///
+    /// # Errors
+    /// Images that cannot be PNG.
+    pub fn converter(&self, table: &TableFile) -> Result<Converter> {
+        let content = table.content();
+        if let (StoredPixels::Png, Content::Images(shape, _) | Content::Denoised(shape, _)) = (self.pixels, content)
+            && !matches!(shape.channels, 1..=4)
+        {
+            let (path, channels) = (table.path().display(), shape.channels);
+            return Err(error::data(format!("{path} has images of {channels} channels; PNG has 1 to 4")));
+        }
+        let schema = self.schema(content, &table.classes());
+        Ok(Converter { layout: *self, content, schema })
+    }
+
+    /// The schema of a table of this layout.
+    fn schema(&self, content: Content, classes: &Classes) -> SchemaRef {
+        let own = content.named_schema(classes);
+        let nullable = self.profile == Profile::Hf;
+        let fields = own.fields().iter().map(|field| {
+            let kind = match (field.name().as_str(), field.data_type()) {
+                ("split", _) if self.profile != Profile::Default => DataType::Utf8,
+                ("image", DataType::FixedSizeList(_, size)) => match self.pixels {
+                    StoredPixels::Png => DataType::Struct(png_fields().into()),
+                    StoredPixels::U8 => self.list(DataType::UInt8, *size),
+                    StoredPixels::F32 => self.list(DataType::Float32, *size),
+                },
+                ("code", DataType::FixedSizeList(_, size)) => self.list(DataType::Float32, *size),
+                (_, other) => other.clone(),
+            };
+            Field::new(field.name(), kind, nullable || field.is_nullable()).with_metadata(field.metadata().clone())
+        });
+        let fields: Vec<_> = fields.collect();
+        let mut metadata: HashMap<String, String> = own.metadata().clone();
+        if self.profile == Profile::Hf {
+            metadata.insert("huggingface".to_owned(), features(&fields, classes).to_string());
+        }
+        if self.profile != Profile::Default || self.pixels == StoredPixels::Png || self.lists == Lists::Variable {
+            // Only limpid's own layout is one of its tables.
+            metadata.remove("limpid.table");
+        }
+        Arc::new(Schema::new_with_metadata(fields, metadata))
+    }
+
+    fn list(&self, item: DataType, size: i32) -> DataType {
+        let nullable = self.profile == Profile::Hf;
+        let item = Arc::new(Field::new("element", item, nullable));
+        match self.lists {
+            Lists::Fixed => DataType::FixedSizeList(item, size),
+            Lists::Variable => DataType::List(item),
+        }
+    }
+}
+
+/// The fields of a picture as Hugging Face has them.
+fn png_fields() -> Vec<Field> {
+    vec![Field::new("bytes", DataType::Binary, true), Field::new("path", DataType::Utf8, true)]
+}
+
+/// What Hugging Face's `datasets` reads from the footer: the features of the columns.
+fn features(fields: &[Field], classes: &Classes) -> Value {
+    let value = |kind: &str| json!({ "dtype": kind, "_type": "Value" });
+    let number = |kind: &DataType| match kind {
+        DataType::UInt8 => value("uint8"),
+        _ => value("float32"),
+    };
+    let feature = |field: &Field| match (field.name().as_str(), field.data_type()) {
+        ("label", _) => match classes {
+            Some(names) => json!({ "names": &names[..], "_type": "ClassLabel" }),
+            None => value("int64"),
+        },
+        (_, DataType::Struct(_)) => json!({ "_type": "Image" }),
+        (_, DataType::FixedSizeList(item, size)) => {
+            json!({ "feature": number(item.data_type()), "length": size, "_type": "Sequence" })
+        }
+        (_, DataType::List(item)) => json!({ "feature": number(item.data_type()), "_type": "Sequence" }),
+        (_, DataType::Utf8) => value("string"),
+        (_, DataType::Int64) => value("int64"),
+        _ => value("float32"),
+    };
+    let features: serde_json::Map<String, Value> =
+        fields.iter().map(|field| (field.name().clone(), feature(field))).collect();
+    json!({ "info": { "features": features } })
+}
+
+/// Makes batches of a layout.
+pub struct Converter {
+    layout: Layout,
+    content: Content,
+    schema: SchemaRef,
+}
+
+impl Converter {
+    /// The schema of the batches.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The same rows in the layout.
+    ///
+    /// # Errors
+    /// A batch that is not of the table, or a picture that cannot be encoded.
+    pub fn convert(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let columns = self.schema.fields().iter().map(|field| -> Result<ArrayRef> {
+            let column = batch.column_by_name(field.name());
+            let column = column.ok_or_else(|| error::bug(format!("no column {}", field.name())))?;
+            Ok(match (field.name().as_str(), field.data_type()) {
+                ("split", DataType::Utf8) => plain(column)?,
+                ("image", DataType::Struct(_)) => pictures(lists(batch, "image")?, self.shape()?)?,
+                ("image" | "code", DataType::FixedSizeList(item, _) | DataType::List(item)) => {
+                    self.numbers(lists(batch, field.name())?, item)?
+                }
+                _ => column.clone(),
+            })
+        });
+        RecordBatch::try_new(self.schema.clone(), columns.collect::<Result<_>>()?)
+            .map_err(|cause| error::bug(format!("cannot make a batch to export: {cause}")))
+    }
+
+    fn shape(&self) -> Result<ImageShape> {
+        match self.content {
+            Content::Images(shape, _) | Content::Denoised(shape, _) => Ok(shape),
+            Content::Features(_) => Err(error::bug("features have no images")),
+        }
+    }
+
+    /// A column of lists of numbers.
+    fn numbers(&self, column: &arrow_array::FixedSizeListArray, item: &Arc<Field>) -> Result<ArrayRef> {
+        let (rows, len) = (column.len(), column.value_length() as usize);
+        let stored = column.values().slice(column.value_offset(0) as usize, rows * len);
+        let values: ArrayRef = if stored.data_type() == item.data_type() {
+            stored
+        } else if *item.data_type() == DataType::UInt8 {
+            Arc::new(UInt8Array::from(pixels::to_bytes(stored.as_primitive::<Float32Type>().values())))
+        } else {
+            Arc::new(Float32Array::from(pixels::values(column)))
+        };
+        let failed = |cause| error::bug(format!("cannot make lists: {cause}"));
+        Ok(match self.layout.lists {
+            Lists::Fixed => Arc::new(
+                arrow_array::FixedSizeListArray::try_new(item.clone(), len as i32, values, None).map_err(failed)?,
+            ),
+            Lists::Variable => {
+                let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(len, rows));
+                Arc::new(ListArray::try_new(item.clone(), offsets, values, None).map_err(failed)?)
+            }
+        })
+    }
+}
+
+/// Text without a dictionary.
+fn plain(column: &ArrayRef) -> Result<ArrayRef> {
+    let dictionary = column.as_any_dictionary_opt().ok_or_else(|| error::bug("`split` is no dictionary"))?;
+    let (keys, names) = (dictionary.normalized_keys(), dictionary.values().as_string::<i32>());
+    Ok(Arc::new(StringArray::from_iter_values(keys.into_iter().map(|key| names.value(key)))))
+}
+
+/// Images as PNG.
+fn pictures(column: &arrow_array::FixedSizeListArray, shape: ImageShape) -> Result<ArrayRef> {
+    let bytes = pixels::to_bytes(&pixels::values(column));
+    let files = bytes.chunks_exact(shape.len()).map(|image| png(image, shape)).collect::<Result<Vec<_>>>()?;
+    let files: ArrayRef = Arc::new(BinaryArray::from_iter_values(files));
+    let paths: ArrayRef = Arc::new(StringArray::new_null(column.len()));
+    Ok(Arc::new(StructArray::new(png_fields().into(), vec![files, paths], None)))
+}
+
+/// An image as the bytes of a PNG file.
+///
+/// # Errors
+/// None that an image of 1 to 4 channels can cause.
+pub fn png(image: &[u8], shape: ImageShape) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, shape.width as u32, shape.height as u32);
+    encoder.set_color(match shape.channels {
+        1 => png::ColorType::Grayscale,
+        2 => png::ColorType::GrayscaleAlpha,
+        3 => png::ColorType::Rgb,
+        _ => png::ColorType::Rgba,
+    });
+    encoder.set_depth(png::BitDepth::Eight);
+    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(image));
+    written.context("cannot encode a picture")?;
+    Ok(bytes)
+}

@@ -1,0 +1,117 @@
+//! Results for other programs: a run's tables in the form that they like best, and its model as ONNX.
+//!
+//! The tables of a run always have limpid's own form, which every stage reads. An export is a copy of them in another
+//! [`Layout`]: the same rows, the same numbers.
+
+pub mod layout;
+pub mod onnx;
+mod proto;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::config::Profile;
+use crate::disk;
+use crate::progress::Progress;
+use crate::stage::record;
+use crate::table::{FileRecord, RowGroup, Split, TableFile, WriteOptions, write_rows};
+use layout::Layout;
+
+/// A table of a run.
+pub struct Source {
+    /// The stage that made it.
+    pub stage: &'static str,
+    /// Its split.
+    pub split: Split,
+    /// The table.
+    pub table: TableFile,
+}
+
+/// The stages that write tables of images or features.
+pub const STAGES: [&str; 4] = ["ingest", "corrupt", "encode", "denoise"];
+
+/// Writes tables to `folder`, in one folder for each stage, and for Hugging Face a README.md that says so.
+///
+/// # Errors
+/// Unreadable tables, images that the layout cannot hold, the file system.
+pub fn write_tables(
+    tables: &[Source],
+    folder: &Path,
+    layout: &Layout,
+    options: &WriteOptions,
+    progress: &Progress,
+) -> Result<Vec<FileRecord>> {
+    let mut files = Vec::new();
+    let task = progress.task("export", tables.iter().map(|source| source.table.rows()).sum(), "rows");
+    for Source { stage, split, table } in tables {
+        let inside = folder.join(stage);
+        disk::create_folder(&inside)?;
+        let rows = table.rows();
+        let part_rows = layout.part_rows.unwrap_or(rows).max(1);
+        let parts = rows.div_ceil(part_rows).max(1);
+        let converter = layout.converter(table)?;
+        let converter = &converter;
+        let options = WriteOptions { sorted: options.sorted && table.is_sorted(), ..options.clone() };
+        for part in 0..parts {
+            let range = part * part_rows..rows.min((part + 1) * part_rows);
+            let groups = row_ranges(table).filter_map(|(index, start, end)| {
+                let (from, to) = (range.start.max(start), range.end.min(end));
+                (from < to).then_some((index, (from - start) as usize, (to - start) as usize))
+            });
+            let groups = groups.map(|(index, from, to)| -> Result<RowGroup<'_>> {
+                let task = task.clone();
+                Ok(Box::new(move |emit| {
+                    let mut at = 0;
+                    for batch in table.row_group(index)? {
+                        let batch = batch?;
+                        let (start, end) = (at.max(from), (at + batch.num_rows()).min(to));
+                        if start < end {
+                            emit(converter.convert(&batch.slice(start - at, end - start))?)?;
+                            task.advance((end - start) as u64);
+                        }
+                        at += batch.num_rows();
+                    }
+                    Ok(())
+                }))
+            });
+            let name = format!("{}-{part:05}-of-{parts:05}.parquet", split.name());
+            let file = write_rows(&inside, &name, converter.schema(), &options, layout.compression(), groups)?;
+            files.push(FileRecord { name: format!("{stage}/{name}"), ..file });
+        }
+    }
+    if layout.profile == Profile::Hf {
+        disk::write(&folder.join("README.md"), card(tables).as_bytes())?;
+        files.push(record(folder, "README.md", None)?);
+    }
+    Ok(files)
+}
+
+/// Position, first row and end of each row group.
+fn row_ranges(table: &TableFile) -> impl Iterator<Item = (usize, u64, u64)> + Send {
+    (0..table.row_groups()).scan(0, |end, index| {
+        let start = *end;
+        *end += table.row_group_rows(index);
+        Some((index, start, *end))
+    })
+}
+
+/// The head of a README.md that tells Hugging Face `datasets` which files are which.
+fn card(tables: &[Source]) -> String {
+    let mut text = "---\nconfigs:\n".to_owned();
+    let mut stages: Vec<_> = tables.iter().map(|source| source.stage).collect();
+    stages.dedup();
+    // What a reader gets who names none.
+    let default = if stages.contains(&"denoise") { "denoise" } else { stages.last().copied().unwrap_or_default() };
+    for stage in stages {
+        text += &format!("- config_name: {stage}\n");
+        if stage == default {
+            text += "  default: true\n";
+        }
+        text += "  data_files:\n";
+        for Source { split, .. } in tables.iter().filter(|source| source.stage == stage) {
+            text += &format!("  - split: {0}\n    path: {stage}/{0}-*.parquet\n", split.name());
+        }
+    }
+    text + "---\n\nWritten by [limpid](https://crates.io/crates/limpid).\n"
+}

@@ -1,0 +1,270 @@
+//! A trained model as ONNX: `images` [n, pixels] in [0, 1] to `code` [n, size] and `image` [n, pixels].
+//!
+//! The graph computes what limpid computes: pixels row by row with the channels last outside, and channels first inside, as
+//! ONNX defines convolutions. Inputs and outputs are as flat as limpid's tables have them; their sizes are in the metadata.
+
+use anyhow::Result;
+
+use super::proto::Message;
+use crate::config::CodeActivation;
+use crate::error;
+use crate::model::{Architecture, ModelDescription, NamedTensor};
+use crate::table::ImageShape;
+
+/// The version of the operators, of 2025; nothing that is used has changed since.
+const OPSET: i64 = 23;
+/// The version of the file format that goes with it.
+const IR_VERSION: i64 = 11;
+/// Numbers that stand for types in the format.
+const FLOAT: i64 = 1;
+const INT64: i64 = 7;
+/// A message has at most 2 GiB; some are for all but the weights.
+const MOST_BYTES: usize = (2 << 30) - (1 << 20);
+
+/// Which part of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Images to codes and images.
+    Whole,
+    /// Images to codes.
+    Encoder,
+    /// Codes to images.
+    Decoder,
+}
+
+/// The bytes of an ONNX file.
+///
+/// # Errors
+/// A model too large for the format.
+pub fn model(description: &ModelDescription, weights: &[NamedTensor], part: Part) -> Result<Vec<u8>> {
+    let bytes: usize = weights.iter().map(|tensor| tensor.values.len() * size_of::<f32>()).sum();
+    if bytes > MOST_BYTES {
+        return Err(error::data(format!("the model has {bytes} bytes of weights; an ONNX file holds at most 2 GiB")));
+    }
+    let (image, architecture) = (description.image, &description.architecture);
+    let (pixels, code) = (image.len(), architecture.code_size(image));
+    let mut graph = Graph::default();
+    let (inputs, outputs) = match part {
+        Part::Whole => (vec![("images", pixels)], vec![("code", code), ("image", pixels)]),
+        Part::Encoder => (vec![("images", pixels)], vec![("code", code)]),
+        Part::Decoder => (vec![("code", code)], vec![("image", pixels)]),
+    };
+    if part != Part::Decoder {
+        graph.encoder(architecture, image);
+    }
+    if part != Part::Encoder {
+        graph.decoder(architecture, image);
+    }
+    let used = |name: &str| graph.inputs.iter().any(|input| input == name);
+    let value = |name: &str, size: usize| {
+        let dimensions = Message::default()
+            .message(1, Message::default().text(2, "n"))
+            .message(1, Message::default().integer(1, size as i64));
+        let tensor = Message::default().integer(1, FLOAT).message(2, dimensions);
+        Message::default().text(1, name).message(2, Message::default().message(1, tensor))
+    };
+    let tensors = weights.iter().filter(|tensor| used(&tensor.name)).map(|tensor| {
+        let bytes: Vec<u8> = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        initializer(&tensor.name, tensor.shape.iter().map(|size| *size as i64), FLOAT, &bytes)
+    });
+    let graph_message = Message::default()
+        .each(graph.nodes, |graph, node| graph.message(1, node))
+        .text(2, "limpid")
+        .each(tensors, |graph, tensor| graph.message(5, tensor))
+        .each(graph.constants, |graph, constant| graph.message(5, constant))
+        .each(inputs, |graph, (name, size)| graph.message(11, value(name, size)))
+        .each(outputs, |graph, (name, size)| graph.message(12, value(name, size)));
+    let sides = [("height", image.height), ("width", image.width), ("channels", image.channels)];
+    let model = Message::default()
+        .integer(1, IR_VERSION)
+        .text(2, "limpid")
+        .text(3, env!("CARGO_PKG_VERSION"))
+        .message(7, graph_message)
+        .message(8, Message::default().text(1, "").integer(2, OPSET))
+        .each(sides, |model, (name, side)| {
+            let entry = Message::default().text(1, &format!("limpid.{name}")).text(2, &side.to_string());
+            model.message(14, entry)
+        });
+    Ok(model.into_bytes())
+}
+
+/// A constant tensor.
+fn initializer(name: &str, sizes: impl Iterator<Item = i64>, kind: i64, bytes: &[u8]) -> Message {
+    Message::default()
+        .each(sizes, |tensor, size| tensor.integer(1, size))
+        .integer(2, kind)
+        .text(8, name)
+        .bytes(9, bytes)
+}
+
+/// The value of an attribute.
+enum Attribute<'a> {
+    Integer(i64),
+    Integers(&'a [i64]),
+    Text(&'a str),
+}
+
+/// A graph under construction.
+#[derive(Default)]
+struct Graph {
+    nodes: Vec<Message>,
+    constants: Vec<Message>,
+    /// Everything that a node reads.
+    inputs: Vec<String>,
+}
+
+impl Graph {
+    /// Adds an operation and returns the name of its result.
+    fn node(&mut self, kind: &str, inputs: &[&str], output: &str, attributes: &[(&str, Attribute<'_>)]) -> String {
+        self.inputs.extend(inputs.iter().map(|input| (*input).to_owned()));
+        let node = Message::default()
+            .each(inputs, |node, input| node.text(1, input))
+            .text(2, output)
+            .text(3, output)
+            .text(4, kind)
+            .each(attributes, |node, (name, value)| {
+                let attribute = Message::default().text(1, name);
+                node.message(
+                    5,
+                    match value {
+                        Attribute::Integer(value) => attribute.integer(3, *value).integer(20, 2),
+                        Attribute::Text(text) => attribute.text(4, text).integer(20, 3),
+                        Attribute::Integers(values) => {
+                            attribute.each(*values, |attribute, value| attribute.integer(8, *value)).integer(20, 7)
+                        }
+                    },
+                )
+            });
+        self.nodes.push(node);
+        output.to_owned()
+    }
+
+    /// Adds a list of integers.
+    fn integers(&mut self, name: &str, values: &[i64]) {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constants.push(initializer(name, std::iter::once(values.len() as i64), INT64, &bytes));
+    }
+
+    /// A dense layer, `[n, inputs]` to `[n, outputs]`.
+    fn linear(&mut self, x: &str, layer: &str, output: &str) -> String {
+        let (weight, bias) = (format!("{layer}.weight"), format!("{layer}.bias"));
+        self.node("Gemm", &[x, &weight, &bias], output, &[("transB", Attribute::Integer(1))])
+    }
+
+    fn relu(&mut self, x: &str, output: &str) -> String {
+        self.node("Relu", &[x], output, &[])
+    }
+
+    /// What follows the layer that makes a code, under the name `code`.
+    fn code(&mut self, x: &str, activation: CodeActivation) {
+        match activation {
+            CodeActivation::Relu => self.relu(x, "code"),
+            CodeActivation::Linear => self.node("Identity", &[x], "code", &[]),
+        };
+    }
+
+    fn convolution(&mut self, x: &str, layer: &str) -> String {
+        let (weight, bias) = (format!("{layer}.weight"), format!("{layer}.bias"));
+        let attributes = [("kernel_shape", Attribute::Integers(&[3, 3])), ("pads", Attribute::Integers(&[1, 1, 1, 1]))];
+        self.node("Conv", &[x, &weight, &bias], &format!("{layer}.convolved"), &attributes)
+    }
+
+    /// Flat with channels last to channels first.
+    fn unflatten(&mut self, x: &str, shape: ImageShape, name: &str) -> String {
+        let sides = [-1, shape.height as i64, shape.width as i64, shape.channels as i64];
+        self.integers(&format!("{name}.sides"), &sides);
+        let image = self.node("Reshape", &[x, &format!("{name}.sides")], &format!("{name}.last"), &[]);
+        let order = [("perm", Attribute::Integers(&[0, 3, 1, 2]))];
+        self.node("Transpose", &[&image], &format!("{name}.first"), &order)
+    }
+
+    /// Channels first to flat with channels last.
+    fn flatten(&mut self, x: &str, len: usize, name: &str, output: &str) -> String {
+        self.integers(&format!("{name}.len"), &[-1, len as i64]);
+        let order = [("perm", Attribute::Integers(&[0, 2, 3, 1]))];
+        let image = self.node("Transpose", &[x], &format!("{name}.flat.last"), &order);
+        self.node("Reshape", &[&image, &format!("{name}.len")], output, &[])
+    }
+
+    /// `images` to `code`.
+    fn encoder(&mut self, architecture: &Architecture, image: ImageShape) {
+        match architecture {
+            Architecture::Dense { hidden, code_activation, .. } => {
+                let mut x = "images".to_owned();
+                for layer in 0..=hidden.len() {
+                    let name = format!("encoder.{layer}");
+                    x = self.linear(&x, &name, &format!("{name}.linear"));
+                    if layer < hidden.len() {
+                        x = self.relu(&x, &format!("{name}.relu"));
+                    }
+                }
+                self.code(&x, *code_activation);
+            }
+            Architecture::Conv { channels, code, code_activation, .. } => {
+                let mut x = self.unflatten("images", image, "images");
+                for layer in 0..channels.len() {
+                    let name = format!("encoder.{layer}");
+                    let y = self.convolution(&x, &name);
+                    let y = self.relu(&y, &format!("{name}.relu"));
+                    let two = || Attribute::Integers(&[2, 2]);
+                    let attributes =
+                        [("kernel_shape", two()), ("strides", two()), ("ceil_mode", Attribute::Integer(1))];
+                    x = self.node("MaxPool", &[&y], &format!("{name}.pool"), &attributes);
+                }
+                let map = architecture.feature_map(image);
+                match code {
+                    None => _ = self.flatten(&x, map.len(), "code", "code"),
+                    Some(_) => {
+                        let flat = self.flatten(&x, map.len(), "map", "map.flat");
+                        let x = self.linear(&flat, "encoder_code", "encoder_code.linear");
+                        self.code(&x, *code_activation);
+                    }
+                }
+            }
+        }
+    }
+
+    /// `code` to `image`.
+    fn decoder(&mut self, architecture: &Architecture, image: ImageShape) {
+        let logits = match architecture {
+            Architecture::Dense { hidden, .. } => {
+                let mut x = "code".to_owned();
+                for layer in 0..=hidden.len() {
+                    let name = format!("decoder.{layer}");
+                    x = self.linear(&x, &name, &format!("{name}.linear"));
+                    if layer < hidden.len() {
+                        x = self.relu(&x, &format!("{name}.relu"));
+                    }
+                }
+                x
+            }
+            Architecture::Conv { channels, code, .. } => {
+                let flat = match code {
+                    None => "code".to_owned(),
+                    Some(_) => {
+                        let x = self.linear("code", "decoder_code", "decoder_code.linear");
+                        self.relu(&x, "decoder_code.relu")
+                    }
+                };
+                let mut x = self.unflatten(&flat, architecture.feature_map(image), "map.decoded");
+                for (layer, [height, width]) in architecture.upsampled(image).into_iter().enumerate() {
+                    let name = format!("decoder.{layer}");
+                    self.integers(&format!("{name}.size"), &[height as i64, width as i64]);
+                    let attributes = [
+                        ("axes", Attribute::Integers(&[2, 3])),
+                        ("mode", Attribute::Text("nearest")),
+                        ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
+                        ("nearest_mode", Attribute::Text("floor")),
+                    ];
+                    let size = format!("{name}.size");
+                    let y = self.node("Resize", &[&x, "", "", &size], &format!("{name}.resized"), &attributes);
+                    let y = self.convolution(&y, &name);
+                    x = self.relu(&y, &format!("{name}.relu"));
+                }
+                let x = self.convolution(&x, &format!("decoder.{}", channels.len()));
+                self.flatten(&x, image.len(), "image", "logits")
+            }
+        };
+        self.node("Sigmoid", &[&logits], "image", &[]);
+    }
+}
