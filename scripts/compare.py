@@ -4,6 +4,7 @@
 usage: compare.py [--limpid PATH] [--rounds 3] [--runs DIR] train dense|conv|denoise [--epochs 4] --against "COMMAND"...
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] infer
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] corrupt
+       compare.py [--limpid PATH] [--rounds 3] [--runs DIR] ingest [--images 50000]
 
 Real MNIST is where limpid finds it (MNIST_DIR). `train` takes any command that prints `epoch N: S s, train T, test U` a line:
 
@@ -18,6 +19,9 @@ ONNX Runtime, `corrupt` compares Gaussian noise with numpy, both Parquet to Parq
 onnxruntime, onnx, numpy, pyarrow). What they write is compared first, then a stage of limpid's is timed by its receipt and a
 peer inside its script: neither counts the start of the process, its imports, or limpid's check of what is up to date, which
 the columns of whole processes do. limpid also digests its files and waits until they are on disk.
+
+`ingest` makes a folder of JPEGs of 32×32 and compares reading it with a plain Pillow loop, to memory and to Parquet; then it spoils
+100 of them and checks that limpid names each.
 """
 
 import argparse
@@ -26,6 +30,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -49,6 +54,7 @@ def arguments():
     train.add_argument("--against", action="append", default=[])
     what.add_parser("infer")
     what.add_parser("corrupt")
+    what.add_parser("ingest").add_argument("--images", default=50_000, type=int)
     return parser.parse_args()
 
 
@@ -184,6 +190,38 @@ def corrupt(options):
     stages(options, limpid, [("corrupt, numpy", "corrupt", command)])
 
 
+def ingest(options):
+    script, folder = HERE / "peers/pillow_ingest.py", options.runs / "jpeg"
+    if not folder.exists():
+        checked([sys.executable, script, "make", folder, options.images])
+    pipeline = options.runs / "folder.toml"
+    pipeline.write_text(f"[source]\nfolder = {{ path = {str(folder)!r} }}\n[model]\ndense = {{}}\n")
+    limpid = Limpid(options, "dense", 1)
+    limpid.folder = options.runs / "folder"
+    limpid.command[2] = pipeline
+    limpid.command += ["--only", "ingest", "--force"]
+    runs = {"to an array in memory": [], "to Parquet": []}
+    for _ in range(options.rounds):
+        seconds = checked(limpid.command)[1]
+        runs["to an array in memory"].append((checked([sys.executable, script, "read", folder])[1], seconds))
+        runs["to Parquet"].append((checked([sys.executable, script, "table", folder, options.runs / "pillow"])[1], seconds))
+    print(f"{options.images} JPEGs of 32×32, whole processes, {options.rounds} rounds:\n")
+    print("| a Pillow loop | limpid to Parquet, s | Pillow, s | Pillow / limpid (least – greatest) |\n|---|---|---|---|")
+    for name, results in runs.items():
+        peer, own = zip(*results)
+        print(f"| {name} | {statistics.median(own):.2f} | {statistics.median(peer):.2f} | {ratio(peer, own)} |")
+    damaged = options.runs / "damaged"
+    if damaged.exists():
+        shutil.rmtree(damaged)
+    shutil.copytree(folder, damaged)
+    output, _ = checked([sys.executable, script, "damage", damaged, 100])
+    names = sorted(line for line in output.splitlines() if line.endswith(".jpg"))
+    checked([*limpid.command, "--set", f"source.folder.path={damaged}", "--set", "source.folder.on-error=skip"])
+    import pyarrow.parquet as pq
+    rejected = sorted(pq.read_table(limpid.folder / "ingest/rejected.parquet")["path"].to_pylist())
+    print(f"\n{len(names)} damaged files, {len(rejected)} rejected: {'the same' if names == rejected else 'NOT the same'}")
+
+
 options = arguments()
 os.makedirs(options.runs, exist_ok=True)
-{"train": train, "infer": infer, "corrupt": corrupt}[options.what](options)
+{"train": train, "infer": infer, "corrupt": corrupt, "ingest": ingest}[options.what](options)

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Compares limpid's own results with those of its models in ONNX Runtime and PyTorch, on 1,000 test images a model.
+
+usage: check_models.py [--limpid PATH]
+
+Needs numpy, onnx, onnxruntime, pyarrow, torch, safetensors. Prints a Markdown table of the largest absolute differences and
+exits with 1 if one is above 1e-5.
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime
+import pyarrow.parquet as pq
+import torch
+
+import limpid_torch
+
+HERE = pathlib.Path(__file__).resolve().parent
+TOLERANCE = 1e-5
+MODELS = {
+    "dense": ("dense = { code = 32 }", "false"),
+    "dense, hidden layers, linear code": ("dense = { hidden = [128, 64], code = 16, code-activation = \"linear\" }", "false"),
+    "dense, colour": ("dense = { hidden = [64], code = 32 }", "true"),
+    "conv": ("conv = { channels = [16, 8, 8] }", "false"),
+    "conv, five poolings (28 to 1)": ("conv = { channels = [8, 8, 8, 8, 8] }", "false"),
+    "conv, dense code": ("conv = { channels = [16, 8], code = 32 }", "false"),
+    "conv, ReLU code, another decoder, colour":
+        ("conv = { channels = [8, 16], decoder-channels = [12, 6], code = 20, code-activation = \"relu\" }", "true"),
+}
+
+parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n\n")[0])
+parser.add_argument("--limpid", default=HERE.parent / "target/release/limpid", type=pathlib.Path)
+limpid = parser.parse_args().limpid.resolve()
+
+
+def column(path, name):
+    values = pq.read_table(path, columns=[name])[name].combine_chunks()
+    return values.flatten().to_numpy().reshape(len(values), -1)
+
+
+def session(run, part):
+    path = run.parent / f"{part}.onnx"
+    subprocess.run([limpid, "export", run, "--onnx", path, "--part", part], check=True, stdout=subprocess.DEVNULL)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+worst = 0.0
+print(f"onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}, torch {torch.__version__}\n")
+print("| model | ONNX code | ONNX image | encoder + decoder | PyTorch code | PyTorch image |\n|---|---|---|---|---|---|")
+for name, (model, colour) in MODELS.items():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "check.toml").write_text(
+            f"[source]\nstrokes = {{ train = 2000, test = 1000, colour = {colour} }}\n[model]\n{model}\n"
+            "[training]\nepochs = 2\nbatch-size = 50\n[output]\npixels = \"f32\"\n")
+        subprocess.run([limpid, "run", folder / "check.toml", "--runs", folder, "--to", "denoise", "--log", "lines"], check=True,
+                       capture_output=True)
+        run, file = folder / "check", "test-00000-of-00001.parquet"
+        images = column(run / "ingest" / file, "image").astype(np.float32) / np.float32(255)
+        code, image = column(run / "encode" / file, "code"), column(run / "denoise" / file, "image")
+        difference = lambda made, own: float(np.abs(np.asarray(made) - own).max())
+        whole, encoder, decoder = (session(run, part) for part in ("whole", "encoder", "decoder"))
+        made = whole.run(["code", "image"], {"images": images})
+        (decoded,) = decoder.run(["image"], {"code": encoder.run(["code"], {"images": images})[0]})
+        with torch.no_grad():
+            module = limpid_torch.load(run)
+            torch_code = module.encode(torch.from_numpy(images))
+            torch_image = module.decode(torch_code)
+        row = [difference(made[0], code), difference(made[1], image), difference(decoded, image),
+               difference(torch_code, code), difference(torch_image, image)]
+        worst = max(worst, *row)
+        print(f"| {name} | " + " | ".join(f"{value:.1e}" for value in row) + " |", flush=True)
+print(f"\nlargest difference {worst:.1e}, allowed {TOLERANCE:.0e}")
+sys.exit(worst > TOLERANCE)
