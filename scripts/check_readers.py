@@ -34,6 +34,8 @@ dense = { code = 8 }
 [training]
 input = "noisy"
 epochs = 1
+[gate]
+baselines = []
 """
 
 

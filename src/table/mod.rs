@@ -51,9 +51,9 @@ pub struct MapInput<'a> {
 /// Writes the table that `map` makes of each batch of the input (and of the companion's rows); `rows_done` hears of the
 /// rows as they are finished.
 ///
-/// The order of the rows is the input's, and declared only if the input declares it; so are the names of the labels. So are the row groups, each the work of
-/// one thread from reading to encoding, unless they are larger than limpid makes them: those of another program are read one
-/// batch after the other and cut, since a row group that is written is held in memory.
+/// The order of the rows, declared only if the input declares it, and the names of the labels are the input's. So are the row
+/// groups, each the work of one thread from reading to encoding, unless they are larger than limpid makes them: those of another
+/// program are read one batch after the other and cut, since a row group that is written is held in memory.
 ///
 /// # Errors
 /// Unreadable input, a companion with other rows, what `map` fails with, or the file system.
