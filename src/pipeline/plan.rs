@@ -136,17 +136,23 @@ pub fn plan_stage(
     // A stage that stays as it is, for being right or for not being selected, keeps its outputs.
     let outputs = receipt.as_ref().filter(|_| restores || !selected).map(record);
     let settings = receipt.as_ref().filter(|_| !selected).map_or(&parts, |receipt| &receipt.parts).settings.clone();
-    let parts = waiting.is_empty().then_some(parts);
     let mut resume = None;
-    if let Some(parts) = parts.as_ref().filter(|_| !reasons.is_empty() && !options.fresh) {
+    if !reasons.is_empty() && !options.fresh {
+        // As if the stages that run first gave what they gave before: what speaks against going on then does so anyway.
+        let mut assumed = parts.clone();
+        let old = receipt.iter().flat_map(|receipt| &receipt.parts.inputs);
+        assumed
+            .inputs
+            .extend(old.filter(|(name, _)| is_from(&waiting, name)).map(|(name, old)| (name.clone(), old.clone())));
         // A result that is made again as it was, for being damaged or by force, has nothing to go on from.
-        let published = receipt.as_ref().filter(|receipt| damage.is_none() && receipt.parts != *parts);
+        let published = receipt.as_ref().filter(|receipt| damage.is_none() && receipt.parts != assumed);
         let checkpoint = workspace.checkpoint(stage.name());
-        let resumption = stage.resume(pipeline, parts, Past { checkpoint: &checkpoint, published })?;
+        let resumption = stage.resume(pipeline, &assumed, Past { checkpoint: &checkpoint, published })?;
         reasons.extend(resumption.unused);
-        reasons.extend(resumption.from.map(|resume| resume.to_string()));
-        resume = resumption.from;
+        resume = resumption.from.filter(|_| waiting.is_empty());
+        reasons.extend(resume.map(|resume| resume.to_string()));
     }
+    let parts = waiting.is_empty().then_some(parts);
     let action = match resume {
         _ if reasons.is_empty() => Action::UpToDate,
         Some(_) => Action::Resume,
@@ -170,8 +176,13 @@ pub fn plan_stage(
 /// The changes since the receipt, leaving out the files of stages whose outputs are not known yet.
 fn changes(parts: &Parts, receipt: &Receipt, waiting: &[&str]) -> Vec<Change> {
     let mut old = receipt.parts.clone();
-    old.inputs.retain(|name, _| !waiting.iter().any(|stage| name.starts_with(&format!("{stage}/"))));
+    old.inputs.retain(|name, _| !is_from(waiting, name));
     parts.changes(&old)
+}
+
+/// Whether an input is a file of one of these stages.
+fn is_from(stages: &[&str], input: &str) -> bool {
+    stages.iter().any(|stage| input.starts_with(&format!("{stage}/")))
 }
 
 fn stamps(stage: &dyn Stage, pipeline: &Pipeline, receipt: Option<&Receipt>) -> Result<BTreeMap<String, FileStamp>> {
