@@ -32,6 +32,10 @@ MODELS = {
     "conv, dense code": ("conv = { channels = [16, 8], code = 32 }", "false"),
     "conv, ReLU code, another decoder, colour":
         ("conv = { channels = [8, 16], decoder-channels = [12, 6], code = 20, code-activation = \"relu\" }", "true"),
+    "conv, residual blocks, dense code": ("conv = { channels = [8, 16, 12], residual-blocks = 2, code = 32 }", "false"),
+    "U-Net": ("unet = { channels = [8, 12, 16] }", "false"),
+    "U-Net, four poolings, no residual blocks, colour":
+        ("unet = { channels = [4, 6, 8, 10, 12], residual-blocks = 0 }", "true"),
 }
 
 parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n\n")[0])
@@ -64,18 +68,19 @@ for name, (model, colour) in MODELS.items():
                        capture_output=True)
         run, file = folder / "check", "test-00000-of-00001.parquet"
         images = column(run / "ingest" / file, "image").astype(np.float32) / np.float32(255)
-        code, image = column(run / "encode" / file, "code"), column(run / "denoise" / file, "image")
+        image = column(run / "denoise" / file, "image")
         difference = lambda made, own: float(np.abs(np.asarray(made) - own).max())
-        whole, encoder, decoder = (session(run, part) for part in ("whole", "encoder", "decoder"))
-        made = whole.run(["code", "image"], {"images": images})
-        (decoded,) = decoder.run(["image"], {"code": encoder.run(["code"], {"images": images})[0]})
+        has_code = not model.startswith("unet")
+        whole, module = session(run, "whole"), limpid_torch.load(run)
+        row = [None, difference(whole.run(["image"], {"images": images})[0], image), None, None]
         with torch.no_grad():
-            module = limpid_torch.load(run)
-            torch_code = module.encode(torch.from_numpy(images))
-            torch_image = module.decode(torch_code)
-        row = [difference(made[0], code), difference(made[1], image), difference(decoded, image),
-               difference(torch_code, code), difference(torch_image, image)]
-        worst = max(worst, *row)
-        print(f"| {name} | " + " | ".join(f"{value:.1e}" for value in row) + " |", flush=True)
+            row.append(difference(module(torch.from_numpy(images)), image))
+            if has_code:
+                code, encoder, decoder = column(run / "encode" / file, "code"), session(run, "encoder"), session(run, "decoder")
+                row[0] = difference(whole.run(["code"], {"images": images})[0], code)
+                (decoded,) = decoder.run(["image"], {"code": encoder.run(["code"], {"images": images})[0]})
+                row[2], row[3] = difference(decoded, image), difference(module.encode(torch.from_numpy(images)), code)
+        worst = max(worst, *(value for value in row if value is not None))
+        print(f"| {name} | " + " | ".join("none" if value is None else f"{value:.1e}" for value in row) + " |", flush=True)
 print(f"\nlargest difference {worst:.1e}, allowed {TOLERANCE:.0e}")
 sys.exit(worst > TOLERANCE)

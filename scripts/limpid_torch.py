@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A model that limpid trained, in PyTorch. Copy what you need: `load("runs/NAME")` is an nn.Module with encode and decode.
+"""A model that limpid trained, in PyTorch. Copy what you need: `load("runs/NAME")` is an nn.Module, with encode and decode
+unless it is a U-Net, which has no code.
 
 Images go in as limpid's tables have them: [n, height·width·channels], row by row, channels last, in [0, 1]. The weights have
 PyTorch's names and shapes, so that the state dict is the file itself. Run as a script, it prints the model.
@@ -15,42 +16,99 @@ from torch import nn
 from torch.nn import functional as F
 
 
-class Autoencoder(nn.Module):
-    def __init__(self, description):
+class Dense(nn.Module):
+    def __init__(self, image, settings):
         super().__init__()
-        self.height, self.width, self.channels = (description["image"][side] for side in ("height", "width", "channels"))
-        (self.family, settings), = description["architecture"].items()
         self.linear_code = settings["code-activation"] == "linear"
-        pixels = self.height * self.width * self.channels
-        if self.family == "dense":
-            widths = [pixels, *settings["hidden"], settings["code"]]
-            self.encoder = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:]))
-            self.decoder = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths[::-1], widths[-2::-1]))
-            return
-        convolutions = lambda widths: nn.ModuleList(nn.Conv2d(*pair, 3, padding=1) for pair in zip(widths, widths[1:]))
-        self.encoder = convolutions([self.channels, *settings["channels"]])
-        self.sizes = [(self.height, self.width)]
-        for _ in settings["channels"]:
-            self.sizes.append(tuple(-(-side // 2) for side in self.sizes[-1]))
-        self.map = (*self.sizes[-1], settings["channels"][-1])
-        if settings["code"] is not None:
-            numbers = self.map[0] * self.map[1] * self.map[2]
-            self.encoder_code = nn.Linear(numbers, settings["code"])
-            self.decoder_code = nn.Linear(settings["code"], numbers)
-        self.decoder = convolutions([self.map[2], *settings["decoder-channels"], self.channels])
+        pixels = image["height"] * image["width"] * image["channels"]
+        widths = [pixels, *settings["hidden"], settings["code"]]
+        self.encoder = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:]))
+        self.decoder = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths[::-1], widths[-2::-1]))
 
     def encode(self, images):
         """[n, pixels] in [0, 1] to [n, code]"""
         x = images
-        if self.family == "dense":
-            for layer in self.encoder[:-1]:
-                x = F.relu(layer(x))
-            x = self.encoder[-1](x)
-            return x if self.linear_code else F.relu(x)
-        x = x.reshape(-1, self.height, self.width, self.channels).permute(0, 3, 1, 2)
-        for layer in self.encoder:
-            x = F.max_pool2d(F.relu(layer(x)), 2, ceil_mode=True)
-        x = x.permute(0, 2, 3, 1).flatten(1)
+        for layer in self.encoder[:-1]:
+            x = F.relu(layer(x))
+        x = self.encoder[-1](x)
+        return x if self.linear_code else F.relu(x)
+
+    def decode(self, code):
+        """[n, code] to images [n, pixels] in [0, 1]"""
+        for layer in self.decoder[:-1]:
+            code = F.relu(layer(code))
+        return torch.sigmoid(self.decoder[-1](code))
+
+    def forward(self, images):
+        return self.decode(self.encode(images))
+
+
+class Residual(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.first, self.second = convolution(channels, channels), convolution(channels, channels)
+
+    def forward(self, x):
+        return x + self.second(F.relu(self.first(x)))
+
+
+def convolution(inputs, outputs):
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+def blocks(channels, count):
+    return nn.Sequential(*(Residual(channels) for _ in range(count)))
+
+
+def down(x, layer):
+    return F.max_pool2d(F.relu(layer(x)), 2, ceil_mode=True)
+
+
+def up(x, layer, size):
+    return F.relu(layer(F.interpolate(x, size, mode="nearest")))
+
+
+def unflat(x, height, width, channels):
+    return x.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+
+
+def flat(x):
+    return x.permute(0, 2, 3, 1).flatten(1)
+
+
+def sizes(image, poolings):
+    """Rows and columns before the first pooling, after it, and so on."""
+    sizes = [(image["height"], image["width"])]
+    for _ in range(poolings):
+        sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
+    return sizes
+
+
+class Conv(nn.Module):
+    def __init__(self, image, settings):
+        super().__init__()
+        self.image = tuple(image[side] for side in ("height", "width", "channels"))
+        self.linear_code = settings["code-activation"] == "linear"
+        channels, decoder_channels = settings["channels"], settings["decoder-channels"]
+        count = settings.get("residual-blocks", 0)
+        layers = lambda widths: nn.ModuleList(convolution(*pair) for pair in zip(widths, widths[1:]))
+        self.encoder = layers([self.image[2], *channels])
+        self.encoder_blocks = nn.ModuleList(blocks(width, count) for width in channels)
+        self.sizes = sizes(image, len(channels))
+        self.map = (*self.sizes[-1], channels[-1])
+        if settings["code"] is not None:
+            numbers = self.map[0] * self.map[1] * self.map[2]
+            self.encoder_code = nn.Linear(numbers, settings["code"])
+            self.decoder_code = nn.Linear(settings["code"], numbers)
+        self.decoder = layers([self.map[2], *decoder_channels, self.image[2]])
+        self.decoder_blocks = nn.ModuleList(blocks(width, count) for width in decoder_channels)
+
+    def encode(self, images):
+        """[n, pixels] in [0, 1] to [n, code]"""
+        x = unflat(images, *self.image)
+        for layer, residual in zip(self.encoder, self.encoder_blocks):
+            x = residual(down(x, layer))
+        x = flat(x)
         if hasattr(self, "encoder_code"):
             x = self.encoder_code(x)
             x = x if self.linear_code else F.relu(x)
@@ -58,27 +116,56 @@ class Autoencoder(nn.Module):
 
     def decode(self, code):
         """[n, code] to images [n, pixels] in [0, 1]"""
-        x = code
-        if self.family == "dense":
-            for layer in self.decoder[:-1]:
-                x = F.relu(layer(x))
-            return torch.sigmoid(self.decoder[-1](x))
         if hasattr(self, "decoder_code"):
-            x = F.relu(self.decoder_code(x))
-        x = x.reshape(-1, *self.map).permute(0, 3, 1, 2)
-        for layer, size in zip(self.decoder, self.sizes[-2::-1]):
-            x = F.relu(layer(F.interpolate(x, size, mode="nearest")))
-        return torch.sigmoid(self.decoder[-1](x)).permute(0, 2, 3, 1).flatten(1)
+            code = F.relu(self.decoder_code(code))
+        x = unflat(code, *self.map)
+        for layer, residual, size in zip(self.decoder, self.decoder_blocks, self.sizes[-2::-1]):
+            x = residual(up(x, layer, size))
+        return flat(torch.sigmoid(self.decoder[-1](x)))
 
     def forward(self, images):
         return self.decode(self.encode(images))
+
+
+class Level(nn.Module):
+    def __init__(self, inputs, outputs, count):
+        super().__init__()
+        self.convolution, self.blocks = convolution(inputs, outputs), blocks(outputs, count)
+
+
+class Unet(nn.Module):
+    def __init__(self, image, settings):
+        super().__init__()
+        self.image = tuple(image[side] for side in ("height", "width", "channels"))
+        channels, count = settings["channels"], settings["residual-blocks"]
+        self.first = Level(self.image[2], channels[0], count)
+        pairs = list(zip(channels, channels[1:]))
+        self.down = nn.ModuleList(Level(inputs, outputs, count) for inputs, outputs in pairs)
+        self.up = nn.ModuleList(Level(outputs, inputs, count) for inputs, outputs in reversed(pairs))
+        self.last = convolution(channels[0], self.image[2])
+        self.sizes = sizes(image, len(pairs))
+
+    def forward(self, images):
+        """[n, pixels] in [0, 1] to the same"""
+        x = self.first.blocks(F.relu(self.first.convolution(unflat(images, *self.image))))
+        skips = []
+        for level in self.down:
+            skips.append(x)
+            x = level.blocks(down(x, level.convolution))
+        for level, size in zip(self.up, self.sizes[-2::-1]):
+            x = level.blocks(up(x, level.convolution, size) + skips.pop())
+        return flat(torch.sigmoid(self.last(x)))
+
+
+FAMILIES = {"dense": Dense, "conv": Conv, "unet": Unet}
 
 
 def load(run):
     """The model of a run, ready to be applied."""
     folder = pathlib.Path(run) / "train"
     description = json.loads((folder / "model.json").read_text())
-    model = Autoencoder(description)
+    (family, settings), = description["architecture"].items()
+    model = FAMILIES[family](description["image"], settings)
     model.load_state_dict(load_file(folder / description["weights"]))
     return model.eval()
 

@@ -57,6 +57,9 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     let folder = if folder.join("model.json").is_file() { folder } else { args.model.clone() };
     check_model(&folder)?;
     let model = Inference::load(&folder, args.work.device.inference())?;
+    if direction == Direction::Encode {
+        model.features()?;
+    }
     let mut outputs: Vec<PathBuf> = Vec::new();
     for path in &args.input {
         let name = output_name(path)?;
@@ -166,7 +169,7 @@ fn write(
     progress: &Progress,
 ) -> Result<()> {
     let content = match direction {
-        Direction::Encode => model.features(),
+        Direction::Encode => model.features()?,
         Direction::Denoise => model.denoised(Pixels::U8),
     };
     let map = |batch: &RecordBatch| match direction {

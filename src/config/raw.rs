@@ -242,8 +242,13 @@ pub struct RawModel {
     pub dense: Option<RawDense>,
     /// Convolutions and pooling.
     pub conv: Option<RawConv>,
+    /// Convolutions with skip connections, without a code.
+    pub unet: Option<RawUnet>,
     /// What training minimises.
     pub loss: Option<Loss>,
+    /// How much of the mean magnitude of the code's numbers is added to the loss: what makes a code sparse.
+    #[schemars(range(min = 0.0, max = 1000.0))]
+    pub sparsity: Option<f64>,
 }
 
 /// Fully connected layers.
@@ -270,11 +275,26 @@ pub struct RawConv {
     /// Channels of each convolution of the decoder; the mirror of `channels` unless given.
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 4096)))]
     pub decoder_channels: Option<Vec<i64>>,
+    /// Residual blocks after each pooling and after each convolution that follows an upsampling.
+    #[schemars(range(min = 0, max = 64))]
+    pub residual_blocks: Option<i64>,
     /// Size of the dense code; the last feature map is the code unless given.
     #[schemars(range(min = 1, max = 65_536))]
     pub code: Option<i64>,
     /// What follows the layer that makes the dense code.
     pub code_activation: Option<CodeActivation>,
+}
+
+/// Convolutions with skip connections, without a code.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawUnet {
+    /// Channels at each size of the feature maps, from the image's down, each from 1 to 4,096.
+    #[schemars(length(min = 2, max = 17), inner(range(min = 1, max = 4096)))]
+    pub channels: Option<Vec<i64>>,
+    /// Residual blocks at each size, on the way down and on the way up.
+    #[schemars(range(min = 0, max = 64))]
+    pub residual_blocks: Option<i64>,
 }
 
 /// What training minimises.
@@ -437,6 +457,9 @@ pub struct RawTraining {
     /// Epochs, of which fractions count, over which it first grows from 0.
     #[schemars(range(min = 0.0, max = 1e6))]
     pub warm_up_epochs: Option<f64>,
+    /// Share of every weight, biases excepted, that a step of size 1 takes away.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub weight_decay: Option<f64>,
     /// Which weights the later stages use.
     pub weights: Option<Weights>,
     /// Largest size of the training images to hold in memory, in MiB.

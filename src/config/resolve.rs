@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::check::Problem;
 use super::raw::{
     Baseline, CodeActivation, InputImages, Loss, Noise, Pixels, RawConv, RawCorruption, RawDense, RawGate,
-    RawGrayscale, RawModel, RawPipeline, Schedule, Weights,
+    RawGrayscale, RawModel, RawPipeline, RawUnet, Schedule, Weights,
 };
 use super::source::SourceSettings;
 use crate::corruption::Corruption;
@@ -55,6 +55,15 @@ pub struct Model {
     pub architecture: Architecture,
     /// What training minimises.
     pub loss: Loss,
+    /// How much of the code's mean magnitude is added to it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sparsity: f64,
+}
+
+/// Settings that are off are not written: what was made before there was such a setting is what is made without it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
 }
 
 /// What is encoded.
@@ -84,6 +93,9 @@ pub struct Training {
     pub schedule: Schedule,
     /// Epochs over which it first grows from 0.
     pub warm_up_epochs: f64,
+    /// Share of every weight that a step of size 1 takes away (Loshchilov & Hutter 2019, AdamW).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub weight_decay: f64,
     /// Which weights the later stages use.
     pub weights: Weights,
     /// Largest size of the training images to hold in memory, in MiB.
@@ -143,12 +155,16 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
     let source = super::source::resolve(raw.source, folder, &mut problems);
     let corruption = resolve_corruption(raw.corruption, &mut problems);
     let loss = problems.required("model.loss", raw.model.loss);
+    let sparsity = problems.required("model.sparsity", raw.model.sparsity);
     let model = resolve_model(raw.model, &mut problems);
     if let (Some(model), Some(image)) = (&model, source.as_ref().and_then(source::known_shape))
         && !problems.0.iter().any(|problem| problem.path.is_within(&"model".into()))
         && let Err(cause) = model.check(image)
     {
         problems.add(&format!("model.{}", model.family()), cause.to_string());
+    }
+    if sparsity.is_some_and(|sparsity| sparsity > 0.0) && model.as_ref().is_some_and(|model| !model.has_code()) {
+        problems.add("model.sparsity", "needs a code, which a U-Net does not have");
     }
     let training = resolve_training(raw.training, &mut problems);
     let encode_input = problems.required("encode.input", raw.encode.input);
@@ -184,11 +200,12 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
             problems.add("encode.input", format!("\"noisy\" {advice}"));
         }
     }
-    match (source, model, loss, training, encode_input, fit_rows, gate, pixels, compression_level, seed) {
+    match (source, model, loss, sparsity, training, encode_input, fit_rows, gate, pixels, compression_level, seed) {
         (
             Some(source),
             Some(model),
             Some(loss),
+            Some(sparsity),
             Some(training),
             Some(encode_input),
             Some(fit_rows),
@@ -198,7 +215,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
             Some(seed),
         ) if problems.0.is_empty() => {
             let output = Output { pixels, compression_level: level as i32 };
-            let (model, encode) = (Model { architecture: model, loss }, Encode { input: encode_input });
+            let (model, encode) = (Model { architecture: model, loss, sparsity }, Encode { input: encode_input });
             let (seed, evaluate) = (seed as u64, Evaluate { fit_rows: fit_rows as u64 });
             Ok(Pipeline { name, seed, source, held_out, corruption, model, training, encode, evaluate, gate, output })
         }
@@ -276,8 +293,9 @@ fn resolve_corruption(raw: RawCorruption, problems: &mut Problems) -> Option<Cor
 }
 
 fn resolve_model(raw: RawModel, problems: &mut Problems) -> Option<Architecture> {
-    let RawModel { dense, conv, loss: _ } = raw;
-    problems.one_of("model", &[("dense", dense.is_some()), ("conv", conv.is_some())], false);
+    let RawModel { dense, conv, unet, loss: _, sparsity: _ } = raw;
+    let made = [("dense", dense.is_some()), ("conv", conv.is_some()), ("unet", unet.is_some())];
+    problems.one_of("model", &made, false);
     let widths = |list: Vec<i64>| list.into_iter().map(|width| width as usize).collect::<Vec<_>>();
     if let Some(RawDense { hidden, code, code_activation }) = dense {
         return Some(Architecture::Dense {
@@ -286,7 +304,13 @@ fn resolve_model(raw: RawModel, problems: &mut Problems) -> Option<Architecture>
             code_activation: problems.required("model.dense.code-activation", code_activation)?,
         });
     }
-    let RawConv { channels, decoder_channels, code, code_activation } = conv?;
+    if let Some(RawUnet { channels, residual_blocks }) = unet {
+        return Some(Architecture::Unet {
+            channels: widths(problems.required("model.unet.channels", channels)?),
+            residual_blocks: problems.required("model.unet.residual-blocks", residual_blocks)? as usize,
+        });
+    }
+    let RawConv { channels, decoder_channels, residual_blocks, code, code_activation } = conv?;
     let channels = widths(problems.required("model.conv.channels", channels)?);
     let mirror = || channels.iter().rev().copied().collect();
     let decoder_channels = decoder_channels.map_or_else(mirror, widths);
@@ -296,7 +320,13 @@ fn resolve_model(raw: RawModel, problems: &mut Problems) -> Option<Architecture>
         problems.add("model.conv.decoder-channels", message);
     }
     let code_activation: CodeActivation = problems.required("model.conv.code-activation", code_activation)?;
-    Some(Architecture::Conv { channels, decoder_channels, code: code.map(|code| code as usize), code_activation })
+    Some(Architecture::Conv {
+        channels,
+        decoder_channels,
+        residual_blocks: problems.required("model.conv.residual-blocks", residual_blocks)? as usize,
+        code: code.map(|code| code as usize),
+        code_activation,
+    })
 }
 
 fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Option<Training> {
@@ -315,6 +345,7 @@ fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Op
         learning_rate: problems.required("training.learning-rate", raw.learning_rate)?,
         schedule: problems.required("training.schedule", raw.schedule)?,
         warm_up_epochs,
+        weight_decay: problems.required("training.weight-decay", raw.weight_decay)?,
         weights: problems.required("training.weights", raw.weights)?,
         memory_mib: problems.required("training.memory-mib", raw.memory_mib)? as u64,
         checkpoint_seconds: problems.required("training.checkpoint-seconds", raw.checkpoint_seconds)? as u64,

@@ -42,18 +42,27 @@ pub fn model(description: &ModelDescription, weights: &[NamedTensor], part: Part
         return Err(error::data(format!("the model has {bytes} bytes of weights; an ONNX file holds at most 2 GiB")));
     }
     let (image, architecture) = (description.image, &description.architecture);
-    let (pixels, code) = (image.len(), architecture.code_size(image));
+    let (images, made, code) = (("images", image.len()), ("image", image.len()), architecture.code_size(image));
     let mut graph = Graph::default();
-    let (inputs, outputs) = match part {
-        Part::Whole => (vec![("images", pixels)], vec![("code", code), ("image", pixels)]),
-        Part::Encoder => (vec![("images", pixels)], vec![("code", code)]),
-        Part::Decoder => (vec![("code", code)], vec![("image", pixels)]),
+    let (inputs, outputs) = match (part, code.map(|size| ("code", size))) {
+        (Part::Whole, Some(code)) => (vec![images], vec![code, made]),
+        (Part::Whole, None) => (vec![images], vec![made]),
+        (Part::Encoder, Some(code)) => (vec![images], vec![code]),
+        (Part::Decoder, Some(code)) => (vec![code], vec![made]),
+        (Part::Encoder | Part::Decoder, None) => {
+            return Err(error::settings("a U-Net has no code, and so no encoder and no decoder: export it whole"));
+        }
     };
-    if part != Part::Decoder {
-        graph.encoder(architecture, image);
-    }
-    if part != Part::Encoder {
-        graph.decoder(architecture, image);
+    match architecture {
+        Architecture::Unet { residual_blocks, .. } => graph.unet(architecture, *residual_blocks, image),
+        Architecture::Dense { .. } | Architecture::Conv { .. } => {
+            if part != Part::Decoder {
+                graph.encoder(architecture, image);
+            }
+            if part != Part::Encoder {
+                graph.decoder(architecture, image);
+            }
+        }
     }
     let used = |name: &str| graph.inputs.iter().any(|input| input == name);
     let value = |name: &str, size: usize| {
@@ -169,6 +178,41 @@ impl Graph {
         self.node("Conv", &[x, &weight, &bias], &format!("{layer}.convolved"), &attributes)
     }
 
+    /// A convolution with a ReLU, and a 2×2 max-pooling.
+    fn convolution_max_pool(&mut self, x: &str, layer: &str) -> String {
+        let y = self.convolution(x, layer);
+        let y = self.relu(&y, &format!("{layer}.relu"));
+        let two = || Attribute::Integers(&[2, 2]);
+        let attributes = [("kernel_shape", two()), ("strides", two()), ("ceil_mode", Attribute::Integer(1))];
+        self.node("MaxPool", &[&y], &format!("{layer}.pool"), &attributes)
+    }
+
+    /// Nearest upsampling to so many rows and columns, and a convolution with a ReLU.
+    fn upsample_convolution(&mut self, x: &str, [height, width]: [usize; 2], layer: &str) -> String {
+        let size = format!("{layer}.size");
+        self.integers(&size, &[height as i64, width as i64]);
+        let attributes = [
+            ("axes", Attribute::Integers(&[2, 3])),
+            ("mode", Attribute::Text("nearest")),
+            ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
+            ("nearest_mode", Attribute::Text("floor")),
+        ];
+        let y = self.node("Resize", &[x, "", "", &size], &format!("{layer}.resized"), &attributes);
+        let y = self.convolution(&y, layer);
+        self.relu(&y, &format!("{layer}.relu"))
+    }
+
+    /// Residual blocks, one after the other.
+    fn residual_blocks(&mut self, x: &str, blocks: &str, count: usize) -> String {
+        (0..count).fold(x.to_owned(), |x, block| {
+            let (first, second) = (format!("{blocks}.{block}.first"), format!("{blocks}.{block}.second"));
+            let y = self.convolution(&x, &first);
+            let y = self.relu(&y, &format!("{first}.relu"));
+            let y = self.convolution(&y, &second);
+            self.node("Add", &[&x, &y], &format!("{blocks}.{block}.sum"), &[])
+        })
+    }
+
     /// Flat with channels last to channels first.
     fn unflatten(&mut self, x: &str, shape: ImageShape, name: &str) -> String {
         let sides = [-1, shape.height as i64, shape.width as i64, shape.channels as i64];
@@ -200,16 +244,11 @@ impl Graph {
                 }
                 self.code(&x, *code_activation);
             }
-            Architecture::Conv { channels, code, code_activation, .. } => {
+            Architecture::Conv { channels, residual_blocks, code, code_activation, .. } => {
                 let mut x = self.unflatten("images", image, "images");
                 for layer in 0..channels.len() {
-                    let name = format!("encoder.{layer}");
-                    let y = self.convolution(&x, &name);
-                    let y = self.relu(&y, &format!("{name}.relu"));
-                    let two = || Attribute::Integers(&[2, 2]);
-                    let attributes =
-                        [("kernel_shape", two()), ("strides", two()), ("ceil_mode", Attribute::Integer(1))];
-                    x = self.node("MaxPool", &[&y], &format!("{name}.pool"), &attributes);
+                    x = self.convolution_max_pool(&x, &format!("encoder.{layer}"));
+                    x = self.residual_blocks(&x, &format!("encoder_blocks.{layer}"), *residual_blocks);
                 }
                 let map = architecture.feature_map(image);
                 match code {
@@ -221,6 +260,7 @@ impl Graph {
                     }
                 }
             }
+            Architecture::Unet { .. } => {}
         }
     }
 
@@ -238,7 +278,7 @@ impl Graph {
                 }
                 x
             }
-            Architecture::Conv { channels, code, .. } => {
+            Architecture::Conv { channels, residual_blocks, code, .. } => {
                 let flat = match code {
                     None => "code".to_owned(),
                     Some(_) => {
@@ -247,24 +287,38 @@ impl Graph {
                     }
                 };
                 let mut x = self.unflatten(&flat, architecture.feature_map(image), "map.decoded");
-                for (layer, [height, width]) in architecture.upsampled(image).into_iter().enumerate() {
-                    let name = format!("decoder.{layer}");
-                    self.integers(&format!("{name}.size"), &[height as i64, width as i64]);
-                    let attributes = [
-                        ("axes", Attribute::Integers(&[2, 3])),
-                        ("mode", Attribute::Text("nearest")),
-                        ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
-                        ("nearest_mode", Attribute::Text("floor")),
-                    ];
-                    let size = format!("{name}.size");
-                    let y = self.node("Resize", &[&x, "", "", &size], &format!("{name}.resized"), &attributes);
-                    let y = self.convolution(&y, &name);
-                    x = self.relu(&y, &format!("{name}.relu"));
+                for (layer, size) in architecture.upsampled(image).into_iter().enumerate() {
+                    x = self.upsample_convolution(&x, size, &format!("decoder.{layer}"));
+                    x = self.residual_blocks(&x, &format!("decoder_blocks.{layer}"), *residual_blocks);
                 }
                 let x = self.convolution(&x, &format!("decoder.{}", channels.len()));
                 self.flatten(&x, image.len(), "image", "logits")
             }
+            Architecture::Unet { .. } => return,
         };
+        self.node("Sigmoid", &[&logits], "image", &[]);
+    }
+
+    /// `images` to `image`.
+    fn unet(&mut self, architecture: &Architecture, blocks: usize, image: ImageShape) {
+        let sizes = architecture.upsampled(image);
+        let x = self.unflatten("images", image, "images");
+        let x = self.convolution(&x, "first.convolution");
+        let x = self.relu(&x, "first.convolution.relu");
+        let mut x = self.residual_blocks(&x, "first.blocks", blocks);
+        let mut skips = Vec::new();
+        for level in 0..sizes.len() {
+            skips.push(x.clone());
+            x = self.convolution_max_pool(&x, &format!("down.{level}.convolution"));
+            x = self.residual_blocks(&x, &format!("down.{level}.blocks"), blocks);
+        }
+        for (level, (size, skip)) in sizes.into_iter().zip(skips.iter().rev()).enumerate() {
+            let y = self.upsample_convolution(&x, size, &format!("up.{level}.convolution"));
+            let y = self.node("Add", &[&y, skip], &format!("up.{level}.sum"), &[]);
+            x = self.residual_blocks(&y, &format!("up.{level}.blocks"), blocks);
+        }
+        let x = self.convolution(&x, "last");
+        let logits = self.flatten(&x, image.len(), "image", "logits");
         self.node("Sigmoid", &[&logits], "image", &[]);
     }
 }

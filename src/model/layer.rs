@@ -1,4 +1,4 @@
-//! The two layers that have weights, named and shaped as PyTorch has them.
+//! The layers that have weights, named and shaped as PyTorch has them.
 //!
 //! Initial weights are Glorot-uniform (Glorot & Bengio 2010), U(-a, a) with a = sqrt(6 / (fan_in + fan_out)), drawn from
 //! limpid's keyed generator; biases are zero.
@@ -90,5 +90,34 @@ impl Convolution {
     /// Enlarges the image to `size` (rows, columns) by repeating pixels, then convolves.
     pub fn forward_upsampled(&self, x: Tensor<4>, size: [usize; 2], activation: Activation) -> Tensor<4> {
         kernel::upsample_convolution(x, size, self.weight.val(), self.bias.val(), activation)
+    }
+}
+
+/// x + convolution(ReLU(convolution(x))), which keeps the size and the channels (He et al. 2016; without a ReLU after the sum,
+/// as Lim et al. 2017 have it). The second convolution starts as zeros, so that every block starts as the identity (Zhang et
+/// al. 2019, Fixup) and needs no normalisation.
+#[derive(Module, Debug)]
+pub struct Residual {
+    first: Convolution,
+    second: Convolution,
+}
+
+impl Residual {
+    /// A number of blocks of so many channels, with their initial weights.
+    pub fn blocks(channels: usize, count: usize, initializer: &mut Initializer) -> Vec<Self> {
+        let block = |_| {
+            let first = Convolution::new(channels, channels, initializer);
+            let weight = Param::from_tensor(Tensor::zeros([channels, channels, 3, 3], &initializer.device));
+            Self { first, second: Convolution { weight, bias: initializer.zeros(channels) } }
+        };
+        (0..count).map(block).collect()
+    }
+
+    /// `[n, height, width, channels]` through one block after the other.
+    pub fn forward_all(blocks: &[Self], x: Tensor<4>) -> Tensor<4> {
+        blocks.iter().fold(x, |x, block| {
+            let inner = block.first.forward(x.clone(), Activation::Relu);
+            x + block.second.forward(inner, Activation::Identity)
+        })
     }
 }

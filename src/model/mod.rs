@@ -1,4 +1,5 @@
-//! Autoencoders: an encoder that makes a code of an image and a decoder that makes the image of the code.
+//! Autoencoders: an encoder that makes a code of an image and a decoder that makes the image of the code; and a denoiser that
+//! makes images without a code.
 //!
 //! To add a family: a file here, a variant in [`Architecture`] (its settings) and one in [`Autoencoder`] (its weights),
 //! and its table in `config/raw.rs` and `config/resolve.rs`.
@@ -6,6 +7,7 @@
 mod conv;
 mod dense;
 mod layer;
+mod unet;
 mod weights;
 
 use anyhow::Result;
@@ -22,6 +24,7 @@ use crate::table::ImageShape;
 use conv::Conv;
 use dense::Dense;
 use layer::Initializer;
+use unet::Unet;
 
 /// The layers of an autoencoder, without weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,11 +45,26 @@ pub enum Architecture {
         channels: Vec<usize>,
         /// Channels of each convolution of the decoder, each preceded by an upsampling.
         decoder_channels: Vec<usize>,
+        /// Residual blocks after each pooling and after each convolution that follows an upsampling.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        residual_blocks: usize,
         /// Size of the dense code; none if the feature map is the code.
         code: Option<usize>,
         /// What follows the layer that makes the dense code.
         code_activation: CodeActivation,
     },
+    /// Convolutional with skip connections, without a code.
+    Unet {
+        /// Channels at each size of the feature maps, from the image's down.
+        channels: Vec<usize>,
+        /// Residual blocks at each size, on the way down and on the way up.
+        residual_blocks: usize,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Images that go through a dense model at once: as many as take these multiplications, which make a pass worth its overhead,
@@ -60,15 +78,18 @@ const CONV_IMAGES: [usize; 2] = [1, 25];
 
 /// Smallest side of an image that the convolutional family takes.
 const LEAST_SIDE: usize = 8;
+/// Most residual blocks after a layer.
+const MOST_BLOCKS: usize = 64;
 /// Most weights of one layer: 2^28, a gibibyte.
 const MOST_WEIGHTS: usize = 1 << 28;
 
 impl Architecture {
-    /// `dense` or `conv`.
+    /// `dense`, `conv` or `unet`.
     pub fn family(&self) -> &'static str {
         match self {
             Architecture::Dense { .. } => "dense",
             Architecture::Conv { .. } => "conv",
+            Architecture::Unet { .. } => "unet",
         }
     }
 
@@ -76,41 +97,61 @@ impl Architecture {
     /// work for several threads and activations in the cache. It depends on nothing but the layers, since the order in which
     /// gradients are added follows from it.
     pub fn micro_batch(&self, image: ImageShape) -> usize {
+        let convolved = |widest: Option<&usize>| {
+            let largest = image.height * image.width * widest.copied().unwrap_or(1).max(image.channels);
+            (CONV_ACTIVATIONS / largest, CONV_IMAGES)
+        };
         let (images, [least, most]) = match self {
             Architecture::Dense { hidden, code, .. } => {
                 let weights: usize = dense_layers(image, hidden, *code).iter().sum();
                 (DENSE_MULTIPLICATIONS / (2 * weights).max(1), DENSE_IMAGES)
             }
             Architecture::Conv { channels, decoder_channels, .. } => {
-                let widest = channels.first().max(decoder_channels.last()).copied().unwrap_or(1);
-                let largest = image.height * image.width * widest.max(image.channels);
-                (CONV_ACTIVATIONS / largest, CONV_IMAGES)
+                convolved(channels.first().max(decoder_channels.last()))
             }
+            Architecture::Unet { channels, .. } => convolved(channels.first()),
         };
         images.clamp(least, most)
+    }
+
+    /// Poolings on the way to the smallest feature map, and as many upsamplings on the way back.
+    fn poolings(&self) -> usize {
+        match self {
+            Architecture::Dense { .. } => 0,
+            Architecture::Conv { channels, .. } => channels.len(),
+            Architecture::Unet { channels, .. } => channels.len().saturating_sub(1),
+        }
     }
 
     /// The shape of the last feature map of a convolutional encoder; of a dense one, its code as an image of one pixel.
     pub fn feature_map(&self, image: ImageShape) -> ImageShape {
         match self {
             Architecture::Dense { code, .. } => ImageShape { height: 1, width: 1, channels: *code },
-            Architecture::Conv { channels, .. } => conv::feature_map(image, channels),
+            Architecture::Conv { channels, .. } | Architecture::Unet { channels, .. } => {
+                conv::feature_map(image, self.poolings(), channels)
+            }
         }
     }
 
-    /// Rows and columns after each upsampling of the decoder, in order; none if it is dense.
+    /// Rows and columns after each upsampling, in order; none if the model is dense.
     pub fn upsampled(&self, image: ImageShape) -> Vec<[usize; 2]> {
+        conv::upsampled(image, self.poolings())
+    }
+
+    /// Whether there is a code that stands for an image: a U-Net has none.
+    pub fn has_code(&self) -> bool {
         match self {
-            Architecture::Dense { .. } => Vec::new(),
-            Architecture::Conv { channels, .. } => conv::upsampled(image, channels.len()),
+            Architecture::Dense { .. } | Architecture::Conv { .. } => true,
+            Architecture::Unet { .. } => false,
         }
     }
 
-    /// Numbers in the code of one image.
-    pub fn code_size(&self, image: ImageShape) -> usize {
+    /// Numbers in the code of one image, if there is one.
+    pub fn code_size(&self, image: ImageShape) -> Option<usize> {
         match self {
-            Architecture::Dense { code, .. } | Architecture::Conv { code: Some(code), .. } => *code,
-            Architecture::Conv { channels, .. } => conv::feature_map(image, channels).len(),
+            Architecture::Dense { code, .. } | Architecture::Conv { code: Some(code), .. } => Some(*code),
+            Architecture::Conv { .. } => Some(self.feature_map(image).len()),
+            Architecture::Unet { .. } => None,
         }
     }
 
@@ -122,16 +163,16 @@ impl Architecture {
     /// halved, layers beyond all memory.
     pub fn check(&self, image: ImageShape) -> Result<()> {
         self.check_widths()?;
-        if let Architecture::Conv { channels, .. } = self {
-            let least = image.height.min(image.width);
+        if let Architecture::Conv { channels, .. } | Architecture::Unet { channels, .. } = self {
+            let (family, least) = (self.family(), image.height.min(image.width));
             if least < LEAST_SIDE {
-                let message = format!("model.conv takes images of at least {LEAST_SIDE}×{LEAST_SIDE}, not {image}");
+                let message = format!("model.{family} takes images of at least {LEAST_SIDE}×{LEAST_SIDE}, not {image}");
                 return Err(error::settings(format!("{message}; use model.dense")));
             }
-            let halvings = least.next_power_of_two().trailing_zeros() as usize;
-            if channels.len() > halvings {
+            let (poolings, halvings) = (self.poolings(), least.next_power_of_two().trailing_zeros() as usize);
+            if poolings > halvings {
                 let (found, s) = (channels.len(), if halvings == 1 { "" } else { "s" });
-                let message = format!("model.conv.channels has {found} entries, but images of {image}");
+                let message = format!("model.{family}.channels has {found} entries, but images of {image}");
                 return Err(error::settings(format!("{message} can be halved only {halvings} time{s}")));
             }
         }
@@ -147,9 +188,6 @@ impl Architecture {
         let (widths, code) = match self {
             Architecture::Dense { hidden, code, .. } => (hidden.clone(), Some(*code)),
             Architecture::Conv { channels, decoder_channels, code, .. } => {
-                if channels.is_empty() {
-                    return Err(error::settings("model.conv.channels needs at least 1 entry"));
-                }
                 if channels.len() != decoder_channels.len() {
                     let (found, expected) = (decoder_channels.len(), channels.len());
                     let message = format!("model.conv.decoder-channels has {found} entries");
@@ -158,7 +196,23 @@ impl Architecture {
                 }
                 ([channels.as_slice(), decoder_channels].concat(), *code)
             }
+            Architecture::Unet { channels, .. } => (channels.clone(), None),
         };
+        let (least, channels, blocks) = match self {
+            Architecture::Dense { hidden, .. } => (0, hidden, 0),
+            Architecture::Conv { channels, residual_blocks, .. } => (1, channels, *residual_blocks),
+            Architecture::Unet { channels, residual_blocks } => (2, channels, *residual_blocks),
+        };
+        if channels.len() < least {
+            let s = if least == 1 { "y" } else { "ies" };
+            let family = self.family();
+            return Err(error::settings(format!("model.{family}.channels needs at least {least} entr{s}")));
+        }
+        if blocks > MOST_BLOCKS {
+            return Err(error::settings(format!(
+                "the model has {blocks} residual blocks in a row; use at most {MOST_BLOCKS}"
+            )));
+        }
         match widths.into_iter().chain(code).find(|width| !(1..=MOST_WEIGHTS).contains(width)) {
             Some(width) => {
                 Err(error::settings(format!("a layer of the model has the width {width}; use 1 to {MOST_WEIGHTS}")))
@@ -175,12 +229,19 @@ impl Architecture {
                 let up = down.iter().rev().copied().collect::<Vec<_>>();
                 [down, up].iter().flat_map(|widths| widths.windows(2)).map(|pair| [pair[0], pair[1]]).collect()
             }
-            Architecture::Conv { channels, decoder_channels, code, .. } => {
+            Architecture::Conv { channels, decoder_channels, residual_blocks, code, .. } => {
                 let widths = [&[image.channels], channels.as_slice(), decoder_channels, &[image.channels]].concat();
-                let map = conv::feature_map(image, channels).len();
+                let map = self.feature_map(image).len();
                 let dense = code.map(|code| [[map, code], [code, map]]);
-                let convolutions = widths.windows(2).map(|pair| [9 * pair[0], pair[1]]);
-                convolutions.chain(dense.into_iter().flatten()).collect()
+                let blocks = [channels.as_slice(), decoder_channels].concat();
+                convolutions(&widths, &blocks, *residual_blocks).chain(dense.into_iter().flatten()).collect()
+            }
+            Architecture::Unet { channels, residual_blocks } => {
+                let down = [&[image.channels], channels.as_slice()].concat();
+                let up = down.iter().rev().copied().collect::<Vec<_>>();
+                let blocks = [channels.as_slice(), &up[1..up.len() - 1]].concat();
+                let up = convolutions(&up, &blocks, *residual_blocks);
+                convolutions(&down, &[], 0).chain(up).collect()
             }
         }
     }
@@ -206,14 +267,18 @@ impl Architecture {
             Architecture::Dense { hidden, code, code_activation } => {
                 Autoencoder::Dense(Dense::new(image.len(), hidden, *code, activation(code_activation), initializer))
             }
-            Architecture::Conv { channels, decoder_channels, code, code_activation } => Autoencoder::Conv(Conv::new(
-                image,
-                channels,
-                decoder_channels,
-                *code,
-                activation(code_activation),
-                initializer,
-            )),
+            Architecture::Conv { channels, decoder_channels, residual_blocks, code, code_activation } => {
+                Autoencoder::Conv(Conv::new(
+                    image,
+                    [channels, decoder_channels],
+                    *residual_blocks,
+                    code.map(|code| (code, activation(code_activation))),
+                    initializer,
+                ))
+            }
+            Architecture::Unet { channels, residual_blocks } => {
+                Autoencoder::Unet(Unet::new(image, channels, *residual_blocks, initializer))
+            }
         })
     }
 }
@@ -224,36 +289,54 @@ fn dense_layers(image: ImageShape, hidden: &[usize], code: usize) -> Vec<usize> 
     widths.windows(2).map(|pair| pair[0].saturating_mul(pair[1])).collect()
 }
 
+/// Of each convolution from width to width and of each in residual blocks of these widths, `count` in a row, the weights of one
+/// output and the number of outputs.
+fn convolutions(widths: &[usize], blocks: &[usize], count: usize) -> impl Iterator<Item = [usize; 2]> {
+    let layers: Vec<_> = widths.windows(2).map(|pair| [9 * pair[0], pair[1]]).collect();
+    let blocks: Vec<_> = blocks.iter().flat_map(|&width| vec![[9 * width, width]; 2 * count]).collect();
+    layers.into_iter().chain(blocks)
+}
+
 /// An autoencoder with weights.
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one model, and it is moved by reference")]
 pub enum Autoencoder {
     /// Fully connected.
     Dense(Dense),
     /// Convolutional.
     Conv(Conv),
+    /// Convolutional with skip connections: not an autoencoder, since it has no code.
+    Unet(Unet),
+}
+
+/// What a model makes of images.
+pub struct Made {
+    /// `[n, code]`, if the model has a code.
+    pub codes: Option<Tensor<2>>,
+    /// Logits `[n, pixels]`; their sigmoid is the image.
+    pub logits: Tensor<2>,
 }
 
 impl Autoencoder {
-    /// Images `[n, pixels]` in [0, 1] to codes `[n, code]`.
-    pub fn encode(&self, images: Tensor<2>) -> Tensor<2> {
+    /// Images `[n, pixels]` in [0, 1] to codes `[n, code]`, if the model has them.
+    pub fn encode(&self, images: Tensor<2>) -> Option<Tensor<2>> {
         match self {
-            Autoencoder::Dense(model) => model.encode(images),
-            Autoencoder::Conv(model) => model.encode(images),
+            Autoencoder::Dense(model) => Some(model.encode(images)),
+            Autoencoder::Conv(model) => Some(model.encode(images)),
+            Autoencoder::Unet(_) => None,
         }
     }
 
-    /// Codes `[n, code]` to logits `[n, pixels]`; their sigmoid is the image.
-    pub fn decode(&self, code: Tensor<2>) -> Tensor<2> {
+    /// Images `[n, pixels]` in [0, 1] to codes and logits.
+    pub fn forward(&self, images: Tensor<2>) -> Made {
+        let decoded = |codes: Tensor<2>, decode: &dyn Fn(Tensor<2>) -> Tensor<2>| {
+            let logits = decode(codes.clone());
+            Made { codes: Some(codes), logits }
+        };
         match self {
-            Autoencoder::Dense(model) => model.decode(code),
-            Autoencoder::Conv(model) => model.decode(code),
+            Autoencoder::Dense(model) => decoded(model.encode(images), &|codes| model.decode(codes)),
+            Autoencoder::Conv(model) => decoded(model.encode(images), &|codes| model.decode(codes)),
+            Autoencoder::Unet(model) => Made { codes: None, logits: model.forward(images) },
         }
-    }
-
-    /// Images `[n, pixels]` in [0, 1] to logits `[n, pixels]`.
-    pub fn forward(&self, images: Tensor<2>) -> Tensor<2> {
-        self.decode(self.encode(images))
     }
 }
 

@@ -2,35 +2,43 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 
+use super::layer::Residual;
 use super::*;
 
 fn architectures() -> Vec<Architecture> {
-    let conv = |channels: &[usize], decoder: &[usize], code| Architecture::Conv {
+    let conv = |channels: &[usize], decoder: &[usize], residual_blocks, code| Architecture::Conv {
         channels: channels.to_vec(),
         decoder_channels: decoder.to_vec(),
+        residual_blocks,
         code,
         code_activation: CodeActivation::Linear,
     };
     vec![
         Architecture::Dense { hidden: vec![], code: 3, code_activation: CodeActivation::Relu },
         Architecture::Dense { hidden: vec![20, 10], code: 4, code_activation: CodeActivation::Linear },
-        conv(&[4, 3, 2], &[2, 3, 4], None),
-        conv(&[4, 3], &[5, 6], Some(7)),
+        conv(&[4, 3, 2], &[2, 3, 4], 0, None),
+        conv(&[4, 3], &[5, 6], 2, Some(7)),
+        Architecture::Unet { channels: vec![4, 3, 5], residual_blocks: 1 },
+        Architecture::Unet { channels: vec![2, 2], residual_blocks: 0 },
     ]
 }
 
 #[test]
-fn every_family_maps_any_image_to_its_code_and_back() {
+fn every_family_maps_any_image_to_its_code_and_to_an_image() {
     let device = Device::flex();
     for (height, width, channels) in [(8, 8, 1), (11, 9, 3), (28, 28, 1)] {
         let image = ImageShape::new(height, width, channels).expect("is a shape");
         for architecture in architectures() {
             let model = architecture.init(image, 1, &device).expect("fits");
-            let code = model.encode(Tensor::ones([2, image.len()], &device));
-            assert_eq!(code.dims(), [2, architecture.code_size(image)], "{architecture:?}");
-            assert_eq!(model.decode(code).dims(), [2, image.len()], "{architecture:?}");
+            let Made { codes, logits } = model.forward(Tensor::ones([2, image.len()], &device));
+            let code_size = codes.as_ref().map(|codes| codes.dims()[1]);
+            assert_eq!(code_size, architecture.code_size(image), "{architecture:?}");
+            assert_eq!(code_size.is_some(), architecture.has_code(), "{architecture:?}");
+            assert_eq!(logits.dims(), [2, image.len()], "{architecture:?}");
+            let encoded = model.encode(Tensor::ones([2, image.len()], &device));
+            assert_eq!(encoded.map(Tensor::into_data), codes.map(Tensor::into_data), "{architecture:?}");
             assert_eq!(model.num_params(), architecture.parameters(image), "{architecture:?}");
         }
     }
@@ -46,12 +54,30 @@ fn the_chapter_models_have_the_chapter_sizes() {
     let conv = &Architecture::Conv {
         channels: vec![16, 8, 8],
         decoder_channels: vec![16, 8, 16],
+        residual_blocks: 0,
         code: None,
         code_activation: CodeActivation::Linear,
     };
-    assert_eq!(conv.code_size(image), 128);
+    assert_eq!(conv.code_size(image), Some(128));
     let layers = [(1, 16), (16, 8), (8, 8), (8, 16), (16, 8), (8, 16), (16, 1)];
     assert_eq!(parameters(conv), layers.iter().map(|(i, o)| i * o * 9 + o).sum::<usize>());
+}
+
+#[test]
+fn a_residual_block_starts_as_the_identity_and_skips_carry_the_image() {
+    let (image, device) = (ImageShape::new(8, 8, 1).expect("is a shape"), Device::flex());
+    let x = Tensor::from_data(TensorData::new((0..64).map(|i| i as f32 / 64.0).collect(), [1, 64]), &device);
+    let blocks = Residual::blocks(2, 3, &mut Initializer::new(1, &device));
+    let map = x.clone().reshape([1, 8, 4, 2]);
+    assert_eq!(Residual::forward_all(&blocks, map.clone()).into_data(), map.into_data());
+    // With the smallest map cut off, what comes through has come through the skip.
+    let model = Architecture::Unet { channels: vec![3, 5], residual_blocks: 1 }.init(image, 1, &device).expect("fits");
+    let mut tensors: BTreeMap<String, NamedTensor> =
+        named_tensors(&model).into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+    tensors.get_mut("down.0.convolution.weight").expect("is there").values.fill(0.0);
+    let cut = load_weights(model, &tensors, "").expect("fits");
+    let of = |x: Tensor<2>| cut.forward(x).logits.into_data();
+    assert_ne!(of(x.clone()), of(x * 0.5));
 }
 
 #[test]
@@ -104,6 +130,7 @@ fn models_that_do_not_fit_the_images_are_refused() {
     let deep = Architecture::Conv {
         channels: vec![2; 4],
         decoder_channels: vec![2; 4],
+        residual_blocks: 0,
         code: None,
         code_activation: CodeActivation::Linear,
     };
@@ -113,6 +140,7 @@ fn models_that_do_not_fit_the_images_are_refused() {
     let conv = |channels: &[usize], decoder: &[usize], code| Architecture::Conv {
         channels: channels.to_vec(),
         decoder_channels: decoder.to_vec(),
+        residual_blocks: 0,
         code,
         code_activation: CodeActivation::Linear,
     };
@@ -121,6 +149,13 @@ fn models_that_do_not_fit_the_images_are_refused() {
     assert!(message(&conv(&[4, 0], &[2, 2], None), 8).contains("the width 0"));
     assert!(message(&conv(&[4], &[usize::MAX], None), 8).contains("the width 18446744073709551615"));
     assert!(message(&conv(&[4], &[4], Some(0)), 8).contains("the width 0"));
+    let unet =
+        |channels: &[usize], residual_blocks| Architecture::Unet { channels: channels.to_vec(), residual_blocks };
+    assert!(message(&unet(&[4, 4], 1), 7).contains("model.unet takes images of at least 8×8"));
+    assert!(message(&unet(&[4; 5], 1), 8).contains("can be halved only 3 times"));
+    assert!(message(&unet(&[4], 1), 8).contains("model.unet.channels needs at least 2 entries"));
+    assert!(message(&unet(&[4, 0], 1), 8).contains("the width 0"));
+    assert!(message(&unet(&[4, 4], usize::MAX), 8).contains("residual blocks in a row"));
     for (hidden, code) in [(vec![], 0), (vec![0], 4)] {
         let dense = Architecture::Dense { hidden, code, code_activation: CodeActivation::Relu };
         assert!(message(&dense, 8).contains("the width 0"));

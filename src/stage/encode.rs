@@ -1,4 +1,4 @@
-//! encode: the features of every image.
+//! encode: the features of every image, if the model has a code.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -19,6 +19,10 @@ impl Stage for Encode {
         3
     }
 
+    fn applies(&self, pipeline: &Pipeline) -> bool {
+        pipeline.model.architecture.has_code()
+    }
+
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
         match pipeline.encode.input {
             InputImages::Clean => vec!["ingest", "train"],
@@ -36,6 +40,6 @@ impl Stage for Encode {
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let model = Inference::load(&context.folder("train"), context.device.inference())?;
         let input = StageContext::images_stage(context.pipeline.encode.input);
-        context.map_images(self.name(), input, &model, model.features(), |batch, clean| model.encode(batch, clean))
+        context.map_images(self.name(), input, &model, model.features()?, |batch, clean| model.encode(batch, clean))
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::config::Pixels;
 use crate::error;
 use crate::kernel;
-use crate::model::{Autoencoder, ModelDescription};
+use crate::model::{Autoencoder, Made, ModelDescription};
 use crate::table::{Content, ImageShape, lists, pixels};
 
 /// A trained model, ready to be applied on any thread.
@@ -24,6 +24,7 @@ pub struct Inference {
 
 /// What a model makes of some images.
 struct Applied {
+    /// Empty if the model has no code.
     codes: Vec<f32>,
     images: Vec<f32>,
 }
@@ -54,8 +55,16 @@ impl Inference {
     }
 
     /// The table that [`Self::encode`] makes.
-    pub fn features(&self) -> Content {
-        Content::Features(self.description.architecture.code_size(self.image()))
+    ///
+    /// # Errors
+    /// A model without a code.
+    pub fn features(&self) -> Result<Content> {
+        let Some(size) = self.description.architecture.code_size(self.image()) else {
+            let reason = "its skip connections carry the image past the smallest feature map";
+            let advice = "train a dense or a conv model for features";
+            return Err(error::settings(format!("a U-Net has no code: {reason}; {advice}")));
+        };
+        Ok(Content::Features(size))
     }
 
     /// The table that [`Self::denoise`] makes.
@@ -79,14 +88,14 @@ impl Inference {
     /// themselves.
     ///
     /// # Errors
-    /// A batch that does not hold images.
+    /// A batch that does not hold images, a model without a code.
     pub fn encode(&self, batch: &RecordBatch, clean: Option<&[f32]>) -> Result<RecordBatch> {
         let images = pixels::values(lists(batch, "image")?);
         let applied = self.apply(&images);
         let errors = self.errors(&applied.images, clean.unwrap_or(&images));
-        let size = self.features().width();
-        let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(applied.codes)), size);
-        self.batch(batch, self.features(), codes, errors)
+        let features = self.features()?;
+        let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(applied.codes)), features.width());
+        self.batch(batch, features, codes, errors)
     }
 
     /// Images that the model makes of a batch of images, with the error of each against `clean`, or against the images
@@ -103,12 +112,12 @@ impl Inference {
         self.batch(batch, self.denoised(stored), column, errors)
     }
 
-    /// Codes of images, one after the other, made on all threads.
+    /// Codes of images, one after the other, made on all threads; none if the model has no code.
     pub fn codes(&self, images: &[f32]) -> Vec<f32> {
         let len = self.image().len();
         let count = self.description.architecture.micro_batch(self.image());
         let chunks = images.par_chunks(count * len);
-        chunks.flat_map_iter(|chunk| numbers(self.model.encode(self.tensor(chunk)))).collect()
+        chunks.flat_map_iter(|chunk| self.model.encode(self.tensor(chunk)).map_or_else(Vec::new, numbers)).collect()
     }
 
     fn tensor(&self, images: &[f32]) -> Tensor<2> {
@@ -121,10 +130,9 @@ impl Inference {
         let mut applied = Applied { codes: Vec::new(), images: Vec::with_capacity(images.len()) };
         let count = self.description.architecture.micro_batch(self.image());
         for chunk in images.chunks(count * len) {
-            let codes = self.model.encode(self.tensor(chunk));
-            let images = kernel::sigmoid(self.model.decode(codes.clone()));
-            applied.codes.extend(numbers(codes));
-            applied.images.extend(numbers(images));
+            let Made { codes, logits } = self.model.forward(self.tensor(chunk));
+            applied.codes.extend(codes.map_or_else(Vec::new, numbers));
+            applied.images.extend(numbers(kernel::sigmoid(logits)));
         }
         applied
     }

@@ -8,6 +8,7 @@ use arrow_array::types::{Float64Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
+use super::evaluate::Evaluate;
 use super::evaluate::gate::judge;
 use super::{Metrics, Outputs, Stage, StageContext};
 use crate::config::{InputImages, Loss, Pipeline};
@@ -36,10 +37,8 @@ impl Stage for Report {
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
-        match pipeline.corruption {
-            Some(_) => vec!["ingest", "corrupt", "train", "encode", "denoise", "evaluate"],
-            None => vec!["ingest", "train", "encode", "denoise", "evaluate"],
-        }
+        // All that evaluate reads, and what it makes.
+        [Evaluate.inputs(pipeline), vec![Evaluate.name()]].concat()
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
@@ -90,15 +89,19 @@ pub fn gather(
     })?;
     let extremes =
         |images: &[super::evaluate::metrics::ImageError]| images.iter().map(|image| image.id).collect::<Vec<_>>();
-    let map = map(&table("encode")?)?;
+    let map = match model.architecture.has_code() {
+        true => map(&table("encode")?)?,
+        false => Vec::new(),
+    };
     let family = match model.architecture {
-        Architecture::Dense { .. } => "dense",
-        Architecture::Conv { .. } => "convolutional",
+        Architecture::Dense { .. } => "a dense autoencoder",
+        Architecture::Conv { .. } => "a convolutional autoencoder",
+        Architecture::Unet { .. } => "a U-Net",
     };
     let task = if metrics.task == "denoising" { "Denoising" } else { "Reconstruction" };
     Ok(Page {
         name: pipeline.name.clone(),
-        title: format!("{task} with a {family} autoencoder"),
+        title: format!("{task} with {family}"),
         loss_name: model.loss.name().to_owned(),
         image: clean.image_shape()?,
         first: figure(&first)?,

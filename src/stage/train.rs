@@ -157,6 +157,10 @@ fn trajectory_settings(pipeline: &Pipeline) -> Value {
             "memory-mib": training.memory_mib,
         },
     });
+    // What is off is not written, as in the settings.
+    if training.weight_decay > 0.0 {
+        settings["training"]["weight-decay"] = json!(training.weight_decay);
+    }
     if training.schedule == Schedule::Cosine {
         // Every step then depends on where the last one is.
         settings["training"]["epochs"] = json!(training.epochs);

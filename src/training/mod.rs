@@ -21,10 +21,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 use serde_json::json;
 
-use crate::config::{Noise, Pipeline};
+use crate::config::{Model, Noise, Pipeline};
 use crate::error::{self, Kind};
 use crate::interrupt;
-use crate::model::{Autoencoder, named_tensors};
+use crate::model::{Autoencoder, Made, named_tensors};
 use crate::pipeline::receipt::Receipt;
 use crate::progress::Progress;
 use crate::table::{ImageShape, Split, TableFile, ids, lists, pixels};
@@ -120,7 +120,7 @@ impl Trainer<'_> {
             // Of the middle of the step, so that neither the first nor the last is of no size.
             let done = (state.position.images as f64 + batch.count() as f64 / 2.0) / count;
             let rate = settings.learning_rate_at(state.position.epochs as f64 + done);
-            state.optimizer.step(&mut state.model, gradients, rate);
+            state.optimizer.step(&mut state.model, gradients, rate, settings.weight_decay);
             state.position.steps += 1;
             state.position.loss += loss;
             state.position.images += batch.count() as u64;
@@ -182,22 +182,30 @@ impl Trainer<'_> {
             .map(|images| {
                 interrupt::check()?;
                 let model = model.clone().fork(&self.device);
-                let loss = self.loss(&model, images.examples(pixels, inputs), scale, &self.device);
-                Ok((scalar(loss.clone()), GradientsParams::from_grads(loss.backward(), &model)))
+                let Losses { loss, penalty } =
+                    self.losses(&model, images.examples(pixels, inputs), scale, &self.device);
+                let minimised = penalty.map_or_else(|| loss.clone(), |penalty| loss.clone() + penalty);
+                Ok((scalar(loss), GradientsParams::from_grads(minimised.backward(), &model)))
             })
             .collect();
         let (sums, gradients): (Vec<f64>, Vec<_>) = parts?.into_iter().unzip();
         Ok((sums.iter().sum::<f64>() / f64::from(scale), gradients))
     }
 
-    /// `scale` times the loss of some examples, summed over pixels, `[1]`.
-    fn loss(&self, model: &Autoencoder, examples: Examples, scale: f32, device: &Device) -> Tensor<1> {
+    /// What is minimised over some examples, with `scale` times the sum over their pixels for the loss.
+    fn losses(&self, model: &Autoencoder, examples: Examples, scale: f32, device: &Device) -> Losses {
         let Examples { input, target } = examples;
         let shape = [target.len() / self.images.pixels(), self.images.pixels()];
         let tensor = |values| Tensor::<2>::from_data(TensorData::new(values, shape), device);
         let target = tensor(target);
         let input = input.map_or_else(|| target.clone(), tensor);
-        self.pipeline.model.loss.scaled_sum(model.forward(input), target, scale)
+        let Made { codes, logits } = model.forward(input);
+        let Model { loss, sparsity, .. } = self.pipeline.model;
+        let penalty = codes.filter(|_| sparsity > 0.0).map(|codes| {
+            let numbers_for_each_pixel = codes.dims()[1] as f64 / self.images.pixels() as f64;
+            codes.abs().sum() * (sparsity * f64::from(scale) / numbers_for_each_pixel)
+        });
+        Losses { loss: loss.scaled_sum(logits, target, scale), penalty }
     }
 
     /// Scores the epoch, keeps the weights if they are the best so far, and starts the next.
@@ -247,7 +255,7 @@ impl Trainer<'_> {
                 .par_chunks(micro_batch)
                 .zip(images.par_chunks(micro_batch * len))
                 .map(|(ids, images)| {
-                    scalar(self.loss(&model, examples_of(ids, images.to_vec(), len, &inputs), 1.0, &device))
+                    scalar(self.losses(&model, examples_of(ids, images.to_vec(), len, &inputs), 1.0, &device).loss)
                 })
                 .collect();
             sum += sums.iter().sum::<f64>();
@@ -255,6 +263,14 @@ impl Trainer<'_> {
         }
         Ok(sum / (self.test.rows() as f64 * len as f64))
     }
+}
+
+/// What training minimises, each `[1]`.
+struct Losses {
+    /// How far the images that the model makes are from those that it shall make.
+    loss: Tensor<1>,
+    /// The mean magnitude of the code's numbers, if they shall be few (`model.sparsity`).
+    penalty: Option<Tensor<1>>,
 }
 
 fn scalar(tensor: Tensor<1>) -> f64 {

@@ -1,4 +1,5 @@
-//! Adam (Kingma & Ba 2015) with epsilon 1e-8, as the chapter has it, and its state in a form that a checkpoint can keep.
+//! Adam (Kingma & Ba 2015) with epsilon 1e-8, as the chapter has it, with decoupled weight decay (Loshchilov & Hutter 2019,
+//! AdamW) of the weights, not of the biases; and its state in a form that a checkpoint can keep.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -23,16 +24,27 @@ pub struct Optimizer {
 
 impl Optimizer {
     /// Moves every parameter, by a step of the size `learning_rate`, against the sum of its gradients, which are added in their
-    /// order; parameters are moved on all threads.
-    pub fn step(&mut self, model: &mut Autoencoder, gradients: Vec<GradientsParams>, learning_rate: f64) {
+    /// order, and takes `learning_rate` times `weight_decay` of every weight away; parameters are moved on all threads.
+    pub fn step(
+        &mut self,
+        model: &mut Autoencoder,
+        gradients: Vec<GradientsParams>,
+        learning_rate: f64,
+        weight_decay: f64,
+    ) {
         self.steps += 1;
         let factors = self.factors(learning_rate);
+        let decay = (learning_rate * weight_decay) as f32;
         let moments = std::mem::take(&mut self.moments).into_iter();
         let mut collector = Collector { gradients, moments, parts: Vec::new() };
         model.visit(&mut collector);
         let moved = collector.parts.into_par_iter().with_max_len(1);
-        let (parameters, moments): (Vec<Tensor<1>>, _) =
-            moved.map(|(parameter, gradients, moments)| kernel::adam(parameter, gradients, moments, factors)).unzip();
+        let (parameters, moments): (Vec<Tensor<1>>, _) = moved
+            .map(|Part { parameter, is_bias, gradients, moments }| {
+                let factors = AdamFactors { decay: if is_bias { 0.0 } else { decay }, ..factors };
+                kernel::adam(parameter, gradients, moments, factors)
+            })
+            .unzip();
         self.moments = moments;
         *model = model.clone().map(&mut Replacer(parameters.into_iter()));
     }
@@ -46,6 +58,7 @@ impl Optimizer {
             beta_2: BETA_2 as f32,
             rate: (learning_rate * second / correction(BETA_1)) as f32,
             epsilon: (EPSILON * second) as f32,
+            decay: 0.0,
         }
     }
 
@@ -91,7 +104,15 @@ impl Optimizer {
 struct Collector {
     gradients: Vec<GradientsParams>,
     moments: std::vec::IntoIter<[Tensor<1>; 2]>,
-    parts: Vec<(Tensor<1>, Vec<Tensor<1>>, [Tensor<1>; 2])>,
+    parts: Vec<Part>,
+}
+
+/// What a step needs of one parameter.
+struct Part {
+    parameter: Tensor<1>,
+    is_bias: bool,
+    gradients: Vec<Tensor<1>>,
+    moments: [Tensor<1>; 2],
 }
 
 impl ModuleVisitor for Collector {
@@ -101,7 +122,7 @@ impl ModuleVisitor for Collector {
         let parameter: Tensor<1> = param.val().inner().flatten(0, D - 1);
         let zeros = || Tensor::zeros(parameter.shape(), &parameter.device());
         let moments = self.moments.next().unwrap_or_else(|| [zeros(), zeros()]);
-        self.parts.push((parameter, gradients, moments));
+        self.parts.push(Part { parameter, is_bias: D == 1, gradients, moments });
     }
 }
 

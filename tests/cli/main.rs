@@ -14,6 +14,7 @@ mod lineage;
 mod log;
 mod memory;
 mod mnist;
+mod models;
 mod own_images;
 mod resuming;
 mod reuse;

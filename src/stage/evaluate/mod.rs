@@ -35,10 +35,9 @@ impl Stage for Evaluate {
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
-        match pipeline.corruption {
-            Some(_) => vec!["ingest", "corrupt", "train", "encode", "denoise"],
-            None => vec!["ingest", "train", "encode", "denoise"],
-        }
+        let corrupt = pipeline.corruption.map(|_| "corrupt");
+        let encode = pipeline.model.architecture.has_code().then_some("encode");
+        ["ingest"].into_iter().chain(corrupt).chain(["train"]).chain(encode).chain(["denoise"]).collect()
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
@@ -61,15 +60,16 @@ impl Stage for Evaluate {
         let clean = tables("ingest")?;
         let noisy = denoising.then(|| tables("corrupt")).transpose()?;
         let pairs = |split: usize| Pairs { clean: &clean[split], noisy: noisy.as_ref().map(|noisy| &noisy[split]) };
-        let features = FeatureTables {
-            codes: tables("encode")?,
-            images: tables(StageContext::images_stage(pipeline.encode.input))?,
-        };
-        let size = features.codes[0].content().width();
+        let features = pipeline.model.architecture.has_code().then(|| -> Result<_> {
+            let images = tables(StageContext::images_stage(pipeline.encode.input))?;
+            Ok(FeatureTables { codes: tables("encode")?, images })
+        });
+        let features = features.transpose()?;
+        let size = features.as_ref().map(|features| features.codes[0].content().width());
 
         let task = context.progress.task("evaluate", clean[1].rows(), "images");
         let clock = Instant::now();
-        let mut baselines = Baselines::fit(&pairs(0), limit, Some(size))?;
+        let mut baselines = Baselines::fit(&pairs(0), limit, size)?;
         let fitted = clock.elapsed().as_secs_f64();
         let name = if denoising { "denoised" } else { "reconstruction" };
         let made = context.table("denoise", Split::Test)?;
@@ -78,7 +78,13 @@ impl Stage for Evaluate {
 
         let untrained = Inference::untrained(&context.folder("train"), pipeline.seed, context.device.inference())?;
         let mut omitted = std::mem::take(&mut baselines.omitted);
-        let (probes, seconds) = features.probe(limit, baselines.components.as_ref(), &untrained, &mut omitted)?;
+        let (probes, seconds) = match &features {
+            Some(features) => features.probe(limit, baselines.components.as_ref(), &untrained, &mut omitted)?,
+            None => {
+                omitted.push(Omitted::new("probes", "the model has no code"));
+                (None, Value::Null)
+            }
+        };
         let anomaly = anomaly(&pipeline.held_out, &images.errors);
         if anomaly.is_none() && !pipeline.held_out.is_empty() {
             omitted.push(Omitted::new("anomaly", "the test split needs images of held-out classes and of others"));
@@ -94,7 +100,7 @@ impl Stage for Evaluate {
             classes: images.classes,
             best: images.best,
             worst: images.worst,
-            code: Some(features.health()?),
+            code: features.as_ref().map(FeatureTables::health).transpose()?,
             probes,
             anomaly,
             omitted,

@@ -1,0 +1,73 @@
+//! Models beyond the chapter's: without a code, with residual blocks, with sparse codes, with weight decay.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
+use serde_json::Value;
+
+use crate::foreign::read;
+use crate::harness::{PIPELINE, Sandbox};
+
+const CODES: &str = "encode/test-00000-of-00001.parquet";
+
+/// The pipeline of the other tests with another model.
+fn with_model(model: &str) -> Sandbox {
+    Sandbox::with(&PIPELINE.replace("dense = { hidden = [32], code = 8 }", model))
+}
+
+#[test]
+fn a_unet_denoises_and_has_no_features() {
+    let sandbox = with_model("unet = { channels = [4, 6, 8], residual-blocks = 1 }");
+    sandbox.limpid("run small.toml").succeeds().says("denoise: done").says("evaluate: done");
+    assert!(!sandbox.path("runs/small/encode").exists());
+    let metrics: Value = serde_json::from_slice(&sandbox.read("runs/small/evaluate/metrics.json")).expect("is JSON");
+    assert_eq!((&metrics["code"], &metrics["probes"]), (&Value::Null, &Value::Null));
+    let omitted = metrics["omitted"].as_array().expect("is a list");
+    assert!(omitted.iter().any(|left| left["what"] == "probes" && left["reason"] == "the model has no code"));
+    assert!(metrics["scores"][0]["psnr-pooled"].as_f64().is_some_and(|psnr| psnr > 5.0));
+    let page = String::from_utf8(sandbox.read("runs/small/report/report.html")).expect("is text");
+    assert!(page.contains("Denoising with a U-Net") && !page.contains("class=\"map\""));
+    sandbox.limpid("show runs/small").succeeds().prints("denoise");
+    sandbox.limpid("plan small.toml --check").succeeds();
+
+    // It says so if it is asked to encode, before it touches anything.
+    sandbox.limpid("run small.toml --only encode").exits(2).says("this pipeline has no stage \"encode\"");
+    let images = "runs/small/ingest/test-00000-of-00001.parquet";
+    sandbox.limpid(&format!("encode runs/small {images} -o out")).exits(2).says("a U-Net has no code");
+    assert!(!sandbox.path("out").exists());
+    sandbox.limpid(&format!("denoise runs/small {images} -o out")).succeeds();
+    sandbox.limpid("export runs/small --onnx x.onnx --part encoder").exits(2).says("a U-Net has no code");
+    sandbox.limpid("export runs/small --onnx x.onnx").succeeds();
+    sandbox.limpid("run small.toml --set model.sparsity=0.1").exits(2).says("model.sparsity").says("U-Net");
+}
+
+#[test]
+fn a_penalty_on_the_code_makes_it_smaller() {
+    let sandbox = with_model("dense = { hidden = [], code = 8 }");
+    let magnitude = |sparsity: &str| -> f32 {
+        let set = format!("--set name=s{sparsity} --set model.sparsity={sparsity} --to encode");
+        sandbox.limpid(&format!("run small.toml {set}")).succeeds();
+        let codes = read(&sandbox, &format!("runs/s{sparsity}/{CODES}")).0;
+        let codes = codes.column_by_name("code").expect("is there").as_fixed_size_list().values().clone();
+        codes.as_primitive::<Float32Type>().values().iter().map(|number| number.abs()).sum()
+    };
+    let [none, strong] = ["0.0", "1.0"].map(magnitude);
+    assert!(strong < 0.5 * none && strong >= 0.0, "{none} {strong}");
+}
+
+#[test]
+fn weight_decay_makes_weights_smaller_and_another_training() {
+    let sandbox = with_model("conv = { channels = [4, 3], residual-blocks = 1, code = 8 }");
+    sandbox.limpid("run small.toml --to train").succeeds();
+    let square = |name: &str| -> f32 {
+        let bytes = sandbox.read(&format!("runs/{name}/train/last.safetensors"));
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("is whole");
+        let weights = tensors.iter().filter(|(name, _)| name.ends_with("weight"));
+        let numbers = weights.flat_map(|(_, view)| view.data().to_vec()).collect::<Vec<_>>();
+        numbers.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]).powi(2)).sum()
+    };
+    let decay = "--set training.weight-decay=1.0 --set training.learning-rate=1e-2";
+    sandbox.limpid(&format!("plan small.toml {decay}")).succeeds().prints("training.weight-decay");
+    sandbox.limpid("run small.toml --to train --set name=plain --set training.learning-rate=1e-2").succeeds();
+    sandbox.limpid(&format!("run small.toml --to train --set name=decayed {decay}")).succeeds();
+    assert!(square("decayed") < 0.9 * square("plain"));
+}
