@@ -31,6 +31,12 @@ use crate::error;
 use document::Document;
 use path::KeyPath;
 
+/// Whether a setting is off, where that is its type's default. Such settings are not written: what was made before there was
+/// the setting is what is made without it.
+pub(crate) fn is_off<T: Default + PartialEq>(setting: &T) -> bool {
+    *setting == T::default()
+}
+
 /// All defaults, annotated; embedded so that documentation and program cannot drift apart.
 pub const DEFAULTS: &str = include_str!("default.toml");
 

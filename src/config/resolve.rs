@@ -56,14 +56,8 @@ pub struct Model {
     /// What training minimises.
     pub loss: Loss,
     /// How much of the code's mean magnitude is added to it.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_off")]
     pub sparsity: f64,
-}
-
-/// Settings that are off are not written: what was made before there was such a setting is what is made without it.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(number: &f64) -> bool {
-    *number == 0.0
 }
 
 /// What is encoded.
@@ -94,7 +88,7 @@ pub struct Training {
     /// Epochs over which it first grows from 0.
     pub warm_up_epochs: f64,
     /// Share of every weight that a step of size 1 takes away (Loshchilov & Hutter 2019, AdamW).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_off")]
     pub weight_decay: f64,
     /// Which weights the later stages use.
     pub weights: Weights,

@@ -53,16 +53,11 @@ pub fn model(description: &ModelDescription, weights: &[NamedTensor], part: Part
             return Err(error::settings("a U-Net has no code, and so no encoder and no decoder: export it whole"));
         }
     };
-    match architecture {
-        Architecture::Unet { residual_blocks, .. } => graph.unet(architecture, *residual_blocks, image),
-        Architecture::Dense { .. } | Architecture::Conv { .. } => {
-            if part != Part::Decoder {
-                graph.encoder(architecture, image);
-            }
-            if part != Part::Encoder {
-                graph.decoder(architecture, image);
-            }
-        }
+    if part != Part::Decoder {
+        graph.encoder(architecture, image);
+    }
+    if part != Part::Encoder {
+        graph.decoder(architecture, image);
     }
     let used = |name: &str| graph.inputs.iter().any(|input| input == name);
     let value = |name: &str, size: usize| {
@@ -230,7 +225,7 @@ impl Graph {
         self.node("Reshape", &[&image, &format!("{name}.len")], output, &[])
     }
 
-    /// `images` to `code`.
+    /// `images` to `code`, if there is one.
     fn encoder(&mut self, architecture: &Architecture, image: ImageShape) {
         match architecture {
             Architecture::Dense { hidden, code_activation, .. } => {
@@ -264,7 +259,7 @@ impl Graph {
         }
     }
 
-    /// `code` to `image`.
+    /// `code`, or `images` if there is none, to `image`.
     fn decoder(&mut self, architecture: &Architecture, image: ImageShape) {
         let logits = match architecture {
             Architecture::Dense { hidden, .. } => {
@@ -294,13 +289,13 @@ impl Graph {
                 let x = self.convolution(&x, &format!("decoder.{}", channels.len()));
                 self.flatten(&x, image.len(), "image", "logits")
             }
-            Architecture::Unet { .. } => return,
+            Architecture::Unet { residual_blocks, .. } => self.unet(architecture, *residual_blocks, image),
         };
         self.node("Sigmoid", &[&logits], "image", &[]);
     }
 
-    /// `images` to `image`.
-    fn unet(&mut self, architecture: &Architecture, blocks: usize, image: ImageShape) {
+    /// `images` to the logits.
+    fn unet(&mut self, architecture: &Architecture, blocks: usize, image: ImageShape) -> String {
         let sizes = architecture.upsampled(image);
         let x = self.unflatten("images", image, "images");
         let x = self.convolution(&x, "first.convolution");
@@ -318,7 +313,6 @@ impl Graph {
             x = self.residual_blocks(&y, &format!("up.{level}.blocks"), blocks);
         }
         let x = self.convolution(&x, "last");
-        let logits = self.flatten(&x, image.len(), "image", "logits");
-        self.node("Sigmoid", &[&logits], "image", &[]);
+        self.flatten(&x, image.len(), "image", "logits")
     }
 }

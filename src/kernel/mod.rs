@@ -134,8 +134,8 @@ pub struct AdamFactors {
 }
 
 /// One step of Adam (Kingma & Ba 2015, the form at the end of their section 2): with g the sum of the gradients, added in
-/// their order, m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← (1 - decay) p - rate · m / (√v + ε). All tensors have the same
-/// length and none is tracked; there is at least one gradient.
+/// their order, m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← (1 - decay) p - rate · m / (√v + ε). All tensors
+/// have the same length and none is tracked; there is at least one gradient.
 pub fn adam(
     parameter: Tensor<1>,
     gradients: Vec<Tensor<1>>,

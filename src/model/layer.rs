@@ -34,8 +34,8 @@ impl Initializer {
         Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), &self.device))
     }
 
-    fn zeros(&self, len: usize) -> Param<Tensor<1>> {
-        Param::from_tensor(Tensor::zeros([len], &self.device))
+    fn zeros<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
+        Param::from_tensor(Tensor::zeros(shape, &self.device))
     }
 }
 
@@ -52,7 +52,7 @@ impl Linear {
     /// Initial weights.
     pub fn new(inputs: usize, outputs: usize, initializer: &mut Initializer) -> Self {
         let weight = initializer.glorot([outputs, inputs], inputs, outputs);
-        Self { weight, bias: initializer.zeros(outputs) }
+        Self { weight, bias: initializer.zeros([outputs]) }
     }
 
     /// `[n, inputs]` to `[n, outputs]`
@@ -74,7 +74,7 @@ impl Convolution {
     /// Initial weights.
     pub fn new(inputs: usize, outputs: usize, initializer: &mut Initializer) -> Self {
         let weight = initializer.glorot([outputs, inputs, 3, 3], 9 * inputs, 9 * outputs);
-        Self { weight, bias: initializer.zeros(outputs) }
+        Self { weight, bias: initializer.zeros([outputs]) }
     }
 
     /// `[n, height, width, inputs]` to `[n, height, width, outputs]`
@@ -107,8 +107,8 @@ impl Residual {
     pub fn blocks(channels: usize, count: usize, initializer: &mut Initializer) -> Vec<Self> {
         let block = |_| {
             let first = Convolution::new(channels, channels, initializer);
-            let weight = Param::from_tensor(Tensor::zeros([channels, channels, 3, 3], &initializer.device));
-            Self { first, second: Convolution { weight, bias: initializer.zeros(channels) } }
+            let weight = initializer.zeros([channels, channels, 3, 3]);
+            Self { first, second: Convolution { weight, bias: initializer.zeros([channels]) } }
         };
         (0..count).map(block).collect()
     }

@@ -46,7 +46,7 @@ pub enum Architecture {
         /// Channels of each convolution of the decoder, each preceded by an upsampling.
         decoder_channels: Vec<usize>,
         /// Residual blocks after each pooling and after each convolution that follows an upsampling.
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "crate::config::is_off")]
         residual_blocks: usize,
         /// Size of the dense code; none if the feature map is the code.
         code: Option<usize>,
@@ -60,11 +60,6 @@ pub enum Architecture {
         /// Residual blocks at each size, on the way down and on the way up.
         residual_blocks: usize,
     },
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 /// Images that go through a dense model at once: as many as take these multiplications, which make a pass worth its overhead,
@@ -185,25 +180,23 @@ impl Architecture {
     }
 
     fn check_widths(&self) -> Result<()> {
-        let (widths, code) = match self {
-            Architecture::Dense { hidden, code, .. } => (hidden.clone(), Some(*code)),
-            Architecture::Conv { channels, decoder_channels, code, .. } => {
+        let (widths, code, [found, least], blocks) = match self {
+            Architecture::Dense { hidden, code, .. } => (hidden.clone(), Some(*code), [hidden.len(), 0], 0),
+            Architecture::Conv { channels, decoder_channels, residual_blocks, code, .. } => {
                 if channels.len() != decoder_channels.len() {
                     let (found, expected) = (decoder_channels.len(), channels.len());
                     let message = format!("model.conv.decoder-channels has {found} entries");
                     let reason = "each pooling needs its upsampling";
                     return Err(error::settings(format!("{message}, but the encoder has {expected}: {reason}")));
                 }
-                ([channels.as_slice(), decoder_channels].concat(), *code)
+                let widths = [channels.as_slice(), decoder_channels].concat();
+                (widths, *code, [channels.len(), 1], *residual_blocks)
             }
-            Architecture::Unet { channels, .. } => (channels.clone(), None),
+            Architecture::Unet { channels, residual_blocks } => {
+                (channels.clone(), None, [channels.len(), 2], *residual_blocks)
+            }
         };
-        let (least, channels, blocks) = match self {
-            Architecture::Dense { hidden, .. } => (0, hidden, 0),
-            Architecture::Conv { channels, residual_blocks, .. } => (1, channels, *residual_blocks),
-            Architecture::Unet { channels, residual_blocks } => (2, channels, *residual_blocks),
-        };
-        if channels.len() < least {
+        if found < least {
             let s = if least == 1 { "y" } else { "ies" };
             let family = self.family();
             return Err(error::settings(format!("model.{family}.channels needs at least {least} entr{s}")));

@@ -62,9 +62,8 @@ impl Unet {
             x = Residual::forward_all(blocks, convolution.forward_max_pool(x, Activation::Relu));
         }
         let sizes = upsampled(self.image, self.down.len());
-        for (Level { convolution, blocks }, size) in self.up.iter().zip(sizes) {
-            let larger = convolution.forward_upsampled(x, size, Activation::Relu);
-            x = Residual::forward_all(blocks, skips.pop().map_or(larger.clone(), |skip| larger + skip));
+        for ((Level { convolution, blocks }, size), skip) in self.up.iter().zip(sizes).zip(skips.into_iter().rev()) {
+            x = Residual::forward_all(blocks, convolution.forward_upsampled(x, size, Activation::Relu) + skip);
         }
         self.last.forward(x, Activation::Identity).reshape([n, self.image.len()])
     }

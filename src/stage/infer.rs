@@ -90,10 +90,10 @@ impl Inference {
     /// # Errors
     /// A batch that does not hold images, a model without a code.
     pub fn encode(&self, batch: &RecordBatch, clean: Option<&[f32]>) -> Result<RecordBatch> {
+        let features = self.features()?;
         let images = pixels::values(lists(batch, "image")?);
         let applied = self.apply(&images);
         let errors = self.errors(&applied.images, clean.unwrap_or(&images));
-        let features = self.features()?;
         let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(applied.codes)), features.width());
         self.batch(batch, features, codes, errors)
     }

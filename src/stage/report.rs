@@ -89,10 +89,7 @@ pub fn gather(
     })?;
     let extremes =
         |images: &[super::evaluate::metrics::ImageError]| images.iter().map(|image| image.id).collect::<Vec<_>>();
-    let map = match model.architecture.has_code() {
-        true => map(&table("encode")?)?,
-        false => Vec::new(),
-    };
+    let map = if model.architecture.has_code() { map(&table("encode")?)? } else { Vec::new() };
     let family = match model.architecture {
         Architecture::Dense { .. } => "a dense autoencoder",
         Architecture::Conv { .. } => "a convolutional autoencoder",

@@ -33,15 +33,14 @@ impl Optimizer {
         weight_decay: f64,
     ) {
         self.steps += 1;
-        let factors = self.factors(learning_rate);
-        let decay = (learning_rate * weight_decay) as f32;
+        let factors = self.factors(learning_rate, weight_decay);
         let moments = std::mem::take(&mut self.moments).into_iter();
         let mut collector = Collector { gradients, moments, parts: Vec::new() };
         model.visit(&mut collector);
         let moved = collector.parts.into_par_iter().with_max_len(1);
         let (parameters, moments): (Vec<Tensor<1>>, _) = moved
             .map(|Part { parameter, is_bias, gradients, moments }| {
-                let factors = AdamFactors { decay: if is_bias { 0.0 } else { decay }, ..factors };
+                let factors = if is_bias { AdamFactors { decay: 0.0, ..factors } } else { factors };
                 kernel::adam(parameter, gradients, moments, factors)
             })
             .unzip();
@@ -49,8 +48,8 @@ impl Optimizer {
         *model = model.clone().map(&mut Replacer(parameters.into_iter()));
     }
 
-    /// The factors of the step that `steps` counts last.
-    fn factors(&self, learning_rate: f64) -> AdamFactors {
+    /// The factors, for weights, of the step that `steps` counts last.
+    fn factors(&self, learning_rate: f64, weight_decay: f64) -> AdamFactors {
         let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);
         let second = correction(BETA_2).sqrt();
         AdamFactors {
@@ -58,7 +57,7 @@ impl Optimizer {
             beta_2: BETA_2 as f32,
             rate: (learning_rate * second / correction(BETA_1)) as f32,
             epsilon: (EPSILON * second) as f32,
-            decay: 0.0,
+            decay: (learning_rate * weight_decay) as f32,
         }
     }
 

@@ -76,10 +76,13 @@ impl Stage for Evaluate {
         let images = images::score(name, &pairs(1), &made, &mut baselines, &task)?;
         let scored = clock.elapsed().as_secs_f64();
 
-        let untrained = Inference::untrained(&context.folder("train"), pipeline.seed, context.device.inference())?;
         let mut omitted = std::mem::take(&mut baselines.omitted);
         let (probes, seconds) = match &features {
-            Some(features) => features.probe(limit, baselines.components.as_ref(), &untrained, &mut omitted)?,
+            Some(features) => {
+                let untrained =
+                    Inference::untrained(&context.folder("train"), pipeline.seed, context.device.inference())?;
+                features.probe(limit, baselines.components.as_ref(), &untrained, &mut omitted)?
+            }
             None => {
                 omitted.push(Omitted::new("probes", "the model has no code"));
                 (None, Value::Null)
