@@ -1,7 +1,7 @@
 //! Settings: a TOML file in, an immutable [`Pipeline`] out.
 //!
 //! ```text
-//! file ──▶ document (values with places) ──▶ --set ──▶ check against the schema of raw.rs ──▶ + default.toml
+//! file ──▶ document (values with places) ──▶ --set ──▶ check against the schema of raw ──▶ + default.toml
 //!      ──▶ RawPipeline ──▶ resolve ──▶ Pipeline
 //! ```
 //!

@@ -2,7 +2,7 @@
 //!
 //! Each is a pure function of an image and the image's own random numbers, so that the stored noisy set, fresh training
 //! noise and a resumed run agree whatever the threads do. To add one: a file here, a variant below, its settings in
-//! `config/raw.rs` and `config/resolve.rs`.
+//! `config/raw/mod.rs` and `config/resolve.rs`.
 
 mod gaussian;
 mod grayscale;

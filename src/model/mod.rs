@@ -2,7 +2,7 @@
 //! makes images without a code.
 //!
 //! To add a family: a file here, a variant in [`Architecture`] (its settings) and one in [`Autoencoder`] (its weights),
-//! and its table in `config/raw.rs` and `config/resolve.rs`.
+//! and its table in `config/raw/mod.rs` and `config/resolve.rs`.
 
 mod conv;
 mod dense;

@@ -2,7 +2,7 @@
 //!
 //! A source knows its shape and counts at once and hands out row groups, each a closure that makes the record batches of
 //! one when a worker thread gets to it. To add a kind of source: a file here, a line in [`open`], its settings in
-//! `config/raw.rs` and `config/resolve.rs`.
+//! `config/raw/source.rs` and `config/resolve.rs`.
 
 mod folder;
 mod gzip;
