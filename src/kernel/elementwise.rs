@@ -1,4 +1,4 @@
-//! Losses and the sigmoid in one pass over the numbers, values and gradients together.
+//! Losses and the sigmoid in one pass over the numbers, values and gradients together; exponentials.
 //!
 //! Written as loops over small arrays of plain arithmetic, which the compiler turns into vector instructions of whatever
 //! width the processor has. Sums are taken lane by lane, in f64 at the end.
@@ -86,6 +86,22 @@ fn sigmoid_of<I: Instructions>(z: f32) -> f32 {
     let t = exp_negative::<I>(z.abs());
     let inverse = inverse::<I>(1.0 + t);
     if z < 0.0 { t * inverse } else { inverse }
+}
+
+/// exp(-a) of every number, all of which are 0 or more, in place.
+pub fn exp_of_negatives(numbers: &mut [f32]) {
+    vector::run(&mut ExpOfNegatives(numbers));
+}
+
+struct ExpOfNegatives<'a>(&'a mut [f32]);
+
+impl Kernel for ExpOfNegatives<'_> {
+    #[inline(always)]
+    unsafe fn run<I: Instructions>(&mut self) {
+        for number in &mut *self.0 {
+            *number = exp_negative::<I>(*number);
+        }
+    }
 }
 
 fn each<T: Term>(logits: &[f32], targets: &[f32], scale: f32) -> LossAndGradient {
@@ -221,6 +237,21 @@ mod tests {
         let scaled = cross_entropy(&logits, &targets, 0.25);
         assert_eq!(scaled.loss, 0.25 * entropy.loss);
         assert!(scaled.gradient.iter().zip(&entropy.gradient).all(|(scaled, whole)| *scaled == 0.25 * whole));
+    }
+
+    #[test]
+    fn exponentials_agree_with_f64() {
+        let numbers: Vec<f32> = (0..8000).map(|index| index as f32 / 100.0).collect();
+        let mut exponentials = numbers.clone();
+        exp_of_negatives(&mut exponentials);
+        for (number, exponential) in numbers.iter().zip(&exponentials) {
+            let exact = (-f64::from(*number)).exp();
+            assert!((f64::from(*exponential) / exact - 1.0).abs() < 3e-7, "at {number}");
+        }
+        let mut odd = [0.0, f32::INFINITY, f32::NAN];
+        exp_of_negatives(&mut odd);
+        assert_eq!(odd[0], 1.0);
+        assert!(odd[1] < 1e-37 && odd[2].is_nan());
     }
 
     #[test]

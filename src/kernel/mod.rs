@@ -21,6 +21,7 @@ use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
 
 use convolution::Resize;
+pub use elementwise::exp_of_negatives;
 use extension::{ElementwiseLoss, FusedOperations, FusedUpdates};
 pub use vector::{Loop, prefetch, vectorise};
 
