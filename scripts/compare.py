@@ -38,7 +38,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 # The chapter's recipes, which the peers follow.
-PIPELINES = {"dense": "mnist-dense", "conv": "mnist-conv", "denoise": "mnist-denoise-chapter"}
+PIPELINES = {model: f"mnist-{model}-chapter" for model in ["dense", "conv", "denoise"]}
 EPOCH = re.compile(r"epoch (\d+): ([\d.]+) s, train ([\d.]+), test ([\d.]+)")
 
 
