@@ -89,6 +89,7 @@ class Limpid:
 
 
 COSINE = {"training.schedule": "cosine", "training.warm-up-epochs": 0.5}
+SMALL = {"training.learning-rate": 5e-3, "training.batch-size": 50}
 DEEP = {"training.learning-rate": 2e-3, "training.batch-size": 50}
 
 TABLES = {
@@ -114,12 +115,20 @@ TABLES = {
         "The chapter's 32-32-16 model with the chapter's recipe is trained for at least as long as the others.",
         ["cross-entropy", "psnr-pooled", "psnr-mean", "ssim", "linear", "neighbours", "bytes"],
         [
-            Row("conv 32-32-16, the chapter's recipe", "mnist-denoise-chapter", {"training.epochs": 33}),
+            Row("conv 32-32-16, the chapter's recipe", "mnist-denoise-chapter", {"training.epochs": 24}),
             Row("`mnist-denoise`", "mnist-denoise"),
             Row("`mnist-denoise-unet`", "mnist-denoise-unet"),
         ],
         to="evaluate",
         baselines=True,
+    ),
+    "sparse": Table(
+        "Sparse codes",
+        "784-256-784 with ReLU, batches of 50, a cosine from 5e-3: what an L1 penalty on the code (`model.sparsity`) costs and gives.",
+        ["mse", "zeros", "linear", "neighbours"],
+        [Row(f"sparsity {sparsity}", "mnist-dense", {"model.dense": {"code": 256}, "model.sparsity": sparsity, **SMALL})
+         for sparsity in [0.0, 1e-3, 1e-2]],
+        to="evaluate",
     ),
     "recipes-dense": Table(
         "What the dense model's recipe is made of",
@@ -142,7 +151,11 @@ TABLES = {
         "What the convolutional model's recipe is made of",
         "16-8-8, 20 epochs.",
         ["cross-entropy", "best-epoch"],
-        [],
+        [
+            Row("steps of 1e-3, batches of 200: the chapter's", "mnist-conv-chapter"),
+            Row("cosine from 5e-3", "mnist-conv", {"training.learning-rate": 5e-3}),
+            Row("cosine from 1e-2: `mnist-conv`", "mnist-conv"),
+        ],
         to="train",
     ),
 }

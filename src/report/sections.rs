@@ -265,7 +265,10 @@ pub fn differences(rows: &[(String, [String; 2])]) -> String {
         );
         rows
     });
-    format!("<div class=\"scroll\"><table class=\"differences\"><tbody>{rows}</tbody></table></div>")
+    format!(
+        "<details open><summary>Settings that differ, and all scores</summary><div class=\"scroll\">\
+         <table class=\"differences\"><tbody>{rows}</tbody></table></div></details>"
+    )
 }
 
 /// Rows of names and values.
