@@ -213,6 +213,9 @@ pub struct ExportArgs {
     /// Most rows of one file; a split is one file unless given.
     #[arg(long, value_name = "N", requires = "to", value_parser = clap::value_parser!(u64).range(1..))]
     pub part_rows: Option<u64>,
+    /// Most content of one file before it is compressed, in MiB.
+    #[arg(long, value_name = "N", requires = "to", value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub part_mib: Option<u64>,
     /// A file for the model, as ONNX.
     #[arg(long, value_name = "FILE")]
     pub onnx: Option<PathBuf>,

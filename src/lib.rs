@@ -17,10 +17,13 @@
 //!                                  report
 //! ```
 //!
+//! If a pipeline asks for it, a last stage, `export`, copies the tables of images and features into the form that another
+//! program likes best.
+//!
 //! [`config`] turns the file into an immutable [`config::Pipeline`]. [`pipeline`] decides for each stage whether its
 //! published result is still right, runs it in a scratch folder if not, and puts the folder in place by one rename. A
 //! [`stage`] reads tables of earlier stages and writes its own; [`table`] is all that knows Parquet, and [`disk`] all that
-//! changes a file or folder. [`model`] and [`training`] are ordinary Burn, [`export`] hands both to other programs; the
+//! changes a file or folder. [`model`] and [`training`] are ordinary Burn, [`export`] hands the model and the tables to other programs; the
 //! operations that dominate their time are in [`kernel`].
 //!
 //! | to add | create | then register in |

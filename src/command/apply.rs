@@ -1,12 +1,11 @@
 //! `limpid encode` and `limpid denoise`: a trained model on other data.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
-use super::{Kind, kind, print, progress, threads};
+use super::{Kind, kind, only_writer, print, progress, threads};
 use crate::cli::ApplyArgs;
 use crate::config::{Fit, Pixels, Size};
 use crate::disk;
@@ -209,27 +208,6 @@ fn write(
     let published = written.and_then(|_| disk::rename(&temporary, output));
     published.inspect_err(|_| _ = disk::remove_file(&temporary))?;
     disk::sync_folder(folder)
-}
-
-/// Locks the temporary file of an output, which two processes would write across each other.
-///
-/// # Errors
-/// Another process has it, or the file system.
-fn only_writer(temporary: &Path, output: &Path) -> Result<File> {
-    loop {
-        let file = disk::open_lock(temporary)?;
-        match file.try_lock() {
-            Ok(()) if disk::is_at(&file, temporary) => return Ok(file),
-            // It was renamed in the meantime: that is a finished output now.
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(error::try_again(format!("another process is writing {}", output.display())));
-            }
-            Err(TryLockError::Error(cause)) => {
-                return Err(cause).with_context(|| format!("cannot lock {}", temporary.display()));
-            }
-        }
-    }
 }
 
 /// The row groups of an IDX file, whose split is unknown and counts as test.

@@ -1,31 +1,39 @@
 //! `limpid export`: tables of a run in another form, and its model as ONNX.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
-use super::{print, threads};
+use super::results::out_of_date;
+use super::{only_writer, print, threads};
 use crate::cli::ExportArgs;
+use crate::config::Pipeline;
 use crate::disk;
 use crate::error;
 use crate::export::layout::Layout;
-use crate::export::{STAGES, Source, onnx, write_tables};
+use crate::export::{self, Source, onnx, write_tables};
 use crate::interrupt;
 use crate::model::{ModelDescription, named_tensors};
 use crate::pipeline::workspace::Workspace;
 use crate::progress::Progress;
-use crate::table::{Split, TableFile, WriteOptions};
+use crate::stage::STAGES;
+use crate::table::WriteOptions;
 
 /// Writes what is asked for, whole or not at all.
 pub fn export(args: &ExportArgs) -> Result<()> {
     interrupt::install()?;
     let workspace = Workspace::existing(&args.run)?;
     let progress = Progress::new(args.work.log);
-    let options = WriteOptions { compression_level: 3, threads: threads(&args.work)?, sorted: true, classes: None };
+    let threads = threads(&args.work)?;
     if let Some(folder) = &args.to {
-        let layout = Layout::new(args.profile, args.pixels, args.lists, args.part_rows);
-        let tables = tables(&workspace)?;
-        publish(folder, |scratch| write_tables(&tables, scratch, &layout, &options, &progress).map(|_| ()))?;
+        let pipeline = workspace.settings()?;
+        let layout = Layout::new(args.profile, args.pixels, args.lists, args.part_rows, args.part_mib);
+        let compression_level = pipeline.output.compression_level;
+        let options = WriteOptions { compression_level, threads, sorted: true, classes: None };
+        let tables = tables(&workspace, &pipeline, &progress)?;
+        publish(folder, |scratch| {
+            write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress).map(|_| ())
+        })?;
         print(folder.display())?;
     }
     if let Some(file) = &args.onnx {
@@ -37,18 +45,23 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
-/// The tables that a run has.
-fn tables(workspace: &Workspace) -> Result<Vec<Source>> {
+/// The tables that a run has, of the stages that its pipeline has.
+fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Result<Vec<Source>> {
+    let mut receipts = Vec::new();
+    for stage in STAGES.iter().filter(|stage| stage.applies(pipeline)) {
+        receipts.extend(workspace.receipt(stage.name())?.map(|receipt| (stage.name(), receipt)));
+    }
+    let old = out_of_date(receipts.iter().map(|(name, receipt)| (*name, receipt)).collect());
     let mut tables = Vec::new();
-    for stage in STAGES {
-        let Some(receipt) = workspace.receipt(stage)? else { continue };
+    for stage in export::stages(pipeline) {
+        let Some((_, receipt)) = receipts.iter().find(|(name, _)| *name == stage) else { continue };
         if let Some(damage) = receipt.damage(&workspace.stage(stage), false)? {
             return Err(error::data(format!("the result of {stage} is damaged: {damage}")));
         }
-        for split in Split::ALL {
-            let table = TableFile::open(&workspace.stage(stage).join(split.file_name()))?;
-            tables.push(Source { stage, split, table });
+        if let Some(cause) = old.get(stage) {
+            progress.note(&format!("{stage} is out of date ({cause}); its old result is exported"));
         }
+        tables.extend(export::tables(workspace, stage)?);
     }
     if tables.is_empty() {
         return Err(error::settings(format!("{} has no tables yet", workspace.root().display())));
@@ -58,16 +71,35 @@ fn tables(workspace: &Workspace) -> Result<Vec<Source>> {
 
 /// Has a folder written beside its place and renames it into it.
 fn publish(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    refuse_taken(folder)?;
+    let name = folder.file_name().ok_or_else(|| error::settings(format!("{} has no name", folder.display())))?;
+    let beside = |end: &str| folder.with_file_name(format!(".{}{end}", name.to_string_lossy()));
+    let (scratch, lock) = (beside(disk::NEW), beside(".lock"));
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    disk::create_folder(parent)?;
+    let _only = only_writer(&lock, folder)?;
+    // Once more, since another one may just have finished; what one that was killed has left goes.
+    let written = refuse_taken(folder)
+        .and_then(|()| disk::remove_folder(&scratch))
+        .and_then(|()| disk::create_folder(&scratch))
+        .and_then(|()| write(&scratch))
+        .and_then(|()| disk::sync_folder(&scratch))
+        .and_then(|()| disk::rename(&scratch, folder))
+        .and_then(|()| disk::sync_folder(parent));
+    if written.is_err() {
+        _ = disk::remove_folder(&scratch);
+    }
+    // Whoever waits for it finds that it is gone, and takes a new one.
+    _ = disk::remove_file(&lock);
+    written
+}
+
+/// Refuses a folder that holds something.
+fn refuse_taken(folder: &Path) -> Result<()> {
     let taken = std::fs::read_dir(folder).map_or(folder.exists(), |mut entries| entries.next().is_some());
     if taken {
         let advice = "name a folder that does not exist yet";
         return Err(error::settings(format!("{} exists already; {advice}", folder.display())));
     }
-    let name = folder.file_name().ok_or_else(|| error::settings(format!("{} has no name", folder.display())))?;
-    let scratch: PathBuf = folder.with_file_name(format!(".{}.new", name.to_string_lossy()));
-    disk::remove_folder(&scratch)?;
-    let published =
-        disk::create_folder(&scratch).and_then(|()| write(&scratch)).and_then(|()| disk::rename(&scratch, folder));
-    published.inspect_err(|_| _ = disk::remove_folder(&scratch))?;
-    disk::sync_folder(folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    Ok(())
 }

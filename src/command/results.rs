@@ -41,25 +41,32 @@ impl Results {
         let telling = |name: &str| STAGES.iter().any(|stage| stage.name() == name && stage.tells_settings());
         let own = receipts().filter(|(name, _)| !telling(name));
         let settings = united(own.map(|(name, receipt)| (name, &receipt.parts.settings)));
-        let mut out_of_date = BTreeMap::new();
-        for (name, receipt) in receipts() {
-            let changed = receipt.parts.inputs.iter().find_map(|(input, digest)| {
-                let (stage, file) = input.split_once('/')?;
-                let maker = receipts().find(|(name, _)| *name == stage).map(|(_, receipt)| receipt);
-                let now = maker.and_then(|maker| maker.outputs.iter().find(|output| output.name == file));
-                match now {
-                    Some(now) if now.digest == *digest => {
-                        out_of_date.contains_key(stage).then(|| format!("{stage} is out of date"))
-                    }
-                    _ => Some(format!("{input} has changed since")),
-                }
-            });
-            if let Some(changed) = changed {
-                out_of_date.insert(name, changed);
-            }
-        }
+        let out_of_date = out_of_date(receipts().collect());
         let metrics = Metrics::read(&workspace.stage("evaluate"))?;
         let gate = metrics.as_ref().map_or(Vec::new(), |metrics| judge(&pipeline.gate, metrics));
         Ok(Self { settings, out_of_date, metrics, gate, stages })
     }
+}
+
+/// The stages, of those in order with their receipts, whose inputs are no longer those that their result was made from, and
+/// which.
+pub fn out_of_date(receipts: Vec<(&'static str, &Receipt)>) -> BTreeMap<&'static str, String> {
+    let mut out_of_date = BTreeMap::new();
+    for (name, receipt) in &receipts {
+        let changed = receipt.parts.inputs.iter().find_map(|(input, digest)| {
+            let (stage, file) = input.split_once('/')?;
+            let maker = receipts.iter().find(|(name, _)| *name == stage).map(|(_, receipt)| receipt);
+            let now = maker.and_then(|maker| maker.outputs.iter().find(|output| output.name == file));
+            match now {
+                Some(now) if now.digest == *digest => {
+                    out_of_date.contains_key(stage).then(|| format!("{stage} is out of date"))
+                }
+                _ => Some(format!("{input} has changed since")),
+            }
+        });
+        if let Some(changed) = changed {
+            out_of_date.insert(*name, changed);
+        }
+    }
+    out_of_date
 }

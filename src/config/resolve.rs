@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::check::Problem;
 use super::raw::{
     Baseline, CodeActivation, InputImages, Loss, Noise, Pixels, RawConv, RawCorruption, RawDense, RawGate,
-    RawGrayscale, RawModel, RawPipeline, RawUnet, Schedule, Weights,
+    RawGrayscale, RawModel, RawOutput, RawPipeline, RawUnet, Schedule, StoredPixels, Weights,
 };
 use super::source::SourceSettings;
 use crate::corruption::Corruption;
+use crate::export::layout::Layout;
 use crate::model::Architecture;
 use crate::source;
 
@@ -45,6 +46,9 @@ pub struct Pipeline {
     pub gate: Gate,
     /// How results are stored.
     pub output: Output,
+    /// How they are exported, if they are.
+    #[serde(default, skip_serializing_if = "super::is_off")]
+    pub export: Option<Layout>,
 }
 
 /// The autoencoder and its loss.
@@ -164,8 +168,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
     let encode_input = problems.required("encode.input", raw.encode.input);
     let fit_rows = problems.required("evaluate.fit-rows", raw.evaluate.fit_rows);
     let gate = resolve_gate(raw.gate, &mut problems);
-    let pixels = problems.required("output.pixels", raw.output.pixels);
-    let compression_level = problems.required("output.compression-level", raw.output.compression_level);
+    let output = resolve_output(raw.output, &mut problems);
     let seed = problems.required("seed", raw.seed);
     if let (Some(corruption), Some(image)) = (&corruption, source.as_ref().and_then(source::known_shape))
         && let Err(cause) = corruption.check(image)
@@ -194,7 +197,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
             problems.add("encode.input", format!("\"noisy\" {advice}"));
         }
     }
-    match (source, model, loss, sparsity, training, encode_input, fit_rows, gate, pixels, compression_level, seed) {
+    match (source, model, loss, sparsity, training, encode_input, fit_rows, gate, output, seed) {
         (
             Some(source),
             Some(model),
@@ -204,17 +207,51 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
             Some(encode_input),
             Some(fit_rows),
             Some(gate),
-            Some(pixels),
-            Some(level),
+            Some((output, export)),
             Some(seed),
         ) if problems.0.is_empty() => {
-            let output = Output { pixels, compression_level: level as i32 };
             let (model, encode) = (Model { architecture: model, loss, sparsity }, Encode { input: encode_input });
             let (seed, evaluate) = (seed as u64, Evaluate { fit_rows: fit_rows as u64 });
-            Ok(Pipeline { name, seed, source, held_out, corruption, model, training, encode, evaluate, gate, output })
+            Ok(Pipeline {
+                name,
+                seed,
+                source,
+                held_out,
+                corruption,
+                model,
+                training,
+                encode,
+                evaluate,
+                gate,
+                output,
+                export,
+            })
         }
         _ => Err(problems.0),
     }
+}
+
+/// How the run's own tables are stored, and the layout of those that are exported, if any are.
+fn resolve_output(raw: RawOutput, problems: &mut Problems) -> Option<(Output, Option<Layout>)> {
+    let RawOutput { pixels, compression_level, profile, lists, part_rows, part_mib } = raw;
+    if profile.is_none() {
+        let exported = [
+            ("pixels", pixels == Some(StoredPixels::Png)),
+            ("lists", lists.is_some()),
+            ("part-rows", part_rows.is_some()),
+            ("part-mib", part_mib.is_some()),
+        ];
+        for (key, _) in exported.into_iter().filter(|(_, set)| *set) {
+            let message =
+                "is how tables are exported: say for whom with output.profile = \"default\", \"hf\" or \"spark\"";
+            problems.add(&format!("output.{key}"), message);
+        }
+    }
+    let own = if pixels == Some(StoredPixels::F32) { Pixels::F32 } else { Pixels::U8 };
+    let compression_level = problems.required("output.compression-level", compression_level)? as i32;
+    let most = |number: Option<i64>| number.map(|number| number as u64);
+    let layout = |profile| Layout::new(profile, pixels, lists, most(part_rows), most(part_mib));
+    Some((Output { pixels: own, compression_level }, profile.map(layout)))
 }
 
 fn resolve_gate(raw: RawGate, problems: &mut Problems) -> Option<Gate> {

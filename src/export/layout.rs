@@ -12,14 +12,19 @@ use arrow_array::{
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::basic::Compression;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::{Lists, Profile, StoredPixels};
 use crate::error;
 use crate::table::{Classes, Content, ImageShape, TableFile, lists, pixels};
 
+/// What the columns beside images and codes take of a row: `id`, `split`, `label` and `error`.
+const LEADING_BYTES: u64 = 24;
+
 /// How an exported table is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Layout {
     /// Whom it is for.
     pub profile: Profile,
@@ -27,20 +32,60 @@ pub struct Layout {
     pub pixels: StoredPixels,
     /// How lists are stored.
     pub lists: Lists,
-    /// Most rows of a file; all of a split in one if none.
+    /// Most rows of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_rows: Option<u64>,
+    /// Most content of a file before it is compressed, in MiB. A split is one file if it is neither limited so nor in rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_mib: Option<u64>,
 }
 
 impl Layout {
     /// The layout of a profile, but for what is given.
-    pub fn new(profile: Profile, pixels: Option<StoredPixels>, lists: Option<Lists>, part_rows: Option<u64>) -> Self {
+    pub fn new(
+        profile: Profile,
+        pixels: Option<StoredPixels>,
+        lists: Option<Lists>,
+        part_rows: Option<u64>,
+        part_mib: Option<u64>,
+    ) -> Self {
         let (usual_pixels, usual_lists) = match profile {
             Profile::Default => (StoredPixels::U8, Lists::Fixed),
             Profile::Hf => (StoredPixels::Png, Lists::Fixed),
             Profile::Spark => (StoredPixels::U8, Lists::Variable),
         };
         let (pixels, lists) = (pixels.unwrap_or(usual_pixels), lists.unwrap_or(usual_lists));
-        Self { profile, pixels, lists, part_rows }
+        Self { profile, pixels, lists, part_rows, part_mib }
+    }
+
+    /// Checks that images of this shape can be stored so.
+    ///
+    /// # Errors
+    /// PNG has no such pixels.
+    pub fn check(&self, shape: ImageShape) -> Result<()> {
+        match (self.pixels, shape.channels) {
+            (StoredPixels::Png, 0 | 5..) => {
+                let channels = shape.channels;
+                Err(error::data(format!("images of {channels} channels cannot be exported as PNG, which has 1 to 4")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Most rows of a file of a table, at least 1; `rows`, of which there are as many, if nothing limits them.
+    pub fn rows_of_part(&self, content: Content, rows: u64) -> u64 {
+        let bytes = match (content, self.pixels) {
+            (Content::Features(size), _) => size * size_of::<f32>(),
+            (Content::Images(shape, _) | Content::Denoised(shape, _), StoredPixels::F32) => {
+                shape.len() * size_of::<f32>()
+            }
+            // Of a PNG, what is packed into it.
+            (Content::Images(shape, _) | Content::Denoised(shape, _), StoredPixels::U8 | StoredPixels::Png) => {
+                shape.len()
+            }
+        };
+        let by_size = self.part_mib.map(|mib| (mib << 20) / (LEADING_BYTES + bytes as u64));
+        [self.part_rows, by_size].into_iter().flatten().fold(rows, u64::min).max(1)
     }
 
     /// The compression that every reader of the profile knows; none if it is limpid's usual one.
@@ -57,11 +102,8 @@ impl Layout {
     /// Images that cannot be PNG.
     pub fn converter(&self, table: &TableFile) -> Result<Converter> {
         let content = table.content();
-        if let (StoredPixels::Png, Content::Images(shape, _) | Content::Denoised(shape, _)) = (self.pixels, content)
-            && !matches!(shape.channels, 1..=4)
-        {
-            let (path, channels) = (table.path().display(), shape.channels);
-            return Err(error::data(format!("{path} has images of {channels} channels; PNG has 1 to 4")));
+        if let Content::Images(shape, _) | Content::Denoised(shape, _) = content {
+            self.check(shape)?;
         }
         let schema = self.schema(content, &table.classes());
         Ok(Converter { layout: *self, content, schema })

@@ -1,8 +1,10 @@
 //! Results for other programs: a run's tables in the form that they like best, and its model as ONNX.
 //!
 //! The tables of a run always have limpid's own form, which every stage reads. An export is a copy of them in another
-//! [`Layout`]: the same rows, the same numbers.
+//! [`Layout`]: the same rows, the same numbers. The stage `export` and the command `limpid export` both write it with
+//! [`write_tables`].
 
+mod card;
 pub mod layout;
 pub mod onnx;
 mod proto;
@@ -11,10 +13,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::config::Profile;
+use crate::config::{Pipeline, Profile};
 use crate::disk;
+use crate::pipeline::workspace::Workspace;
 use crate::progress::Progress;
-use crate::stage::record;
+use crate::stage::{STAGES, record};
 use crate::table::{FileRecord, RowGroup, Split, TableFile, WriteOptions, write_rows};
 use layout::Layout;
 
@@ -29,13 +32,33 @@ pub struct Source {
 }
 
 /// The stages that write tables of images or features.
-pub const STAGES: [&str; 4] = ["ingest", "corrupt", "encode", "denoise"];
+const TABLES: [&str; 4] = ["ingest", "corrupt", "encode", "denoise"];
 
-/// Writes tables to `folder`, in one folder for each stage, and for Hugging Face a README.md that says so.
+/// Those of them that a pipeline has, in order. A run directory may hold the results of others: of a model with a code that
+/// was there before one without.
+pub fn stages(pipeline: &Pipeline) -> impl Iterator<Item = &'static str> {
+    let applying = STAGES.iter().filter(|stage| stage.applies(pipeline)).map(|stage| stage.name());
+    applying.filter(|name| TABLES.contains(name))
+}
+
+/// The tables that a stage has published, one for each split.
+///
+/// # Errors
+/// They cannot be read.
+pub fn tables(workspace: &Workspace, stage: &'static str) -> Result<Vec<Source>> {
+    let table = |split: Split| -> Result<Source> {
+        Ok(Source { stage, split, table: TableFile::open(&workspace.stage(stage).join(split.file_name()))? })
+    };
+    Split::ALL.into_iter().map(table).collect()
+}
+
+/// Writes tables of the run called `name` to `folder`, in one folder for each stage, and for Hugging Face a README.md that
+/// says so. The folders inside are synced, `folder` itself is not.
 ///
 /// # Errors
 /// Unreadable tables, images that the layout cannot hold, the file system.
 pub fn write_tables(
+    name: &str,
     tables: &[Source],
     folder: &Path,
     layout: &Layout,
@@ -48,7 +71,7 @@ pub fn write_tables(
         let inside = folder.join(stage);
         disk::create_folder(&inside)?;
         let rows = table.rows();
-        let part_rows = layout.part_rows.unwrap_or(rows).max(1);
+        let part_rows = layout.rows_of_part(table.content(), rows);
         let parts = rows.div_ceil(part_rows).max(1);
         let converter = layout.converter(table)?;
         let converter = &converter;
@@ -79,9 +102,10 @@ pub fn write_tables(
             let file = write_rows(&inside, &name, converter.schema(), &options, layout.compression(), groups)?;
             files.push(FileRecord { name: format!("{stage}/{name}"), ..file });
         }
+        disk::sync_folder(&inside)?;
     }
     if layout.profile == Profile::Hf {
-        disk::write(&folder.join("README.md"), card(tables).as_bytes())?;
+        disk::write(&folder.join("README.md"), card::card(name, tables).as_bytes())?;
         files.push(record(folder, "README.md", None)?);
     }
     Ok(files)
@@ -94,24 +118,4 @@ fn row_ranges(table: &TableFile) -> impl Iterator<Item = (usize, u64, u64)> + Se
         *end += table.row_group_rows(index);
         Some((index, start, *end))
     })
-}
-
-/// The head of a README.md that tells Hugging Face `datasets` which files are which.
-fn card(tables: &[Source]) -> String {
-    let mut text = "---\nconfigs:\n".to_owned();
-    let mut stages: Vec<_> = tables.iter().map(|source| source.stage).collect();
-    stages.dedup();
-    // What a reader gets who names none.
-    let default = if stages.contains(&"denoise") { "denoise" } else { stages.last().copied().unwrap_or_default() };
-    for stage in stages {
-        text += &format!("- config_name: {stage}\n");
-        if stage == default {
-            text += "  default: true\n";
-        }
-        text += "  data_files:\n";
-        for Source { split, .. } in tables.iter().filter(|source| source.stage == stage) {
-            text += &format!("  - split: {0}\n    path: {stage}/{0}-*.parquet\n", split.name());
-        }
-    }
-    text + "---\n\nWritten by [limpid](https://crates.io/crates/limpid).\n"
 }

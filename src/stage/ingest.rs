@@ -73,6 +73,9 @@ impl Stage for Ingest {
         if let Some(corruption) = pipeline.corruption {
             corruption.check(source.shape())?;
         }
+        if let Some(layout) = pipeline.export {
+            layout.check(source.shape())?;
+        }
         let total = Split::ALL.iter().map(|split| source.count(*split)).sum();
         let task = context.progress.task("ingest", total, "images");
         let mut files = Vec::new();

@@ -6,6 +6,7 @@ mod corrupt;
 mod denoise;
 mod encode;
 pub mod evaluate;
+mod export;
 pub mod infer;
 mod ingest;
 pub mod report;
@@ -44,6 +45,7 @@ pub const STAGES: &[&dyn Stage] = &[
     &denoise::Denoise,
     &evaluate::Evaluate,
     &report::Report,
+    &export::Export,
 ];
 
 /// A step of the pipeline.

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{STAGES, Sandbox, files};
+use crate::harness::{STAGES_AND_EXPORT as STAGES, Sandbox, files, link};
 
-const SETTINGS: &str = "--set training.epochs=60 --set training.checkpoint-seconds=1";
+const SETTINGS: &str =
+    "--set training.epochs=60 --set training.checkpoint-seconds=1 --set output.profile=hf --set output.part-rows=200";
 
 /// Numbers that look random, the same for the same seed (Steele, Lea & Flood 2014, SplitMix64).
 pub struct Random(pub u64);
@@ -45,12 +46,7 @@ fn expect_whole(sandbox: &Sandbox, kills: u64) {
 fn copy_old_results(sandbox: &Sandbox) {
     _ = std::fs::remove_dir_all(sandbox.path("runs"));
     for stage in STAGES {
-        let to = sandbox.path("runs/small").join(stage);
-        std::fs::create_dir_all(&to).expect("created");
-        for entry in std::fs::read_dir(sandbox.path("old/small").join(stage)).expect("is there") {
-            let entry = entry.expect("readable");
-            std::fs::hard_link(entry.path(), to.join(entry.file_name())).expect("linked");
-        }
+        link(&sandbox.path("old/small").join(stage), &sandbox.path("runs/small").join(stage));
     }
 }
 

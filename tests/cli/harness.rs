@@ -72,24 +72,36 @@ impl Sandbox {
     }
 }
 
-/// Every stage, in order.
+/// Every stage of [`PIPELINE`], in order.
 pub const STAGES: [&str; 7] = ["ingest", "corrupt", "train", "encode", "denoise", "evaluate", "report"];
 
-/// Every file of a folder by name, without the receipt, which tells times.
+/// Those that it has with `output.profile`.
+pub const STAGES_AND_EXPORT: [&str; 8] =
+    ["ingest", "corrupt", "train", "encode", "denoise", "evaluate", "report", "export"];
+
+/// Every file below a folder by its path in it, without the receipt, which tells times.
 pub fn files(folder: &Path) -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_file() && path.file_name() != Some("_receipt.json".as_ref()) {
-            files.push((name(&path), std::fs::read(&path)?));
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned()))?;
+        if path.is_dir() {
+            files.extend(self::files(&path)?.into_iter().map(|(inside, bytes)| (format!("{name}/{inside}"), bytes)));
+        } else if name != "_receipt.json" {
+            files.push((name, std::fs::read(&path)?));
         }
     }
     files.sort();
     Ok(files)
 }
 
-fn name(path: &Path) -> String {
-    path.file_name().expect("has a name").to_string_lossy().into_owned()
+/// Links every file below a folder into another.
+pub fn link(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("created");
+    for entry in std::fs::read_dir(from).expect("is there") {
+        let entry = entry.expect("readable");
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() { link(&path, &to) } else { std::fs::hard_link(path, to).expect("linked") }
+    }
 }
 
 /// A command that is about to run.

@@ -9,7 +9,7 @@ use arrow_array::{Array, RecordBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use crate::harness::{PIPELINE, STAGES, Sandbox};
+use crate::harness::{PIPELINE, STAGES_AND_EXPORT as STAGES, Sandbox};
 
 fn table(sandbox: &Sandbox, path: &str) -> RecordBatch {
     let file = File::open(sandbox.path(path)).expect("is there");
@@ -105,7 +105,7 @@ fn a_plain_autoencoder_has_no_noisy_images() {
 fn the_same_settings_give_the_same_bytes_on_any_number_of_threads() {
     let sandbox = Sandbox::new();
     let everything = |runs: &str| STAGES.map(|stage| sandbox.files(&format!("{runs}/small/{stage}")));
-    for conv in ["", " --set model.conv={channels=[3,2]}"] {
+    for conv in [" --set output.profile=hf --set output.part-rows=99", " --set model.conv={channels=[3,2]}"] {
         sandbox.limpid(&format!("run small.toml --runs one --threads 1{conv}")).succeeds();
         for threads in [2, 4] {
             sandbox.limpid(&format!("run small.toml --runs more --force --threads {threads}{conv}")).succeeds();

@@ -213,10 +213,9 @@ pub enum Weights {
     Best,
 }
 
-/// How pixels are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+/// How the stages store pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
 pub enum Pixels {
     /// One byte, 0 to 255.
     U8,
@@ -306,15 +305,25 @@ pub struct RawEncode {
     pub input: Option<InputImages>,
 }
 
-/// How results are stored.
+/// How results are stored, and for whom they are exported.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RawOutput {
-    /// How corrupt and denoise store pixels.
-    pub pixels: Option<Pixels>,
+    /// How corrupt and denoise store pixels, and how they are exported: "png" only the latter.
+    pub pixels: Option<StoredPixels>,
     /// Compression level of zstd.
     #[schemars(range(min = 1, max = 22))]
     pub compression_level: Option<i64>,
+    /// Whom the tables are exported for, in a last stage; they are not exported unless given.
+    pub profile: Option<Profile>,
+    /// How exported lists are stored; as the profile has them unless given.
+    pub lists: Option<Lists>,
+    /// Most rows of an exported file.
+    #[schemars(range(min = 1))]
+    pub part_rows: Option<i64>,
+    /// Most content of an exported file before it is compressed, in MiB.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub part_mib: Option<i64>,
 }
 
 /// What scores are computed beside.

@@ -1,0 +1,55 @@
+//! The dataset card of an export: a README.md whose head tells Hugging Face `datasets` which files are which, and whose text
+//! tells people.
+
+use super::Source;
+
+/// The card of these tables of the run called `name`.
+pub fn card(name: &str, tables: &[Source]) -> String {
+    let mut stages: Vec<_> = tables.iter().map(|source| source.stage).collect();
+    stages.dedup();
+    // What a reader gets who names none.
+    let default = if stages.contains(&"denoise") { "denoise" } else { stages.last().copied().unwrap_or_default() };
+    let mut text = format!("---\npretty_name: \"{name}\"\nconfigs:\n");
+    for stage in &stages {
+        text += &format!("- config_name: {stage}\n");
+        if *stage == default {
+            text += "  default: true\n";
+        }
+        text += "  data_files:\n";
+        for Source { split, .. } in tables.iter().filter(|source| source.stage == *stage) {
+            text += &format!("  - split: {0}\n    path: {stage}/{0}-*.parquet\n", split.name());
+        }
+    }
+    text += &format!("---\n\n# {name}\n\n");
+    text += "Written by [limpid](https://crates.io/crates/limpid). `id` and `split` identify an image in every configuration.\n\n";
+    text += "| configuration | what it holds | rows | columns |\n|---|---|---|---|\n";
+    for stage in &stages {
+        let mut rows = Vec::new();
+        let mut columns = Vec::new();
+        for Source { split, table, .. } in tables.iter().filter(|source| source.stage == *stage) {
+            rows.push(format!("{} {}", split.name(), table.rows()));
+            let schema = table.content().schema();
+            columns = schema.fields().iter().map(|field| format!("`{}`", field.name())).collect();
+        }
+        let (rows, columns) = (rows.join(", "), columns.join(", "));
+        text += &format!("| `{stage}` | {} | {rows} | {columns} |\n", meaning(stage));
+    }
+    let other = stages.iter().find(|stage| **stage != default).unwrap_or(&default);
+    text += &format!(
+        "\n```python\nfrom datasets import load_dataset\n\n\
+         {default} = load_dataset(\"path/of/this/folder\", split=\"test\")\n\
+         {default}[0]  # a row as a dictionary; {default}.features has the names of the labels, where they have names\n\
+         {other} = load_dataset(\"path/of/this/folder\", \"{other}\", split=\"test\")\n```\n"
+    );
+    text
+}
+
+/// What the tables of a stage are.
+fn meaning(stage: &str) -> &'static str {
+    match stage {
+        "ingest" => "the images as they came",
+        "corrupt" => "the images with noise",
+        "encode" => "their features, `code`, and the `error` of the reconstruction from them",
+        _ => "the images as the model gives them back, and the `error` that is left",
+    }
+}

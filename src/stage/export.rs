@@ -1,0 +1,52 @@
+//! export: the tables of images and features in the form that another program likes best, if the pipeline asks for it.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{Outputs, Stage, StageContext};
+use crate::config::{Pipeline, Profile};
+use crate::error;
+use crate::export::{stages, tables, write_tables};
+
+/// The stage.
+pub struct Export;
+
+impl Stage for Export {
+    fn name(&self) -> &'static str {
+        "export"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn applies(&self, pipeline: &Pipeline) -> bool {
+        pipeline.export.is_some()
+    }
+
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
+        stages(pipeline).collect()
+    }
+
+    fn settings(&self, pipeline: &Pipeline) -> Value {
+        let Some(layout) = pipeline.export else { return json!({}) };
+        let mut settings = json!({ "output": layout });
+        if layout.compression().is_none() {
+            settings["output"]["compression-level"] = json!(pipeline.output.compression_level);
+        }
+        if layout.profile == Profile::Hf {
+            // The dataset card has it.
+            settings["name"] = json!(pipeline.name);
+        }
+        settings
+    }
+
+    fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
+        let pipeline = context.pipeline;
+        let layout = pipeline.export.ok_or_else(|| error::bug("export runs without a layout"))?;
+        let tables = stages(pipeline).map(|stage| tables(context.workspace, stage)).collect::<Result<Vec<_>>>()?;
+        let (tables, options) = (tables.into_iter().flatten().collect::<Vec<_>>(), context.write_options());
+        let files = write_tables(&pipeline.name, &tables, &context.scratch, &layout, &options, context.progress)?;
+        Ok(files.into())
+    }
+}
