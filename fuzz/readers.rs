@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use limpid::config::{self, SourceSettings};
+use limpid::config::{self, Arrays, SourceSettings};
 use limpid::device::ComputeDevice;
 use limpid::error::{self, Kind};
 use limpid::model::{Architecture, ModelDescription};
@@ -38,8 +38,9 @@ pub fn idx(bytes: &[u8]) {
         reader.chunks(rows).take(4).for_each(|chunk| _ = judge(chunk));
     }
     let images = folder.write("three.idx", &[0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6]);
-    let settings =
-        SourceSettings::Idx { train: images.clone(), train_labels: Some(path), test: images, test_labels: None };
+    let (train_labels, test) = (Some(path), Some(images.clone()));
+    let files = Arrays { train: images, train_labels, test, test_labels: None, test_fraction: None };
+    let settings = SourceSettings::Idx(files);
     if let Some(source) = judge(source::open(&settings, 1, Path::new("data"), &Progress::new(LogMode::Lines))) {
         for group in source.row_groups(Split::Train, 2).expect("the images are good") {
             group.and_then(|group| group(&mut |_| Ok(()))).expect("the images are good");

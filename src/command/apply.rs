@@ -217,7 +217,8 @@ fn idx(reader: ImageReader) -> impl Iterator<Item = Result<RowGroup<'static>>> +
     reader.chunks(row_group_rows(Content::Images(shape, Pixels::U8))).map(move |bytes| {
         let bytes = bytes?;
         let rows = (bytes.len() / shape.len()) as u64;
-        let images = ImageBytes { split: Split::Test, shape, first, bytes: bytes.into(), labels: None };
+        let ids = (first..first + rows).collect();
+        let images = ImageBytes { split: Split::Test, shape, ids, bytes: bytes.into(), labels: None };
         first += rows;
         Ok(row_group_of(images))
     })

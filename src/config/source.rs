@@ -19,16 +19,7 @@ pub enum SourceSettings {
         mirrors: Vec<String>,
     },
     /// IDX files.
-    Idx {
-        /// Training images.
-        train: PathBuf,
-        /// Training labels.
-        train_labels: Option<PathBuf>,
-        /// Test images.
-        test: PathBuf,
-        /// Test labels.
-        test_labels: Option<PathBuf>,
-    },
+    Idx(Arrays<PathBuf>),
     /// Image files in a folder.
     Folder(FolderSettings),
     /// A column of images in Parquet files.
@@ -56,18 +47,21 @@ pub enum SourceSettings {
     },
 }
 
-/// Four arrays, or where they are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Four arrays, or where they are; or two, of which the test images are drawn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Arrays<T> {
     /// Training images.
     pub train: T,
     /// Training labels.
     pub train_labels: Option<T>,
-    /// Test images.
-    pub test: T,
+    /// Test images, unless they are drawn.
+    pub test: Option<T>,
     /// Test labels.
     pub test_labels: Option<T>,
+    /// Share of the training images that are drawn for testing instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_fraction: Option<f64>,
 }
 
 /// Image files in a folder.
@@ -93,7 +87,7 @@ pub struct FolderSettings {
 }
 
 /// A column of images in Parquet files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ParquetSettings {
     /// A folder whose files say in their names which split they are.
@@ -102,6 +96,9 @@ pub struct ParquetSettings {
     pub train: Option<PathBuf>,
     /// A pattern of paths of test images.
     pub test: Option<PathBuf>,
+    /// Share of the images that are drawn for testing, where the files do not say which are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_fraction: Option<f64>,
     /// The column of images; the usual names are tried if none.
     pub image: Option<String>,
     /// The column of labels; `label` if there is one, if none.
@@ -165,13 +162,9 @@ pub(super) fn resolve(raw: RawSource, folder: &Path, problems: &mut Problems) ->
         let mirrors = problems.required("source.mnist.mirrors", mnist.mirrors)?;
         return Some(SourceSettings::Mnist { path: mnist.path.map(path), mirrors });
     }
-    if let Some(RawIdx { train, train_labels, test, test_labels }) = idx {
-        return Some(SourceSettings::Idx {
-            train: path(problems.required("source.idx.train", train)?),
-            train_labels: train_labels.map(path),
-            test: path(problems.required("source.idx.test", test)?),
-            test_labels: test_labels.map(path),
-        });
+    if let Some(RawIdx { train, train_labels, test, test_labels, test_fraction }) = idx {
+        let files = Written { train, train_labels, test, test_labels, test_fraction };
+        return Some(SourceSettings::Idx(files.resolve("source.idx", path, problems)?));
     }
     if let Some(images) = images {
         return resolve_folder(images, folder, problems);
@@ -179,23 +172,55 @@ pub(super) fn resolve(raw: RawSource, folder: &Path, problems: &mut Problems) ->
     if let Some(tables) = parquet {
         return resolve_parquet(tables, folder, problems);
     }
-    if let Some(RawNpz { path: archive, train, train_labels, test, test_labels }) = npz {
+    if let Some(RawNpz { path: archive, train, train_labels, test, test_labels, test_fraction }) = npz {
         let archive = path(problems.required("source.npz.path", archive)?);
-        let train = problems.required("source.npz.train", train)?;
-        let test = problems.required("source.npz.test", test)?;
-        return Some(SourceSettings::Npz { path: archive, arrays: Arrays { train, train_labels, test, test_labels } });
+        let test = test.or(test_fraction.is_none().then(|| "x_test".to_owned()));
+        let names = Written { train, train_labels, test, test_labels, test_fraction };
+        let arrays = names.resolve("source.npz", |name| name, problems)?;
+        return Some(SourceSettings::Npz { path: archive, arrays });
     }
-    if let Some(RawNpy { train, train_labels, test, test_labels }) = npy {
-        let train = path(problems.required("source.npy.train", train)?);
-        let test = path(problems.required("source.npy.test", test)?);
-        let (train_labels, test_labels) = (train_labels.map(path), test_labels.map(path));
-        return Some(SourceSettings::Npy { arrays: Arrays { train, train_labels, test, test_labels } });
+    if let Some(RawNpy { train, train_labels, test, test_labels, test_fraction }) = npy {
+        let files = Written { train, train_labels, test, test_labels, test_fraction };
+        return Some(SourceSettings::Npy { arrays: files.resolve("source.npy", path, problems)? });
     }
     let strokes = strokes?;
     let train = problems.required("source.strokes.train", strokes.train)? as u64;
     let test = problems.required("source.strokes.test", strokes.test)? as u64;
     let colour = problems.required("source.strokes.colour", strokes.colour)?;
     Some(SourceSettings::Strokes { train, test, colour })
+}
+
+/// Where four arrays are, as it is written.
+struct Written {
+    train: Option<String>,
+    train_labels: Option<String>,
+    test: Option<String>,
+    test_labels: Option<String>,
+    test_fraction: Option<f64>,
+}
+
+impl Written {
+    /// What is written in `section`, with `place` of each.
+    fn resolve<T>(self, section: &str, place: impl Fn(String) -> T, problems: &mut Problems) -> Option<Arrays<T>> {
+        let Self { train, train_labels, test, test_labels, test_fraction } = self;
+        let train = problems.required(&format!("{section}.train"), train);
+        if test_fraction.is_some() {
+            refuse_given(section, &[("test", test.is_some()), ("test-labels", test_labels.is_some())], problems);
+        } else if test.is_none() {
+            let message = "is missing: name the test images, or let them be drawn with `test-fraction = 0.1`";
+            problems.add(&format!("{section}.test"), message);
+        }
+        let (train_labels, test, test_labels) = (train_labels.map(&place), test.map(&place), test_labels.map(&place));
+        Some(Arrays { train: place(train?), train_labels, test, test_labels, test_fraction })
+    }
+}
+
+/// Refuses keys of a section that speak of test images besides those that are drawn.
+fn refuse_given(section: &str, keys: &[(&str, bool)], problems: &mut Problems) {
+    for (key, _) in keys.iter().filter(|(_, given)| *given) {
+        let message = "is given although `test-fraction` has the test images drawn from the others; keep one";
+        problems.add(&format!("{section}.{key}"), message);
+    }
 }
 
 fn resolve_folder(raw: RawFolder, folder: &Path, problems: &mut Problems) -> Option<SourceSettings> {
@@ -217,9 +242,16 @@ fn resolve_folder(raw: RawFolder, folder: &Path, problems: &mut Problems) -> Opt
 
 fn resolve_parquet(raw: RawParquet, folder: &Path, problems: &mut Problems) -> Option<SourceSettings> {
     let fit = resolve_fit("source.parquet", raw.resize, raw.crop, raw.grey, problems);
-    if raw.path.is_some() == (raw.train.is_some() || raw.test.is_some()) || raw.train.is_some() != raw.test.is_some() {
-        let message =
-            "needs either `path`, a folder whose files are called train… and test…, or both `train` and `test`";
+    if raw.test_fraction.is_some() {
+        refuse_given("source.parquet", &[("test", raw.test.is_some())], problems);
+        if raw.path.is_some() == raw.train.is_some() {
+            problems.add("source.parquet", "needs either `path`, a folder, or `train`, with `test-fraction`");
+        }
+    } else if raw.path.is_some() == (raw.train.is_some() || raw.test.is_some())
+        || raw.train.is_some() != raw.test.is_some()
+    {
+        let message = "needs either `path`, a folder whose files are called train… and test…, or both `train` and `test`, \
+             or one of `path` and `train` with `test-fraction`";
         problems.add("source.parquet", message.to_owned());
     }
     let path = |path: String| folder.join(path);
@@ -227,6 +259,7 @@ fn resolve_parquet(raw: RawParquet, folder: &Path, problems: &mut Problems) -> O
         path: raw.path.map(path),
         train: raw.train.map(path),
         test: raw.test.map(path),
+        test_fraction: raw.test_fraction,
         image: raw.image,
         label: raw.label,
         shape: raw.shape.map(|sides| sides.into_iter().map(|side| side as usize).collect()),

@@ -196,8 +196,8 @@ fn numbers_stay_as_they_were_written() {
 #[test]
 fn relative_paths_start_at_the_pipeline_file() {
     let text = "[source]\nidx = { train = \"a\", test = \"/b\" }\n[model]\ndense = {}\n";
-    let SourceSettings::Idx { train, test, .. } = parsed(text, &[]).expect("resolves").source else {
+    let SourceSettings::Idx(files) = parsed(text, &[]).expect("resolves").source else {
         panic!("another source");
     };
-    assert_eq!((train, test), (Path::new("folder/a").to_owned(), Path::new("/b").to_owned()));
+    assert_eq!((files.train, files.test), (Path::new("folder/a").to_owned(), Some(Path::new("/b").to_owned())));
 }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::draw::{Draw, Members, pick};
 use super::{ImageBytes, Source, gzip, row_group_of};
+use crate::config::Arrays;
 use crate::error;
 use crate::table::{ImageShape, RowGroup, Split};
 
@@ -22,26 +24,35 @@ pub struct Idx {
     splits: [IdxSplit; 2],
 }
 
+#[derive(Clone)]
 struct IdxSplit {
     images: PathBuf,
+    /// How many the file holds.
     count: u64,
     labels: Option<Vec<u8>>,
+    /// Which of them are of this split.
+    members: Members,
 }
 
 impl Idx {
-    /// Opens image files and reads their labels.
+    /// Opens image files and reads their labels; the test images are drawn if there are none.
     ///
     /// # Errors
-    /// Damaged or empty files, labels that do not match, and splits of different image sizes.
-    pub fn open(files: [(&Path, Option<&Path>); 2]) -> Result<Self> {
-        let open = |(images, labels): (&Path, Option<&Path>)| -> Result<(ImageShape, IdxSplit)> {
+    /// Damaged or empty files, labels that do not match, and splits of different image sizes, or without any.
+    pub fn open(files: &Arrays<PathBuf>, seed: u64) -> Result<Self> {
+        let open = |images: &Path, labels: Option<&Path>| -> Result<(ImageShape, IdxSplit)> {
             let (header, _) = open(images)?;
             let (shape, count) = header.images(images)?;
             let labels = labels.map(|labels| read_labels(labels, images, count)).transpose()?;
-            Ok((shape, IdxSplit { images: images.to_owned(), count, labels }))
+            Ok((shape, IdxSplit { images: images.to_owned(), count, labels, members: Members::All }))
         };
-        let [train, test] = files;
-        let ((shape, train), (test_shape, test)) = (open(train)?, open(test)?);
+        let (shape, train) = open(&files.train, files.train_labels.as_deref())?;
+        let Some(test) = &files.test else {
+            let draw = Draw::new(seed, files.test_fraction.unwrap_or_default());
+            let splits = Members::drawn(draw, train.count)?.map(|members| IdxSplit { members, ..train.clone() });
+            return Ok(Self { shape, splits });
+        };
+        let (test_shape, test) = open(test, files.test_labels.as_deref())?;
         if shape != test_shape {
             let (train, test) = (train.images.display(), test.images.display());
             return Err(error::data(format!("{test} has images of {test_shape}, but {train} has {shape}")));
@@ -56,7 +67,8 @@ impl Source for Idx {
     }
 
     fn count(&self, split: Split) -> u64 {
-        self.splits[split as usize].count
+        let IdxSplit { count, members, .. } = &self.splits[split as usize];
+        members.count(*count)
     }
 
     fn row_groups(
@@ -64,17 +76,13 @@ impl Source for Idx {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let IdxSplit { images, labels, .. } = &self.splits[split as usize];
-        let shape = self.shape;
-        let chunks = ImageReader::open(images)?.chunks(rows).scan(0_u64, move |start, chunk| {
-            Some(chunk.map(|bytes| {
-                let first = *start;
-                *start += (bytes.len() / shape.len()) as u64;
-                let labels = labels.as_ref().map(|labels| &labels[first as usize..*start as usize]);
-                row_group_of(ImageBytes { split, shape, first, bytes: bytes.into(), labels })
-            }))
+        let IdxSplit { images, labels, members, .. } = &self.splits[split as usize];
+        let (shape, labels) = (self.shape, labels.as_deref());
+        let groups = pick(ImageReader::open(images)?.chunks(rows), shape.len(), rows, *members).map(move |picked| {
+            let (ids, bytes) = picked?;
+            Ok(row_group_of(ImageBytes { split, shape, ids, bytes: bytes.into(), labels }))
         });
-        Ok(Box::new(chunks))
+        Ok(Box::new(groups))
     }
 }
 

@@ -130,11 +130,11 @@ impl Source for Mnist {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let chunks = self.pixels(split).chunks(rows * SHAPE.len()).zip(self.labels(split).chunks(rows));
-        Ok(Box::new(chunks.enumerate().map(move |(index, (bytes, labels))| {
+        let labels = Some(self.labels(split));
+        Ok(Box::new(self.pixels(split).chunks(rows * SHAPE.len()).enumerate().map(move |(index, bytes)| {
             let first = (index * rows) as u64;
-            let bytes = Cow::Borrowed(bytes);
-            Ok(row_group_of(ImageBytes { split, shape: SHAPE, first, bytes, labels: Some(labels) }))
+            let ids = (first..).take(bytes.len() / SHAPE.len()).collect();
+            Ok(row_group_of(ImageBytes { split, shape: SHAPE, ids, bytes: Cow::Borrowed(bytes), labels }))
         })))
     }
 

@@ -4,6 +4,7 @@
 //! one when a worker thread gets to it. To add a kind of source: a file here, a line in [`open`], its settings in
 //! `config/raw/source.rs` and `config/resolve.rs`.
 
+mod draw;
 mod folder;
 mod gzip;
 mod idx;
@@ -72,13 +73,11 @@ pub fn open(settings: &SourceSettings, seed: u64, data: &Path, progress: &Progre
         SourceSettings::Mnist { path, mirrors } => {
             Box::new(mnist::Mnist::open(path.as_deref(), mirrors, data, progress)?)
         }
-        SourceSettings::Idx { train, train_labels, test, test_labels } => {
-            Box::new(idx::Idx::open([(train, train_labels.as_deref()), (test, test_labels.as_deref())])?)
-        }
+        SourceSettings::Idx(files) => Box::new(idx::Idx::open(files, seed)?),
         SourceSettings::Folder(settings) => Box::new(Folder::open(settings, seed)?),
-        SourceSettings::Parquet(settings) => Box::new(tables::Tables::open(settings)?),
-        SourceSettings::Npz { path, arrays } => Box::new(numpy::Numpy::open_archive(path, arrays)?),
-        SourceSettings::Npy { arrays } => Box::new(numpy::Numpy::open_files(arrays)?),
+        SourceSettings::Parquet(settings) => Box::new(tables::Tables::open(settings, seed)?),
+        SourceSettings::Npz { path, arrays } => Box::new(numpy::Numpy::open_archive(path, arrays, seed)?),
+        SourceSettings::Npy { arrays } => Box::new(numpy::Numpy::open_files(arrays, seed)?),
         SourceSettings::Strokes { train, test, colour } => {
             Box::new(strokes::Strokes::new(seed, [*train, *test], *colour))
         }
@@ -90,7 +89,7 @@ pub fn known_shape(settings: &SourceSettings) -> Option<ImageShape> {
     match settings {
         SourceSettings::Mnist { .. } => Some(mnist::SHAPE),
         SourceSettings::Strokes { colour, .. } => Some(strokes::shape(*colour)),
-        SourceSettings::Idx { .. }
+        SourceSettings::Idx(_)
         | SourceSettings::Folder(_)
         | SourceSettings::Parquet(_)
         | SourceSettings::Npz { .. }
@@ -116,16 +115,16 @@ pub fn files(settings: &SourceSettings) -> Result<Vec<(&'static str, Outside)>> 
         files.into_iter().filter_map(|(setting, path)| Some((setting, Outside::File(path?.clone())))).collect()
     };
     Ok(match settings {
-        SourceSettings::Idx { train, train_labels, test, test_labels } => files([
-            ("source.idx.train", Some(train)),
-            ("source.idx.train-labels", train_labels.as_ref()),
-            ("source.idx.test", Some(test)),
-            ("source.idx.test-labels", test_labels.as_ref()),
+        SourceSettings::Idx(arrays) => files([
+            ("source.idx.train", Some(&arrays.train)),
+            ("source.idx.train-labels", arrays.train_labels.as_ref()),
+            ("source.idx.test", arrays.test.as_ref()),
+            ("source.idx.test-labels", arrays.test_labels.as_ref()),
         ]),
         SourceSettings::Npy { arrays } => files([
             ("source.npy.train", Some(&arrays.train)),
             ("source.npy.train-labels", arrays.train_labels.as_ref()),
-            ("source.npy.test", Some(&arrays.test)),
+            ("source.npy.test", arrays.test.as_ref()),
             ("source.npy.test-labels", arrays.test_labels.as_ref()),
         ]),
         SourceSettings::Npz { path, .. } => vec![("source.npz.path", Outside::File(path.clone()))],
@@ -145,25 +144,23 @@ pub struct ImageBytes<'a> {
     pub split: Split,
     /// Size of each.
     pub shape: ImageShape,
-    /// Position of the first one in the split.
-    pub first: u64,
+    /// Their positions among the images of their source.
+    pub ids: Vec<u64>,
     /// Their pixels, one image after the other.
     pub bytes: Cow<'a, [u8]>,
-    /// Their labels, if there are any.
+    /// The labels of all images of their source, if there are any.
     pub labels: Option<&'a [u8]>,
 }
 
 /// The row group that these images make.
 pub fn row_group_of(images: ImageBytes<'_>) -> RowGroup<'_> {
     Box::new(move |emit| {
-        let ImageBytes { split, shape, first, bytes, labels } = images;
-        let mut done = 0;
-        for chunk in bytes.chunks(batch_rows(Content::Images(shape, Pixels::U8)) * shape.len()) {
-            let rows = done..done + chunk.len() / shape.len();
-            let label = |row: usize| labels.map(|labels| i64::from(labels[row]));
-            done = rows.end;
-            let ids = first + rows.start as u64..;
-            emit(batch(split, shape, ids, rows.map(label).collect(), chunk.to_vec())?)?;
+        let ImageBytes { split, shape, ids, bytes, labels } = images;
+        let rows = batch_rows(Content::Images(shape, Pixels::U8));
+        for (ids, chunk) in ids.chunks(rows).zip(bytes.chunks(rows * shape.len())) {
+            let label = |id: &u64| labels.map(|labels| i64::from(labels[*id as usize]));
+            let labels = ids.iter().map(label).collect();
+            emit(batch(split, shape, ids.iter().copied(), labels, chunk.to_vec())?)?;
         }
         Ok(())
     })

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::draw::{Draw, Members, pick};
 use super::{Source, batch};
 use crate::config::{Arrays, Pixels};
 use crate::error;
@@ -20,10 +21,14 @@ pub struct Numpy {
     splits: [Part; 2],
 }
 
+#[derive(Clone)]
 struct Part {
     images: Location,
+    /// How many the array holds.
     count: u64,
     labels: Option<Vec<i64>>,
+    /// Which of them are of this split.
+    members: Members,
 }
 
 impl Numpy {
@@ -31,43 +36,52 @@ impl Numpy {
     ///
     /// # Errors
     /// A file that cannot be read or is no archive, arrays that are missing or do not fit.
-    pub fn open_archive(path: &Path, arrays: &Arrays<String>) -> Result<Self> {
+    pub fn open_archive(path: &Path, arrays: &Arrays<String>, seed: u64) -> Result<Self> {
         let members = array::members(path)?;
         let member = |name: &String| Location::Member(path.to_owned(), name.clone());
         let labels = |named: &Option<String>, usual: &str| {
             let usual = members.iter().any(|member| member == usual).then(|| usual.to_owned());
             named.clone().or(usual).as_ref().map(member)
         };
-        Self::open(Arrays {
+        let locations = Arrays {
             train: member(&arrays.train),
             train_labels: labels(&arrays.train_labels, "y_train"),
-            test: member(&arrays.test),
+            test: arrays.test.as_ref().map(member),
             test_labels: labels(&arrays.test_labels, "y_test"),
-        })
+            test_fraction: arrays.test_fraction,
+        };
+        Self::open(locations, seed)
     }
 
     /// Opens files of one array each.
     ///
     /// # Errors
     /// As [`Self::open_archive`].
-    pub fn open_files(arrays: &Arrays<PathBuf>) -> Result<Self> {
+    pub fn open_files(arrays: &Arrays<PathBuf>, seed: u64) -> Result<Self> {
         let file = |path: &PathBuf| Location::File(path.clone());
-        Self::open(Arrays {
+        let locations = Arrays {
             train: file(&arrays.train),
             train_labels: arrays.train_labels.as_ref().map(file),
-            test: file(&arrays.test),
+            test: arrays.test.as_ref().map(file),
             test_labels: arrays.test_labels.as_ref().map(file),
-        })
+            test_fraction: arrays.test_fraction,
+        };
+        Self::open(locations, seed)
     }
 
-    fn open(arrays: Arrays<Location>) -> Result<Self> {
+    fn open(arrays: Arrays<Location>, seed: u64) -> Result<Self> {
         let part = |images: Location, labels: Option<Location>| -> Result<(ImageShape, Part)> {
             let (shape, count) = Array::open(&images)?.images()?;
             let labels = labels.map(|labels| read_labels(&labels, &images, count)).transpose()?;
-            Ok((shape, Part { images, count, labels }))
+            Ok((shape, Part { images, count, labels, members: Members::All }))
         };
         let (shape, train) = part(arrays.train, arrays.train_labels)?;
-        let (test_shape, test) = part(arrays.test, arrays.test_labels)?;
+        let Some(test) = arrays.test else {
+            let draw = Draw::new(seed, arrays.test_fraction.unwrap_or_default());
+            let splits = Members::drawn(draw, train.count)?.map(|members| Part { members, ..train.clone() });
+            return Ok(Self { shape, splits });
+        };
+        let (test_shape, test) = part(test, arrays.test_labels)?;
         if shape != test_shape {
             let (train, test) = (&train.images, &test.images);
             return Err(error::data(format!("{test} has images of {test_shape}, but {train} has {shape}")));
@@ -96,7 +110,8 @@ impl Source for Numpy {
     }
 
     fn count(&self, split: Split) -> u64 {
-        self.splits[split as usize].count
+        let Part { count, members, .. } = &self.splits[split as usize];
+        members.count(*count)
     }
 
     fn row_groups(
@@ -104,39 +119,45 @@ impl Source for Numpy {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let Part { images, count, labels } = &self.splits[split as usize];
-        let (shape, count) = (self.shape, *count);
-        let mut array = Array::open(images)?;
-        let mut failed = false;
-        let mut start = 0;
-        Ok(Box::new(std::iter::from_fn(move || {
-            if failed || start == count {
-                return None;
-            }
-            let first = start;
-            start = count.min(first + rows as u64);
-            let len = (start - first) as usize * shape.len();
-            let numbers = array
-                .read(len)
-                .and_then(|numbers| if start == count { array.end().map(|()| numbers) } else { Ok(numbers) });
-            failed = numbers.is_err();
-            let element = array.element;
-            Some(numbers.map(|numbers| -> RowGroup<'_> {
-                Box::new(move |emit| {
-                    let size = element.size() * shape.len();
-                    let step = batch_rows(Content::Images(shape, Pixels::U8));
-                    for (chunk, first) in numbers.chunks(step * size).zip((first..).step_by(step)) {
-                        let bytes = element.pixels(chunk).map_err(|(at, value)| {
-                            let image = first + (at / shape.len()) as u64;
-                            error::data(format!("{images}: image {image} holds {value}; floats must lie in [0, 1]"))
-                        })?;
-                        let ids = first..first + (chunk.len() / size) as u64;
-                        let label = |id: u64| labels.as_ref().map(|labels| labels[id as usize]);
-                        emit(batch(split, shape, ids.clone(), ids.map(label).collect(), bytes)?)?;
-                    }
-                    Ok(())
-                })
+        let Part { images, count, labels, members } = &self.splits[split as usize];
+        let shape = self.shape;
+        let array = Array::open(images)?;
+        let element = array.element;
+        let size = element.size() * shape.len();
+        let groups = pick(chunks(array, *count, shape.len(), rows), size, rows, *members);
+        Ok(Box::new(groups.map(move |picked| -> Result<RowGroup<'_>> {
+            let (ids, numbers) = picked?;
+            Ok(Box::new(move |emit| {
+                let step = batch_rows(Content::Images(shape, Pixels::U8));
+                for (ids, chunk) in ids.chunks(step).zip(numbers.chunks(step * size)) {
+                    let bytes = element.pixels(chunk).map_err(|(at, value)| {
+                        let image = ids[at / shape.len()];
+                        error::data(format!("{images}: image {image} holds {value}; floats must lie in [0, 1]"))
+                    })?;
+                    let label = |id: &u64| labels.as_ref().map(|labels| labels[*id as usize]);
+                    let labels = ids.iter().map(label).collect();
+                    emit(batch(split, shape, ids.iter().copied(), labels, bytes)?)?;
+                }
+                Ok(())
             }))
         })))
     }
+}
+
+/// The numbers of an array of `count` images of `len` numbers, `rows` images at a time; the last chunk checks that nothing
+/// follows.
+fn chunks(mut array: Array, count: u64, len: usize, rows: usize) -> impl Iterator<Item = Result<Vec<u8>>> + Send {
+    let (mut start, mut failed) = (0, false);
+    std::iter::from_fn(move || {
+        if failed || start == count {
+            return None;
+        }
+        let first = start;
+        start = count.min(first + rows as u64);
+        let numbers = array
+            .read((start - first) as usize * len)
+            .and_then(|numbers| if start == count { array.end().map(|()| numbers) } else { Ok(numbers) });
+        failed = numbers.is_err();
+        Some(numbers)
+    })
 }

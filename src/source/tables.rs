@@ -1,7 +1,7 @@
 //! Parquet files of others: a column of encoded pictures, as Hugging Face has them, or of lists of numbers.
 //!
 //! The files of a split are read one after the other, in the order of their paths; rows are decoded where the row group is
-//! made. An image's id is its row, counted over all files of its split.
+//! made. An image's id is its row, counted over all files of its split, or over all files where the splits are drawn.
 
 mod column;
 mod files;
@@ -9,12 +9,14 @@ mod files;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use arrow_array::RecordBatch;
+use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::Schema;
+use arrow_select::filter::filter_record_batch;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
 pub use files::files;
 
+use super::draw::{Draw, Members};
 use super::rejected::{Reject, Rejections};
 use super::{Source, batch, check_fit};
 use crate::config::{ParquetSettings, Pixels};
@@ -30,7 +32,10 @@ pub struct Tables {
     first: String,
     images: Images,
     labels: Labels,
+    /// The files of both splits; all in the first one if the splits are drawn.
     splits: [Vec<Part>; 2],
+    /// Which of their rows are of a split.
+    members: [Members; 2],
     rejections: Rejections,
 }
 
@@ -42,12 +47,14 @@ struct Part {
     columns: Vec<usize>,
 }
 
-/// Consecutive rows of one file.
+/// Rows of one file.
 struct Rows {
     /// Names the file in messages.
     path: String,
-    /// The first of them in the file.
-    first: u64,
+    /// Rows of the files before it.
+    before: u64,
+    /// Their positions in the file.
+    positions: Vec<u64>,
     batch: RecordBatch,
 }
 
@@ -61,7 +68,7 @@ impl Tables {
     ///
     /// # Errors
     /// Files that cannot be read or are not Parquet, columns that are missing or of another type.
-    pub fn open(settings: &ParquetSettings) -> Result<Self> {
+    pub fn open(settings: &ParquetSettings, seed: u64) -> Result<Self> {
         let [train, test] = files::splits(settings)?;
         let mut names = None;
         let mut open = |paths: Vec<PathBuf>| -> Result<Vec<Part>> {
@@ -73,11 +80,17 @@ impl Tables {
             paths.into_iter().map(part).collect()
         };
         let splits = [open(train)?, open(test)?];
-        for (split, parts) in Split::ALL.iter().zip(&splits) {
-            if parts.iter().map(Part::rows).sum::<u64>() == 0 {
-                return Err(error::data(format!("the files of the split {} hold no rows", split.name())));
+        let counts = splits.each_ref().map(|parts| parts.iter().map(Part::rows).sum::<u64>());
+        let members = match settings.test_fraction {
+            Some(_) if counts[0] == 0 => return Err(error::data("the files hold no rows")),
+            Some(fraction) => Members::drawn(Draw::new(seed, fraction), counts[0])?,
+            None => {
+                if let Some(empty) = Split::ALL.into_iter().find(|split| counts[*split as usize] == 0) {
+                    return Err(error::data(format!("the files of the split {} hold no rows", empty.name())));
+                }
+                [Members::All; 2]
             }
-        }
+        };
         let all = || splits.iter().flatten();
         let schema = splits[0][0].metadata.schema();
         let images = Images::of(schema, splits[0][0].columns[0], settings)
@@ -94,8 +107,8 @@ impl Tables {
         })?;
         let rejections = Rejections::new(settings.faults, "source.parquet");
         let shape = ImageShape { height: 1, width: 1, channels: 1 };
-        let mut tables =
-            Self { settings: settings.clone(), shape, first: String::new(), images, labels, splits, rejections };
+        let (settings, first) = (settings.clone(), String::new());
+        let mut tables = Self { settings, shape, first, images, labels, splits, members, rejections };
         (tables.shape, tables.first) = tables.first_shape()?;
         Ok(tables)
     }
@@ -123,21 +136,23 @@ impl Tables {
         Err(self.rejections.refuse(&reason))
     }
 
+    /// The files that hold a split.
+    fn parts(&self, split: Split) -> &[Part] {
+        match self.members[split as usize] {
+            Members::All => &self.splits[split as usize],
+            Members::Drawn(..) => &self.splits[0],
+        }
+    }
+
     /// Emits the images of some rows.
-    fn load(
-        &self,
-        split: Split,
-        mut id: u64,
-        rows: &[Rows],
-        emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        for Rows { path, first, batch: rows } in rows {
-            let count = rows.num_rows();
+    fn load(&self, split: Split, rows: &[Rows], emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        for Rows { path, before, positions, batch: rows } in rows {
+            let count = positions.len();
             let mut bytes = Vec::with_capacity(count * self.shape.len());
             let (mut ids, mut labels) = (Vec::with_capacity(count), Vec::with_capacity(count));
             let column = rows.column(0);
-            for index in 0..count {
-                let name = || format!("row {} of {path}", first + index as u64);
+            for (index, position) in positions.iter().enumerate() {
+                let (name, id) = (|| format!("row {position} of {path}"), before + position);
                 match self.images.image(column, index, &self.settings.fit) {
                     Ok(picture) => {
                         check_fit("source.parquet", name().as_ref(), picture.shape, &self.first, self.shape)?;
@@ -150,11 +165,10 @@ impl Tables {
                         );
                     }
                     Err(reason) => {
-                        let path = format!("{path}#{}", first + index as u64);
+                        let path = format!("{path}#{position}");
                         self.rejections.add(Reject { split, id, path, reason }, &name())?;
                     }
                 }
-                id += 1;
             }
             emit(batch(split, self.shape, ids.into_iter(), labels, bytes)?)?;
         }
@@ -193,7 +207,7 @@ impl Source for Tables {
     }
 
     fn count(&self, split: Split) -> u64 {
-        self.splits[split as usize].iter().map(Part::rows).sum()
+        self.members[split as usize].count(self.parts(split).iter().map(Part::rows).sum())
     }
 
     fn row_groups(
@@ -202,19 +216,26 @@ impl Source for Tables {
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
         let step = batch_rows(Content::Images(self.shape, Pixels::U8)).min(rows);
-        let mut pieces = self.splits[split as usize].iter().flat_map(move |part| pieces(part, step)).peekable();
-        let mut id = 0;
+        let members = self.members[split as usize];
+        let mut before = 0;
+        let files = self.parts(split).iter().flat_map(move |part| {
+            let rows = pieces(part, before, step);
+            before += part.rows();
+            rows
+        });
+        let picked = files.map(move |rows| rows.and_then(|rows| rows.of(members)));
+        let mut pieces = picked.filter(|rows| !matches!(rows, Ok(rows) if rows.positions.is_empty())).peekable();
         Ok(Box::new(std::iter::from_fn(move || {
             let (mut group, mut taken) = (Vec::new(), 0);
             while taken < rows {
                 match pieces.peek() {
-                    Some(Ok(piece)) if taken > 0 && taken + piece.batch.num_rows() > rows => break,
+                    Some(Ok(piece)) if taken > 0 && taken + piece.positions.len() > rows => break,
                     None => break,
                     _ => {}
                 }
                 match pieces.next()? {
                     Ok(piece) => {
-                        taken += piece.batch.num_rows();
+                        taken += piece.positions.len();
                         group.push(piece);
                     }
                     Err(cause) => return Some(Err(cause)),
@@ -223,9 +244,7 @@ impl Source for Tables {
             if group.is_empty() {
                 return None;
             }
-            let first = id;
-            id += taken as u64;
-            let group: RowGroup<'_> = Box::new(move |emit| self.load(split, first, &group, emit));
+            let group: RowGroup<'_> = Box::new(move |emit| self.load(split, &group, emit));
             Some(Ok(group))
         })))
     }
@@ -239,8 +258,22 @@ impl Source for Tables {
     }
 }
 
-/// The rows of a file, `step` at a time.
-fn pieces(part: &Part, step: usize) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
+impl Rows {
+    /// Those that belong to a split.
+    fn of(self, members: Members) -> Result<Self> {
+        let Members::Drawn(..) = members else { return Ok(self) };
+        let Self { path, before, positions, batch } = self;
+        let kept: BooleanArray = positions.iter().map(|position| Some(members.has(before + position))).collect();
+        let batch = filter_record_batch(&batch, &kept);
+        let batch = batch.map_err(|cause| error::bug(format!("cannot pick rows: {cause}")))?;
+        let positions =
+            positions.into_iter().zip(kept.values()).filter_map(|(position, kept)| kept.then_some(position));
+        Ok(Self { path, before, positions: positions.collect(), batch })
+    }
+}
+
+/// The rows of a file that has so many `before` it, `step` at a time.
+fn pieces(part: &Part, before: u64, step: usize) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
     let path = part.path.display().to_string();
     let (reader, failure) = match part.read(&part.columns, step) {
         Ok(reader) => (Some(reader), None),
@@ -249,9 +282,9 @@ fn pieces(part: &Part, step: usize) -> impl Iterator<Item = Result<Rows>> + Send
     let mut first = 0;
     let rows = reader.into_iter().flatten().map(move |batch| {
         let batch = batch.map_err(|cause| damaged(&path, first, &cause))?;
-        let rows = Rows { path: path.clone(), first, batch };
-        first += rows.batch.num_rows() as u64;
-        Ok(rows)
+        let positions = (first..first + batch.num_rows() as u64).collect();
+        first += batch.num_rows() as u64;
+        Ok(Rows { path: path.clone(), before, positions, batch })
     });
     failure.into_iter().chain(rows)
 }

@@ -35,7 +35,7 @@ impl Stage for Ingest {
         // Where MNIST or other files are does not matter: MNIST is always the same and other files are digested.
         let mut source = match &pipeline.source {
             SourceSettings::Mnist { .. } => json!({ "mnist": {} }),
-            SourceSettings::Idx { .. } => json!({ "idx": {} }),
+            SourceSettings::Idx(files) => drawn(json!({}), "idx", files.test_fraction, pipeline.seed),
             SourceSettings::Folder(settings) => {
                 let FolderSettings { labels, train, test, test_fraction, fit, faults, .. } = settings;
                 json!({ "folder": {
@@ -44,13 +44,12 @@ impl Stage for Ingest {
                 } })
             }
             SourceSettings::Parquet(settings) => {
-                let ParquetSettings { image, label, shape, fit, faults, .. } = settings;
-                json!({ "parquet": {
-                    "image": image, "label": label, "shape": shape, "fit": fit, "faults": faults,
-                } })
+                let ParquetSettings { image, label, shape, test_fraction, fit, faults, .. } = settings;
+                let settings = json!({ "image": image, "label": label, "shape": shape, "fit": fit, "faults": faults });
+                drawn(settings, "parquet", *test_fraction, pipeline.seed)
             }
-            SourceSettings::Npz { arrays, .. } => json!({ "npz": arrays }),
-            SourceSettings::Npy { .. } => json!({ "npy": {} }),
+            SourceSettings::Npz { arrays, .. } => drawn(json!(arrays), "npz", arrays.test_fraction, pipeline.seed),
+            SourceSettings::Npy { arrays } => drawn(json!({}), "npy", arrays.test_fraction, pipeline.seed),
             SourceSettings::Strokes { train, test, colour } => {
                 let mut strokes = json!({ "train": train, "test": test, "seed": pipeline.seed });
                 if *colour {
@@ -114,6 +113,15 @@ impl Stage for Ingest {
         }
         Ok(files.into())
     }
+}
+
+/// The settings of a source of this kind; where its test images are drawn, with what decides that.
+fn drawn(mut settings: Value, kind: &str, test_fraction: Option<f64>, seed: u64) -> Value {
+    if let Some(test_fraction) = test_fraction {
+        settings["test-fraction"] = json!(test_fraction);
+        settings["seed"] = json!(seed);
+    }
+    json!({ kind: settings })
 }
 
 /// The images of a batch that have none of these labels.

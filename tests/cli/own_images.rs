@@ -1,41 +1,37 @@
-//! Images of one's own: folders of files, Parquet files of others, NumPy arrays.
+//! Images of one's own in folders of files, what a model makes of such files, and colours.
 
 use std::io::Cursor;
-use std::sync::Arc;
 
-use arrow_array::builder::{BinaryBuilder, FixedSizeListBuilder, Float32Builder, ListBuilder, UInt8Builder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, UInt8Type};
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, StructArray};
-use arrow_schema::{DataType, Field, Schema};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
 use crate::foreign::read;
 use crate::harness::Sandbox;
 
-const TRAIN: &str = "runs/small/ingest/train-00000-of-00001.parquet";
-const TEST: &str = "runs/small/ingest/test-00000-of-00001.parquet";
+pub const TRAIN: &str = "runs/small/ingest/train-00000-of-00001.parquet";
+pub const TEST: &str = "runs/small/ingest/test-00000-of-00001.parquet";
 
-fn sandbox(source: &str) -> Sandbox {
+pub fn sandbox(source: &str) -> Sandbox {
     Sandbox::with(&format!("[source]\n{source}\n[model]\ndense = {{ code = 2 }}\n[training]\nepochs = 1\n"))
 }
 
-fn picture(rows: u32, columns: u32, seed: u32) -> DynamicImage {
+pub fn picture(rows: u32, columns: u32, seed: u32) -> DynamicImage {
     RgbImage::from_fn(columns, rows, |x, y| Rgb([(x * 20 + seed) as u8, (y * 20) as u8, seed as u8])).into()
 }
 
-fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+pub fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, format).expect("memory");
     bytes.into_inner()
 }
 
-fn png(rows: u32, columns: u32, seed: u32) -> Vec<u8> {
+pub fn png(rows: u32, columns: u32, seed: u32) -> Vec<u8> {
     encoded(&picture(rows, columns, seed), ImageFormat::Png)
 }
 
 /// Ids, labels and pixels of a table.
-fn images(sandbox: &Sandbox, path: &str) -> (Vec<i64>, Vec<Option<i64>>, Vec<u8>) {
+pub fn images(sandbox: &Sandbox, path: &str) -> (Vec<i64>, Vec<Option<i64>>, Vec<u8>) {
     let (batch, _) = read(sandbox, path);
     let numbers = |name: &str| batch.column_by_name(name).expect("is there").as_primitive::<Int64Type>().clone();
     let image = batch.column_by_name("image").expect("is there").as_fixed_size_list().values().clone();
@@ -44,7 +40,7 @@ fn images(sandbox: &Sandbox, path: &str) -> (Vec<i64>, Vec<Option<i64>>, Vec<u8>
 }
 
 /// The names of the labels that a table has.
-fn classes(sandbox: &Sandbox, path: &str) -> Option<String> {
+pub fn classes(sandbox: &Sandbox, path: &str) -> Option<String> {
     let (batch, _) = read(sandbox, path);
     batch.schema().field_with_name("label").expect("is there").metadata().get("limpid.classes").cloned()
 }
@@ -217,181 +213,6 @@ fn a_folder_without_images_is_refused() {
     sandbox.limpid("run small.toml").exits(65).says("photos/test/1.png lies in no sub-folder that could be its label");
     sandbox.limpid("run small.toml --to ingest --set source.folder.labels=none").succeeds();
     assert_eq!(images(&sandbox, TRAIN).1, [None]);
-}
-
-/// Writes one column of images, and labels, as Parquet.
-fn table(sandbox: &Sandbox, path: &str, image: ArrayRef, field: Option<Field>, label: ArrayRef) {
-    sandbox.write(path, b"");
-    let field = field.unwrap_or_else(|| Field::new("image", image.data_type().clone(), true));
-    let schema = Schema::new(vec![Field::new("label", label.data_type().clone(), true), field]);
-    let batch = RecordBatch::try_new(Arc::new(schema), vec![label, image]).expect("fits");
-    crate::foreign::write(sandbox, path, &[batch], parquet::basic::Compression::SNAPPY);
-}
-
-#[test]
-fn parquet_columns_of_every_kind_give_the_same_images() {
-    let pictures: Vec<DynamicImage> = (0..3).map(|seed| picture(3, 4, seed)).collect();
-    let pixels: Vec<u8> = pictures.iter().flat_map(|picture| picture.as_bytes().to_vec()).collect();
-    let files: Vec<Vec<u8>> = pictures.iter().map(|picture| encoded(picture, ImageFormat::Png)).collect();
-    let binary: ArrayRef =
-        Arc::new(files.iter().map(|file| Some(file.as_slice())).collect::<arrow_array::BinaryArray>());
-    let paths: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>; 3]));
-    let fields =
-        [("bytes", DataType::Binary), ("path", DataType::Utf8)].map(|(name, kind)| Field::new(name, kind, true));
-    let hugging_face: ArrayRef = Arc::new(StructArray::new(fields.to_vec().into(), vec![binary.clone(), paths], None));
-    let mut variable = ListBuilder::new(UInt8Builder::new());
-    let mut fixed = FixedSizeListBuilder::new(Float32Builder::new(), 36);
-    for image in pixels.chunks(36) {
-        variable.values().append_slice(image);
-        variable.append(true);
-        image.iter().for_each(|&byte| fixed.values().append_value(f32::from(byte) / 255.0));
-        fixed.append(true);
-    }
-    let variable: ArrayRef = Arc::new(variable.finish());
-    let fixed: ArrayRef = Arc::new(fixed.finish());
-    let tensor = Field::new("image", fixed.data_type().clone(), true).with_metadata(
-        [("ARROW:extension:name", "arrow.fixed_shape_tensor"), ("ARROW:extension:metadata", "{\"shape\":[3,4,3]}")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into(),
-    );
-    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(4), None, Some(2)]));
-    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some("b")]));
-    let named = (vec![Some(1), None, Some(0)], Some("[\"b\",\"x\"]".to_owned()));
-    for (name, column, field, label, settings) in [
-        ("binary", &binary, None, &numbers, ""),
-        ("struct", &hugging_face, None, &names, ""),
-        ("variable", &variable, None, &numbers, "--set source.parquet.shape=[3,4,3]"),
-        ("fixed", &fixed, None, &names, "--set source.parquet.shape=[3,4,3]"),
-        ("tensor", &fixed, Some(tensor), &numbers, ""),
-    ] {
-        let sandbox = sandbox("parquet = { path = \"data\" }");
-        table(&sandbox, "data/train-00000-of-00002.parquet", column.clone(), field.clone(), label.clone());
-        table(&sandbox, "data/train-00001-of-00002.parquet", column.clone(), field.clone(), label.clone());
-        table(&sandbox, "data/validation.parquet", column.slice(1, 1), field, label.slice(1, 1));
-        sandbox.limpid(&format!("run small.toml --to ingest {settings}")).succeeds();
-        let (ids, labels, found) = images(&sandbox, TRAIN);
-        assert_eq!((ids, found), ((0..6).collect(), pixels.repeat(2)), "{name}");
-        let expected =
-            if label.data_type() == &DataType::Utf8 { named.clone() } else { (vec![Some(4), None, Some(2)], None) };
-        assert_eq!((labels, classes(&sandbox, TRAIN)), (expected.0.repeat(2), expected.1), "{name}");
-        assert_eq!(images(&sandbox, TEST).2, pixels[36..72], "{name}");
-        let globs = format!("--set source.parquet={{train=\"data/train-*.parquet\",test=\"data/val*\"}} {settings}");
-        sandbox.limpid(&format!("run small.toml --to ingest {globs}")).succeeds();
-        assert_eq!(images(&sandbox, TRAIN).2.len(), 6 * 36, "{name}");
-        sandbox.limpid(&format!("plan small.toml --to ingest --check {globs}")).succeeds();
-    }
-}
-
-#[test]
-fn parquet_that_cannot_be_used_says_why() {
-    let sandbox = sandbox("parquet = { train = \"a.parquet\", test = \"a.parquet\" }");
-    let labels: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
-    let mut binary = BinaryBuilder::new();
-    binary.append_value(png(4, 4, 1));
-    binary.append_value(b"no picture");
-    let binary: ArrayRef = Arc::new(binary.finish());
-    table(&sandbox, "a.parquet", binary.clone(), None, labels.clone());
-    sandbox.limpid("run small.toml").exits(65).says("cannot use row 1 of a.parquet: it is not a PNG, JPEG");
-    sandbox.limpid("run small.toml --to ingest --set source.parquet.on-error=skip").succeeds();
-    assert_eq!(read(&sandbox, "runs/small/ingest/rejected.parquet").0.num_rows(), 2);
-    sandbox
-        .limpid("run small.toml --set source.parquet.image=photo")
-        .exits(65)
-        .says("a.parquet has no column `photo`; name it with source.parquet.image; its columns: label, image");
-    sandbox
-        .limpid("run small.toml --set source.parquet.image=label")
-        .exits(65)
-        .says("its column `label` is Int64, expected pictures in binary");
-    let mut list = ListBuilder::new(Float32Builder::new());
-    for value in [0.5, 7.0] {
-        list.values().append_slice(&[value; 4]);
-        list.append(true);
-    }
-    table(&sandbox, "a.parquet", Arc::new(list.finish()), None, labels);
-    sandbox.limpid("run small.toml").exits(65).says("set source.parquet.shape = [rows, columns]");
-    sandbox
-        .limpid("run small.toml --set source.parquet.shape=[2,2]")
-        .exits(65)
-        .says("row 1 of a.parquet: it holds 7; floats must lie in [0, 1]");
-    sandbox
-        .limpid("run small.toml --set source.parquet.shape=[2,3]")
-        .exits(65)
-        .says("it has 4 numbers, expected 6 for 2×3");
-    sandbox.limpid("run small.toml --set source.parquet.train=b*.parquet").exits(65).says("b*.parquet does not exist");
-    sandbox.limpid("run small.toml --set source.parquet.path=x").exits(2).says("needs either `path`");
-}
-
-/// A NumPy array of format 1.
-fn npy(description: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-    let header = format!("{{'descr': '{description}', 'fortran_order': False, 'shape': {shape}, }}\n");
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header.as_bytes());
-    bytes.extend(data);
-    bytes
-}
-
-fn npz(arrays: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
-    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, bytes) in arrays {
-        let options = zip::write::SimpleFileOptions::default().compression_method(method);
-        writer.start_file(format!("{name}.npy"), options).expect("memory");
-        std::io::Write::write_all(&mut writer, bytes).expect("memory");
-    }
-    writer.finish().expect("memory").into_inner()
-}
-
-#[test]
-fn numpy_arrays_are_read_from_archives_and_files() {
-    let train: Vec<u8> = (0..30 * 12).map(|at| at as u8).collect();
-    let arrays = [
-        ("x_train", npy("|u1", "(30, 4, 3)", &train)),
-        ("y_train", npy("<i8", "(30,)", &(0..30_i64).flat_map(|label| (-label).to_le_bytes()).collect::<Vec<_>>())),
-        ("x_test", npy("<f4", "(2, 4, 3)", &[0.2_f32.to_le_bytes(); 24].concat())),
-        ("y_test", npy("|u1", "(2,)", &[3, 4])),
-    ];
-    for method in [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated] {
-        let sandbox = sandbox("npz = { path = \"data.npz\" }");
-        let archive = npz(&arrays, method);
-        sandbox.write("data.npz", &archive);
-        sandbox.limpid("run small.toml").succeeds();
-        let (ids, labels, pixels) = images(&sandbox, TRAIN);
-        assert_eq!((ids.len(), labels[29], &pixels), (30, Some(-29), &train));
-        assert_eq!((images(&sandbox, TEST).1, images(&sandbox, TEST).2), (vec![Some(3), Some(4)], vec![51; 24]));
-        sandbox
-            .limpid("run small.toml --set source.npz.train=x")
-            .exits(65)
-            .says("has no array x; it has x_train, y_train");
-        sandbox
-            .limpid("run small.toml --set source.npz.train-labels=y_test")
-            .exits(65)
-            .says("(y_test) has 2 labels, but data.npz (x_train) has 30 images");
-        // Damage that leaves the sizes as they are shows in the checksum.
-        if method == zip::CompressionMethod::Stored {
-            let mut damaged = archive.clone();
-            damaged[300] ^= 0xff;
-            sandbox.write("data.npz", &damaged);
-            sandbox.limpid("run small.toml").exits(65).says("data.npz (x_train) is damaged: its checksum is wrong");
-        }
-    }
-    let files = sandbox("npy = { train = \"a.npy\", test = \"b.npy\" }");
-    files.write("a.npy", &arrays[0].1);
-    files.write("b.npy", &arrays[2].1);
-    files.limpid("run small.toml --to ingest").succeeds();
-    assert_eq!((images(&files, TRAIN).1[0], images(&files, TRAIN).2), (None, train.clone()));
-    for (bytes, expected) in [
-        (npy("|u1", "(30, 4, 3)", &train[1..]), "a.npy is truncated"),
-        (npy("|u1", "(29, 4, 3)", &train), "a.npy goes on after the numbers"),
-        (npy("<i4", "(30, 4, 3)", &train), "a.npy has integers of 4 bytes"),
-        (npy(">f4", "(30, 4, 3)", &train), "a.npy has elements of type >f4"),
-        (npy("|u1", "(30, 12)", &train), "a.npy has the sizes (30, 12)"),
-        (npy("|u1", "(0, 4, 3)", &[]), "a.npy holds no images"),
-        (b"PK".to_vec(), "a.npy is truncated"),
-        (npy("<f4", "(1, 4, 3)", &[2.5_f32.to_le_bytes(); 12].concat()), "a.npy: image 0 holds 2.5"),
-    ] {
-        files.write("a.npy", &bytes);
-        files.limpid("run small.toml --to ingest").exits(65).says(expected);
-    }
 }
 
 #[test]

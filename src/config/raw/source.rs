@@ -47,6 +47,9 @@ pub struct RawIdx {
     pub test: Option<String>,
     /// The test labels.
     pub test_labels: Option<String>,
+    /// Share of the images that are for testing, where there are no others for it.
+    #[schemars(range(min = 0.000001, max = 0.999999))]
+    pub test_fraction: Option<f64>,
 }
 
 /// Image files (PNG, JPEG, WebP, BMP, TIFF) in a folder and its sub-folders.
@@ -91,6 +94,9 @@ pub struct RawParquet {
     pub train: Option<String>,
     /// The test images, likewise.
     pub test: Option<String>,
+    /// Share of the images that are for testing, where there are no others for it.
+    #[schemars(range(min = 0.000001, max = 0.999999))]
+    pub test_fraction: Option<f64>,
     /// The column of images; `image` or `img` unless given.
     pub image: Option<String>,
     /// The column of labels; `label` if there is one, unless given.
@@ -123,10 +129,13 @@ pub struct RawNpz {
     pub train: Option<String>,
     /// The array of training labels; `y_train` if there is one, unless given.
     pub train_labels: Option<String>,
-    /// The array of test images.
+    /// The array of test images; `x_test` unless given, or unless they are drawn.
     pub test: Option<String>,
     /// The array of test labels; `y_test` if there is one, unless given.
     pub test_labels: Option<String>,
+    /// Share of the images that are for testing, where there are no others for it.
+    #[schemars(range(min = 0.000001, max = 0.999999))]
+    pub test_fraction: Option<f64>,
 }
 
 /// NumPy's files of one array (`.npy`), as those of an archive.
@@ -141,6 +150,9 @@ pub struct RawNpy {
     pub test: Option<String>,
     /// The test labels.
     pub test_labels: Option<String>,
+    /// Share of the images that are for testing, where there are no others for it.
+    #[schemars(range(min = 0.000001, max = 0.999999))]
+    pub test_fraction: Option<f64>,
 }
 
 /// Digits that limpid draws itself.

@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::{Entry, list};
 use crate::config::{FolderLabels, FolderSettings};
-use crate::corruption::random::Stream;
 use crate::error;
+use crate::source::draw::Draw;
 use crate::table::{Classes, Split};
 
 /// The files of both splits.
@@ -39,20 +39,18 @@ pub fn labelled(settings: &FolderSettings, seed: u64) -> Result<Labelled> {
         )));
     }
     let (numbers, classes) = numbered(&items, settings.csv.is_some());
-    let mut splits = [Vec::new(), Vec::new()];
+    let (mut splits, draw) = ([Vec::new(), Vec::new()], Draw::new(seed, settings.test_fraction));
     for (item, label) in items.into_iter().zip(numbers) {
-        let split = item.split.unwrap_or_else(|| draw(seed, &item.path, settings.test_fraction));
+        let split = item.split.unwrap_or_else(|| draw.split(key(&item.path)));
         splits[split as usize].push(Entry { path: item.path, label });
     }
     Ok(Labelled { splits, classes })
 }
 
-/// The split of a file that nobody has assigned, by seed and name: it stays the same whatever other files come or go.
-fn draw(seed: u64, path: &str, test_fraction: f64) -> Split {
+/// What identifies a file whose split is drawn: its name, so that it stays the same whatever other files come or go.
+fn key(path: &str) -> u64 {
     let digest = blake3::hash(path.as_bytes());
-    let key = digest.as_bytes()[..8].iter().fold(0, |key, &byte| key << 8 | u64::from(byte));
-    let uniform = f64::from(Stream::new(seed, "split", Split::Train).generator(key, 0).uniform());
-    if uniform < test_fraction { Split::Test } else { Split::Train }
+    digest.as_bytes()[..8].iter().fold(0, |key, &byte| key << 8 | u64::from(byte))
 }
 
 /// Labels as numbers: the positions of their sorted names, or the names themselves if they are `numeric` and may be.

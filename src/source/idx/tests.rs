@@ -106,7 +106,9 @@ fn labels_must_match_the_images() {
     let images = write("images", &idx(&[3, 2, 2], 12));
     let wide = write("wide", &idx(&[3, 2, 3], 18));
     let open = |labels: &Path, test: &Path| {
-        Idx::open([(&images, Some(labels)), (test, None)]).err().map(|error| error.to_string())
+        let (train, train_labels, test) = (images.clone(), Some(labels.to_owned()), Some(test.to_owned()));
+        let files = Arrays { train, train_labels, test, test_labels: None, test_fraction: None };
+        Idx::open(&files, 1).err().map(|error| error.to_string())
     };
     assert_eq!(open(&write("good", &idx(&[3], 3)), &images), None);
     assert!(open(&write("few", &idx(&[2], 2)), &images).expect("fails").contains("has 2 labels, but"));

@@ -14,12 +14,14 @@ const TEST: [&str; 3] = ["test", "testing", "eval"];
 /// What tests where nothing else does.
 const VALIDATION: [&str; 4] = ["validation", "valid", "val", "dev"];
 
-/// The files of train and test, each in the order of their paths.
+/// The files of train and test, each in the order of their paths; all in the first where the splits are drawn.
 ///
 /// # Errors
 /// A folder that cannot be read, a pattern that is none, no files.
 pub fn splits(settings: &ParquetSettings) -> Result<[Vec<PathBuf>; 2]> {
     match settings {
+        ParquetSettings { path: Some(folder), test_fraction: Some(_), .. } => Ok([below(folder)?, Vec::new()]),
+        ParquetSettings { train: Some(train), test_fraction: Some(_), .. } => Ok([matching(train)?, Vec::new()]),
         ParquetSettings { path: Some(folder), .. } => in_folder(folder),
         ParquetSettings { train: Some(train), test: Some(test), .. } => Ok([matching(train)?, matching(test)?]),
         _ => Err(error::bug("a Parquet source without files")),
@@ -32,20 +34,18 @@ pub fn splits(settings: &ParquetSettings) -> Result<[Vec<PathBuf>; 2]> {
 /// As [`splits`].
 pub fn files(settings: &ParquetSettings) -> Result<Vec<(&'static str, Outside)>> {
     let [train, test] = splits(settings)?;
-    let below = |root: &Path, files: Vec<PathBuf>| {
+    let named = |root: &Path, files: Vec<PathBuf>| {
         let names = files.iter().map(|path| path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned());
         Outside::Files(root.to_owned(), names.collect())
     };
     Ok(match settings {
         ParquetSettings { path: Some(folder), .. } => {
-            vec![("source.parquet.path", below(folder, [train, test].concat()))]
+            vec![("source.parquet.path", named(folder, [train, test].concat()))]
         }
         ParquetSettings { train: pattern, test: test_pattern, .. } => {
             let root = |pattern: &Option<PathBuf>| pattern.as_deref().map(fixed_part).unwrap_or_default();
-            vec![
-                ("source.parquet.train", below(&root(pattern), train)),
-                ("source.parquet.test", below(&root(test_pattern), test)),
-            ]
+            let of_test = test_pattern.as_ref().map(|_| ("source.parquet.test", named(&root(test_pattern), test)));
+            [("source.parquet.train", named(&root(pattern), train))].into_iter().chain(of_test).collect()
         }
     })
 }
@@ -86,14 +86,19 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The Parquet files below a folder whose paths say which split they are.
-fn in_folder(folder: &Path) -> Result<[Vec<PathBuf>; 2]> {
+/// The Parquet files below a folder.
+fn below(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         let what = if folder.exists() { "is not a folder" } else { "does not exist" };
         return Err(error::data(format!("{} {what}", folder.display())));
     }
-    let all = matching(&Path::new(&glob::Pattern::escape(&folder.to_string_lossy())).join("**/*.parquet"))
-        .map_err(|_| error::data(format!("{} holds no Parquet files", folder.display())))?;
+    matching(&Path::new(&glob::Pattern::escape(&folder.to_string_lossy())).join("**/*.parquet"))
+        .map_err(|_| error::data(format!("{} holds no Parquet files", folder.display())))
+}
+
+/// The Parquet files below a folder whose paths say which split they are.
+fn in_folder(folder: &Path) -> Result<[Vec<PathBuf>; 2]> {
+    let all = below(folder)?;
     let named = |words: &[&str]| -> Vec<PathBuf> {
         let says = |path: &&PathBuf| {
             let inside = path.strip_prefix(folder).unwrap_or(path).to_string_lossy().to_lowercase();
@@ -109,7 +114,9 @@ fn in_folder(folder: &Path) -> Result<[Vec<PathBuf>; 2]> {
         if files.is_empty() {
             let (folder, found) = (folder.display(), all[0].display());
             let message = format!("{folder} has no Parquet file with `{word}` in its name (but, for example, {found})");
-            return Err(error::data(format!("{message}; name the files with source.parquet.train and .test")));
+            let advice =
+                "name the files with source.parquet.train and .test, or let the splits be drawn with .test-fraction";
+            return Err(error::data(format!("{message}; {advice}")));
         }
     }
     Ok([train, test])

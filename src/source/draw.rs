@@ -1,0 +1,146 @@
+//! Splits that are drawn: where images come as one set, a share of them is for testing.
+//!
+//! A draw depends on the seed and on what identifies an image, which is its name or, where it has none, its position: it stays
+//! the same whatever other images come after it.
+
+use anyhow::Result;
+
+use crate::corruption::random::Stream;
+use crate::error;
+use crate::table::Split;
+
+/// Draws splits.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw {
+    stream: Stream,
+    test_fraction: f64,
+}
+
+impl Draw {
+    /// One that takes this share for testing.
+    pub fn new(seed: u64, test_fraction: f64) -> Self {
+        Self { stream: Stream::new(seed, "split", Split::Train), test_fraction }
+    }
+
+    /// The split of what `key` identifies.
+    pub fn split(&self, key: u64) -> Split {
+        let uniform = f64::from(self.stream.generator(key, 0).uniform());
+        if uniform < self.test_fraction { Split::Test } else { Split::Train }
+    }
+}
+
+/// Which of the images of a set belong to a split.
+#[derive(Debug, Clone, Copy)]
+pub enum Members {
+    /// All: the set is the split.
+    All,
+    /// Those whose positions are drawn.
+    Drawn(Draw, Split),
+}
+
+impl Members {
+    /// Those of both splits of a set of `count` images.
+    ///
+    /// # Errors
+    /// One of the splits would be empty.
+    pub fn drawn(draw: Draw, count: u64) -> Result<[Self; 2]> {
+        let both = Split::ALL.map(|split| Self::Drawn(draw, split));
+        for (split, members) in Split::ALL.iter().zip(both) {
+            if !(0..count).any(|position| members.has(position)) {
+                let (fraction, split) = (draw.test_fraction, split.name());
+                let message = format!("test-fraction = {fraction} of {count} images leaves none for the split {split}");
+                return Err(error::data(message));
+            }
+        }
+        Ok(both)
+    }
+
+    /// Whether the image at this position is one.
+    pub fn has(&self, position: u64) -> bool {
+        match self {
+            Self::All => true,
+            Self::Drawn(draw, split) => draw.split(position) == *split,
+        }
+    }
+
+    /// How many there are among the first `count` images.
+    pub fn count(&self, count: u64) -> u64 {
+        match self {
+            Self::All => count,
+            Self::Drawn(..) => (0..count).filter(|position| self.has(*position)).count() as u64,
+        }
+    }
+}
+
+/// The positions and the bytes of images.
+pub type Picked = (Vec<u64>, Vec<u8>);
+
+/// The images of `size` bytes that belong to a split, of all of a set that come in `chunks`: at most `rows` at a time, which is
+/// also the most that a chunk has.
+pub fn pick(
+    mut chunks: impl Iterator<Item = Result<Vec<u8>>> + Send,
+    size: usize,
+    rows: usize,
+    members: Members,
+) -> impl Iterator<Item = Result<Picked>> + Send {
+    let (mut ids, mut bytes, mut position) = (Vec::new(), Vec::new(), 0);
+    std::iter::from_fn(move || {
+        loop {
+            let chunk = match chunks.next() {
+                Some(Ok(chunk)) => chunk,
+                Some(Err(cause)) => return Some(Err(cause)),
+                None if ids.is_empty() => return None,
+                None => return Some(Ok((std::mem::take(&mut ids), std::mem::take(&mut bytes)))),
+            };
+            let first = position;
+            position += (chunk.len() / size) as u64;
+            if let Members::All = members {
+                return Some(Ok(((first..position).collect(), chunk)));
+            }
+            for (position, image) in (first..).zip(chunk.chunks_exact(size)) {
+                if members.has(position) {
+                    ids.push(position);
+                    bytes.extend_from_slice(image);
+                }
+            }
+            if ids.len() >= rows {
+                let rest = (ids.split_off(rows), bytes.split_off(rows * size));
+                return Some(Ok((std::mem::replace(&mut ids, rest.0), std::mem::replace(&mut bytes, rest.1))));
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draw_takes_each_image_for_one_split() {
+        let draw = Draw::new(7, 0.25);
+        let [train, test] = Members::drawn(draw, 1000).expect("has both");
+        assert!((0..1000).all(|position| train.has(position) != test.has(position)));
+        assert_eq!(train.count(1000) + test.count(1000), 1000);
+        assert!((200..300).contains(&test.count(1000)), "{}", test.count(1000));
+        let error = Members::drawn(Draw::new(7, 0.0001), 5).expect_err("is empty").to_string();
+        assert_eq!(error, "test-fraction = 0.0001 of 5 images leaves none for the split test");
+    }
+
+    #[test]
+    fn what_is_picked_does_not_depend_on_the_chunks() {
+        let all: Vec<u8> = (0..100).flat_map(|position| [position, position]).collect();
+        let draw = Draw::new(1, 0.4);
+        for members in [Members::All, Members::Drawn(draw, Split::Train), Members::Drawn(draw, Split::Test)] {
+            for rows in [1, 7, 100] {
+                let chunks = all.chunks(2 * rows).map(|chunk| Ok(chunk.to_vec()));
+                let groups: Vec<Picked> = pick(chunks, 2, rows, members).collect::<Result<_>>().expect("has no errors");
+                assert!(groups.iter().all(|(ids, _)| !ids.is_empty() && ids.len() <= rows));
+                assert!(groups[..groups.len() - 1].iter().all(|(ids, _)| ids.len() == rows));
+                let ids: Vec<u64> = groups.iter().flat_map(|(ids, _)| ids.clone()).collect();
+                let bytes: Vec<u8> = groups.into_iter().flat_map(|(_, bytes)| bytes).collect();
+                assert_eq!(ids, (0..100).filter(|position| members.has(*position)).collect::<Vec<_>>());
+                assert_eq!(bytes, ids.iter().flat_map(|id| [*id as u8; 2]).collect::<Vec<_>>());
+            }
+        }
+    }
+}

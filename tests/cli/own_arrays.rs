@@ -1,0 +1,145 @@
+//! Images of one's own in NumPy arrays and IDX files, in two sets or in one.
+
+use std::io::Cursor;
+
+use crate::applying::idx;
+use crate::own_images::{TEST, TRAIN, images, sandbox};
+
+/// A NumPy array of format 1.
+fn npy(description: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{description}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+fn npz(arrays: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in arrays {
+        let options = zip::write::SimpleFileOptions::default().compression_method(method);
+        writer.start_file(format!("{name}.npy"), options).expect("memory");
+        std::io::Write::write_all(&mut writer, bytes).expect("memory");
+    }
+    writer.finish().expect("memory").into_inner()
+}
+
+#[test]
+fn numpy_arrays_are_read_from_archives_and_files() {
+    let train: Vec<u8> = (0..30 * 12).map(|at| at as u8).collect();
+    let arrays = [
+        ("x_train", npy("|u1", "(30, 4, 3)", &train)),
+        ("y_train", npy("<i8", "(30,)", &(0..30_i64).flat_map(|label| (-label).to_le_bytes()).collect::<Vec<_>>())),
+        ("x_test", npy("<f4", "(2, 4, 3)", &[0.2_f32.to_le_bytes(); 24].concat())),
+        ("y_test", npy("|u1", "(2,)", &[3, 4])),
+    ];
+    for method in [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated] {
+        let sandbox = sandbox("npz = { path = \"data.npz\" }");
+        let archive = npz(&arrays, method);
+        sandbox.write("data.npz", &archive);
+        sandbox.limpid("run small.toml").succeeds();
+        let (ids, labels, pixels) = images(&sandbox, TRAIN);
+        assert_eq!((ids.len(), labels[29], &pixels), (30, Some(-29), &train));
+        assert_eq!((images(&sandbox, TEST).1, images(&sandbox, TEST).2), (vec![Some(3), Some(4)], vec![51; 24]));
+        sandbox
+            .limpid("run small.toml --set source.npz.train=x")
+            .exits(65)
+            .says("has no array x; it has x_train, y_train");
+        sandbox
+            .limpid("run small.toml --set source.npz.train-labels=y_test")
+            .exits(65)
+            .says("(y_test) has 2 labels, but data.npz (x_train) has 30 images");
+        // Damage that leaves the sizes as they are shows in the checksum.
+        if method == zip::CompressionMethod::Stored {
+            let mut damaged = archive.clone();
+            damaged[300] ^= 0xff;
+            sandbox.write("data.npz", &damaged);
+            sandbox.limpid("run small.toml").exits(65).says("data.npz (x_train) is damaged: its checksum is wrong");
+        }
+    }
+    let files = sandbox("npy = { train = \"a.npy\", test = \"b.npy\" }");
+    files.write("a.npy", &arrays[0].1);
+    files.write("b.npy", &arrays[2].1);
+    files.limpid("run small.toml --to ingest").succeeds();
+    assert_eq!((images(&files, TRAIN).1[0], images(&files, TRAIN).2), (None, train.clone()));
+    for (bytes, expected) in [
+        (npy("|u1", "(30, 4, 3)", &train[1..]), "a.npy is truncated"),
+        (npy("|u1", "(29, 4, 3)", &train), "a.npy goes on after the numbers"),
+        (npy("<i4", "(30, 4, 3)", &train), "a.npy has integers of 4 bytes"),
+        (npy(">f4", "(30, 4, 3)", &train), "a.npy has elements of type >f4"),
+        (npy("|u1", "(30, 12)", &train), "a.npy has the sizes (30, 12)"),
+        (npy("|u1", "(0, 4, 3)", &[]), "a.npy holds no images"),
+        (b"PK".to_vec(), "a.npy is truncated"),
+        (npy("<f4", "(1, 4, 3)", &[2.5_f32.to_le_bytes(); 12].concat()), "a.npy: image 0 holds 2.5"),
+    ] {
+        files.write("a.npy", &bytes);
+        files.limpid("run small.toml --to ingest").exits(65).says(expected);
+    }
+}
+
+#[test]
+fn a_share_of_one_set_is_drawn_for_testing() {
+    let (count, len) = (900_i64, 12);
+    let pixels: Vec<u8> = (0..count).flat_map(|id| [id as u8, (id >> 8) as u8].repeat(len / 2)).collect();
+    let array = npy("|u1", "(900, 4, 3)", &pixels);
+    let labels = npy("<i2", "(900,)", &(0..count).flat_map(|id| (id as i16).to_le_bytes()).collect::<Vec<_>>());
+    let idx = [&[0, 0, 8, 3][..], &900_u32.to_be_bytes(), &4_u32.to_be_bytes(), &3_u32.to_be_bytes(), &pixels];
+    let archive = [("images", array.clone()), ("y_test", npy("|u1", "(1,)", &[1])), ("labels", labels.clone())];
+    let mut drawn = Vec::new();
+    for (source, labelled) in [
+        ("npy = { train = \"a.npy\", train-labels = \"l.npy\", test-fraction = 0.2 }", true),
+        ("npz = { path = \"a.npz\", train = \"images\", train-labels = \"labels\", test-fraction = 0.2 }", true),
+        ("idx = { train = \"a.idx\", test-fraction = 0.2 }", false),
+    ] {
+        let sandbox = sandbox(source);
+        sandbox.write("a.npy", &array);
+        sandbox.write("l.npy", &labels);
+        sandbox.write("a.npz", &npz(&archive, zip::CompressionMethod::Deflated));
+        sandbox.write("a.idx", &idx.concat());
+        for threads in [1, 3] {
+            sandbox.limpid(&format!("run small.toml --force --to encode --threads {threads}")).succeeds();
+            let splits = [TRAIN, TEST].map(|path| images(&sandbox, path));
+            for (ids, labels, found) in &splits {
+                assert!(ids.is_sorted());
+                assert!(ids.iter().zip(labels).all(|(id, label)| *label == labelled.then_some(*id)), "{source}");
+                let expected = ids.iter().flat_map(|id| [*id as u8, (*id >> 8) as u8].repeat(len / 2));
+                assert!(*found == expected.collect::<Vec<_>>(), "{source}");
+            }
+            let [train, test] = splits.map(|(ids, ..)| ids);
+            let mut all = [train, test.clone()].concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..count).collect::<Vec<_>>());
+            assert!((140..220).contains(&test.len()), "{}", test.len());
+            drawn.push(test);
+        }
+        let kind = &source[..3];
+        sandbox.limpid("plan small.toml --check --to encode").succeeds();
+        sandbox
+            .limpid(&format!("plan small.toml --check --to ingest --set source.{kind}.test-fraction=0.3"))
+            .exits(10)
+            .prints(&format!("source.{kind}.test-fraction: 0.2 → 0.3"));
+        sandbox
+            .limpid(&format!("plan small.toml --set source.{kind}.test=x --set source.{kind}.test-labels=y"))
+            .exits(2)
+            .says("the settings have 2 problems")
+            .says(&format!("source.{kind}.test: is given although `test-fraction` has the test images drawn"));
+        sandbox
+            .limpid(&format!("run small.toml --to ingest --set source.{kind}.test-fraction=0.000001"))
+            .exits(65)
+            .says("test-fraction = 0.000001 of 900 images leaves none for the split test");
+    }
+    // The position decides, whatever the format.
+    assert!(drawn.iter().all(|test| *test == drawn[0]));
+}
+
+#[test]
+fn a_set_without_test_images_is_refused_with_what_would_draw_them() {
+    let sandbox = sandbox("idx = { train = \"a.idx\" }");
+    sandbox.write("a.idx", &idx(&[30, 4, 4]));
+    sandbox
+        .limpid("run small.toml")
+        .exits(2)
+        .says("source.idx.test: is missing: name the test images, or let them be drawn with `test-fraction = 0.1`");
+    sandbox.limpid("run small.toml --to ingest --set source.idx.test-fraction=0.3").succeeds();
+}
