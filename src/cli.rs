@@ -10,6 +10,7 @@ use crate::config::{Lists, Profile, StoredPixels};
 use crate::device::ComputeDevice;
 use crate::export::onnx::Part;
 use crate::progress::LogMode;
+use crate::terminal::Drawing;
 
 /// Compresses and denoises images with autoencoders: images in, features and denoised images in Parquet out.
 ///
@@ -57,7 +58,7 @@ pub enum Command {
     Denoise(ApplyArgs),
     /// Copy the tables of a run into the form that another program likes best, or write its model as ONNX.
     Export(ExportArgs),
-    /// Show what is in a Parquet file, an IDX file or a picture.
+    /// Show what is in a Parquet file, an IDX file or a picture, where it comes from, and what is wrong with one that is none.
     Inspect(InspectArgs),
     /// Print the JSON schema of pipeline files.
     Schema {
@@ -235,6 +236,9 @@ pub struct InspectArgs {
     /// How many images to draw, or rows of another table to print.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub images: usize,
+    /// How images are drawn.
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
+    pub draw: Drawing,
 }
 
 /// Seconds, or a number with s, m or h.

@@ -53,4 +53,5 @@ pub mod report;
 pub mod source;
 pub mod stage;
 pub mod table;
+pub mod terminal;
 pub mod training;

@@ -34,7 +34,7 @@ const ASIDE: &str = ".old";
 /// How long the holder of a lock may take to sign it.
 const SIGNED_AFTER: Duration = Duration::from_secs(1);
 /// Readers of whole folders (pyarrow, pandas, Spark) skip names that start with `_`.
-const RECEIPT: &str = "_receipt.json";
+pub const RECEIPT: &str = "_receipt.json";
 
 /// A run directory.
 #[derive(Debug, Clone)]

@@ -16,6 +16,7 @@ mod strokes;
 mod tables;
 
 use std::borrow::Cow;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,12 +26,23 @@ use arrow_schema::{Field, Schema};
 
 pub use folder::Folder;
 pub use idx::{Header as IdxHeader, ImageReader};
-pub use picture::{Picture, decode, is_picture};
+pub use numpy::{describe_npy, names_in_npz};
+pub use picture::{Picture, decode, is_picture, picture_format};
 
 use crate::config::{Pixels, SourceSettings};
 use crate::error;
 use crate::progress::Progress;
 use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows, leading_columns, pixels};
+
+/// The first bytes of what a gzip file holds.
+///
+/// # Errors
+/// It cannot be read or unpacked.
+pub fn unpacked_start(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    gzip::payload(std::fs::File::open(path)?)?.take(1 << 12).read_to_end(&mut start)?;
+    Ok(start)
+}
 
 /// Images in two splits.
 pub trait Source: Sync {

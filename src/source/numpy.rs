@@ -161,3 +161,30 @@ fn chunks(mut array: Array, count: u64, len: usize, rows: usize) -> impl Iterato
         Some(numbers)
     })
 }
+
+/// What a file of one array is, once all of it was read.
+///
+/// # Errors
+/// It cannot be read, is damaged, or goes on after its numbers.
+pub fn describe_npy(path: &Path) -> Result<String> {
+    let mut array = Array::open(&Location::File(path.to_owned()))?;
+    let too_many = || error::data("its header announces more numbers than there can be");
+    let count = array.sizes.iter().try_fold(1_u64, |count, size| count.checked_mul(*size)).ok_or_else(too_many)?;
+    let mut left = count;
+    while left > 0 {
+        let numbers = left.min(1 << 18);
+        array.read(numbers as usize)?;
+        left -= numbers;
+    }
+    array.end()?;
+    let sizes: Vec<_> = array.sizes.iter().map(u64::to_string).collect();
+    Ok(format!("a NumPy array of {} numbers of {}", sizes.join("×"), array.element))
+}
+
+/// The names of the arrays in an archive.
+///
+/// # Errors
+/// It cannot be read or is no archive.
+pub fn names_in_npz(path: &Path) -> Result<Vec<String>> {
+    array::members(path)
+}

@@ -41,6 +41,19 @@ pub fn is_picture(start: &[u8]) -> bool {
     matches!(image::guess_format(start), Ok(Bmp | Jpeg | Png | Tiff | WebP))
 }
 
+/// What the format is called that a file starts with.
+pub fn picture_format(start: &[u8]) -> Option<&'static str> {
+    use image::ImageFormat::{Bmp, Jpeg, Png, Tiff, WebP};
+    Some(match image::guess_format(start).ok()? {
+        Png => "PNG",
+        Jpeg => "JPEG",
+        WebP => "WebP",
+        Bmp => "BMP",
+        Tiff => "TIFF",
+        _ => return None,
+    })
+}
+
 /// Decodes a picture that is no JPEG.
 fn decode_other(bytes: &[u8]) -> Result<DynamicImage, String> {
     let mut limits = Limits::default();

@@ -1,4 +1,4 @@
-//! `encode`, `denoise` and `inspect` on other data.
+//! `encode` and `denoise` on other data.
 
 use std::process::Command;
 
@@ -130,21 +130,4 @@ fn many_inputs_need_few_open_files() {
     assert_eq!(sandbox.files("out").len(), 40);
     // They are numbered, and count as the test split.
     sandbox.limpid("inspect out/scan7.parquet --images 1").succeeds().prints("2 rows").prints("id 0, error ");
-}
-
-#[test]
-fn inspect_shows_any_parquet_and_any_idx() {
-    let sandbox = trained();
-    let history = sandbox.limpid("inspect runs/small/train/history.parquet --images 1").succeeds();
-    history.prints("2 rows in 1 row groups").prints("train_loss Float64").prints("epoch      1\n");
-    sandbox.limpid("inspect runs/small/train/history.parquet --images 0").succeeds();
-    sandbox.write("labels.idx", &idx(&[40]));
-    sandbox.limpid("inspect labels.idx").succeeds().prints("labels.idx: IDX, 40 numbers of type u8");
-    sandbox.write("floats.idx", &[0, 0, 0x0d, 2, 0, 0, 0, 3, 0, 0, 0, 5]);
-    sandbox.limpid("inspect floats.idx").succeeds().prints("3×5 numbers of type f32");
-    sandbox.limpid("inspect small.toml").exits(65).says("is not IDX");
-    sandbox.limpid("inspect nothing").exits(2).says("nothing does not exist");
-    // What is there and cannot be opened is not missing.
-    std::os::unix::fs::symlink("loop", sandbox.path("loop")).expect("linked");
-    sandbox.limpid("inspect loop").exits(74).says("cannot read loop").never_says("does not exist");
 }

@@ -11,6 +11,7 @@ mod evaluating;
 mod exporting;
 mod foreign;
 mod harness;
+mod inspecting;
 mod lineage;
 mod log;
 mod memory;

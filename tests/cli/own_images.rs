@@ -231,7 +231,7 @@ fn a_model_applies_to_pictures_and_folders_of_them() {
     sandbox.limpid("encode runs/small scans -o out").exits(65).says("scans/3.png is 28×29, but 0.png is 28×28");
     sandbox.limpid("encode runs/small scans/3.png -o out").exits(65).says("but the model takes images of 28×28");
     sandbox.limpid("inspect scans/3.png").succeeds().prints("a picture of 28×29×3");
-    sandbox.limpid("inspect scans").exits(2).says("is a folder");
+    sandbox.limpid("inspect scans").exits(65).says("is a folder of pictures");
 }
 
 /// Trains on coloured digits and returns the errors of the model's images, of its input, and of a constant.

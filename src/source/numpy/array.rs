@@ -47,6 +47,17 @@ pub enum Element {
     Float(usize),
 }
 
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, size) = match self {
+            Element::Unsigned(size) => ("uint", size),
+            Element::Signed(size) => ("int", size),
+            Element::Float(size) => ("float", size),
+        };
+        write!(f, "{kind}{}", 8 * size)
+    }
+}
+
 impl Element {
     /// The type that NumPy describes so; little-endian only.
     fn parse(description: &str) -> Option<Self> {

@@ -1,0 +1,236 @@
+//! What a file looks like that is no table, no IDX file and no picture, and what to do with it.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::source::{describe_npy, names_in_npz, unpacked_start};
+
+/// Bytes at the start of a file that tell what it is.
+const START: u64 = 1 << 16;
+/// Largest JSON file that is read as a whole.
+const MOST_JSON: u64 = 64 << 20;
+/// Largest header of a safetensors file that is believed.
+const MOST_HEADER: u64 = 100 << 20;
+
+/// What a file is.
+pub enum Look {
+    /// What reading it as IDX tells.
+    Idx,
+    /// Something else.
+    Other {
+        /// What it is, as in "it is …".
+        what: String,
+        /// What to do with it.
+        advice: String,
+        /// Whether all of it is there, as far as can be seen.
+        whole: bool,
+    },
+}
+
+fn other(what: impl Into<String>, advice: impl Into<String>) -> Look {
+    Look::Other { what: what.into(), advice: advice.into(), whole: true }
+}
+
+fn damaged(what: impl Into<String>) -> Look {
+    let advice = "it broke off while it was copied or written, or still is: copy or write it again";
+    Look::Other { what: what.into(), advice: advice.into(), whole: false }
+}
+
+/// Starts of files of other programs, what these are, and what to do with them.
+const MAGICS: [(&[u8], &str, &str); 13] = [
+    (
+        b"ARROW1",
+        "an Arrow or Feather file",
+        "write it as Parquet: pyarrow.parquet.write_table(pyarrow.feather.read_table(…))",
+    ),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "save its arrays with numpy.savez, and read that with source.npz"),
+    (b"GIF8", "a GIF picture", "limpid reads PNG, JPEG, WebP, BMP and TIFF: convert it"),
+    (b"%PDF", "a PDF file", "limpid reads pictures: convert its pages"),
+    (b"SQLite format 3\0", "an SQLite database", "export its table as Parquet"),
+    (b"BZh", "compressed with bzip2", "unpack it with bunzip2 first"),
+    (b"\xfd7zXZ\0", "compressed with xz", "unpack it with unxz first"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it with unzstd first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
+    (b"Rar!", "a RAR archive", "unpack it first"),
+    (b"Obj\x01", "an Avro file", "write it as Parquet"),
+    (b"ORC", "an ORC file", "write it as Parquet"),
+    (b"\x7fELF", "a program", "name a file of data"),
+];
+
+/// Looks at a file.
+///
+/// # Errors
+/// It cannot be read.
+pub fn look(path: &Path) -> Result<Look> {
+    let unreadable = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(unreadable)?;
+    let (size, mut start) = (file.metadata().with_context(unreadable)?.len(), Vec::new());
+    (&mut file).take(START).read_to_end(&mut start).with_context(unreadable)?;
+    if start.is_empty() {
+        return Ok(Look::Other {
+            what: "empty".to_owned(),
+            advice: "whatever was to write it has failed or has not begun: write it again".to_owned(),
+            whole: false,
+        });
+    }
+    if let Some((_, what, advice)) = MAGICS.iter().find(|(magic, ..)| start.starts_with(magic)) {
+        return Ok(other(*what, *advice));
+    }
+    if start.starts_with(b"\x1f\x8b") {
+        return Ok(packed(path));
+    }
+    if start.starts_with(b"\x93NUMPY") {
+        return Ok(match describe_npy(path) {
+            Ok(what) => other(what, "read it with source.npy = { train = \"…\" }"),
+            Err(cause) => damaged(format!("a NumPy array that cannot be used ({cause:#})")),
+        });
+    }
+    if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+        return Ok(match names_in_npz(path) {
+            Ok(names) if names.is_empty() => other("a zip archive", "unpack it first"),
+            Ok(names) => {
+                let what = format!("a NumPy archive of {}", names.join(", "));
+                other(what, "read it with source.npz = { path = \"…\", train = \"…\" }")
+            }
+            Err(_) => damaged("a zip or NumPy archive whose end is missing"),
+        });
+    }
+    if let Some(look) = safetensors(&start, size) {
+        return Ok(look);
+    }
+    if start.get(257..262) == Some(b"ustar") {
+        return Ok(other("a tar archive", "unpack it first"));
+    }
+    if start.starts_with(&[0, 0]) {
+        return Ok(Look::Idx);
+    }
+    if let Some(text) = text(&start, size) {
+        return as_text(path, text, size);
+    }
+    let mut end = [0; 4];
+    let read = file.seek(SeekFrom::End(-4)).and_then(|_| file.read_exact(&mut end));
+    if read.is_ok() && &end == b"PAR1" {
+        return Ok(damaged("a Parquet file whose beginning is damaged or missing"));
+    }
+    if matches!(start[..], [0x80, 2..=5, ..]) {
+        return Ok(other("a Python pickle", "save the arrays in it with numpy.savez, and read that with source.npz"));
+    }
+    let bytes: Vec<_> = start.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let what = format!("nothing that limpid knows: it starts with {}", bytes.join(" "));
+    Ok(other(what, "limpid reads Parquet, IDX, NumPy arrays and pictures"))
+}
+
+/// What a gzip file holds.
+fn packed(path: &Path) -> Look {
+    match unpacked_start(path) {
+        Ok(start) if start.starts_with(&[0, 0]) => Look::Idx,
+        Ok(start) if start.is_empty() => other("a gzip file of nothing", "write it again"),
+        Ok(start) => {
+            let inside = if text(&start, u64::MAX).is_some() { "text" } else { "something that is not IDX" };
+            other(format!("a gzip file of {inside}"), "unpack it with gunzip, and inspect what comes out")
+        }
+        Err(cause) => damaged(format!("a gzip file that cannot be unpacked ({cause})")),
+    }
+}
+
+/// A file of tensors: the length of its header, and the header, in JSON.
+fn safetensors(start: &[u8], size: u64) -> Option<Look> {
+    let (length, rest) = start.split_first_chunk::<8>()?;
+    let length = u64::from_le_bytes(*length);
+    if length > MOST_HEADER || !rest.starts_with(b"{") {
+        return None;
+    }
+    let Some(header) = rest.get(..length as usize) else {
+        return Some(if size < length + 8 {
+            damaged("a safetensors file that ends within its header")
+        } else {
+            other("a safetensors file", "limpid reads its own models from the folder that they are in")
+        });
+    };
+    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header).ok()?;
+    let tensors: Vec<_> = header.iter().filter(|(name, _)| *name != "__metadata__").collect();
+    let end = tensors.iter().filter_map(|(_, tensor)| tensor["data_offsets"][1].as_u64()).max().unwrap_or(0);
+    let expected = end.saturating_add(8 + length);
+    if size < expected {
+        return Some(damaged(format!("a safetensors file of {size} bytes, where its header promises {expected}")));
+    }
+    let few: Vec<_> = tensors.iter().take(8).map(|(name, tensor)| format!("{name} {}", tensor["shape"])).collect();
+    let more = if tensors.len() > few.len() { ", …" } else { "" };
+    let what = format!("a safetensors file of {} tensors: {}{more}", tensors.len(), few.join(", "));
+    Some(other(what, "a model is used by its run: limpid encode RUN INPUT… -o DIR"))
+}
+
+/// The start of a file as text, if it is; what is cut off in the middle of a character is left out.
+fn text(start: &[u8], size: u64) -> Option<&str> {
+    let text = match std::str::from_utf8(start) {
+        Ok(text) => text,
+        Err(cause) if cause.error_len().is_none() && size > start.len() as u64 => {
+            std::str::from_utf8(&start[..cause.valid_up_to()]).ok()?
+        }
+        Err(_) => return None,
+    };
+    (!text.contains('\0')).then_some(text)
+}
+
+fn as_text(path: &Path, text: &str, size: u64) -> Result<Look> {
+    let start = text.trim_start_matches('\u{feff}').trim_start();
+    if start.starts_with("version https://git-lfs.github.com/spec/") {
+        return Ok(other("a pointer of Git LFS, not the file itself", "fetch it with git lfs pull"));
+    }
+    if start.starts_with(['{', '[']) && size <= MOST_JSON {
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        match serde_json::from_slice::<serde_json::Value>(&bytes) {
+            Ok(serde_json::Value::Object(table)) => {
+                let keys: Vec<_> = table.keys().take(12).cloned().collect();
+                let more = if table.len() > keys.len() { ", …" } else { "" };
+                let what = format!("JSON with the keys {}{more}", keys.join(", "));
+                return Ok(other(what, "a run is shown by limpid show RUN"));
+            }
+            Ok(_) => return Ok(other("JSON", "limpid reads tables as Parquet, and lists of pictures as CSV")),
+            Err(cause) if cause.is_eof() => return Ok(damaged(format!("JSON that breaks off ({cause})"))),
+            // TOML may begin so too.
+            Err(_) => {}
+        }
+    }
+    let lower = start.get(..64).unwrap_or(start).to_lowercase();
+    if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
+        return Ok(other(
+            "an HTML page",
+            "open it in a browser; if it was downloaded as something else, the download failed",
+        ));
+    }
+    let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default().to_lowercase();
+    Ok(match end.as_str() {
+        "toml" => other("a TOML file", "if it is a pipeline, limpid plan FILE says what it would do"),
+        "csv" | "tsv" => {
+            other("a table in text", "if it lists pictures, name it with source.folder.csv; write any other as Parquet")
+        }
+        _ => other("text", "limpid reads Parquet, IDX, NumPy arrays and pictures"),
+    })
+}
+
+/// What a folder looks like, and what to do with it.
+pub fn look_at_folder(path: &Path) -> String {
+    let names: Vec<String> = std::fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+        .collect();
+    let has = |name: &str| names.iter().any(|found| found == name);
+    let ends = |ends: &[&str]| names.iter().any(|name| ends.iter().any(|end| name.to_lowercase().ends_with(end)));
+    let folder = path.display();
+    if has("pipeline.json") {
+        format!("a folder, a run directory: show it with limpid show {folder}")
+    } else if ends(&[".parquet"]) {
+        format!("a folder of Parquet files: name one of them, as {folder}/*.parquet")
+    } else if ends(&[".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"]) {
+        "a folder of pictures: name one of them, or read all with source.folder = { path = \"…\" }".to_owned()
+    } else if names.is_empty() {
+        "a folder, an empty one: name a file".to_owned()
+    } else {
+        "a folder: name a file in it, or a run directory with limpid show".to_owned()
+    }
+}

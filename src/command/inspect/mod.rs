@@ -1,0 +1,212 @@
+//! `limpid inspect`: what is in a Parquet file, an IDX file or a picture, where it comes from, and what anything else is.
+
+mod look;
+mod provenance;
+mod statistics;
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, downcast_primitive_array};
+use arrow_schema::{DataType, Schema};
+
+use super::{Kind, kind, print};
+use crate::cli::InspectArgs;
+use crate::config::{Fit, Pixels};
+use crate::error;
+use crate::source::{IdxHeader, ImageReader, decode, picture_format};
+use crate::table::{self, Content, ImageShape, TableFile, batch_rows, errors, ids, labels, lists, pixels};
+use crate::terminal::Drawing;
+use look::{Look, look, look_at_folder};
+use provenance::print_provenance;
+use statistics::print_statistics;
+
+/// Prints what is in a file, where it comes from and what its columns hold, and draws its first images, or prints its first
+/// rows.
+pub fn inspect(args: &InspectArgs) -> Result<()> {
+    let path = &args.file;
+    let kind = kind(path)?;
+    if let Kind::Folder = kind {
+        return Err(error::data(format!("{} is {}", path.display(), look_at_folder(path))));
+    }
+    let made = print_provenance(path)?;
+    match kind {
+        Kind::Folder => Ok(()),
+        Kind::Parquet => inspect_parquet(args),
+        Kind::Picture => inspect_picture(path, args.draw),
+        Kind::Idx => match look(path)? {
+            Look::Idx => inspect_idx(args),
+            // What limpid has written is no mistake to look at.
+            Look::Other { what, whole: true, .. } if made => print(format!("{}: {what}", path.display())),
+            Look::Other { what, advice, .. } => Err(error::data(format!("{} is {what}; {advice}", path.display()))),
+        },
+    }
+}
+
+fn inspect_parquet(args: &InspectArgs) -> Result<()> {
+    let path = &args.file;
+    expect_end(path)?;
+    describe(path)?;
+    match TableFile::open(path) {
+        Ok(table) => draw_table(&table, args)?,
+        // Any other table is shown as far as its values are numbers and text.
+        Err(_) => print_rows(path, args.images)?,
+    }
+    print_statistics(path)
+}
+
+/// Checks that a Parquet file ends as it must: one that was cut tells so more plainly than its reader would.
+fn expect_end(path: &Path) -> Result<()> {
+    let unreadable = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(unreadable)?;
+    let size = file.metadata().with_context(unreadable)?.len();
+    let mut end = [0; 4];
+    file.seek(SeekFrom::Start(size.saturating_sub(4))).with_context(unreadable)?;
+    file.read_exact(&mut end).with_context(unreadable)?;
+    if size >= 12 && &end == b"PAR1" {
+        return Ok(());
+    }
+    let advice = "it broke off while it was copied or written, or still is: copy or write it again";
+    let what = format!("not a whole Parquet file: its end is missing ({size} bytes are there)");
+    Err(error::data(format!("{} is {what}; {advice}", path.display())))
+}
+
+/// Prints the schema and the metadata of a Parquet file.
+fn describe(path: &Path) -> Result<()> {
+    let footer = table::footer(path)?;
+    let file = footer.metadata();
+    let (rows, groups) = (file.file_metadata().num_rows(), file.num_row_groups());
+    print(format!("{}: {rows} rows in {groups} row groups", path.display()))?;
+    print("\ncolumns")?;
+    let width = name_width(footer.schema());
+    for field in footer.schema().fields() {
+        let nullable = if field.is_nullable() { ", nullable" } else { "" };
+        print(format!("  {:width$} {}{nullable}", field.name(), field.data_type()))?;
+    }
+    let mut entries: Vec<_> = footer.schema().metadata().iter().collect();
+    entries.sort();
+    if !entries.is_empty() {
+        print("\nmetadata")?;
+    }
+    entries.into_iter().try_for_each(|(key, value)| print(format!("  {key} = {value}")))
+}
+
+fn draw_table(table: &TableFile, args: &InspectArgs) -> Result<()> {
+    let Some(batch) = table.all().next().transpose()? else { return Ok(()) };
+    let shape = table.image_shape().ok();
+    let column = lists(&batch, if shape.is_some() { "image" } else { "code" })?;
+    for row in 0..args.images.min(batch.num_rows()) {
+        let labels = labels(&batch)?;
+        let label = if labels.is_null(row) { String::new() } else { format!(", label {}", labels.value(row)) };
+        let error = errors(&batch).map_or(String::new(), |errors| format!(", error {:.5}", errors.value(row)));
+        print(format!("\nid {}{label}{error}", ids(&batch)?.value(row)))?;
+        let values = pixels::values(&column.slice(row, 1));
+        match shape {
+            Some(shape) => draw(&pixels::to_bytes(&values), shape, args.draw)?,
+            None => {
+                let numbers: Vec<_> = values.iter().map(|value| format!("{value:.3}")).collect();
+                print(format!("  [{}]", numbers.join(", ")))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print_rows(path: &Path, rows: usize) -> Result<()> {
+    let Some(batch) = table::first_rows(path, rows)? else { return Ok(()) };
+    let width = name_width(batch.schema_ref());
+    for row in 0..batch.num_rows() {
+        print("")?;
+        for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            print(format!("  {:width$} {}", field.name(), value(column, row)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The width of the column that names the columns.
+fn name_width(schema: &Schema) -> usize {
+    schema.fields().iter().map(|field| field.name().chars().count()).max().unwrap_or(0).max(8)
+}
+
+/// A number or a text; of anything else, the type.
+fn value(column: &ArrayRef, row: usize) -> String {
+    if column.is_null(row) {
+        return "null".to_owned();
+    }
+    downcast_primitive_array!(
+        column => format!("{:?}", column.value(row)),
+        DataType::Boolean => column.as_boolean().value(row).to_string(),
+        DataType::Utf8 => format!("{:?}", column.as_string::<i32>().value(row)),
+        other => format!("({other})"),
+    )
+}
+
+fn inspect_picture(path: &Path, drawing: Drawing) -> Result<()> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let picture = decode(&bytes, &Fit::default()).map_err(|cause| {
+        let format = picture_format(&bytes).unwrap_or("picture");
+        let advice = "copy it again, or have it left out with on-error = \"skip\"";
+        error::data(format!("{} starts as a {format} does, but cannot be decoded: {cause}; {advice}", path.display()))
+    })?;
+    let format = picture_format(&bytes).unwrap_or("picture");
+    print(format!("{}: a picture of {} ({format})", path.display(), picture.shape))?;
+    draw(&picture.bytes, picture.shape, drawing)?;
+    let mut range = Range::default();
+    range.see(&picture.bytes);
+    range.print()
+}
+
+fn inspect_idx(args: &InspectArgs) -> Result<()> {
+    let path = &args.file;
+    let header = IdxHeader::read(path)?;
+    let Ok(reader) = ImageReader::open(path) else {
+        let sizes: Vec<_> = header.sizes.iter().map(u64::to_string).collect();
+        return print(format!("{}: IDX, {} numbers of type {}", path.display(), sizes.join("×"), header.element));
+    };
+    let shape = reader.shape;
+    print(format!("{}: IDX, {} images of {shape}", path.display(), reader.count))?;
+    // All of it, so that damage shows wherever it is.
+    let (mut drawn, mut seen) = (0, Range::default());
+    for images in reader.chunks(batch_rows(Content::Images(shape, Pixels::U8))) {
+        let images = images?;
+        seen.see(&images);
+        for image in images.chunks_exact(shape.len()).take(args.images - drawn) {
+            print("")?;
+            draw(image, shape, args.draw)?;
+            drawn += 1;
+        }
+    }
+    seen.print()
+}
+
+/// The least, the sum and the greatest of some bytes.
+#[derive(Default)]
+struct Range {
+    count: u64,
+    sum: u64,
+    least: Option<u8>,
+    greatest: Option<u8>,
+}
+
+impl Range {
+    fn see(&mut self, bytes: &[u8]) {
+        self.count += bytes.len() as u64;
+        self.sum += bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+        self.least = self.least.into_iter().chain(bytes.iter().copied().min()).min();
+        self.greatest = self.greatest.max(bytes.iter().copied().max());
+    }
+
+    fn print(&self) -> Result<()> {
+        let Some((least, greatest)) = self.least.zip(self.greatest) else { return Ok(()) };
+        let mean = self.sum as f64 / self.count as f64;
+        print(format!("\n{} numbers, least {least}, mean {mean:.5}, greatest {greatest}", self.count))
+    }
+}
+
+fn draw(pixels: &[u8], shape: ImageShape, drawing: Drawing) -> Result<()> {
+    drawing.draw(pixels, shape)?.map_or(Ok(()), print)
+}

@@ -1,0 +1,60 @@
+//! Where a file comes from: what the receipt beside it says, and whether the file is still the one that it tells about.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::command::print;
+use crate::pipeline::receipt::{Receipt, digest, short};
+use crate::pipeline::workspace::{RECEIPT, Workspace, receipt_in};
+use crate::table::FileRecord;
+
+/// How many folders up from a file its receipt may be: a stage's folder may hold folders.
+const MOST_LEVELS: usize = 2;
+
+/// Prints what is known about who made a file; false if nobody says.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn print_provenance(path: &Path) -> Result<bool> {
+    let Some((folder, receipt, output)) = find(path) else { return Ok(false) };
+    let run = folder.parent().map(Path::to_owned).unwrap_or_default();
+    let pipeline = Workspace::existing(&run).and_then(|workspace| workspace.settings()).map(|settings| settings.name);
+    print("provenance")?;
+    let line = |key: &str, value: String| print(format!("  {key:10} {value}"));
+    if let Ok(name) = pipeline {
+        line("pipeline", name)?;
+    }
+    let (stage, version) = (&receipt.stage, receipt.parts.code);
+    line("stage", format!("{stage}, version {version}, fingerprint {}", short(&receipt.fingerprint)))?;
+    line("seed", receipt.seed.to_string())?;
+    let Receipt { started, seconds, tool, device, threads, .. } = &receipt;
+    line("made", format!("{started} in {seconds:.1} s by {tool} on {device} with {threads} threads"))?;
+    if let Some(output) = output {
+        let found = digest(path)?;
+        let said = if found == output.digest {
+            format!("{}, as the receipt says", short(&found))
+        } else {
+            let expected = short(&output.digest);
+            format!("{}, but the receipt says {expected}: the file has changed since limpid wrote it", short(&found))
+        };
+        line("digest", said)?;
+    }
+    for (input, digest) in &receipt.parts.inputs {
+        line("made from", format!("{input} ({})", short(digest)))?;
+    }
+    print("")?;
+    Ok(true)
+}
+
+/// The folder of the stage that has made a file, its receipt, and what that says about the file, which may be the receipt.
+fn find(path: &Path) -> Option<(PathBuf, Receipt, Option<FileRecord>)> {
+    let path = path.canonicalize().ok()?;
+    path.ancestors().skip(1).take(MOST_LEVELS).find_map(|folder| {
+        let receipt = receipt_in(folder).ok()??;
+        let inside: Vec<_> = path.strip_prefix(folder).ok()?.iter().map(|part| part.to_string_lossy()).collect();
+        let name = inside.join("/");
+        let output = receipt.outputs.iter().find(|output| output.name == name).cloned();
+        (output.is_some() || name == RECEIPT).then(|| (folder.to_owned(), receipt, output))
+    })
+}

@@ -1,0 +1,230 @@
+//! What the columns of a Parquet file hold: counts, and the least, mean and greatest of their numbers.
+//!
+//! Every value is read, a few mebibytes at a time, so that damage anywhere in the file shows too.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
+
+use crate::command::print;
+use crate::error;
+use crate::table;
+
+/// Bytes that are read at a time, as the file counts them before compression.
+const BATCH_BYTES: u64 = 4 << 20;
+/// Most different labels or texts that are counted.
+const MOST_NAMES: usize = 1000;
+/// Most of them that are printed.
+const MOST_PRINTED: usize = 20;
+
+/// What was seen of a column.
+#[derive(Default)]
+struct Column {
+    name: String,
+    rows: u64,
+    nulls: u64,
+    /// Numbers, those in lists included.
+    numbers: u64,
+    not_finite: u64,
+    least: f64,
+    greatest: f64,
+    sum: f64,
+    /// How often each text, or label, was there; none if there are too many.
+    names: Option<BTreeMap<String, u64>>,
+}
+
+/// Prints what is in the columns.
+///
+/// # Errors
+/// Damage, with the row, and the file system.
+pub fn print_statistics(path: &Path) -> Result<()> {
+    let footer = table::footer(path)?;
+    let groups = footer.metadata().row_groups();
+    let rows: u64 = groups.iter().map(|group| group.num_rows().max(0) as u64).sum();
+    if rows == 0 {
+        return Ok(());
+    }
+    let bytes: u64 = groups.iter().map(|group| group.total_byte_size().max(0) as u64).sum();
+    let at_once = (BATCH_BYTES.saturating_mul(rows) / bytes.max(1)).clamp(1, 1024) as usize;
+    let fields = footer.schema().fields();
+    let new = |name: &String| Column {
+        name: name.clone(),
+        least: f64::INFINITY,
+        greatest: f64::NEG_INFINITY,
+        names: Some(BTreeMap::new()),
+        ..Column::default()
+    };
+    let mut columns: Vec<Column> = fields.iter().map(|field| new(field.name())).collect();
+    let positions: Vec<usize> = (0..fields.len()).collect();
+    let mut done = 0;
+    for batch in table::columns(path, &footer, &positions, at_once)? {
+        let damaged = |cause| error::data(format!("{} is damaged near row {done}: {cause}", path.display()));
+        let batch = batch.map_err(damaged)?;
+        for (column, values) in columns.iter_mut().zip(batch.columns()) {
+            column.see(values);
+        }
+        done += batch.num_rows();
+    }
+    print("\nstatistics")?;
+    let head = ["column", "rows", "nulls", "numbers", "least", "mean", "greatest"].map(str::to_owned);
+    let lines: Vec<[String; 7]> = std::iter::once(head).chain(columns.iter().map(Column::line)).collect();
+    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 7] = std::array::from_fn(width);
+    for line in &lines {
+        let cells = line.iter().zip(widths).skip(1).map(|(cell, width)| format!("{cell:>width$}"));
+        print(format!("  {:name$}  {}", line[0], cells.collect::<Vec<_>>().join("  "), name = widths[0]).trim_end())?;
+    }
+    for column in columns.iter().filter(|column| column.not_finite > 0) {
+        print(format!("  {} has {} numbers that are not finite", column.name, column.not_finite))?;
+    }
+    let classes = table::classes(footer.schema());
+    columns.iter().try_for_each(|column| column.print_names(classes.as_deref()))
+}
+
+impl Column {
+    /// Takes in more of the column.
+    fn see(&mut self, values: &ArrayRef) {
+        self.rows += values.len() as u64;
+        self.nulls += values.logical_null_count() as u64;
+        if is_label(&self.name) && values.data_type().is_integer() {
+            self.see_numbers(values, true);
+        } else {
+            self.see_inside(values);
+        }
+    }
+
+    /// Takes in numbers, however deep in lists, and texts.
+    fn see_inside(&mut self, values: &ArrayRef) {
+        match values.data_type() {
+            DataType::List(_) => {
+                let list = values.as_list::<i32>();
+                let (start, end) = (list.value_offsets()[0] as usize, list.value_offsets()[list.len()] as usize);
+                self.see_inside(&list.values().slice(start, end - start));
+            }
+            DataType::LargeList(_) => {
+                let list = values.as_list::<i64>();
+                let (start, end) = (list.value_offsets()[0] as usize, list.value_offsets()[list.len()] as usize);
+                self.see_inside(&list.values().slice(start, end - start));
+            }
+            DataType::FixedSizeList(_, size) => {
+                let list = values.as_fixed_size_list();
+                let len = list.len() * *size as usize;
+                self.see_inside(&list.values().slice(list.value_offset(0) as usize, len));
+            }
+            DataType::Utf8 => values.as_string::<i32>().iter().flatten().for_each(|text| self.count(text)),
+            DataType::LargeUtf8 => values.as_string::<i64>().iter().flatten().for_each(|text| self.count(text)),
+            DataType::Dictionary(..) => {
+                let Some(dictionary) = values.as_any_dictionary_opt() else { return };
+                let Some(names) = dictionary.values().as_string_opt::<i32>() else { return };
+                if names.is_empty() {
+                    return;
+                }
+                for (row, key) in dictionary.normalized_keys().into_iter().enumerate() {
+                    if values.is_valid(row) {
+                        self.count(names.value(key));
+                    }
+                }
+            }
+            _ => self.see_numbers(values, false),
+        }
+    }
+
+    fn see_numbers(&mut self, values: &ArrayRef, counted: bool) {
+        macro_rules! see {
+            ($($kind:ty),*) => {
+                $(if let Some(values) = values.as_primitive_opt::<$kind>() {
+                    for value in values.iter().flatten() {
+                        if counted {
+                            self.count(&value.to_string());
+                        }
+                        self.number(f64::from(value));
+                    }
+                    return;
+                })*
+            };
+        }
+        see!(Int8Type, Int16Type, Int32Type, UInt8Type, UInt16Type, UInt32Type, Float16Type, Float32Type, Float64Type);
+        // Beyond 2^53 these are rounded.
+        let long =
+            values.as_primitive_opt::<Int64Type>().map(|values| values.iter().flatten().map(|value| value as f64));
+        let unsigned =
+            values.as_primitive_opt::<UInt64Type>().map(|values| values.iter().flatten().map(|value| value as f64));
+        for value in long.into_iter().flatten().chain(unsigned.into_iter().flatten()) {
+            if counted {
+                self.count(&value.to_string());
+            }
+            self.number(value);
+        }
+    }
+
+    fn number(&mut self, value: f64) {
+        self.numbers += 1;
+        if value.is_finite() {
+            (self.least, self.greatest) = (self.least.min(value), self.greatest.max(value));
+            self.sum += value;
+        } else {
+            self.not_finite += 1;
+        }
+    }
+
+    fn count(&mut self, name: &str) {
+        let Some(names) = &mut self.names else { return };
+        if let Some(count) = names.get_mut(name) {
+            *count += 1;
+        } else if names.len() < MOST_NAMES {
+            names.insert(name.to_owned(), 1);
+        } else {
+            self.names = None;
+        }
+    }
+
+    /// Its cells in the table.
+    fn line(&self) -> [String; 7] {
+        let finite = self.numbers - self.not_finite;
+        let number = |value: f64| match finite {
+            0 => String::new(),
+            _ if value == value.trunc() && value.abs() < 1e15 => format!("{value:.0}"),
+            _ => format!("{value:.5}"),
+        };
+        let numbers = if self.numbers == 0 { String::new() } else { self.numbers.to_string() };
+        let mean = number(self.sum / finite as f64);
+        let (rows, nulls) = (self.rows.to_string(), self.nulls.to_string());
+        [self.name.clone(), rows, nulls, numbers, number(self.least), mean, number(self.greatest)]
+    }
+
+    /// Prints how often each label or text is there.
+    fn print_names(&self, classes: Option<&[String]>) -> Result<()> {
+        let Some(names) = &self.names else {
+            return print(format!("\n{}: more than {MOST_NAMES} different ones", self.name));
+        };
+        if names.is_empty() {
+            return Ok(());
+        }
+        let name = |key: &String| {
+            let class = key.parse::<usize>().ok().and_then(|at| classes?.get(at)).filter(|_| is_label(&self.name));
+            class.filter(|class| *class != key).map_or(key.clone(), |class| format!("{key} {class:?}"))
+        };
+        let mut named: Vec<(i64, String, u64)> =
+            names.iter().map(|(key, count)| (key.parse().unwrap_or(i64::MAX), name(key), *count)).collect();
+        named.sort();
+        print(format!("\n{}: {} different", self.name, names.len()))?;
+        let width = named.iter().take(MOST_PRINTED).map(|(_, name, _)| name.chars().count()).max().unwrap_or(0);
+        for (_, name, count) in named.iter().take(MOST_PRINTED) {
+            print(format!("  {name:width$}  {count:>8}"))?;
+        }
+        if named.len() > MOST_PRINTED { print(format!("  and {} more", named.len() - MOST_PRINTED)) } else { Ok(()) }
+    }
+}
+
+/// Whether a column is one of labels, of which each is counted.
+fn is_label(name: &str) -> bool {
+    ["label", "labels", "class"].contains(&name)
+}
