@@ -201,7 +201,9 @@ fn write(
             let task = progress.task(name, pictures.count(Split::Test), "images");
             let rows = row_group_rows(Content::Images(pictures.shape(), Pixels::U8));
             let groups = mapped(pictures.row_groups(Split::Test, rows)?, &map, task);
-            write_table(folder, &temporary, content, options.clone(), groups)
+            let written = write_table(folder, &temporary, content, options.clone(), groups);
+            // Those that cannot be read are told now.
+            written.and_then(|written| pictures.tables().map(|_| written))
         }
     };
     let temporary = folder.join(temporary);

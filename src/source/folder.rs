@@ -33,6 +33,9 @@ pub struct Folder {
     rejections: Rejections,
 }
 
+/// Most pictures that cannot be read before one that can is no longer sought, unless they may be left out.
+const MOST_TRIED: usize = 1000;
+
 /// An image file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
@@ -68,22 +71,33 @@ impl Folder {
             classes,
             rejections: Rejections::new(faults, "source.folder"),
         };
-        let mut reason = format!("{}: it holds no images", root.display());
-        for entry in folder.splits.iter().flatten() {
-            match folder.read(&entry.path)? {
-                Ok(picture) => {
-                    (folder.shape, folder.first) = (picture.shape, entry.path.clone());
-                    return Ok(folder);
-                }
-                Err(cause) => {
-                    reason = format!("{}: {cause}", folder.root.join(&entry.path).display());
-                    if !folder.rejections.skips() {
+        // Until one can be read: those before it are told when all are read.
+        let (mut bad, mut least) = (Vec::new(), "");
+        for (split, entries) in Split::ALL.iter().zip(&folder.splits) {
+            for (id, entry) in (0..).zip(entries) {
+                match folder.read(&entry.path)? {
+                    Ok(picture) => {
+                        (folder.shape, folder.first) = (picture.shape, entry.path.clone());
+                        return Ok(folder);
+                    }
+                    // More say nothing new.
+                    Err(_) if bad.len() == MOST_TRIED && !folder.rejections.skips() => {
+                        least = "at least ";
                         break;
                     }
+                    Err(_) if bad.len() == MOST_TRIED => {}
+                    Err(reason) => bad.push(folder.reject(*split, id, entry, reason)),
                 }
             }
         }
-        Err(folder.rejections.refuse(&reason))
+        if bad.is_empty() {
+            return Err(error::data(format!("{} holds no images", root.display())));
+        }
+        Err(folder.rejections.failure(&bad, least))
+    }
+
+    fn reject(&self, split: Split, id: u64, entry: &Entry, reason: String) -> Reject {
+        Reject { split, id, path: entry.path.clone(), name: self.path(entry).display().to_string(), reason }
     }
 
     /// The image files below a folder, or one image file, all of the test split and without labels, as `fit` makes them.
@@ -130,13 +144,13 @@ impl Folder {
                         ids.push(id);
                         labels.push(entry.label);
                     }
-                    Err(reason) => {
-                        let path = self.path(entry).display().to_string();
-                        self.rejections.add(Reject { split, id, path: entry.path.clone(), reason }, &path)?;
-                    }
+                    Err(reason) => self.rejections.add(self.reject(split, id, entry, reason))?,
                 }
             }
-            emit(batch(split, self.shape, ids.into_iter(), labels, bytes)?)?;
+            self.rejections.looked_at(chunk.len())?;
+            if !self.rejections.ends_the_run() {
+                emit(batch(split, self.shape, ids.into_iter(), labels, bytes)?)?;
+            }
         }
         Ok(())
     }

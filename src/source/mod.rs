@@ -70,7 +70,7 @@ pub trait Source: Sync {
     /// What it has to say about the images once all were read: tables by file name.
     ///
     /// # Errors
-    /// None that content can cause.
+    /// Some could not be read, and may not be left out.
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         Ok(Vec::new())
     }

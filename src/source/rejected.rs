@@ -1,6 +1,10 @@
 //! Pictures that could not be read: an end of the run, or a list of those that were left out.
+//!
+//! A run that they end does not end at the first: whoever has to repair them wants to know of all. So the others are looked at
+//! too, while nothing more is written, up to a bound.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
@@ -9,6 +13,13 @@ use super::{listing_table, string_column};
 use crate::config::{Faults, OnError};
 use crate::error;
 use crate::table::Split;
+
+/// Most pictures that a message names.
+const MOST_NAMED: usize = 10;
+/// Most that are counted before the run ends.
+const MOST_COUNTED: usize = 1000;
+/// Most pictures, whole ones included, that are looked at after the first that ends the run.
+const MOST_LOOKED_AT: u64 = 100_000;
 
 /// A picture that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +30,8 @@ pub struct Reject {
     pub id: u64,
     /// Where it is in the source.
     pub path: String,
+    /// What messages call it.
+    pub name: String,
     /// Why.
     pub reason: String,
 }
@@ -28,13 +41,20 @@ pub struct Rejections {
     faults: Faults,
     /// The settings that say what becomes of them.
     section: &'static str,
-    list: Mutex<Vec<Reject>>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    list: Vec<Reject>,
+    /// Pictures that were looked at since the first of the list.
+    since: u64,
 }
 
 impl Rejections {
     /// None yet; `section` holds the settings.
     pub fn new(faults: Faults, section: &'static str) -> Self {
-        Self { faults, section, list: Mutex::new(Vec::new()) }
+        Self { faults, section, seen: Mutex::default() }
     }
 
     /// Whether pictures may be left out.
@@ -42,19 +62,24 @@ impl Rejections {
         self.faults.on_error == OnError::Skip
     }
 
-    /// Notes a picture; `name` names it in messages.
+    /// Whether the run has to end, so that what is good need not be written.
+    pub fn ends_the_run(&self) -> bool {
+        !self.skips() && !self.seen().list.is_empty()
+    }
+
+    /// Notes a picture.
     ///
     /// # Errors
-    /// It may not be left out, or it is one too many.
-    pub fn add(&self, reject: Reject, name: &str) -> Result<()> {
+    /// It is one too many.
+    pub fn add(&self, reject: Reject) -> Result<()> {
+        let mut seen = self.seen();
+        seen.list.push(reject);
         if !self.skips() {
-            return Err(self.refuse(&format!("{name}: {}", reject.reason)));
+            return if seen.list.len() < MOST_COUNTED { Ok(()) } else { Err(self.failure(&seen.list, "at least ")) };
         }
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        list.push(reject);
-        if list.len() as u64 > self.faults.most {
+        if seen.list.len() as u64 > self.faults.most {
             let (most, section) = (self.faults.most, self.section);
-            let mut few: Vec<_> = list.iter().collect();
+            let mut few: Vec<_> = seen.list.iter().collect();
             few.sort();
             let few: String =
                 few.iter().take(5).map(|reject| format!("\n  {}: {}", reject.path, reject.reason)).collect();
@@ -64,15 +89,56 @@ impl Rejections {
         Ok(())
     }
 
-    /// The error that a picture which may not be left out is.
-    pub fn refuse(&self, what: &str) -> anyhow::Error {
+    /// Hears that so many pictures were looked at.
+    ///
+    /// # Errors
+    /// The run has to end, and enough was looked at to say with what.
+    pub fn looked_at(&self, pictures: usize) -> Result<()> {
+        let mut seen = self.seen();
+        if self.skips() || seen.list.is_empty() {
+            return Ok(());
+        }
+        seen.since += pictures as u64;
+        if seen.since > MOST_LOOKED_AT { Err(self.failure(&seen.list, "at least ")) } else { Ok(()) }
+    }
+
+    /// The error that pictures are which may not be left out, or of which there are no others.
+    pub fn failure(&self, list: &[Reject], least: &str) -> anyhow::Error {
+        let mut list: Vec<_> = list.iter().collect();
+        list.sort();
         let section = self.section;
-        error::data(format!("cannot use {what}; {section}.on-error = \"skip\" leaves such pictures out and lists them"))
+        let advice = format!("{section}.on-error = \"skip\" leaves such pictures out and lists them");
+        if let [reject] = list[..] {
+            return error::data(format!("cannot use {}: {}; {advice}", reject.name, reject.reason));
+        }
+        let line = |reject: &&Reject| format!("\n  {}: {}", reject.name, reject.reason);
+        let (named, others) = list.split_at(list.len().min(MOST_NAMED));
+        let mut text: String = named.iter().map(line).collect();
+        if !others.is_empty() {
+            text += &format!("\n  and {} more", others.len());
+            // What is wrong with all of a column must not be hidden by a few rows that are wrong in another way.
+            let mut known: HashSet<&str> = named.iter().map(|reject| reject.reason.as_str()).collect();
+            let new = others.iter().filter(|reject| known.insert(&reject.reason));
+            text.extend(new.take(3).map(|reject| format!(", such as {}: {}", reject.name, reject.reason)));
+        }
+        error::data(format!("cannot use {least}{} pictures; {advice}{text}", list.len()))
+    }
+
+    /// Ends the run if pictures could not be read and may not be left out.
+    ///
+    /// # Errors
+    /// It does.
+    pub fn check(&self) -> Result<()> {
+        if self.ends_the_run() { Err(self.failure(&self.seen().list, "")) } else { Ok(()) }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was rejected, in the order of the splits and ids.
     pub fn listed(&self) -> Vec<Reject> {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut list = self.seen().list.clone();
         list.sort();
         list
     }
@@ -80,8 +146,9 @@ impl Rejections {
     /// The table of what was rejected, if anything may be.
     ///
     /// # Errors
-    /// None that content can cause.
+    /// Something was that may not be.
     pub fn table(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
+        self.check()?;
         if !self.skips() {
             return Ok(Vec::new());
         }
@@ -89,5 +156,44 @@ impl Rejections {
         let text = |field: fn(&Reject) -> &str| string_column(list.iter().map(field));
         let columns = vec![("path", text(|reject| &reject.path)), ("reason", text(|reject| &reject.reason))];
         Ok(vec![("rejected.parquet", listing_table(list.iter().map(|reject| (reject.split, reject.id)), columns)?)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reject(id: u64, reason: &str) -> Reject {
+        let name = format!("row {id}");
+        Reject { split: Split::Train, id, path: name.clone(), name, reason: reason.to_owned() }
+    }
+
+    fn failing() -> Rejections {
+        Rejections::new(Faults { on_error: OnError::Fail, most: 0 }, "source.x")
+    }
+
+    #[test]
+    fn the_first_are_named_and_all_are_counted() {
+        let rejections = failing();
+        assert!(rejections.check().is_ok() && rejections.looked_at(1 << 30).is_ok());
+        for id in (0..12).rev() {
+            rejections.add(reject(id, "is odd")).expect("goes on");
+        }
+        rejections.add(reject(50, "is even")).expect("goes on");
+        let message = rejections.check().expect_err("ends").to_string();
+        assert!(message.starts_with("cannot use 13 pictures; source.x.on-error = \"skip\" leaves"), "{message}");
+        assert!(message.contains("\n  row 0: is odd\n  row 1: is odd\n") && !message.contains("row 10"), "{message}");
+        assert!(message.ends_with("\n  and 3 more, such as row 50: is even"), "{message}");
+    }
+
+    #[test]
+    fn counting_ends() {
+        let rejections = failing();
+        let ends = (0..5000).position(|id| rejections.add(reject(id, "is odd")).is_err());
+        assert_eq!(ends, Some(MOST_COUNTED - 1));
+        let rejections = failing();
+        rejections.add(reject(3, "is odd")).expect("goes on");
+        assert!(rejections.looked_at(MOST_LOOKED_AT as usize).is_ok());
+        assert!(rejections.looked_at(1).expect_err("ends").to_string().contains("cannot use row 3: is odd"));
     }
 }

@@ -58,6 +58,8 @@ struct Rows {
     batch: RecordBatch,
 }
 
+/// Most pictures that cannot be read before one that can is no longer sought, unless they may be left out.
+const MOST_TRIED: usize = 1000;
 /// The names that people give to the column of images.
 const IMAGE_COLUMNS: [&str; 5] = ["image", "img", "images", "pixels", "picture"];
 /// And to that of labels.
@@ -115,25 +117,32 @@ impl Tables {
 
     /// The shape of the first image that can be read, and its name.
     fn first_shape(&self) -> Result<(ImageShape, String)> {
-        let mut reason = "the files".to_owned();
-        for part in self.splits.iter().flatten() {
-            let mut row = 0;
-            for batch in part.read(&part.columns[..1], 16)? {
-                let batch = batch.map_err(|cause| damaged(&part.path.display().to_string(), row, &cause))?;
-                let column = batch.column(0);
-                for index in 0..batch.num_rows() {
-                    let name = format!("row {} of {}", row + index as u64, part.path.display());
-                    match self.images.image(column, index, &self.settings.fit) {
-                        Ok(picture) => return Ok((picture.shape, name)),
-                        Err(cause) if self.rejections.skips() => reason = format!("{name}: {cause}"),
-                        Err(cause) => return Err(self.rejections.refuse(&format!("{name}: {cause}"))),
+        let mut bad = Vec::new();
+        for (split, parts) in Split::ALL.iter().zip(&self.splits) {
+            let mut before = 0;
+            for part in parts {
+                let (path, mut row) = (part.path.display().to_string(), 0);
+                for batch in part.read(&part.columns[..1], 16)? {
+                    let batch = batch.map_err(|cause| damaged(&path, row, &cause))?;
+                    let column = batch.column(0);
+                    for index in 0..batch.num_rows() {
+                        match self.images.image(column, index, &self.settings.fit) {
+                            Ok(picture) => return Ok((picture.shape, row_name(&path, row))),
+                            // More say nothing new.
+                            Err(_) if bad.len() == MOST_TRIED && !self.rejections.skips() => {
+                                return Err(self.rejections.failure(&bad, "at least "));
+                            }
+                            Err(_) if bad.len() == MOST_TRIED => {}
+                            Err(reason) => bad.push(reject(*split, before, &path, row, reason)),
+                        }
+                        row += 1;
                     }
+                    crate::interrupt::check()?;
                 }
-                row += batch.num_rows() as u64;
-                crate::interrupt::check()?;
+                before += part.rows();
             }
         }
-        Err(self.rejections.refuse(&reason))
+        Err(self.rejections.failure(&bad, ""))
     }
 
     /// The files that hold a split.
@@ -152,28 +161,38 @@ impl Tables {
             let (mut ids, mut labels) = (Vec::with_capacity(count), Vec::with_capacity(count));
             let column = rows.column(0);
             for (index, position) in positions.iter().enumerate() {
-                let (name, id) = (|| format!("row {position} of {path}"), before + position);
+                let name = || row_name(path, *position);
                 match self.images.image(column, index, &self.settings.fit) {
                     Ok(picture) => {
                         check_fit("source.parquet", name().as_ref(), picture.shape, &self.first, self.shape)?;
                         bytes.extend_from_slice(&picture.bytes);
-                        ids.push(id);
+                        ids.push(before + position);
                         labels.push(
                             self.labels
                                 .label(rows.columns().get(1), index)
                                 .map_err(|cause| error::data(format!("{}: {cause}", name())))?,
                         );
                     }
-                    Err(reason) => {
-                        let path = format!("{path}#{position}");
-                        self.rejections.add(Reject { split, id, path, reason }, &name())?;
-                    }
+                    Err(reason) => self.rejections.add(reject(split, *before, path, *position, reason))?,
                 }
             }
-            emit(batch(split, self.shape, ids.into_iter(), labels, bytes)?)?;
+            self.rejections.looked_at(count)?;
+            if !self.rejections.ends_the_run() {
+                emit(batch(split, self.shape, ids.into_iter(), labels, bytes)?)?;
+            }
         }
         Ok(())
     }
+}
+
+/// What messages call a row of a file.
+fn row_name(path: &str, row: u64) -> String {
+    format!("row {row} of {path}")
+}
+
+/// A row of a file with so many rows `before` it that cannot be used.
+fn reject(split: Split, before: u64, path: &str, row: u64, reason: String) -> Reject {
+    Reject { split, id: before + row, path: format!("{path}#{row}"), name: row_name(path, row), reason }
 }
 
 impl Part {

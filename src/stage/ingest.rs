@@ -99,12 +99,15 @@ impl Stage for Ingest {
             });
             let options = WriteOptions { classes: source.classes(), ..context.write_options() };
             let file = write_table(&context.scratch, &split.file_name(), content, options, groups)?;
-            if file.rows == Some(0) && pipeline.held_out.is_empty() {
-                return Err(error::data(format!("no picture of the split {} can be read", split.name())));
-            }
             files.push(file);
         }
-        for (name, table) in source.tables()? {
+        let tables = source.tables()?;
+        if let Some((split, _)) = Split::ALL.iter().zip(&files).find(|(_, file)| file.rows == Some(0))
+            && pipeline.held_out.is_empty()
+        {
+            return Err(error::data(format!("no picture of the split {} can be read", split.name())));
+        }
+        for (name, table) in tables {
             write_batch(&context.scratch.join(name), &table)?;
             files.push(record(&context.scratch, name, Some(table.num_rows() as u64))?);
             if name == "rejected.parquet" && table.num_rows() > 0 {

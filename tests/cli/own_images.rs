@@ -178,8 +178,10 @@ fn broken_images_end_the_run_or_are_listed() {
     sandbox
         .limpid("run small.toml --to ingest")
         .exits(65)
-        .says("cannot use photos/train/cat/a.png: ")
-        .says("source.folder.on-error = \"skip\"");
+        .says("cannot use 3 pictures; source.folder.on-error = \"skip\" leaves such pictures out and lists them\n")
+        .says("\n  photos/train/cat/a.png: ")
+        .says("\n  photos/train/dog/a.jpg: The image format Gif is not supported")
+        .says("\n  photos/train/dog/c.jpg: ");
     assert!(!sandbox.path("runs/small/ingest").exists());
     let skip = "run small.toml --to ingest --set source.folder.on-error=skip";
     for threads in [1, 3] {
@@ -199,6 +201,22 @@ fn broken_images_end_the_run_or_are_listed() {
         .says("train/dog/a.jpg");
     sandbox.write("photos/test/dog/a.webp", b"");
     sandbox.limpid(skip).exits(65).says("no picture of the split test can be read");
+    // Of many, ten are named and all are counted, whatever their split.
+    (0..30).for_each(|index| _ = sandbox.write(&format!("photos/train/dog/x{index:02}.png"), b"x"));
+    for threads in [1, 3] {
+        sandbox
+            .limpid(&format!("run small.toml --to ingest --threads {threads}"))
+            .exits(65)
+            .says("cannot use 34 pictures; ")
+            .says("\n  photos/train/cat/a.png: ")
+            .says("\n  photos/train/dog/x06.png: it is not a PNG")
+            .says("\n  and 24 more\n")
+            .never_says("x07.png");
+    }
+    assert!(!sandbox.path("runs").exists() || !sandbox.path("runs/small/.scratch").exists());
+    // What is wrong with all of them is not hidden by what is wrong with some.
+    sandbox.write("photos/train/dog/c.png", &png(20, 10, 1));
+    sandbox.limpid("run small.toml --to ingest").exits(65).says("c.png is 20×10, but train/cat/z.BMP is 8×9");
 }
 
 #[test]
@@ -230,6 +248,13 @@ fn a_model_applies_to_pictures_and_folders_of_them() {
     sandbox.write("scans/3.png", &png(28, 29, 0));
     sandbox.limpid("encode runs/small scans -o out").exits(65).says("scans/3.png is 28×29, but 0.png is 28×28");
     sandbox.limpid("encode runs/small scans/3.png -o out").exits(65).says("but the model takes images of 28×28");
+    sandbox.write("broken/1.png", &png(28, 28, 0));
+    let whole = png(28, 28, 0);
+    sandbox.write("broken/2.png", &whole[..whole.len() - 30]);
+    sandbox.write("broken/3.png", b"");
+    sandbox.limpid("encode runs/small broken -o out").exits(65).says("cannot use 2 pictures").says("broken/3.png: ");
+    assert!(!sandbox.path("out/broken.parquet").exists() && !sandbox.path("out/.broken.parquet.new").exists());
+    sandbox.limpid("encode runs/small broken/2.png -o out").exits(65).says("cannot use broken/2.png: unexpected end");
     sandbox.limpid("inspect scans/3.png").succeeds().prints("a picture of 28×29×3");
     sandbox.limpid("inspect scans").exits(65).says("is a folder of pictures");
 }

@@ -83,7 +83,11 @@ fn parquet_that_cannot_be_used_says_why() {
     binary.append_value(b"no picture");
     let binary: ArrayRef = Arc::new(binary.finish());
     table(&sandbox, "a.parquet", binary.clone(), None, labels.clone());
-    sandbox.limpid("run small.toml").exits(65).says("cannot use row 1 of a.parquet: it is not a PNG, JPEG");
+    sandbox
+        .limpid("run small.toml")
+        .exits(65)
+        .says("cannot use 2 pictures; ")
+        .says("\n  row 1 of a.parquet: it is not a PNG, JPEG");
     sandbox.limpid("run small.toml --to ingest --set source.parquet.on-error=skip").succeeds();
     assert_eq!(read(&sandbox, "runs/small/ingest/rejected.parquet").0.num_rows(), 2);
     sandbox
