@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
+pub use labels::metadata;
 pub use listing::list;
 
 use super::picture::{self, Picture};

@@ -143,7 +143,9 @@ pub fn files(settings: &SourceSettings) -> Result<Vec<(&'static str, Outside)>> 
         SourceSettings::Folder(settings) => {
             let listed = Outside::Files(settings.path.clone(), folder::list(&settings.path)?);
             let csv = settings.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
-            [("source.folder.path", listed)].into_iter().chain(csv).collect()
+            let found = folder::metadata(settings)?;
+            let found = (!found.is_empty()).then(|| ("metadata.csv", Outside::Files(settings.path.clone(), found)));
+            [("source.folder.path", listed)].into_iter().chain(csv).chain(found).collect()
         }
         SourceSettings::Parquet(settings) => tables::files(settings)?,
         SourceSettings::Mnist { .. } | SourceSettings::Strokes { .. } => Vec::new(),

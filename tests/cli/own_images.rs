@@ -143,6 +143,36 @@ fn a_csv_says_labels_and_splits() {
 }
 
 #[test]
+fn metadata_of_hugging_face_say_labels() {
+    let sandbox = sandbox("folder = { path = \"photos\" }");
+    for (index, split) in ["train", "train", "test"].into_iter().enumerate() {
+        sandbox.write(&format!("photos/{split}/{index}.png"), &png(4, 4, index as u32));
+    }
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    assert_eq!(images(&sandbox, TRAIN).1, [None, None]);
+    // One table in each split, or one for all.
+    sandbox.write("photos/train/metadata.csv", b"file_name,label\n1.png,dog\n0.png,cat\n");
+    sandbox.write("photos/test/metadata.csv", b"file_name,label\n2.png,dog\n");
+    sandbox.limpid("plan small.toml --to ingest --check").exits(10).prints("metadata.csv: digest (absent) → ");
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    assert_eq!((images(&sandbox, TRAIN).1, images(&sandbox, TEST).1), (vec![Some(0), Some(1)], vec![Some(1)]));
+    assert_eq!(classes(&sandbox, TEST).as_deref(), Some("[\"cat\",\"dog\"]"));
+    sandbox.write("photos/metadata.csv", b"file_name,label\ntrain/0.png,7\ntrain/1.png,8\ntest/2.png,9\n");
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    assert_eq!((images(&sandbox, TRAIN).1, images(&sandbox, TEST).1), (vec![Some(7), Some(8)], vec![Some(9)]));
+    sandbox.limpid("plan small.toml --to ingest --check").succeeds();
+    // A table of something else is none.
+    sandbox.write("photos/metadata.csv", b"file_name,text\ntrain/0.png,a cat\n");
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    assert_eq!(images(&sandbox, TRAIN).1, [None, None]);
+    sandbox.write("photos/metadata.csv", b"file_name,label\n9.png,1\n");
+    sandbox
+        .limpid("run small.toml --to ingest")
+        .exits(65)
+        .says("photos/metadata.csv: line 2: there is no file photos/9.png");
+}
+
+#[test]
 fn mixed_images_are_refused_with_the_setting_that_accepts_them() {
     let sandbox = sandbox("folder = { path = \"photos\" }");
     folder(&sandbox);

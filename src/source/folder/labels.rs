@@ -1,7 +1,7 @@
 //! Which files belong to which split, and what their labels are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -28,9 +28,11 @@ struct Item {
 
 /// Lists the files with their splits and labels.
 pub fn labelled(settings: &FolderSettings, seed: u64) -> Result<Labelled> {
+    let found = metadata(settings)?;
     let items = match &settings.csv {
-        Some(csv) => from_csv(csv, &settings.path)?,
-        None => from_folders(settings)?,
+        Some(csv) => from_csv(csv, &settings.path, "")?,
+        None if found.is_empty() => from_folders(settings)?,
+        None => from_metadata(settings, &found)?,
     };
     if items.is_empty() {
         let path = settings.path.display();
@@ -38,7 +40,7 @@ pub fn labelled(settings: &FolderSettings, seed: u64) -> Result<Labelled> {
             "{path} holds no image files: names that end in .png, .jpg, .webp, .bmp or .tiff"
         )));
     }
-    let (numbers, classes) = numbered(&items, settings.csv.is_some());
+    let (numbers, classes) = numbered(&items, settings.csv.is_some() || !found.is_empty());
     let (mut splits, draw) = ([Vec::new(), Vec::new()], Draw::new(seed, settings.test_fraction));
     for (item, label) in items.into_iter().zip(numbers) {
         let split = item.split.unwrap_or_else(|| draw.split(key(&item.path)));
@@ -111,30 +113,87 @@ const FILE_COLUMNS: [&str; 6] = ["file", "file_name", "filename", "path", "image
 /// And to that of labels.
 const LABEL_COLUMNS: [&str; 3] = ["label", "class", "category"];
 
-/// Splits and labels by a table. The files are those that it lists, in the order of their paths.
-fn from_csv(csv: &Path, root: &Path) -> Result<Vec<Item>> {
-    let bad = |what: String| error::data(format!("{}: {what}", csv.display()));
+/// What Hugging Face calls the tables of its folders of images.
+const METADATA: &str = "metadata.csv";
+
+/// The tables, below the folder, that say as Hugging Face's do which labels the files have: one for all, or one in the folder
+/// of each split. None where a table is named, no labels are wanted, or they do not have any.
+///
+/// # Errors
+/// One that cannot be read.
+pub fn metadata(settings: &FolderSettings) -> Result<Vec<String>> {
+    if settings.csv.is_some() || settings.labels == FolderLabels::None {
+        return Ok(Vec::new());
+    }
+    let of_splits = [&settings.train, &settings.test].map(|split| format!("{split}/{METADATA}"));
+    for names in [vec![METADATA.to_owned()], of_splits.to_vec()] {
+        let paths: Vec<_> = names.iter().map(|name| settings.path.join(name)).collect();
+        if paths.iter().all(|path| path.is_file()) {
+            let tells = |path: &PathBuf| -> Result<bool> {
+                let head = open_csv(path)?.headers().map_err(|cause| bad_csv(path, &cause.to_string()))?.clone();
+                Ok(column(&head, &FILE_COLUMNS).is_some() && column(&head, &LABEL_COLUMNS).is_some())
+            };
+            let all = paths.iter().map(tells).collect::<Result<Vec<_>>>()?.into_iter().all(|tells| tells);
+            return Ok(if all { names } else { Vec::new() });
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Labels by the tables of [`metadata`]; splits by them or, where they do not say, by sub-folder.
+fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Item>> {
+    let root = &settings.path;
+    let mut items = Vec::new();
+    for table in tables {
+        let inside = table.strip_suffix(METADATA).unwrap_or_default();
+        items.extend(from_csv(&root.join(table), root, inside)?);
+    }
+    items.sort_by(|one, other| one.path.cmp(&other.path));
+    let splits = [&settings.train, &settings.test];
+    if splits.iter().all(|name| root.join(name).is_dir()) {
+        for item in items.iter_mut().filter(|item| item.split.is_none()) {
+            let folder = item.path.split_once('/').map(|(folder, _)| folder);
+            item.split = Split::ALL.into_iter().find(|split| folder == Some(splits[*split as usize]));
+        }
+    }
+    Ok(items)
+}
+
+/// The position of the column that has one of these names.
+fn column(head: &csv::StringRecord, names: &[&str]) -> Option<usize> {
+    head.iter().position(|name| names.contains(&name.trim_start_matches('\u{feff}').trim().to_lowercase().as_str()))
+}
+
+fn bad_csv(csv: &Path, what: &str) -> anyhow::Error {
+    error::data(format!("{}: {what}", csv.display()))
+}
+
+fn open_csv(csv: &Path) -> Result<csv::Reader<std::fs::File>> {
     let file = std::fs::File::open(csv).map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::NotFound => bad("it does not exist".to_owned()),
+        std::io::ErrorKind::NotFound => bad_csv(csv, "it does not exist"),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", csv.display())),
     })?;
-    let mut reader = csv::Reader::from_reader(file);
+    Ok(csv::Reader::from_reader(file))
+}
+
+/// Splits and labels by a table, whose files are below `inside` in `root`. The files are those that it lists, in the order of
+/// their paths.
+fn from_csv(csv: &Path, root: &Path, inside: &str) -> Result<Vec<Item>> {
+    let bad = |what: String| bad_csv(csv, &what);
+    let mut reader = open_csv(csv)?;
     let head = reader.headers().map_err(|cause| bad(cause.to_string()))?.clone();
-    let column = |names: &[&str]| {
-        head.iter().position(|name| names.contains(&name.trim_start_matches('\u{feff}').trim().to_lowercase().as_str()))
-    };
-    let files = column(&FILE_COLUMNS).ok_or_else(|| {
+    let files = column(&head, &FILE_COLUMNS).ok_or_else(|| {
         let (found, wanted) = (head.iter().collect::<Vec<_>>().join(", "), FILE_COLUMNS.join(", "));
         bad(format!("its columns are {found}; one of {wanted} must name the files"))
     })?;
-    let (labels, splits) = (column(&LABEL_COLUMNS), column(&["split"]));
+    let (labels, splits) = (column(&head, &LABEL_COLUMNS), column(&head, &["split"]));
     let mut items = BTreeMap::new();
     for record in reader.records() {
         let record = record.map_err(|cause| bad(cause.to_string()))?;
         let line = record.position().map_or(0, csv::Position::line);
         let text = |column: usize| record.get(column).unwrap_or_default().trim();
-        let path = text(files).replace('\\', "/");
-        if path.is_empty() || !root.join(&path).is_file() {
+        let path = format!("{inside}{}", text(files).replace('\\', "/"));
+        if text(files).is_empty() || !root.join(&path).is_file() {
             return Err(bad(format!("line {line}: there is no file {}", root.join(&path).display())));
         }
         let split = match splits.map(text) {
