@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Reads every table of a run, in every profile, with the programs that people use, and prints a Markdown table.
 
+The profiles are written by `limpid export` and, where the name ends with "stage", by the last stage of a pipeline that has
+`[output] profile = "…"`: these files are read where they are, in the run's folder `export`.
+
 usage: check_readers.py [--limpid PATH] [--only READER]...
 
 Needs pyarrow, pandas, polars, duckdb, datasets, lancedb, pyspark (and Java), chdb, numpy and pillow; a reader that is not
@@ -220,6 +223,10 @@ with tempfile.TemporaryDirectory() as folder:
                         "hf in parts": ["--profile", "hf", "--part-rows", 200], "spark": ["--profile", "spark"]}.items():
         copies[name] = folder / name.replace(", ", "-").replace(" ", "-")
         run("export", own, "--to", copies[name], *words)
+    for profile in ("hf", "spark"):
+        runs = folder / f"runs-{profile}"
+        run("run", "readers.toml", "--runs", runs, "--set", f"output.profile={profile}", "--set", "output.part-rows=200")
+        copies[f"{profile} stage"] = runs / "readers" / "export"
     print("| profile | table | " + " | ".join(f"{reader} {versions[reader]}" for reader in READERS) + " |")
     print("|---" * (len(READERS) + 2) + "|")
     for profile, place in copies.items():
@@ -231,11 +238,20 @@ with tempfile.TemporaryDirectory() as folder:
             failed += sum(cell != "ok" for cell in cells)
             print(f"| {profile} | `{stage}` | " + " | ".join(cells) + " |", flush=True)
     print()
-    for profile in ("the run itself", "spark"):
+    if "datasets" in READERS:
+        import datasets as hf
+        # As a user would: the folder, and nothing else.
+        data = hf.load_dataset(str(copies["hf stage"]), cache_dir=str(folder / "cache"))
+        row, names = data["test"][0], data["test"].features["label"].names
+        fine = isinstance(row["image"], Image.Image) and names == [str(digit) for digit in range(10)]
+        failed += not fine
+        print(f"- hf stage: `load_dataset(\"runs/readers/export\")` gives {data['train'].num_rows} + {data['test'].num_rows} rows, "
+              f"pictures of {row['image'].size} in {row['image'].mode}, and labels called {', '.join(names)}")
+    for profile in ("the run itself", "spark", "spark stage"):
         for reader, rows in joins(copies[profile]):
             failed += rows != 720
             print(f"- {profile}: {reader} joins `denoise` and `encode` by split and id: {rows} of 720 rows")
-    for profile in ("the run itself", "hf"):
+    for profile in ("the run itself", "hf", "hf stage"):
         for reader, found in search(copies[profile]):
             failed += found != "12 of 12"
             print(f"- {profile}: {reader} finds codes among the codes: {found}")
