@@ -84,7 +84,7 @@ pub fn model(bytes: &[u8]) {
     folder.write("model.json", description);
     folder.write("last.safetensors", weights);
     // The weights may have any name, also one that no file can have.
-    if let Err(cause) = ModelDescription::load(&folder.0, &ComputeDevice::Flex.inference()) {
+    if let Err(cause) = ModelDescription::load(&folder.0, &ComputeDevice::default().inference()) {
         assert!(error::kind(&cause) != Kind::Bug, "{cause:#}");
     }
 }
@@ -97,7 +97,7 @@ pub fn receipt(bytes: &[u8]) {
     _ = judge(workspace.settings());
     let checkpoint = CheckpointFile::new(path, parts(), 9);
     _ = judge(checkpoint.standing());
-    let (device, image) = (ComputeDevice::Flex, ImageShape::new(1, 2, 1).expect("is a shape"));
+    let (device, image) = (ComputeDevice::default(), ImageShape::new(1, 2, 1).expect("is a shape"));
     let dense = Architecture::Dense { hidden: vec![], code: 1, code_activation: config::CodeActivation::Relu };
     let initial = dense.init(image, 1, &device.inference()).expect("is small");
     _ = judge(checkpoint.load(initial, &device.inference()));

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::{Lists, Profile, StoredPixels};
-use crate::device::ComputeDevice;
+use crate::device::DeviceChoice;
 use crate::export::onnx::Part;
 use crate::progress::LogMode;
 use crate::terminal::Drawing;
@@ -60,6 +60,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Show what is in a Parquet file, an IDX file or a picture, where it comes from, and what is wrong with one that is none.
     Inspect(InspectArgs),
+    /// List the devices for `--device`: whether this build and this machine have each, and how fast it trains.
+    Devices(DevicesArgs),
     /// Print the JSON schema of pipeline files.
     Schema {
         /// That of the lines of `--log json` instead.
@@ -107,9 +109,9 @@ pub struct PipelineArgs {
 /// How work is done.
 #[derive(Debug, Args)]
 pub struct WorkArgs {
-    /// The compute device: flex (the CPU, also called cpu), or auto.
-    #[arg(long, default_value = "auto")]
-    pub device: ComputeDevice,
+    /// The compute device: flex (the CPU, also called cpu), tch, tch:cuda:N, cuda:N, wgpu, or auto, the best that `limpid devices` lists.
+    #[arg(long, default_value = "flex")]
+    pub device: DeviceChoice,
     /// Threads; all cores unless given. Results do not depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub threads: Option<u16>,
@@ -239,6 +241,17 @@ pub struct InspectArgs {
     /// How images are drawn.
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
     pub draw: Drawing,
+}
+
+/// Arguments of `devices`.
+#[derive(Debug, Args)]
+pub struct DevicesArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Threads for devices that are the CPU; all cores unless given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: Option<u16>,
 }
 
 /// Seconds, or a number with s, m or h.

@@ -23,8 +23,9 @@
 //! [`config`] turns the file into an immutable [`config::Pipeline`]. [`pipeline`] decides for each stage whether its
 //! published result is still right, runs it in a scratch folder if not, and puts the folder in place by one rename. A
 //! [`stage`] reads tables of earlier stages and writes its own; [`table`] is all that knows Parquet, and [`disk`] all that
-//! changes a file or folder. [`model`] and [`training`] are ordinary Burn, [`export`] hands the model and the tables to other programs; the
-//! operations that dominate their time are in [`kernel`].
+//! changes a file or folder. [`model`] and [`training`] are ordinary Burn, [`export`] hands the model and the tables to other
+//! programs; the operations that dominate their time on a CPU are in [`kernel`], and [`device`] is all that knows which other
+//! devices a build has.
 //!
 //! | to add | create | then register in |
 //! |---|---|---|
@@ -33,6 +34,7 @@
 //! | a kind of source | `source/<name>.rs` | `open` in `source/mod.rs` |
 //! | a stage | `stage/<name>.rs` | the list in `stage/mod.rs` |
 //! | a command | `command/<name>.rs` | the enum in `cli.rs` |
+//! | a device | `device/<backend>.rs` | `DeviceName` in `device/mod.rs`, a feature in `Cargo.toml` |
 
 pub mod cli;
 pub mod command;

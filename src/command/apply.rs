@@ -50,12 +50,14 @@ enum Input {
 pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     interrupt::install()?;
     // IDX files are numbered here, and a table says itself whether it is in order.
-    let options = WriteOptions { compression_level: 3, threads: threads(&args.work)?, sorted: true, classes: None };
+    let threads = threads(args.work.threads)?;
+    let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None };
     let progress = progress(&args.work);
     let folder = if args.model.join("model.json").is_file() { args.model.clone() } else { args.model.join("train") };
     let folder = if folder.join("model.json").is_file() { folder } else { args.model.clone() };
+    let device = args.work.device.open(threads)?;
     check_model(&folder)?;
-    let model = Inference::load(&folder, args.work.device.inference())?;
+    let model = Inference::load(&folder, device.inference())?;
     if direction == Direction::Encode {
         model.features()?;
     }

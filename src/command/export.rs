@@ -24,7 +24,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     interrupt::install()?;
     let workspace = Workspace::existing(&args.run)?;
     let progress = Progress::new(args.work.log);
-    let threads = threads(&args.work)?;
+    let threads = threads(args.work.threads)?;
     if let Some(folder) = &args.to {
         let pipeline = workspace.settings()?;
         let layout = Layout::new(args.profile, args.pixels, args.lists, args.part_rows, args.part_mib);
@@ -38,7 +38,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     }
     if let Some(file) = &args.onnx {
         let folder = workspace.stage("train");
-        let (description, model) = ModelDescription::load(&folder, &args.work.device.inference())?;
+        let (description, model) = ModelDescription::load(&folder, &args.work.device.open(threads)?.inference())?;
         disk::write_atomically(file, &onnx::model(&description, &named_tensors(&model), args.part)?)?;
         print(file.display())?;
     }

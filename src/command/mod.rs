@@ -2,6 +2,7 @@
 
 mod apply;
 mod completions;
+mod devices;
 mod diff;
 mod export;
 mod inspect;
@@ -42,6 +43,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Denoise(args) => apply::apply(&args, apply::Direction::Denoise),
         Command::Export(args) => export::export(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Devices(args) => devices::devices(&args),
         Command::Schema { log } => schema::schema(log),
         Command::Completions { shell } => completions::completions(shell),
     }
@@ -123,9 +125,9 @@ fn progress(args: &WorkArgs) -> Progress {
 }
 
 /// The number of threads, which rayon is told too.
-fn threads(args: &WorkArgs) -> Result<usize> {
+fn threads(given: Option<u16>) -> Result<usize> {
     let available = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.map_or_else(available, usize::from);
+    let threads = given.map_or_else(available, usize::from);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
     Ok(threads)
 }

@@ -15,6 +15,9 @@ use crate::stage::evaluate::gate;
 pub fn run(args: &RunArgs) -> Result<()> {
     let (pipeline, selection) = load(&args.pipeline)?;
     interrupt::install()?;
+    let threads = threads(args.work.threads)?;
+    let device = args.work.device.open(threads)?;
+    device.check(pipeline.training.precision)?;
     let workspace = Workspace::new(&args.pipeline.runs, &pipeline.name);
     let options = RunOptions {
         selection,
@@ -23,8 +26,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
         fresh: args.pipeline.fresh,
         lock_timeout: args.lock_timeout,
         data: args.data.clone(),
-        device: args.work.device,
-        threads: threads(&args.work)?,
+        device,
+        threads,
     };
     let progress = progress(&args.work);
     let lineage = Lineage::open(args.lineage.as_deref(), &progress)?;

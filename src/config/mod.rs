@@ -21,8 +21,8 @@ use serde_json::Value;
 
 pub use check::Problem;
 pub use raw::{
-    Baseline, CodeActivation, FolderLabels, InputImages, Lists, Loss, Noise, OnError, Pixels, Profile, Schedule,
-    StoredPixels, Weights,
+    Baseline, CodeActivation, FolderLabels, InputImages, Lists, Loss, Noise, OnError, Pixels, Precision, Profile,
+    Schedule, StoredPixels, Weights,
 };
 pub use resolve::{Encode, Evaluate, Gate, Model, Output, Pipeline, Training};
 pub use source::{Arrays, Faults, Fit, FolderSettings, ParquetSettings, Size, SourceSettings};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Problem;
 use super::raw::{
-    Baseline, CodeActivation, InputImages, Loss, Noise, Pixels, RawConv, RawCorruption, RawDense, RawGate,
+    Baseline, CodeActivation, InputImages, Loss, Noise, Pixels, Precision, RawConv, RawCorruption, RawDense, RawGate,
     RawGrayscale, RawModel, RawOutput, RawPipeline, RawUnet, Schedule, StoredPixels, Weights,
 };
 use super::source::SourceSettings;
@@ -94,6 +94,9 @@ pub struct Training {
     /// Share of every weight that a step of size 1 takes away (Loshchilov & Hutter 2019, AdamW).
     #[serde(default, skip_serializing_if = "super::is_off")]
     pub weight_decay: f64,
+    /// How precise the layers are while they train.
+    #[serde(default, skip_serializing_if = "super::is_off")]
+    pub precision: Precision,
     /// Which weights the later stages use.
     pub weights: Weights,
     /// Largest size of the training images to hold in memory, in MiB.
@@ -377,6 +380,7 @@ fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Op
         schedule: problems.required("training.schedule", raw.schedule)?,
         warm_up_epochs,
         weight_decay: problems.required("training.weight-decay", raw.weight_decay)?,
+        precision: problems.required("training.precision", raw.precision)?,
         weights: problems.required("training.weights", raw.weights)?,
         memory_mib: problems.required("training.memory-mib", raw.memory_mib)? as u64,
         checkpoint_seconds: problems.required("training.checkpoint-seconds", raw.checkpoint_seconds)? as u64,

@@ -7,6 +7,7 @@
 mod gaussian;
 mod grayscale;
 mod masking;
+pub mod on_device;
 pub mod random;
 mod salt_pepper;
 

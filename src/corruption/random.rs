@@ -32,6 +32,11 @@ impl Stream {
         Self { key: [word(0), word(4)] }
     }
 
+    /// The key, for those who compute the cipher elsewhere.
+    pub fn key(&self) -> [u32; 2] {
+        self.key
+    }
+
     /// The generator of one image (or any other numbered thing) in one epoch; stored data use epoch 0.
     pub fn generator(&self, id: u64, epoch: u32) -> Generator {
         Generator { key: self.key, counter: [0, epoch, id as u32, (id >> 32) as u32], words: [0; 4], left: 0 }

@@ -18,8 +18,9 @@ mod pool;
 mod vector;
 
 use burn::backend::Dispatch;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
+use crate::device::is_flex;
 use convolution::Resize;
 pub use elementwise::exp_of_negatives;
 use extension::{ElementwiseLoss, FusedOperations, FusedUpdates};
@@ -34,14 +35,9 @@ pub enum Activation {
     Relu,
 }
 
-/// Whether the fused operations run on this device.
-fn is_fused(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
-}
-
 /// A fully connected layer: x `[n, inputs]`, weight `[outputs, inputs]`, bias `[outputs]` to `[n, outputs]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, activation: Activation) -> Tensor<2> {
-    if !is_fused(&x.device()) {
+    if !is_flex(&x.device()) {
         return plain::linear(x, weight, bias, activation);
     }
     let relu = activation == Activation::Relu;
@@ -51,7 +47,7 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, activation: Acti
 /// A 3×3 convolution with zero padding: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]`, bias `[outputs]` to
 /// `[n, h, w, outputs]`.
 pub fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
-    if !is_fused(&x.device()) {
+    if !is_flex(&x.device()) {
         return plain::convolution(x, weight, bias, activation);
     }
     fused_convolution(x, weight, bias, activation, Resize::None)
@@ -66,7 +62,7 @@ pub fn upsample_convolution(
     bias: Tensor<1>,
     activation: Activation,
 ) -> Tensor<4> {
-    if !is_fused(&x.device()) {
+    if !is_flex(&x.device()) {
         return plain::upsample_convolution(x, size, weight, bias, activation);
     }
     fused_convolution(x, weight, bias, activation, Resize::Upsample(size))
@@ -75,7 +71,7 @@ pub fn upsample_convolution(
 /// [`convolution`], then the greatest of each 2×2 pixels, NaN if there is one; odd sizes keep their last row and column:
 /// `[n, ceil(h / 2), ceil(w / 2), outputs]`.
 pub fn convolution_max_pool(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
-    if !is_fused(&x.device()) {
+    if !is_flex(&x.device()) {
         return plain::convolution_max_pool(x, weight, bias, activation);
     }
     fused_convolution(x, weight, bias, activation, Resize::MaxPool)
@@ -95,7 +91,7 @@ fn fused_convolution(
 /// `scale` times the sum over all elements of the binary cross-entropy, in nats, of sigmoid(logits) against targets in
 /// [0, 1]: max(z, 0) - z·x + ln(1 + exp(-|z|)). Differentiable with respect to the logits alone.
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
-    if !is_fused(&logits.device()) {
+    if !is_flex(&logits.device()) {
         return plain::cross_entropy(logits, targets, scale);
     }
     let loss = ElementwiseLoss::CrossEntropy;
@@ -104,7 +100,7 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tenso
 
 /// `scale` times the sum over all elements of (sigmoid(logits) - target)². Differentiable with respect to the logits alone.
 pub fn squared_error(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
-    if !is_fused(&logits.device()) {
+    if !is_flex(&logits.device()) {
         return plain::squared_error(logits, targets, scale);
     }
     let loss = ElementwiseLoss::SquaredError;
@@ -113,7 +109,7 @@ pub fn squared_error(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tenso
 
 /// 1 / (1 + exp(-z)) of every element.
 pub fn sigmoid(logits: Tensor<2>) -> Tensor<2> {
-    if !is_fused(&logits.device()) {
+    if !is_flex(&logits.device()) {
         return burn::tensor::activation::sigmoid(logits);
     }
     Tensor::from_dispatch(Dispatch::fused_sigmoid(logits.into_dispatch()))
@@ -143,7 +139,7 @@ pub fn adam(
     [first_moment, second_moment]: [Tensor<1>; 2],
     factors: AdamFactors,
 ) -> (Tensor<1>, [Tensor<1>; 2]) {
-    if !is_fused(&parameter.device()) {
+    if !is_flex(&parameter.device()) {
         return plain::adam(parameter, gradients, [first_moment, second_moment], factors);
     }
     let gradients = gradients.into_iter().map(Tensor::into_data).collect();

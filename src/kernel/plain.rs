@@ -1,10 +1,10 @@
 //! Every operation as a composition of Burn's own: what any device can run, and what fast versions are tested and measured
 //! against. Models call the functions of [`super`], which choose.
 
+use burn::tensor::Tensor;
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
-use burn::tensor::{Int, Tensor, TensorData};
 
 use super::{Activation, AdamFactors};
 
@@ -42,12 +42,11 @@ pub fn upsample_convolution(
     bias: Tensor<1>,
     activation: Activation,
 ) -> Tensor<4> {
-    let device = x.device();
-    let halves = |len: usize| {
-        let indices: Vec<i64> = (0..len as i64).map(|index| index / 2).collect();
-        Tensor::<1, Int>::from_data(TensorData::new(indices, [len]), &device)
-    };
-    let large = x.select(1, halves(size[0])).select(2, halves(size[1]));
+    let [count, height, width, channels] = x.dims();
+    let pixels = x.reshape([count, height, 1, width, 1, channels]);
+    let doubled = pixels.expand([count, height, 2, width, 2, channels]);
+    let doubled = doubled.reshape([count, 2 * height, 2 * width, channels]);
+    let large = doubled.slice([0..count, 0..size[0], 0..size[1], 0..channels]);
     convolution(large, weight, bias, activation)
 }
 

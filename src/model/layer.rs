@@ -4,7 +4,7 @@
 //! limpid's keyed generator; biases are zero.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::corruption::random::Stream;
 use crate::kernel::{self, Activation};
@@ -39,6 +39,12 @@ impl Initializer {
     }
 }
 
+/// The numbers of a layer, as precise as its input.
+fn weights<const D: usize>(weight: &Param<Tensor<D>>, bias: &Param<Tensor<1>>, of: DType) -> (Tensor<D>, Tensor<1>) {
+    let (weight, bias) = (weight.val(), bias.val());
+    if weight.dtype() == of { (weight, bias) } else { (weight.cast(of), bias.cast(of)) }
+}
+
 /// A fully connected layer.
 #[derive(Module, Debug)]
 pub struct Linear {
@@ -57,7 +63,8 @@ impl Linear {
 
     /// `[n, inputs]` to `[n, outputs]`
     pub fn forward(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
-        kernel::linear(x, self.weight.val(), self.bias.val(), activation)
+        let (weight, bias) = weights(&self.weight, &self.bias, x.dtype());
+        kernel::linear(x, weight, bias, activation)
     }
 }
 
@@ -79,17 +86,20 @@ impl Convolution {
 
     /// `[n, height, width, inputs]` to `[n, height, width, outputs]`
     pub fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        kernel::convolution(x, self.weight.val(), self.bias.val(), activation)
+        let (weight, bias) = weights(&self.weight, &self.bias, x.dtype());
+        kernel::convolution(x, weight, bias, activation)
     }
 
     /// Convolves, then takes the greatest of each 2×2 pixels; odd sizes keep their last row and column.
     pub fn forward_max_pool(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        kernel::convolution_max_pool(x, self.weight.val(), self.bias.val(), activation)
+        let (weight, bias) = weights(&self.weight, &self.bias, x.dtype());
+        kernel::convolution_max_pool(x, weight, bias, activation)
     }
 
     /// Enlarges the image to `size` (rows, columns) by repeating pixels, then convolves.
     pub fn forward_upsampled(&self, x: Tensor<4>, size: [usize; 2], activation: Activation) -> Tensor<4> {
-        kernel::upsample_convolution(x, size, self.weight.val(), self.bias.val(), activation)
+        let (weight, bias) = weights(&self.weight, &self.bias, x.dtype());
+        kernel::upsample_convolution(x, size, weight, bias, activation)
     }
 }
 

@@ -71,6 +71,11 @@ const DENSE_IMAGES: [usize; 2] = [25, 100];
 const CONV_ACTIVATIONS: usize = 640 << 10;
 const CONV_IMAGES: [usize; 2] = [1, 25];
 
+/// Images that go through a model at once on a device that is not flex: as many as give its largest layer these numbers, of
+/// which a device holds several times as many, within limits.
+const DEVICE_ACTIVATIONS: usize = 16 << 20;
+const DEVICE_IMAGES: [usize; 2] = [1, 1000];
+
 /// Smallest side of an image that the convolutional family takes.
 const LEAST_SIDE: usize = 8;
 /// Most residual blocks after a layer.
@@ -92,21 +97,34 @@ impl Architecture {
     /// work for several threads and activations in the cache. It depends on nothing but the layers, since the order in which
     /// gradients are added follows from it.
     pub fn micro_batch(&self, image: ImageShape) -> usize {
-        let convolved = |widest: Option<&usize>| {
-            let largest = image.height * image.width * widest.copied().unwrap_or(1).max(image.channels);
-            (CONV_ACTIVATIONS / largest, CONV_IMAGES)
-        };
         let (images, [least, most]) = match self {
             Architecture::Dense { hidden, code, .. } => {
                 let weights: usize = dense_layers(image, hidden, *code).iter().sum();
                 (DENSE_MULTIPLICATIONS / (2 * weights).max(1), DENSE_IMAGES)
             }
-            Architecture::Conv { channels, decoder_channels, .. } => {
-                convolved(channels.first().max(decoder_channels.last()))
+            Architecture::Conv { .. } | Architecture::Unet { .. } => {
+                (CONV_ACTIVATIONS / self.largest_layer(image), CONV_IMAGES)
             }
-            Architecture::Unet { channels, .. } => convolved(channels.first()),
         };
         images.clamp(least, most)
+    }
+
+    /// Images that a device other than flex takes through the model at once.
+    pub fn device_batch(&self, image: ImageShape) -> usize {
+        let [least, most] = DEVICE_IMAGES;
+        (DEVICE_ACTIVATIONS / self.largest_layer(image)).clamp(least, most)
+    }
+
+    /// Numbers of the largest layer for one image.
+    fn largest_layer(&self, image: ImageShape) -> usize {
+        let widest = match self {
+            Architecture::Dense { hidden, code, .. } => {
+                return hidden.iter().copied().chain([*code, image.len()]).max().unwrap_or(1);
+            }
+            Architecture::Conv { channels, decoder_channels, .. } => channels.first().max(decoder_channels.last()),
+            Architecture::Unet { channels, .. } => channels.first(),
+        };
+        image.height * image.width * widest.copied().unwrap_or(1).max(image.channels)
     }
 
     /// Poolings on the way to the smallest feature map, and as many upsamplings on the way back.

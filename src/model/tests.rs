@@ -6,6 +6,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::layer::Residual;
 use super::*;
+use crate::corruption::random::Stream;
+use crate::device::tests::devices;
+use crate::table::Split;
 
 fn architectures() -> Vec<Architecture> {
     let conv = |channels: &[usize], decoder: &[usize], residual_blocks, code| Architecture::Conv {
@@ -40,6 +43,37 @@ fn every_family_maps_any_image_to_its_code_and_to_an_image() {
             let encoded = model.encode(Tensor::ones([2, image.len()], &device));
             assert_eq!(encoded.map(Tensor::into_data), codes.map(Tensor::into_data), "{architecture:?}");
             assert_eq!(model.num_params(), architecture.parameters(image), "{architecture:?}");
+        }
+    }
+}
+
+/// Within 1e-4 of a typical number: what the documentation promises (docs/devices.md).
+fn nearly(found: Option<Tensor<2>>, expected: Option<Tensor<2>>, what: &str) {
+    let numbers = |tensor: Option<Tensor<2>>| -> Vec<f32> {
+        tensor.map_or_else(Vec::new, |tensor| tensor.into_data().try_into_vec().expect("are f32"))
+    };
+    let (found, expected) = (numbers(found), numbers(expected));
+    let typical = expected.iter().fold(0.0_f32, |most, number| most.max(number.abs()));
+    let most = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(found.len() == expected.len() && most <= 1e-4 * typical, "{what}: {most} of {typical}");
+}
+
+#[test]
+fn the_same_weights_give_the_same_on_every_device() {
+    for device in devices() {
+        for (height, width, channels) in [(8, 8, 1), (11, 9, 3), (28, 28, 1)] {
+            let image = ImageShape::new(height, width, channels).expect("is a shape");
+            for architecture in architectures() {
+                let made = |device: &Device| {
+                    let mut images = vec![0.0; 5 * image.len()];
+                    Stream::new(2, "images", Split::Test).generator(0, 0).fill_uniform(&mut images);
+                    let images = Tensor::from_data(TensorData::new(images, [5, image.len()]), device);
+                    architecture.init(image, 1, device).expect("fits").forward(images)
+                };
+                let (expected, found) = (made(&Device::flex()), made(&device.inference()));
+                nearly(found.codes, expected.codes, &format!("{device}: codes of {architecture:?}"));
+                nearly(Some(found.logits), Some(expected.logits), &format!("{device}: logits of {architecture:?}"));
+            }
         }
     }
 }

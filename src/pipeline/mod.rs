@@ -247,7 +247,7 @@ fn run_stage(
             decisive: parts.settings.clone(),
             inputs: parts.inputs.clone(),
             data: options.data.clone(),
-            device: options.device,
+            device: options.device.clone(),
             threads: options.threads,
             progress,
         };

@@ -12,7 +12,7 @@ mod mnist;
 mod numpy;
 mod picture;
 mod rejected;
-mod strokes;
+pub mod strokes;
 mod tables;
 
 use std::borrow::Cow;

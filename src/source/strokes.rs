@@ -31,6 +31,17 @@ impl Strokes {
     }
 }
 
+/// The bytes of so many grey digits, one after the other.
+pub fn digits(seed: u64, count: usize) -> Vec<u8> {
+    let stream = Stream::new(seed, "strokes", Split::Train);
+    let digit = |id| {
+        let mut random = stream.generator(id, 0);
+        let label = random.below(10) as u8;
+        draw::draw(label, &mut || random.uniform())
+    };
+    (0..count as u64).flat_map(digit).collect()
+}
+
 impl Source for Strokes {
     fn shape(&self) -> ImageShape {
         shape(self.colour)

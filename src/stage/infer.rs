@@ -7,9 +7,10 @@ use anyhow::Result;
 use arrow_array::{Array, Float32Array, RecordBatch};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Pixels;
+use crate::device::is_flex;
 use crate::error;
 use crate::kernel;
 use crate::model::{Autoencoder, Made, ModelDescription};
@@ -20,6 +21,8 @@ pub struct Inference {
     description: ModelDescription,
     model: Autoencoder,
     device: Device,
+    /// Held while a device other than flex computes: it has its own parallelism, and memory for one batch at a time.
+    turn: Mutex<()>,
 }
 
 /// What a model makes of some images.
@@ -36,7 +39,7 @@ impl Inference {
     /// Missing or damaged files.
     pub fn load(folder: &Path, device: Device) -> Result<Self> {
         let (description, model) = ModelDescription::load(folder, &device)?;
-        Ok(Self { description, model, device })
+        Ok(Self { description, model, device, turn: Mutex::new(()) })
     }
 
     /// The model in `folder` with the weights that its training started from with this seed.
@@ -46,7 +49,7 @@ impl Inference {
     pub fn untrained(folder: &Path, seed: u64, device: Device) -> Result<Self> {
         let description = ModelDescription::read(folder)?;
         let model = description.architecture.init(description.image, seed, &device)?;
-        Ok(Self { description, model, device })
+        Ok(Self { description, model, device, turn: Mutex::new(()) })
     }
 
     /// Size of the images that the model takes.
@@ -114,10 +117,18 @@ impl Inference {
 
     /// Codes of images, one after the other, made on all threads; none if the model has no code.
     pub fn codes(&self, images: &[f32]) -> Vec<f32> {
-        let len = self.image().len();
-        let count = self.description.architecture.micro_batch(self.image());
-        let chunks = images.par_chunks(count * len);
-        chunks.flat_map_iter(|chunk| self.model.encode(self.tensor(chunk)).map_or_else(Vec::new, numbers)).collect()
+        let size = self.images_at_once() * self.image().len();
+        let encoded = |chunk: &[f32]| self.model.encode(self.tensor(chunk)).map_or_else(Vec::new, numbers);
+        if is_flex(&self.device) {
+            return images.par_chunks(size).flat_map_iter(encoded).collect();
+        }
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        images.chunks(size).flat_map(encoded).collect()
+    }
+
+    fn images_at_once(&self) -> usize {
+        let (architecture, image) = (&self.description.architecture, self.image());
+        if is_flex(&self.device) { architecture.micro_batch(image) } else { architecture.device_batch(image) }
     }
 
     fn tensor(&self, images: &[f32]) -> Tensor<2> {
@@ -128,8 +139,8 @@ impl Inference {
     fn apply(&self, images: &[f32]) -> Applied {
         let len = self.image().len();
         let mut applied = Applied { codes: Vec::new(), images: Vec::with_capacity(images.len()) };
-        let count = self.description.architecture.micro_batch(self.image());
-        for chunk in images.chunks(count * len) {
+        let _turn = (!is_flex(&self.device)).then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        for chunk in images.chunks(self.images_at_once() * len) {
             let Made { codes, logits } = self.model.forward(self.tensor(chunk));
             applied.codes.extend(codes.map_or_else(Vec::new, numbers));
             applied.images.extend(numbers(kernel::sigmoid(logits)));

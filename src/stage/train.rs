@@ -10,13 +10,13 @@ use burn::module::Module;
 use serde_json::{Value, json};
 
 use super::{Outputs, Past, Resume, ResumeFrom, Resumption, Stage, StageContext, record};
-use crate::config::{InputImages, Pipeline, Schedule, Weights};
+use crate::config::{InputImages, Pipeline, Precision, Schedule, Weights};
 use crate::model::ModelDescription;
 use crate::pipeline::fingerprint::{Parts, flatten};
 use crate::table::{Split, write_batch};
 use crate::training::batches::TrainingImages;
 use crate::training::checkpoint::{CheckpointFile, EpochRecord, Standing};
-use crate::training::{Start, Trainer, published};
+use crate::training::{Start, Step, Trainer, published};
 
 /// The stage.
 pub struct Train;
@@ -93,6 +93,7 @@ impl Stage for Train {
             ),
             start,
             device: context.device.training(),
+            step: Step::new(&pipeline.model, pipeline.training.precision, image, context.device.training()),
             progress: context.progress,
         };
         let (state, speeds) = trainer.train()?;
@@ -160,6 +161,9 @@ fn trajectory_settings(pipeline: &Pipeline) -> Value {
     // What is off is not written, as in the settings.
     if training.weight_decay > 0.0 {
         settings["training"]["weight-decay"] = json!(training.weight_decay);
+    }
+    if training.precision != Precision::F32 {
+        settings["training"]["precision"] = json!(training.precision);
     }
     if training.schedule == Schedule::Cosine {
         // Every step then depends on where the last one is.

@@ -8,13 +8,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt8Type;
+use arrow_array::{Array, FixedSizeListArray};
+use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::config::InputImages;
 use crate::corruption::Corruption;
+use crate::corruption::on_device::{self, Keys};
 use crate::corruption::random::{Generator, Stream};
 use crate::error;
 use crate::kernel::prefetch;
@@ -33,11 +35,11 @@ pub struct TrainingImages {
 
 /// Some images and the order in which they are used.
 #[derive(Clone)]
-struct Window {
+pub(super) struct Window {
     /// Position of each image in the source. Shared, like the bytes, by the windows of all epochs when they are held.
-    ids: Arc<Vec<u64>>,
-    bytes: Arc<Vec<u8>>,
-    order: Vec<u32>,
+    pub(super) ids: Arc<Vec<u64>>,
+    pub(super) bytes: Arc<Vec<u8>>,
+    pub(super) order: Vec<u32>,
 }
 
 /// The images of one optimizer step.
@@ -53,12 +55,12 @@ pub struct MicroBatch<'a> {
     positions: &'a [u32],
 }
 
-/// What a model sees and what it shall give back, one image after the other.
-pub struct Examples {
+/// What a model sees and what it shall give back, one image after the other: numbers, or a tensor `[n, pixels]`.
+pub struct Examples<T = Vec<f32>> {
     /// Corrupted numbers in [0, 1]; none if the model sees the target.
-    pub input: Option<Vec<f32>>,
+    pub input: Option<T>,
     /// Numbers in [0, 1].
-    pub target: Vec<f32>,
+    pub target: T,
 }
 
 /// How inputs are made of clean images.
@@ -99,6 +101,17 @@ impl Inputs {
                 corruption.apply(clean, &mut stream.generator(id, self.epoch), out);
             }
             if self.rounded { pixels::rounded(&out) } else { out }
+        };
+        let (input, target) = (Some(corrupted(&self.stream)), self.target.as_ref().map(corrupted));
+        Examples { input, target: target.unwrap_or(clean) }
+    }
+
+    /// The same of `clean` images `[n, pixels]` that are on a device, with the keys that they have there.
+    pub(super) fn of_placed(&self, clean: Tensor<2>, keys: &Keys) -> Examples<Tensor<2>> {
+        let Some(corruption) = self.corruption else { return Examples { input: None, target: clean } };
+        let corrupted = |stream: &Stream| {
+            let out = corruption.apply_on_device(clean.clone(), keys, stream, self.epoch);
+            if self.rounded { on_device::rounded(out) } else { out }
         };
         let (input, target) = (Some(corrupted(&self.stream)), self.target.as_ref().map(corrupted));
         Examples { input, target: target.unwrap_or(clean) }
@@ -183,11 +196,7 @@ impl TrainingImages {
         for &group in groups {
             for batch in self.table.row_group(group)? {
                 let batch = batch?;
-                let list = lists(&batch, "image")?;
-                let bytes = list.values().as_primitive_opt::<UInt8Type>();
-                let bytes = bytes.ok_or_else(|| error::data("training images are stored as bytes"))?;
-                let (start, end) = (list.value_offset(0) as usize, list.value_offset(list.len()) as usize);
-                pixels.extend_from_slice(&bytes.values()[start..end]);
+                pixels.extend_from_slice(image_bytes(lists(&batch, "image")?)?);
                 ids.extend(crate::table::ids(&batch)?.values().iter().map(|&id| id as u64));
                 crate::interrupt::check()?;
             }
@@ -198,6 +207,20 @@ impl TrainingImages {
 }
 
 impl Batch {
+    /// Images in memory, `pixels` bytes each, as batches of `size`, in their order.
+    pub fn of_images(bytes: Vec<u8>, pixels: usize, size: usize) -> Vec<Self> {
+        let count = bytes.len() / pixels;
+        let ids = Arc::new((0..count as u64).collect());
+        let window = Arc::new(Window { ids, bytes: Arc::new(bytes), order: (0..count as u32).collect() });
+        let range = |start| start..count.min(start + size);
+        (0..count).step_by(size).map(|start| Batch { window: Arc::clone(&window), range: range(start) }).collect()
+    }
+
+    /// Its window, and which of the window's order it is.
+    pub(super) fn place(&self) -> (&Arc<Window>, Range<usize>) {
+        (&self.window, self.range.clone())
+    }
+
     /// Number of images.
     pub fn count(&self) -> usize {
         self.range.len()
@@ -226,6 +249,17 @@ impl MicroBatch<'_> {
         }
         inputs.of(self.positions.iter().map(|&position| ids[position as usize]), target, pixels)
     }
+}
+
+/// The bytes of a column of images, one after the other.
+///
+/// # Errors
+/// They are stored as something else.
+pub fn image_bytes(list: &FixedSizeListArray) -> Result<&[u8]> {
+    let bytes = list.values().as_primitive_opt::<UInt8Type>();
+    let bytes = bytes.ok_or_else(|| error::data("training images are stored as bytes"))?;
+    let (start, end) = (list.value_offset(0) as usize, list.value_offset(list.len()) as usize);
+    Ok(&bytes.values()[start..end])
 }
 
 /// The examples made of a batch of clean images.

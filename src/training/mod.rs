@@ -1,37 +1,38 @@
 //! The training loop.
-//!
-//! A batch is cut into micro-batches of a fixed size; each goes through forward and backward on one thread, and their
-//! gradients are added in the order of the images. Threads share nothing inside a step, and their number changes no bit.
 
 mod awake;
 pub mod batches;
 pub mod checkpoint;
 mod loss;
+mod losses;
 mod optimizer;
+mod placed;
 pub mod published;
+pub mod rate;
 mod schedule;
+mod step;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
-use rayon::prelude::*;
+use burn::tensor::Device;
 use serde_json::json;
 
-use crate::config::{Model, Noise, Pipeline};
+use crate::config::{Noise, Pipeline};
 use crate::error::{self, Kind};
 use crate::interrupt;
-use crate::model::{Autoencoder, Made, named_tensors};
+use crate::model::{Autoencoder, named_tensors};
 use crate::pipeline::receipt::Receipt;
 use crate::progress::Progress;
-use crate::table::{ImageShape, Split, TableFile, ids, lists, pixels};
+use crate::table::{ImageShape, Split, TableFile};
 use awake::keep_awake;
-use batches::{Batch, Examples, Inputs, TrainingImages, examples_of};
+use batches::{Inputs, TrainingImages};
 use checkpoint::{CheckpointFile, EpochRecord, Position, State};
+use losses::Losses;
 use optimizer::Optimizer;
+pub use step::Step;
 
 /// What a training works with.
 pub struct Trainer<'a> {
@@ -49,6 +50,8 @@ pub struct Trainer<'a> {
     pub start: Start<'a>,
     /// The device, with automatic differentiation.
     pub device: Device,
+    /// The loss of a batch and its gradients.
+    pub step: Step<'a>,
     /// Where progress is told.
     pub progress: &'a Progress,
 }
@@ -78,7 +81,9 @@ impl Trainer<'_> {
         let mut saved = Instant::now();
         while state.position.epochs < settings.epochs {
             let started = (Instant::now(), state.position.images);
-            let trained = keep_awake(|| self.train_epoch(&mut state, &mut saved)).and_then(|()| {
+            let mut epoch = || self.train_epoch(&mut state, &mut saved);
+            let trained = if self.step.is_on_threads() { keep_awake(epoch) } else { epoch() };
+            let trained = trained.and_then(|()| {
                 let images = state.position.images - started.1;
                 speeds.push((state.position.epochs + 1, started.0.elapsed().as_secs_f64(), images));
                 self.finish_epoch(&mut state, speeds[speeds.len() - 1])
@@ -100,6 +105,14 @@ impl Trainer<'_> {
 
     /// Takes the steps that are left of the current epoch; `saved` is when the last checkpoint was written.
     fn train_epoch(&self, state: &mut State, saved: &mut Instant) -> Result<()> {
+        let mut losses = Losses::default();
+        let taken = self.take_steps(state, saved, &mut losses);
+        // However it ended, what is saved next holds the losses of all steps.
+        self.settle(&mut losses, state)?;
+        taken
+    }
+
+    fn take_steps(&self, state: &mut State, saved: &mut Instant, losses: &mut Losses) -> Result<()> {
         let settings = &self.pipeline.training;
         let epoch = state.position.epochs + 1;
         let name = format!("train epoch {epoch}/{}", settings.epochs);
@@ -113,24 +126,30 @@ impl Trainer<'_> {
             if index < seen {
                 continue;
             }
-            let (loss, gradients) = self.gradients(&state.model, &batch, &inputs)?;
-            if !loss.is_finite() {
-                return Err(diverged(epoch, state.position.steps + 1, self.checkpoint.path()));
+            let (loss, gradients) = self.step.gradients(&state.model, &batch, &inputs)?;
+            if losses.add(state.position.steps + 1, loss) {
+                self.settle(losses, state)?;
             }
             // Of the middle of the step, so that neither the first nor the last is of no size.
             let done = (state.position.images as f64 + batch.count() as f64 / 2.0) / count;
             let rate = settings.learning_rate_at(state.position.epochs as f64 + done);
             state.optimizer.step(&mut state.model, gradients, rate, settings.weight_decay);
             state.position.steps += 1;
-            state.position.loss += loss;
             state.position.images += batch.count() as u64;
             task.advance(batch.count() as u64);
             if saved.elapsed() >= Duration::from_secs(settings.checkpoint_seconds) {
+                self.settle(losses, state)?;
                 self.checkpoint.save(state)?;
                 *saved = Instant::now();
             }
         }
         Ok(())
+    }
+
+    /// Adds the losses of steps to the position.
+    fn settle(&self, losses: &mut Losses, state: &mut State) -> Result<()> {
+        let epoch = state.position.epochs + 1;
+        losses.settle(&mut state.position.loss).map_err(|step| diverged(epoch, step, self.checkpoint.path()))
     }
 
     /// The state that the training goes on from; that of its beginning if what holds it turns out to be damaged.
@@ -163,49 +182,6 @@ impl Trainer<'_> {
             Noise::Fresh => epoch as u32,
             Noise::Fixed => 0,
         }
-    }
-
-    /// Images that one thread takes through forward and backward at once.
-    fn micro_batch(&self) -> usize {
-        self.pipeline.model.architecture.micro_batch(self.image)
-    }
-
-    /// The loss of a batch, summed over pixels, and the gradients of its mean, one for each micro-batch, in their order.
-    ///
-    /// # Errors
-    /// Interruption, which a step of large images would otherwise hold up for seconds.
-    fn gradients(&self, model: &Autoencoder, batch: &Batch, inputs: &Inputs) -> Result<(f64, Vec<GradientsParams>)> {
-        let pixels = self.images.pixels();
-        let scale = 1.0 / (batch.count() * pixels) as f32;
-        let parts: Result<Vec<(f64, GradientsParams)>> = batch
-            .micro_batches(self.micro_batch())
-            .map(|images| {
-                interrupt::check()?;
-                let model = model.clone().fork(&self.device);
-                let Losses { loss, penalty } =
-                    self.losses(&model, images.examples(pixels, inputs), scale, &self.device);
-                let minimised = penalty.map_or_else(|| loss.clone(), |penalty| loss.clone() + penalty);
-                Ok((scalar(loss), GradientsParams::from_grads(minimised.backward(), &model)))
-            })
-            .collect();
-        let (sums, gradients): (Vec<f64>, Vec<_>) = parts?.into_iter().unzip();
-        Ok((sums.iter().sum::<f64>() / f64::from(scale), gradients))
-    }
-
-    /// What is minimised over some examples, with `scale` times the sum over their pixels for the loss.
-    fn losses(&self, model: &Autoencoder, examples: Examples, scale: f32, device: &Device) -> Losses {
-        let Examples { input, target } = examples;
-        let shape = [target.len() / self.images.pixels(), self.images.pixels()];
-        let tensor = |values| Tensor::<2>::from_data(TensorData::new(values, shape), device);
-        let target = tensor(target);
-        let input = input.map_or_else(|| target.clone(), tensor);
-        let Made { codes, logits } = model.forward(input);
-        let Model { loss, sparsity, .. } = self.pipeline.model;
-        let penalty = codes.filter(|_| sparsity > 0.0).map(|codes| {
-            let numbers_for_each_pixel = codes.dims()[1] as f64 / self.images.pixels() as f64;
-            codes.abs().sum() * (sparsity * f64::from(scale) / numbers_for_each_pixel)
-        });
-        Losses { loss: loss.scaled_sum(logits, target, scale), penalty }
     }
 
     /// Scores the epoch, keeps the weights if they are the best so far, and starts the next.
@@ -243,38 +219,14 @@ impl Trainer<'_> {
     /// The mean loss over the test split, on the stored inputs.
     fn test_loss(&self, model: &Autoencoder) -> Result<f64> {
         let model = model.valid();
-        let device = self.device.clone().inner();
         let inputs = Inputs::new(self.pipeline, Split::Test, 0);
-        let len = self.images.pixels();
-        let micro_batch = self.micro_batch();
         let mut sum = 0.0;
         for batch in self.test.all() {
-            let batch = batch?;
-            let (ids, images) = (ids(&batch)?.values(), pixels::values(lists(&batch, "image")?));
-            let sums: Vec<f64> = ids
-                .par_chunks(micro_batch)
-                .zip(images.par_chunks(micro_batch * len))
-                .map(|(ids, images)| {
-                    scalar(self.losses(&model, examples_of(ids, images.to_vec(), len, &inputs), 1.0, &device).loss)
-                })
-                .collect();
-            sum += sums.iter().sum::<f64>();
+            sum += self.step.test_loss(&model, &batch?, &inputs)?;
             interrupt::check()?;
         }
-        Ok(sum / (self.test.rows() as f64 * len as f64))
+        Ok(sum / (self.test.rows() as f64 * self.images.pixels() as f64))
     }
-}
-
-/// What training minimises, each `[1]`.
-struct Losses {
-    /// How far the images that the model makes are from those that it shall make.
-    loss: Tensor<1>,
-    /// The mean magnitude of the code's numbers, if they shall be few (`model.sparsity`).
-    penalty: Option<Tensor<1>>,
-}
-
-fn scalar(tensor: Tensor<1>) -> f64 {
-    f64::from(tensor.into_scalar::<f32>())
 }
 
 fn diverged(epoch: u64, step: u64, checkpoint: &std::path::Path) -> anyhow::Error {

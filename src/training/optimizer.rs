@@ -6,6 +6,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
+use crate::device::is_flex;
 use crate::kernel::{self, AdamFactors};
 use crate::model::{Autoencoder, NamedTensor};
 
@@ -24,7 +25,7 @@ pub struct Optimizer {
 
 impl Optimizer {
     /// Moves every parameter, by a step of the size `learning_rate`, against the sum of its gradients, which are added in their
-    /// order, and takes `learning_rate` times `weight_decay` of every weight away; parameters are moved on all threads.
+    /// order, and takes `learning_rate` times `weight_decay` of every weight away; on flex parameters are moved on all threads.
     pub fn step(
         &mut self,
         model: &mut Autoencoder,
@@ -37,13 +38,17 @@ impl Optimizer {
         let moments = std::mem::take(&mut self.moments).into_iter();
         let mut collector = Collector { gradients, moments, parts: Vec::new() };
         model.visit(&mut collector);
-        let moved = collector.parts.into_par_iter().with_max_len(1);
-        let (parameters, moments): (Vec<Tensor<1>>, _) = moved
-            .map(|Part { parameter, is_bias, gradients, moments }| {
-                let factors = if is_bias { AdamFactors { decay: 0.0, ..factors } } else { factors };
-                kernel::adam(parameter, gradients, moments, factors)
-            })
-            .unzip();
+        let moved = |Part { parameter, is_bias, gradients, moments }| {
+            let factors = if is_bias { AdamFactors { decay: 0.0, ..factors } } else { factors };
+            kernel::adam(parameter, gradients, moments, factors)
+        };
+        let parts = collector.parts;
+        let on_threads = parts.first().is_some_and(|part| is_flex(&part.parameter.device()));
+        let (parameters, moments): (Vec<Tensor<1>>, _) = if on_threads {
+            parts.into_par_iter().with_max_len(1).map(moved).unzip()
+        } else {
+            parts.into_iter().map(moved).unzip()
+        };
         self.moments = moments;
         *model = model.clone().map(&mut Replacer(parameters.into_iter()));
     }

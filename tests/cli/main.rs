@@ -4,6 +4,7 @@ mod applying;
 mod bad_input;
 mod crash;
 mod damage;
+mod devices;
 mod disks;
 mod download;
 mod elsewhere;

@@ -202,6 +202,18 @@ pub enum Schedule {
     Cosine,
 }
 
+/// How precise the layers are while they train.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// 16-bit floats of 8 significant bits in the layers; weights, losses and Adam's state stay 32-bit floats.
+    Bf16,
+}
+
 /// Which weights the stages after training use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -287,6 +299,8 @@ pub struct RawTraining {
     /// Share of every weight, biases excepted, that a step of size 1 takes away.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub weight_decay: Option<f64>,
+    /// How precise the layers are while they train.
+    pub precision: Option<Precision>,
     /// Which weights the later stages use.
     pub weights: Option<Weights>,
     /// Largest size of the training images to hold in memory, in MiB.

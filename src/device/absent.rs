@@ -1,0 +1,15 @@
+//! The stand-in for a backend that the build lacks: the functions of the files beside it.
+
+use burn::tensor::Device;
+
+use super::Absence;
+
+/// No device.
+pub fn open(_gpu: Option<usize>, _threads: usize) -> Result<Device, Absence> {
+    Err(Absence::Build)
+}
+
+/// No GPUs.
+pub fn gpus() -> usize {
+    0
+}

@@ -1,0 +1,32 @@
+//! LibTorch, through burn-tch, which Burn has deprecated: without this file and the feature `tch` limpid is the same, but for
+//! the devices `tch` and `tch:cuda:N`.
+
+use burn::tensor::{Device, DeviceType};
+
+use super::Absence;
+
+/// The GPU of this index, or the CPU with so many threads.
+///
+/// # Errors
+/// LibTorch has no CUDA, or there is no such GPU.
+#[expect(deprecated, reason = "burn-tch is kept as long as Burn has it")]
+pub fn open(gpu: Option<usize>, threads: usize) -> Result<Device, Absence> {
+    // LibTorch takes all cores unless told otherwise. It is told before its first operation, and once.
+    static THREADS: std::sync::Once = std::sync::Once::new();
+    THREADS.call_once(|| tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX)));
+    let Some(index) = gpu else { return Ok(Device::libtorch()) };
+    let seen = gpus();
+    if index >= seen {
+        let cuda = if tch::utils::has_cuda() { "is built with CUDA" } else { "is built without CUDA" };
+        let seen = if seen == 0 { "none".to_owned() } else { format!("{seen}") };
+        return Err(Absence::Machine(format!(
+            "looked for CUDA in LibTorch and an NVIDIA driver with a GPU {index}; this LibTorch {cuda} and sees {seen}"
+        )));
+    }
+    Ok(Device::libtorch_cuda(index))
+}
+
+/// GPUs that LibTorch sees.
+pub fn gpus() -> usize {
+    Device::enumerate(DeviceType::LibTorch).len()
+}

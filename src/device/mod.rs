@@ -1,0 +1,282 @@
+//! The compute device, by name.
+//!
+//! Burn's device is a run-time value; this folder is all that knows which backends a build has. Each backend is a file here and
+//! a Cargo feature of the same name, and a build without it has `absent.rs` in its place. A device is opened before anything is
+//! done with it: what the build or the machine lacks is an error here, and never a panic later.
+
+#[cfg(not(all(feature = "cuda", feature = "tch", feature = "wgpu")))]
+mod absent;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(feature = "tch")]
+mod libtorch;
+mod trial;
+#[cfg(feature = "wgpu")]
+mod wgpu;
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::Result;
+use burn::tensor::{Device, FloatDType};
+
+#[cfg(not(feature = "cuda"))]
+use absent as cuda;
+#[cfg(not(feature = "tch"))]
+use absent as libtorch;
+#[cfg(not(feature = "wgpu"))]
+use absent as wgpu;
+
+use crate::config::Precision;
+use crate::error;
+
+/// The name of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceName {
+    /// Burn's own CPU backend, with limpid's kernels.
+    Flex,
+    /// LibTorch on the CPU.
+    LibTorch,
+    /// LibTorch on the NVIDIA GPU of this index.
+    LibTorchCuda(usize),
+    /// Burn's CUDA backend on the NVIDIA GPU of this index.
+    Cuda(usize),
+    /// Burn's wgpu backend (Vulkan, Metal or DirectX 12) on the best adapter.
+    Wgpu,
+}
+
+/// A device as the user names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The best that the build and the machine have.
+    Auto,
+    /// This one.
+    Named(DeviceName),
+}
+
+/// Why a device cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Absence {
+    /// The build lacks the backend.
+    Build,
+    /// The machine lacks the device: what was looked for.
+    Machine(String),
+}
+
+/// A device that models can be trained and applied on: it is there and computes.
+#[derive(Debug, Clone)]
+pub struct ComputeDevice {
+    name: DeviceName,
+    device: Device,
+}
+
+impl ComputeDevice {
+    /// Its name.
+    pub fn name(&self) -> DeviceName {
+        self.name
+    }
+
+    /// Checks that layers can be trained on it with this precision.
+    ///
+    /// # Errors
+    /// They cannot.
+    pub fn check(&self, precision: Precision) -> Result<()> {
+        let can = match precision {
+            Precision::F32 => true,
+            // limpid's kernels for flex know nothing but 32-bit floats.
+            Precision::Bf16 => self.name != DeviceName::Flex && self.device.supports_dtype(FloatDType::BF16),
+        };
+        if can {
+            return Ok(());
+        }
+        let advice = "leave it at \"f32\", or choose another --device";
+        Err(error::settings(format!("training.precision = \"bf16\" is not for the device {self}; {advice}")))
+    }
+
+    /// The device for applying a model.
+    pub fn inference(&self) -> Device {
+        self.device.clone()
+    }
+
+    /// The device for training one: it records what the backward pass needs.
+    pub fn training(&self) -> Device {
+        self.device.clone().autodiff()
+    }
+}
+
+impl Default for ComputeDevice {
+    /// flex, which every build and every machine has.
+    fn default() -> Self {
+        Self { name: DeviceName::Flex, device: Device::flex() }
+    }
+}
+
+impl fmt::Display for ComputeDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
+    }
+}
+
+impl DeviceName {
+    /// Opens the device; `threads` are those that it may use where it computes on the CPU.
+    ///
+    /// # Errors
+    /// The build or the machine lacks it.
+    pub fn open(self, threads: usize) -> Result<ComputeDevice, Absence> {
+        let device = match self {
+            DeviceName::Flex => return Ok(ComputeDevice::default()),
+            DeviceName::LibTorch => libtorch::open(None, threads),
+            DeviceName::LibTorchCuda(index) => libtorch::open(Some(index), threads),
+            DeviceName::Cuda(index) => cuda::open(Some(index), threads),
+            DeviceName::Wgpu => wgpu::open(None, threads),
+        }?;
+        trial::computes(&device).map_err(Absence::Machine)?;
+        Ok(ComputeDevice { name: self, device })
+    }
+
+    /// The Cargo feature that adds its backend.
+    pub fn feature(self) -> &'static str {
+        match self {
+            DeviceName::Flex => "default",
+            DeviceName::LibTorch | DeviceName::LibTorchCuda(_) => "tch",
+            DeviceName::Cuda(_) => "cuda",
+            DeviceName::Wgpu => "wgpu",
+        }
+    }
+
+    /// What there is to know of: every GPU that a backend of this build sees, or the first one where it sees none.
+    pub fn all() -> Vec<Self> {
+        let mut names = vec![DeviceName::Flex, DeviceName::LibTorch];
+        names.extend((0..libtorch::gpus().max(1)).map(DeviceName::LibTorchCuda));
+        names.extend((0..cuda::gpus().max(1)).map(DeviceName::Cuda));
+        names.push(DeviceName::Wgpu);
+        names
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceName::Flex => f.write_str("flex"),
+            DeviceName::LibTorch => f.write_str("tch"),
+            DeviceName::LibTorchCuda(index) => write!(f, "tch:cuda:{index}"),
+            DeviceName::Cuda(index) => write!(f, "cuda:{index}"),
+            DeviceName::Wgpu => f.write_str("wgpu"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// Opens the device that is meant.
+    ///
+    /// # Errors
+    /// The build or the machine lacks it.
+    pub fn open(self, threads: usize) -> Result<ComputeDevice> {
+        match self {
+            DeviceChoice::Named(name) => name.open(threads).map_err(|absence| error::settings(absence.message(name))),
+            // A GPU, with Burn's own backend for it first; else flex, which is faster than LibTorch on the same CPU.
+            DeviceChoice::Auto => {
+                let mut gpus = Vec::new();
+                gpus.extend((cuda::gpus() > 0).then_some(DeviceName::Cuda(0)));
+                gpus.extend((libtorch::gpus() > 0).then_some(DeviceName::LibTorchCuda(0)));
+                gpus.extend((wgpu::gpus() > 0).then_some(DeviceName::Wgpu));
+                Ok(gpus.into_iter().find_map(|name| name.open(threads).ok()).unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let index = |text: &str| {
+            text.parse::<u16>().map(usize::from).map_err(|_| format!("{text:?} is not the index of a GPU"))
+        };
+        Ok(DeviceChoice::Named(match text.split_once(':') {
+            None => match text {
+                "auto" => return Ok(DeviceChoice::Auto),
+                "flex" | "cpu" => DeviceName::Flex,
+                "tch" => DeviceName::LibTorch,
+                "cuda" => DeviceName::Cuda(0),
+                "wgpu" => DeviceName::Wgpu,
+                _ => return Err(unknown(text)),
+            },
+            Some(("cuda", gpu)) => DeviceName::Cuda(index(gpu)?),
+            Some(("tch", "cuda")) => DeviceName::LibTorchCuda(0),
+            Some(("tch", gpu)) => match gpu.strip_prefix("cuda:") {
+                Some(gpu) => DeviceName::LibTorchCuda(index(gpu)?),
+                None => return Err(unknown(text)),
+            },
+            Some(_) => return Err(unknown(text)),
+        }))
+    }
+}
+
+fn unknown(text: &str) -> String {
+    format!("there is no device {text:?}; there are flex (also called cpu), tch, tch:cuda:0, cuda:0, wgpu, and auto")
+}
+
+impl Absence {
+    /// What is told of the device of this name.
+    pub fn message(&self, name: DeviceName) -> String {
+        match self {
+            Absence::Build => {
+                format!("this build lacks the device {name}; build limpid with --features {}", name.feature())
+            }
+            Absence::Machine(reason) => format!("this machine lacks the device {name}: {reason}"),
+        }
+    }
+}
+
+/// Whether a device is flex, where limpid's own kernels and threads do the work.
+pub fn is_flex(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The devices that tests run on: those that `LIMPID_TEST_DEVICES` names, flex unless it does.
+    pub fn devices() -> Vec<ComputeDevice> {
+        let names = std::env::var("LIMPID_TEST_DEVICES").unwrap_or_else(|_| "flex".to_owned());
+        let open = |name: &str| name.parse::<DeviceChoice>().expect("is a device").open(1).expect("is there");
+        names.split(',').map(open).collect()
+    }
+
+    #[test]
+    fn names_come_back_as_they_are_told() {
+        for name in ["flex", "tch", "tch:cuda:0", "tch:cuda:3", "cuda:0", "cuda:12", "wgpu"] {
+            let choice = name.parse::<DeviceChoice>().expect("is a device");
+            assert!(matches!(choice, DeviceChoice::Named(device) if device.to_string() == name), "{name}: {choice:?}");
+        }
+        let named = |name: &str| name.parse::<DeviceChoice>();
+        assert_eq!(named("cpu"), named("flex"));
+        assert_eq!(named("cuda"), named("cuda:0"));
+        assert_eq!(named("tch:cuda"), named("tch:cuda:0"));
+        assert_eq!(named("auto"), Ok(DeviceChoice::Auto));
+        for name in ["gpu", "tch:mps", "cuda:", "cuda:-1", "cuda:x", "cuda:70000", "tch:cuda:", "wgpu:1", ""] {
+            assert!(named(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_absent_says_what_to_do() {
+        for name in DeviceName::all() {
+            match name.open(1) {
+                Ok(device) => assert_eq!(device.to_string(), name.to_string()),
+                Err(Absence::Build) => assert_ne!(name, DeviceName::Flex),
+                Err(Absence::Machine(reason)) => assert!(reason.contains("looked for"), "{name}: {reason}"),
+            }
+        }
+        let message = |absence: Absence| absence.message(DeviceName::Cuda(0));
+        assert!(message(Absence::Build).ends_with("build limpid with --features cuda"));
+        assert!(message(Absence::Machine("x".to_owned())).ends_with("lacks the device cuda:0: x"));
+    }
+
+    #[test]
+    fn auto_is_always_there() {
+        DeviceChoice::Auto.open(1).expect("flex at least");
+    }
+}

@@ -1,0 +1,116 @@
+//! Images in the memory of a device other than flex.
+//!
+//! They go there once, as bytes, four in a 32-bit word, which every backend has. What a step needs of them is gathered, scaled
+//! and corrupted there, so that a step sends the device nothing but its commands.
+
+use std::ops::Range;
+use std::sync::{Arc, Weak};
+
+use burn::tensor::{Device, Int, Tensor};
+
+use super::batches::{Examples, Inputs, Window};
+use crate::corruption::on_device::{Keys, integers};
+
+/// Images on a device.
+#[derive(Clone)]
+pub struct PlacedImages {
+    /// `[n, words]`, the first pixel in the lowest byte.
+    words: Tensor<2, Int>,
+    keys: Keys,
+    pixels: usize,
+}
+
+impl PlacedImages {
+    /// Places images of `pixels` bytes each, with these positions in the source.
+    pub fn new(ids: &[u64], bytes: &[u8], pixels: usize, device: &Device) -> Self {
+        let width = pixels.div_ceil(4);
+        let mut words = Vec::with_capacity(ids.len() * width);
+        for image in bytes.chunks_exact(pixels) {
+            words.extend(image.chunks(4).map(|bytes| {
+                let mut word = [0; 4];
+                word[..bytes.len()].copy_from_slice(bytes);
+                i32::from_le_bytes(word)
+            }));
+        }
+        Self { words: integers(words, [ids.len(), width], device), keys: Keys::new(ids, device), pixels }
+    }
+
+    /// The examples made of the images with these indices.
+    pub fn examples(&self, indices: Tensor<1, Int>, inputs: &Inputs) -> Examples<Tensor<2>> {
+        let words = self.words.clone().select(0, indices.clone());
+        let [count, width] = words.dims();
+        let byte = |shift: i32| words.clone().bitwise_right_shift_scalar(shift).bitwise_and_scalar(0xFF);
+        let bytes = [0, 8, 16, 24].map(|shift| byte(shift).unsqueeze_dim::<3>(2));
+        let bytes = Tensor::cat(bytes.to_vec(), 2).reshape([count, 4 * width]);
+        let clean = bytes.slice([0..count, 0..self.pixels]).float() / 255.0;
+        inputs.of_placed(clean, &self.keys.select(indices))
+    }
+}
+
+/// A window of training images on a device. What it was made of need not stay in the host's memory.
+pub(super) struct PlacedWindow {
+    window: Weak<Window>,
+    bytes: Weak<Vec<u8>>,
+    images: PlacedImages,
+    order: Tensor<1, Int>,
+}
+
+impl PlacedWindow {
+    /// Places a window. What `last` has placed already, since the windows of all epochs share it, stays.
+    pub fn new(window: &Arc<Window>, pixels: usize, device: &Device, last: Option<Self>) -> Self {
+        let images = match last {
+            Some(last) if last.bytes.ptr_eq(&Arc::downgrade(&window.bytes)) => last.images,
+            // Given up before the next is placed, so that both need not fit at once.
+            last => {
+                drop(last);
+                PlacedImages::new(&window.ids, &window.bytes, pixels, device)
+            }
+        };
+        let order = window.order.iter().map(|&index| index as i32).collect();
+        let order = integers(order, [window.order.len()], device);
+        Self { window: Arc::downgrade(window), bytes: Arc::downgrade(&window.bytes), images, order }
+    }
+
+    /// Whether it is this window.
+    pub fn is(&self, window: &Arc<Window>) -> bool {
+        self.window.ptr_eq(&Arc::downgrade(window))
+    }
+
+    /// The examples made of some images of the window's order.
+    pub fn examples(&self, range: Range<usize>, inputs: &Inputs) -> Examples<Tensor<2>> {
+        self.images.examples(self.order.clone().slice([range]), inputs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corruption::random::Stream;
+    use crate::device::tests::devices;
+    use crate::table::{Split, pixels};
+
+    #[test]
+    fn placed_images_come_back_scaled_and_in_the_order_that_is_asked_for() {
+        let inputs = Inputs {
+            corruption: None,
+            stream: Stream::new(1, "noise", Split::Train),
+            target: None,
+            epoch: 1,
+            rounded: false,
+        };
+        for device in devices() {
+            // Sizes that leave a word full and not.
+            for size in [1, 4, 7, 300] {
+                let bytes: Vec<u8> = (0..3 * size).map(|index| (index * 37 % 256) as u8).collect();
+                let images = PlacedImages::new(&[5, 6, 7], &bytes, size, &device.inference());
+                let indices = integers(vec![2, 0], [2], &device.inference());
+                let found: Vec<f32> =
+                    images.examples(indices, &inputs).target.into_data().try_into_vec().expect("floats");
+                let mut expected = vec![0.0; 2 * size];
+                pixels::to_unit(&[&bytes[2 * size..], &bytes[..size]].concat(), &mut expected);
+                let most = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(most < 1e-7 && found.len() == expected.len(), "{device}, {size} pixels: off by {most}");
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! How fast a device trains: what `limpid devices` measures.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::awake::keep_awake;
+use super::batches::{Batch, Inputs};
+use super::losses::Losses;
+use super::optimizer::Optimizer;
+use super::step::Step;
+use crate::config::{CodeActivation, Loss, Model, Precision};
+use crate::corruption::random::Stream;
+use crate::device::ComputeDevice;
+use crate::model::Architecture;
+use crate::source::strokes;
+use crate::table::Split;
+
+/// Images of a step.
+const BATCH: usize = 200;
+/// Batches that are gone through again and again.
+const BATCHES: usize = 10;
+/// Steps before the clock starts: kernels are compiled and chosen in them.
+const WARM_UP: usize = 5;
+
+/// The models of the textbook chapter that are measured, by the name of their family.
+pub fn models() -> [Architecture; 2] {
+    [
+        Architecture::Dense { hidden: vec![], code: 32, code_activation: CodeActivation::Relu },
+        Architecture::Conv {
+            channels: vec![16, 8, 8],
+            decoder_channels: vec![16, 8, 16],
+            residual_blocks: 0,
+            code: None,
+            code_activation: CodeActivation::Linear,
+        },
+    ]
+}
+
+/// Images a second that steps of 200 images of 28×28 take on a device, measured for `time`.
+///
+/// # Errors
+/// Interruption.
+pub fn images_per_second(architecture: &Architecture, device: &ComputeDevice, time: Duration) -> Result<f64> {
+    let (image, device) = (strokes::shape(false), device.training());
+    let model = Model { architecture: architecture.clone(), loss: Loss::CrossEntropy, sparsity: 0.0 };
+    let step = Step::new(&model, Precision::F32, image, device.clone());
+    let batches = Batch::of_images(strokes::digits(1, BATCH * BATCHES), image.len(), BATCH);
+    let stream = Stream::new(1, "noise", Split::Train);
+    let inputs = Inputs { corruption: None, stream, target: None, epoch: 1, rounded: false };
+    let mut trained = model.architecture.init(image, 1, &device)?;
+    let mut optimizer = Optimizer::default();
+    let mut measure = || -> Result<f64> {
+        let (mut losses, mut sum) = (Losses::default(), 0.0);
+        let (mut start, mut images) = (Instant::now(), 0);
+        for (index, batch) in batches.iter().cycle().enumerate() {
+            let (loss, gradients) = step.gradients(&trained, batch, &inputs)?;
+            let settle = losses.add(index as u64, loss);
+            optimizer.step(&mut trained, gradients, 1e-3, 0.0);
+            images += batch.count();
+            let over = index >= WARM_UP && start.elapsed() >= time;
+            if index + 1 == WARM_UP || settle || over {
+                // What a device has not done yet is not counted. A loss that is not finite is no concern here.
+                _ = losses.settle(&mut sum);
+            }
+            if index + 1 == WARM_UP {
+                (start, images) = (Instant::now(), 0);
+            } else if over {
+                break;
+            }
+        }
+        Ok(images as f64 / start.elapsed().as_secs_f64())
+    };
+    if step.is_on_threads() { keep_awake(measure) } else { measure() }
+}

@@ -1,0 +1,264 @@
+//! The loss of a batch and its gradients.
+//!
+//! On flex a batch is cut into micro-batches of a fixed size; each goes through forward and backward on one thread, and their
+//! gradients are added in the order of the images. Threads share nothing inside a step, and their number changes no bit. Any
+//! other device has its own parallelism: it gets the batch as a whole, or in parts that its memory holds, one after the other,
+//! from images that were placed there before.
+
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Result;
+use arrow_array::RecordBatch;
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use rayon::prelude::*;
+
+use super::batches::{Batch, Examples, Inputs, examples_of, image_bytes};
+use super::losses::{BatchLoss, numbers};
+use super::placed::{PlacedImages, PlacedWindow};
+use crate::config::{Model, Precision};
+use crate::corruption::on_device::integers;
+use crate::device::is_flex;
+use crate::interrupt;
+use crate::model::{Autoencoder, Made};
+use crate::table::{ImageShape, ids, lists, pixels};
+
+/// What every step of a training has in common.
+pub struct Step<'a> {
+    model: &'a Model,
+    precision: Precision,
+    image: ImageShape,
+    /// With automatic differentiation.
+    device: Device,
+    /// The window of training images that is on the device, if it is not flex.
+    placed: Mutex<Option<PlacedWindow>>,
+}
+
+/// What training minimises, each `[1]`.
+struct Objective {
+    /// How far the images that the model makes are from those that it shall make.
+    loss: Tensor<1>,
+    /// The mean magnitude of the code's numbers, if they shall be few (`model.sparsity`).
+    penalty: Option<Tensor<1>>,
+}
+
+impl<'a> Step<'a> {
+    /// Steps of this model for images of this size on a device with automatic differentiation.
+    pub fn new(model: &'a Model, precision: Precision, image: ImageShape, device: Device) -> Self {
+        Self { model, precision, image, device, placed: Mutex::new(None) }
+    }
+
+    /// Whether the threads of limpid do the work.
+    pub fn is_on_threads(&self) -> bool {
+        is_flex(&self.device)
+    }
+
+    /// The loss of a batch, summed over pixels, and the gradients of its mean, one for each part of the batch, in their order.
+    ///
+    /// # Errors
+    /// Interruption, which a step of large images would otherwise hold up for seconds.
+    pub fn gradients(
+        &self,
+        model: &Autoencoder,
+        batch: &Batch,
+        inputs: &Inputs,
+    ) -> Result<(BatchLoss, Vec<GradientsParams>)> {
+        let pixels = self.image.len();
+        let scale = 1.0 / (batch.count() * pixels) as f32;
+        let part = |examples: Examples<Tensor<2>>| -> Result<(Tensor<1>, GradientsParams)> {
+            interrupt::check()?;
+            let model = model.clone().fork(&self.device);
+            let Objective { loss, penalty } = self.objective(&model, examples, scale, self.precision);
+            let minimised = penalty.map_or_else(|| loss.clone(), |penalty| loss.clone() + penalty);
+            Ok((loss.inner(), GradientsParams::from_grads(minimised.backward(), &model)))
+        };
+        if self.is_on_threads() {
+            let parts: Result<Vec<(f64, GradientsParams)>> = batch
+                .micro_batches(self.model.architecture.micro_batch(self.image))
+                .map(|images| {
+                    let (loss, gradients) = part(self.tensors(images.examples(pixels, inputs), &self.device))?;
+                    Ok((scalar(loss), gradients))
+                })
+                .collect();
+            let (sums, gradients): (Vec<f64>, Vec<_>) = parts?.into_iter().unzip();
+            return Ok((BatchLoss::Known(sums.iter().sum::<f64>() / f64::from(scale)), gradients));
+        }
+        let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        let (window, range) = batch.place();
+        let there = match placed.take() {
+            Some(placed) if placed.is(window) => placed,
+            last => PlacedWindow::new(window, pixels, &self.device.clone().inner(), last),
+        };
+        let there = placed.insert(there);
+        let size = self.model.architecture.device_batch(self.image);
+        let parts: Result<Vec<_>> = range
+            .clone()
+            .step_by(size)
+            .map(|start| part(tracked(there.examples(start..range.end.min(start + size), inputs))))
+            .collect();
+        let (losses, gradients) = parts?.into_iter().unzip();
+        Ok((BatchLoss::OnDevice(losses, scale), gradients))
+    }
+
+    /// The loss over a batch of test images, summed over pixels, with a model outside automatic differentiation.
+    ///
+    /// # Errors
+    /// A batch that does not hold images.
+    pub fn test_loss(&self, model: &Autoencoder, batch: &RecordBatch, inputs: &Inputs) -> Result<f64> {
+        let (device, pixels) = (self.device.clone().inner(), self.image.len());
+        let ids = ids(batch)?.values();
+        let loss = |examples: Examples<Tensor<2>>| self.objective(model, examples, 1.0, Precision::F32).loss;
+        if self.is_on_threads() {
+            let size = self.model.architecture.micro_batch(self.image);
+            let images = pixels::values(lists(batch, "image")?);
+            let sums: Vec<f64> = ids
+                .par_chunks(size)
+                .zip(images.par_chunks(size * pixels))
+                .map(|(ids, images)| {
+                    scalar(loss(self.tensors(examples_of(ids, images.to_vec(), pixels, inputs), &device)))
+                })
+                .collect();
+            return Ok(sums.iter().sum());
+        }
+        let ids: Vec<u64> = ids.iter().map(|&id| id as u64).collect();
+        let placed = PlacedImages::new(&ids, image_bytes(lists(batch, "image")?)?, pixels, &device);
+        let size = self.model.architecture.device_batch(self.image);
+        let sums = (0..ids.len()).step_by(size).map(|start| {
+            let indices: Vec<i32> = (start..ids.len().min(start + size)).map(|index| index as i32).collect();
+            let count = indices.len();
+            loss(placed.examples(integers(indices, [count], &device), inputs))
+        });
+        let sums: Vec<Tensor<1>> = sums.collect();
+        Ok(if sums.is_empty() { 0.0 } else { numbers(Tensor::cat(sums, 0)).into_iter().map(f64::from).sum() })
+    }
+
+    /// Examples on a device.
+    fn tensors(&self, Examples { input, target }: Examples, device: &Device) -> Examples<Tensor<2>> {
+        let shape = [target.len() / self.image.len(), self.image.len()];
+        let tensor = |values| Tensor::<2>::from_data(TensorData::new(values, shape), device);
+        Examples { input: input.map(tensor), target: tensor(target) }
+    }
+
+    /// What is minimised over some examples, with `scale` times the sum over their pixels for the loss.
+    fn objective(
+        &self,
+        model: &Autoencoder,
+        Examples { input, target }: Examples<Tensor<2>>,
+        scale: f32,
+        precision: Precision,
+    ) -> Objective {
+        let input = input.unwrap_or_else(|| target.clone());
+        let Made { codes, logits } = match precision {
+            Precision::F32 => model.forward(input),
+            Precision::Bf16 => {
+                // Layers compute as precisely as their input is; losses and weights stay as they are.
+                let Made { codes, logits } = model.forward(input.cast(FloatDType::BF16));
+                let full = |tensor: Tensor<2>| tensor.cast(FloatDType::F32);
+                Made { codes: codes.map(full), logits: full(logits) }
+            }
+        };
+        let Model { loss, sparsity, .. } = *self.model;
+        let penalty = codes.filter(|_| sparsity > 0.0).map(|codes| {
+            let numbers_for_each_pixel = codes.dims()[1] as f64 / self.image.len() as f64;
+            codes.abs().sum() * (sparsity * f64::from(scale) / numbers_for_each_pixel)
+        });
+        Objective { loss: loss.scaled_sum(logits, target, scale), penalty }
+    }
+}
+
+/// Examples under automatic differentiation.
+fn tracked(Examples { input, target }: Examples<Tensor<2>>) -> Examples<Tensor<2>> {
+    Examples { input: input.map(Tensor::from_inner), target: Tensor::from_inner(target) }
+}
+
+fn scalar(tensor: Tensor<1>) -> f64 {
+    f64::from(tensor.into_scalar::<f32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{CodeActivation, Loss};
+    use crate::corruption::Corruption;
+    use crate::corruption::random::Stream;
+    use crate::device::tests::devices;
+    use crate::model::Architecture;
+    use crate::source::strokes;
+    use crate::table::Split;
+    use crate::training::losses::Losses;
+    use crate::training::optimizer::Optimizer;
+
+    /// Losses of the first steps of a training with noise.
+    fn losses(model: &Model, precision: Precision, device: &Device) -> Vec<f64> {
+        let image = strokes::shape(false);
+        let step = Step::new(model, precision, image, device.clone());
+        let stream = Stream::new(1, "noise", Split::Train);
+        let corruption = Some(Corruption::Gaussian { std: 0.3 });
+        let inputs = Inputs { corruption, stream, target: None, epoch: 1, rounded: false };
+        let mut trained = model.architecture.init(image, 1, device).expect("fits");
+        let mut optimizer = Optimizer::default();
+        let batches = Batch::of_images(strokes::digits(1, 250), image.len(), 50);
+        let losses = batches.iter().cycle().take(15).map(|batch| {
+            let (loss, gradients) = step.gradients(&trained, batch, &inputs).expect("computes");
+            optimizer.step(&mut trained, gradients, 3e-3, 1e-2);
+            let (mut waiting, mut sum) = (Losses::default(), 0.0);
+            waiting.add(1, loss);
+            waiting.settle(&mut sum).expect("is finite");
+            sum / (50 * image.len()) as f64
+        });
+        losses.collect()
+    }
+
+    fn models() -> Vec<Model> {
+        let conv = |code| Architecture::Conv {
+            channels: vec![6, 4],
+            decoder_channels: vec![4, 6],
+            residual_blocks: 1,
+            code,
+            code_activation: CodeActivation::Linear,
+        };
+        let dense = Architecture::Dense { hidden: vec![64], code: 16, code_activation: CodeActivation::Relu };
+        vec![
+            Model { architecture: dense, loss: Loss::CrossEntropy, sparsity: 0.01 },
+            Model { architecture: conv(Some(12)), loss: Loss::Mse, sparsity: 0.0 },
+            Model { architecture: conv(None), loss: Loss::CrossEntropy, sparsity: 0.0 },
+            Model {
+                architecture: Architecture::Unet { channels: vec![4, 6], residual_blocks: 1 },
+                loss: Loss::CrossEntropy,
+                sparsity: 0.0,
+            },
+        ]
+    }
+
+    #[test]
+    fn trainings_take_the_same_course_on_every_device() {
+        for model in models() {
+            let expected = losses(&model, Precision::F32, &Device::flex().autodiff());
+            assert!(expected[14] < 0.9 * expected[0], "{expected:?}");
+            for device in devices() {
+                let found = losses(&model, Precision::F32, &device.training());
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!((found / expected - 1.0).abs() < 1e-3, "{device}: {found} and not {expected}: {model:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn half_the_bits_take_nearly_the_same_course() {
+        for device in devices() {
+            if device.check(Precision::Bf16).is_err() {
+                continue;
+            }
+            for model in models() {
+                let full = losses(&model, Precision::F32, &device.training());
+                let half = losses(&model, Precision::Bf16, &device.training());
+                assert_ne!(full, half, "{device}");
+                for (half, full) in half.iter().zip(&full) {
+                    assert!((half / full - 1.0).abs() < 0.03, "{device}: {half} and not {full}: {model:?}");
+                }
+            }
+        }
+    }
+}

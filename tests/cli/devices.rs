@@ -1,0 +1,135 @@
+//! Devices: what `--device` says of those that are not there, and that a pipeline does the same on those that are.
+//!
+//! `LIMPID_TEST_DEVICES=flex,tch` names the devices that the tests run on; a build with these features is needed.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{PIPELINE, STAGES, Sandbox};
+
+/// The devices to test; flex unless the environment names others.
+fn devices() -> Vec<String> {
+    let names = std::env::var("LIMPID_TEST_DEVICES").unwrap_or_else(|_| "flex".to_owned());
+    names.split(',').map(str::to_owned).collect()
+}
+
+fn receipt(sandbox: &Sandbox, run: &str, stage: &str) -> Value {
+    serde_json::from_slice(&sandbox.read(&format!("{run}/{stage}/_receipt.json"))).expect("is JSON")
+}
+
+/// Test losses of the epochs, as the log tells them.
+fn losses(log: &str) -> Vec<f64> {
+    let events = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("is JSON"));
+    events.filter(|event| event["event"] == "epoch").map(|event| event["test-loss"].as_f64().expect("a loss")).collect()
+}
+
+#[test]
+fn a_device_that_is_not_there_is_an_error_that_says_what_to_do() {
+    let sandbox = Sandbox::new();
+    let unknown = sandbox.limpid("run small.toml --device gpu").exits(2);
+    unknown
+        .says("there is no device \"gpu\"; there are flex (also called cpu), tch, tch:cuda:0, cuda:0, wgpu, and auto");
+    sandbox.limpid("run small.toml --device cuda:x").exits(2).says("\"x\" is not the index of a GPU");
+    let features = [
+        ("tch", "tch", cfg!(feature = "tch")),
+        ("tch:cuda:99", "tch", cfg!(feature = "tch")),
+        ("cuda:99", "cuda", cfg!(feature = "cuda")),
+        ("wgpu", "wgpu", cfg!(feature = "wgpu")),
+    ];
+    for (device, feature, built) in features {
+        let done = sandbox.limpid(&format!("run small.toml --device {device}"));
+        if !built {
+            let message = format!("this build lacks the device {device}; build limpid with --features {feature}");
+            done.exits(2).says(&message).never_says("panicked");
+        } else if device.ends_with(":99") {
+            done.exits(2).says(&format!("this machine lacks the device {device}: looked for")).never_says("panicked");
+        } else {
+            done.ends().never_says("panicked");
+        }
+    }
+    for command in ["encode runs/x y -o z", "denoise runs/x y -o z"] {
+        sandbox.limpid(&format!("{command} --device cuda:99")).exits(2).says("lacks the device cuda:99");
+    }
+    let precise = "run small.toml --set training.precision=\"bf16\"";
+    sandbox.limpid(precise).exits(2).says("training.precision = \"bf16\" is not for the device flex");
+    assert!(!sandbox.path("runs").exists(), "nothing was started");
+}
+
+#[test]
+fn devices_are_listed_with_their_rates() {
+    let sandbox = Sandbox::new();
+    let listed = sandbox.limpid("devices --json").succeeds().stdout();
+    let listed: Vec<Value> = serde_json::from_str(&listed).expect("is JSON");
+    let of = |name: &str| listed.iter().find(|device| device["device"] == name).unwrap_or_else(|| panic!("{name}"));
+    let flex = of("flex");
+    assert_eq!((&flex["in-build"], &flex["on-machine"], &flex["why"]), (&true.into(), &true.into(), &Value::Null));
+    let rate = |device: &Value, model: &str| device["images-per-second"][model].as_f64().unwrap_or(0.0);
+    assert!(rate(flex, "dense") > rate(flex, "conv") && rate(flex, "conv") > 0.0, "{flex}");
+    for name in ["tch", "tch:cuda:0", "cuda:0", "wgpu"] {
+        let device = of(name);
+        let usable = device["on-machine"] == true;
+        assert_eq!(usable, device["why"].is_null(), "{device}");
+        assert_eq!(usable, rate(device, "dense") > 0.0, "{device}");
+        assert_eq!(device["in-build"] == false, device["on-machine"].is_null(), "{device}");
+    }
+    let text = sandbox.limpid("devices --threads 1").succeeds().stdout();
+    assert!(text.lines().any(|line| line.starts_with("flex ") && line.ends_with("images/s")), "{text}");
+}
+
+#[test]
+fn a_pipeline_gives_the_same_on_every_device() {
+    let conv = PIPELINE.replace("dense = { hidden = [32], code = 8 }", "conv = { channels = [6, 4] }");
+    for pipeline in [PIPELINE.to_owned(), conv] {
+        let sandbox = Sandbox::with(&pipeline);
+        let run = |device: &str, runs: &str| {
+            let log = sandbox.limpid(&format!("run small.toml --log json --device {device} --runs {runs}"));
+            losses(&log.succeeds().stderr())
+        };
+        let expected = run("cpu", "flex");
+        for device in devices() {
+            let found = run(&device, "other");
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found / expected - 1.0).abs() < 1e-3, "{device}: {found} and not {expected}");
+            }
+            for stage in STAGES {
+                assert_eq!(receipt(&sandbox, "other/small", stage)["device"], device.as_str(), "{stage}");
+            }
+            // The same once more, byte for byte, also where it is not what flex gives.
+            run(&device, "again");
+            for stage in STAGES {
+                let same =
+                    sandbox.files(&format!("other/small/{stage}")) == sandbox.files(&format!("again/small/{stage}"));
+                assert!(same, "{device}: {stage}");
+            }
+            // What one device has made, others go on from.
+            let plan = sandbox.limpid("run small.toml --runs other --device flex --set training.epochs=3").succeeds();
+            plan.says("resuming after 2 epochs");
+            for folder in ["other", "again"] {
+                std::fs::remove_dir_all(sandbox.path(folder)).expect("removed");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_training_that_is_killed_ends_with_the_same_bytes_on_every_device() {
+    let pipeline = PIPELINE.replace("epochs = 2", "epochs = 3\ncheckpoint-seconds = 0");
+    for device in devices() {
+        let sandbox = Sandbox::with(&pipeline);
+        sandbox.limpid(&format!("run small.toml --device {device} --runs whole")).succeeds();
+        let mut child = sandbox.limpid(&format!("run small.toml --device {device} --runs cut")).spawn();
+        let checkpoint = sandbox.path("cut/small/.checkpoint/train");
+        for _ in 0..2000 {
+            if checkpoint.exists() || child.try_wait().expect("waits").is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        _ = child.kill();
+        child.wait().expect("waits");
+        sandbox.limpid(&format!("run small.toml --device {device} --runs cut")).succeeds();
+        assert!(sandbox.files("cut/small/train") == sandbox.files("whole/small/train"), "{device}");
+    }
+}
