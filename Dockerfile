@@ -6,14 +6,37 @@
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/work:/work" limpid run my-pipeline.toml
 #
 # The folder is made before, and the user named, because Docker would make it as root, and limpid could not write to it.
-FROM rust:1.95-slim-bookworm AS build
+#
+# For an NVIDIA GPU, with the driver and the NVIDIA Container Toolkit on the host (docs/devices.md says what was tried of this):
+#
+#   docker build -t limpid:cuda --target cuda .
+#   docker run --rm --gpus all --user "$(id -u):$(id -g)" -v "$PWD/work:/work" limpid:cuda    # the quickstart, on the GPU
+#   docker run --rm --gpus all limpid:cuda devices
+FROM rust:1.95-slim-bookworm AS source
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 # The manifest names the benchmarks, and cargo wants to see what it names.
 COPY benches benches
+
+FROM source AS build
 RUN cargo build --release --locked
 
+# Burn's CUDA backend downloads an LLVM while it is built, and compiles a little C++ against it.
+FROM source AS build-cuda
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates g++ && rm -rf /var/lib/apt/lists/*
+RUN cargo build --release --locked --features cuda
+
+# Kernels are compiled while they run, by the LLVM that is linked in: of CUDA it takes the driver, which the toolkit mounts.
+FROM nvidia/cuda:12.8.1-base-ubuntu24.04 AS cuda
+COPY --from=build-cuda /src/target/release/limpid /usr/local/bin/limpid
+COPY pipelines /pipelines
+WORKDIR /work
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/limpid"]
+CMD ["run", "/pipelines/quickstart.toml", "--device", "cuda:0"]
+
+# The last stage is what a build without --target gives.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/limpid /usr/local/bin/limpid
 COPY pipelines /pipelines

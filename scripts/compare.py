@@ -5,6 +5,7 @@ usage: compare.py [--limpid PATH] [--rounds 3] [--runs DIR] train dense|conv|den
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] infer
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] corrupt
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] ingest [--images 50000]
+       compare.py [--limpid PATH] [--rounds 3] [--runs DIR] devices flex tch... [--epochs 2] [--set KEY=VALUE]...
 
 Real MNIST is where limpid finds it (MNIST_DIR). `train` takes any command that prints `epoch N: S s, train T, test U` a line:
 
@@ -22,6 +23,8 @@ the columns of whole processes do. limpid also digests its files and waits until
 
 `ingest` makes a folder of JPEGs of 32×32 and compares reading it with a plain Pillow loop, to memory and to Parquet; then it spoils
 100 of them and checks that limpid names each.
+
+`devices` trains the three models on each of limpid's own devices in turn, as its build has them.
 """
 
 import argparse
@@ -55,6 +58,11 @@ def arguments():
     what.add_parser("infer")
     what.add_parser("corrupt")
     what.add_parser("ingest").add_argument("--images", default=50_000, type=int)
+    devices = what.add_parser("devices")
+    devices.add_argument("devices", nargs="+")
+    devices.add_argument("--epochs", default=2, type=int)
+    devices.add_argument("--models", nargs="+", default=["dense", "conv", "denoise"], choices=["dense", "conv", "denoise"])
+    devices.add_argument("--set", action="append", default=[])
     return parser.parse_args()
 
 
@@ -116,6 +124,26 @@ def train(options):
         words = " ".join(pathlib.Path(word).name if "/" in word else word for word in shlex.split(name))
         print(f"| {words} | {statistics.median(seconds):.3f} | {against} | {epochs[0]} | {statistics.mean(train_loss):.5f} "
               f"| {statistics.mean(test_loss):.5f} |", flush=True)
+
+
+def devices(options):
+    print("| model | epochs | device | images/s | last training loss | last test loss |\n|---|---|---|---|---|---|")
+    for model in options.models:
+        limpid = Limpid(options, model, options.epochs)
+        limpid.to("ingest")
+        limpid.command += [word for setting in options.set for word in ("--set", setting)]
+        command, runs = limpid.command, {device: [] for device in options.devices}
+        for seed in range(1, options.rounds + 1):
+            for device in options.devices:
+                limpid.command = [*command, "--device", device, "--fresh"]
+                output, receipt, _ = limpid.only("train", seed)
+                last = [json.loads(line) for line in output.splitlines() if '"event":"epoch"' in line][-1]
+                rate = statistics.median(speed["images-per-second"] for speed in receipt["details"]["speed"])
+                runs[device].append((rate, last["train-loss"], last["test-loss"]))
+        for device, results in runs.items():
+            rate, train_loss, test_loss = zip(*results)
+            print(f"| {model} | {options.epochs} | {device} | {statistics.median(rate):,.0f} | {statistics.mean(train_loss):.5f} "
+                  f"| {statistics.mean(test_loss):.5f} |", flush=True)
 
 
 def stages(options, limpid, works):
@@ -224,4 +252,5 @@ def ingest(options):
 
 options = arguments()
 os.makedirs(options.runs, exist_ok=True)
-{"train": train, "infer": infer, "corrupt": corrupt, "ingest": ingest}[options.what](options)
+works = {"train": train, "infer": infer, "corrupt": corrupt, "ingest": ingest, "devices": devices}
+works[options.what](options)
