@@ -202,7 +202,7 @@ fn squared_error(bencher: Bencher<'_, '_>, version: Version) {
 #[divan::bench(args = VERSIONS, max_time = 0.5)]
 fn adam(bencher: Bencher<'_, '_>, version: Version) {
     let device = Device::flex();
-    let factors = AdamFactors { beta_1: 0.9, beta_2: 0.999, rate: 1e-3, epsilon: 1e-8, decay: 0.0 };
+    let factors = AdamFactors { beta_1: 0.9, beta_2: 0.999, rate: 1e-3, epsilon: 1e-8 };
     let adam = match version {
         Version::Fused => kernel::adam,
         Version::Plain => plain::adam,

@@ -91,9 +91,6 @@ pub struct Training {
     pub schedule: Schedule,
     /// Epochs over which it first grows from 0.
     pub warm_up_epochs: f64,
-    /// Share of every weight that a step of size 1 takes away (Loshchilov & Hutter 2019, AdamW).
-    #[serde(default, skip_serializing_if = "super::is_off")]
-    pub weight_decay: f64,
     /// How precise the layers are while they train.
     #[serde(default, skip_serializing_if = "super::is_off")]
     pub precision: Precision,
@@ -379,7 +376,6 @@ fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Op
         learning_rate: problems.required("training.learning-rate", raw.learning_rate)?,
         schedule: problems.required("training.schedule", raw.schedule)?,
         warm_up_epochs,
-        weight_decay: problems.required("training.weight-decay", raw.weight_decay)?,
         precision: problems.required("training.precision", raw.precision)?,
         weights: problems.required("training.weights", raw.weights)?,
         memory_mib: problems.required("training.memory-mib", raw.memory_mib)? as u64,

@@ -31,7 +31,7 @@ struct Step<'a> {
 impl Loop for Step<'_> {
     #[inline(always)]
     fn run(&mut self) {
-        let AdamFactors { beta_1, beta_2, rate, epsilon, decay } = self.factors;
+        let AdamFactors { beta_1, beta_2, rate, epsilon } = self.factors;
         for start in (0..self.parameter.len()).step_by(BLOCK) {
             let end = self.parameter.len().min(start + BLOCK);
             let len = end - start;
@@ -48,9 +48,7 @@ impl Loop for Step<'_> {
                 let gradient = sums[index];
                 first[index] = beta_1 * first[index] + (1.0 - beta_1) * gradient;
                 second[index] = beta_2 * second[index] + (1.0 - beta_2) * (gradient * gradient);
-                let step = rate * first[index] / (second[index].sqrt() + epsilon);
-                // Exact without a decay: what is subtracted is then a zero.
-                parameter[index] = parameter[index] - decay * parameter[index] - step;
+                parameter[index] -= rate * first[index] / (second[index].sqrt() + epsilon);
             }
         }
     }

@@ -126,12 +126,10 @@ pub struct AdamFactors {
     pub rate: f32,
     /// Added to the root of the second moment, with the correction of its bias.
     pub epsilon: f32,
-    /// What is taken away of the parameter besides, as a share of it.
-    pub decay: f32,
 }
 
 /// One step of Adam (Kingma & Ba 2015, the form at the end of their section 2): with g the sum of the gradients, added in
-/// their order, m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← (1 - decay) p - rate · m / (√v + ε). All tensors
+/// their order, m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← p - rate · m / (√v + ε). All tensors
 /// have the same length and none is tracked; there is at least one gradient.
 pub fn adam(
     parameter: Tensor<1>,

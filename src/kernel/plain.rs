@@ -68,11 +68,11 @@ pub fn adam(
     parameter: Tensor<1>,
     gradients: Vec<Tensor<1>>,
     [first, second]: [Tensor<1>; 2],
-    AdamFactors { beta_1, beta_2, rate, epsilon, decay }: AdamFactors,
+    AdamFactors { beta_1, beta_2, rate, epsilon }: AdamFactors,
 ) -> (Tensor<1>, [Tensor<1>; 2]) {
     let gradient = gradients.into_iter().reduce(|sum, gradient| sum + gradient).expect("there is a gradient");
     let first = first * beta_1 + gradient.clone() * (1.0 - beta_1);
     let second = second * beta_2 + gradient.square() * (1.0 - beta_2);
     let step = first.clone() * rate / (second.clone().sqrt() + epsilon);
-    (parameter.clone() - parameter * decay - step, [first, second])
+    (parameter - step, [first, second])
 }

@@ -105,7 +105,7 @@ impl Version {
             let [first, second] = [0.9_f64, 0.999].map(|beta| 1.0 - beta.powi(step + 1));
             let rate = (ADAM_RATE * second.sqrt() / first) as f32;
             let epsilon = (1e-8 * second.sqrt()) as f32;
-            let factors = AdamFactors { beta_1: 0.9, beta_2: 0.999, rate, epsilon, decay: 0.0 };
+            let factors = AdamFactors { beta_1: 0.9, beta_2: 0.999, rate, epsilon };
             (parameter, moments) = (self.adam)(parameter, gradients, moments, factors);
         }
         let [first, second] = moments;

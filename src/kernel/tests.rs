@@ -181,7 +181,7 @@ fn steps_of_adam_agree() {
     let device = Device::flex();
     for len in [1, 255, 256, 1000] {
         let result = |adam: Adam| {
-            let factors = AdamFactors { beta_1: 0.9, beta_2: 0.999, rate: 1e-2, epsilon: 1e-8, decay: 1e-3 };
+            let factors = AdamFactors { beta_1: 0.9, beta_2: 0.999, rate: 1e-2, epsilon: 1e-8 };
             let mut moments = [Tensor::zeros([len], &device), Tensor::zeros([len], &device)];
             let mut parameter = random(1, [len], &device);
             for step in 0..5 {

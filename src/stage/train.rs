@@ -159,9 +159,6 @@ fn trajectory_settings(pipeline: &Pipeline) -> Value {
         },
     });
     // What is off is not written, as in the settings.
-    if training.weight_decay > 0.0 {
-        settings["training"]["weight-decay"] = json!(training.weight_decay);
-    }
     if training.precision != Precision::F32 {
         settings["training"]["precision"] = json!(training.precision);
     }

@@ -133,7 +133,7 @@ impl Trainer<'_> {
             // Of the middle of the step, so that neither the first nor the last is of no size.
             let done = (state.position.images as f64 + batch.count() as f64 / 2.0) / count;
             let rate = settings.learning_rate_at(state.position.epochs as f64 + done);
-            state.optimizer.step(&mut state.model, gradients, rate, settings.weight_decay);
+            state.optimizer.step(&mut state.model, gradients, rate);
             state.position.steps += 1;
             state.position.images += batch.count() as u64;
             task.advance(batch.count() as u64);

@@ -1,5 +1,4 @@
-//! Adam (Kingma & Ba 2015) with epsilon 1e-8, as the chapter has it, with decoupled weight decay (Loshchilov & Hutter 2019,
-//! AdamW) of the weights, not of the biases; and its state in a form that a checkpoint can keep.
+//! Adam (Kingma & Ba 2015) with epsilon 1e-8, as the chapter has it, and its state in a form that a checkpoint can keep.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -25,23 +24,14 @@ pub struct Optimizer {
 
 impl Optimizer {
     /// Moves every parameter, by a step of the size `learning_rate`, against the sum of its gradients, which are added in their
-    /// order, and takes `learning_rate` times `weight_decay` of every weight away; on flex parameters are moved on all threads.
-    pub fn step(
-        &mut self,
-        model: &mut Autoencoder,
-        gradients: Vec<GradientsParams>,
-        learning_rate: f64,
-        weight_decay: f64,
-    ) {
+    /// order; on flex parameters are moved on all threads.
+    pub fn step(&mut self, model: &mut Autoencoder, gradients: Vec<GradientsParams>, learning_rate: f64) {
         self.steps += 1;
-        let factors = self.factors(learning_rate, weight_decay);
+        let factors = self.factors(learning_rate);
         let moments = std::mem::take(&mut self.moments).into_iter();
         let mut collector = Collector { gradients, moments, parts: Vec::new() };
         model.visit(&mut collector);
-        let moved = |Part { parameter, is_bias, gradients, moments }| {
-            let factors = if is_bias { AdamFactors { decay: 0.0, ..factors } } else { factors };
-            kernel::adam(parameter, gradients, moments, factors)
-        };
+        let moved = |Part { parameter, gradients, moments }| kernel::adam(parameter, gradients, moments, factors);
         let parts = collector.parts;
         let on_threads = parts.first().is_some_and(|part| is_flex(&part.parameter.device()));
         let (parameters, moments): (Vec<Tensor<1>>, _) = if on_threads {
@@ -53,8 +43,8 @@ impl Optimizer {
         *model = model.clone().map(&mut Replacer(parameters.into_iter()));
     }
 
-    /// The factors, for weights, of the step that `steps` counts last.
-    fn factors(&self, learning_rate: f64, weight_decay: f64) -> AdamFactors {
+    /// The factors of the step that `steps` counts last.
+    fn factors(&self, learning_rate: f64) -> AdamFactors {
         let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);
         let second = correction(BETA_2).sqrt();
         AdamFactors {
@@ -62,7 +52,6 @@ impl Optimizer {
             beta_2: BETA_2 as f32,
             rate: (learning_rate * second / correction(BETA_1)) as f32,
             epsilon: (EPSILON * second) as f32,
-            decay: (learning_rate * weight_decay) as f32,
         }
     }
 
@@ -114,7 +103,6 @@ struct Collector {
 /// What a step needs of one parameter.
 struct Part {
     parameter: Tensor<1>,
-    is_bias: bool,
     gradients: Vec<Tensor<1>>,
     moments: [Tensor<1>; 2],
 }
@@ -126,7 +114,7 @@ impl ModuleVisitor for Collector {
         let parameter: Tensor<1> = param.val().inner().flatten(0, D - 1);
         let zeros = || Tensor::zeros(parameter.shape(), &parameter.device());
         let moments = self.moments.next().unwrap_or_else(|| [zeros(), zeros()]);
-        self.parts.push(Part { parameter, is_bias: D == 1, gradients, moments });
+        self.parts.push(Part { parameter, gradients, moments });
     }
 }
 

@@ -56,7 +56,7 @@ pub fn images_per_second(architecture: &Architecture, device: &ComputeDevice, ti
         for (index, batch) in batches.iter().cycle().enumerate() {
             let (loss, gradients) = step.gradients(&trained, batch, &inputs)?;
             let settle = losses.add(index as u64, loss);
-            optimizer.step(&mut trained, gradients, 1e-3, 0.0);
+            optimizer.step(&mut trained, gradients, 1e-3);
             images += batch.count();
             let over = index >= WARM_UP && start.elapsed() >= time;
             if index + 1 == WARM_UP || settle || over {

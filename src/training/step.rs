@@ -201,7 +201,7 @@ mod tests {
         let batches = Batch::of_images(strokes::digits(1, 250), image.len(), 50);
         let losses = batches.iter().cycle().take(15).map(|batch| {
             let (loss, gradients) = step.gradients(&trained, batch, &inputs).expect("computes");
-            optimizer.step(&mut trained, gradients, 3e-3, 1e-2);
+            optimizer.step(&mut trained, gradients, 3e-3);
             let (mut waiting, mut sum) = (Losses::default(), 0.0);
             waiting.add(1, loss);
             waiting.settle(&mut sum).expect("is finite");

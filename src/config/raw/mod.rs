@@ -296,9 +296,6 @@ pub struct RawTraining {
     /// Epochs, of which fractions count, over which it first grows from 0.
     #[schemars(range(min = 0.0, max = 1e6))]
     pub warm_up_epochs: Option<f64>,
-    /// Share of every weight, biases excepted, that a step of size 1 takes away.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub weight_decay: Option<f64>,
     /// How precise the layers are while they train.
     pub precision: Option<Precision>,
     /// Which weights the later stages use.
