@@ -21,7 +21,7 @@ pub fn card(name: &str, tables: &[Source]) -> String {
         }
     }
     text += &format!("---\n\n# {name}\n\n");
-    text += "Written by [limpid](https://crates.io/crates/limpid). `id` and `split` identify an image in every configuration.\n\n";
+    text += "Written by limpid. `id` and `split` identify an image in every configuration.\n\n";
     text += "| configuration | what it holds | rows | columns |\n|---|---|---|---|\n";
     for stage in &stages {
         let mut rows = Vec::new();
