@@ -2,12 +2,12 @@
 //! batch.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use arrow_array::{Array, Float32Array, RecordBatch};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Pixels;
 use crate::device::is_flex;
