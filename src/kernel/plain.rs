@@ -53,8 +53,10 @@ pub fn upsample_convolution(
 /// `scale` times the sum over all elements of the binary cross-entropy, in nats, of sigmoid(logits) against targets in
 /// [0, 1]: max(z, 0) - z·x + ln(1 + exp(-|z|)).
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
-    let tail = logits.clone().abs().neg().exp().log1p();
-    (relu(logits.clone()) - logits * targets + tail).sum() * scale
+    let magnitude = logits.clone().abs();
+    // Not relu, whose slope at 0 is not that of sigmoid.
+    let positive = (logits.clone() + magnitude.clone()) * 0.5;
+    (positive - logits * targets + magnitude.neg().exp().log1p()).sum() * scale
 }
 
 /// `scale` times the sum over all elements of (sigmoid(logits) - target)².
