@@ -112,7 +112,7 @@ pub struct WorkArgs {
     /// The compute device: flex (the CPU, also called cpu), tch, tch:cuda:N, cuda:N, wgpu, or auto, the best that `limpid devices` lists.
     #[arg(long, default_value = "flex")]
     pub device: DeviceChoice,
-    /// Threads; all cores unless given. Results do not depend on it.
+    /// Threads; all cores unless given. Results do not depend on it, on flex.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub threads: Option<u16>,
     /// The form of progress messages on stderr.

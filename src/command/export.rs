@@ -8,6 +8,7 @@ use super::results::out_of_date;
 use super::{only_writer, print, threads};
 use crate::cli::ExportArgs;
 use crate::config::Pipeline;
+use crate::device::ComputeDevice;
 use crate::disk;
 use crate::error;
 use crate::export::layout::Layout;
@@ -38,7 +39,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     }
     if let Some(file) = &args.onnx {
         let folder = workspace.stage("train");
-        let (description, model) = ModelDescription::load(&folder, &args.work.device.open(threads)?.inference())?;
+        let (description, model) = ModelDescription::load(&folder, &ComputeDevice::default().inference())?;
         disk::write_atomically(file, &onnx::model(&description, &named_tensors(&model), args.part)?)?;
         print(file.display())?;
     }

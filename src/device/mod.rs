@@ -29,6 +29,7 @@ use absent as wgpu;
 
 use crate::config::Precision;
 use crate::error;
+pub use trial::attempt;
 
 /// The name of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,7 +232,7 @@ impl Absence {
 
 /// Whether a device is flex, where limpid's own kernels and threads do the work.
 pub fn is_flex(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
+    *device == Device::flex()
 }
 
 #[cfg(test)]
@@ -243,6 +244,15 @@ pub(crate) mod tests {
         let names = std::env::var("LIMPID_TEST_DEVICES").unwrap_or_else(|_| "flex".to_owned());
         let open = |name: &str| name.parse::<DeviceChoice>().expect("is a device").open(1).expect("is there");
         names.split(',').map(open).collect()
+    }
+
+    /// How far numbers may be from those of flex, as a part of the greatest of them (docs/devices.md): NVIDIA's GPUs multiply
+    /// numbers of which they see 11 bits (TF32).
+    pub fn tolerance(device: &ComputeDevice) -> f32 {
+        match device.name() {
+            DeviceName::Flex | DeviceName::LibTorch | DeviceName::Wgpu => 1e-4,
+            DeviceName::LibTorchCuda(_) | DeviceName::Cuda(_) => 2e-3,
+        }
     }
 
     #[test]

@@ -1,41 +1,70 @@
-//! A first small computation on a device, before anything depends on it.
+//! Attempts at what a device may fail with.
 //!
-//! A backend may see a device and yet fail on it, for want of a compiler or a library of the right version, and Burn then
-//! panics. Here such a panic becomes a reason.
+//! A backend may see a device and yet fail on it, for want of a compiler, a library of the right version, or memory, and Burn
+//! then panics. Here such a panic becomes a reason.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::{Device, Tensor};
 
 use crate::device::is_flex;
 
-/// Multiplies two matrices on the device.
+/// Multiplies two matrices on the device and takes logarithms and exponentials of the product, before anything depends on it:
+/// functions like these come from elsewhere than products do.
 ///
 /// # Errors
-/// Why that fails, or that the product is wrong.
+/// Why that fails, or that the result is wrong.
 pub fn computes(device: &Device) -> Result<(), String> {
     if is_flex(device) {
         return Ok(());
     }
-    // Nothing else runs yet whose panic could go untold.
+    let result = attempt(|| {
+        let matrix = Tensor::<2>::from_data([[1.0_f32, 2.0], [3.0, 4.0]], device);
+        let product = matrix.clone().matmul(matrix);
+        product.log().exp().try_into_data().map_err(|cause| cause.to_string())
+    });
+    let looked = "looked for a device that multiplies two matrices and takes logarithms, and";
+    let is_right = |found: &[f32]| {
+        found.len() == 4 && found.iter().zip([7.0, 10.0, 15.0, 22.0]).all(|(a, b)| (a / b - 1.0).abs() < 1e-2)
+    };
+    match result.map(|result| result.try_into_vec::<f32>()) {
+        Ok(Ok(found)) if is_right(&found) => Ok(()),
+        Ok(found) => Err(format!("{looked} what this one gives is wrong: {found:?}")),
+        Err(cause) => Err(format!("{looked} this one fails: {cause}")),
+    }
+}
+
+/// Does some work, whose panics are errors. No other thread's panic should be told of meanwhile: it would go untold.
+///
+/// # Errors
+/// The work's error, or what it panics with.
+pub fn attempt<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    // Hooks are the process's: two that are exchanged at the same time might be put back in the wrong order.
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let hook = take_hook();
     set_hook(Box::new(|_| {}));
-    let product = catch_unwind(AssertUnwindSafe(|| {
-        let matrix = Tensor::<2>::from_data([[1.0_f32, 2.0], [3.0, 4.0]], device);
-        matrix.clone().matmul(matrix).try_into_data()
-    }));
+    let done = catch_unwind(AssertUnwindSafe(work));
     set_hook(hook);
-    let looked = "looked for a device that multiplies two matrices, and";
-    match product {
-        Ok(Ok(product)) => match product.try_into_vec::<f32>() {
-            Ok(product) if product == [7.0, 10.0, 15.0, 22.0] => Ok(()),
-            product => Err(format!("{looked} this one gives a wrong product: {product:?}")),
-        },
-        Ok(Err(cause)) => Err(format!("{looked} this one fails: {cause}")),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Err(format!("{looked} this one fails: {}", text.unwrap_or_else(|| "it panics".to_owned())))
-        }
+    drop(turn);
+    done.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(text.unwrap_or_else(|| "it panics".to_owned()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_reason() {
+        assert_eq!(attempt(|| Ok(1)), Ok(1));
+        assert_eq!(attempt(|| Err::<(), _>("no".to_owned())), Err("no".to_owned()));
+        assert_eq!(attempt::<()>(|| panic!("out of memory")), Err("out of memory".to_owned()));
+        let size = 3;
+        assert_eq!(attempt::<()>(|| panic!("{size} bytes")), Err("3 bytes".to_owned()));
     }
 }

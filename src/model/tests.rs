@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::layer::Residual;
 use super::*;
 use crate::corruption::random::Stream;
-use crate::device::tests::devices;
+use crate::device::tests::{devices, tolerance};
 use crate::table::Split;
 
 fn architectures() -> Vec<Architecture> {
@@ -47,15 +47,14 @@ fn every_family_maps_any_image_to_its_code_and_to_an_image() {
     }
 }
 
-/// Within 1e-4 of a typical number: what the documentation promises (docs/devices.md).
-fn nearly(found: Option<Tensor<2>>, expected: Option<Tensor<2>>, what: &str) {
+fn nearly(found: Option<Tensor<2>>, expected: Option<Tensor<2>>, tolerance: f32, what: &str) {
     let numbers = |tensor: Option<Tensor<2>>| -> Vec<f32> {
         tensor.map_or_else(Vec::new, |tensor| tensor.into_data().try_into_vec().expect("are f32"))
     };
     let (found, expected) = (numbers(found), numbers(expected));
-    let typical = expected.iter().fold(0.0_f32, |most, number| most.max(number.abs()));
+    let greatest = expected.iter().fold(0.0_f32, |most, number| most.max(number.abs()));
     let most = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(found.len() == expected.len() && most <= 1e-4 * typical, "{what}: {most} of {typical}");
+    assert!(found.len() == expected.len() && most <= tolerance * greatest, "{what}: {most} of {greatest}");
 }
 
 #[test]
@@ -71,8 +70,10 @@ fn the_same_weights_give_the_same_on_every_device() {
                     architecture.init(image, 1, device).expect("fits").forward(images)
                 };
                 let (expected, found) = (made(&Device::flex()), made(&device.inference()));
-                nearly(found.codes, expected.codes, &format!("{device}: codes of {architecture:?}"));
-                nearly(Some(found.logits), Some(expected.logits), &format!("{device}: logits of {architecture:?}"));
+                let tolerance = tolerance(&device);
+                nearly(found.codes, expected.codes, tolerance, &format!("{device}: codes of {architecture:?}"));
+                let [found, expected] = [found.logits, expected.logits].map(Some);
+                nearly(found, expected, tolerance, &format!("{device}: logits of {architecture:?}"));
             }
         }
     }
