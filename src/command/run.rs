@@ -17,7 +17,6 @@ pub fn run(args: &RunArgs) -> Result<()> {
     interrupt::install()?;
     let threads = threads(args.work.threads)?;
     let device = args.work.device.open(threads)?;
-    device.check(pipeline.training.precision)?;
     let workspace = Workspace::new(&args.pipeline.runs, &pipeline.name);
     let options = RunOptions {
         selection,

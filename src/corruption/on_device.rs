@@ -13,23 +13,27 @@ use super::random::Stream;
 const BLOCK: usize = 64;
 const LANES: usize = BLOCK / 4;
 
-/// What the images of a batch are keyed by, on the device.
+/// What the random numbers of the images of a batch are made of, on the device.
 #[derive(Clone)]
 pub struct Keys {
     /// Positions of the images in the source, as lower and upper words, `[n, 2]`.
     ids: Tensor<2, Int>,
+    /// The counters of the generator, enough for the numbers of an image, `[1, counters]`.
+    counters: Tensor<2, Int>,
 }
 
 impl Keys {
-    /// The keys of images with these positions in the source.
-    pub fn new(ids: &[u64], device: &Device) -> Self {
+    /// The keys of images of `pixels` numbers with these positions in the source.
+    pub fn new(ids: &[u64], pixels: usize, device: &Device) -> Self {
+        let counters = pixels.div_ceil(BLOCK) * LANES;
+        let counters = integers((0..counters as i32).collect(), [1, counters], device);
         let words = ids.iter().flat_map(|id| [*id as u32 as i32, (id >> 32) as u32 as i32]).collect::<Vec<_>>();
-        Self { ids: integers(words, [ids.len(), 2], device) }
+        Self { ids: integers(words, [ids.len(), 2], device), counters }
     }
 
     /// Those of some of the images.
     pub fn select(&self, indices: Tensor<1, Int>) -> Self {
-        Self { ids: self.ids.clone().select(0, indices) }
+        Self { ids: self.ids.clone().select(0, indices), counters: self.counters.clone() }
     }
 }
 
@@ -42,7 +46,7 @@ impl Corruption {
     /// Corrupts images `[n, pixels]` in [0, 1] as [`Self::apply`] does with the generators of these keys and this epoch.
     pub fn apply_on_device(&self, images: Tensor<2>, keys: &Keys, stream: &Stream, epoch: u32) -> Tensor<2> {
         let [count, pixels] = images.dims();
-        let words = || words(keys, stream, epoch, pixels);
+        let words = || words(keys, stream, epoch);
         let uniform = |words: [Tensor<2, Int>; 4]| joined(words.map(unit), pixels);
         match *self {
             Corruption::Gaussian { std } => {
@@ -53,8 +57,9 @@ impl Corruption {
                 (images + normal * std as f32).clamp(0.0, 1.0)
             }
             Corruption::Grayscale {} => {
-                let brightness = Tensor::<1>::from_floats([0.299, 0.587, 0.114], &images.device()).reshape([1, 1, 3]);
-                let grey = (images.reshape([count, pixels / 3, 3]) * brightness).sum_dim(2);
+                let colours = images.reshape([count, pixels / 3, 3]);
+                let colour = |index: usize| colours.clone().slice([0..count, 0..pixels / 3, index..index + 1]);
+                let grey = colour(0) * 0.299 + colour(1) * 0.587 + colour(2) * 0.114;
                 grey.repeat_dim(2, 3).reshape([count, pixels])
             }
             Corruption::Masking { fraction } => {
@@ -85,14 +90,13 @@ fn joined(words: [Tensor<2>; 4], pixels: usize) -> Tensor<2> {
     numbers.slice([0..count, 0..pixels])
 }
 
-/// The words of the generators of images, enough for so many numbers each: `[n, counters]` for each of the four of a block.
-fn words(keys: &Keys, stream: &Stream, epoch: u32, numbers: usize) -> [Tensor<2, Int>; 4] {
-    let [count, _] = keys.ids.dims();
-    let counters = numbers.div_ceil(BLOCK) * LANES;
-    let device = keys.ids.device();
+/// The words of the generators of images, `[n, counters]` for each of the four of a block. Everything is made of what is on the
+/// device already: to bring it a number is to wait for it, on some.
+fn words(keys: &Keys, stream: &Stream, epoch: u32) -> [Tensor<2, Int>; 4] {
+    let ([count, _], [_, counters]) = (keys.ids.dims(), keys.counters.dims());
     let shape = [count, counters];
-    let mut a = integers((0..counters as i32).collect(), [1, counters], &device).expand(shape);
-    let mut b = integers(vec![epoch as i32], [1, 1], &device).expand(shape);
+    let mut a = keys.counters.clone().expand(shape);
+    let mut b = keys.counters.clone().bitwise_and_scalar(0).bitwise_xor_scalar(epoch as i32).expand(shape);
     let mut c = keys.ids.clone().slice([0..count, 0..1]).expand(shape);
     let mut d = keys.ids.clone().slice([0..count, 1..2]).expand(shape);
     let [mut k0, mut k1] = stream.key();
@@ -141,7 +145,9 @@ fn unit(words: Tensor<2, Int>) -> Tensor<2> {
 
 /// Two normal numbers from each pair of words.
 fn box_muller(radius: Tensor<2, Int>, angle: Tensor<2, Int>) -> [Tensor<2>; 2] {
-    let radius = (((bits(radius) + 1.0) * (1.0 / (1 << 24) as f32)).log() * -2.0).sqrt();
+    // Not above 0, also where a device's logarithm of nearly 1 is.
+    let logarithm = ((bits(radius) + 1.0) * (1.0 / (1 << 24) as f32)).log().clamp_max(0.0);
+    let radius = (logarithm * -2.0).sqrt();
     // The generator's quadrants begin an eighth of a turn before the axes.
     let angle = unit(angle) * std::f32::consts::TAU - std::f32::consts::FRAC_PI_4;
     [radius.clone() * angle.clone().cos(), radius * angle.sin()]
@@ -164,7 +170,7 @@ mod tests {
             corruption.apply(clean, &mut stream.generator(*id, 9), out);
         }
         let images = Tensor::from_data(TensorData::new(clean, [IDS.len(), pixels]), device);
-        let corrupted = corruption.apply_on_device(images, &Keys::new(&IDS, device), &stream, 9);
+        let corrupted = corruption.apply_on_device(images, &Keys::new(&IDS, pixels, device), &stream, 9);
         [host, corrupted.into_data().try_into_vec().expect("are floats")]
     }
 

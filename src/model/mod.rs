@@ -74,7 +74,7 @@ const CONV_IMAGES: [usize; 2] = [1, 25];
 /// Images that go through a model at once on a device that is not flex: as many as give its largest layer these numbers, of
 /// which a device holds several times as many, within limits.
 const DEVICE_ACTIVATIONS: usize = 16 << 20;
-const DEVICE_IMAGES: [usize; 2] = [1, 1000];
+const DEVICE_IMAGES: [usize; 2] = [1, 1 << 14];
 
 /// Smallest side of an image that the convolutional family takes.
 const LEAST_SIDE: usize = 8;

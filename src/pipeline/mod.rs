@@ -148,6 +148,13 @@ pub fn run(
         plans.push(plan_stage(*stage, *part == Part::Selected, pipeline, workspace, &plans, plan_options)?);
     }
     let damaged = distrust(&mut plans, &stages, pipeline, workspace, plan_options)?;
+    // The stage says so as well; here it is said before the stages that come first have cost their time.
+    let trains = |(plan, (stage, part)): (&StagePlan, &(&dyn Stage, Part))| {
+        stage.name() == "train" && *part == Part::Selected && plan.action != Action::UpToDate
+    };
+    if plans.iter().zip(&stages).any(trains) {
+        options.device.check(pipeline.training.precision)?;
+    }
     let mut published = false;
     for (index, (stage, part)) in stages.iter().enumerate() {
         interrupt::check()?;

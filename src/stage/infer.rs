@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use arrow_array::{Array, Float32Array, RecordBatch};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, StreamId, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::config::Pixels;
@@ -21,8 +21,9 @@ pub struct Inference {
     description: ModelDescription,
     model: Autoencoder,
     device: Device,
-    /// Held while a device other than flex computes: it has its own parallelism, and memory for one batch at a time.
-    turn: Mutex<()>,
+    /// Held while a device other than flex computes: it has its own parallelism, and memory for one batch at a time. Whichever
+    /// thread that is, the device shall see one, since it may keep memory for each.
+    turn: Mutex<StreamId>,
 }
 
 /// What a model makes of some images.
@@ -39,7 +40,7 @@ impl Inference {
     /// Missing or damaged files.
     pub fn load(folder: &Path, device: Device) -> Result<Self> {
         let (description, model) = ModelDescription::load(folder, &device)?;
-        Ok(Self { description, model, device, turn: Mutex::new(()) })
+        Ok(Self { description, model, device, turn: Mutex::new(StreamId::current()) })
     }
 
     /// The model in `folder` with the weights that its training started from with this seed.
@@ -49,7 +50,7 @@ impl Inference {
     pub fn untrained(folder: &Path, seed: u64, device: Device) -> Result<Self> {
         let description = ModelDescription::read(folder)?;
         let model = description.architecture.init(description.image, seed, &device)?;
-        Ok(Self { description, model, device, turn: Mutex::new(()) })
+        Ok(Self { description, model, device, turn: Mutex::new(StreamId::current()) })
     }
 
     /// Size of the images that the model takes.
@@ -122,8 +123,13 @@ impl Inference {
         if is_flex(&self.device) {
             return images.par_chunks(size).flat_map_iter(encoded).collect();
         }
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        images.chunks(size).flat_map(encoded).collect()
+        self.in_turn(|| images.chunks(size).flat_map(encoded).collect())
+    }
+
+    /// Does work on a device other than flex.
+    fn in_turn<T>(&self, work: impl FnOnce() -> T) -> T {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        turn.executes(work)
     }
 
     fn images_at_once(&self) -> usize {
@@ -137,9 +143,13 @@ impl Inference {
     }
 
     fn apply(&self, images: &[f32]) -> Applied {
+        let work = || self.apply_in_chunks(images);
+        if is_flex(&self.device) { work() } else { self.in_turn(work) }
+    }
+
+    fn apply_in_chunks(&self, images: &[f32]) -> Applied {
         let len = self.image().len();
         let mut applied = Applied { codes: Vec::new(), images: Vec::with_capacity(images.len()) };
-        let _turn = (!is_flex(&self.device)).then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
         for chunk in images.chunks(self.images_at_once() * len) {
             let Made { codes, logits } = self.model.forward(self.tensor(chunk));
             applied.codes.extend(codes.map_or_else(Vec::new, numbers));

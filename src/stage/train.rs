@@ -16,6 +16,7 @@ use crate::pipeline::fingerprint::{Parts, flatten};
 use crate::table::{Split, write_batch};
 use crate::training::batches::TrainingImages;
 use crate::training::checkpoint::{CheckpointFile, EpochRecord, Standing};
+use crate::training::test_images::TestImages;
 use crate::training::{Start, Step, Trainer, published};
 
 /// The stage.
@@ -70,6 +71,7 @@ impl Stage for Train {
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
+        context.device.check(pipeline.training.precision)?;
         let train = context.table("ingest", Split::Train)?;
         let test = context.table("ingest", Split::Test)?;
         let image = train.image_shape()?;
@@ -85,14 +87,13 @@ impl Stage for Train {
             pipeline,
             image,
             images: TrainingImages::open(train, pipeline.seed, limit)?,
-            test,
+            test: TestImages::open(test, limit)?,
             checkpoint: CheckpointFile::new(
                 context.checkpoint.clone(),
                 self.trajectory(pipeline, &context.inputs),
                 pipeline.training.epochs,
             ),
             start,
-            device: context.device.training(),
             step: Step::new(&pipeline.model, pipeline.training.precision, image, context.device.training()),
             progress: context.progress,
         };

@@ -11,13 +11,13 @@ pub mod published;
 pub mod rate;
 mod schedule;
 mod step;
+pub mod test_images;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::tensor::Device;
 use serde_json::json;
 
 use crate::config::{Noise, Pipeline};
@@ -26,13 +26,14 @@ use crate::interrupt;
 use crate::model::{Autoencoder, named_tensors};
 use crate::pipeline::receipt::Receipt;
 use crate::progress::Progress;
-use crate::table::{ImageShape, Split, TableFile};
+use crate::table::{ImageShape, Split};
 use awake::keep_awake;
 use batches::{Inputs, TrainingImages};
 use checkpoint::{CheckpointFile, EpochRecord, Position, State};
 use losses::Losses;
 use optimizer::Optimizer;
 pub use step::Step;
+use test_images::TestImages;
 
 /// What a training works with.
 pub struct Trainer<'a> {
@@ -43,14 +44,12 @@ pub struct Trainer<'a> {
     /// The training split.
     pub images: TrainingImages,
     /// The test split.
-    pub test: TableFile,
+    pub test: TestImages,
     /// Where the training stands, on disk.
     pub checkpoint: CheckpointFile,
     /// What it goes on from.
     pub start: Start<'a>,
-    /// The device, with automatic differentiation.
-    pub device: Device,
-    /// The loss of a batch and its gradients.
+    /// The loss of a batch and its gradients, and the device.
     pub step: Step<'a>,
     /// Where progress is told.
     pub progress: &'a Progress,
@@ -155,8 +154,8 @@ impl Trainer<'_> {
     /// The state that the training goes on from; that of its beginning if what holds it turns out to be damaged.
     fn start(&self) -> Result<State> {
         let Pipeline { model, seed, .. } = self.pipeline;
-        let initial = model.architecture.init(self.image, *seed, &self.device)?;
-        let device = self.device.clone().inner();
+        let initial = model.architecture.init(self.image, *seed, self.step.device())?;
+        let device = self.step.device().clone().inner();
         let (what, state) = match self.start {
             Start::Beginning => ("", None),
             Start::Checkpoint => ("checkpoint", self.checkpoint.load(initial.clone(), &device)?),
@@ -220,12 +219,8 @@ impl Trainer<'_> {
     fn test_loss(&self, model: &Autoencoder) -> Result<f64> {
         let model = model.valid();
         let inputs = Inputs::new(self.pipeline, Split::Test, 0);
-        let mut sum = 0.0;
-        for batch in self.test.all() {
-            sum += self.step.test_loss(&model, &batch?, &inputs)?;
-            interrupt::check()?;
-        }
-        Ok(sum / (self.test.rows() as f64 * self.images.pixels() as f64))
+        let sum = self.step.test_loss(&model, &self.test, &inputs)?;
+        Ok(sum / (self.test.count() as f64 * self.images.pixels() as f64))
     }
 }
 

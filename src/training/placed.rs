@@ -6,10 +6,13 @@
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
+use anyhow::Result;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::batches::{Examples, Inputs, Window};
 use crate::corruption::on_device::{Keys, integers};
+use crate::device::attempt;
+use crate::error;
 
 /// Images on a device.
 #[derive(Clone)]
@@ -22,7 +25,10 @@ pub struct PlacedImages {
 
 impl PlacedImages {
     /// Places images of `pixels` bytes each, with these positions in the source.
-    pub fn new(ids: &[u64], bytes: &[u8], pixels: usize, device: &Device) -> Self {
+    ///
+    /// # Errors
+    /// The device's memory does not hold them.
+    pub fn new(ids: &[u64], bytes: &[u8], pixels: usize, device: &Device) -> Result<Self> {
         let width = pixels.div_ceil(4);
         let mut words = Vec::with_capacity(ids.len() * width);
         for image in bytes.chunks_exact(pixels) {
@@ -32,7 +38,23 @@ impl PlacedImages {
                 i32::from_le_bytes(word)
             }));
         }
-        Self { words: integers(words, [ids.len(), width], device), keys: Keys::new(ids, device), pixels }
+        let placed = attempt(|| {
+            let words = integers(words, [ids.len(), width], device);
+            let placed = Self { words, keys: Keys::new(ids, pixels, device), pixels };
+            // What fails at all shall fail here.
+            device.sync().map_err(|cause| cause.to_string())?;
+            Ok(placed)
+        });
+        placed.map_err(|cause| {
+            let (count, mib) = (ids.len(), bytes.len() as f64 / f64::from(1 << 20));
+            let advice = "try a smaller training.memory-mib";
+            error::settings(format!("the device cannot hold {count} images ({mib:.1} MiB): {cause}; {advice}"))
+        })
+    }
+
+    /// Number of images.
+    pub fn count(&self) -> usize {
+        self.words.dims()[0]
     }
 
     /// The examples made of the images with these indices.
@@ -57,18 +79,21 @@ pub(super) struct PlacedWindow {
 
 impl PlacedWindow {
     /// Places a window. What `last` has placed already, since the windows of all epochs share it, stays.
-    pub fn new(window: &Arc<Window>, pixels: usize, device: &Device, last: Option<Self>) -> Self {
+    ///
+    /// # Errors
+    /// The device's memory does not hold it.
+    pub fn new(window: &Arc<Window>, pixels: usize, device: &Device, last: Option<Self>) -> Result<Self> {
         let images = match last {
             Some(last) if last.bytes.ptr_eq(&Arc::downgrade(&window.bytes)) => last.images,
             // Given up before the next is placed, so that both need not fit at once.
             last => {
                 drop(last);
-                PlacedImages::new(&window.ids, &window.bytes, pixels, device)
+                PlacedImages::new(&window.ids, &window.bytes, pixels, device)?
             }
         };
         let order = window.order.iter().map(|&index| index as i32).collect();
         let order = integers(order, [window.order.len()], device);
-        Self { window: Arc::downgrade(window), bytes: Arc::downgrade(&window.bytes), images, order }
+        Ok(Self { window: Arc::downgrade(window), bytes: Arc::downgrade(&window.bytes), images, order })
     }
 
     /// Whether it is this window.
@@ -102,7 +127,7 @@ mod tests {
             // Sizes that leave a word full and not.
             for size in [1, 4, 7, 300] {
                 let bytes: Vec<u8> = (0..3 * size).map(|index| (index * 37 % 256) as u8).collect();
-                let images = PlacedImages::new(&[5, 6, 7], &bytes, size, &device.inference());
+                let images = PlacedImages::new(&[5, 6, 7], &bytes, size, &device.inference()).expect("fit");
                 let indices = integers(vec![2, 0], [2], &device.inference());
                 let found: Vec<f32> =
                     images.examples(indices, &inputs).target.into_data().try_into_vec().expect("floats");

@@ -10,13 +10,14 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 use arrow_array::RecordBatch;
 use burn::module::Module;
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::batches::{Batch, Examples, Inputs, examples_of, image_bytes};
+use super::batches::{Batch, Examples, Inputs, examples_of};
 use super::losses::{BatchLoss, numbers};
 use super::placed::{PlacedImages, PlacedWindow};
+use super::test_images::TestImages;
 use crate::config::{Model, Precision};
 use crate::corruption::on_device::integers;
 use crate::device::is_flex;
@@ -35,18 +36,15 @@ pub struct Step<'a> {
     placed: Mutex<Option<PlacedWindow>>,
 }
 
-/// What training minimises, each `[1]`.
-struct Objective {
-    /// How far the images that the model makes are from those that it shall make.
-    loss: Tensor<1>,
-    /// The mean magnitude of the code's numbers, if they shall be few (`model.sparsity`).
-    penalty: Option<Tensor<1>>,
-}
-
 impl<'a> Step<'a> {
     /// Steps of this model for images of this size on a device with automatic differentiation.
     pub fn new(model: &'a Model, precision: Precision, image: ImageShape, device: Device) -> Self {
         Self { model, precision, image, device, placed: Mutex::new(None) }
+    }
+
+    /// The device, with automatic differentiation.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Whether the threads of limpid do the work.
@@ -54,10 +52,11 @@ impl<'a> Step<'a> {
         is_flex(&self.device)
     }
 
-    /// The loss of a batch, summed over pixels, and the gradients of its mean, one for each part of the batch, in their order.
+    /// The loss of a batch, summed over pixels, and the gradients of its mean: on flex one for each part of the batch, in their
+    /// order; on any other device their sum.
     ///
     /// # Errors
-    /// Interruption, which a step of large images would otherwise hold up for seconds.
+    /// Interruption, which a step of large images would otherwise hold up for seconds, and images that a device cannot hold.
     pub fn gradients(
         &self,
         model: &Autoencoder,
@@ -69,7 +68,8 @@ impl<'a> Step<'a> {
         let part = |examples: Examples<Tensor<2>>| -> Result<(Tensor<1>, GradientsParams)> {
             interrupt::check()?;
             let model = model.clone().fork(&self.device);
-            let Objective { loss, penalty } = self.objective(&model, examples, scale, self.precision);
+            let (loss, codes) = self.loss(&model, examples, scale, self.precision);
+            let penalty = codes.and_then(|codes| self.penalty(codes, scale));
             let minimised = penalty.map_or_else(|| loss.clone(), |penalty| loss.clone() + penalty);
             Ok((loss.inner(), GradientsParams::from_grads(minimised.backward(), &model)))
         };
@@ -88,49 +88,75 @@ impl<'a> Step<'a> {
         let (window, range) = batch.place();
         let there = match placed.take() {
             Some(placed) if placed.is(window) => placed,
-            last => PlacedWindow::new(window, pixels, &self.device.clone().inner(), last),
+            last => PlacedWindow::new(window, pixels, &self.device.clone().inner(), last)?,
         };
         let there = placed.insert(there);
         let size = self.model.architecture.device_batch(self.image);
-        let parts: Result<Vec<_>> = range
-            .clone()
-            .step_by(size)
-            .map(|start| part(tracked(there.examples(start..range.end.min(start + size), inputs))))
-            .collect();
-        let (losses, gradients) = parts?.into_iter().unzip();
-        Ok((BatchLoss::OnDevice(losses, scale), gradients))
+        let (mut losses, mut sum) = (Vec::new(), GradientsAccumulator::new());
+        for start in range.clone().step_by(size) {
+            let (loss, gradients) = part(tracked(there.examples(start..range.end.min(start + size), inputs)))?;
+            losses.push(loss);
+            // At once: a device has no memory for the gradients of every part.
+            sum.accumulate(model, gradients);
+        }
+        Ok((BatchLoss::OnDevice(losses, scale), vec![sum.grads()]))
     }
 
-    /// The loss over a batch of test images, summed over pixels, with a model outside automatic differentiation.
+    /// The loss over all test images, summed over pixels, with a model outside automatic differentiation.
     ///
     /// # Errors
-    /// A batch that does not hold images.
-    pub fn test_loss(&self, model: &Autoencoder, batch: &RecordBatch, inputs: &Inputs) -> Result<f64> {
-        let (device, pixels) = (self.device.clone().inner(), self.image.len());
-        let ids = ids(batch)?.values();
-        let loss = |examples: Examples<Tensor<2>>| self.objective(model, examples, 1.0, Precision::F32).loss;
+    /// Unreadable images, and interruption.
+    pub fn test_loss(&self, model: &Autoencoder, images: &TestImages, inputs: &Inputs) -> Result<f64> {
+        let device = self.device.clone().inner();
+        let loss = |examples| self.loss(model, examples, 1.0, Precision::F32).0;
+        let mut sum = 0.0;
         if self.is_on_threads() {
-            let size = self.model.architecture.micro_batch(self.image);
-            let images = pixels::values(lists(batch, "image")?);
-            let sums: Vec<f64> = ids
-                .par_chunks(size)
-                .zip(images.par_chunks(size * pixels))
-                .map(|(ids, images)| {
-                    scalar(loss(self.tensors(examples_of(ids, images.to_vec(), pixels, inputs), &device)))
-                })
-                .collect();
-            return Ok(sums.iter().sum());
+            for batch in images.stored() {
+                sum += self.sum_on_threads(&batch?, inputs, &device, loss)?;
+                interrupt::check()?;
+            }
+        } else {
+            for placed in images.placed(&device)? {
+                sum += self.sum_on_device(&placed?, inputs, &device, loss);
+                interrupt::check()?;
+            }
         }
-        let ids: Vec<u64> = ids.iter().map(|&id| id as u64).collect();
-        let placed = PlacedImages::new(&ids, image_bytes(lists(batch, "image")?)?, pixels, &device);
+        Ok(sum)
+    }
+
+    fn sum_on_threads(
+        &self,
+        batch: &RecordBatch,
+        inputs: &Inputs,
+        device: &Device,
+        loss: impl Fn(Examples<Tensor<2>>) -> Tensor<1> + Sync,
+    ) -> Result<f64> {
+        let (size, pixels) = (self.model.architecture.micro_batch(self.image), self.image.len());
+        let ids = ids(batch)?.values();
+        let images = pixels::values(lists(batch, "image")?);
+        let sums: Vec<f64> = ids
+            .par_chunks(size)
+            .zip(images.par_chunks(size * pixels))
+            .map(|(ids, images)| scalar(loss(self.tensors(examples_of(ids, images.to_vec(), pixels, inputs), device))))
+            .collect();
+        Ok(sums.iter().sum())
+    }
+
+    fn sum_on_device(
+        &self,
+        images: &PlacedImages,
+        inputs: &Inputs,
+        device: &Device,
+        loss: impl Fn(Examples<Tensor<2>>) -> Tensor<1>,
+    ) -> f64 {
         let size = self.model.architecture.device_batch(self.image);
-        let sums = (0..ids.len()).step_by(size).map(|start| {
-            let indices: Vec<i32> = (start..ids.len().min(start + size)).map(|index| index as i32).collect();
+        let sums = (0..images.count()).step_by(size).map(|start| {
+            let indices: Vec<i32> = (start..images.count().min(start + size)).map(|index| index as i32).collect();
             let count = indices.len();
-            loss(placed.examples(integers(indices, [count], &device), inputs))
+            loss(images.examples(integers(indices, [count], device), inputs))
         });
         let sums: Vec<Tensor<1>> = sums.collect();
-        Ok(if sums.is_empty() { 0.0 } else { numbers(Tensor::cat(sums, 0)).into_iter().map(f64::from).sum() })
+        if sums.is_empty() { 0.0 } else { numbers(Tensor::cat(sums, 0)).into_iter().map(f64::from).sum() }
     }
 
     /// Examples on a device.
@@ -140,14 +166,15 @@ impl<'a> Step<'a> {
         Examples { input: input.map(tensor), target: tensor(target) }
     }
 
-    /// What is minimised over some examples, with `scale` times the sum over their pixels for the loss.
-    fn objective(
+    /// How far the images that the model makes of examples are from those that it shall make, `scale` times the sum over their
+    /// pixels, and the codes on the way to them, if the model has any.
+    fn loss(
         &self,
         model: &Autoencoder,
         Examples { input, target }: Examples<Tensor<2>>,
         scale: f32,
         precision: Precision,
-    ) -> Objective {
+    ) -> (Tensor<1>, Option<Tensor<2>>) {
         let input = input.unwrap_or_else(|| target.clone());
         let Made { codes, logits } = match precision {
             Precision::F32 => model.forward(input),
@@ -158,12 +185,14 @@ impl<'a> Step<'a> {
                 Made { codes: codes.map(full), logits: full(logits) }
             }
         };
-        let Model { loss, sparsity, .. } = *self.model;
-        let penalty = codes.filter(|_| sparsity > 0.0).map(|codes| {
-            let numbers_for_each_pixel = codes.dims()[1] as f64 / self.image.len() as f64;
-            codes.abs().sum() * (sparsity * f64::from(scale) / numbers_for_each_pixel)
-        });
-        Objective { loss: loss.scaled_sum(logits, target, scale), penalty }
+        (self.model.loss.scaled_sum(logits, target, scale), codes)
+    }
+
+    /// What training minimises besides the loss, if the code's numbers shall be few (`model.sparsity`): their mean magnitude.
+    fn penalty(&self, codes: Tensor<2>, scale: f32) -> Option<Tensor<1>> {
+        let sparsity = self.model.sparsity;
+        let numbers_for_each_pixel = codes.dims()[1] as f64 / self.image.len() as f64;
+        (sparsity > 0.0).then(|| codes.abs().sum() * (sparsity * f64::from(scale) / numbers_for_each_pixel))
     }
 }
 
