@@ -69,5 +69,5 @@ fn page(workspace: &Workspace) -> Result<Report> {
         return Err(error::settings(format!("{root} has no report to compare; run its pipeline to the end")));
     };
     let Parts { settings, inputs, .. } = &receipt.parts;
-    gather(workspace, &workspace.settings()?, settings, inputs, receipt.device)
+    gather(workspace, &workspace.settings()?, settings, inputs)
 }

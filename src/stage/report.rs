@@ -50,15 +50,13 @@ impl Stage for Report {
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let device = context.device.to_string();
-        let page = gather(context.workspace, context.pipeline, &context.decisive, &context.inputs, device)?;
+        let page = gather(context.workspace, context.pipeline, &context.decisive, &context.inputs)?;
         let html = render(&page).context("cannot make the page")?;
         Ok(vec![context.write("report.html", html.as_bytes())?].into())
     }
 }
 
-/// Everything that a page about the results in `workspace` shows: made with these settings, from inputs with these digests, on
-/// this device.
+/// Everything that a page about the results in `workspace` shows: made with these settings, from inputs with these digests.
 ///
 /// # Errors
 /// Results that are missing, damaged, or not of one run.
@@ -67,10 +65,9 @@ pub fn gather(
     pipeline: &Pipeline,
     settings: &BTreeMap<String, Value>,
     inputs: &BTreeMap<String, String>,
-    device: String,
 ) -> Result<Page> {
-    let mut provenance =
-        vec![("limpid".to_owned(), env!("CARGO_PKG_VERSION").to_owned()), ("device".to_owned(), device)];
+    let mut provenance = vec![("limpid".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
+    provenance.extend(workspace.receipt("train")?.map(|train| ("trained on".to_owned(), train.device)));
     provenance.extend(inputs.clone());
     let table = |stage: &str| TableFile::open(&workspace.stage(stage).join(Split::Test.file_name()));
     let metrics = Metrics::read(&workspace.stage("evaluate"))?;
