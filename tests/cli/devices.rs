@@ -14,6 +14,11 @@ fn devices() -> Vec<String> {
     names.split(',').map(str::to_owned).collect()
 }
 
+/// Whether a device gives the same bytes once more (docs/devices.md).
+fn repeats(device: &str) -> bool {
+    ["flex", "cpu", "tch"].contains(&device)
+}
+
 fn receipt(sandbox: &Sandbox, run: &str, stage: &str) -> Value {
     serde_json::from_slice(&sandbox.read(&format!("{run}/{stage}/_receipt.json"))).expect("is JSON")
 }
@@ -46,14 +51,23 @@ fn a_device_that_is_not_there_is_an_error_that_says_what_to_do() {
             done.exits(2).says(&format!("this machine lacks the device {device}: looked for")).never_says("panicked");
         } else {
             done.ends().never_says("panicked");
+            // It may be there.
+            _ = std::fs::remove_dir_all(sandbox.path("runs"));
         }
     }
     for command in ["encode runs/x y -o z", "denoise runs/x y -o z"] {
         sandbox.limpid(&format!("{command} --device cuda:99")).exits(2).says("lacks the device cuda:99");
     }
+    assert!(!sandbox.path("runs").exists(), "nothing was started");
+}
+
+#[test]
+fn a_precision_that_the_device_lacks_stops_a_training_and_nothing_else() {
+    let sandbox = Sandbox::new();
     let precise = "run small.toml --set training.precision=\"bf16\"";
     sandbox.limpid(precise).exits(2).says("training.precision = \"bf16\" is not for the device flex");
-    assert!(!sandbox.path("runs").exists(), "nothing was started");
+    assert!(!sandbox.path("runs/small/ingest").exists(), "nothing was started");
+    sandbox.limpid(&format!("{precise} --to ingest")).succeeds();
 }
 
 #[test]
@@ -96,12 +110,12 @@ fn a_pipeline_gives_the_same_on_every_device() {
             for stage in STAGES {
                 assert_eq!(receipt(&sandbox, "other/small", stage)["device"], device.as_str(), "{stage}");
             }
-            // The same once more, byte for byte, also where it is not what flex gives.
+            // The same once more, on some byte for byte, also where it is not what flex gives.
             run(&device, "again");
             for stage in STAGES {
                 let same =
                     sandbox.files(&format!("other/small/{stage}")) == sandbox.files(&format!("again/small/{stage}"));
-                assert!(same, "{device}: {stage}");
+                assert!(same || !repeats(&device), "{device}: {stage}");
             }
             // What one device has made, others go on from.
             let plan = sandbox.limpid("run small.toml --runs other --device flex --set training.epochs=3").succeeds();
@@ -114,12 +128,13 @@ fn a_pipeline_gives_the_same_on_every_device() {
 }
 
 #[test]
-fn a_training_that_is_killed_ends_with_the_same_bytes_on_every_device() {
+fn a_training_that_is_killed_goes_on_on_every_device() {
     let pipeline = PIPELINE.replace("epochs = 2", "epochs = 3\ncheckpoint-seconds = 0");
     for device in devices() {
         let sandbox = Sandbox::with(&pipeline);
-        sandbox.limpid(&format!("run small.toml --device {device} --runs whole")).succeeds();
-        let mut child = sandbox.limpid(&format!("run small.toml --device {device} --runs cut")).spawn();
+        let run = |runs: &str| sandbox.limpid(&format!("run small.toml --device {device} --log json --runs {runs}"));
+        let expected = losses(&run("whole").succeeds().stderr());
+        let mut child = run("cut").spawn();
         let checkpoint = sandbox.path("cut/small/.checkpoint/train");
         for _ in 0..2000 {
             if checkpoint.exists() || child.try_wait().expect("waits").is_some() {
@@ -129,7 +144,12 @@ fn a_training_that_is_killed_ends_with_the_same_bytes_on_every_device() {
         }
         _ = child.kill();
         child.wait().expect("waits");
-        sandbox.limpid(&format!("run small.toml --device {device} --runs cut")).succeeds();
-        assert!(sandbox.files("cut/small/train") == sandbox.files("whole/small/train"), "{device}");
+        let found = losses(&run("cut").succeeds().stderr());
+        let (found, expected) = (found.last().copied(), expected.last().copied());
+        let same = sandbox.files("cut/small/train") == sandbox.files("whole/small/train");
+        assert!(same || !repeats(&device), "{device}");
+        if let (Some(found), Some(expected)) = (found, expected) {
+            assert!((found / expected - 1.0).abs() < 1e-3, "{device}: {found} and not {expected}");
+        }
     }
 }
