@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs limpid and other tools in turn and prints a Markdown table: medians, ratios (peer / limpid) and losses.
 
-usage: compare.py [--limpid PATH] [--rounds 3] [--runs DIR] train dense|conv|denoise [--epochs 4] --against "COMMAND"...
+usage: compare.py [--limpid PATH] [--rounds 3] [--runs DIR] train dense|conv|denoise [--epochs 4] [--device flex]
+                  [--set KEY=VALUE]... [--until LOSS] --against "COMMAND"...
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] infer
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] corrupt
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] ingest [--images 50000]
@@ -12,6 +13,9 @@ Real MNIST is where limpid finds it (MNIST_DIR). `train` takes any command that 
     compare.py train conv --against "python scripts/peers/torch_train.py $MNIST_DIR conv --epochs 4 --seed {seed}"
     compare.py train dense --against "python scripts/peers/torch_train.py $MNIST_DIR dense --epochs 4" \\
                            --against "python scripts/peers/jax_dense.py $MNIST_DIR --epochs 4"
+
+With `--until`, a column says how many seconds of training it took until an epoch's mean training loss was that low: from the start,
+with what is compiled and tried out in the first epoch, to the end of that epoch.
 
 A round is one run of limpid, then one of each peer, with the round's number as the seed: `{seed}` in a peer's command stands for
 it. Losses are the means over the rounds. Seconds an epoch are those of training alone, without the test loss, the
@@ -54,6 +58,9 @@ def arguments():
     train = what.add_parser("train")
     train.add_argument("model", choices=["dense", "conv", "denoise"])
     train.add_argument("--epochs", default=4, type=int)
+    train.add_argument("--device", default="flex")
+    train.add_argument("--set", action="append", default=[])
+    train.add_argument("--until", type=float)
     train.add_argument("--against", action="append", default=[])
     what.add_parser("infer")
     what.add_parser("corrupt")
@@ -99,31 +106,45 @@ def ratio(peers, own):
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} – {max(ratios):.2f})"
 
 
+def until(losses, seconds, wanted):
+    """Seconds until the first epoch with a loss that low; none if there is none."""
+    reached = [sum(seconds[:epoch + 1]) for epoch, loss in enumerate(losses) if loss <= wanted]
+    return reached[0] if reached else None
+
+
 def train(options):
     limpid = Limpid(options, options.model, options.epochs)
-    limpid.to("train")
+    limpid.to("ingest")
+    limpid.command += ["--device", options.device, "--fresh"] + [word for setting in options.set for word in ("--set", setting)]
     runs = {name: [] for name in ["limpid", *options.against]}
     for seed in range(1, options.rounds + 1):
         output, receipt, _ = limpid.only("train", seed)
         events = [json.loads(line) for line in output.splitlines() if '"event":"epoch"' in line]
-        seconds = statistics.median(speed["seconds"] for speed in receipt["details"]["speed"])
-        runs["limpid"].append((seconds, len(events), events[-1]["train-loss"], events[-1]["test-loss"]))
+        seconds = [speed["seconds"] for speed in receipt["details"]["speed"]]
+        runs["limpid"].append((seconds, [(event["train-loss"], event["test-loss"]) for event in events]))
         for command in options.against:
             epochs = EPOCH.findall(checked(shlex.split(command.replace("{seed}", str(seed))))[0])
             if not epochs:
                 sys.exit(f"{command} printed no line `epoch N: S s, train T, test U`")
-            seconds = statistics.median(float(seconds) for _, seconds, _, _ in epochs)
-            runs[command].append((seconds, len(epochs), *map(float, epochs[-1][2:])))
+            seconds = [float(seconds) for _, seconds, _, _ in epochs]
+            runs[command].append((seconds, [(float(train), float(test)) for _, _, train, test in epochs]))
+    wanted = options.until
     print(f"{options.model}, {options.rounds} rounds:\n")
-    print("| | seconds an epoch | peer / limpid (least – greatest) | epochs | last training loss | last test loss |")
-    print("|---|---|---|---|---|---|")
-    own = [run[0] for run in runs["limpid"]]
+    more = "" if wanted is None else f" seconds to a training loss of {wanted} |"
+    print(f"| | seconds an epoch | peer / limpid (least – greatest) | epochs | last training loss | last test loss |{more}")
+    print("|---|---|---|---|---|---|" + ("" if wanted is None else "---|"))
+    own = [statistics.median(seconds) for seconds, _ in runs["limpid"]]
     for name, results in runs.items():
-        seconds, epochs, train_loss, test_loss = zip(*results)
-        against = "" if name == "limpid" else ratio(seconds, own)
+        each = [statistics.median(seconds) for seconds, _ in results]
+        train_loss, test_loss = zip(*(losses[-1] for _, losses in results))
+        against = "" if name == "limpid" else ratio(each, own)
         words = " ".join(pathlib.Path(word).name if "/" in word else word for word in shlex.split(name))
-        print(f"| {words} | {statistics.median(seconds):.3f} | {against} | {epochs[0]} | {statistics.mean(train_loss):.5f} "
-              f"| {statistics.mean(test_loss):.5f} |", flush=True)
+        line = (f"| {words} | {statistics.median(each):.3f} | {against} | {len(results[0][0])} | {statistics.mean(train_loss):.5f} "
+                f"| {statistics.mean(test_loss):.5f} |")
+        if wanted is not None:
+            reached = [until([train for train, _ in losses], seconds, wanted) for seconds, losses in results]
+            line += " never |" if None in reached else f" {statistics.median(reached):.1f} |"
+        print(line, flush=True)
 
 
 def devices(options):
@@ -138,7 +159,8 @@ def devices(options):
                 limpid.command = [*command, "--device", device, "--fresh"]
                 output, receipt, _ = limpid.only("train", seed)
                 last = [json.loads(line) for line in output.splitlines() if '"event":"epoch"' in line][-1]
-                rate = statistics.median(speed["images-per-second"] for speed in receipt["details"]["speed"])
+                # Not the first epoch, in which images are placed and kernels compiled.
+                rate = statistics.median(speed["images-per-second"] for speed in receipt["details"]["speed"][1:])
                 runs[device].append((rate, last["train-loss"], last["test-loss"]))
         for device, results in runs.items():
             rate, train_loss, test_loss = zip(*results)
