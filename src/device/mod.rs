@@ -235,6 +235,18 @@ pub fn is_flex(device: &Device) -> bool {
     *device == Device::flex()
 }
 
+/// Whether a device is one of Burn's own GPU backends, `cuda` and `wgpu`, which are made of CubeCL's kernels.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub fn is_cube(device: &Device) -> bool {
+    matches!(device.clone().inner().as_dispatch(), burn::backend::DispatchDevice::Cube(_))
+}
+
+/// Whether a device is one of Burn's own GPU backends: not in this build.
+#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+pub fn is_cube(_device: &Device) -> bool {
+    false
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -253,6 +265,11 @@ pub(crate) mod tests {
             DeviceName::Flex | DeviceName::LibTorch | DeviceName::Wgpu => 1e-4,
             DeviceName::LibTorchCuda(_) | DeviceName::Cuda(_) => 2e-3,
         }
+    }
+
+    /// How far the loss of a few steps may be from that of flex, as a part of it.
+    pub fn course(device: &ComputeDevice) -> f64 {
+        5.0 * f64::from(tolerance(device)).max(2e-4)
     }
 
     #[test]

@@ -7,6 +7,7 @@ use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 
 use super::{Activation, AdamFactors};
+use crate::device::is_cube;
 
 fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     match activation {
@@ -22,9 +23,30 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, activation: Acti
 
 /// A 3×3 convolution with zero padding: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]` to `[n, h, w, outputs]`.
 pub fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
+    if is_cube(&x.device()) {
+        return convolution_by_product(x, weight, bias, activation);
+    }
     let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
     let y = conv2d(x.permute([0, 3, 1, 2]), weight, Some(bias), options);
     activate(y.permute([0, 2, 3, 1]), activation)
+}
+
+/// [`convolution`] as a matrix product of weights and every pixel's nine neighbours ("im2col"). The backends of CubeCL have fast
+/// products, also where they do not try out which kernel is the fastest; the gradient of a convolution's weights they then leave
+/// to one thread for each weight, which adds up all pixels of all images.
+pub fn convolution_by_product(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
+    let ([count, height, width, inputs], outputs) = (x.dims(), weight.dims()[0]);
+    let [all, rows, channels] = [0..count, 0..height, 0..inputs];
+    let padded = Tensor::zeros([count, height + 2, width + 2, inputs], (&x.device(), x.dtype()));
+    let padded = padded.slice_assign([all.clone(), 1..height + 1, 1..width + 1, channels.clone()], x);
+    // Three rows side by side, then three columns of these: six copies instead of nine.
+    let row = |row| padded.clone().slice([all.clone(), row..row + height, 0..width + 2, channels.clone()]);
+    let beside = Tensor::cat((0..3).map(row).collect(), 3);
+    let column = |column| beside.clone().slice([all.clone(), rows.clone(), column..column + width, 0..3 * inputs]);
+    let neighbours = Tensor::cat((0..3).map(column).collect(), 3).reshape([count, height * width, 9 * inputs]);
+    let weight = weight.permute([3, 2, 1, 0]).reshape([1, 9 * inputs, outputs]);
+    let y = neighbours.matmul(weight) + bias.reshape([1, 1, outputs]);
+    activate(y.reshape([count, height, width, outputs]), activation)
 }
 
 /// [`convolution`], then the greatest of each 2×2 pixels; odd sizes keep their last row and column.

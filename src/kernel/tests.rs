@@ -65,6 +65,13 @@ fn convolutions_agree_at_every_size_and_width() {
                     "convolution",
                 );
                 compare(
+                    &move |x, w, b| plain::convolution_by_product(x, w, b, activation),
+                    &move |x, w, b| plain::convolution(x, w, b, activation),
+                    [count, height, width, inputs],
+                    outputs,
+                    "convolution by a product",
+                );
+                compare(
                     &move |x, w, b| convolution_max_pool(x, w, b, activation),
                     &move |x, w, b| plain::convolution_max_pool(x, w, b, activation),
                     [count, height, width, inputs],

@@ -94,7 +94,7 @@ impl<'a> Step<'a> {
         let size = self.model.architecture.device_batch(self.image);
         let (mut losses, mut sum) = (Vec::new(), GradientsAccumulator::new());
         for start in range.clone().step_by(size) {
-            let (loss, gradients) = part(tracked(there.examples(start..range.end.min(start + size), inputs)))?;
+            let (loss, gradients) = part(tracked(&there.examples(start..range.end.min(start + size), inputs)))?;
             losses.push(loss);
             // At once: a device has no memory for the gradients of every part.
             sum.accumulate(model, gradients);
@@ -197,8 +197,8 @@ impl<'a> Step<'a> {
 }
 
 /// Examples under automatic differentiation.
-fn tracked(Examples { input, target }: Examples<Tensor<2>>) -> Examples<Tensor<2>> {
-    Examples { input: input.map(Tensor::from_inner), target: Tensor::from_inner(target) }
+fn tracked(examples: &Examples<Tensor<2>>) -> Examples<Tensor<2>> {
+    examples.each(|tensor| Tensor::from_inner(tensor.clone()))
 }
 
 fn scalar(tensor: Tensor<1>) -> f64 {
@@ -211,7 +211,7 @@ mod tests {
     use crate::config::{CodeActivation, Loss};
     use crate::corruption::Corruption;
     use crate::corruption::random::Stream;
-    use crate::device::tests::devices;
+    use crate::device::tests::{course, devices};
     use crate::model::Architecture;
     use crate::source::strokes;
     use crate::table::Split;
@@ -268,7 +268,8 @@ mod tests {
             for device in devices() {
                 let found = losses(&model, Precision::F32, &device.training());
                 for (found, expected) in found.iter().zip(&expected) {
-                    assert!((found / expected - 1.0).abs() < 1e-3, "{device}: {found} and not {expected}: {model:?}");
+                    let is_near = (found / expected - 1.0).abs() < course(&device);
+                    assert!(is_near, "{device}: {found} and not {expected}: {model:?}");
                 }
             }
         }
@@ -285,7 +286,7 @@ mod tests {
                 let half = losses(&model, Precision::Bf16, &device.training());
                 assert_ne!(full, half, "{device}");
                 for (half, full) in half.iter().zip(&full) {
-                    assert!((half / full - 1.0).abs() < 0.03, "{device}: {half} and not {full}: {model:?}");
+                    assert!((half / full - 1.0).abs() < 0.1, "{device}: {half} and not {full}: {model:?}");
                 }
             }
         }

@@ -19,6 +19,11 @@ fn repeats(device: &str) -> bool {
     ["flex", "cpu", "tch"].contains(&device)
 }
 
+/// How far losses may be from those of flex, as a part of them: NVIDIA's GPUs multiply with fewer bits.
+fn course(device: &str) -> f64 {
+    if device.contains("cuda") { 1e-2 } else { 1e-3 }
+}
+
 fn receipt(sandbox: &Sandbox, run: &str, stage: &str) -> Value {
     serde_json::from_slice(&sandbox.read(&format!("{run}/{stage}/_receipt.json"))).expect("is JSON")
 }
@@ -105,7 +110,7 @@ fn a_pipeline_gives_the_same_on_every_device() {
             let found = run(&device, "other");
             assert_eq!(found.len(), expected.len());
             for (found, expected) in found.iter().zip(&expected) {
-                assert!((found / expected - 1.0).abs() < 1e-3, "{device}: {found} and not {expected}");
+                assert!((found / expected - 1.0).abs() < course(&device), "{device}: {found} and not {expected}");
             }
             for stage in STAGES {
                 assert_eq!(receipt(&sandbox, "other/small", stage)["device"], device.as_str(), "{stage}");
@@ -149,7 +154,7 @@ fn a_training_that_is_killed_goes_on_on_every_device() {
         let same = sandbox.files("cut/small/train") == sandbox.files("whole/small/train");
         assert!(same || !repeats(&device), "{device}");
         if let (Some(found), Some(expected)) = (found, expected) {
-            assert!((found / expected - 1.0).abs() < 1e-3, "{device}: {found} and not {expected}");
+            assert!((found / expected - 1.0).abs() < course(&device), "{device}: {found} and not {expected}");
         }
     }
 }
