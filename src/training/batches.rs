@@ -63,6 +63,13 @@ pub struct Examples<T = Vec<f32>> {
     pub target: T,
 }
 
+impl<T> Examples<T> {
+    /// The same work on both.
+    pub fn each<U>(&self, work: impl Fn(&T) -> U) -> Examples<U> {
+        Examples { input: self.input.as_ref().map(&work), target: work(&self.target) }
+    }
+}
+
 /// How inputs are made of clean images.
 #[derive(Clone, Copy)]
 pub struct Inputs {

@@ -1,7 +1,8 @@
 //! Images in the memory of a device other than flex.
 //!
 //! They go there once, as bytes, four in a 32-bit word, which every backend has. What a step needs of them is gathered, scaled
-//! and corrupted there, so that a step sends the device nothing but its commands.
+//! and corrupted there, so that a step sends the device nothing but its commands. As that takes hundreds of commands, it is done
+//! for several steps at once.
 
 use std::ops::Range;
 use std::sync::{Arc, Weak};
@@ -69,12 +70,17 @@ impl PlacedImages {
     }
 }
 
+/// Numbers that are made at once for the steps to come, each in some 4-byte words that come and go.
+const NUMBERS_AHEAD: usize = 1 << 22;
+
 /// A window of training images on a device. What it was made of need not stay in the host's memory.
 pub(super) struct PlacedWindow {
     window: Weak<Window>,
     bytes: Weak<Vec<u8>>,
     images: PlacedImages,
     order: Tensor<1, Int>,
+    /// Examples of some of the order, those that the next steps need.
+    made: Option<(Range<usize>, Examples<Tensor<2>>)>,
 }
 
 impl PlacedWindow {
@@ -93,7 +99,7 @@ impl PlacedWindow {
         };
         let order = window.order.iter().map(|&index| index as i32).collect();
         let order = integers(order, [window.order.len()], device);
-        Ok(Self { window: Arc::downgrade(window), bytes: Arc::downgrade(&window.bytes), images, order })
+        Ok(Self { window: Arc::downgrade(window), bytes: Arc::downgrade(&window.bytes), images, order, made: None })
     }
 
     /// Whether it is this window.
@@ -101,9 +107,19 @@ impl PlacedWindow {
         self.window.ptr_eq(&Arc::downgrade(window))
     }
 
-    /// The examples made of some images of the window's order.
-    pub fn examples(&self, range: Range<usize>, inputs: &Inputs) -> Examples<Tensor<2>> {
-        self.images.examples(self.order.clone().slice([range]), inputs)
+    /// The examples made of some images of the window's order, with the same inputs every time.
+    pub fn examples(&mut self, range: Range<usize>, inputs: &Inputs) -> Examples<Tensor<2>> {
+        let made = self.made.take().filter(|(made, _)| made.start <= range.start && range.end <= made.end);
+        let (made, examples) = made.unwrap_or_else(|| {
+            let ahead = range.start + (NUMBERS_AHEAD / self.images.pixels).max(range.len());
+            let made = range.start..ahead.min(self.order.dims()[0]);
+            let examples = self.images.examples(self.order.clone().slice([made.clone()]), inputs);
+            (made, examples)
+        });
+        let rows = range.start - made.start..range.end - made.start;
+        let some = examples.each(|tensor| tensor.clone().slice([rows.clone()]));
+        self.made = Some((made, examples));
+        some
     }
 }
 
