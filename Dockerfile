@@ -27,8 +27,12 @@ FROM source AS build-cuda
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates g++ && rm -rf /var/lib/apt/lists/*
 RUN cargo build --release --locked --features cuda
 
-# Kernels are compiled while they run, by the LLVM that is linked in: of CUDA it takes the driver, which the toolkit mounts.
+# Kernels are compiled while they run, by the LLVM that is linked in: of CUDA it takes the driver, which the Container Toolkit
+# mounts, and one file of the CUDA toolkit, with logarithms and the like.
+FROM nvidia/cuda:12.8.1-devel-ubuntu24.04 AS toolkit
+
 FROM nvidia/cuda:12.8.1-base-ubuntu24.04 AS cuda
+COPY --from=toolkit /usr/local/cuda/nvvm/libdevice /usr/local/cuda/nvvm/libdevice
 COPY --from=build-cuda /src/target/release/limpid /usr/local/bin/limpid
 COPY pipelines /pipelines
 WORKDIR /work

@@ -1,5 +1,5 @@
-//! Burn's CUDA backend. Its kernels are compiled while it runs by an LLVM that is linked in, so that of CUDA it needs nothing but
-//! the NVIDIA driver.
+//! Burn's CUDA backend. Its kernels are compiled while it runs by an LLVM that is linked in, so that it needs nothing but the
+//! NVIDIA driver and one file of the CUDA toolkit, `nvvm/libdevice/libdevice.10.bc`, which has the logarithm and the like.
 
 use burn::tensor::{Device, DeviceType};
 

@@ -17,10 +17,9 @@ pub fn open(gpu: Option<usize>, threads: usize) -> Result<Device, Absence> {
     let Some(index) = gpu else { return Ok(Device::libtorch()) };
     let seen = gpus();
     if index >= seen {
-        let cuda = if tch::utils::has_cuda() { "is built with CUDA" } else { "is built without CUDA" };
         let seen = if seen == 0 { "none".to_owned() } else { format!("{seen}") };
         return Err(Absence::Machine(format!(
-            "looked for CUDA in LibTorch and an NVIDIA driver with a GPU {index}; this LibTorch {cuda} and sees {seen}"
+            "looked for a GPU {index} that LibTorch can use, which takes a LibTorch with CUDA and an NVIDIA driver; it sees {seen}"
         )));
     }
     Ok(Device::libtorch_cuda(index))
