@@ -34,5 +34,5 @@ END
 . "$folder/environment"
 
 cargo build --release --locked --features tch
-LIMPID_TEST_DEVICES=${LIMPID_TEST_DEVICES:-flex,tch} cargo test --release --locked --features tch -- device placed losses step model::
+LIMPID_TEST_DEVICES=${LIMPID_TEST_DEVICES:-flex,tch} cargo test --release --locked --features tch -- device placed losses training::step model::
 "$CARGO_TARGET_DIR/release/limpid" devices
