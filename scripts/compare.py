@@ -112,6 +112,11 @@ def until(losses, seconds, wanted):
     return reached[0] if reached else None
 
 
+def tell(name, seconds):
+    """Says what a run took, on stderr: the table comes when all have run."""
+    print(f"{statistics.median(seconds):.3f} s an epoch, the first {seconds[0]:.1f} s: {name}", file=sys.stderr, flush=True)
+
+
 def train(options):
     limpid = Limpid(options, options.model, options.epochs)
     limpid.to("ingest")
@@ -122,12 +127,14 @@ def train(options):
         events = [json.loads(line) for line in output.splitlines() if '"event":"epoch"' in line]
         seconds = [speed["seconds"] for speed in receipt["details"]["speed"]]
         runs["limpid"].append((seconds, [(event["train-loss"], event["test-loss"]) for event in events]))
+        tell("limpid", seconds)
         for command in options.against:
             epochs = EPOCH.findall(checked(shlex.split(command.replace("{seed}", str(seed))))[0])
             if not epochs:
                 sys.exit(f"{command} printed no line `epoch N: S s, train T, test U`")
             seconds = [float(seconds) for _, seconds, _, _ in epochs]
             runs[command].append((seconds, [(float(train), float(test)) for _, _, train, test in epochs]))
+            tell(command, seconds)
     wanted = options.until
     print(f"{options.model}, {options.rounds} rounds:\n")
     more = "" if wanted is None else f" seconds to a training loss of {wanted} |"
