@@ -71,8 +71,9 @@ const DENSE_IMAGES: [usize; 2] = [25, 100];
 const CONV_ACTIVATIONS: usize = 640 << 10;
 const CONV_IMAGES: [usize; 2] = [1, 25];
 
-/// Images that go through a model at once on a device that is not flex: as many as give its largest layer these numbers, of
-/// which a device holds several times as many, within limits.
+/// Images that go through a model at once on a device that is not flex: as many as give its largest layer these numbers, within
+/// limits. A device holds several times as many: the layers, their gradients, and where a convolution is a matrix product, nine
+/// neighbours for each number.
 const DEVICE_ACTIVATIONS: usize = 16 << 20;
 const DEVICE_IMAGES: [usize; 2] = [1, 1 << 14];
 
