@@ -126,6 +126,7 @@ impl PlacedWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::corruption::Corruption;
     use crate::corruption::random::Stream;
     use crate::device::tests::devices;
     use crate::table::{Split, pixels};
@@ -151,6 +152,37 @@ mod tests {
                 pixels::to_unit(&[&bytes[2 * size..], &bytes[..size]].concat(), &mut expected);
                 let most = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(most < 1e-7 && found.len() == expected.len(), "{device}, {size} pixels: off by {most}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_made_ahead_is_what_every_step_asks_for() {
+        let inputs = Inputs {
+            corruption: Some(Corruption::Masking { fraction: 0.5 }),
+            stream: Stream::new(1, "noise", Split::Train),
+            target: None,
+            epoch: 1,
+            rounded: false,
+        };
+        // Eight images are made at once.
+        let pixels = NUMBERS_AHEAD / 8;
+        let order: Vec<u32> = vec![3, 1, 4, 9, 5, 2, 6, 0, 8, 7];
+        let bytes = (0..10 * pixels).map(|index| (index * 37 % 256) as u8).collect();
+        let window =
+            Arc::new(Window { ids: Arc::new((0..10).collect()), bytes: Arc::new(bytes), order: order.clone() });
+        let numbers = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("floats");
+        for device in devices() {
+            let mut placed = PlacedWindow::new(&window, pixels, &device.inference(), None).expect("fits");
+            // On, over the eighth, and back.
+            for range in [0..3, 3..6, 6..10, 1..2] {
+                let found = placed.examples(range.clone(), &inputs);
+                let indices = order[range.clone()].iter().map(|&index| index as i32).collect();
+                let indices = integers(indices, [range.len()], &device.inference());
+                let expected = placed.images.examples(indices, &inputs);
+                let [found, expected] = [found, expected]
+                    .map(|examples| [numbers(examples.input.expect("is masked")), numbers(examples.target)]);
+                assert!(found == expected, "{device}: {range:?}");
             }
         }
     }
