@@ -166,8 +166,9 @@ def devices(options):
                 limpid.command = [*command, "--device", device, "--fresh"]
                 output, receipt, _ = limpid.only("train", seed)
                 last = [json.loads(line) for line in output.splitlines() if '"event":"epoch"' in line][-1]
-                # Not the first epoch, in which images are placed and kernels compiled.
-                rate = statistics.median(speed["images-per-second"] for speed in receipt["details"]["speed"][1:])
+                # Not the first epoch, if there are others: in it images are placed and kernels compiled.
+                speeds = [speed["images-per-second"] for speed in receipt["details"]["speed"]]
+                rate = statistics.median(speeds[1:] or speeds)
                 runs[device].append((rate, last["train-loss"], last["test-loss"]))
         for device, results in runs.items():
             rate, train_loss, test_loss = zip(*results)

@@ -2,7 +2,7 @@
 """Trains what docs/results.md compares, on real MNIST, and writes that page.
 
     pip install numpy pyarrow safetensors
-    MNIST_DIR=… scripts/results.py                       # all of it: two hours on two cores
+    MNIST_DIR=… scripts/results.py                       # all of it: about two hours on two cores
     MNIST_DIR=… scripts/results.py --only recipes-dense  # one table of the page; the others stay as they are
     scripts/results.py --list                            # what is trained, in which table
 
