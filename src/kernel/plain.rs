@@ -36,16 +36,16 @@ pub fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation:
 /// to one thread for each weight, which adds up all pixels of all images.
 pub fn convolution_by_product(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
     let ([count, height, width, inputs], outputs) = (x.dims(), weight.dims()[0]);
-    let [all, rows, channels] = [0..count, 0..height, 0..inputs];
     let padded = Tensor::zeros([count, height + 2, width + 2, inputs], (&x.device(), x.dtype()));
-    let padded = padded.slice_assign([all.clone(), 1..height + 1, 1..width + 1, channels.clone()], x);
-    // Three rows side by side, then three columns of these: six copies instead of nine.
-    let row = |row| padded.clone().slice([all.clone(), row..row + height, 0..width + 2, channels.clone()]);
-    let beside = Tensor::cat((0..3).map(row).collect(), 3);
-    let column = |column| beside.clone().slice([all.clone(), rows.clone(), column..column + width, 0..3 * inputs]);
-    let neighbours = Tensor::cat((0..3).map(column).collect(), 3).reshape([count, height * width, 9 * inputs]);
-    let weight = weight.permute([3, 2, 1, 0]).reshape([1, 9 * inputs, outputs]);
-    let y = neighbours.matmul(weight) + bias.reshape([1, 1, outputs]);
+    let padded = padded.slice_assign([0..count, 1..height + 1, 1..width + 1, 0..inputs], x);
+    // What each of the nine weights sees of the image, without a copy: [n, 3, 3, inputs, h, w].
+    let moved = padded.unfold::<5, _>(1, height, 1).unfold::<6, _>(2, width, 1);
+    let neighbours = moved.permute([0, 4, 5, 1, 2, 3]).reshape([count, height * width, 9 * inputs]);
+    let weight = weight.permute([2, 3, 1, 0]).reshape([1, 9 * inputs, outputs]);
+    // Repeated for the images and then for their pixels, so that its gradient is added up for each image and then for all: at
+    // once, it would be added up by one thread for each output.
+    let bias = bias.reshape([1, 1, outputs]).expand([count, 1, outputs]);
+    let y = neighbours.matmul(weight) + bias;
     activate(y.reshape([count, height, width, outputs]), activation)
 }
 
