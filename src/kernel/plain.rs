@@ -38,7 +38,8 @@ pub fn convolution_by_product(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, 
     let ([count, height, width, inputs], outputs) = (x.dims(), weight.dims()[0]);
     let padded = Tensor::zeros([count, height + 2, width + 2, inputs], (&x.device(), x.dtype()));
     let padded = padded.slice_assign([0..count, 1..height + 1, 1..width + 1, 0..inputs], x);
-    // What each of the nine weights sees of the image, without a copy: [n, 3, 3, inputs, h, w].
+    // What each of the nine weights sees of the image, without a copy: [n, 3, 3, inputs, h, w]. Three windows of the image's size a
+    // side, and not a window of three for each pixel, since the gradient comes back through one window after the other.
     let moved = padded.unfold::<5, _>(1, height, 1).unfold::<6, _>(2, width, 1);
     let neighbours = moved.permute([0, 4, 5, 1, 2, 3]).reshape([count, height * width, 9 * inputs]);
     let weight = weight.permute([2, 3, 1, 0]).reshape([1, 9 * inputs, outputs]);
