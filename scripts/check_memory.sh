@@ -18,7 +18,7 @@ with_miri() {
     rustup run nightly cargo miri --version
     CARGO_TARGET_DIR=target/miri MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --lib --locked -- \
         kernel::tests::small_sizes kernel::tests::empty kernel::tests::what_is_not kernel::tests::inference \
-        kernel::tests::losses kernel::elementwise::tests::a_small kernel::elementwise::tests::what
+        kernel::elementwise::tests::a_small kernel::elementwise::tests::what
 }
 
 with_valgrind() {

@@ -1,39 +1,29 @@
 //! Corruptions as operations on a device, for batches of images that are there already.
 //!
-//! The random words are those of `random.rs`, to the bit: Philox on 32-bit integers, which every backend has, its products put
-//! together from halves of 16 bits. An image has therefore the same noise on every device, up to the rounding of the logarithm
-//! and the cosine; masks are the same.
+//! The random words are those of `random.rs`, to the bit. An image has therefore the same noise on every device, up to the
+//! rounding of the logarithm and the cosine; masks are the same.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::Corruption;
 use super::random::Stream;
+use crate::kernel::{Distribution, random_numbers};
 
-/// Numbers that one block of the generator gives, as 4 words of 16 counters each.
-const BLOCK: usize = 64;
-const LANES: usize = BLOCK / 4;
-
-/// What the random numbers of the images of a batch are made of, on the device.
+/// What the random numbers of the images of a batch are made of, on the device: their positions in the source, as lower and
+/// upper words, `[n, 2]`.
 #[derive(Clone)]
-pub struct Keys {
-    /// Positions of the images in the source, as lower and upper words, `[n, 2]`.
-    ids: Tensor<2, Int>,
-    /// The counters of the generator, enough for the numbers of an image, `[1, counters]`.
-    counters: Tensor<2, Int>,
-}
+pub struct Keys(Tensor<2, Int>);
 
 impl Keys {
-    /// The keys of images of `pixels` numbers with these positions in the source.
-    pub fn new(ids: &[u64], pixels: usize, device: &Device) -> Self {
-        let counters = pixels.div_ceil(BLOCK) * LANES;
-        let counters = integers((0..counters as i32).collect(), [1, counters], device);
-        let words = ids.iter().flat_map(|id| [*id as u32 as i32, (id >> 32) as u32 as i32]).collect::<Vec<_>>();
-        Self { ids: integers(words, [ids.len(), 2], device), counters }
+    /// The keys of images with these positions.
+    pub fn new(ids: &[u64], device: &Device) -> Self {
+        let words = ids.iter().flat_map(|id| [*id as u32 as i32, (id >> 32) as u32 as i32]).collect();
+        Self(integers(words, [ids.len(), 2], device))
     }
 
     /// Those of some of the images.
     pub fn select(&self, indices: Tensor<1, Int>) -> Self {
-        Self { ids: self.ids.clone().select(0, indices), counters: self.counters.clone() }
+        Self(self.0.clone().select(0, indices))
     }
 }
 
@@ -46,16 +36,9 @@ impl Corruption {
     /// Corrupts images `[n, pixels]` in [0, 1] as [`Self::apply`] does with the generators of these keys and this epoch.
     pub fn apply_on_device(&self, images: Tensor<2>, keys: &Keys, stream: &Stream, epoch: u32) -> Tensor<2> {
         let [count, pixels] = images.dims();
-        let words = || words(keys, stream, epoch);
-        let uniform = |words: [Tensor<2, Int>; 4]| joined(words.map(unit), pixels);
+        let numbers = |distribution| random_numbers(keys.0.clone(), pixels, stream.key(), epoch, distribution);
         match *self {
-            Corruption::Gaussian { std } => {
-                let [a, b, c, d] = words();
-                let [first, second] = box_muller(a, b);
-                let [third, fourth] = box_muller(c, d);
-                let normal = joined([first, second, third, fourth], pixels);
-                (images + normal * std as f32).clamp(0.0, 1.0)
-            }
+            Corruption::Gaussian { std } => (images + numbers(Distribution::Normal) * std as f32).clamp(0.0, 1.0),
             Corruption::Grayscale {} => {
                 let colours = images.reshape([count, pixels / 3, 3]);
                 let colour = |index: usize| colours.clone().slice([0..count, 0..pixels / 3, index..index + 1]);
@@ -63,11 +46,11 @@ impl Corruption {
                 grey.repeat_dim(2, 3).reshape([count, pixels])
             }
             Corruption::Masking { fraction } => {
-                let hit = uniform(words()).lower_elem(fraction as f32);
+                let hit = numbers(Distribution::Uniform).lower_elem(fraction as f32);
                 images.mask_fill(hit, 0.0)
             }
             Corruption::SaltAndPepper { fraction } => {
-                let number = uniform(words());
+                let number = numbers(Distribution::Uniform);
                 let salted = images.mask_fill(number.clone().lower_elem(fraction as f32), 1.0);
                 salted.mask_fill(number.lower_elem(fraction as f32 / 2.0), 0.0)
             }
@@ -78,79 +61,6 @@ impl Corruption {
 /// The pixels as they come back from being stored as bytes.
 pub fn rounded(images: Tensor<2>) -> Tensor<2> {
     (images * 255.0 + 0.5).floor() / 255.0
-}
-
-/// Numbers of blocks, `[n, blocks * LANES]` for each of the four words, in the order in which the generator gives them:
-/// `[n, pixels]`.
-fn joined(words: [Tensor<2>; 4], pixels: usize) -> Tensor<2> {
-    let [count, counters] = words[0].dims();
-    let blocks = counters / LANES;
-    let words = words.map(|word| word.reshape([count, blocks, 1, LANES]));
-    let numbers = Tensor::cat(words.to_vec(), 2).reshape([count, blocks * BLOCK]);
-    numbers.slice([0..count, 0..pixels])
-}
-
-/// The words of the generators of images, `[n, counters]` for each of the four of a block. Everything is made of what is on the
-/// device already: to bring it a number is to wait for it, on some.
-fn words(keys: &Keys, stream: &Stream, epoch: u32) -> [Tensor<2, Int>; 4] {
-    let ([count, _], [_, counters]) = (keys.ids.dims(), keys.counters.dims());
-    let shape = [count, counters];
-    let mut a = keys.counters.clone().expand(shape);
-    let mut b = keys.counters.clone().bitwise_and_scalar(0).bitwise_xor_scalar(epoch as i32).expand(shape);
-    let mut c = keys.ids.clone().slice([0..count, 0..1]).expand(shape);
-    let mut d = keys.ids.clone().slice([0..count, 1..2]).expand(shape);
-    let [mut k0, mut k1] = stream.key();
-    for _ in 0..10 {
-        let [first_high, first_low] = product(a, 0xD251_1F53);
-        let [second_high, second_low] = product(c, 0xCD9E_8D57);
-        a = second_high.bitwise_xor(b).bitwise_xor_scalar(k0 as i32);
-        b = second_low;
-        c = first_high.bitwise_xor(d).bitwise_xor_scalar(k1 as i32);
-        d = first_low;
-        k0 = k0.wrapping_add(0x9E37_79B9);
-        k1 = k1.wrapping_add(0xBB67_AE85);
-    }
-    [a, b, c, d]
-}
-
-/// The upper and the lower word of the product of words and a constant. Integers are signed and wrap around, so that a shift to
-/// the right brings copies of the sign, which are masked away.
-fn product(x: Tensor<2, Int>, by: u32) -> [Tensor<2, Int>; 2] {
-    let (by_high, by_low) = ((by >> 16) as i32, (by & 0xFFFF) as i32);
-    let (high, low) = (upper(x.clone()), lower(x.clone()));
-    let middle = high.clone() * by_low + upper(low.clone() * by_low);
-    let other = low * by_high + lower(middle.clone());
-    [high * by_high + upper(middle) + upper(other), x * (by as i32)]
-}
-
-/// The upper 16 bits.
-fn upper(x: Tensor<2, Int>) -> Tensor<2, Int> {
-    x.bitwise_right_shift_scalar(16).bitwise_and_scalar(0xFFFF)
-}
-
-/// The lower 16 bits.
-fn lower(x: Tensor<2, Int>) -> Tensor<2, Int> {
-    x.bitwise_and_scalar(0xFFFF)
-}
-
-/// The upper 24 bits of words as whole numbers.
-fn bits(words: Tensor<2, Int>) -> Tensor<2> {
-    words.bitwise_right_shift_scalar(8).bitwise_and_scalar(0x00FF_FFFF).float()
-}
-
-/// The upper 24 bits of words as numbers in [0, 1).
-fn unit(words: Tensor<2, Int>) -> Tensor<2> {
-    bits(words) * (1.0 / (1 << 24) as f32)
-}
-
-/// Two normal numbers from each pair of words.
-fn box_muller(radius: Tensor<2, Int>, angle: Tensor<2, Int>) -> [Tensor<2>; 2] {
-    // Not above 0, also where a device's logarithm of nearly 1 is.
-    let logarithm = ((bits(radius) + 1.0) * (1.0 / (1 << 24) as f32)).log().clamp_max(0.0);
-    let radius = (logarithm * -2.0).sqrt();
-    // The generator's quadrants begin an eighth of a turn before the axes.
-    let angle = unit(angle) * std::f32::consts::TAU - std::f32::consts::FRAC_PI_4;
-    [radius.clone() * angle.clone().cos(), radius * angle.sin()]
 }
 
 #[cfg(test)]
@@ -170,7 +80,7 @@ mod tests {
             corruption.apply(clean, &mut stream.generator(*id, 9), out);
         }
         let images = Tensor::from_data(TensorData::new(clean, [IDS.len(), pixels]), device);
-        let corrupted = corruption.apply_on_device(images, &Keys::new(&IDS, pixels, device), &stream, 9);
+        let corrupted = corruption.apply_on_device(images, &Keys::new(&IDS, device), &stream, 9);
         [host, corrupted.into_data().try_into_vec().expect("are floats")]
     }
 

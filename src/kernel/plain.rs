@@ -6,10 +6,11 @@ use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 
+pub use super::random::random_numbers;
 use super::{Activation, AdamFactors};
-use crate::device::is_cube;
 
-fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
+/// What follows a layer.
+pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     match activation {
         Activation::Identity => x,
         Activation::Relu => relu(x),
@@ -23,31 +24,9 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, activation: Acti
 
 /// A 3×3 convolution with zero padding: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]` to `[n, h, w, outputs]`.
 pub fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
-    if is_cube(&x.device()) {
-        return convolution_by_product(x, weight, bias, activation);
-    }
     let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
     let y = conv2d(x.permute([0, 3, 1, 2]), weight, Some(bias), options);
     activate(y.permute([0, 2, 3, 1]), activation)
-}
-
-/// [`convolution`] as a matrix product of weights and every pixel's nine neighbours ("im2col"). The backends of CubeCL have fast
-/// products, also where they do not try out which kernel is the fastest; the gradient of a convolution's weights they then leave
-/// to one thread for each weight, which adds up all pixels of all images.
-pub fn convolution_by_product(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
-    let ([count, height, width, inputs], outputs) = (x.dims(), weight.dims()[0]);
-    let padded = Tensor::zeros([count, height + 2, width + 2, inputs], (&x.device(), x.dtype()));
-    let padded = padded.slice_assign([0..count, 1..height + 1, 1..width + 1, 0..inputs], x);
-    // What each of the nine weights sees of the image, without a copy: [n, 3, 3, inputs, h, w]. Three windows of the image's size a
-    // side, and not a window of three for each pixel, since the gradient comes back through one window after the other.
-    let moved = padded.unfold::<5, _>(1, height, 1).unfold::<6, _>(2, width, 1);
-    let neighbours = moved.permute([0, 4, 5, 1, 2, 3]).reshape([count, height * width, 9 * inputs]);
-    let weight = weight.permute([2, 3, 1, 0]).reshape([1, 9 * inputs, outputs]);
-    // Repeated for the images and then for their pixels, so that its gradient is added up for each image and then for all: at
-    // once, it would be added up by one thread for each output.
-    let bias = bias.reshape([1, 1, outputs]).expand([count, 1, outputs]);
-    let y = neighbours.matmul(weight) + bias;
-    activate(y.reshape([count, height, width, outputs]), activation)
 }
 
 /// [`convolution`], then the greatest of each 2×2 pixels; odd sizes keep their last row and column.

@@ -41,7 +41,7 @@ impl PlacedImages {
         }
         let placed = attempt(|| {
             let words = integers(words, [ids.len(), width], device);
-            let placed = Self { words, keys: Keys::new(ids, pixels, device), pixels };
+            let placed = Self { words, keys: Keys::new(ids, device), pixels };
             // What fails at all shall fail here.
             device.sync().map_err(|cause| cause.to_string())?;
             Ok(placed)
