@@ -8,8 +8,8 @@
 #           every instruction set, and sizes that leave something over everywhere; many sizes would take it hours. Needs a
 #           nightly toolchain with the components miri and rust-src. A few minutes, and as many for the first build.
 # valgrind  runs all tests of the kernels as released and finds reads and writes outside the heap's blocks, and decisions
-#           on uninitialised numbers, with AVX2 (it shows programs a processor without AVX-512). Needs valgrind. Half a
-#           minute after the build.
+#           on uninitialised numbers, with AVX2 (it shows programs a processor without AVX-512). Needs valgrind. A minute
+#           after the build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
