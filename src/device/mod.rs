@@ -235,6 +235,24 @@ pub fn is_flex(device: &Device) -> bool {
     *device == Device::flex()
 }
 
+/// Numbers of a model's largest layer that a device other than flex shall hold at once. It holds several times as many: the
+/// layers and their gradients.
+pub fn numbers_at_once(device: &Device) -> usize {
+    // 64 MiB: some adapters bind no more than 128 at a time. A quarter of a GiB elsewhere.
+    if is_wgpu(device) { 16 << 20 } else { 64 << 20 }
+}
+
+#[cfg(feature = "wgpu")]
+fn is_wgpu(device: &Device) -> bool {
+    use burn::backend::{CubeDevice, DispatchDevice};
+    matches!(device.clone().inner().as_dispatch(), DispatchDevice::Cube(CubeDevice::Wgpu(_)))
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn is_wgpu(_device: &Device) -> bool {
+    false
+}
+
 /// Whether a device is one of Burn's own GPU backends, `cuda` and `wgpu`, which are made of CubeCL's kernels.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 pub fn is_cube(device: &Device) -> bool {

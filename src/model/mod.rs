@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use weights::{ModelDescription, NamedTensor, load_weights, named_tensors, read_tensors, write_tensors};
 
 use crate::config::CodeActivation;
+use crate::device::numbers_at_once;
 use crate::error;
 use crate::kernel::Activation;
 use crate::table::ImageShape;
@@ -71,10 +72,7 @@ const DENSE_IMAGES: [usize; 2] = [25, 100];
 const CONV_ACTIVATIONS: usize = 640 << 10;
 const CONV_IMAGES: [usize; 2] = [1, 25];
 
-/// Images that go through a model at once on a device that is not flex: as many as give its largest layer these numbers, within
-/// limits. A device holds several times as many: the layers, their gradients, and where a convolution is a matrix product, nine
-/// neighbours for each number.
-const DEVICE_ACTIVATIONS: usize = 16 << 20;
+/// Images that go through a model at once on a device that is not flex, at least and at most.
 const DEVICE_IMAGES: [usize; 2] = [1, 1 << 14];
 
 /// Smallest side of an image that the convolutional family takes.
@@ -111,9 +109,9 @@ impl Architecture {
     }
 
     /// Images that a device other than flex takes through the model at once.
-    pub fn device_batch(&self, image: ImageShape) -> usize {
+    pub fn device_batch(&self, image: ImageShape, device: &Device) -> usize {
         let [least, most] = DEVICE_IMAGES;
-        (DEVICE_ACTIVATIONS / self.largest_layer(image)).clamp(least, most)
+        (numbers_at_once(device) / self.largest_layer(image)).clamp(least, most)
     }
 
     /// Numbers of the largest layer for one image.

@@ -134,7 +134,11 @@ impl Inference {
 
     fn images_at_once(&self) -> usize {
         let (architecture, image) = (&self.description.architecture, self.image());
-        if is_flex(&self.device) { architecture.micro_batch(image) } else { architecture.device_batch(image) }
+        if is_flex(&self.device) {
+            architecture.micro_batch(image)
+        } else {
+            architecture.device_batch(image, &self.device)
+        }
     }
 
     fn tensor(&self, images: &[f32]) -> Tensor<2> {

@@ -91,7 +91,7 @@ impl<'a> Step<'a> {
             last => PlacedWindow::new(window, pixels, &self.device.clone().inner(), last)?,
         };
         let there = placed.insert(there);
-        let size = self.model.architecture.device_batch(self.image);
+        let size = self.model.architecture.device_batch(self.image, &self.device);
         let (mut losses, mut sum) = (Vec::new(), GradientsAccumulator::new());
         for start in range.clone().step_by(size) {
             let (loss, gradients) = part(tracked(&there.examples(start..range.end.min(start + size), inputs)))?;
@@ -149,7 +149,7 @@ impl<'a> Step<'a> {
         device: &Device,
         loss: impl Fn(Examples<Tensor<2>>) -> Tensor<1>,
     ) -> f64 {
-        let size = self.model.architecture.device_batch(self.image);
+        let size = self.model.architecture.device_batch(self.image, &self.device);
         let sums = (0..images.count()).step_by(size).map(|start| {
             let indices: Vec<i32> = (start..images.count().min(start + size)).map(|index| index as i32).collect();
             let count = indices.len();
