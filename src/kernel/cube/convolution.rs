@@ -16,11 +16,9 @@ use cubecl::prelude::*;
 use cubecl::{CubeCount, CubeDim, calculate_cube_count_elemwise};
 
 use super::super::convolution::Resize;
-use super::sum::{COLUMNS, column_sum, rows_at_once};
-use super::{address_type, element, vector_size};
+use super::sum::{COLUMNS, column_cubes, column_sum};
+use super::{UNITS, address_type, convolved, element, half, input_of, unpooled as unpooled_shape, vector_size};
 
-/// Units of a cube, on every device.
-const UNITS: u32 = 256;
 /// Cubes that share the sum over all pixels: enough for every core of a GPU, few enough that their sums are soon added.
 const CUBES: usize = 1024;
 
@@ -37,6 +35,11 @@ const fn column_of(pixel: usize) -> usize {
     pixel % (2 * PAIRS)
 }
 
+/// The first pixel of a pair of columns, the one beside it, and the two below.
+const fn of_pair(pair: usize, pixel: usize) -> usize {
+    (pixel / 2) * 2 * PAIRS + 2 * pair + pixel % 2
+}
+
 /// Sizes of the image that is convolved (behind an upsampling, before a pooling), and its channels.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 struct Sizes {
@@ -47,17 +50,7 @@ struct Sizes {
     outputs: usize,
 }
 
-/// The same on the host.
-#[derive(Clone, Copy)]
-struct Extent {
-    count: usize,
-    height: usize,
-    width: usize,
-    inputs: usize,
-    outputs: usize,
-}
-
-impl Extent {
+impl Sizes {
     fn of(x: &CubeTensor, weight: &CubeTensor, resize: Resize) -> Self {
         let ([count, height, width, inputs], [outputs, columns, 3, 3]) =
             (x.meta.shape().dims(), weight.meta.shape().dims())
@@ -67,7 +60,7 @@ impl Extent {
         assert_eq!(inputs, columns, "a convolution of {columns} channels got {inputs}");
         let [height, width] = match resize {
             Resize::Upsample(size) => {
-                assert_eq!([height, width], size.map(|side| side.div_ceil(2)), "is not upsampled to {size:?}");
+                assert_eq!([height, width], half(size), "is not upsampled to {size:?}");
                 size
             }
             Resize::None | Resize::MaxPool => [height, width],
@@ -198,6 +191,27 @@ fn activate<N: Size>(sum: Vector<f32, N>, #[comptime] relu: bool) -> Vector<f32,
     activated
 }
 
+/// Writes the sums of two rows and some columns where they are inside.
+#[cube]
+fn store<E: Float, N: Size>(
+    output: &mut [Vector<E, N>],
+    sums: &Array<Vector<f32, N>>,
+    sizes: &Sizes,
+    position: (usize, usize, usize, usize),
+    #[comptime] relu: bool,
+) {
+    let (image, row, column, channel) = position;
+    #[unroll]
+    for pixel in 0..PIXELS {
+        let y = 2 * row + comptime!(row_of(pixel));
+        let x = column * comptime!(2 * PAIRS) + comptime!(column_of(pixel));
+        if y < sizes.height && x < sizes.width {
+            let place = ((image * sizes.height + y) * sizes.width + x) * (sizes.outputs / N::value()) + channel;
+            output[place] = Vector::cast_from(activate(sums[pixel], relu));
+        }
+    }
+}
+
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn convolve_kernel<E: Float, NI: Size, NO: Size>(
     x: &[Vector<E, NI>],
@@ -214,7 +228,7 @@ fn convolve_kernel<E: Float, NI: Size, NO: Size>(
         terminate!();
     }
     let position = block(ABSOLUTE_POS, &sizes, NO::value());
-    let (image, row, column, channel) = position;
+    let (_, _, _, channel) = position;
     let mut sums = Array::<Vector<f32, NO>>::new(PIXELS);
     let start = Vector::<f32, NO>::cast_from(bias[channel]);
     #[unroll]
@@ -222,15 +236,7 @@ fn convolve_kernel<E: Float, NI: Size, NO: Size>(
         sums[pixel] = start;
     }
     add_products(x, weight, &mut sums, &sizes, position, upsampled, false);
-    #[unroll]
-    for pixel in 0..PIXELS {
-        let y = 2 * row + comptime!(row_of(pixel));
-        let x = column * comptime!(2 * PAIRS) + comptime!(column_of(pixel));
-        if y < sizes.height && x < sizes.width {
-            let place = ((image * sizes.height + y) * sizes.width + x) * (sizes.outputs / NO::value()) + channel;
-            output[place] = Vector::cast_from(activate(sums[pixel], relu));
-        }
-    }
+    store(output, &sums, &sizes, position, relu);
 }
 
 #[cube(launch_unchecked, address_type = "dynamic")]
@@ -267,7 +273,7 @@ fn convolve_pool_kernel<E: Float, NI: Size, NO: Size>(
         for pixel in 1..4usize {
             let inside =
                 2 * row + comptime!(pixel / 2) < sizes.height && 2 * place + comptime!(pixel % 2) < sizes.width;
-            let sum = sums[comptime!((pixel / 2) * 2 * PAIRS + 2 * pair + pixel % 2)];
+            let sum = sums[comptime!(of_pair(pair, pixel))];
             #[unroll]
             for lane in 0..NO::value() {
                 let (value, best) = (sum.extract(lane), greatest.extract(lane));
@@ -320,7 +326,7 @@ fn back_kernel<E: Float, NI: Size, NO: Size>(
             for pixel in 0..4usize {
                 let inside =
                     2 * row + comptime!(pixel / 2) < sizes.height && 2 * place + comptime!(pixel % 2) < sizes.width;
-                let sum = sums[comptime!((pixel / 2) * 2 * PAIRS + 2 * pair + pixel % 2)];
+                let sum = sums[comptime!(of_pair(pair, pixel))];
                 total += select(inside, sum, zero);
             }
             if place < small_columns {
@@ -330,15 +336,7 @@ fn back_kernel<E: Float, NI: Size, NO: Size>(
             }
         }
     } else {
-        #[unroll]
-        for pixel in 0..PIXELS {
-            let y = 2 * row + comptime!(row_of(pixel));
-            let x = column * comptime!(2 * PAIRS) + comptime!(column_of(pixel));
-            if y < sizes.height && x < sizes.width {
-                let place = ((image * sizes.height + y) * sizes.width + x) * (sizes.outputs / NO::value()) + channel;
-                output[place] = Vector::cast_from(sums[pixel]);
-            }
-        }
+        store(output, &sums, &sizes, position, false);
     }
 }
 
@@ -508,13 +506,14 @@ fn gather_kernel<E: Float>(
 /// A convolution with what comes before it: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]` and bias to
 /// `[n, h, w, outputs]`.
 pub fn convolve(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool, resize: Resize) -> CubeTensor {
-    let extent = Extent::of(&x, &weight, resize);
-    let Extent { count, height, width, inputs, outputs } = extent;
+    let sizes = Sizes::of(&x, &weight, resize);
+    let Sizes { inputs, outputs, .. } = sizes;
+    let shape = convolved(x.meta.shape(), weight.meta.shape(), resize);
     let [x, bias] = [x, bias].map(into_contiguous);
     let weight = into_contiguous(permute(weight, &[2, 3, 1, 0]));
-    let output = empty(x.client.clone(), x.device.clone(), Shape::new([count, height, width, outputs]), x.dtype);
+    let output = empty(x.client.clone(), x.device.clone(), shape, x.dtype);
     let (ni, no) = (vector_size(inputs), vector_size(outputs));
-    let blocks = extent.blocks(outputs, no);
+    let blocks = sizes.blocks(outputs, no);
     if blocks == 0 {
         return output;
     }
@@ -534,7 +533,7 @@ pub fn convolve(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool,
             weight.into_buffer_arg(),
             bias.into_buffer_arg(),
             output.clone().into_buffer_arg(),
-            extent.launch(),
+            sizes.launch(),
             blocks,
             matches!(resize, Resize::Upsample(_)),
             relu,
@@ -547,15 +546,15 @@ pub fn convolve(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool,
 /// A convolution and the greatest of each 2×2 pixels of it, `[n, ceil(h / 2), ceil(w / 2), outputs]`, with which of the four
 /// that was (the lower bit is its column).
 pub fn convolve_pool(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool) -> (CubeTensor, CubeTensor) {
-    let extent = Extent::of(&x, &weight, Resize::MaxPool);
-    let Extent { count, height, width, inputs, outputs } = extent;
+    let sizes = Sizes::of(&x, &weight, Resize::MaxPool);
+    let Sizes { inputs, outputs, .. } = sizes;
+    let shape = convolved(x.meta.shape(), weight.meta.shape(), Resize::MaxPool);
     let [x, bias] = [x, bias].map(into_contiguous);
     let weight = into_contiguous(permute(weight, &[2, 3, 1, 0]));
-    let shape = Shape::new([count, height.div_ceil(2), width.div_ceil(2), outputs]);
     let new = |dtype| empty(x.client.clone(), x.device.clone(), shape.clone(), dtype);
     let (output, origin) = (new(x.dtype), new(DType::I32));
     let (ni, no) = (vector_size(inputs), vector_size(outputs));
-    let blocks = extent.blocks(outputs, no);
+    let blocks = sizes.blocks(outputs, no);
     if blocks == 0 {
         return (output, origin);
     }
@@ -575,7 +574,7 @@ pub fn convolve_pool(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: 
             bias.into_buffer_arg(),
             output.clone().into_buffer_arg(),
             origin.clone().into_buffer_arg(),
-            extent.launch(),
+            sizes.launch(),
             blocks,
             relu,
             element(dtype),
@@ -593,11 +592,12 @@ pub fn unpool(
     relu: bool,
 ) -> CubeTensor {
     let [count, rows, columns, outputs] = output.meta.shape().dims();
-    assert_eq!([rows, columns], [height.div_ceil(2), width.div_ceil(2)], "is not pooled from {height}×{width}");
+    assert_eq!([rows, columns], half([height, width]), "is not pooled from {height}×{width}");
+    let shape = unpooled_shape(gradient.meta.shape(), [height, width]);
     let [gradient, output, origin] = [gradient, output, origin].map(into_contiguous);
-    let shape = Shape::new([count, height, width, outputs]);
     let unpooled = empty(gradient.client.clone(), gradient.device.clone(), shape, gradient.dtype);
     let vector = vector_size(outputs);
+    let sizes = Sizes { count, height, width, inputs: outputs, outputs };
     let units = count * height * width * outputs / vector;
     if units == 0 {
         return unpooled;
@@ -616,7 +616,7 @@ pub fn unpool(
             output.into_buffer_arg(),
             origin.into_buffer_arg(),
             unpooled.clone().into_buffer_arg(),
-            SizesLaunch::new(count, height, width, outputs, outputs),
+            sizes.launch(),
             relu,
             element(dtype),
         );
@@ -629,15 +629,14 @@ pub fn input_gradient(gradient: CubeTensor, weight: CubeTensor, upsampled: bool)
     let [count, height, width, outputs] = gradient.meta.shape().dims();
     let [_, inputs, ..] = weight.meta.shape().dims::<4>();
     assert_eq!(weight.meta.shape().dims(), [outputs, inputs, 3, 3], "the gradient has {outputs} channels");
+    let shape = input_of(gradient.meta.shape(), weight.meta.shape(), upsampled);
     let gradient = into_contiguous(gradient);
     let weight = into_contiguous(permute(weight, &[2, 3, 0, 1]));
     // What goes in here came out there.
-    let extent = Extent { count, height, width, inputs: outputs, outputs: inputs };
-    let [rows, columns] = if upsampled { [height.div_ceil(2), width.div_ceil(2)] } else { [height, width] };
-    let shape = Shape::new([count, rows, columns, inputs]);
+    let sizes = Sizes { count, height, width, inputs: outputs, outputs: inputs };
     let output = empty(gradient.client.clone(), gradient.device.clone(), shape, gradient.dtype);
     let (ni, no) = (vector_size(outputs), vector_size(inputs));
-    let blocks = extent.blocks(inputs, no);
+    let blocks = sizes.blocks(inputs, no);
     if blocks == 0 {
         return output;
     }
@@ -655,7 +654,7 @@ pub fn input_gradient(gradient: CubeTensor, weight: CubeTensor, upsampled: bool)
             gradient.into_buffer_arg(),
             weight.into_buffer_arg(),
             output.clone().into_buffer_arg(),
-            extent.launch(),
+            sizes.launch(),
             blocks,
             upsampled,
             element(dtype),
@@ -668,7 +667,7 @@ pub fn input_gradient(gradient: CubeTensor, weight: CubeTensor, upsampled: bool)
 /// computed, `[n, h, w, outputs]`.
 pub fn weight_gradients(x: CubeTensor, gradient: CubeTensor, upsampled: bool) -> (CubeTensor, CubeTensor) {
     let [count, height, width, outputs] = gradient.meta.shape().dims();
-    let [rows, columns] = if upsampled { [height.div_ceil(2), width.div_ceil(2)] } else { [height, width] };
+    let [rows, columns] = if upsampled { half([height, width]) } else { [height, width] };
     let [.., inputs] = x.meta.shape().dims::<4>();
     assert_eq!(x.meta.shape().dims(), [count, rows, columns, inputs], "is not the input of {height}×{width} pixels");
     let [x, gradient] = [x, gradient].map(into_contiguous);
@@ -685,7 +684,7 @@ pub fn weight_gradients(x: CubeTensor, gradient: CubeTensor, upsampled: bool) ->
     let parts = (CUBES / groups).clamp(1, lines.div_ceil(lanes));
     let partial = Shape::new([parts, 9 * inputs + 1, outputs]);
     let partial = empty(client.clone(), device.clone(), partial, DType::F32);
-    let extent = Extent { count, height, width, inputs, outputs };
+    let sizes = Sizes { count, height, width, inputs, outputs };
     // SAFETY: rows and columns of x are clamped to it, and units without channels or rows of their own write nothing.
     unsafe {
         weights_kernel::launch_unchecked(
@@ -697,7 +696,7 @@ pub fn weight_gradients(x: CubeTensor, gradient: CubeTensor, upsampled: bool) ->
             x.into_buffer_arg(),
             gradient.into_buffer_arg(),
             partial.clone().into_buffer_arg(),
-            extent.launch(),
+            sizes.launch(),
             tiles,
             lanes,
             UNITS as usize,
@@ -707,14 +706,12 @@ pub fn weight_gradients(x: CubeTensor, gradient: CubeTensor, upsampled: bool) ->
     }
     let new = |shape| empty(client.clone(), device.clone(), shape, dtype);
     let (weight, bias) = (new(shapes.0), new(shapes.1));
-    let at_once = rows_at_once(&client);
-    let dim = CubeDim::new_2d(COLUMNS as u32, at_once as u32);
-    let units = ((9 * inputs + 1) * outputs).next_multiple_of(COLUMNS) * at_once;
+    let (cubes, dim) = column_cubes(&client, (9 * inputs + 1) * outputs);
     // SAFETY: columns past the end are neither read nor written.
     unsafe {
         gather_kernel::launch_unchecked(
             &client,
-            calculate_cube_count_elemwise(&client, units, dim),
+            cubes,
             dim,
             address_type(&[&partial]),
             partial.into_buffer_arg(),
@@ -723,7 +720,7 @@ pub fn weight_gradients(x: CubeTensor, gradient: CubeTensor, upsampled: bool) ->
             parts,
             inputs,
             outputs,
-            at_once,
+            dim.y as usize,
             element(dtype),
         );
     }

@@ -9,11 +9,10 @@ use cubecl::prelude::*;
 use cubecl::{CubeCount, CubeDim};
 
 use super::super::extension::ElementwiseLoss;
-use super::address_type;
 use super::sum::sum_rows;
+use super::{UNITS as CUBE_UNITS, address_type};
 
-/// Units of a cube, on every device.
-const UNITS: usize = 256;
+const UNITS: usize = CUBE_UNITS as usize;
 /// Cubes at most, each of which has its part of the sum.
 const CUBES: usize = 1024;
 
@@ -86,7 +85,7 @@ pub fn loss_and_gradient(
         loss_kernel::launch_unchecked(
             &client,
             CubeCount::Static(cubes as u32, 1, 1),
-            CubeDim::new_1d(UNITS as u32),
+            CubeDim::new_1d(CUBE_UNITS),
             address_type(&[&logits]),
             logits.into_buffer_arg(),
             targets.into_buffer_arg(),

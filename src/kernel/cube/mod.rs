@@ -28,6 +28,9 @@ use super::extension::ElementwiseLoss;
 use super::plain;
 use super::random::Distribution;
 
+/// Units of a cube, on every device, but where columns are added up.
+const UNITS: u32 = 256;
+
 /// Layers, with gradients.
 #[backend_extension(Autodiff, Cube, Fusion)]
 pub trait CubeLayers: Backend {

@@ -11,10 +11,7 @@ use cubecl::prelude::*;
 use cubecl::{CubeDim, calculate_cube_count_elemwise};
 
 use super::super::random::{BLOCK, Distribution, LANES};
-use super::address_type;
-
-/// Units of a cube, on every device.
-const UNITS: u32 = 256;
+use super::{UNITS, address_type};
 
 /// The distance of two numbers in [0, 1).
 const STEP: f32 = 1.0 / (1 << 24) as f32;

@@ -7,17 +7,19 @@ use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype as empty, zeros};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 use cubecl::prelude::*;
-use cubecl::{CubeDim, calculate_cube_count_elemwise};
+use cubecl::{CubeCount, CubeDim, calculate_cube_count_elemwise};
 
 use super::{address_type, element};
 
 /// Columns that a cube adds up.
 pub(super) const COLUMNS: usize = 32;
 
-/// Rows that a cube reads at once.
-pub(super) fn rows_at_once(client: &Client) -> usize {
+/// Cubes that add up these columns, each [`COLUMNS`] of them, and their units: as many lines as rows are read at once.
+pub(super) fn column_cubes(client: &Client, columns: usize) -> (CubeCount, CubeDim) {
     // A power of two, as 1,024 and 256 units are.
-    (client.properties().hardware.max_units_per_cube as usize / COLUMNS).clamp(1, 32)
+    let lines = (client.properties().hardware.max_units_per_cube as usize / COLUMNS).clamp(1, 32);
+    let dim = CubeDim::new_2d(COLUMNS as u32, lines as u32);
+    (calculate_cube_count_elemwise(client, columns.next_multiple_of(COLUMNS) * lines, dim), dim)
 }
 
 /// The sum of a column of `[rows, columns]`, in the units of the first line of a cube of [`COLUMNS`] by `lines`; 0 past the last
@@ -72,21 +74,19 @@ pub fn sum_rows(values: CubeTensor) -> CubeTensor {
         return zeros(device, Shape::new([columns]), dtype);
     }
     let sums = empty(client.clone(), device, Shape::new([columns]), dtype);
-    let lines = rows_at_once(&client);
-    let dim = CubeDim::new_2d(COLUMNS as u32, lines as u32);
-    let units = columns.next_multiple_of(COLUMNS) * lines;
+    let (cubes, dim) = column_cubes(&client, columns);
     // SAFETY: columns past the end are neither read nor written.
     unsafe {
         sum_kernel::launch_unchecked(
             &client,
-            calculate_cube_count_elemwise(&client, units, dim),
+            cubes,
             dim,
             address_type(&[&values]),
             values.into_buffer_arg(),
             sums.clone().into_buffer_arg(),
             rows,
             columns,
-            lines,
+            dim.y as usize,
             element(dtype),
         );
     }
