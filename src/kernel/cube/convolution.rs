@@ -51,13 +51,15 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(x: &CubeTensor, weight: &CubeTensor, resize: Resize) -> Self {
+    fn of(x: &CubeTensor, weight: &CubeTensor, bias: &CubeTensor, resize: Resize) -> Self {
         let ([count, height, width, inputs], [outputs, columns, 3, 3]) =
             (x.meta.shape().dims(), weight.meta.shape().dims())
         else {
             panic!("the kernel of a convolution is 3×3");
         };
         assert_eq!(inputs, columns, "a convolution of {columns} channels got {inputs}");
+        assert_eq!(bias.meta.shape().dims(), [outputs], "a bias for each of {outputs} channels");
+        assert_eq!([weight.dtype, bias.dtype], [x.dtype; 2], "layers compute as precisely as their input is");
         let [height, width] = match resize {
             Resize::Upsample(size) => {
                 assert_eq!([height, width], half(size), "is not upsampled to {size:?}");
@@ -506,7 +508,7 @@ fn gather_kernel<E: Float>(
 /// A convolution with what comes before it: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]` and bias to
 /// `[n, h, w, outputs]`.
 pub fn convolve(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool, resize: Resize) -> CubeTensor {
-    let sizes = Sizes::of(&x, &weight, resize);
+    let sizes = Sizes::of(&x, &weight, &bias, resize);
     let Sizes { inputs, outputs, .. } = sizes;
     let shape = convolved(x.meta.shape(), weight.meta.shape(), resize);
     let [x, bias] = [x, bias].map(into_contiguous);
@@ -546,7 +548,7 @@ pub fn convolve(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool,
 /// A convolution and the greatest of each 2×2 pixels of it, `[n, ceil(h / 2), ceil(w / 2), outputs]`, with which of the four
 /// that was (the lower bit is its column).
 pub fn convolve_pool(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool) -> (CubeTensor, CubeTensor) {
-    let sizes = Sizes::of(&x, &weight, Resize::MaxPool);
+    let sizes = Sizes::of(&x, &weight, &bias, Resize::MaxPool);
     let Sizes { inputs, outputs, .. } = sizes;
     let shape = convolved(x.meta.shape(), weight.meta.shape(), Resize::MaxPool);
     let [x, bias] = [x, bias].map(into_contiguous);
@@ -593,6 +595,9 @@ pub fn unpool(
 ) -> CubeTensor {
     let [count, rows, columns, outputs] = output.meta.shape().dims();
     assert_eq!([rows, columns], half([height, width]), "is not pooled from {height}×{width}");
+    let shapes = [&gradient, &origin].map(|tensor| tensor.meta.shape());
+    assert_eq!(shapes, [output.meta.shape(); 2], "each maximum has a gradient and an origin");
+    assert_eq!([gradient.dtype, origin.dtype], [output.dtype, DType::I32], "gradients are as precise as the layer");
     let shape = unpooled_shape(gradient.meta.shape(), [height, width]);
     let [gradient, output, origin] = [gradient, output, origin].map(into_contiguous);
     let unpooled = empty(gradient.client.clone(), gradient.device.clone(), shape, gradient.dtype);
@@ -629,6 +634,7 @@ pub fn input_gradient(gradient: CubeTensor, weight: CubeTensor, upsampled: bool)
     let [count, height, width, outputs] = gradient.meta.shape().dims();
     let [_, inputs, ..] = weight.meta.shape().dims::<4>();
     assert_eq!(weight.meta.shape().dims(), [outputs, inputs, 3, 3], "the gradient has {outputs} channels");
+    assert_eq!(gradient.dtype, weight.dtype, "gradients are as precise as the layer");
     let shape = input_of(gradient.meta.shape(), weight.meta.shape(), upsampled);
     let gradient = into_contiguous(gradient);
     let weight = into_contiguous(permute(weight, &[2, 3, 0, 1]));
@@ -670,6 +676,7 @@ pub fn weight_gradients(x: CubeTensor, gradient: CubeTensor, upsampled: bool) ->
     let [rows, columns] = if upsampled { half([height, width]) } else { [height, width] };
     let [.., inputs] = x.meta.shape().dims::<4>();
     assert_eq!(x.meta.shape().dims(), [count, rows, columns, inputs], "is not the input of {height}×{width} pixels");
+    assert_eq!(gradient.dtype, x.dtype, "gradients are as precise as the layer");
     let [x, gradient] = [x, gradient].map(into_contiguous);
     let (client, device, dtype) = (x.client.clone(), x.device.clone(), x.dtype);
     let shapes = (Shape::new([outputs, inputs, 3, 3]), Shape::new([outputs]));
