@@ -78,7 +78,7 @@ struct Pass {
 
 impl Sizes {
     /// Rows and columns that the convolution computes.
-    fn convolved(&self) -> [usize; 2] {
+    pub fn convolved(&self) -> [usize; 2] {
         match self.resize {
             Resize::Upsample(size) => size,
             Resize::None | Resize::MaxPool => [self.height, self.width],

@@ -1,10 +1,10 @@
 //! The operations that training spends its time on.
 //!
 //! Activations are channels-last, `[n, height, width, channels]`, as images are on disk; weights are shaped as PyTorch
-//! has them. On Burn's flex device each is one fused operation with a backward pass of its own; on every other device it
-//! is a composition of Burn's operations (`plain.rs`) with the same results up to rounding, but for layers on Burn's own GPU
-//! backends, which have kernels of their own (`cube/`). Nothing outside this folder knows which one ran. Fused operations
-//! stay on the calling thread: parallelism is over micro-batches, outside.
+//! has them. On Burn's CPU backend, flex, and on its GPU backends each is a fused operation with a backward pass of its own
+//! (`extension.rs`, with `flex.rs` and `cube/`); on every other device it is a composition of Burn's operations (`plain.rs`)
+//! with the same results up to rounding. Nothing outside this folder knows which one ran. Fused operations on the CPU stay
+//! on the calling thread: parallelism is over micro-batches, outside.
 #![expect(unsafe_code, reason = "vector instructions and matrix products work on pointers; bounds are checked before")]
 
 mod accumulate;
@@ -15,6 +15,7 @@ mod correlate;
 mod cube;
 mod elementwise;
 mod extension;
+mod flex;
 mod linear;
 pub mod plain;
 mod pool;
@@ -31,30 +32,9 @@ use extension::{ElementwiseLoss, FusedOperations, FusedUpdates};
 pub use random::Distribution;
 pub use vector::{Loop, prefetch, vectorise};
 
-// No device is one of CubeCL's in a build without them.
-#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
-use plain as cube;
-
-/// Whose kernels a device runs.
-enum Kernels {
-    /// limpid's for flex.
-    Fused,
-    /// limpid's for Burn's own GPU backends.
-    Cube,
-    /// Burn's.
-    Plain,
-}
-
-impl Kernels {
-    fn of(device: &Device) -> Self {
-        if is_flex(device) {
-            Kernels::Fused
-        } else if is_cube(device) {
-            Kernels::Cube
-        } else {
-            Kernels::Plain
-        }
-    }
+/// Whether a device has the operations of the extension.
+fn has_fused(device: &Device) -> bool {
+    is_flex(device) || is_cube(device)
 }
 
 /// What follows a layer.
@@ -68,24 +48,20 @@ pub enum Activation {
 
 /// A fully connected layer: x `[n, inputs]`, weight `[outputs, inputs]`, bias `[outputs]` to `[n, outputs]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, activation: Activation) -> Tensor<2> {
-    match Kernels::of(&x.device()) {
-        Kernels::Fused => {
-            let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-            Tensor::from_dispatch(Dispatch::fused_linear(x, weight, bias, activation == Activation::Relu))
-        }
-        Kernels::Cube => cube::linear(x, weight, bias, activation),
-        Kernels::Plain => plain::linear(x, weight, bias, activation),
+    if !has_fused(&x.device()) {
+        return plain::linear(x, weight, bias, activation);
     }
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::fused_linear(x, weight, bias, activation == Activation::Relu))
 }
 
 /// A 3×3 convolution with zero padding: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]`, bias `[outputs]` to
 /// `[n, h, w, outputs]`.
 pub fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
-    match Kernels::of(&x.device()) {
-        Kernels::Fused => fused_convolution(x, weight, bias, activation, Resize::None),
-        Kernels::Cube => cube::convolution(x, weight, bias, activation),
-        Kernels::Plain => plain::convolution(x, weight, bias, activation),
+    if !has_fused(&x.device()) {
+        return plain::convolution(x, weight, bias, activation);
     }
+    fused_convolution(x, weight, bias, activation, Resize::None)
 }
 
 /// Enlarges x `[n, h, w, inputs]` to `size` (rows, columns; twice the old ones or one less) by repeating pixels, then
@@ -97,21 +73,19 @@ pub fn upsample_convolution(
     bias: Tensor<1>,
     activation: Activation,
 ) -> Tensor<4> {
-    match Kernels::of(&x.device()) {
-        Kernels::Fused => fused_convolution(x, weight, bias, activation, Resize::Upsample(size)),
-        Kernels::Cube => cube::upsample_convolution(x, size, weight, bias, activation),
-        Kernels::Plain => plain::upsample_convolution(x, size, weight, bias, activation),
+    if !has_fused(&x.device()) {
+        return plain::upsample_convolution(x, size, weight, bias, activation);
     }
+    fused_convolution(x, weight, bias, activation, Resize::Upsample(size))
 }
 
 /// [`convolution`], then the greatest of each 2×2 pixels, NaN if there is one; odd sizes keep their last row and column:
 /// `[n, ceil(h / 2), ceil(w / 2), outputs]`.
 pub fn convolution_max_pool(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
-    match Kernels::of(&x.device()) {
-        Kernels::Fused => fused_convolution(x, weight, bias, activation, Resize::MaxPool),
-        Kernels::Cube => cube::convolution_max_pool(x, weight, bias, activation),
-        Kernels::Plain => plain::convolution_max_pool(x, weight, bias, activation),
+    if !has_fused(&x.device()) {
+        return plain::convolution_max_pool(x, weight, bias, activation);
     }
+    fused_convolution(x, weight, bias, activation, Resize::MaxPool)
 }
 
 fn fused_convolution(
@@ -128,20 +102,18 @@ fn fused_convolution(
 /// `scale` times the sum over all elements of the binary cross-entropy, in nats, of sigmoid(logits) against targets in
 /// [0, 1]: max(z, 0) - z·x + ln(1 + exp(-|z|)). Differentiable with respect to the logits alone.
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
-    match Kernels::of(&logits.device()) {
-        Kernels::Fused => fused_loss(logits, targets, ElementwiseLoss::CrossEntropy, scale),
-        Kernels::Cube => cube::cross_entropy(logits, targets, scale),
-        Kernels::Plain => plain::cross_entropy(logits, targets, scale),
+    if !has_fused(&logits.device()) {
+        return plain::cross_entropy(logits, targets, scale);
     }
+    fused_loss(logits, targets, ElementwiseLoss::CrossEntropy, scale)
 }
 
 /// `scale` times the sum over all elements of (sigmoid(logits) - target)². Differentiable with respect to the logits alone.
 pub fn squared_error(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
-    match Kernels::of(&logits.device()) {
-        Kernels::Fused => fused_loss(logits, targets, ElementwiseLoss::SquaredError, scale),
-        Kernels::Cube => cube::squared_error(logits, targets, scale),
-        Kernels::Plain => plain::squared_error(logits, targets, scale),
+    if !has_fused(&logits.device()) {
+        return plain::squared_error(logits, targets, scale);
     }
+    fused_loss(logits, targets, ElementwiseLoss::SquaredError, scale)
 }
 
 fn fused_loss(logits: Tensor<2>, targets: Tensor<2>, loss: ElementwiseLoss, scale: f32) -> Tensor<1> {
@@ -150,8 +122,8 @@ fn fused_loss(logits: Tensor<2>, targets: Tensor<2>, loss: ElementwiseLoss, scal
 
 /// 1 / (1 + exp(-z)) of every element.
 pub fn sigmoid(logits: Tensor<2>) -> Tensor<2> {
-    if !is_flex(&logits.device()) {
-        return burn::tensor::activation::sigmoid(logits);
+    if !has_fused(&logits.device()) {
+        return plain::sigmoid(logits);
     }
     Tensor::from_dispatch(Dispatch::fused_sigmoid(logits.into_dispatch()))
 }
@@ -165,10 +137,11 @@ pub fn random_numbers(
     epoch: u32,
     distribution: Distribution,
 ) -> Tensor<2> {
-    match Kernels::of(&ids.device()) {
-        Kernels::Cube => cube::random_numbers(ids, pixels, key, epoch, distribution),
-        Kernels::Fused | Kernels::Plain => plain::random_numbers(ids, pixels, key, epoch, distribution),
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    if is_cube(&ids.device()) {
+        return cube::random_numbers(ids, pixels, key, epoch, distribution);
     }
+    plain::random_numbers(ids, pixels, key, epoch, distribution)
 }
 
 /// What a step of Adam multiplies with.

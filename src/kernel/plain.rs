@@ -2,7 +2,8 @@
 //! against. Models call the functions of [`super`], which choose.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::{relu, sigmoid};
+use burn::tensor::activation::relu;
+pub use burn::tensor::activation::sigmoid;
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 
@@ -10,7 +11,7 @@ pub use super::random::random_numbers;
 use super::{Activation, AdamFactors};
 
 /// What follows a layer.
-pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
+fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     match activation {
         Activation::Identity => x,
         Activation::Relu => relu(x),

@@ -304,21 +304,26 @@ fn empty_batches_work() {
 }
 
 #[test]
-fn what_is_not_a_number_is_not_hidden() {
-    let device = Device::flex();
+fn what_is_not_a_number_is_not_hidden_on_every_device() {
+    for device in devices() {
+        what_is_not_a_number_is_not_hidden(&device.inference());
+    }
+}
+
+fn what_is_not_a_number_is_not_hidden(device: &Device) {
     for outputs in [1, 8] {
         let mut values = vec![0.5; 49];
         values[24] = f32::NAN;
-        let x = Tensor::<4>::from_data(TensorData::new(values, [1, 7, 7, 1]), &device);
-        let (weight, bias) = (random(2, [outputs, 1, 3, 3], &device), random(3, [outputs], &device));
+        let x = Tensor::<4>::from_data(TensorData::new(values, [1, 7, 7, 1]), device);
+        let (weight, bias) = (random(2, [outputs, 1, 3, 3], device), random(3, [outputs], device));
         let count = |tensor: Tensor<4>| tensor.into_data().iter::<f32>().filter(|value| value.is_nan()).count();
         let y = convolution(x.clone(), weight.clone(), bias.clone(), Activation::Relu);
         assert_eq!(count(y), 9 * outputs);
         let y = convolution_max_pool(x, weight, bias, Activation::Relu);
         assert_eq!(count(y), 4 * outputs);
     }
-    let x = Tensor::<2>::from_data(TensorData::new(vec![f32::INFINITY, f32::NAN], [2, 1]), &device);
-    let y = linear(x, Tensor::ones([3, 1], &device), Tensor::zeros([3], &device), Activation::Relu);
+    let x = Tensor::<2>::from_data(TensorData::new(vec![f32::INFINITY, f32::NAN], [2, 1]), device);
+    let y = linear(x, Tensor::ones([3, 1], device), Tensor::zeros([3], device), Activation::Relu);
     let values: Vec<f32> = y.into_data().try_into_vec().expect("is f32");
     assert!(values[..3].iter().all(|value| value.is_infinite()) && values[3..].iter().all(|value| value.is_nan()));
 }

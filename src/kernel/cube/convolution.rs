@@ -15,9 +15,10 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 use cubecl::{CubeCount, CubeDim, calculate_cube_count_elemwise};
 
-use super::super::convolution::Resize;
+use super::super::convolution::{self, Resize};
+use super::super::extension::{convolution_sizes, output_shape};
 use super::sum::{COLUMNS, column_cubes, column_sum};
-use super::{UNITS, address_type, convolved, element, half, input_of, unpooled as unpooled_shape, vector_size};
+use super::{UNITS, address_type, element, half, input_of, unpooled as unpooled_shape, vector_size};
 
 /// Cubes that share the sum over all pixels: enough for every core of a GPU, few enough that their sums are soon added.
 const CUBES: usize = 1024;
@@ -51,22 +52,9 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(x: &CubeTensor, weight: &CubeTensor, bias: &CubeTensor, resize: Resize) -> Self {
-        let ([count, height, width, inputs], [outputs, columns, 3, 3]) =
-            (x.meta.shape().dims(), weight.meta.shape().dims())
-        else {
-            panic!("the kernel of a convolution is 3×3");
-        };
-        assert_eq!(inputs, columns, "a convolution of {columns} channels got {inputs}");
-        assert_eq!(bias.meta.shape().dims(), [outputs], "a bias for each of {outputs} channels");
-        assert_eq!([weight.dtype, bias.dtype], [x.dtype; 2], "layers compute as precisely as their input is");
-        let [height, width] = match resize {
-            Resize::Upsample(size) => {
-                assert_eq!([height, width], half(size), "is not upsampled to {size:?}");
-                size
-            }
-            Resize::None | Resize::MaxPool => [height, width],
-        };
+    fn of(sizes: &convolution::Sizes) -> Self {
+        let &convolution::Sizes { count, inputs, outputs, .. } = sizes;
+        let [height, width] = sizes.convolved();
         Self { count, height, width, inputs, outputs }
     }
 
@@ -505,12 +493,18 @@ fn gather_kernel<E: Float>(
     }
 }
 
+/// The sizes of a convolution of these, and the shape of what it gives.
+fn checked(x: &CubeTensor, weight: &CubeTensor, bias: &CubeTensor, resize: Resize) -> (Sizes, Shape) {
+    assert_eq!([weight.dtype, bias.dtype], [x.dtype; 2], "layers compute as precisely as their input is");
+    let sizes = convolution_sizes(x.meta.shape(), weight.meta.shape(), bias.meta.shape(), resize);
+    (Sizes::of(&sizes), output_shape(&sizes))
+}
+
 /// A convolution with what comes before it: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]` and bias to
 /// `[n, h, w, outputs]`.
 pub fn convolve(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool, resize: Resize) -> CubeTensor {
-    let sizes = Sizes::of(&x, &weight, &bias, resize);
+    let (sizes, shape) = checked(&x, &weight, &bias, resize);
     let Sizes { inputs, outputs, .. } = sizes;
-    let shape = convolved(x.meta.shape(), weight.meta.shape(), resize);
     let [x, bias] = [x, bias].map(into_contiguous);
     let weight = into_contiguous(permute(weight, &[2, 3, 1, 0]));
     let output = empty(x.client.clone(), x.device.clone(), shape, x.dtype);
@@ -548,9 +542,8 @@ pub fn convolve(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool,
 /// A convolution and the greatest of each 2×2 pixels of it, `[n, ceil(h / 2), ceil(w / 2), outputs]`, with which of the four
 /// that was (the lower bit is its column).
 pub fn convolve_pool(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool) -> (CubeTensor, CubeTensor) {
-    let sizes = Sizes::of(&x, &weight, &bias, Resize::MaxPool);
+    let (sizes, shape) = checked(&x, &weight, &bias, Resize::MaxPool);
     let Sizes { inputs, outputs, .. } = sizes;
-    let shape = convolved(x.meta.shape(), weight.meta.shape(), Resize::MaxPool);
     let [x, bias] = [x, bias].map(into_contiguous);
     let weight = into_contiguous(permute(weight, &[2, 3, 1, 0]));
     let new = |dtype| empty(x.client.clone(), x.device.clone(), shape.clone(), dtype);

@@ -1,5 +1,5 @@
-//! The operations on Burn's own GPU backends, `cuda` and `wgpu`: kernels of CubeCL where compositions of Burn's operations are
-//! slow there, and a backward pass for them.
+//! The fused operations on Burn's own GPU backends, `cuda` and `wgpu`: kernels of CubeCL where compositions of Burn's operations
+//! are slow there, and their backward passes under autodiff.
 //!
 //! Without trying out which kernel is the fastest, which would take minutes in every process, Burn leaves the gradient of a
 //! convolution's weights to one unit for each weight, and that of a bias to one for each output.
@@ -22,47 +22,18 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::cubecl::ir::AddressType;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::Activation;
 use super::convolution::Resize;
-use super::extension::ElementwiseLoss;
-use super::plain;
+use super::extension::{ElementwiseLoss, FusedOperations, convolution_sizes, output_shape};
 use super::random::Distribution;
 
 /// Units of a cube, on every device, but where columns are added up.
 const UNITS: u32 = 256;
 
-/// Layers, with gradients.
-#[backend_extension(Autodiff, Cube, Fusion)]
-pub trait CubeLayers: Backend {
-    /// A 3×3 convolution with what comes before or after it, as [`convolution`] and its like.
-    #[fusion(dtype = x, shape = convolved(x, weight, *resize))]
-    fn cube_convolution(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        relu: bool,
-        resize: Resize,
-    ) -> FloatTensor<Self>;
-
-    /// x `[n, outputs]` and a bias `[outputs]` added to each row.
-    #[fusion(dtype = x, shape = x)]
-    fn cube_add_bias(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// A loss, summed and scaled: `[1]`.
-    #[fusion(dtype = logits, shape = Shape::new([1]))]
-    fn cube_loss(
-        logits: FloatTensor<Self>,
-        targets: FloatTensor<Self>,
-        loss: ElementwiseLoss,
-        scale: f32,
-    ) -> FloatTensor<Self>;
-}
-
 /// What layers and their gradients are made of: the functions of `convolution.rs` and `sum.rs`.
 #[backend_extension(Cube, Fusion)]
 pub trait CubePasses: Backend {
     /// See [`convolution::convolve`].
-    #[fusion(dtype = x, shape = convolved(x, weight, *resize))]
+    #[fusion(dtype = x, shape = output_shape(&convolution_sizes(x, weight, bias, *resize)))]
     fn cube_convolve(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -134,18 +105,8 @@ fn half([height, width]: [usize; 2]) -> [usize; 2] {
     [height.div_ceil(2), width.div_ceil(2)]
 }
 
-fn convolved(x: &Shape, weight: &Shape, resize: Resize) -> Shape {
-    let ([count, height, width, _], [outputs, ..]) = (x.dims(), weight.dims::<4>());
-    let [height, width] = match resize {
-        Resize::None => [height, width],
-        Resize::Upsample(size) => size,
-        Resize::MaxPool => half([height, width]),
-    };
-    Shape::new([count, height, width, outputs])
-}
-
-fn pooled(x: &TensorSpec, weight: &TensorSpec, _bias: &TensorSpec, _relu: &bool) -> (TensorSpec, TensorSpec) {
-    let shape = convolved(&x.shape, &weight.shape, Resize::MaxPool);
+fn pooled(x: &TensorSpec, weight: &TensorSpec, bias: &TensorSpec, _relu: &bool) -> (TensorSpec, TensorSpec) {
+    let shape = output_shape(&convolution_sizes(&x.shape, &weight.shape, &bias.shape, Resize::MaxPool));
     (TensorSpec::new(shape.clone(), x.dtype), TensorSpec::new(shape, DType::I32))
 }
 
@@ -166,19 +127,21 @@ fn weights_of(x: &TensorSpec, gradient: &TensorSpec, _upsampled: &bool) -> (Tens
     (spec(Shape::new([outputs, inputs, 3, 3])), spec(Shape::new([outputs])))
 }
 
-impl CubeLayers for CubeBackend {
-    fn cube_convolution(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool, resize: Resize) -> CubeTensor {
+impl FusedOperations for CubeBackend {
+    fn fused_convolution(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        relu: bool,
+        resize: Resize,
+    ) -> CubeTensor {
         match resize {
             Resize::MaxPool => convolution::convolve_pool(x, weight, bias, relu).0,
             Resize::None | Resize::Upsample(_) => convolution::convolve(x, weight, bias, relu, resize),
         }
     }
 
-    fn cube_add_bias(x: CubeTensor, bias: CubeTensor) -> CubeTensor {
-        add_bias::<Self>(x, bias)
-    }
-
-    fn cube_loss(logits: CubeTensor, targets: CubeTensor, loss: ElementwiseLoss, scale: f32) -> CubeTensor {
+    fn fused_loss(logits: CubeTensor, targets: CubeTensor, loss: ElementwiseLoss, scale: f32) -> CubeTensor {
         loss::loss_and_gradient(logits, targets, loss, scale).0
     }
 }
@@ -234,9 +197,39 @@ impl CubePasses for CubeBackend {
     }
 }
 
-fn add_bias<B: Backend>(x: FloatTensor<B>, bias: FloatTensor<B>) -> FloatTensor<B> {
-    let [outputs] = bias.shape().dims();
-    B::float_add(x, B::float_reshape(bias, Shape::new([1, outputs])))
+/// What the backward pass of a fully connected layer needs.
+#[derive(Debug, Clone)]
+struct LinearState<B: Backend> {
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    /// What it gave, if it ended in a ReLU.
+    output: Option<FloatTensor<B>>,
+}
+
+#[derive(Debug)]
+struct LinearBackward;
+
+impl<B: CubePasses> Backward<B, 3> for LinearBackward {
+    type State = LinearState<B>;
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let LinearState { x, weight, output } = ops.state;
+        let [x_node, weight_node, bias_node] = ops.parents;
+        let gradient = match output {
+            Some(output) => B::relu_backward(output, gradient),
+            None => gradient,
+        };
+        if let Some(node) = bias_node {
+            grads.register::<B>(node.id, B::cube_sum_rows(gradient.clone()));
+        }
+        if let Some(node) = weight_node {
+            grads.register::<B>(node.id, B::float_matmul(B::float_transpose(gradient.clone()), x));
+        }
+        if let Some(node) = x_node {
+            grads.register::<B>(node.id, B::float_matmul(gradient, weight));
+        }
+    }
 }
 
 /// What the backward pass of a convolution needs.
@@ -286,24 +279,6 @@ impl<B: CubePasses> Backward<B, 3> for ConvolutionBackward {
 }
 
 #[derive(Debug)]
-struct BiasBackward;
-
-impl<B: CubePasses> Backward<B, 2> for BiasBackward {
-    type State = ();
-
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = grads.consume::<B>(&ops.node);
-        let [x_node, bias_node] = ops.parents;
-        if let Some(node) = bias_node {
-            grads.register::<B>(node.id, B::cube_sum_rows(gradient.clone()));
-        }
-        if let Some(node) = x_node {
-            grads.register::<B>(node.id, gradient);
-        }
-    }
-}
-
-#[derive(Debug)]
 struct LossBackward;
 
 impl<B: CubePasses> Backward<B, 1> for LossBackward {
@@ -318,8 +293,26 @@ impl<B: CubePasses> Backward<B, 1> for LossBackward {
     }
 }
 
-impl<B: CubeLayers + CubePasses, C: CheckpointStrategy> CubeLayers for Autodiff<B, C> {
-    fn cube_convolution(
+impl<B: FusedOperations + CubePasses, C: CheckpointStrategy> FusedOperations for Autodiff<B, C> {
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
+        let output = B::fused_linear(x.clone(), weight.clone(), bias, relu);
+        match LinearBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let kept = relu.then(|| output.clone());
+                prep.finish(LinearState { x, weight, output: kept }, output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn fused_convolution(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
@@ -342,21 +335,11 @@ impl<B: CubeLayers + CubePasses, C: CheckpointStrategy> CubeLayers for Autodiff<
                 let kept = (relu || origin.is_some()).then(|| output.clone());
                 prep.finish(ConvolutionState { x, weight, output: kept, origin, relu, resize }, output)
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::cube_convolution(x, weight, bias, relu, resize)),
+            OpsKind::UnTracked(prep) => prep.finish(B::fused_convolution(x, weight, bias, relu, resize)),
         }
     }
 
-    fn cube_add_bias(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
-        let nodes = [x.node(), bias.node()];
-        let [x, bias] = [x, bias].map(|tensor| tensor.into_primitive());
-        let output = add_bias::<B>(x, bias);
-        match BiasBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((), output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        }
-    }
-
-    fn cube_loss(
+    fn fused_loss(
         logits: FloatTensor<Self>,
         targets: FloatTensor<Self>,
         loss: ElementwiseLoss,
@@ -369,59 +352,9 @@ impl<B: CubeLayers + CubePasses, C: CheckpointStrategy> CubeLayers for Autodiff<
                 let (loss, gradient) = B::cube_loss_and_gradient(logits, targets, loss, scale);
                 prep.finish(gradient, loss)
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::cube_loss(logits, targets, loss, scale)),
+            OpsKind::UnTracked(prep) => prep.finish(B::fused_loss(logits, targets, loss, scale)),
         }
     }
-}
-
-/// See [`super::linear`].
-pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, activation: Activation) -> Tensor<2> {
-    let product = x.matmul(weight.transpose()).into_dispatch();
-    plain::activate(Tensor::from_dispatch(Dispatch::cube_add_bias(product, bias.into_dispatch())), activation)
-}
-
-/// See [`super::convolution`].
-pub fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
-    resized_convolution(x, weight, bias, activation, Resize::None)
-}
-
-/// See [`super::convolution_max_pool`].
-pub fn convolution_max_pool(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
-    resized_convolution(x, weight, bias, activation, Resize::MaxPool)
-}
-
-/// See [`super::upsample_convolution`].
-pub fn upsample_convolution(
-    x: Tensor<4>,
-    size: [usize; 2],
-    weight: Tensor<4>,
-    bias: Tensor<1>,
-    activation: Activation,
-) -> Tensor<4> {
-    resized_convolution(x, weight, bias, activation, Resize::Upsample(size))
-}
-
-fn resized_convolution(
-    x: Tensor<4>,
-    weight: Tensor<4>,
-    bias: Tensor<1>,
-    activation: Activation,
-    resize: Resize,
-) -> Tensor<4> {
-    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(Dispatch::cube_convolution(x, weight, bias, activation == Activation::Relu, resize))
-}
-
-/// See [`super::cross_entropy`].
-pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
-    let loss = ElementwiseLoss::CrossEntropy;
-    Tensor::from_dispatch(Dispatch::cube_loss(logits.into_dispatch(), targets.into_dispatch(), loss, scale))
-}
-
-/// See [`super::squared_error`].
-pub fn squared_error(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
-    let loss = ElementwiseLoss::SquaredError;
-    Tensor::from_dispatch(Dispatch::cube_loss(logits.into_dispatch(), targets.into_dispatch(), loss, scale))
 }
 
 /// See [`super::random_numbers`].
