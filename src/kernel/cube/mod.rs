@@ -5,9 +5,12 @@
 //! convolution's weights to one unit for each weight, and that of a bias to one for each output.
 
 mod convolution;
+mod input_gradient;
 mod loss;
 mod random;
 mod sum;
+mod tile;
+mod weight_gradients;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -51,7 +54,7 @@ pub trait CubePasses: Backend {
         relu: bool,
     ) -> (FloatTensor<Self>, IntTensor<Self>);
 
-    /// See [`convolution::unpool`].
+    /// See [`input_gradient::unpool`].
     #[fusion(dtype = gradient, shape = unpooled(gradient, *size))]
     fn cube_unpool(
         gradient: FloatTensor<Self>,
@@ -61,7 +64,7 @@ pub trait CubePasses: Backend {
         relu: bool,
     ) -> FloatTensor<Self>;
 
-    /// See [`convolution::input_gradient`].
+    /// See [`input_gradient::input_gradient`].
     #[fusion(dtype = gradient, shape = input_of(gradient, weight, *upsampled))]
     fn cube_input_gradient(
         gradient: FloatTensor<Self>,
@@ -69,7 +72,7 @@ pub trait CubePasses: Backend {
         upsampled: bool,
     ) -> FloatTensor<Self>;
 
-    /// See [`convolution::weight_gradients`].
+    /// See [`weight_gradients::weight_gradients`].
     #[fusion(meta = weights_of)]
     fn cube_weight_gradients(
         x: FloatTensor<Self>,
@@ -162,15 +165,15 @@ impl CubePasses for CubeBackend {
         size: [usize; 2],
         relu: bool,
     ) -> CubeTensor {
-        convolution::unpool(gradient, output, origin, size, relu)
+        input_gradient::unpool(gradient, output, origin, size, relu)
     }
 
     fn cube_input_gradient(gradient: CubeTensor, weight: CubeTensor, upsampled: bool) -> CubeTensor {
-        convolution::input_gradient(gradient, weight, upsampled)
+        input_gradient::input_gradient(gradient, weight, upsampled)
     }
 
     fn cube_weight_gradients(x: CubeTensor, gradient: CubeTensor, upsampled: bool) -> (CubeTensor, CubeTensor) {
-        convolution::weight_gradients(x, gradient, upsampled)
+        weight_gradients::weight_gradients(x, gradient, upsampled)
     }
 
     fn cube_loss_and_gradient(
