@@ -1,8 +1,9 @@
-//! Image files in a folder: sub-folders or a CSV say the labels, sub-folders or a keyed draw the splits.
+//! Image files in a folder: sub-folders or a table say the labels, sub-folders or a keyed draw the splits.
 //!
 //! The folder is listed once, in the order of the relative paths, byte by byte; an image's id is its position among those of
 //! its split. So ids depend on the names alone, not on the order in which a disk lists them, nor on which files are damaged.
 
+mod file_table;
 mod labels;
 mod listing;
 

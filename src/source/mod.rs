@@ -144,7 +144,7 @@ pub fn files(settings: &SourceSettings) -> Result<Vec<(&'static str, Outside)>> 
             let listed = Outside::Files(settings.path.clone(), folder::list(&settings.path)?);
             let csv = settings.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
             let found = folder::metadata(settings)?;
-            let found = (!found.is_empty()).then(|| ("metadata.csv", Outside::Files(settings.path.clone(), found)));
+            let found = found.map(|found| (found.name, Outside::Files(settings.path.clone(), found.paths)));
             [("source.folder.path", listed)].into_iter().chain(csv).chain(found).collect()
         }
         SourceSettings::Parquet(settings) => tables::files(settings)?,

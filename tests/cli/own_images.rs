@@ -173,6 +173,42 @@ fn metadata_of_hugging_face_say_labels() {
 }
 
 #[test]
+fn metadata_may_be_json_lines() {
+    let sandbox = sandbox("folder = { path = \"photos\" }");
+    for (index, split) in ["train", "train", "test"].into_iter().enumerate() {
+        sandbox.write(&format!("photos/{split}/{index}.png"), &png(4, 4, index as u32));
+    }
+    let lines = [
+        r#"{"file_name": "train/0.png", "label": 3, "size": [4, 4]}"#,
+        "",
+        r#"{"label": null, "file_name": "train/1.png"}"#,
+        r#"{"file_name": "test/2.png", "label": 4}"#,
+    ];
+    sandbox.write("photos/metadata.jsonl", lines.join("\n").as_bytes());
+    let ingest = "run small.toml --to ingest";
+    sandbox.limpid(ingest).succeeds();
+    assert_eq!((images(&sandbox, TRAIN).1, images(&sandbox, TEST).1), (vec![Some(3), None], vec![Some(4)]));
+    sandbox.write("photos/metadata.jsonl", lines.join("\n").replace('4', "\"four\"").as_bytes());
+    sandbox.limpid("plan small.toml --to ingest --check").exits(10).prints("metadata.jsonl: digest ");
+    for (text, expected) in [
+        ("{\"file_name\": \"train/0.png\", \"label\": 3", "photos/metadata.jsonl: line 1 is no JSON object"),
+        ("[1, 2]", "photos/metadata.jsonl: line 1 is no JSON object"),
+        ("{\"file_name\": \"train/0.png\", \"label\": 3}\nx", "photos/metadata.jsonl: line 2 is no JSON object"),
+        ("{\"file_name\": \"0.png\", \"label\": 3}", "photos/metadata.jsonl: line 1: there is no file photos/0.png"),
+        ("{\"label\": 3}\n{\"file_name\": \"train/0.png\"}", ""),
+    ] {
+        sandbox.write("photos/metadata.jsonl", text.as_bytes());
+        // A first object that names no file is not such a table, as a CSV without the column is not.
+        let run = sandbox.limpid(ingest);
+        if expected.is_empty() {
+            run.succeeds()
+        } else {
+            run.exits(65).says(expected)
+        };
+    }
+}
+
+#[test]
 fn mixed_images_are_refused_with_the_setting_that_accepts_them() {
     let sandbox = sandbox("folder = { path = \"photos\" }");
     folder(&sandbox);

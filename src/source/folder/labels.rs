@@ -1,10 +1,11 @@
 //! Which files belong to which split, and what their labels are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
+use super::file_table::{self, FileTable, Row};
 use super::{Entry, list};
 use crate::config::{FolderLabels, FolderSettings};
 use crate::error;
@@ -29,10 +30,11 @@ struct Item {
 /// Lists the files with their splits and labels.
 pub fn labelled(settings: &FolderSettings, seed: u64) -> Result<Labelled> {
     let found = metadata(settings)?;
-    let items = match &settings.csv {
-        Some(csv) => from_csv(csv, &settings.path, "")?,
-        None if found.is_empty() => from_folders(settings)?,
-        None => from_metadata(settings, &found)?,
+    let by_table = settings.csv.is_some() || found.is_some();
+    let items = match (&settings.csv, found) {
+        (Some(csv), _) => from_table(csv, &settings.path, "")?,
+        (None, Some(found)) => from_metadata(settings, &found.paths)?,
+        (None, None) => from_folders(settings)?,
     };
     if items.is_empty() {
         let path = settings.path.display();
@@ -40,7 +42,7 @@ pub fn labelled(settings: &FolderSettings, seed: u64) -> Result<Labelled> {
             "{path} holds no image files: names that end in .png, .jpg, .webp, .bmp or .tiff"
         )));
     }
-    let (numbers, classes) = numbered(&items, settings.csv.is_some() || !found.is_empty());
+    let (numbers, classes) = numbered(&items, by_table);
     let (mut splits, draw) = ([Vec::new(), Vec::new()], Draw::new(seed, settings.test_fraction));
     for (item, label) in items.into_iter().zip(numbers) {
         let split = item.split.unwrap_or_else(|| draw.split(key(&item.path)));
@@ -114,30 +116,38 @@ const FILE_COLUMNS: [&str; 6] = ["file", "file_name", "filename", "path", "image
 const LABEL_COLUMNS: [&str; 3] = ["label", "class", "category"];
 
 /// What Hugging Face calls the tables of its folders of images.
-const METADATA: &str = "metadata.csv";
+const METADATA: [&str; 2] = ["metadata.csv", "metadata.jsonl"];
 
-/// The tables, below the folder, that say as Hugging Face's do which labels the files have: one for all, or one in the folder
-/// of each split. None where a table is named, no labels are wanted, or they do not have any.
+/// Tables in a folder that say as Hugging Face's do which labels the files have.
+pub struct Metadata {
+    /// What they are called.
+    pub name: &'static str,
+    /// Where they are below the folder: one for all, or one in the folder of each split.
+    pub paths: Vec<String>,
+}
+
+/// The tables of a folder. None where a table is named, no labels are wanted, or they do not have any.
 ///
 /// # Errors
 /// One that cannot be read.
-pub fn metadata(settings: &FolderSettings) -> Result<Vec<String>> {
+pub fn metadata(settings: &FolderSettings) -> Result<Option<Metadata>> {
     if settings.csv.is_some() || settings.labels == FolderLabels::None {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    let of_splits = [&settings.train, &settings.test].map(|split| format!("{split}/{METADATA}"));
-    for names in [vec![METADATA.to_owned()], of_splits.to_vec()] {
-        let paths: Vec<_> = names.iter().map(|name| settings.path.join(name)).collect();
-        if paths.iter().all(|path| path.is_file()) {
-            let tells = |path: &PathBuf| -> Result<bool> {
-                let head = open_csv(path)?.headers().map_err(|cause| bad_csv(path, &cause.to_string()))?.clone();
-                Ok(column(&head, &FILE_COLUMNS).is_some() && column(&head, &LABEL_COLUMNS).is_some())
-            };
-            let all = paths.iter().map(tells).collect::<Result<Vec<_>>>()?.into_iter().all(|tells| tells);
-            return Ok(if all { names } else { Vec::new() });
+    for name in METADATA {
+        let of_splits = [&settings.train, &settings.test].map(|split| format!("{split}/{name}"));
+        for paths in [vec![name.to_owned()], of_splits.to_vec()] {
+            if paths.iter().all(|path| settings.path.join(path).is_file()) {
+                let tells = |path: &String| -> Result<bool> {
+                    let columns = file_table::open(&settings.path.join(path))?.columns;
+                    Ok(column(&columns, &FILE_COLUMNS).is_some() && column(&columns, &LABEL_COLUMNS).is_some())
+                };
+                let all = paths.iter().map(tells).collect::<Result<Vec<_>>>()?.into_iter().all(|tells| tells);
+                return Ok(all.then_some(Metadata { name, paths }));
+            }
         }
     }
-    Ok(Vec::new())
+    Ok(None)
 }
 
 /// Labels by the tables of [`metadata`]; splits by them or, where they do not say, by sub-folder.
@@ -145,8 +155,8 @@ fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Ite
     let root = &settings.path;
     let mut items = Vec::new();
     for table in tables {
-        let inside = table.strip_suffix(METADATA).unwrap_or_default();
-        items.extend(from_csv(&root.join(table), root, inside)?);
+        let inside = table.rfind('/').map_or("", |slash| &table[..=slash]);
+        items.extend(from_table(&root.join(table), root, inside)?);
     }
     items.sort_by(|one, other| one.path.cmp(&other.path));
     let splits = [&settings.train, &settings.test];
@@ -160,38 +170,24 @@ fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Ite
 }
 
 /// The position of the column that has one of these names.
-fn column(head: &csv::StringRecord, names: &[&str]) -> Option<usize> {
-    head.iter().position(|name| names.contains(&name.trim_start_matches('\u{feff}').trim().to_lowercase().as_str()))
-}
-
-fn bad_csv(csv: &Path, what: &str) -> anyhow::Error {
-    error::data(format!("{}: {what}", csv.display()))
-}
-
-fn open_csv(csv: &Path) -> Result<csv::Reader<std::fs::File>> {
-    let file = std::fs::File::open(csv).map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::NotFound => bad_csv(csv, "it does not exist"),
-        _ => anyhow::Error::new(cause).context(format!("cannot open {}", csv.display())),
-    })?;
-    Ok(csv::Reader::from_reader(file))
+fn column(columns: &[String], names: &[&str]) -> Option<usize> {
+    columns.iter().position(|name| names.contains(&name.to_lowercase().as_str()))
 }
 
 /// Splits and labels by a table, whose files are below `inside` in `root`. The files are those that it lists, in the order of
 /// their paths.
-fn from_csv(csv: &Path, root: &Path, inside: &str) -> Result<Vec<Item>> {
-    let bad = |what: String| bad_csv(csv, &what);
-    let mut reader = open_csv(csv)?;
-    let head = reader.headers().map_err(|cause| bad(cause.to_string()))?.clone();
+fn from_table(table: &Path, root: &Path, inside: &str) -> Result<Vec<Item>> {
+    let bad = |what: String| file_table::bad(table, &what);
+    let FileTable { columns: head, rows } = file_table::open(table)?;
     let files = column(&head, &FILE_COLUMNS).ok_or_else(|| {
-        let (found, wanted) = (head.iter().collect::<Vec<_>>().join(", "), FILE_COLUMNS.join(", "));
+        let (found, wanted) = (head.join(", "), FILE_COLUMNS.join(", "));
         bad(format!("its columns are {found}; one of {wanted} must name the files"))
     })?;
     let (labels, splits) = (column(&head, &LABEL_COLUMNS), column(&head, &["split"]));
     let mut items = BTreeMap::new();
-    for record in reader.records() {
-        let record = record.map_err(|cause| bad(cause.to_string()))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let text = |column: usize| record.get(column).unwrap_or_default().trim();
+    for row in rows {
+        let Row { line, values } = row?;
+        let text = |column: usize| values.get(column).map_or("", String::as_str);
         let path = format!("{inside}{}", text(files).replace('\\', "/"));
         if text(files).is_empty() || !root.join(&path).is_file() {
             return Err(bad(format!("line {line}: there is no file {}", root.join(&path).display())));

@@ -1,0 +1,89 @@
+//! Tables that say what the files of a folder are: CSV, or one JSON object a line where the name ends in `.jsonl`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::{Map, Value};
+
+use crate::error;
+
+/// A row of a table, as text.
+pub struct Row {
+    /// The line of the file on which it begins.
+    pub line: u64,
+    /// A value for each column; what is missing is empty.
+    pub values: Vec<String>,
+}
+
+/// A table that is read row after row.
+pub struct FileTable {
+    /// The names of its columns; of JSON lines, those that the first object has.
+    pub columns: Vec<String>,
+    /// Its rows; nothing is worth reading behind an error.
+    pub rows: Box<dyn Iterator<Item = Result<Row>>>,
+}
+
+/// Opens a table.
+///
+/// # Errors
+/// A file that cannot be opened, or a first line that is none.
+pub fn open(path: &Path) -> Result<FileTable> {
+    let file = File::open(path).map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::NotFound => bad(path, "it does not exist"),
+        _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
+    })?;
+    if path.extension().is_some_and(|extension| extension == "jsonl") {
+        json_lines(path, file)
+    } else {
+        csv(path, file)
+    }
+}
+
+/// What is wrong with a table.
+pub fn bad(path: &Path, what: &str) -> anyhow::Error {
+    error::data(format!("{}: {what}", path.display()))
+}
+
+fn csv(path: &Path, file: File) -> Result<FileTable> {
+    let mut reader = csv::Reader::from_reader(file);
+    let head = reader.headers().map_err(|cause| bad(path, &cause.to_string()))?;
+    let columns = head.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect();
+    let path = path.to_owned();
+    let rows = reader.into_records().map(move |record| {
+        let record = record.map_err(|cause| bad(&path, &cause.to_string()))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        Ok(Row { line, values: record.iter().map(|value| value.trim().to_owned()).collect() })
+    });
+    Ok(FileTable { columns, rows: Box::new(rows) })
+}
+
+fn json_lines(path: &Path, file: File) -> Result<FileTable> {
+    let owned = path.to_owned();
+    let lines = (1..).zip(BufReader::new(file).lines()).map(move |(line, text)| -> Result<(u64, Map<String, Value>)> {
+        let text =
+            text.map_err(|cause| anyhow::Error::new(cause).context(format!("cannot read {}", owned.display())))?;
+        let text = text.trim_start_matches('\u{feff}').trim();
+        // An empty line ends what a text editor writes.
+        let object = if text.is_empty() { Ok(Map::new()) } else { serde_json::from_str(text) };
+        Ok((line, object.map_err(|cause| bad(&owned, &format!("line {line} is no JSON object: {cause}")))?))
+    });
+    let mut objects = lines.filter(|object| object.as_ref().map_or(true, |(_, object)| !object.is_empty())).peekable();
+    let columns: Vec<String> = match objects.peek() {
+        Some(Ok((_, first))) => first.keys().cloned().collect(),
+        Some(Err(_)) => return Err(objects.next().and_then(Result::err).expect("was seen to be an error")),
+        None => Vec::new(),
+    };
+    let names = columns.clone();
+    let rows = objects.map(move |object| {
+        let (line, mut object) = object?;
+        let values = names.iter().map(|name| match object.remove(name) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.trim().to_owned(),
+            Some(other) => other.to_string(),
+        });
+        Ok(Row { line, values: values.collect() })
+    });
+    Ok(FileTable { columns, rows: Box::new(rows) })
+}
