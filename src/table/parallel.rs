@@ -4,16 +4,20 @@
 //! the bound is what keeps memory independent of the number of items.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use anyhow::Result;
 
 /// Calls `work` on every item on `threads` threads and `consume` on each result in the order of the items, on the
-/// calling thread. At most `threads + 1` items are in flight.
+/// calling thread. At most `threads + 1` items have been taken from the iterator and not yet been consumed.
 ///
 /// # Errors
 /// The first error in the order of the items, of the iterator itself, `work` or `consume`; nothing new is started after.
+///
+/// # Panics
+/// Where the iterator, `work` or `consume` does.
 pub fn in_order<T, R>(
     threads: usize,
     items: impl Iterator<Item = Result<T>> + Send,
@@ -25,23 +29,24 @@ where
     R: Send,
 {
     let items = Mutex::new(items.enumerate());
-    let gate = Gate { limit: Mutex::new(threads + 1), changed: Condvar::new() };
+    let permits = Permits { free: Mutex::new(Some(threads + 1)), changed: Condvar::new() };
     let (sender, results) = mpsc::channel();
     std::thread::scope(|scope| {
-        // Opened on every way out, so that no worker waits for a consumer that has gone.
-        let opener = OpenOnDrop(&gate);
+        // On every way out, so that no worker waits for a consumer that has gone.
+        let _withdrawn = WithdrawOnDrop(&permits);
         for _ in 0..threads.max(1) {
-            let (items, gate, work, sender) = (&items, &gate, &work, sender.clone());
+            let (items, permits, work, sender) = (&items, &permits, &work, sender.clone());
             scope.spawn(move || {
-                loop {
-                    let next = items.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some((index, item)) = next else { return };
-                    if !gate.wait_for(index) {
-                        return;
-                    }
-                    let result = item.and_then(work);
-                    let failed = result.is_err();
-                    if sender.send((index, result)).is_err() || failed {
+                while permits.take() {
+                    let made = catch_unwind(AssertUnwindSafe(|| {
+                        let next = items.lock().unwrap_or_else(PoisonError::into_inner).next();
+                        next.map(|(index, item)| (index, item.and_then(work)))
+                    }));
+                    let is_last = !matches!(made, Ok(Some((_, Ok(_)))));
+                    // The consumer hears of a panic too: it would wait for ever for a result that does not come.
+                    let sent = made.transpose().is_none_or(|made| sender.send(made).is_ok());
+                    if is_last || !sent {
+                        // With its permit, of which there is one more than workers.
                         return;
                     }
                 }
@@ -50,48 +55,53 @@ where
         drop(sender);
         let mut waiting = BTreeMap::new();
         let mut next = 0;
-        while let Ok((index, result)) = results.recv() {
+        while let Ok(made) = results.recv() {
+            let (index, result) = made.unwrap_or_else(|panic| resume_unwind(panic));
             waiting.insert(index, result);
             while let Some(result) = waiting.remove(&next) {
                 consume(result?)?;
                 next += 1;
-                gate.raise();
+                permits.give_back();
             }
         }
-        drop(opener);
-        // Every worker has gone. A gap means that one stopped without a result: its panic is about to surface.
-        waiting.into_values().try_for_each(|result| consume(result?))
+        Ok(())
     })
 }
 
-/// Lets an item in once few enough are before it.
-struct Gate {
-    limit: Mutex<usize>,
+/// The right to take another item.
+struct Permits {
+    /// How many there are; none once the consumer has gone.
+    free: Mutex<Option<usize>>,
     changed: Condvar,
 }
 
-/// The limit of a gate whose consumer has gone.
-const CLOSED: usize = usize::MAX;
-
-impl Gate {
-    /// Waits until `index` is below the limit; false once the consumer has gone.
-    fn wait_for(&self, index: usize) -> bool {
-        let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        let limit = self.changed.wait_while(limit, |limit| index >= *limit).unwrap_or_else(PoisonError::into_inner);
-        *limit != CLOSED
+impl Permits {
+    /// Waits for one; false once the consumer has gone.
+    fn take(&self) -> bool {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = self.changed.wait_while(free, |free| *free == Some(0));
+        match &mut *free.unwrap_or_else(PoisonError::into_inner) {
+            Some(free) => {
+                *free -= 1;
+                true
+            }
+            None => false,
+        }
     }
 
-    fn raise(&self) {
-        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    fn give_back(&self) {
+        if let Some(free) = &mut *self.free.lock().unwrap_or_else(PoisonError::into_inner) {
+            *free += 1;
+        }
         self.changed.notify_all();
     }
 }
 
-struct OpenOnDrop<'a>(&'a Gate);
+struct WithdrawOnDrop<'a>(&'a Permits);
 
-impl Drop for OpenOnDrop<'_> {
+impl Drop for WithdrawOnDrop<'_> {
     fn drop(&mut self) {
-        *self.0.limit.lock().unwrap_or_else(PoisonError::into_inner) = CLOSED;
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.0.changed.notify_all();
     }
 }
@@ -104,15 +114,18 @@ mod tests {
     #[test]
     fn results_come_in_order_and_few_are_in_flight() {
         for threads in [1, 2, 4] {
-            let (started, consumed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let (taken, consumed) = (AtomicUsize::new(0), AtomicUsize::new(0));
             let mut seen = Vec::new();
-            let work = |item: usize| {
-                let flying = started.fetch_add(1, Ordering::SeqCst) + 1 - consumed.load(Ordering::SeqCst);
+            let items = (0..200).map(|item: usize| {
+                let flying = taken.fetch_add(1, Ordering::SeqCst) + 1 - consumed.load(Ordering::SeqCst);
                 assert!(flying <= threads + 1, "{flying} in flight");
+                Ok(item)
+            });
+            let work = |item: usize| {
                 std::thread::yield_now();
                 Ok(item * 2)
             };
-            in_order(threads, (0..200).map(Ok), work, |result| {
+            in_order(threads, items, work, |result| {
                 seen.push(result);
                 consumed.fetch_add(1, Ordering::SeqCst);
                 Ok(())
@@ -138,5 +151,20 @@ mod tests {
     fn a_failing_consumer_ends_the_work() {
         let error = in_order(2, (0..10_000).map(Ok), Ok, |_: usize| Err(anyhow::anyhow!("full"))).expect_err("fails");
         assert_eq!(error.to_string(), "full");
+    }
+
+    #[test]
+    fn a_panic_ends_the_work_and_goes_on_in_the_caller() {
+        for threads in [1, 2, 4] {
+            let panics = |items: &(dyn Fn(usize) -> Result<usize> + Sync),
+                          work: &(dyn Fn(usize) -> Result<usize> + Sync)| {
+                let call = || in_order(threads, (0..10_000).map(items), work, |_| Ok(()));
+                let panic = catch_unwind(AssertUnwindSafe(call)).expect_err("panics");
+                assert_eq!(panic.downcast_ref::<&str>(), Some(&"on purpose"), "{threads} threads");
+            };
+            let fails = |item| if item == 5 { panic!("on purpose") } else { Ok(item) };
+            panics(&Ok, &fails);
+            panics(&fails, &Ok);
+        }
     }
 }
