@@ -66,10 +66,19 @@ fn decode_other(bytes: &[u8]) -> Result<DynamicImage, String> {
         return Err("it is not a PNG, JPEG, WebP, BMP or TIFF picture".to_owned());
     }
     let mut decoder = reader.into_decoder().map_err(|cause| cause.to_string())?;
+    check_size(decoder.total_bytes())?;
     let orientation = decoder.orientation().map_err(|cause| cause.to_string())?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|cause| cause.to_string())?;
     image.apply_orientation(orientation);
     Ok(image)
+}
+
+/// Checks that the pixels of a picture may be decoded.
+fn check_size(bytes: u64) -> Result<(), String> {
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    Err(format!("it has pixels of {} MiB; at most {} MiB work", bytes >> 20, MAX_BYTES >> 20))
 }
 
 /// The picture with the channels and the size that are wanted.
@@ -167,6 +176,29 @@ mod tests {
         let decoded = decode(&encoded(picture, ImageFormat::Jpeg), &Fit::default()).expect("decodes");
         assert_eq!(decoded.shape.len(), 45);
         assert!(decode(b"GIF89a", &Fit::default()).is_err() && decode(b"", &Fit::default()).is_err());
+    }
+
+    #[test]
+    fn pictures_whose_pixels_would_fill_the_memory_are_refused() {
+        let picture = || RgbImage::from_pixel(1, 1, Rgb([1, 2, 3]));
+        let side = 20_000_u32;
+        // The size is in the first chunk, with its checksum.
+        let mut png = encoded(picture(), ImageFormat::Png);
+        png[16..20].copy_from_slice(&side.to_be_bytes());
+        png[20..24].copy_from_slice(&side.to_be_bytes());
+        let mut crc = flate2::Crc::new();
+        crc.update(&png[12..29]);
+        png[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+        // It is in the start of the frame.
+        let mut jpeg = encoded(picture(), ImageFormat::Jpeg);
+        let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).expect("is there");
+        for at in [frame + 5, frame + 7] {
+            jpeg[at..at + 2].copy_from_slice(&(side as u16).to_be_bytes());
+        }
+        for bytes in [png, jpeg] {
+            let reason = decode(&bytes, &Fit::default()).err();
+            assert_eq!(reason.as_deref(), Some("it has pixels of 1144 MiB; at most 512 MiB work"));
+        }
     }
 
     #[test]

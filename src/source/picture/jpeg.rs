@@ -10,7 +10,7 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::MAX_SIDE;
+use super::{MAX_SIDE, check_size};
 
 /// Whether bytes start as JPEG does.
 pub fn is_jpeg(bytes: &[u8]) -> bool {
@@ -30,6 +30,7 @@ pub fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let wanted = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
     decoder.set_options(options.jpeg_set_out_colorspace(wanted));
+    check_size(decoder.output_buffer_size().ok_or("it has no size")? as u64)?;
     let pixels = decoder.decode().map_err(|cause| cause.to_string())?;
     let (width, height) = decoder.dimensions().ok_or("it has no size")?;
     let size = (width as u32, height as u32);
