@@ -6,8 +6,8 @@
 use anyhow::Result;
 
 use crate::corruption::random::Stream;
-use crate::error;
 use crate::table::Split;
+use crate::{error, interrupt};
 
 /// Draws splits.
 #[derive(Debug, Clone, Copy)]
@@ -34,40 +34,44 @@ impl Draw {
 pub enum Members {
     /// All: the set is the split.
     All,
-    /// Those whose positions are drawn.
-    Drawn(Draw, Split),
+    /// Those whose positions are drawn, and how many these are.
+    Drawn(Draw, Split, u64),
 }
 
 impl Members {
     /// Those of both splits of a set of `count` images.
     ///
     /// # Errors
-    /// One of the splits would be empty.
+    /// One of the splits would be empty, interruption.
     pub fn drawn(draw: Draw, count: u64) -> Result<[Self; 2]> {
-        let both = Split::ALL.map(|split| Self::Drawn(draw, split));
-        for (split, members) in Split::ALL.iter().zip(both) {
-            if !(0..count).any(|position| members.has(position)) {
-                let (fraction, split) = (draw.test_fraction, split.name());
-                let message = format!("test-fraction = {fraction} of {count} images leaves none for the split {split}");
-                return Err(error::data(message));
+        let mut counts = [0; 2];
+        for position in 0..count {
+            counts[draw.split(position) as usize] += 1;
+            if position % (1 << 16) == 0 {
+                interrupt::check()?;
             }
         }
-        Ok(both)
+        if let Some(split) = Split::ALL.iter().find(|split| counts[**split as usize] == 0) {
+            let (fraction, split) = (draw.test_fraction, split.name());
+            let message = format!("test-fraction = {fraction} of {count} images leaves none for the split {split}");
+            return Err(error::data(message));
+        }
+        Ok(Split::ALL.map(|split| Self::Drawn(draw, split, counts[split as usize])))
     }
 
     /// Whether the image at this position is one.
     pub fn has(&self, position: u64) -> bool {
         match self {
             Self::All => true,
-            Self::Drawn(draw, split) => draw.split(position) == *split,
+            Self::Drawn(draw, split, _) => draw.split(position) == *split,
         }
     }
 
-    /// How many there are among the first `count` images.
+    /// How many there are of a set of `count` images.
     pub fn count(&self, count: u64) -> u64 {
         match self {
             Self::All => count,
-            Self::Drawn(..) => (0..count).filter(|position| self.has(*position)).count() as u64,
+            Self::Drawn(_, _, members) => *members,
         }
     }
 }
@@ -120,7 +124,9 @@ mod tests {
         let draw = Draw::new(7, 0.25);
         let [train, test] = Members::drawn(draw, 1000).expect("has both");
         assert!((0..1000).all(|position| train.has(position) != test.has(position)));
-        assert_eq!(train.count(1000) + test.count(1000), 1000);
+        for members in [train, test] {
+            assert_eq!(members.count(1000), (0..1000).filter(|position| members.has(*position)).count() as u64);
+        }
         assert!((200..300).contains(&test.count(1000)), "{}", test.count(1000));
         let error = Members::drawn(Draw::new(7, 0.0001), 5).expect_err("is empty").to_string();
         assert_eq!(error, "test-fraction = 0.0001 of 5 images leaves none for the split test");
@@ -129,8 +135,8 @@ mod tests {
     #[test]
     fn what_is_picked_does_not_depend_on_the_chunks() {
         let all: Vec<u8> = (0..100).flat_map(|position| [position, position]).collect();
-        let draw = Draw::new(1, 0.4);
-        for members in [Members::All, Members::Drawn(draw, Split::Train), Members::Drawn(draw, Split::Test)] {
+        let [train, test] = Members::drawn(Draw::new(1, 0.4), 100).expect("has both");
+        for members in [Members::All, train, test] {
             for rows in [1, 7, 100] {
                 let chunks = all.chunks(2 * rows).map(|chunk| Ok(chunk.to_vec()));
                 let groups: Vec<Picked> = pick(chunks, 2, rows, members).collect::<Result<_>>().expect("has no errors");

@@ -65,6 +65,8 @@ fn numpy_arrays_are_read_from_archives_and_files() {
     assert_eq!((images(&files, TRAIN).1[0], images(&files, TRAIN).2), (None, train.clone()));
     for (bytes, expected) in [
         (npy("|u1", "(30, 4, 3)", &train[1..]), "a.npy is truncated"),
+        (npy("|u1", "(4294967295, 4, 3)", &train), "a.npy is truncated"),
+        (npy("|u1", "(9223372036854775807, 4, 3)", &train), "a.npy announces 9223372036854775807 images; at most"),
         (npy("|u1", "(29, 4, 3)", &train), "a.npy goes on after the numbers"),
         (npy("<i4", "(30, 4, 3)", &train), "a.npy has integers of 4 bytes"),
         (npy(">f4", "(30, 4, 3)", &train), "a.npy has elements of type >f4"),

@@ -17,6 +17,8 @@ use crate::table::{ImageShape, pixels};
 const MAX_HEADER: usize = 1 << 16;
 /// Most labels: 2^31, far beyond any data set of images.
 const MAX_LABELS: u64 = 1 << 31;
+/// Most images, as IDX can have.
+const MAX_IMAGES: u64 = u32::MAX as u64;
 
 /// Where an array is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +47,14 @@ pub enum Element {
     Signed(usize),
     /// Floats.
     Float(usize),
+    /// True or false, in a byte.
+    Boolean,
 }
 
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, size) = match self {
+            Element::Boolean => return f.write_str("bool"),
             Element::Unsigned(size) => ("uint", size),
             Element::Signed(size) => ("int", size),
             Element::Float(size) => ("float", size),
@@ -68,7 +73,7 @@ impl Element {
         match kind {
             "u" if known => Some(Element::Unsigned(size)),
             "i" if known => Some(Element::Signed(size)),
-            "b" if known && size == 1 => Some(Element::Unsigned(1)),
+            "b" if known && size == 1 => Some(Element::Boolean),
             "f" if known && size >= 4 => Some(Element::Float(size)),
             _ => None,
         }
@@ -78,15 +83,20 @@ impl Element {
     pub fn size(self) -> usize {
         match self {
             Element::Unsigned(size) | Element::Signed(size) | Element::Float(size) => size,
+            Element::Boolean => 1,
         }
     }
 
-    /// Numbers as pixels: bytes as they are, floats from [0, 1].
+    /// Numbers as pixels: bytes as they are, floats from [0, 1], what is true as white.
     ///
     /// # Errors
     /// The position and the value of a float that is none.
     pub fn pixels(self, numbers: &[u8]) -> Result<Vec<u8>, (usize, f64)> {
-        let Element::Float(size) = self else { return Ok(numbers.to_vec()) };
+        let size = match self {
+            Element::Float(size) => size,
+            Element::Boolean => return Ok(numbers.iter().map(|&number| if number == 0 { 0 } else { 255 }).collect()),
+            Element::Unsigned(_) | Element::Signed(_) => return Ok(numbers.to_vec()),
+        };
         let float = |bytes: &[u8]| match bytes {
             &[a, b, c, d] => f64::from(f32::from_le_bytes([a, b, c, d])),
             bytes => f64::from_bits(little_endian(bytes)),
@@ -110,6 +120,8 @@ pub struct Array {
     /// Its sizes, the number of items first.
     pub sizes: Vec<u64>,
     payload: CrcReader<Box<dyn Read + Send>>,
+    /// Bytes of its numbers, as the file or the archive says.
+    len: u64,
     /// The checksum of a member of an archive.
     crc: Option<u32>,
 }
@@ -120,15 +132,21 @@ impl Array {
     /// # Errors
     /// A file that cannot be read, an archive without it, or one that is no array of numbers in C order.
     pub fn open(location: &Location) -> Result<Self> {
-        let (payload, crc) = match location {
-            Location::File(path) => (Box::new(BufReader::new(open(path)?)) as Box<dyn Read + Send>, None),
+        let Payload { reader: payload, len: total, crc } = match location {
+            Location::File(path) => {
+                let file = open(path)?;
+                let len = file.metadata().with_context(|| format!("cannot read {location}"))?.len();
+                Payload { reader: Box::new(BufReader::new(file)), len, crc: None }
+            }
             Location::Member(path, name) => open_member(path, name)?,
         };
+        let mut start_len = 0;
         let mut payload = CrcReader::new(payload);
         let bad = |what: String| error::data(format!("{location} {what}"));
         let mut read = |len: usize| -> Result<Vec<u8>> {
             let mut bytes = vec![0; len];
             payload.read_exact(&mut bytes).map_err(|cause| unreadable(location, cause))?;
+            start_len += len as u64;
             Ok(bytes)
         };
         let start = read(8)?;
@@ -157,7 +175,8 @@ impl Array {
             text.split(',').map(str::trim).filter(|size| !size.is_empty()).map(|size| size.parse().ok()).collect()
         });
         let sizes = sizes.ok_or_else(|| bad("has a damaged header".to_owned()))?;
-        Ok(Self { location: location.clone(), element, sizes, payload, crc })
+        let len = total.saturating_sub(start_len);
+        Ok(Self { location: location.clone(), element, sizes, payload, len, crc })
     }
 
     /// Shape and number of images.
@@ -177,9 +196,9 @@ impl Array {
             }
         };
         match self.element {
-            Element::Unsigned(1) | Element::Float(_) => {}
+            Element::Unsigned(1) | Element::Float(_) | Element::Boolean => {}
             Element::Unsigned(size) | Element::Signed(size) => {
-                let message = format!("has integers of {size} bytes; images are uint8, or floats in [0, 1]");
+                let message = format!("has integers of {size} bytes; images are uint8, bool, or floats in [0, 1]");
                 return Err(bad(message));
             }
         }
@@ -190,6 +209,12 @@ impl Array {
         })?;
         if count == 0 {
             return Err(bad("holds no images".to_owned()));
+        }
+        if count > MAX_IMAGES {
+            return Err(bad(format!("announces {count} images; at most {MAX_IMAGES} work")));
+        }
+        if count * (shape.len() * self.element.size()) as u64 > self.len {
+            return Err(unreadable(&self.location, io::ErrorKind::UnexpectedEof.into()));
         }
         Ok((shape, count))
     }
@@ -284,8 +309,17 @@ fn archive(path: &Path) -> Result<zip::ZipArchive<BufReader<File>>> {
         .map_err(|cause| error::data(format!("{} is not an .npz archive: {cause}", path.display())))
 }
 
-/// A member of an archive as it unpacks, and its checksum.
-fn open_member(path: &Path, name: &str) -> Result<(Box<dyn Read + Send>, Option<u32>)> {
+/// The bytes of an array, its header included.
+struct Payload {
+    reader: Box<dyn Read + Send>,
+    /// How many there are, or should be.
+    len: u64,
+    /// The checksum of a member of an archive.
+    crc: Option<u32>,
+}
+
+/// A member of an archive as it unpacks.
+fn open_member(path: &Path, name: &str) -> Result<Payload> {
     let mut archive = archive(path)?;
     let index = archive.index_for_name(&format!("{name}.npy")).ok_or_else(|| {
         let found = names(&archive).join(", ");
@@ -293,18 +327,18 @@ fn open_member(path: &Path, name: &str) -> Result<(Box<dyn Read + Send>, Option<
     })?;
     let bad = |cause: &dyn fmt::Display| error::data(format!("{} ({name}) is damaged: {cause}", path.display()));
     let member = archive.by_index(index).map_err(|cause| bad(&cause))?;
-    let (packed, crc, method) = (member.compressed_size(), member.crc32(), member.compression());
+    let (packed, len, crc, method) = (member.compressed_size(), member.size(), member.crc32(), member.compression());
     let start = member.data_start().ok_or_else(|| bad(&"it has no data"))?;
     drop(member);
     let mut file = open(path)?;
     file.seek(SeekFrom::Start(start)).with_context(|| format!("cannot read {}", path.display()))?;
     let stored = BufReader::with_capacity(1 << 18, file).take(packed);
-    let payload: Box<dyn Read + Send> = match method {
+    let reader: Box<dyn Read + Send> = match method {
         zip::CompressionMethod::Stored => Box::new(stored),
         zip::CompressionMethod::Deflated => Box::new(BufReader::with_capacity(1 << 18, DeflateDecoder::new(stored))),
         other => return Err(bad(&format!("it is compressed with {other}, limpid reads deflate"))),
     };
-    Ok((payload, Some(crc)))
+    Ok(Payload { reader, len, crc: Some(crc) })
 }
 
 /// The text of an entry of the header, which is a Python dictionary: up to the comma that ends it.
@@ -352,6 +386,7 @@ mod tests {
             assert_eq!(Element::parse(other), None, "{other}");
         }
         assert_eq!(Element::Float(4).pixels(&0.5_f32.to_le_bytes()), Ok(vec![128]));
+        assert_eq!(Element::parse("|b1").map(|element| element.pixels(&[0, 1, 1])), Some(Ok(vec![0, 255, 255])));
         assert_eq!(Element::Float(8).pixels(&2.0_f64.to_le_bytes()), Err((0, 2.0)));
     }
 }
