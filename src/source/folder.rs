@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
-pub use labels::metadata;
-pub use listing::list;
+pub use labels::{files, metadata};
+use listing::list;
 
 use super::picture::{self, Picture};
 use super::rejected::{Reject, Rejections};
@@ -83,11 +83,12 @@ impl Folder {
                         return Ok(folder);
                     }
                     // More say nothing new.
-                    Err(_) if bad.len() == MOST_TRIED && !folder.rejections.skips() => {
+                    Err(_) if bad.len() == MOST_TRIED => {
                         least = "at least ";
-                        break;
+                        if !folder.rejections.skips() {
+                            break;
+                        }
                     }
-                    Err(_) if bad.len() == MOST_TRIED => {}
                     Err(reason) => bad.push(folder.reject(*split, id, entry, reason)),
                 }
             }

@@ -141,7 +141,7 @@ pub fn files(settings: &SourceSettings) -> Result<Vec<(&'static str, Outside)>> 
         ]),
         SourceSettings::Npz { path, .. } => vec![("source.npz.path", Outside::File(path.clone()))],
         SourceSettings::Folder(settings) => {
-            let listed = Outside::Files(settings.path.clone(), folder::list(&settings.path)?);
+            let listed = Outside::Files(settings.path.clone(), folder::files(settings)?);
             let csv = settings.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
             let found = folder::metadata(settings)?;
             let found = found.map(|found| (found.name, Outside::Files(settings.path.clone(), found.paths)));

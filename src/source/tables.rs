@@ -1,7 +1,7 @@
 //! Parquet files of others: a column of encoded pictures, as Hugging Face has them, or of lists of numbers.
 //!
-//! The files of a split are read one after the other, in the order of their paths; rows are decoded where the row group is
-//! made. An image's id is its row, counted over all files of its split, or over all files where the splits are drawn.
+//! The files of a split are read one after the other, in the order of their paths, and rows are decoded as they are read: what is
+//! held of a large picture is its small image. An image's id is its row, counted over all files of its split, or over all files where the splits are drawn.
 
 mod column;
 mod files;
@@ -9,10 +9,10 @@ mod files;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use arrow_array::{BooleanArray, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_schema::Schema;
-use arrow_select::filter::filter_record_batch;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use rayon::prelude::*;
 
 pub use files::files;
 
@@ -39,6 +39,9 @@ pub struct Tables {
     rejections: Rejections,
 }
 
+/// Bytes that are read of a file at a time, as it counts them before compression.
+const READ_BYTES: u64 = 16 << 20;
+
 /// One file.
 struct Part {
     path: PathBuf,
@@ -47,15 +50,23 @@ struct Part {
     columns: Vec<usize>,
 }
 
-/// Rows of one file.
+/// Consecutive rows of one file.
 struct Rows {
     /// Names the file in messages.
     path: String,
     /// Rows of the files before it.
     before: u64,
-    /// Their positions in the file.
-    positions: Vec<u64>,
+    /// The position of the first in the file.
+    first: u64,
     batch: RecordBatch,
+}
+
+/// Images that were decoded.
+#[derive(Default)]
+struct Decoded {
+    ids: Vec<u64>,
+    labels: Vec<Option<i64>>,
+    bytes: Vec<u8>,
 }
 
 /// Most pictures that cannot be read before one that can is no longer sought, unless they may be left out.
@@ -82,7 +93,7 @@ impl Tables {
             paths.into_iter().map(part).collect()
         };
         let splits = [open(train)?, open(test)?];
-        let counts = splits.each_ref().map(|parts| parts.iter().map(Part::rows).sum::<u64>());
+        let counts = splits.each_ref().map(|parts| parts.iter().map(Part::rows).fold(0, u64::saturating_add));
         let members = match settings.test_fraction {
             Some(_) if counts[0] == 0 => return Err(error::data("the files hold no rows")),
             Some(fraction) => Members::drawn(Draw::new(seed, fraction), counts[0])?,
@@ -117,7 +128,7 @@ impl Tables {
 
     /// The shape of the first image that can be read, and its name.
     fn first_shape(&self) -> Result<(ImageShape, String)> {
-        let mut bad = Vec::new();
+        let (mut bad, mut least) = (Vec::new(), "");
         for (split, parts) in Split::ALL.iter().zip(&self.splits) {
             let mut before = 0;
             for part in parts {
@@ -129,10 +140,12 @@ impl Tables {
                         match self.images.image(column, index, &self.settings.fit) {
                             Ok(picture) => return Ok((picture.shape, row_name(&path, row))),
                             // More say nothing new.
-                            Err(_) if bad.len() == MOST_TRIED && !self.rejections.skips() => {
-                                return Err(self.rejections.failure(&bad, "at least "));
+                            Err(_) if bad.len() == MOST_TRIED => {
+                                least = "at least ";
+                                if !self.rejections.skips() {
+                                    return Err(self.rejections.failure(&bad, least));
+                                }
                             }
-                            Err(_) if bad.len() == MOST_TRIED => {}
                             Err(reason) => bad.push(reject(*split, before, &path, row, reason)),
                         }
                         row += 1;
@@ -142,7 +155,7 @@ impl Tables {
                 before += part.rows();
             }
         }
-        Err(self.rejections.failure(&bad, ""))
+        Err(self.rejections.failure(&bad, least))
     }
 
     /// The files that hold a split.
@@ -153,35 +166,71 @@ impl Tables {
         }
     }
 
-    /// Emits the images of some rows.
-    fn load(&self, split: Split, rows: &[Rows], emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        for Rows { path, before, positions, batch: rows } in rows {
-            let count = positions.len();
-            let mut bytes = Vec::with_capacity(count * self.shape.len());
-            let (mut ids, mut labels) = (Vec::with_capacity(count), Vec::with_capacity(count));
-            let column = rows.column(0);
-            for (index, position) in positions.iter().enumerate() {
-                let name = || row_name(path, *position);
-                match self.images.image(column, index, &self.settings.fit) {
-                    Ok(picture) => {
-                        check_fit("source.parquet", name().as_ref(), picture.shape, &self.first, self.shape)?;
-                        bytes.extend_from_slice(&picture.bytes);
-                        ids.push(before + position);
-                        labels.push(
-                            self.labels
-                                .label(rows.columns().get(1), index)
-                                .map_err(|cause| error::data(format!("{}: {cause}", name())))?,
-                        );
-                    }
-                    Err(reason) => self.rejections.add(reject(split, *before, path, *position, reason))?,
-                }
+    /// The images of rows that belong to a split, decoded on all threads.
+    fn decoded(&self, split: Split, rows: &Rows) -> Result<Decoded> {
+        let Rows { path, before, first, batch } = rows;
+        let members = self.members[split as usize];
+        let column = batch.column(0);
+        let one = |index: usize| -> Result<Option<(u64, Option<i64>, Vec<u8>)>> {
+            let position = first + index as u64;
+            if !members.has(before + position) {
+                return Ok(None);
             }
-            self.rejections.looked_at(count)?;
-            if !self.rejections.ends_the_run() {
-                emit(batch(split, self.shape, ids.into_iter(), labels, bytes)?)?;
+            let name = || row_name(path, position);
+            match self.images.image(column, index, &self.settings.fit) {
+                Ok(picture) => {
+                    check_fit("source.parquet", name().as_ref(), picture.shape, &self.first, self.shape)?;
+                    let label = self.labels.label(batch.columns().get(1), index);
+                    let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?;
+                    Ok(Some((before + position, label, picture.bytes)))
+                }
+                Err(reason) => self.rejections.add(reject(split, *before, path, position, reason)).map(|()| None),
+            }
+        };
+        let images: Vec<_> = (0..batch.num_rows()).into_par_iter().map(one).collect();
+        self.rejections.looked_at(images.len())?;
+        let mut decoded = Decoded::default();
+        for image in images {
+            if let Some((id, label, bytes)) = image? {
+                decoded.ids.push(id);
+                decoded.labels.push(label);
+                decoded.bytes.extend_from_slice(&bytes);
             }
         }
-        Ok(())
+        // Nothing more is written of a run that has to end.
+        Ok(if self.rejections.ends_the_run() { Decoded::default() } else { decoded })
+    }
+
+    /// The row group of some images.
+    fn row_group(&self, split: Split, images: Decoded) -> RowGroup<'_> {
+        Box::new(move |emit| {
+            let Decoded { ids, labels, bytes } = images;
+            let step = batch_rows(Content::Images(self.shape, Pixels::U8));
+            let parts = ids.chunks(step).zip(labels.chunks(step)).zip(bytes.chunks(step * self.shape.len()));
+            for ((ids, labels), bytes) in parts {
+                emit(batch(split, self.shape, ids.iter().copied(), labels.to_vec(), bytes.to_vec())?)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Decoded {
+    /// The first `count` images, which are taken away.
+    fn take(&mut self, count: usize, len: usize) -> Self {
+        let count = count.min(self.ids.len());
+        let rest = Self {
+            ids: self.ids.split_off(count),
+            labels: self.labels.split_off(count),
+            bytes: self.bytes.split_off(count * len),
+        };
+        std::mem::replace(self, rest)
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.ids.extend(other.ids);
+        self.labels.extend(other.labels);
+        self.bytes.extend(other.bytes);
     }
 }
 
@@ -226,7 +275,7 @@ impl Source for Tables {
     }
 
     fn count(&self, split: Split) -> u64 {
-        self.members[split as usize].count(self.parts(split).iter().map(Part::rows).sum())
+        self.members[split as usize].count(self.parts(split).iter().map(Part::rows).fold(0, u64::saturating_add))
     }
 
     fn row_groups(
@@ -234,37 +283,23 @@ impl Source for Tables {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let step = batch_rows(Content::Images(self.shape, Pixels::U8)).min(rows);
-        let members = self.members[split as usize];
         let mut before = 0;
-        let files = self.parts(split).iter().flat_map(move |part| {
-            let rows = pieces(part, before, step);
+        let mut files = self.parts(split).iter().flat_map(move |part| {
+            let rows = pieces(part, before);
             before += part.rows();
             rows
         });
-        let picked = files.map(move |rows| rows.and_then(|rows| rows.of(members)));
-        let mut pieces = picked.filter(|rows| !matches!(rows, Ok(rows) if rows.positions.is_empty())).peekable();
+        let mut waiting = Decoded::default();
         Ok(Box::new(std::iter::from_fn(move || {
-            let (mut group, mut taken) = (Vec::new(), 0);
-            while taken < rows {
-                match pieces.peek() {
-                    Some(Ok(piece)) if taken > 0 && taken + piece.positions.len() > rows => break,
-                    None => break,
-                    _ => {}
-                }
-                match pieces.next()? {
-                    Ok(piece) => {
-                        taken += piece.positions.len();
-                        group.push(piece);
-                    }
+            while waiting.ids.len() < rows {
+                let Some(piece) = files.next() else { break };
+                match piece.and_then(|piece| self.decoded(split, &piece)) {
+                    Ok(images) => waiting.extend(images),
                     Err(cause) => return Some(Err(cause)),
                 }
             }
-            if group.is_empty() {
-                return None;
-            }
-            let group: RowGroup<'_> = Box::new(move |emit| self.load(split, &group, emit));
-            Some(Ok(group))
+            let group = waiting.take(rows, self.shape.len());
+            (!group.ids.is_empty()).then(|| Ok(self.row_group(split, group)))
         })))
     }
 
@@ -277,23 +312,10 @@ impl Source for Tables {
     }
 }
 
-impl Rows {
-    /// Those that belong to a split.
-    fn of(self, members: Members) -> Result<Self> {
-        let Members::Drawn(..) = members else { return Ok(self) };
-        let Self { path, before, positions, batch } = self;
-        let kept: BooleanArray = positions.iter().map(|position| Some(members.has(before + position))).collect();
-        let batch = filter_record_batch(&batch, &kept);
-        let batch = batch.map_err(|cause| error::bug(format!("cannot pick rows: {cause}")))?;
-        let positions =
-            positions.into_iter().zip(kept.values()).filter_map(|(position, kept)| kept.then_some(position));
-        Ok(Self { path, before, positions: positions.collect(), batch })
-    }
-}
-
-/// The rows of a file that has so many `before` it, `step` at a time.
-fn pieces(part: &Part, before: u64, step: usize) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
+/// The rows of a file that has so many `before` it, some at a time.
+fn pieces(part: &Part, before: u64) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
     let path = part.path.display().to_string();
+    let step = table::rows_within(&part.metadata, &part.columns, READ_BYTES);
     let (reader, failure) = match part.read(&part.columns, step) {
         Ok(reader) => (Some(reader), None),
         Err(cause) => (None, Some(Err(cause))),
@@ -301,9 +323,9 @@ fn pieces(part: &Part, before: u64, step: usize) -> impl Iterator<Item = Result<
     let mut first = 0;
     let rows = reader.into_iter().flatten().map(move |batch| {
         let batch = batch.map_err(|cause| damaged(&path, first, &cause))?;
-        let positions = (first..first + batch.num_rows() as u64).collect();
-        first += batch.num_rows() as u64;
-        Ok(Rows { path: path.clone(), before, positions, batch })
+        let rows = Rows { path: path.clone(), before, first, batch };
+        first += rows.batch.num_rows() as u64;
+        Ok(rows)
     });
     failure.into_iter().chain(rows)
 }

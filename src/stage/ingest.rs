@@ -20,7 +20,7 @@ impl Stage for Ingest {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {
@@ -75,7 +75,7 @@ impl Stage for Ingest {
         if let Some(layout) = pipeline.export {
             layout.check(source.shape())?;
         }
-        let total = Split::ALL.iter().map(|split| source.count(*split)).sum();
+        let total = Split::ALL.iter().map(|split| source.count(*split)).fold(0, u64::saturating_add);
         let task = context.progress.task("ingest", total, "images");
         let mut files = Vec::new();
         for split in Split::ALL {

@@ -253,6 +253,18 @@ pub fn columns(
     Ok(contained_items(reader.map_err(|cause| bad(path, &cause))?))
 }
 
+/// How many rows of some columns, by their positions, take about so many bytes before compression, in the row group whose rows are
+/// the largest; 1 to 1024.
+pub fn rows_within(metadata: &ArrowReaderMetadata, positions: &[usize], bytes: u64) -> usize {
+    let mask = ProjectionMask::roots(metadata.parquet_schema(), positions.iter().copied());
+    let largest = metadata.metadata().row_groups().iter().map(|group| {
+        let columns = group.columns().iter().enumerate().filter(|(index, _)| mask.leaf_included(*index));
+        let size = columns.map(|(_, column)| column.uncompressed_size().max(0) as u64).fold(0, u64::saturating_add);
+        size / group.num_rows().max(1) as u64
+    });
+    (bytes / largest.max().unwrap_or(0).max(1)).clamp(1, 1024) as usize
+}
+
 fn check_compression(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {
     let unknown = |codec: &Compression| match codec {
         Compression::BROTLI(_) => Some("brotli"),

@@ -4,9 +4,15 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch};
+use image::ImageFormat;
+use parquet::basic::Compression;
+
 use crate::harness::Sandbox;
+use crate::own_images::{encoded, picture};
 
 /// Everything is streamed that can be: training would hold a set of images of up to `memory-mib`.
 const PIPELINE: &str = r#"
@@ -74,6 +80,31 @@ fn memory_does_not_grow_with_the_number_of_images() {
         println!("{stage}: {few} MB for 80,000 images, {many} MB for 200,000");
         assert!(many < few + more / 2, "{stage}: {few} MB for 80,000 images, {many} MB for {more} MB more of them");
     }
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_large_pictures_in_parquet() {
+    let pictures = |count: u32| {
+        let sandbox = Sandbox::with(&PIPELINE.replace(
+            "idx = { train = \"train.idx\", test = \"test.idx\" }",
+            "parquet = { train = \"train.parquet\", test = \"test.parquet\", resize = [8, 8] }",
+        ));
+        for (name, count) in [("train.parquet", count), ("test.parquet", 1)] {
+            let batches = (0..count).step_by(100).map(|first| {
+                let files =
+                    (first..count.min(first + 100)).map(|seed| encoded(&picture(256, 256, seed), ImageFormat::Bmp));
+                let column: ArrayRef = Arc::new(files.map(Some).collect::<BinaryArray>());
+                RecordBatch::try_from_iter([("image", column)]).expect("fits")
+            });
+            crate::foreign::write(&sandbox, name, &batches.collect::<Vec<_>>(), Compression::UNCOMPRESSED);
+        }
+        sandbox
+    };
+    let (few, many) = (pictures(100), pictures(600));
+    let more = 500 * 256 * 256 * 3 / 1_000_000;
+    let (few, many) = (peak(&few, "ingest"), peak(&many, "ingest"));
+    println!("{few} MB for 100 pictures, {many} MB for 600");
+    assert!(many < few + more / 2, "{few} MB for 100 pictures, {many} MB for {more} MB more of them");
 }
 
 #[test]

@@ -134,12 +134,29 @@ fn a_csv_says_labels_and_splits() {
     for (text, expected) in [
         ("file,label\n9.png,1\n", "list.csv: line 2: there is no file photos/9.png"),
         ("file,split\n1.png,train\n2.png,best\n", "line 3: the split is \"best\", expected train or test"),
-        ("file\n1.png\n1.png\n", "line 3: 1.png is listed twice"),
+        ("file\n1.png\n./1.png\n", "line 3: 1.png is listed twice"),
         ("id,label\n1,2\n", "its columns are id, label; one of file, file_name"),
     ] {
         sandbox.write("list.csv", text.as_bytes());
         sandbox.limpid("run small.toml --to ingest").exits(65).says(expected);
     }
+}
+
+#[test]
+fn what_a_csv_lists_counts_wherever_it_is() {
+    let sandbox = sandbox("folder = { path = \"photos\", csv = \"list.csv\" }");
+    sandbox.write("photos/unlisted.png", &png(4, 4, 9));
+    sandbox.write("list.csv", b"file,split\n../other/a.png,train\n.hidden,train\nb.picture,test\n");
+    let listed = ["other/a.png", "photos/.hidden", "photos/b.picture"];
+    (0..3).zip(listed).for_each(|(seed, path)| _ = sandbox.write(path, &png(4, 4, seed)));
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    for (seed, path) in (3..6).zip(listed) {
+        sandbox.write(path, &png(4, 4, seed));
+        sandbox.limpid("plan small.toml --to ingest --check").exits(10).prints("source.folder.path: digest ");
+        sandbox.limpid("run small.toml --to ingest").succeeds();
+    }
+    sandbox.write("photos/unlisted.png", &png(4, 4, 10));
+    sandbox.limpid("plan small.toml --to ingest --check").succeeds();
 }
 
 #[test]
@@ -161,6 +178,12 @@ fn metadata_of_hugging_face_say_labels() {
     sandbox.limpid("run small.toml --to ingest").succeeds();
     assert_eq!((images(&sandbox, TRAIN).1, images(&sandbox, TEST).1), (vec![Some(7), Some(8)], vec![Some(9)]));
     sandbox.limpid("plan small.toml --to ingest --check").succeeds();
+    // What is in neither split is of none, as without a table.
+    sandbox.write("photos/more/3.png", &png(4, 4, 3));
+    let more = b"file_name,label\ntrain/0.png,7\ntrain/1.png,8\ntest/2.png,9\nmore/3.png,1\n";
+    sandbox.write("photos/metadata.csv", more);
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    assert_eq!((images(&sandbox, TRAIN).1, images(&sandbox, TEST).1), (vec![Some(7), Some(8)], vec![Some(9)]));
     // A table of something else is none.
     sandbox.write("photos/metadata.csv", b"file_name,text\ntrain/0.png,a cat\n");
     sandbox.limpid("run small.toml --to ingest").succeeds();

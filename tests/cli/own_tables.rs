@@ -76,13 +76,17 @@ fn parquet_columns_of_every_kind_give_the_same_images() {
 
 #[test]
 fn parquet_that_cannot_be_used_says_why() {
-    let sandbox = sandbox("parquet = { train = \"a.parquet\", test = \"a.parquet\" }");
+    let sandbox = sandbox("parquet = { train = \"a.parquet\", test = \"b.parquet\" }");
     let labels: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
     let mut binary = BinaryBuilder::new();
     binary.append_value(png(4, 4, 1));
     binary.append_value(b"no picture");
     let binary: ArrayRef = Arc::new(binary.finish());
-    table(&sandbox, "a.parquet", binary.clone(), None, labels.clone());
+    let both = |images: ArrayRef| {
+        table(&sandbox, "a.parquet", images.clone(), None, labels.clone());
+        table(&sandbox, "b.parquet", images, None, labels.clone());
+    };
+    both(binary);
     sandbox
         .limpid("run small.toml")
         .exits(65)
@@ -103,7 +107,7 @@ fn parquet_that_cannot_be_used_says_why() {
         list.values().append_slice(&[value; 4]);
         list.append(true);
     }
-    table(&sandbox, "a.parquet", Arc::new(list.finish()), None, labels);
+    both(Arc::new(list.finish()));
     sandbox.limpid("run small.toml").exits(65).says("set source.parquet.shape = [rows, columns]");
     sandbox
         .limpid("run small.toml --set source.parquet.shape=[2,2]")
@@ -113,7 +117,11 @@ fn parquet_that_cannot_be_used_says_why() {
         .limpid("run small.toml --set source.parquet.shape=[2,3]")
         .exits(65)
         .says("it has 4 numbers, expected 6 for 2×3");
-    sandbox.limpid("run small.toml --set source.parquet.train=b*.parquet").exits(65).says("b*.parquet does not exist");
+    sandbox.limpid("run small.toml --set source.parquet.train=c*.parquet").exits(65).says("c*.parquet does not exist");
+    sandbox
+        .limpid("run small.toml --set source.parquet.train=*.parquet")
+        .exits(65)
+        .says("b.parquet would be in both splits: a model must not be tested on what it has seen");
     sandbox.limpid("run small.toml --set source.parquet.path=x").exits(2).says("needs either `path`");
 }
 

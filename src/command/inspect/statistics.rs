@@ -52,9 +52,9 @@ pub fn print_statistics(path: &Path) -> Result<()> {
     if rows == 0 {
         return Ok(());
     }
-    let bytes: u64 = groups.iter().map(|group| group.total_byte_size().max(0) as u64).sum();
-    let at_once = (BATCH_BYTES.saturating_mul(rows) / bytes.max(1)).clamp(1, 1024) as usize;
     let fields = footer.schema().fields();
+    let positions: Vec<usize> = (0..fields.len()).collect();
+    let at_once = table::rows_within(&footer, &positions, BATCH_BYTES);
     let new = |name: &String| Column {
         name: name.clone(),
         least: f64::INFINITY,
@@ -63,7 +63,6 @@ pub fn print_statistics(path: &Path) -> Result<()> {
         ..Column::default()
     };
     let mut columns: Vec<Column> = fields.iter().map(|field| new(field.name())).collect();
-    let positions: Vec<usize> = (0..fields.len()).collect();
     let mut done = 0;
     for batch in table::columns(path, &footer, &positions, at_once)? {
         let damaged = |cause| error::data(format!("{} is damaged near row {done}: {cause}", path.display()));

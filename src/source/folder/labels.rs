@@ -126,6 +126,20 @@ pub struct Metadata {
     pub paths: Vec<String>,
 }
 
+/// The files that a source is made of: those that its table lists, wherever they are, or all in the folder. A table that cannot
+/// be read lists none: ingest will say so.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn files(settings: &FolderSettings) -> Result<Vec<String>> {
+    let listed = match (&settings.csv, metadata(settings)?) {
+        (Some(csv), _) => from_table(csv, &settings.path, ""),
+        (None, Some(found)) => from_metadata(settings, &found.paths),
+        (None, None) => return list(&settings.path),
+    };
+    Ok(listed.unwrap_or_default().into_iter().map(|item| item.path).collect())
+}
+
 /// The tables of a folder. None where a table is named, no labels are wanted, or they do not have any.
 ///
 /// # Errors
@@ -165,6 +179,8 @@ fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Ite
             let folder = item.path.split_once('/').map(|(folder, _)| folder);
             item.split = Split::ALL.into_iter().find(|split| folder == Some(splits[*split as usize]));
         }
+        // As without a table: what lies outside of both belongs to none.
+        items.retain(|item| item.split.is_some());
     }
     Ok(items)
 }
@@ -188,7 +204,7 @@ fn from_table(table: &Path, root: &Path, inside: &str) -> Result<Vec<Item>> {
     for row in rows {
         let Row { line, values } = row?;
         let text = |column: usize| values.get(column).map_or("", String::as_str);
-        let path = format!("{inside}{}", text(files).replace('\\', "/"));
+        let path = normal(&format!("{inside}{}", text(files).replace('\\', "/")));
         if text(files).is_empty() || !root.join(&path).is_file() {
             return Err(bad(format!("line {line}: there is no file {}", root.join(&path).display())));
         }
@@ -204,4 +220,11 @@ fn from_table(table: &Path, root: &Path, inside: &str) -> Result<Vec<Item>> {
         }
     }
     Ok(items.into_values().collect())
+}
+
+/// A path without the parts that change nothing, so that a file has one name.
+fn normal(path: &str) -> String {
+    let root = if path.starts_with('/') { "/" } else { "" };
+    let parts: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    format!("{root}{}", parts.join("/"))
 }

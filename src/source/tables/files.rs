@@ -14,11 +14,29 @@ const TEST: [&str; 3] = ["test", "testing", "eval"];
 /// What tests where nothing else does.
 const VALIDATION: [&str; 4] = ["validation", "valid", "val", "dev"];
 
+/// What to do where names do not say which files are for what.
+const ADVICE: &str =
+    "name the files with source.parquet.train and .test, or let the splits be drawn with .test-fraction";
+
 /// The files of train and test, each in the order of their paths; all in the first where the splits are drawn.
 ///
 /// # Errors
-/// A folder that cannot be read, a pattern that is none, no files.
+/// A folder that cannot be read, a pattern that is none, no files, one that is of both splits.
 pub fn splits(settings: &ParquetSettings) -> Result<[Vec<PathBuf>; 2]> {
+    disjoint(candidates(settings)?)
+}
+
+/// Refuses files that would be in both splits.
+fn disjoint([train, test]: [Vec<PathBuf>; 2]) -> Result<[Vec<PathBuf>; 2]> {
+    if let Some(shared) = train.iter().find(|path| test.contains(path)) {
+        let message =
+            format!("{} would be in both splits: a model must not be tested on what it has seen", shared.display());
+        return Err(error::data(format!("{message}; {ADVICE}")));
+    }
+    Ok([train, test])
+}
+
+fn candidates(settings: &ParquetSettings) -> Result<[Vec<PathBuf>; 2]> {
     match settings {
         ParquetSettings { path: Some(folder), test_fraction: Some(_), .. } => Ok([below(folder)?, Vec::new()]),
         ParquetSettings { train: Some(train), test_fraction: Some(_), .. } => Ok([matching(train)?, Vec::new()]),
@@ -114,9 +132,7 @@ fn in_folder(folder: &Path) -> Result<[Vec<PathBuf>; 2]> {
         if files.is_empty() {
             let (folder, found) = (folder.display(), all[0].display());
             let message = format!("{folder} has no Parquet file with `{word}` in its name (but, for example, {found})");
-            let advice =
-                "name the files with source.parquet.train and .test, or let the splits be drawn with .test-fraction";
-            return Err(error::data(format!("{message}; {advice}")));
+            return Err(error::data(format!("{message}; {ADVICE}")));
         }
     }
     Ok([train, test])
@@ -137,7 +153,11 @@ mod tests {
         for name in ["data/train-00001-of-00002.parquet", "data/train-00000-of-00002.parquet", "constrain.parquet"] {
             write(name);
         }
-        assert!(in_folder(folder.path()).expect_err("no test").to_string().contains("`test` in its name"));
+        let splits = || in_folder(folder.path()).and_then(disjoint);
+        assert!(splits().expect_err("no test").to_string().contains("`test` in its name"));
+        write("train-and-test/0000.parquet");
+        assert!(splits().expect_err("is of both").to_string().contains("0000.parquet would be in both splits"));
+        std::fs::remove_dir_all(folder.path().join("train-and-test")).expect("removed");
         write("default/validation/0000.parquet");
         let [train, test] = in_folder(folder.path()).expect("has both");
         assert_eq!((train.len(), test.len()), (2, 1));
