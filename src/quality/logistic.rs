@@ -3,8 +3,9 @@
 //! The objective is scikit-learn's with its default `C = 1`: the mean cross-entropy of the softmax plus half the squared
 //! weights over the number of rows, intercepts free, on standardised features. It is convex, and minimised by L-BFGS
 //! (Nocedal & Wright, Numerical Optimization, algorithm 7.4), which starts from a bound of the curvature that knows how features
-//! go together: neighbouring pixels almost say the same, and without it hundreds of steps go into telling them apart. Products
-//! are f32, sums over blocks of rows f64 and in order.
+//! go together: neighbouring pixels almost say the same, and without it hundreds of steps go into telling them apart. Of more
+//! than 4,096 features it would fill the memory, and they are fitted without. Products are f32, sums over blocks of rows f64
+//! and in order.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -22,6 +23,8 @@ use crate::{error, interrupt};
 
 /// The greatest component of the gradient that counts as none, as in scikit-learn.
 const TOLERANCE: f64 = 1e-4;
+/// Most features that the bound of the curvature is made of: it takes a few matrices of their number squared.
+const MOST_BOUNDED: usize = 4096;
 /// Steps after which the fit is good enough, converged or not.
 pub const MOST_STEPS: usize = 200;
 /// Pairs of steps and changes of the gradient that L-BFGS remembers.
@@ -173,14 +176,17 @@ impl Problem<'_> {
 /// No curvature of the objective exceeds this one, wherever the weights are: half the covariance of the features for each class,
 /// and the penalty (Böhning 1992, Multinomial logistic regression algorithm, theorem 1).
 struct Curvature {
-    /// Of the weights of a class.
-    factors: Llt<f64>,
+    /// Of the weights of a class; none for too many.
+    factors: Option<Llt<f64>>,
     classes: usize,
 }
 
 impl Curvature {
     fn bound(problem: &Problem) -> Result<Self> {
         let width = problem.rows.width();
+        if width > MOST_BOUNDED {
+            return Ok(Self { factors: None, classes: problem.classes });
+        }
         let mut moments = Moments::new(width, width);
         for block in problem.rows.blocks() {
             interrupt::check()?;
@@ -192,14 +198,15 @@ impl Curvature {
             Mat::from_fn(width, width, |i, j| 0.5 * covariance[(i, j)] + if i == j { penalty } else { 0.0 });
         let factors = curvature.llt(Side::Lower);
         let factors = factors.map_err(|cause| error::data(format!("no classifier can be fitted: {cause:?}")))?;
-        Ok(Self { factors, classes: problem.classes })
+        Ok(Self { factors: Some(factors), classes: problem.classes })
     }
 
     /// The step that a gradient would ask for if the curvature were this.
     fn step(&self, gradient: &[f64]) -> Vec<f64> {
+        let Some(factors) = &self.factors else { return gradient.to_vec() };
         let width = gradient.len() / self.classes - 1;
         let slopes = Mat::from_fn(width, self.classes, |row, class| gradient[class * (width + 1) + 1 + row]);
-        let step = self.factors.solve(slopes);
+        let step = factors.solve(slopes);
         let mut out = Vec::with_capacity(gradient.len());
         for (class, slopes) in gradient.chunks_exact(width + 1).enumerate() {
             // Features have the mean 0, so that the curvature of an intercept is a half and apart from all others.

@@ -85,6 +85,25 @@ fn classifiers_find_as_many_as_scikit_learns() {
 }
 
 #[test]
+fn features_without_number_are_fitted_without_their_curvature() {
+    let (rows, labels) = data();
+    let wide = |rows: &[f32]| {
+        let mut values = vec![0.0; rows.len() / WIDTH * 5000];
+        values
+            .chunks_exact_mut(5000)
+            .zip(rows.chunks_exact(WIDTH))
+            .for_each(|(wide, row)| wide[..WIDTH].copy_from_slice(row));
+        Rows::new(5000, Values::Floats(values))
+    };
+    let [train, test] = split(&rows).map(wide);
+    let (known, truth) = labels.split_at(TRAIN);
+    let linear = Logistic::fit(&train, known, 3).expect("is not interrupted");
+    // What is always 0 says nothing, so that the minimum is that of the others.
+    assert!(linear.converged && (linear.objective - 0.628_221_65).abs() < 1e-4, "{}", linear.objective);
+    assert_eq!(linear.accuracy(&test, truth), 0.68);
+}
+
+#[test]
 fn bytes_are_pixels_to_a_classifier() {
     let bytes: Vec<u8> = (0..=255).collect();
     let floats = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();

@@ -1,5 +1,6 @@
 //! Scores beside baselines, features that are tried, images that are held out, and the gate.
 
+use std::collections::HashSet;
 use std::fs::File;
 
 use arrow_array::cast::AsArray;
@@ -75,8 +76,30 @@ fn images_and_features_are_scored_beside_what_needs_no_training() {
     assert_eq!(of(("codes", "linear-accuracy", None)), metrics["probes"]["features"][0]["linear-accuracy"].as_f64());
     assert!(of(("codes", "effective-rank", None)).is_some_and(|rank| (1.0..=8.0).contains(&rank)));
 
+    let keys = (0..table.num_rows()).map(|row| (what.value(row), metric.value(row), class.iter().nth(row)));
+    assert_eq!(keys.collect::<HashSet<_>>().len(), table.num_rows(), "a number is there twice");
+
     let shown = sandbox.limpid("show runs/small").succeeds();
     shown.prints("PSNR by class").prints("5 neighbours").prints("effective rank");
+}
+
+#[test]
+fn metrics_that_limpid_did_not_write_are_refused() {
+    let sandbox = Sandbox::with(PIPELINE);
+    sandbox.limpid("run small.toml").succeeds();
+    let whole = metrics(&sandbox, "small");
+    for (key, value, expected) in [
+        ("format", 99.into(), "its format is 99, expected 2"),
+        ("scores", Value::Array(Vec::new()), "it lacks scores"),
+        ("classes", serde_json::json!([{ "class": 1, "images": 1, "scores": [] }]), "it lacks scores"),
+    ] {
+        let mut metrics = whole.clone();
+        metrics[key] = value;
+        sandbox.write("runs/small/evaluate/metrics.json", metrics.to_string().as_bytes());
+        for command in ["show runs/small", "diff runs/small runs/small"] {
+            sandbox.limpid(command).exits(65).says("is not what this limpid's evaluate writes").says(expected);
+        }
+    }
 }
 
 #[test]

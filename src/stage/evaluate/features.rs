@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::baselines::{MOST_PIXELS, different};
 use super::metrics::{FeatureKind, Omitted, Probe, Probes};
+use crate::config::Pixels;
 use crate::interrupt;
 use crate::quality::code::{CodeHealth, CodeScan};
 use crate::quality::linear::Pca;
@@ -21,7 +22,7 @@ use crate::quality::logistic::Logistic;
 use crate::quality::neighbours;
 use crate::quality::rows::{Rows, Values};
 use crate::stage::infer::Inference;
-use crate::table::{TableFile, ids, labels, lists, pixels};
+use crate::table::{Content, TableFile, ids, labels, lists, pixels};
 
 /// Most memory for one kind of features of a split.
 const MOST_BYTES: usize = 512 << 20;
@@ -71,7 +72,15 @@ impl FeatureTables {
         omitted: &mut Vec<Omitted>,
     ) -> Result<(Option<Probes>, Value)> {
         let size = self.codes[0].content().width();
-        let limit = (limit as usize).min(MOST_BYTES / (size * size_of::<f32>())).max(1);
+        let pixel_count = self.images[0].image_shape()?.len();
+        // Of the widest features that are gathered.
+        let floats = size.max(components.map_or(0, Pca::size)) * size_of::<f32>();
+        let pixel_bytes = match self.images[0].content() {
+            _ if pixel_count > MOST_PIXELS => 0,
+            Content::Images(_, Pixels::U8) => pixel_count,
+            _ => pixel_count * size_of::<f32>(),
+        };
+        let limit = (limit as usize).min(MOST_BYTES / floats.max(pixel_bytes)).max(1);
         let [train, test] = self.labelled(limit)?;
         let seen = train.classes.iter().max().map_or(0, |&most| most as usize + 1);
         if !(2..=MOST_CLASSES).contains(&seen) || test.rows.is_empty() {
@@ -80,7 +89,6 @@ impl FeatureTables {
             omitted.push(Omitted::new("probes", reason));
             return Ok((None, Value::Null));
         }
-        let pixel_count = self.images[0].image_shape()?.len();
         let mut seconds = serde_json::Map::new();
         let mut probe =
             |what: String, kind: FeatureKind, make: &dyn Fn(usize, &[usize]) -> Result<Rows>| -> Result<Probe> {

@@ -3,7 +3,7 @@
 //! Keys of `metrics.json` are those of [`Metrics`]. `metrics.parquet` is a long table: a row for each number, with `what` was
 //! measured (images, features or code), on which `split`, the `metric`, the `class` (null for all together) and the `value`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -179,11 +179,22 @@ impl Metrics {
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", path.display())),
         };
-        let metrics = serde_json::from_str(&text);
-        metrics.map(Some).map_err(|cause| {
+        let metrics: Result<Self, String> = serde_json::from_str(&text).map_err(|cause| cause.to_string());
+        metrics.and_then(Self::checked).map(Some).map_err(|cause| {
             let advice = "run the pipeline again with --from evaluate";
             error::data(format!("{} is not what this limpid's evaluate writes ({cause}); {advice}", path.display()))
         })
+    }
+
+    /// What whoever reads metrics takes for granted.
+    fn checked(self) -> Result<Self, String> {
+        if self.format != FORMAT {
+            return Err(format!("its format is {}, expected {FORMAT}", self.format));
+        }
+        if self.scores.is_empty() || self.classes.iter().any(|class| class.scores.len() != self.scores.len()) {
+            return Err("it lacks scores".to_owned());
+        }
+        Ok(self)
     }
 
     /// The scores of a baseline, the best if it is there twice.
@@ -225,8 +236,9 @@ impl Metrics {
         if let Some(anomaly) = &self.anomaly {
             add(&self.scores[0].what, None, json!({ "anomaly-auroc": anomaly.auroc }));
         }
-        // Codes are in two places, whose sizes agree.
-        rows.dedup_by(|a, b| a == b);
+        // The size of the codes is in two places, and the numbers agree.
+        let mut seen = HashSet::new();
+        rows.retain(|(what, metric, class, _)| seen.insert((what.clone(), metric.clone(), *class)));
         rows
     }
 

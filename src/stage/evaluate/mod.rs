@@ -31,7 +31,7 @@ impl Stage for Evaluate {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
