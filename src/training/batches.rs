@@ -147,7 +147,9 @@ impl TrainingImages {
         if images.table.rows().saturating_mul(pixels as u64) <= limit {
             images.held = Some(images.load(&(0..images.table.row_groups()).collect::<Vec<_>>())?);
         } else {
-            let group = images.table.row_group_rows(0).max(1) * pixels as u64;
+            // The largest one: what is held out of training may leave little of any.
+            let largest = (0..images.table.row_groups()).map(|group| images.table.row_group_rows(group)).max();
+            let group = largest.unwrap_or(0).max(1) * pixels as u64;
             images.groups_per_window = ((limit / group) as usize).max(1);
         }
         Ok(images)

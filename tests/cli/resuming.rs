@@ -10,10 +10,14 @@ fn results(sandbox: &Sandbox, runs: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 fn same_as_from_the_start(sandbox: &Sandbox, settings: &str) {
-    let runs = format!("clean{}", settings.len());
-    sandbox.limpid(&format!("run small.toml --runs {runs} {settings}")).succeeds();
-    for ((name, made), (_, clean)) in results(sandbox, "runs").iter().zip(results(sandbox, &runs)) {
-        assert!(*made == clean, "{name} differs with {settings}");
+    // In a folder of its own for each, so that nothing is there to go on from.
+    let runs = format!("clean {settings}").replace([' ', '='], "-");
+    assert!(!sandbox.path(&runs).exists());
+    sandbox.limpid(&format!("run small.toml --runs {runs} {settings}")).succeeds().says("epoch 1/");
+    let (made, clean) = (results(sandbox, "runs"), results(sandbox, &runs));
+    assert_eq!(made.len(), clean.len());
+    for ((name, made), (_, clean)) in made.iter().zip(&clean) {
+        assert!(made == clean, "{name} differs with {settings}");
     }
 }
 
