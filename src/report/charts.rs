@@ -21,6 +21,8 @@ const FRAMES: [Frame; 2] = [
     Frame { class: "wide", width: 760.0, height: 320.0, right: 96.0 },
     Frame { class: "narrow", width: 360.0, height: 250.0, right: 84.0 },
 ];
+/// Most epochs whose points can be told apart.
+const MOST_DOTS: usize = 200;
 const LEFT: f64 = 52.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
@@ -92,7 +94,8 @@ fn framed(frame: &Frame, history: &[EpochPoint], floor: Option<f64>, loss_name: 
         let Some(end) = points.last() else { continue };
         let line: Vec<_> = points.iter().map(|p| format!("{:.1},{:.1}", x(p.epoch as f64), y(loss(p)))).collect();
         _ = write!(svg, "<polyline class=\"{class}\" points=\"{}\"/>", line.join(" "));
-        for point in &points {
+        // Dots that one can point at are for as many epochs as can be told apart.
+        for point in points.iter().filter(|_| points.len() <= MOST_DOTS) {
             let (x, y) = (x(point.epoch as f64), y(loss(point)));
             let title = format!("epoch {}: {class} {:.5}", point.epoch, loss(point));
             _ = write!(

@@ -33,7 +33,7 @@ impl Stage for Report {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
