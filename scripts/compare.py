@@ -70,7 +70,10 @@ def arguments():
     devices.add_argument("--epochs", default=2, type=int)
     devices.add_argument("--models", nargs="+", default=["dense", "conv", "denoise"], choices=["dense", "conv", "denoise"])
     devices.add_argument("--set", action="append", default=[])
-    return parser.parse_args()
+    options = parser.parse_args()
+    # Paths in a pipeline file, which `ingest` writes, are relative to that file.
+    options.runs = options.runs.resolve()
+    return options
 
 
 def checked(command):

@@ -106,12 +106,17 @@ pub struct PipelineArgs {
     pub fresh: bool,
 }
 
-/// How work is done.
+/// Where models are trained and applied.
 #[derive(Debug, Args)]
-pub struct WorkArgs {
+pub struct DeviceArgs {
     /// The compute device: flex (the CPU, also called cpu), tch, tch:cuda:N, cuda:N, wgpu, or auto, the best that `limpid devices` lists.
     #[arg(long, default_value = "flex")]
     pub device: DeviceChoice,
+}
+
+/// How work is done.
+#[derive(Debug, Args)]
+pub struct WorkArgs {
     /// Threads; all cores unless given. Results do not depend on it, on flex.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub threads: Option<u16>,
@@ -129,6 +134,9 @@ pub struct RunArgs {
     /// Which pipeline, and which of its stages.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
+    /// Where.
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// How.
     #[command(flatten)]
     pub work: WorkArgs,
@@ -190,6 +198,9 @@ pub struct ApplyArgs {
     /// The folder to write to: one Parquet file for each input, under its name without the format.
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
+    /// Where.
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// How.
     #[command(flatten)]
     pub work: WorkArgs,

@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
-use super::{Kind, kind, only_writer, print, progress, threads};
+use super::{Kind, kind, of_checked_model, only_writer, print, progress, threads};
 use crate::cli::ApplyArgs;
 use crate::config::{Fit, Pixels, Size};
 use crate::disk;
 use crate::error;
 use crate::interrupt;
-use crate::pipeline::receipt::output_damage;
-use crate::pipeline::workspace::receipt_in;
 use crate::progress::{Progress, Task};
 use crate::source::{Folder, ImageBytes, ImageReader, Source, row_group_of};
 use crate::stage::infer::Inference;
@@ -55,9 +53,8 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     let progress = progress(&args.work);
     let folder = if args.model.join("model.json").is_file() { args.model.clone() } else { args.model.join("train") };
     let folder = if folder.join("model.json").is_file() { folder } else { args.model.clone() };
-    let device = args.work.device.open(threads)?;
-    check_model(&folder)?;
-    let model = Inference::load(&folder, device.inference())?;
+    let device = args.device.device.open(threads)?;
+    let model = of_checked_model(&folder, || Inference::load(&folder, device.inference()))?;
     if direction == Direction::Encode {
         model.features()?;
     }
@@ -85,20 +82,6 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
             open(path, &model).and_then(|input| write(&output, input, &model, direction, &options, &progress));
         written.with_context(|| format!("cannot {} {}", direction.verb(), path.display()))?;
         print(output.display())?;
-    }
-    Ok(())
-}
-
-/// Checks the files of a model against the receipt of the run that trained it, if that is there: a wrong bit in a weight
-/// would show nowhere else.
-fn check_model(folder: &Path) -> Result<()> {
-    let Some(receipt) = receipt_in(folder)? else { return Ok(()) };
-    // The history is not used, and which of the weights are is for the model to say.
-    for output in &receipt.outputs {
-        let used = !output.name.ends_with(".parquet") && folder.join(&output.name).exists();
-        if let Some(damage) = used.then(|| output_damage(output, folder, true)).transpose()?.flatten() {
-            return Err(error::data(format!("the model in {} is damaged: {damage}", folder.display())));
-        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::results::out_of_date;
-use super::{only_writer, print, threads};
+use super::{of_checked_model, only_writer, print, progress, replaced, threads};
 use crate::cli::ExportArgs;
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
@@ -15,6 +15,7 @@ use crate::export::layout::Layout;
 use crate::export::{self, Source, onnx, write_tables};
 use crate::interrupt;
 use crate::model::{ModelDescription, named_tensors};
+use crate::pipeline::receipt::Receipt;
 use crate::pipeline::workspace::Workspace;
 use crate::progress::Progress;
 use crate::stage::STAGES;
@@ -24,30 +25,41 @@ use crate::table::WriteOptions;
 pub fn export(args: &ExportArgs) -> Result<()> {
     interrupt::install()?;
     let workspace = Workspace::existing(&args.run)?;
-    let progress = Progress::new(args.work.log);
+    let progress = progress(&args.work);
     let threads = threads(args.work.threads)?;
     if let Some(folder) = &args.to {
         let pipeline = workspace.settings()?;
         let layout = Layout::new(args.profile, args.pixels, args.lists, args.part_rows, args.part_mib);
         let compression_level = pipeline.output.compression_level;
         let options = WriteOptions { compression_level, threads, sorted: true, classes: None };
-        let tables = tables(&workspace, &pipeline, &progress)?;
+        let (receipts, tables) = tables(&workspace, &pipeline, &progress)?;
         publish(folder, |scratch| {
-            write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress).map(|_| ())
+            let written = write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress);
+            // What a run has replaced meanwhile would be half old and half new.
+            for (stage, receipt) in &receipts {
+                if workspace.receipt(stage)?.as_ref() != Some(receipt) {
+                    return Err(replaced(&workspace.stage(stage)));
+                }
+            }
+            written.map(|_| ())
         })?;
         print(folder.display())?;
     }
     if let Some(file) = &args.onnx {
         let folder = workspace.stage("train");
-        let (description, model) = ModelDescription::load(&folder, &ComputeDevice::default().inference())?;
+        let load = || ModelDescription::load(&folder, &ComputeDevice::default().inference());
+        let (description, model) = of_checked_model(&folder, load)?;
         disk::write_atomically(file, &onnx::model(&description, &named_tensors(&model), args.part)?)?;
         print(file.display())?;
     }
     Ok(())
 }
 
-/// The tables that a run has, of the stages that its pipeline has.
-fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Result<Vec<Source>> {
+/// The receipts of the stages of a run, of those that its pipeline has.
+type Receipts = Vec<(&'static str, Receipt)>;
+
+/// The tables that a run has, of the stages that its pipeline has, and the receipts of all of these.
+fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Result<(Receipts, Vec<Source>)> {
     let mut receipts = Vec::new();
     for stage in STAGES.iter().filter(|stage| stage.applies(pipeline)) {
         receipts.extend(workspace.receipt(stage.name())?.map(|receipt| (stage.name(), receipt)));
@@ -67,7 +79,7 @@ fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Re
     if tables.is_empty() {
         return Err(error::settings(format!("{} has no tables yet", workspace.root().display())));
     }
-    Ok(tables)
+    Ok((receipts, tables))
 }
 
 /// Has a folder written beside its place and renames it into it.

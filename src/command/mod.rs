@@ -25,6 +25,8 @@ use crate::config::{self, Pipeline};
 use crate::disk::{self, failpoint};
 use crate::error;
 use crate::pipeline::Selection;
+use crate::pipeline::receipt::output_damage;
+use crate::pipeline::workspace::receipt_in;
 use crate::progress::Progress;
 use crate::source;
 
@@ -76,6 +78,10 @@ fn kind(path: &Path) -> Result<Kind> {
     if path.is_dir() {
         return Ok(Kind::Folder);
     }
+    // Whatever else there is, a pipe say, can be read once at most, and might never end.
+    if path.exists() && !path.is_file() {
+        return Err(error::data(format!("{} is neither a file nor a folder", path.display())));
+    }
     let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
     read.map_err(|cause| match cause.kind() {
         ErrorKind::NotFound => error::settings(format!("{} does not exist", path.display())),
@@ -107,6 +113,35 @@ fn only_writer(lock: &Path, output: &Path) -> Result<File> {
             }
         }
     }
+}
+
+/// What `load` makes of the model in a folder, once its files were checked against the receipt of the run that trained it, if that
+/// is there: a wrong bit in a weight would show nowhere else.
+///
+/// # Errors
+/// Damage, a model that a run has replaced in the meantime, and what `load` fails with.
+fn of_checked_model<T>(folder: &Path, load: impl FnOnce() -> Result<T>) -> Result<T> {
+    let Some(receipt) = receipt_in(folder)? else { return load() };
+    let mut damage = None;
+    // The history is not used, and which of the weights are is for the model to say.
+    for output in receipt.outputs.iter().filter(|output| !output.name.ends_with(".parquet")) {
+        if damage.is_none() && folder.join(&output.name).exists() {
+            damage = output_damage(output, folder, true)?;
+        }
+    }
+    let loaded = load();
+    if receipt_in(folder)?.as_ref() != Some(&receipt) {
+        return Err(replaced(folder));
+    }
+    match damage {
+        Some(damage) => Err(error::data(format!("the model in {} is damaged: {damage}", folder.display()))),
+        None => loaded,
+    }
+}
+
+/// A result was made again while it was read.
+fn replaced(folder: &Path) -> anyhow::Error {
+    error::try_again(format!("a run has replaced {} while it was read", folder.display()))
 }
 
 /// The pipeline and the stages that the arguments mean.

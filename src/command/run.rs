@@ -16,7 +16,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let (pipeline, selection) = load(&args.pipeline)?;
     interrupt::install()?;
     let threads = threads(args.work.threads)?;
-    let device = args.work.device.open(threads)?;
+    let device = args.device.device.open(threads)?;
     let workspace = Workspace::new(&args.pipeline.runs, &pipeline.name);
     let options = RunOptions {
         selection,

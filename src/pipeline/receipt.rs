@@ -21,7 +21,7 @@ use crate::table::{FileRecord, nanoseconds};
 const FORMAT: u32 = 1;
 
 /// What a stage did.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Receipt {
     format: u32,
@@ -198,6 +198,7 @@ pub fn stamp(path: &Path, known: Option<&FileStamp>) -> Result<FileStamp> {
         ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
     })?;
+    check_is_file(&path, &metadata)?;
     let (bytes, modified) = (metadata.len(), metadata.modified().map_or(0, nanoseconds));
     let place = path.to_string_lossy();
     match known {
@@ -218,7 +219,12 @@ pub fn stamp_all(root: &Path, members: &[String], known: Option<&FileStamp>) -> 
     let place = root.canonicalize().with_context(|| unreadable(root))?.to_string_lossy().into_owned();
     let looked = members.par_iter().map(|member| {
         let path = root.join(member);
-        let metadata = std::fs::metadata(&path).with_context(|| unreadable(&path))?;
+        let metadata = match std::fs::metadata(&path) {
+            // A link that leads nowhere: ingest decides what becomes of it.
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok((0, 0)),
+            metadata => metadata.with_context(|| unreadable(&path))?,
+        };
+        check_is_file(&path, &metadata)?;
         Ok((metadata.len(), metadata.modified().map_or(0, nanoseconds)))
     });
     let looked: Vec<(u64, u64)> = looked.collect::<Result<_>>()?;
@@ -234,13 +240,21 @@ pub fn stamp_all(root: &Path, members: &[String], known: Option<&FileStamp>) -> 
         }
         _ => {}
     }
-    let digests = members.par_iter().map(|member| digest(&root.join(member)));
+    let digests = members.par_iter().zip(&looked).map(|(member, looked)| match looked {
+        (0, 0) => Ok(String::new()),
+        _ => digest(&root.join(member)),
+    });
     let digests: Vec<String> = digests.collect::<Result<_>>()?;
     let mut hasher = blake3::Hasher::new();
     for (member, digest) in members.iter().zip(&digests) {
         hasher.update(member.as_bytes()).update(&[0]).update(digest.as_bytes());
     }
     Ok(FileStamp { path: place, bytes, modified, digest: hasher.finalize().to_hex().to_string() })
+}
+
+/// Refuses what can be read once at most, and might never end: a pipe.
+fn check_is_file(path: &Path, metadata: &std::fs::Metadata) -> Result<()> {
+    if metadata.is_file() { Ok(()) } else { Err(error::data(format!("{} is not a file", path.display()))) }
 }
 
 /// The start of a digest, for people.

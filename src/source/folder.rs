@@ -8,6 +8,7 @@ mod labels;
 mod listing;
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -123,7 +124,11 @@ impl Folder {
     /// A picture, or why it cannot be decoded.
     fn read(&self, path: &str) -> Result<Result<Picture, String>> {
         let path = self.root.join(path);
-        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = match std::fs::read(&path) {
+            // A link that leads nowhere will not come back, other than a disk that fails.
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Err("it does not exist".to_owned())),
+            bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
+        };
         Ok(picture::decode(&bytes, &self.fit))
     }
 

@@ -61,6 +61,9 @@ struct Rows {
     batch: RecordBatch,
 }
 
+/// The id, the label and the pixels of an image.
+type Image = (u64, Option<i64>, Vec<u8>);
+
 /// Images that were decoded.
 #[derive(Default)]
 struct Decoded {
@@ -171,7 +174,7 @@ impl Tables {
         let Rows { path, before, first, batch } = rows;
         let members = self.members[split as usize];
         let column = batch.column(0);
-        let one = |index: usize| -> Result<Option<(u64, Option<i64>, Vec<u8>)>> {
+        let one = |index: usize| -> Result<Option<Image>> {
             let position = first + index as u64;
             if !members.has(before + position) {
                 return Ok(None);

@@ -14,7 +14,7 @@ use crate::device::is_flex;
 use crate::error;
 use crate::kernel;
 use crate::model::{Autoencoder, Made, ModelDescription};
-use crate::table::{Content, ImageShape, lists, pixels};
+use crate::table::{Content, ImageShape, ids, lists, pixels};
 
 /// A trained model, ready to be applied on any thread.
 pub struct Inference {
@@ -92,10 +92,10 @@ impl Inference {
     /// themselves.
     ///
     /// # Errors
-    /// A batch that does not hold images, a model without a code.
+    /// A batch that does not hold images, or numbers outside of [0, 1]; a model without a code.
     pub fn encode(&self, batch: &RecordBatch, clean: Option<&[f32]>) -> Result<RecordBatch> {
         let features = self.features()?;
-        let images = pixels::values(lists(batch, "image")?);
+        let images = self.images(batch)?;
         let applied = self.apply(&images);
         let errors = self.errors(&applied.images, clean.unwrap_or(&images));
         let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(applied.codes)), features.width());
@@ -106,14 +106,26 @@ impl Inference {
     /// that went in.
     ///
     /// # Errors
-    /// A batch that does not hold images.
+    /// A batch that does not hold images, or numbers outside of [0, 1].
     pub fn denoise(&self, batch: &RecordBatch, clean: Option<&[f32]>, stored: Pixels) -> Result<RecordBatch> {
-        let images = pixels::values(lists(batch, "image")?);
+        let images = self.images(batch)?;
         let column = pixels::column(self.apply(&images).images, self.image().len(), stored);
         // The error of what is written, rounding included.
         let written = pixels::values(pixels::as_list(&column)?);
         let errors = self.errors(&written, clean.unwrap_or(&images));
         self.batch(batch, self.denoised(stored), column, errors)
+    }
+
+    /// The numbers of a batch of images, which another program may have written.
+    fn images(&self, batch: &RecordBatch) -> Result<Vec<f32>> {
+        let images = pixels::values(lists(batch, "image")?);
+        match images.iter().position(|value| !(0.0..=1.0).contains(value)) {
+            None => Ok(images),
+            Some(at) => {
+                let (image, value) = (ids(batch)?.value(at / self.image().len()), images[at]);
+                Err(error::data(format!("image {image} holds {value}; floats must lie in [0, 1]")))
+            }
+        }
     }
 
     /// Codes of images, one after the other, made on all threads; none if the model has no code.

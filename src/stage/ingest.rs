@@ -6,7 +6,7 @@ use arrow_select::filter::filter_record_batch;
 use serde_json::{Value, json};
 
 use super::{Outputs, Stage, StageContext, record};
-use crate::config::{FolderSettings, ParquetSettings, Pipeline, Pixels, SourceSettings};
+use crate::config::{Faults, Fit, FolderSettings, ParquetSettings, Pipeline, Pixels, Size, SourceSettings};
 use crate::error;
 use crate::source::{self, Outside};
 use crate::table::{Content, RowGroup, Split, WriteOptions, labels, row_group_rows, write_batch, write_table};
@@ -38,14 +38,16 @@ impl Stage for Ingest {
             SourceSettings::Idx(files) => drawn(json!({}), "idx", files.test_fraction, pipeline.seed),
             SourceSettings::Folder(settings) => {
                 let FolderSettings { labels, train, test, test_fraction, fit, faults, .. } = settings;
-                json!({ "folder": {
-                    "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "fit": fit,
-                    "faults": faults, "seed": pipeline.seed,
-                } })
+                let mut settings = json!({
+                    "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": pipeline.seed,
+                });
+                of_pictures(&mut settings, fit, faults);
+                json!({ "folder": settings })
             }
             SourceSettings::Parquet(settings) => {
                 let ParquetSettings { image, label, shape, test_fraction, fit, faults, .. } = settings;
-                let settings = json!({ "image": image, "label": label, "shape": shape, "fit": fit, "faults": faults });
+                let mut settings = json!({ "image": image, "label": label, "shape": shape });
+                of_pictures(&mut settings, fit, faults);
                 drawn(settings, "parquet", *test_fraction, pipeline.seed)
             }
             SourceSettings::Npz { arrays, .. } => drawn(json!(arrays), "npz", arrays.test_fraction, pipeline.seed),
@@ -116,6 +118,20 @@ impl Stage for Ingest {
         }
         Ok(files.into())
     }
+}
+
+/// Adds what is made of pictures, by the keys that the user knows.
+fn of_pictures(settings: &mut Value, fit: &Fit, faults: &Faults) {
+    match fit.size {
+        Size::Same => {}
+        Size::Resize(size) => settings["resize"] = json!(size),
+        Size::Crop(size) => settings["crop"] = json!(size),
+    }
+    if let Some(grey) = fit.grey {
+        settings["grey"] = json!(grey);
+    }
+    settings["on-error"] = json!(faults.on_error);
+    settings["max-rejected"] = json!(faults.most);
 }
 
 /// The settings of a source of this kind; where its test images are drawn, with what decides that.

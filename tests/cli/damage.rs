@@ -98,19 +98,26 @@ fn a_damaged_model_is_not_used_on_other_images() {
     sandbox.limpid("run small.toml --to train").succeeds();
     let images = sandbox.write("some.idx", &idx(&[5, 28, 28]));
     let words = format!("encode runs/small {} -o out", images.display());
+    let export = "export runs/small --onnx model.onnx";
     sandbox.limpid(&words).succeeds();
     // What is not used may be missing.
     std::fs::remove_file(sandbox.path("runs/small/train/history.parquet")).expect("removed");
-    sandbox.limpid(&words).succeeds();
+    for words in [&words, export] {
+        sandbox.limpid(words).succeeds();
+    }
     damage(&sandbox.path("runs/small/train/last.safetensors"), Damage::Bit);
-    sandbox
-        .limpid(&words)
-        .exits(65)
-        .says("the model in runs/small/train is damaged")
-        .says("last.safetensors has changed: digest");
+    for words in [&words, export] {
+        sandbox
+            .limpid(words)
+            .exits(65)
+            .says("the model in runs/small/train is damaged")
+            .says("last.safetensors has changed: digest");
+    }
     // A model without a receipt is taken as it is.
     std::fs::remove_file(sandbox.path("runs/small/train/_receipt.json")).expect("removed");
-    sandbox.limpid(&words).succeeds();
+    for words in [&words, export] {
+        sandbox.limpid(words).succeeds();
+    }
 }
 
 #[test]

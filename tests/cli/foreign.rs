@@ -7,7 +7,9 @@ use std::sync::Arc;
 use arrow_array::builder::{FixedSizeListBuilder, UInt8Builder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int32Type, Int64Type};
-use arrow_array::{Array, ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch};
+use arrow_array::{
+    Array, ArrayRef, DictionaryArray, FixedSizeListArray, Float32Array, Int32Array, Int64Array, RecordBatch,
+};
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -29,6 +31,11 @@ pub fn read(sandbox: &Sandbox, path: &str) -> (RecordBatch, ParquetMetaData) {
     let batch = reader.build().expect("reads").next().expect("has rows").expect("reads");
     // Only the file's own schema has its metadata.
     (RecordBatch::try_new(schema, batch.columns().to_vec()).expect("fits"), footer)
+}
+
+fn read_footer(sandbox: &Sandbox, path: &str) -> Arc<ParquetMetaData> {
+    let file = File::open(sandbox.path(path)).expect("is there");
+    Arc::clone(ParquetRecordBatchReaderBuilder::try_new(file).expect("is Parquet").metadata())
 }
 
 pub fn write(sandbox: &Sandbox, path: &str, batches: &[RecordBatch], compression: Compression) {
@@ -115,6 +122,50 @@ fn a_row_group_that_is_too_large_is_cut() {
             footer.row_groups().iter().map(|group| group.num_rows()).collect::<Vec<_>>(),
             [160, 160, 160, 160, 60]
         );
+    }
+}
+
+#[test]
+fn a_table_without_rows_is_one() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --to train").succeeds();
+    // As pyarrow writes it: one row group, without rows and without pages.
+    sandbox.write("none.parquet", include_bytes!("../fixtures/no_rows.parquet"));
+    assert_eq!(read_footer(&sandbox, "none.parquet").row_group(0).num_rows(), 0);
+    for command in ["encode", "denoise"] {
+        sandbox.limpid(&format!("{command} runs/small none.parquet -o {command}")).succeeds();
+        assert_eq!(read_footer(&sandbox, &format!("{command}/none.parquet")).file_metadata().num_rows(), 0);
+    }
+    sandbox.limpid("inspect none.parquet").succeeds().prints("0 rows");
+    // An empty shard beside one with images.
+    std::fs::copy(sandbox.path(INPUT), sandbox.path("some.parquet")).expect("copied");
+    let source = "source={parquet={train=\"*e.parquet\",test-fraction=0.5}}";
+    sandbox.limpid("run small.toml --to ingest --runs shards --set").arg(source).succeeds();
+    let rows = ["train", "test"].map(|split| {
+        read_footer(&sandbox, &format!("shards/small/ingest/{split}-00000-of-00001.parquet")).file_metadata().num_rows()
+    });
+    assert_eq!(rows.iter().sum::<i64>(), 120);
+}
+
+#[test]
+fn numbers_that_are_no_pixels_are_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --to train --set output.pixels=f32").succeeds();
+    let (batch, _) = read(&sandbox, "runs/small/corrupt/test-00000-of-00001.parquet");
+    for bad in [f32::NAN, 1.5] {
+        let list = batch.column_by_name("image").expect("is there").as_fixed_size_list();
+        let mut numbers = list.values().as_primitive::<Float32Type>().values().to_vec();
+        numbers[3 * 784 + 5] = bad;
+        let DataType::FixedSizeList(element, _) = list.data_type() else { panic!("is a list") };
+        let images = FixedSizeListArray::new(element.clone(), 784, Arc::new(Float32Array::from(numbers)), None);
+        let mut columns = batch.columns().to_vec();
+        columns[batch.schema().index_of("image").expect("is there")] = Arc::new(images);
+        let batch = RecordBatch::try_new(batch.schema(), columns).expect("fits");
+        write(&sandbox, "bad.parquet", &[batch], Compression::SNAPPY);
+        for command in ["encode", "denoise"] {
+            let run = sandbox.limpid(&format!("{command} runs/small bad.parquet -o out")).exits(65);
+            run.says(&format!("image 3 holds {bad}; floats must lie in [0, 1]"));
+        }
     }
 }
 

@@ -143,6 +143,33 @@ fn a_csv_says_labels_and_splits() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_pipe_is_no_picture_and_a_link_may_lead_nowhere() {
+    let sandbox = sandbox("folder = { path = \"photos\" }");
+    for (index, split) in ["train", "train", "test"].into_iter().enumerate() {
+        sandbox.write(&format!("photos/{split}/{index}.png"), &png(4, 4, index as u32));
+    }
+    let pipe = sandbox.path("photos/train/pipe.png");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("is there");
+    assert!(made.success());
+    sandbox.limpid("run small.toml").succeeds();
+    assert_eq!(images(&sandbox, TRAIN).0, [0, 1]);
+    sandbox
+        .limpid("encode runs/small photos/train/pipe.png -o out")
+        .exits(65)
+        .says("pipe.png is neither a file nor a folder");
+    let csv = "--set source.folder.csv=photos/train/pipe.png";
+    sandbox.limpid(&format!("plan small.toml {csv}")).exits(65).says("pipe.png is not a file");
+    std::os::unix::fs::symlink("nothing", sandbox.path("photos/train/2.png")).expect("linked");
+    let ingest = "run small.toml --to ingest";
+    sandbox.limpid(ingest).exits(65).says("cannot use photos/train/2.png: it does not exist");
+    let plan = sandbox.limpid("plan small.toml --to ingest --set source.folder.on-error=skip");
+    plan.succeeds().prints("source.folder.on-error: \"fail\" → \"skip\"");
+    sandbox.limpid(&format!("{ingest} --set source.folder.on-error=skip")).succeeds();
+    assert_eq!(read(&sandbox, "runs/small/ingest/rejected.parquet").0.num_rows(), 1);
+}
+
+#[test]
 fn what_a_csv_lists_counts_wherever_it_is() {
     let sandbox = sandbox("folder = { path = \"photos\", csv = \"list.csv\" }");
     sandbox.write("photos/unlisted.png", &png(4, 4, 9));

@@ -30,6 +30,9 @@ pub struct FileTable {
 /// # Errors
 /// A file that cannot be opened, or a first line that is none.
 pub fn open(path: &Path) -> Result<FileTable> {
+    if path.exists() && !path.is_file() {
+        return Err(bad(path, "it is not a file"));
+    }
     let file = File::open(path).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => bad(path, "it does not exist"),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),

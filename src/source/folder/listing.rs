@@ -43,7 +43,7 @@ fn walk(root: &Path, folder: &Path, depth: usize, files: &mut Vec<String>) -> Re
         let kind = entry.file_type().with_context(unreadable)?;
         if kind.is_dir() || (kind.is_symlink() && path.is_dir()) {
             walk(root, &path, depth + 1, files)?;
-        } else if is_image(&path) {
+        } else if is_image(&path) && path.metadata().map_or(true, |metadata| metadata.is_file()) {
             files.push(relative(&path, root)?);
         }
     }

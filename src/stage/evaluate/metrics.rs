@@ -181,7 +181,7 @@ impl Metrics {
         };
         let metrics: Result<Self, String> = serde_json::from_str(&text).map_err(|cause| cause.to_string());
         metrics.and_then(Self::checked).map(Some).map_err(|cause| {
-            let advice = "run the pipeline again with --from evaluate";
+            let advice = "run the pipeline again with --only evaluate --force";
             error::data(format!("{} is not what this limpid's evaluate writes ({cause}); {advice}", path.display()))
         })
     }
