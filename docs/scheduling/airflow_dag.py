@@ -41,7 +41,7 @@ def limpid_nightly():
         if code in WORTH_A_RETRY:
             raise AirflowException(f"limpid run ended with {code}: to be tried again")
         if code != 0:
-            raise AirflowFailException(f"limpid run failed with {code}: another try would fail too")
+            raise AirflowFailException(f"limpid run ended with {code}: another try would end the same way")
 
     there_is_work() >> run()
 
