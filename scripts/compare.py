@@ -73,6 +73,8 @@ def arguments():
     options = parser.parse_args()
     # Paths in a pipeline file, which `ingest` writes, are relative to that file.
     options.runs = options.runs.resolve()
+    # A file, or the name of one that is on the path.
+    options.limpid = options.limpid.resolve() if options.limpid.exists() else options.limpid
     return options
 
 
@@ -252,7 +254,7 @@ def corrupt(options):
 
 
 def ingest(options):
-    script, folder = HERE / "peers/pillow_ingest.py", options.runs / "jpeg"
+    script, folder = HERE / "peers/pillow_ingest.py", options.runs / f"jpeg-{options.images}"
     if not folder.exists():
         checked([sys.executable, script, "make", folder, options.images])
     pipeline = options.runs / "folder.toml"

@@ -284,6 +284,8 @@ def main():
     options.add_argument("--list", action="store_true")
     options.add_argument("--train", action="store_true", help="only train: write nothing, measure no seconds")
     options = options.parse_args()
+    # A file, or the name of one that is on the path.
+    options.limpid = options.limpid.resolve() if options.limpid.exists() else options.limpid
     if options.list:
         for name, table in TABLES.items():
             for row in table.rows:
