@@ -16,7 +16,7 @@ use crate::export::{self, Source, onnx, write_tables};
 use crate::interrupt;
 use crate::model::{ModelDescription, named_tensors};
 use crate::pipeline::receipt::Receipt;
-use crate::pipeline::workspace::Workspace;
+use crate::pipeline::workspace::{Workspace, whole_receipt_in};
 use crate::progress::Progress;
 use crate::stage::STAGES;
 use crate::table::WriteOptions;
@@ -62,7 +62,8 @@ type Receipts = Vec<(&'static str, Receipt)>;
 fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Result<(Receipts, Vec<Source>)> {
     let mut receipts = Vec::new();
     for stage in STAGES.iter().filter(|stage| stage.applies(pipeline)) {
-        receipts.extend(workspace.receipt(stage.name())?.map(|receipt| (stage.name(), receipt)));
+        let receipt = whole_receipt_in(&workspace.stage(stage.name()))?;
+        receipts.extend(receipt.map(|receipt| (stage.name(), receipt)));
     }
     let old = out_of_date(receipts.iter().map(|(name, receipt)| (*name, receipt)).collect());
     let mut tables = Vec::new();

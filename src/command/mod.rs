@@ -26,7 +26,7 @@ use crate::disk::{self, failpoint};
 use crate::error;
 use crate::pipeline::Selection;
 use crate::pipeline::receipt::output_damage;
-use crate::pipeline::workspace::receipt_in;
+use crate::pipeline::workspace::{receipt_in, whole_receipt_in};
 use crate::progress::Progress;
 use crate::source;
 
@@ -121,7 +121,7 @@ fn only_writer(lock: &Path, output: &Path) -> Result<File> {
 /// # Errors
 /// Damage, a model that a run has replaced in the meantime, and what `load` fails with.
 fn of_checked_model<T>(folder: &Path, load: impl FnOnce() -> Result<T>) -> Result<T> {
-    let Some(receipt) = receipt_in(folder)? else { return load() };
+    let Some(receipt) = whole_receipt_in(folder)? else { return load() };
     let mut damage = None;
     // The history is not used, and which of the weights are is for the model to say.
     for output in receipt.outputs.iter().filter(|output| !output.name.ends_with(".parquet")) {

@@ -302,5 +302,5 @@ fn check_needed(plan: &StagePlan, by: &str, progress: &Progress) -> Result<()> {
 
 fn has_not_run(name: &str, by: &str) -> anyhow::Error {
     let advice = format!("run the whole pipeline, or --from {name}");
-    error::settings(format!("{by} needs the result of {name}, which has not run; {advice}"))
+    error::settings(format!("{by} needs the result of {name}, which has not run or has lost its receipt; {advice}"))
 }

@@ -248,6 +248,19 @@ pub fn receipt_in(folder: &Path) -> Result<Option<Receipt>> {
     }
 }
 
+/// The receipt in a stage's folder, for who will not make that stage again.
+///
+/// # Errors
+/// It is damaged, or cannot be read.
+pub fn whole_receipt_in(folder: &Path) -> Result<Option<Receipt>> {
+    let receipt = receipt_in(folder)?;
+    let path = folder.join(RECEIPT);
+    if receipt.is_none() && path.exists() {
+        return Err(error::data(format!("{} is damaged; run the pipeline again", path.display())));
+    }
+    Ok(receipt)
+}
+
 /// Puts `new` in the place of `old`, which may exist, by one rename.
 fn replace(new: &Path, old: &Path) -> Result<()> {
     if fs::symlink_metadata(old).is_err_and(|cause| cause.kind() == ErrorKind::NotFound) {

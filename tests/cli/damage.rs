@@ -113,6 +113,11 @@ fn a_damaged_model_is_not_used_on_other_images() {
             .says("the model in runs/small/train is damaged")
             .says("last.safetensors has changed: digest");
     }
+    // So is a receipt that cannot be read, which would say what the weights were.
+    sandbox.write("runs/small/train/_receipt.json", b"{");
+    for words in [&words, export, "export runs/small --to tables"] {
+        sandbox.limpid(words).exits(65).says("runs/small/train/_receipt.json is damaged; run the pipeline again");
+    }
     // A model without a receipt is taken as it is.
     std::fs::remove_file(sandbox.path("runs/small/train/_receipt.json")).expect("removed");
     for words in [&words, export] {
