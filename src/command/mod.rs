@@ -25,7 +25,7 @@ use crate::config::{self, Pipeline};
 use crate::disk::{self, failpoint};
 use crate::error;
 use crate::pipeline::Selection;
-use crate::pipeline::receipt::output_damage;
+use crate::pipeline::receipt::{Receipt, output_damage};
 use crate::pipeline::workspace::{receipt_in, whole_receipt_in};
 use crate::progress::Progress;
 use crate::source;
@@ -122,21 +122,23 @@ fn only_writer(lock: &Path, output: &Path) -> Result<File> {
 /// Damage, a model that a run has replaced in the meantime, and what `load` fails with.
 fn of_checked_model<T>(folder: &Path, load: impl FnOnce() -> Result<T>) -> Result<T> {
     let Some(receipt) = whole_receipt_in(folder)? else { return load() };
-    let mut damage = None;
-    // The history is not used, and which of the weights are is for the model to say.
-    for output in receipt.outputs.iter().filter(|output| !output.name.ends_with(".parquet")) {
-        if damage.is_none() && folder.join(&output.name).exists() {
-            damage = output_damage(output, folder, true)?;
-        }
-    }
-    let loaded = load();
+    let loaded = check_model(folder, &receipt).and_then(|()| load());
     if receipt_in(folder)?.as_ref() != Some(&receipt) {
         return Err(replaced(folder));
     }
-    match damage {
-        Some(damage) => Err(error::data(format!("the model in {} is damaged: {damage}", folder.display()))),
-        None => loaded,
+    loaded
+}
+
+/// Digests the files of a model that are used.
+fn check_model(folder: &Path, receipt: &Receipt) -> Result<()> {
+    // The history is not used, and which of the weights are is for the model to say.
+    for output in receipt.outputs.iter().filter(|output| !output.name.ends_with(".parquet")) {
+        let there = folder.join(&output.name).exists();
+        if let Some(damage) = there.then(|| output_damage(output, folder, true)).transpose()?.flatten() {
+            return Err(error::data(format!("the model in {} is damaged: {damage}", folder.display())));
+        }
     }
+    Ok(())
 }
 
 /// A result was made again while it was read.
