@@ -11,12 +11,11 @@ use burn_cubecl::ops::numeric::empty_device_contiguous_dtype as empty;
 use burn_cubecl::ops::permute;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
-use cubecl::{CubeDim, calculate_cube_count_elemwise};
 
 use super::super::convolution::Resize;
 use super::super::extension::{convolution_sizes, output_shape};
 use super::tile::{PAIRS, PIXELS, Sizes, activate, add_products, block, of_pair, store};
-use super::{UNITS, address_type, element, vector_size};
+use super::{address_type, element, unit_cubes, vector_size};
 
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn convolve_kernel<E: Float, NI: Size, NO: Size>(
@@ -98,34 +97,50 @@ fn convolve_pool_kernel<E: Float, NI: Size, NO: Size>(
     }
 }
 
-/// The sizes of a convolution of these, and the shape of what it gives.
-fn checked(x: &CubeTensor, weight: &CubeTensor, bias: &CubeTensor, resize: Resize) -> (Sizes, Shape) {
-    assert_eq!([weight.dtype, bias.dtype], [x.dtype; 2], "layers compute as precisely as their input is");
-    let sizes = convolution_sizes(x.meta.shape(), weight.meta.shape(), bias.meta.shape(), resize);
-    (Sizes::of(&sizes), output_shape(&sizes))
+/// What both kernels take.
+struct Arguments {
+    x: CubeTensor,
+    /// `[3, 3, inputs, outputs]`.
+    weight: CubeTensor,
+    bias: CubeTensor,
+    sizes: Sizes,
+    /// Of what the convolution gives.
+    shape: Shape,
+    /// Channels of the input that are read at once, and those of the output.
+    vectors: [usize; 2],
+    /// Units that there is work for.
+    blocks: usize,
+}
+
+impl Arguments {
+    fn of(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, resize: Resize) -> Self {
+        assert_eq!([weight.dtype, bias.dtype], [x.dtype; 2], "layers compute as precisely as their input is");
+        let sizes = convolution_sizes(x.meta.shape(), weight.meta.shape(), bias.meta.shape(), resize);
+        let shape = output_shape(&sizes);
+        let sizes = Sizes::of(&sizes);
+        let [x, bias] = [x, bias].map(into_contiguous);
+        let weight = into_contiguous(permute(weight, &[2, 3, 1, 0]));
+        let vectors = [sizes.inputs, sizes.outputs].map(vector_size);
+        Self { x, weight, bias, sizes, shape, vectors, blocks: sizes.blocks(sizes.outputs, vectors[1]) }
+    }
 }
 
 /// A convolution with what comes before it: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]` and bias to
 /// `[n, h, w, outputs]`.
 pub fn convolve(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool, resize: Resize) -> CubeTensor {
-    let (sizes, shape) = checked(&x, &weight, &bias, resize);
-    let Sizes { inputs, outputs, .. } = sizes;
-    let [x, bias] = [x, bias].map(into_contiguous);
-    let weight = into_contiguous(permute(weight, &[2, 3, 1, 0]));
+    let Arguments { x, weight, bias, sizes, shape, vectors: [ni, no], blocks } = Arguments::of(x, weight, bias, resize);
     let output = empty(x.client.clone(), x.device.clone(), shape, x.dtype);
-    let (ni, no) = (vector_size(inputs), vector_size(outputs));
-    let blocks = sizes.blocks(outputs, no);
     if blocks == 0 {
         return output;
     }
     let (client, dtype) = (x.client.clone(), x.dtype);
-    let dim = CubeDim::new_1d(UNITS);
+    let (cubes, dim) = unit_cubes(&client, blocks);
     // SAFETY: places in x are clamped to it, those in the weights and the bias follow from the channels, which are checked, and
     // those in the output are inside by a condition.
     unsafe {
         convolve_kernel::launch_unchecked(
             &client,
-            calculate_cube_count_elemwise(&client, blocks, dim),
+            cubes,
             dim,
             address_type(&[&x, &weight, &output]),
             ni,
@@ -147,24 +162,20 @@ pub fn convolve(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool,
 /// A convolution and the greatest of each 2×2 pixels of it, `[n, ceil(h / 2), ceil(w / 2), outputs]`, with which of the four
 /// that was (the lower bit is its column).
 pub fn convolve_pool(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool) -> (CubeTensor, CubeTensor) {
-    let (sizes, shape) = checked(&x, &weight, &bias, Resize::MaxPool);
-    let Sizes { inputs, outputs, .. } = sizes;
-    let [x, bias] = [x, bias].map(into_contiguous);
-    let weight = into_contiguous(permute(weight, &[2, 3, 1, 0]));
+    let Arguments { x, weight, bias, sizes, shape, vectors: [ni, no], blocks } =
+        Arguments::of(x, weight, bias, Resize::MaxPool);
     let new = |dtype| empty(x.client.clone(), x.device.clone(), shape.clone(), dtype);
     let (output, origin) = (new(x.dtype), new(DType::I32));
-    let (ni, no) = (vector_size(inputs), vector_size(outputs));
-    let blocks = sizes.blocks(outputs, no);
     if blocks == 0 {
         return (output, origin);
     }
     let (client, dtype) = (x.client.clone(), x.dtype);
-    let dim = CubeDim::new_1d(UNITS);
+    let (cubes, dim) = unit_cubes(&client, blocks);
     // SAFETY: as in `convolve`.
     unsafe {
         convolve_pool_kernel::launch_unchecked(
             &client,
-            calculate_cube_count_elemwise(&client, blocks, dim),
+            cubes,
             dim,
             address_type(&[&x, &weight, &output]),
             ni,

@@ -9,10 +9,9 @@ use burn_cubecl::ops::numeric::empty_device_contiguous_dtype as empty;
 use burn_cubecl::ops::permute;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
-use cubecl::{CubeDim, calculate_cube_count_elemwise};
 
 use super::tile::{PAIRS, PIXELS, Sizes, add_products, block, of_pair, store};
-use super::{UNITS, address_type, element, half, input_of, unpooled as unpooled_shape, vector_size};
+use super::{address_type, element, half, input_of, unit_cubes, unpooled as unpooled_shape, vector_size};
 
 /// The gradient of the input: the gradient of the output convolved with the weights turned around, and added up for each two
 /// rows and columns that an upsampling made of one.
@@ -119,12 +118,12 @@ pub fn unpool(
         return unpooled;
     }
     let (client, dtype) = (gradient.client.clone(), gradient.dtype);
-    let dim = CubeDim::new_1d(UNITS);
+    let (cubes, dim) = unit_cubes(&client, units);
     // SAFETY: units past the end return, and halves of places inside are inside the pooled image.
     unsafe {
         unpool_kernel::launch_unchecked(
             &client,
-            calculate_cube_count_elemwise(&client, units, dim),
+            cubes,
             dim,
             address_type(&[&unpooled]),
             vector,
@@ -158,12 +157,12 @@ pub fn input_gradient(gradient: CubeTensor, weight: CubeTensor, upsampled: bool)
         return output;
     }
     let (client, dtype) = (gradient.client.clone(), gradient.dtype);
-    let dim = CubeDim::new_1d(UNITS);
+    let (cubes, dim) = unit_cubes(&client, blocks);
     // SAFETY: as in `convolve`.
     unsafe {
         back_kernel::launch_unchecked(
             &client,
-            calculate_cube_count_elemwise(&client, blocks, dim),
+            cubes,
             dim,
             address_type(&[&gradient, &weight, &output]),
             ni,

@@ -8,10 +8,9 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype as empty;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
-use cubecl::{CubeDim, calculate_cube_count_elemwise};
 
 use super::super::random::{BLOCK, Distribution, LANES};
-use super::{UNITS, address_type};
+use super::{address_type, unit_cubes};
 
 /// The distance of two numbers in [0, 1).
 const STEP: f32 = 1.0 / (1 << 24) as f32;
@@ -117,12 +116,12 @@ pub fn random_numbers(
         return numbers;
     }
     let client = ids.client.clone();
-    let dim = CubeDim::new_1d(UNITS);
+    let (cubes, dim) = unit_cubes(&client, units);
     // SAFETY: units past the last image return, and pixels past the last one are not written.
     unsafe {
         random_kernel::launch_unchecked(
             &client,
-            calculate_cube_count_elemwise(&client, units, dim),
+            cubes,
             dim,
             address_type(&[&numbers]),
             ids.into_buffer_arg(),
