@@ -2,8 +2,8 @@
 //!
 //! Files are read as if they came from elsewhere, since `limpid encode` and `limpid denoise` take any: the schema, the
 //! nulls and the lengths of the lists are checked before a value is used. Another program that rewrites a table may
-//! compress it otherwise, reorder its columns, add some and call all of them nullable; what leaves this file has the
-//! columns of its [`Content`], in that order, and nothing else.
+//! compress it otherwise, reorder its columns, add some, call all of them nullable and store their values in related types;
+//! what leaves this file has the columns of its [`Content`], in that order and of its types, and nothing else.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
 use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
+use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -134,9 +135,11 @@ impl TableFile {
                     return Ok(lists.slice(row, batch.num_rows()));
                 }
                 let column = batch.column_by_name(field.name()).ok_or_else(|| damaged(&"a column is missing"))?;
-                let holed = (!field.is_nullable() && column.logical_null_count() > 0)
-                    || column.as_fixed_size_list_opt().is_some_and(|list| list.values().null_count() > 0);
-                if holed { Err(damaged(&format!("column `{}` has nulls", field.name()))) } else { Ok(column.clone()) }
+                if !field.is_nullable() && column.logical_null_count() > 0 {
+                    return Err(damaged(&format!("column `{}` has nulls", field.name())));
+                }
+                converted(column, field.data_type())
+                    .map_err(|cause| damaged(&format!("column `{}` {cause}", field.name())))
             });
             let batch = RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?);
             let batch = batch.map_err(|cause| damaged(&cause))?;
@@ -194,6 +197,31 @@ impl TableFile {
         let read = contained(|| Ok::<_, String>(chunk::read(file, group, name, item, self.content.width())));
         Some((name.clone(), read.ok().flatten()?))
     }
+}
+
+/// The values of a column of a type that another program has given them, which may become those that are wanted.
+///
+/// # Errors
+/// Lists of other lengths or with nulls, numbers that are too large; in words.
+fn converted(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
+    let cast = |wanted: &DataType| {
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        cast_with_options(column, wanted, &options).map_err(|cause| format!("cannot be {wanted}: {cause}"))
+    };
+    let DataType::FixedSizeList(item, size) = wanted else {
+        return if column.data_type() == wanted { Ok(column.clone()) } else { cast(wanted) };
+    };
+    let list = match column.data_type() {
+        DataType::FixedSizeList(..) => column.clone(),
+        _ => cast(&DataType::FixedSizeList(Arc::new(item.as_ref().clone().with_nullable(true)), *size))?,
+    };
+    // Only its items are called nullable.
+    let values = list.as_fixed_size_list().values().clone();
+    if values.null_count() > 0 {
+        return Err("has nulls".to_owned());
+    }
+    let list = FixedSizeListArray::try_new(item.clone(), *size, values, None);
+    Ok(Arc::new(list.map_err(|cause| cause.to_string())?))
 }
 
 /// The footer of any Parquet file.

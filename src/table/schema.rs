@@ -186,12 +186,29 @@ impl Content {
         for expected in content.schema().fields() {
             let found = schema.field_with_name(expected.name());
             let found = found.map_err(|_| error::data(format!("its column `{}` is missing", expected.name())))?;
-            if found.data_type() != expected.data_type() {
+            if !can_become(found.data_type(), expected.data_type()) {
                 let (name, expected) = (expected.name(), expected.data_type());
                 return Err(error::data(format!("its column `{name}` is {}, expected {expected}", found.data_type())));
             }
         }
         Ok(content)
+    }
+}
+
+/// Whether values of a type may be those of a column of limpid's, as other programs store them: a list may not say how long it
+/// is, a number have fewer bits, and a text be in a dictionary or not.
+fn can_become(found: &DataType, wanted: &DataType) -> bool {
+    let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    match (found, wanted) {
+        (found, DataType::Int64) => found.is_integer(),
+        (DataType::Dictionary(_, text), DataType::Dictionary(..)) => is_text(text),
+        (found, DataType::Dictionary(..)) => is_text(found),
+        (DataType::FixedSizeList(_, found), DataType::FixedSizeList(_, size)) if found != size => false,
+        (
+            DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item),
+            DataType::FixedSizeList(wanted, _),
+        ) => item.data_type() == wanted.data_type(),
+        (found, wanted) => found == wanted,
     }
 }
 
@@ -227,7 +244,11 @@ fn image_shape(schema: &Schema) -> Result<(ImageShape, Pixels)> {
     let shape = ImageShape::new(height, width, channels)
         .ok_or_else(|| error::data(format!("its metadata say {height}×{width}×{channels}, which no image has")))?;
     let pixels = match schema.field_with_name("image").map(Field::data_type) {
-        Ok(DataType::FixedSizeList(item, _)) if *item.data_type() == DataType::Float32 => Pixels::F32,
+        Ok(DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item))
+            if *item.data_type() == DataType::Float32 =>
+        {
+            Pixels::F32
+        }
         _ => Pixels::U8,
     };
     Ok((shape, pixels))

@@ -52,7 +52,8 @@ fn with_columns(batch: &RecordBatch, columns: Vec<(&str, ArrayRef)>) -> RecordBa
         .iter()
         .map(|(name, column)| {
             let field = batch.schema().field_with_name(name).cloned();
-            field.unwrap_or(Field::new(*name, column.data_type().clone(), true)).with_nullable(true)
+            let field = field.unwrap_or(Field::new(*name, column.data_type().clone(), true)).with_nullable(true);
+            field.with_data_type(column.data_type().clone())
         })
         .collect();
     let schema = Schema::new_with_metadata(fields, batch.schema().metadata().clone());
@@ -93,6 +94,23 @@ fn a_rewritten_table_gives_the_same_features() {
         assert!(footer.row_group(0).sorting_columns().is_none(), "{name}");
         sandbox.limpid(&format!("inspect {name}.parquet --images 1")).succeeds().prints("id 0, label");
     }
+    // As Polars and DuckDB store them: nothing says that lists have one length, and text is in another dictionary or in none.
+    let cast = |name: &str, wanted: &DataType| arrow_cast::cast(&column(name), wanted).expect("is possible");
+    let item = Arc::new(Field::new("item", DataType::UInt8, true));
+    let text = DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::LargeUtf8));
+    for (name, list, text, number) in [
+        ("polars", DataType::FixedSizeList(item.clone(), 784), text, DataType::Int64),
+        ("duckdb", DataType::List(item.clone()), DataType::Utf8, DataType::Int8),
+        ("spark", DataType::LargeList(item), DataType::LargeUtf8, DataType::Int32),
+    ] {
+        let label = cast("label", &number);
+        let columns =
+            [("id", column("id")), ("split", cast("split", &text)), ("label", label), ("image", cast("image", &list))];
+        write(&sandbox, &format!("{name}.parquet"), &[with_columns(&batch, columns.to_vec())], Compression::SNAPPY);
+        sandbox.limpid(&format!("encode runs/small {name}.parquet -o out")).succeeds();
+        let (made, _) = read(&sandbox, &format!("out/{name}.parquet"));
+        assert_eq!((codes(&made), made.schema()), (codes(&features), features.schema()), "{name}");
+    }
     let halves = [batch.slice(60, 60), batch.slice(0, 60)];
     write(&sandbox, "unsorted.parquet", &halves, Compression::SNAPPY);
     sandbox.limpid("denoise runs/small unsorted.parquet -o out").succeeds();
@@ -104,11 +122,12 @@ fn a_rewritten_table_gives_the_same_features() {
 #[test]
 fn a_row_group_that_is_too_large_is_cut() {
     let sandbox = Sandbox::with(
-        "[source]\nidx = { train = \"a.idx\", test = \"a.idx\" }\n[model]\ndense = { code = 2 }\n[training]\nepochs = 1\n",
+        "[source]\nidx = { train = \"a.idx\", test = \"b.idx\" }\n[model]\ndense = { code = 2 }\n[training]\nepochs = 1\n",
     );
     let mut images = idx(&[700, 160, 160]);
     images.iter_mut().enumerate().skip(16).for_each(|(at, byte)| *byte = (at / 1000) as u8);
     sandbox.write("a.idx", &images);
+    sandbox.write("b.idx", &images);
     sandbox.limpid("run small.toml --to encode").succeeds();
     let (batch, footer) = read(&sandbox, INPUT);
     assert_eq!(footer.row_groups().iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [160, 160, 160, 160, 60]);
