@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::raw::{FolderLabels, OnError, RawFolder, RawIdx, RawNpy, RawNpz, RawParquet, RawSource};
 use super::resolve::Problems;
+use crate::table::ImageShape;
 
 /// Where the images come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -201,9 +202,14 @@ struct Written {
 
 impl Written {
     /// What is written in `section`, with `place` of each.
-    fn resolve<T>(self, section: &str, place: impl Fn(String) -> T, problems: &mut Problems) -> Option<Arrays<T>> {
+    fn resolve<T: PartialEq>(
+        self,
+        section: &str,
+        place: impl Fn(String) -> T,
+        problems: &mut Problems,
+    ) -> Option<Arrays<T>> {
         let Self { train, train_labels, test, test_labels, test_fraction } = self;
-        let train = problems.required(&format!("{section}.train"), train);
+        let train = problems.required(&format!("{section}.train"), train).map(&place);
         if test_fraction.is_some() {
             refuse_given(section, &[("test", test.is_some()), ("test-labels", test_labels.is_some())], problems);
         } else if test.is_none() {
@@ -211,7 +217,12 @@ impl Written {
             problems.add(&format!("{section}.test"), message);
         }
         let (train_labels, test, test_labels) = (train_labels.map(&place), test.map(&place), test_labels.map(&place));
-        Some(Arrays { train: place(train?), train_labels, test, test_labels, test_fraction })
+        if test.is_some() && test == train {
+            let message = "names the training images: a model must not be tested on what it has seen; have some of them drawn \
+                 for testing with `test-fraction = 0.1` instead";
+            problems.add(&format!("{section}.test"), message);
+        }
+        Some(Arrays { train: train?, train_labels, test, test_labels, test_fraction })
     }
 }
 
@@ -288,5 +299,14 @@ fn resolve_fit(
         (None, Some(crop)) => Size::Crop(sides(crop)),
         (None, None) => Size::Same,
     };
+    if let Size::Resize([rows, columns]) | Size::Crop([rows, columns]) = size
+        && ImageShape::new(rows, columns, if grey == Some(false) { 3 } else { 1 }).is_none()
+    {
+        let (key, most) = (if resize.is_some() { "resize" } else { "crop" }, ImageShape::MAX_LEN);
+        problems.add(
+            &format!("{section}.{key}"),
+            format!("{rows}×{columns} is too large: images have at most {most} numbers"),
+        );
+    }
     Fit { size, grey }
 }

@@ -126,9 +126,16 @@ fn sources_say_what_they_lack() {
     let source = |source: &str| format!("[source]\n{source}\n[model]\ndense = {{}}\n");
     assert!(message(&source("folder = {}"), &[]).contains("`source.folder.path` is missing"));
     assert!(message(&source("parquet = { train = \"a\" }"), &[]).contains("needs either `path`"));
+    let seen = "source.npy.test: names the training images";
+    assert!(message(&source("npy = { train = \"a.npy\", test = \"./a.npy\" }"), &[]).contains(seen));
+    assert!(
+        message(&source("npz = { path = \"a\", train = \"x\", test = \"x\" }"), &[]).contains("source.npz.test: names")
+    );
     let twice = source("folder = { path = \"x\", crop = [8, 8], resize = [8, 8] }");
     assert!(message(&twice, &[]).contains("source.folder.crop: both it and `resize` say the size; keep one"));
     assert!(message(&source("folder = { path = \"x\", crop = [8] }"), &[]).contains("needs at least 2 entries"));
+    let large = source("parquet = { path = \"x\", resize = [1024, 1025] }");
+    assert!(message(&large, &[]).contains("source.parquet.resize: 1024×1025 is too large"));
 }
 
 #[test]

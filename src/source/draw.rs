@@ -27,6 +27,13 @@ impl Draw {
         let uniform = f64::from(self.stream.generator(key, 0).uniform());
         if uniform < self.test_fraction { Split::Test } else { Split::Train }
     }
+
+    /// What a draw fails with that leaves a split nothing of `count` images.
+    pub fn empty(&self, count: u64, split: Split) -> anyhow::Error {
+        let (fraction, split) = (self.test_fraction, split.name());
+        let message = format!("test-fraction = {fraction} of {count} images leaves none for the split {split}");
+        error::data(format!("{message}; another `test-fraction` or another `seed` draws others"))
+    }
 }
 
 /// Which of the images of a set belong to a split.
@@ -51,10 +58,8 @@ impl Members {
                 interrupt::check()?;
             }
         }
-        if let Some(split) = Split::ALL.iter().find(|split| counts[**split as usize] == 0) {
-            let (fraction, split) = (draw.test_fraction, split.name());
-            let message = format!("test-fraction = {fraction} of {count} images leaves none for the split {split}");
-            return Err(error::data(message));
+        if let Some(split) = Split::ALL.into_iter().find(|split| counts[*split as usize] == 0) {
+            return Err(draw.empty(count, split));
         }
         Ok(Split::ALL.map(|split| Self::Drawn(draw, split, counts[split as usize])))
     }
@@ -90,6 +95,9 @@ pub fn pick(
     let (mut ids, mut bytes, mut position) = (Vec::new(), Vec::new(), 0);
     std::iter::from_fn(move || {
         loop {
+            if let Err(cause) = interrupt::check() {
+                return Some(Err(cause));
+            }
             let chunk = match chunks.next() {
                 Some(Ok(chunk)) => chunk,
                 Some(Err(cause)) => return Some(Err(cause)),
@@ -129,7 +137,7 @@ mod tests {
         }
         assert!((200..300).contains(&test.count(1000)), "{}", test.count(1000));
         let error = Members::drawn(Draw::new(7, 0.0001), 5).expect_err("is empty").to_string();
-        assert_eq!(error, "test-fraction = 0.0001 of 5 images leaves none for the split test");
+        assert!(error.starts_with("test-fraction = 0.0001 of 5 images leaves none for the split test; "), "{error}");
     }
 
     #[test]

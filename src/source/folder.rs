@@ -8,7 +8,8 @@ mod labels;
 mod listing;
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -21,8 +22,8 @@ use super::picture::{self, Picture};
 use super::rejected::{Reject, Rejections};
 use super::{Source, batch, string_column};
 use crate::config::{Faults, Fit, FolderSettings, OnError, Pixels};
-use crate::error;
 use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows};
+use crate::{error, interrupt};
 
 /// The images of a folder.
 pub struct Folder {
@@ -39,6 +40,9 @@ pub struct Folder {
 /// Most pictures that cannot be read before one that can is no longer sought, unless they may be left out.
 const MOST_TRIED: usize = 1000;
 
+/// Most bytes of an image file: more than the pixels that are decoded take without compression.
+const MOST_FILE_BYTES: u64 = 1 << 30;
+
 /// An image file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
@@ -51,15 +55,10 @@ impl Folder {
     /// Lists a folder and looks at its first image.
     ///
     /// # Errors
-    /// A folder that cannot be read or holds no images of a split, labels that do not fit, a first image that is too large.
+    /// A folder that cannot be read or holds no images of a split, labels that do not fit, no image that can be used,
+    /// interruption.
     pub fn open(settings: &FolderSettings, seed: u64) -> Result<Self> {
         let labels::Labelled { splits, classes } = labels::labelled(settings, seed)?;
-        for (split, entries) in Split::ALL.iter().zip(&splits) {
-            if entries.is_empty() {
-                let (path, split) = (settings.path.display(), split.name());
-                return Err(error::data(format!("{path} holds no images for the split {split}")));
-            }
-        }
         Self::of(&settings.path, settings.fit, settings.faults, splits, classes)
     }
 
@@ -78,6 +77,7 @@ impl Folder {
         let (mut bad, mut least) = (Vec::new(), "");
         for (split, entries) in Split::ALL.iter().zip(&folder.splits) {
             for (id, entry) in (0..).zip(entries) {
+                interrupt::check()?;
                 match folder.read(&entry.path)? {
                     Ok(picture) => {
                         (folder.shape, folder.first) = (picture.shape, entry.path.clone());
@@ -124,11 +124,21 @@ impl Folder {
     /// A picture, or why it cannot be decoded.
     fn read(&self, path: &str) -> Result<Result<Picture, String>> {
         let path = self.root.join(path);
-        let bytes = match std::fs::read(&path) {
+        let read = || -> std::io::Result<Vec<u8>> {
+            let file = File::open(&path)?;
+            let len = file.metadata()?.len().min(MOST_FILE_BYTES);
+            let mut bytes = Vec::with_capacity(len as usize);
+            file.take(MOST_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = match read() {
             // A link that leads nowhere will not come back, other than a disk that fails.
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Err("it does not exist".to_owned())),
             bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
         };
+        if bytes.len() as u64 > MOST_FILE_BYTES {
+            return Ok(Err(format!("it is larger than {} MiB", MOST_FILE_BYTES >> 20)));
+        }
         Ok(picture::decode(&bytes, &self.fit))
     }
 
@@ -145,6 +155,7 @@ impl Folder {
             let mut bytes = Vec::with_capacity(chunk.len() * self.shape.len());
             let (mut ids, mut labels) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
             for (id, entry) in (first + (index * step) as u64..).zip(chunk) {
+                interrupt::check()?;
                 match self.read(&entry.path)? {
                     Ok(picture) => {
                         super::check_fit("source.folder", &self.path(entry), picture.shape, &self.first, self.shape)?;

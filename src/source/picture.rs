@@ -35,6 +35,23 @@ pub fn decode(bytes: &[u8], fit: &Fit) -> Result<Picture, String> {
     fitted(if jpeg::is_jpeg(bytes) { jpeg::decode(bytes)? } else { decode_other(bytes)? }, fit)
 }
 
+/// A picture of numbers that are there, of one channel or of red, green and blue, made to fit.
+///
+/// # Errors
+/// As [`decode`].
+pub fn of_pixels(shape: ImageShape, bytes: Vec<u8>, fit: &Fit) -> Result<Picture, String> {
+    if *fit == Fit::default() {
+        return Ok(Picture { shape, bytes });
+    }
+    let (height, width) = (shape.height as u32, shape.width as u32);
+    let image = match shape.channels {
+        1 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
+        3 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
+        channels => return Err(format!("`resize`, `crop` and `grey` know images of 1 or 3 channels, not {channels}")),
+    };
+    fitted(image.ok_or("its pixels have gone")?, fit)
+}
+
 /// Whether a file starts as one of the formats does.
 pub fn is_picture(start: &[u8]) -> bool {
     use image::ImageFormat::{Bmp, Jpeg, Png, Tiff, WebP};
@@ -123,29 +140,28 @@ fn on_white(image: &DynamicImage) -> DynamicImage {
 /// The picture in the size that is wanted.
 fn sized<P: Pixel<Subpixel = u8> + 'static>(image: ImageBuffer<P, Vec<u8>>, size: Size) -> Result<Picture, String> {
     let (width, height) = image.dimensions();
-    let scaled = |image: &ImageBuffer<P, Vec<u8>>, [rows, columns]: [usize; 2]| {
-        resize(image, columns as u32, rows as u32, FilterType::Triangle)
+    let [rows, columns] = match size {
+        Size::Same => [height as usize, width as usize],
+        Size::Resize(wanted) | Size::Crop(wanted) => wanted,
     };
+    let channels = usize::from(P::CHANNEL_COUNT);
+    let shape = ImageShape::new(rows, columns, channels).ok_or_else(|| {
+        let most = ImageShape::MAX_LEN;
+        format!("it has {rows}×{columns} pixels of {channels} numbers; at most {most} numbers work")
+    })?;
+    let scaled = |image: &ImageBuffer<P, Vec<u8>>| resize(image, columns as u32, rows as u32, FilterType::Triangle);
     let image = match size {
-        Size::Same => image,
-        Size::Resize(wanted) | Size::Crop(wanted) if wanted == [height as usize, width as usize] => image,
-        Size::Resize(wanted) => scaled(&image, wanted),
-        Size::Crop([rows, columns]) => {
+        _ if [rows, columns] == [height as usize, width as usize] => image,
+        Size::Same | Size::Resize(_) => scaled(&image),
+        Size::Crop(_) => {
             // The largest middle part with the ratio that is wanted.
             let (rows, columns) = (rows as u64, columns as u64);
             let part_width = (u64::from(height) * columns / rows).clamp(1, u64::from(width)) as u32;
             let part_height = (u64::from(width) * rows / columns).clamp(1, u64::from(height)) as u32;
             let (left, top) = ((width - part_width) / 2, (height - part_height) / 2);
-            let part = crop_imm(&image, left, top, part_width, part_height).to_image();
-            scaled(&part, [rows as usize, columns as usize])
+            scaled(&crop_imm(&image, left, top, part_width, part_height).to_image())
         }
     };
-    let (width, height) = image.dimensions();
-    let channels = usize::from(P::CHANNEL_COUNT);
-    let shape = ImageShape::new(height as usize, width as usize, channels).ok_or_else(|| {
-        let most = ImageShape::MAX_LEN;
-        format!("it has {height}×{width} pixels of {channels} numbers; at most {most} numbers work")
-    })?;
     Ok(Picture { shape, bytes: image.into_raw() })
 }
 
@@ -221,6 +237,34 @@ mod tests {
         let decoded = decode(&encoded(picture, ImageFormat::Png), &fit(Size::Resize([1, 2]), Some(true)));
         let decoded = decoded.expect("decodes").bytes;
         assert!(decoded[0] > 200 && decoded[1] < 55, "{decoded:?}");
+    }
+
+    #[test]
+    fn numbers_are_made_to_fit_as_pictures_are() {
+        let pixels: Vec<u8> = (0..6 * 4 * 3).map(|index| (index * 3) as u8).collect();
+        let picture = RgbImage::from_raw(4, 6, pixels.clone()).expect("fits");
+        let bytes = encoded(picture, ImageFormat::Png);
+        let shape = ImageShape { height: 6, width: 4, channels: 3 };
+        for fit in [
+            fit(Size::Same, None),
+            fit(Size::Same, Some(true)),
+            fit(Size::Resize([3, 2]), None),
+            fit(Size::Crop([2, 2]), Some(true)),
+        ] {
+            let (made, decoded) = (of_pixels(shape, pixels.clone(), &fit), decode(&bytes, &fit));
+            let (made, decoded) = (made.expect("fits"), decoded.expect("decodes"));
+            assert_eq!((made.shape, made.bytes), (decoded.shape, decoded.bytes), "{fit:?}");
+        }
+        let five = ImageShape { height: 1, width: 1, channels: 5 };
+        assert_eq!(of_pixels(five, vec![1; 5], &Fit::default()).expect("is as it is").bytes, [1; 5]);
+        assert!(of_pixels(five, vec![1; 5], &fit(Size::Resize([2, 2]), None)).is_err());
+    }
+
+    #[test]
+    fn a_size_that_no_image_has_is_not_scaled_to() {
+        let bytes = encoded(RgbImage::from_pixel(1, 1, Rgb([1, 2, 3])), ImageFormat::Png);
+        let reason = decode(&bytes, &fit(Size::Resize([1 << 14, 1 << 14]), None)).err().expect("is too large");
+        assert!(reason.contains("16384×16384 pixels of 3 numbers"), "{reason}");
     }
 
     #[test]

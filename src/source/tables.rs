@@ -20,8 +20,8 @@ use super::draw::{Draw, Members};
 use super::rejected::{Reject, Rejections};
 use super::{Source, batch, check_fit};
 use crate::config::{ParquetSettings, Pixels};
-use crate::error;
 use crate::table::{self, Classes, Content, ImageShape, RowGroup, Split, batch_rows};
+use crate::{error, interrupt};
 use column::{Images, Labels};
 
 /// The images of Parquet files.
@@ -153,7 +153,7 @@ impl Tables {
                         }
                         row += 1;
                     }
-                    crate::interrupt::check()?;
+                    interrupt::check()?;
                 }
                 before += part.rows();
             }
@@ -296,7 +296,11 @@ impl Source for Tables {
         Ok(Box::new(std::iter::from_fn(move || {
             while waiting.ids.len() < rows {
                 let Some(piece) = files.next() else { break };
-                match piece.and_then(|piece| self.decoded(split, &piece)) {
+                let images = piece.and_then(|piece| {
+                    interrupt::check()?;
+                    self.decoded(split, &piece)
+                });
+                match images {
                     Ok(images) => waiting.extend(images),
                     Err(cause) => return Some(Err(cause)),
                 }

@@ -1,5 +1,8 @@
 //! ingest: the source's images as tables.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::Result;
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
@@ -20,7 +23,7 @@ impl Stage for Ingest {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {
@@ -79,16 +82,19 @@ impl Stage for Ingest {
         }
         let total = Split::ALL.iter().map(|split| source.count(*split)).fold(0, u64::saturating_add);
         let task = context.progress.task("ingest", total, "images");
+        // What nothing can be held out of is a mistake in the settings.
+        let missing: Mutex<BTreeSet<i64>> = Mutex::new(pipeline.held_out.iter().copied().collect());
         let mut files = Vec::new();
         for split in Split::ALL {
             // What is held out is held out of training; the test split keeps it, to be recognised.
             let held_out = if split == Split::Train { pipeline.held_out.as_slice() } else { &[] };
             let groups = source.row_groups(split, row_group_rows(content))?.map(|group| {
-                let task = task.clone();
+                let (task, missing) = (task.clone(), &missing);
                 group.map(|group| -> RowGroup<'_> {
                     Box::new(move |emit| {
                         group(&mut |batch| {
                             let rows = batch.num_rows() as u64;
+                            see(&batch, missing)?;
                             let batch = without(batch, held_out)?;
                             if batch.num_rows() > 0 {
                                 emit(batch)?;
@@ -103,11 +109,19 @@ impl Stage for Ingest {
             let file = write_table(&context.scratch, &split.file_name(), content, options, groups)?;
             files.push(file);
         }
+        let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if !missing.is_empty() {
+            let labels = missing.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+            return Err(error::data(format!("source.hold-out names {labels}, which is the label of no image")));
+        }
         let tables = source.tables()?;
-        if let Some((split, _)) = Split::ALL.iter().zip(&files).find(|(_, file)| file.rows == Some(0))
-            && pipeline.held_out.is_empty()
-        {
-            return Err(error::data(format!("no picture of the split {} can be read", split.name())));
+        if let Some((split, _)) = Split::ALL.iter().zip(&files).find(|(_, file)| file.rows == Some(0)) {
+            return Err(error::data(match split {
+                Split::Train if !pipeline.held_out.is_empty() => {
+                    "source.hold-out leaves no image to train on".to_owned()
+                }
+                _ => format!("no picture of the split {} can be read", split.name()),
+            }));
         }
         for (name, table) in tables {
             write_batch(&context.scratch.join(name), &table)?;
@@ -141,6 +155,15 @@ fn drawn(mut settings: Value, kind: &str, test_fraction: Option<f64>, seed: u64)
         settings["seed"] = json!(seed);
     }
     json!({ kind: settings })
+}
+
+/// Takes the labels of a batch out of those that no image was seen to have.
+fn see(batch: &RecordBatch, missing: &Mutex<BTreeSet<i64>>) -> Result<()> {
+    let mut missing = missing.lock().unwrap_or_else(PoisonError::into_inner);
+    if !missing.is_empty() {
+        labels(batch)?.iter().flatten().for_each(|label| _ = missing.remove(&label));
+    }
+    Ok(())
 }
 
 /// The images of a batch that have none of these labels.

@@ -128,6 +128,19 @@ fn a_missed_gate_has_its_own_exit_code_again_and_again() {
 }
 
 #[test]
+fn a_class_that_no_image_has_cannot_be_held_out() {
+    let sandbox = Sandbox::with(&PIPELINE.replace("[source]", "[source]\nhold-out = [1, 99, -1]"));
+    sandbox
+        .limpid("run small.toml --to ingest")
+        .exits(65)
+        .says("source.hold-out names -1, 99, which is the label of no image");
+    sandbox
+        .limpid("run small.toml --to ingest --set source.hold-out=[0,1,2,3,4,5,6,7,8,9]")
+        .exits(65)
+        .says("leaves no image");
+}
+
+#[test]
 fn held_out_classes_are_left_out_of_training_and_told_by_their_error() {
     let sandbox = Sandbox::with(&PIPELINE.replace("[source]", "[source]\nhold-out = [1, 7, 1]"));
     sandbox.limpid("run small.toml").succeeds();
@@ -151,17 +164,23 @@ fn held_out_classes_are_left_out_of_training_and_told_by_their_error() {
 
 #[test]
 fn what_cannot_be_computed_is_left_out_with_the_reason() {
-    let pipeline = "[source]\nidx = { train = \"a.idx\", test = \"a.idx\" }\n[corruption]\nmasking = {}\n[model]\ndense = { code = 4 }\n[training]\nepochs = 1\n";
+    let pipeline = "[source]\nidx = { train = \"a.idx\", test = \"b.idx\" }\n[corruption]\nmasking = {}\n[model]\ndense = { code = 4 }\n[training]\nepochs = 1\n";
     let sandbox = Sandbox::with(pipeline);
     let (count, side) = (12_u32, 72_u32);
     let header = [[0, 0, 8, 3], count.to_be_bytes(), side.to_be_bytes(), side.to_be_bytes()].concat();
     let pixels = (0..count * side * side).map(|index| (index % 251) as u8).collect();
-    sandbox.write("a.idx", &[header, pixels].concat());
+    let images = [header, pixels].concat();
+    sandbox.write("a.idx", &images);
+    sandbox.write("b.idx", &images);
     sandbox.limpid("run small.toml").succeeds();
     let metrics = metrics(&sandbox, "small");
     assert_eq!(texts(&metrics["omitted"], "what"), ["pca", "ridge", "probes"]);
     assert!(texts(&metrics["omitted"], "reason")[0].contains("72×72"));
     assert!(metrics["probes"].is_null() && metrics["classes"].as_array().is_some_and(Vec::is_empty));
-    sandbox.limpid("run small.toml").arg("--set=gate.baselines=[\"ridge\"]").exits(3).says("ridge (found: unknown)");
+    sandbox
+        .limpid("run small.toml")
+        .arg("--set=gate.baselines=[\"ridge\"]")
+        .exits(3)
+        .says("ridge (found: unknown, since images of 72×72 have more than 4096 numbers)");
     sandbox.limpid("run small.toml").arg("--set=source.hold-out=[1]").exits(65).says("source.hold-out needs the label");
 }

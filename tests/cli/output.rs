@@ -129,11 +129,13 @@ fn what_a_model_does_not_have_is_not_exported() {
 #[test]
 fn pixels_that_png_does_not_have_are_refused_before_anything_is_made_of_them() {
     let sandbox = Sandbox::with(
-        "[source]\nnpy = { train = \"x.npy\", test = \"x.npy\" }\n[model]\ndense = { code = 2 }\n[output]\nprofile = \"hf\"\n",
+        "[source]\nnpy = { train = \"x.npy\", test = \"y.npy\" }\n[model]\ndense = { code = 2 }\n[output]\nprofile = \"hf\"\n",
     );
     let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 8, 8, 5), }\n";
     let start = [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes(), header.as_bytes()].concat();
-    sandbox.write("x.npy", &[start, vec![7; 2 * 8 * 8 * 5]].concat());
+    let array = [start, vec![7; 2 * 8 * 8 * 5]].concat();
+    sandbox.write("x.npy", &array);
+    sandbox.write("y.npy", &array);
     sandbox.limpid("run small.toml").exits(65).says("images of 5 channels cannot be exported as PNG");
     assert!(!sandbox.path("runs/small/ingest").exists());
     sandbox.limpid("run small.toml --set output.pixels=u8 --to ingest").succeeds();

@@ -245,17 +245,19 @@ fn metadata_may_be_json_lines() {
         ("[1, 2]", "photos/metadata.jsonl: line 1 is no JSON object"),
         ("{\"file_name\": \"train/0.png\", \"label\": 3}\nx", "photos/metadata.jsonl: line 2 is no JSON object"),
         ("{\"file_name\": \"0.png\", \"label\": 3}", "photos/metadata.jsonl: line 1: there is no file photos/0.png"),
-        ("{\"label\": 3}\n{\"file_name\": \"train/0.png\"}", ""),
+        // The columns are those that any line has.
+        ("{\"label\": 3}\n{\"file_name\": \"train/0.png\"}", "photos/metadata.jsonl: line 1: there is no file photos"),
+        (
+            "{\"file_name\": \"train/0.png\", \"label\": 3}\n{\"file_name\": \"train/1.png\", \"split\": \"train\"}",
+            "photos/metadata.jsonl: line 1: the split is \"\", expected train or test",
+        ),
     ] {
         sandbox.write("photos/metadata.jsonl", text.as_bytes());
-        // A first object that names no file is not such a table, as a CSV without the column is not.
-        let run = sandbox.limpid(ingest);
-        if expected.is_empty() {
-            run.succeeds()
-        } else {
-            run.exits(65).says(expected)
-        };
+        sandbox.limpid(ingest).exits(65).says(expected);
     }
+    // Nor is what no line names a file in such a table, as a CSV without the column is not.
+    sandbox.write("photos/metadata.jsonl", b"{\"label\": 3}\n{\"label\": 4}");
+    sandbox.limpid(ingest).succeeds();
 }
 
 #[test]
@@ -347,6 +349,51 @@ fn a_folder_without_images_is_refused() {
     sandbox.limpid("run small.toml").exits(65).says("photos/test/1.png lies in no sub-folder that could be its label");
     sandbox.limpid("run small.toml --to ingest --set source.folder.labels=none").succeeds();
     assert_eq!(images(&sandbox, TRAIN).1, [None]);
+}
+
+#[test]
+fn splits_that_differ_in_capitals_are_no_labels() {
+    let sandbox = sandbox("folder = { path = \"photos\" }");
+    for path in ["photos/Train/cat/1.png", "photos/Train/dog/2.png", "photos/Test/cat/3.png"] {
+        sandbox.write(path, &png(4, 4, 1));
+    }
+    if sandbox.path("photos/train").exists() {
+        return println!("skipped: this file system takes Train for train");
+    }
+    let message = "photos has sub-folders Train and Test, which would be labels; if they are splits, set";
+    sandbox.limpid("run small.toml --to ingest").exits(65).says(message);
+    let named = "--set source.folder.train=Train --set source.folder.test=Test";
+    sandbox.limpid(&format!("run small.toml --to ingest {named}")).succeeds();
+    assert_eq!(images(&sandbox, TRAIN).1, [Some(0), Some(1)]);
+}
+
+#[test]
+fn a_run_does_not_write_over_what_no_run_has_made() {
+    let sandbox = sandbox("folder = { path = \"photos\" }");
+    folder(&sandbox);
+    let before = sandbox.files("photos");
+    for words in ["run small.toml", "plan small.toml"] {
+        let words = format!("{words} --runs . --set name=\"photos\"");
+        sandbox.limpid(&words).exits(2).says("the run directory ./photos would lie among the images of photos");
+    }
+    // Beside it as little: it has a folder that a stage would replace.
+    sandbox.write("other/train/mine.txt", b"mine");
+    let other = "run small.toml --runs . --set name=\"other\"";
+    sandbox.limpid(other).exits(2).says("./other/train exists and no run has made it");
+    assert_eq!((sandbox.files("photos"), sandbox.files("other").len()), (before, 1));
+    std::fs::remove_file(sandbox.path("other/train/mine.txt")).expect("removed");
+    sandbox.limpid(other).succeeds();
+    // What a run has made it may make again, even if its receipt has gone.
+    std::fs::remove_file(sandbox.path("other/train/_receipt.json")).expect("removed");
+    sandbox.limpid(other).succeeds().says("train: its receipt is missing");
+}
+
+#[test]
+fn a_draw_that_leaves_a_split_empty_says_what_decides_it() {
+    let sandbox = sandbox("folder = { path = \"photos\", labels = \"none\", test-fraction = 0.0001 }");
+    sandbox.write("photos/1.png", &png(4, 4, 1));
+    let message = "test-fraction = 0.0001 of 1 images leaves none for the split test; another `test-fraction`";
+    sandbox.limpid("run small.toml --to ingest").exits(65).says(message);
 }
 
 #[test]

@@ -71,7 +71,19 @@ fn parquet_columns_of_every_kind_give_the_same_images() {
         sandbox.limpid(&format!("run small.toml --to ingest {globs}")).succeeds();
         assert_eq!(images(&sandbox, TRAIN).2.len(), 6 * 36, "{name}");
         sandbox.limpid(&format!("plan small.toml --to ingest --check {globs}")).succeeds();
+        // Numbers are made to fit as pictures are.
+        let fit = "--set source.parquet.resize=[6,8] --set source.parquet.grey=true";
+        sandbox.limpid(&format!("run small.toml --to ingest {settings} {fit}")).succeeds();
+        assert_eq!(images(&sandbox, TRAIN).2.len(), 6 * 48, "{name}");
     }
+    // A run would read its own results.
+    let sandbox = sandbox("parquet = { path = \".\" }");
+    table(&sandbox, "train.parquet", binary.clone(), None, numbers.clone());
+    table(&sandbox, "test.parquet", binary, None, numbers);
+    sandbox.limpid("run small.toml").exits(2).says("the run directory runs/small would lie among the images of");
+    assert!(!sandbox.path("runs").exists());
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    sandbox.limpid(&format!("run small.toml --to ingest --runs {}", elsewhere.path().display())).succeeds();
 }
 
 #[test]

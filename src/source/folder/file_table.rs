@@ -1,13 +1,14 @@
 //! Tables that say what the files of a folder are: CSV, or one JSON object a line where the name ends in `.jsonl`.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
-use crate::error;
+use crate::{error, interrupt};
 
 /// A row of a table, as text.
 pub struct Row {
@@ -19,11 +20,14 @@ pub struct Row {
 
 /// A table that is read row after row.
 pub struct FileTable {
-    /// The names of its columns; of JSON lines, those that the first object has.
+    /// The names of its columns; of JSON lines, those that any object has, as they come.
     pub columns: Vec<String>,
     /// Its rows; nothing is worth reading behind an error.
     pub rows: Box<dyn Iterator<Item = Result<Row>>>,
 }
+
+/// Most keys that the objects of JSON lines have, all together.
+const MOST_COLUMNS: usize = 1000;
 
 /// Opens a table.
 ///
@@ -37,11 +41,7 @@ pub fn open(path: &Path) -> Result<FileTable> {
         std::io::ErrorKind::NotFound => bad(path, "it does not exist"),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })?;
-    if path.extension().is_some_and(|extension| extension == "jsonl") {
-        json_lines(path, file)
-    } else {
-        csv(path, file)
-    }
+    if path.extension().is_some_and(|extension| extension == "jsonl") { json_lines(path) } else { csv(path, file) }
 }
 
 /// What is wrong with a table.
@@ -62,24 +62,17 @@ fn csv(path: &Path, file: File) -> Result<FileTable> {
     Ok(FileTable { columns, rows: Box::new(rows) })
 }
 
-fn json_lines(path: &Path, file: File) -> Result<FileTable> {
-    let owned = path.to_owned();
-    let lines = (1..).zip(BufReader::new(file).lines()).map(move |(line, text)| -> Result<(u64, Map<String, Value>)> {
-        let text =
-            text.map_err(|cause| anyhow::Error::new(cause).context(format!("cannot read {}", owned.display())))?;
-        let text = text.trim_start_matches('\u{feff}').trim();
-        // An empty line ends what a text editor writes.
-        let object = if text.is_empty() { Ok(Map::new()) } else { serde_json::from_str(text) };
-        Ok((line, object.map_err(|cause| bad(&owned, &format!("line {line} is no JSON object: {cause}")))?))
-    });
-    let mut objects = lines.filter(|object| object.as_ref().map_or(true, |(_, object)| !object.is_empty())).peekable();
-    let columns: Vec<String> = match objects.peek() {
-        Some(Ok((_, first))) => first.keys().cloned().collect(),
-        Some(Err(_)) => return Err(objects.next().and_then(Result::err).expect("was seen to be an error")),
-        None => Vec::new(),
-    };
-    let names = columns.clone();
-    let rows = objects.map(move |object| {
+fn json_lines(path: &Path) -> Result<FileTable> {
+    let mut names: Vec<String> = Vec::new();
+    let mut known = HashSet::new();
+    for object in objects(path)? {
+        names.extend(object?.1.into_iter().map(|(name, _)| name).filter(|name| known.insert(name.clone())));
+        if names.len() > MOST_COLUMNS {
+            return Err(bad(path, &format!("its objects have more than {MOST_COLUMNS} keys")));
+        }
+    }
+    let columns = names.clone();
+    let rows = objects(path)?.map(move |object| {
         let (line, mut object) = object?;
         let values = names.iter().map(|name| match object.remove(name) {
             None | Some(Value::Null) => String::new(),
@@ -89,4 +82,20 @@ fn json_lines(path: &Path, file: File) -> Result<FileTable> {
         Ok(Row { line, values: values.collect() })
     });
     Ok(FileTable { columns, rows: Box::new(rows) })
+}
+
+/// The objects of JSON lines, each with the number of its line.
+fn objects(path: &Path) -> Result<impl Iterator<Item = Result<(u64, Map<String, Value>)>> + use<>> {
+    let unreadable = |path: &Path| format!("cannot read {}", path.display());
+    let file = File::open(path).with_context(|| unreadable(path))?;
+    let path = path.to_owned();
+    let objects = (1..).zip(BufReader::new(file).lines()).map(move |(line, text)| {
+        interrupt::check()?;
+        let text = text.with_context(|| unreadable(&path))?;
+        let text = text.trim_start_matches('\u{feff}').trim();
+        // An empty line ends what a text editor writes.
+        let object = if text.is_empty() { Ok(Map::new()) } else { serde_json::from_str(text) };
+        Ok((line, object.map_err(|cause| bad(&path, &format!("line {line} is no JSON object: {cause}")))?))
+    });
+    Ok(objects.filter(|object| object.as_ref().map_or(true, |(_, object)| !object.is_empty())))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::file_table::{self, FileTable, Row};
 use super::{Entry, list};
@@ -44,9 +44,21 @@ pub fn labelled(settings: &FolderSettings, seed: u64) -> Result<Labelled> {
     }
     let (numbers, classes) = numbered(&items, by_table);
     let (mut splits, draw) = ([Vec::new(), Vec::new()], Draw::new(seed, settings.test_fraction));
+    let mut drawn = 0;
     for (item, label) in items.into_iter().zip(numbers) {
-        let split = item.split.unwrap_or_else(|| draw.split(key(&item.path)));
+        let split = item.split.unwrap_or_else(|| {
+            drawn += 1;
+            draw.split(key(&item.path))
+        });
         splits[split as usize].push(Entry { path: item.path, label });
+    }
+    if let Some(split) = Split::ALL.into_iter().find(|split| splits[*split as usize].is_empty()) {
+        let (path, name) = (settings.path.display(), split.name());
+        return Err(if drawn > 0 {
+            draw.empty(drawn, split)
+        } else {
+            error::data(format!("{path} holds no images for the split {name}"))
+        });
     }
     Ok(Labelled { splits, classes })
 }
@@ -85,6 +97,9 @@ fn from_folders(settings: &FolderSettings) -> Result<Vec<Item>> {
         let advice = format!("or source.folder.path = {:?} to have the splits drawn", inside.display().to_string());
         return Err(error::data(format!("{message}; name it with source.folder.{key}, {advice}")));
     }
+    if !found[0] {
+        refuse_other_case(root, [train, test])?;
+    }
     let mut items = Vec::new();
     for path in list(root)? {
         let (split, rest) = match split(&path) {
@@ -108,6 +123,24 @@ fn from_folders(settings: &FolderSettings) -> Result<Vec<Item>> {
         return Err(error::data(format!("{message}; set source.folder.labels = \"none\", or move it")));
     }
     Ok(items)
+}
+
+/// Refuses a folder whose sub-folders have the names of the splits but for capitals: they would be taken for labels.
+fn refuse_other_case(root: &Path, names: [&str; 2]) -> Result<()> {
+    let unreadable = || format!("cannot read {}", root.display());
+    let mut alike = [None, None];
+    for entry in root.read_dir().with_context(unreadable)? {
+        let path = entry.with_context(unreadable)?.path();
+        let found = path.file_name().and_then(|name| name.to_str()).filter(|_| path.is_dir());
+        for (alike, name) in alike.iter_mut().zip(names) {
+            *alike =
+                alike.take().or(found.filter(|found| found.to_lowercase() == name.to_lowercase()).map(str::to_owned));
+        }
+    }
+    let [Some(train), Some(test)] = alike else { return Ok(()) };
+    let message = format!("{} has sub-folders {train} and {test}, which would be labels", root.display());
+    let advice = format!("if they are splits, set source.folder.train = {train:?} and source.folder.test = {test:?}");
+    Err(error::data(format!("{message}; {advice}")))
 }
 
 /// The names that people give to the column of files.

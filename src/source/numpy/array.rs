@@ -165,7 +165,7 @@ impl Array {
         let description = entry(&header, "descr").map(|text| text.trim_matches(['\'', '"']));
         let element = description.and_then(Element::parse).ok_or_else(|| {
             let found = description.unwrap_or("?");
-            bad(format!("has elements of type {found}; limpid reads integers and floats, little-endian"))
+            bad(format!("has elements of type {found}; limpid reads integers, float32 and float64, little-endian"))
         })?;
         if entry(&header, "fortran_order") != Some("False") {
             return Err(bad("is in Fortran's order; save numpy.ascontiguousarray of it".to_owned()));

@@ -79,7 +79,7 @@ impl Images {
                 if bytes.len() != shape.len() {
                     return Err(format!("it has {} numbers, expected {} for {shape}", bytes.len(), shape.len()));
                 }
-                Ok(Picture { shape, bytes })
+                picture::of_pixels(shape, bytes, fit)
             }
         }
     }

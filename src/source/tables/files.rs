@@ -56,31 +56,25 @@ pub fn files(settings: &ParquetSettings) -> Result<Vec<(&'static str, Outside)>>
         let names = files.iter().map(|path| path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned());
         Outside::Files(root.to_owned(), names.collect())
     };
+    let below_fixed = |pattern: &Path, files| match fixed_part(pattern) {
+        folder if folder.as_os_str().is_empty() => named(Path::new("."), files),
+        folder => named(folder, files),
+    };
     Ok(match settings {
         ParquetSettings { path: Some(folder), .. } => {
             vec![("source.parquet.path", named(folder, [train, test].concat()))]
         }
         ParquetSettings { train: pattern, test: test_pattern, .. } => {
-            let root = |pattern: &Option<PathBuf>| pattern.as_deref().map(fixed_part).unwrap_or_default();
-            let of_test = test_pattern.as_ref().map(|_| ("source.parquet.test", named(&root(test_pattern), test)));
-            [("source.parquet.train", named(&root(pattern), train))].into_iter().chain(of_test).collect()
+            let of_train = pattern.as_deref().map(|pattern| ("source.parquet.train", below_fixed(pattern, train)));
+            let of_test = test_pattern.as_deref().map(|pattern| ("source.parquet.test", below_fixed(pattern, test)));
+            of_train.into_iter().chain(of_test).collect()
         }
     })
 }
 
-/// The folder above the first part of a pattern that may stand for several names.
-fn fixed_part(pattern: &Path) -> PathBuf {
-    if pattern.is_file() {
-        return folder_of(pattern);
-    }
-    let fixed = |part: &std::path::Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
-    let fixed: PathBuf = pattern.components().take_while(fixed).collect();
-    if fixed.is_dir() { fixed } else { folder_of(&fixed) }
-}
-
-/// The folder that a path is in; `.` if it says none.
-fn folder_of(path: &Path) -> PathBuf {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+/// The longest start of a pattern that is a folder, whatever its name has in it; empty if that is the working folder.
+fn fixed_part(pattern: &Path) -> &Path {
+    pattern.ancestors().skip(1).find(|start| start.is_dir()).unwrap_or(Path::new(""))
 }
 
 /// The files that a pattern means: itself, if there is such a file.
@@ -88,8 +82,12 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
     if pattern.is_file() {
         return Ok(vec![pattern.to_owned()]);
     }
-    let text = pattern.to_string_lossy();
-    let found = glob::glob(&text).map_err(|cause| error::settings(format!("{text} is not a pattern: {cause}")))?;
+    // A folder that there is has no wildcards in its name, only brackets or the like.
+    let (text, folder) = (pattern.to_string_lossy(), fixed_part(pattern));
+    let rest = pattern.strip_prefix(folder).unwrap_or(pattern);
+    let escaped = Path::new(&glob::Pattern::escape(&folder.to_string_lossy())).join(rest);
+    let found = glob::glob(&escaped.to_string_lossy())
+        .map_err(|cause| error::settings(format!("{text} is not a pattern: {cause}")))?;
     let mut files = Vec::new();
     for path in found {
         let path = path.with_context(|| format!("cannot read what {text} means"))?;
@@ -110,7 +108,7 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>> {
         let what = if folder.exists() { "is not a folder" } else { "does not exist" };
         return Err(error::data(format!("{} {what}", folder.display())));
     }
-    matching(&Path::new(&glob::Pattern::escape(&folder.to_string_lossy())).join("**/*.parquet"))
+    matching(&folder.join("**/*.parquet"))
         .map_err(|_| error::data(format!("{} holds no Parquet files", folder.display())))
 }
 
@@ -164,5 +162,14 @@ mod tests {
         assert!(train[0].ends_with("train-00000-of-00002.parquet"));
         write("test/0000.parquet");
         assert!(in_folder(folder.path()).expect("has both")[1][0].ends_with("test/0000.parquet"));
+        // Only what is no folder by itself is a pattern.
+        write("run[1]/a.parquet");
+        write("run1/b.parquet");
+        let pattern = folder.path().join("run[1]/*.parquet");
+        assert_eq!(matching(&pattern).expect("is there"), [folder.path().join("run[1]/a.parquet")]);
+        assert_eq!(fixed_part(&pattern), folder.path().join("run[1]"));
+        assert_eq!(below(&folder.path().join("run[1]")).expect("is there").len(), 1);
+        let pattern = folder.path().join("run[12]/*.parquet");
+        assert_eq!(matching(&pattern).expect("is there"), [folder.path().join("run1/b.parquet")]);
     }
 }
