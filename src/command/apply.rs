@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
-use super::{Kind, kind, of_checked_model, only_writer, print, progress, threads};
+use super::{Kind, kind, of_checked_model, only_writer, print, progress, refuse_results, threads};
 use crate::cli::ApplyArgs;
 use crate::config::{Fit, Pixels, Size};
 use crate::disk;
@@ -58,6 +58,7 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     if direction == Direction::Encode {
         model.features()?;
     }
+    refuse_results(&args.output)?;
     let mut outputs: Vec<PathBuf> = Vec::new();
     for path in &args.input {
         let name = output_name(path)?;

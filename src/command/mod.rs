@@ -26,7 +26,7 @@ use crate::disk::{self, failpoint};
 use crate::error;
 use crate::pipeline::Selection;
 use crate::pipeline::receipt::{Receipt, output_damage};
-use crate::pipeline::workspace::{receipt_in, whole_receipt_in};
+use crate::pipeline::workspace::{RECEIPT, receipt_in, whole_receipt_in};
 use crate::progress::Progress;
 use crate::source;
 
@@ -127,6 +127,17 @@ fn of_checked_model<T>(folder: &Path, load: impl FnOnce() -> Result<T>) -> Resul
         return Err(replaced(folder));
     }
     loaded
+}
+
+/// Refuses to write into the result of a stage.
+fn refuse_results(folder: &Path) -> Result<()> {
+    match folder.ancestors().find(|folder| folder.join(RECEIPT).is_file()) {
+        Some(result) => {
+            let (folder, result) = (folder.display(), result.display());
+            Err(error::settings(format!("{folder} cannot be written to: {result} is the result of a run")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Digests the files of a model that are used.

@@ -15,7 +15,7 @@ pub fn plan(args: &PlanArgs) -> Result<()> {
     let (pipeline, selection) = load(&args.pipeline)?;
     let workspace = Workspace::new(&args.pipeline.runs, &pipeline.name);
     let PipelineArgs { force, verify, fresh, .. } = args.pipeline;
-    let options = PlanOptions { force, verify, fresh };
+    let options = PlanOptions { force, verify, verify_sources: verify, fresh };
     let progress = Progress::new(LogMode::Auto);
     let plans = pipeline::plan(&pipeline, &workspace, &selection, options, &progress)?;
     if args.json {

@@ -55,7 +55,7 @@ impl ModelDescription {
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("model.json");
         let text = std::fs::read_to_string(&path).map_err(|cause| match cause.kind() {
-            std::io::ErrorKind::NotFound => {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
                 let advice = "name a run, or the folder of its train stage";
                 error::settings(format!("{} holds no model: model.json is missing; {advice}", folder.display()))
             }

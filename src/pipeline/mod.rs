@@ -19,6 +19,7 @@ use crate::error;
 use crate::interrupt;
 use crate::lineage::LineageRun;
 use crate::progress::Progress;
+use crate::source;
 use crate::stage::evaluate::gate::{self, Requirement};
 use crate::stage::{Metrics, STAGES, Stage, StageContext};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
@@ -108,6 +109,7 @@ pub fn plan(
 ) -> Result<Vec<StagePlan>> {
     let mut plans = Vec::new();
     let stages = selection.stages(pipeline)?;
+    check_place(pipeline, workspace, &stages)?;
     for (stage, part) in &stages {
         let plan = plan_stage(*stage, *part == Part::Selected, pipeline, workspace, &plans, options)?;
         if let Part::Needed(by) = part {
@@ -119,7 +121,7 @@ pub fn plan(
 }
 
 /// Runs what has to be run, and tells `lineage` about each stage that does. Returns what the gate asks for of the scores, if
-/// evaluate is among the selected stages.
+/// evaluate or report, which tells of it, is among the selected stages.
 ///
 /// # Errors
 /// Whatever a stage fails with. What the stages before it published stays.
@@ -131,6 +133,7 @@ pub fn run(
     lineage: &LineageRun<'_>,
 ) -> Result<Vec<Requirement>> {
     let stages = options.selection.stages(pipeline)?;
+    check_place(pipeline, workspace, &stages)?;
     if !workspace.exists() {
         // Nobody can be making what is missing: it is refused before anything is created.
         let needed = |(stage, part): &(&dyn Stage, Part)| match part {
@@ -139,10 +142,12 @@ pub fn run(
         };
         stages.iter().find_map(needed).map_or(Ok(()), Err)?;
     }
-    let evaluated = stages.iter().any(|(stage, part)| stage.name() == "evaluate" && *part == Part::Selected);
+    let judged =
+        stages.iter().any(|(stage, part)| ["evaluate", "report"].contains(&stage.name()) && *part == Part::Selected);
     let lock = workspace.lock(options.lock_timeout, progress)?;
     workspace.clean(&lock)?;
-    let plan_options = PlanOptions { force: options.force, verify: options.verify, fresh: options.fresh };
+    let RunOptions { force, verify, fresh, .. } = *options;
+    let plan_options = PlanOptions { force, verify, verify_sources: verify, fresh };
     let mut plans = Vec::new();
     for (stage, part) in &stages {
         plans.push(plan_stage(*stage, *part == Part::Selected, pipeline, workspace, &plans, plan_options)?);
@@ -189,7 +194,20 @@ pub fn run(
     }
     // Once more for a run that was killed between a result and its settings.
     workspace.write_settings(pipeline)?;
-    if evaluated { judge(pipeline, workspace) } else { Ok(Vec::new()) }
+    if judged { judge(pipeline, workspace) } else { Ok(Vec::new()) }
+}
+
+/// Refuses to write among the source's images, and over folders that no run has made.
+fn check_place(pipeline: &Pipeline, workspace: &Workspace, stages: &[(&'static dyn Stage, Part)]) -> Result<()> {
+    if let Some(folder) = source::folder_around(&pipeline.source, workspace.root()) {
+        let (root, folder) = (workspace.root().display(), folder.display());
+        let advice = "choose another place with --runs or `name`";
+        return Err(error::settings(format!(
+            "the run directory {root} would lie among the images of {folder}; {advice}"
+        )));
+    }
+    let mut selected = stages.iter().filter(|(_, part)| *part == Part::Selected);
+    selected.try_for_each(|(stage, _)| workspace.check_own(stage.name()))
 }
 
 /// Digests what is going to be read, however right its size and time are, and plans to make again what is damaged. Returns

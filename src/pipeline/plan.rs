@@ -68,8 +68,10 @@ pub struct StagePlan {
 pub struct PlanOptions {
     /// Run selected stages even if they are up to date.
     pub force: bool,
-    /// Digest every file instead of believing unchanged sizes and times.
+    /// Digest every result instead of believing unchanged sizes and times.
     pub verify: bool,
+    /// The same for the files outside that stages read.
+    pub verify_sources: bool,
     /// Go on from nothing.
     pub fresh: bool,
 }
@@ -88,7 +90,7 @@ pub fn plan_stage(
 ) -> Result<StagePlan> {
     let receipt = workspace.receipt(stage.name())?;
     let files = match &receipt {
-        _ if selected => stamps(stage, pipeline, receipt.as_ref())?,
+        _ if selected => stamps(stage, pipeline, receipt.as_ref().filter(|_| !options.verify_sources))?,
         // What a stage has read that will not run again need not be there any more.
         Some(receipt) => receipt.files.clone(),
         None => BTreeMap::new(),
@@ -185,9 +187,10 @@ fn is_from(stages: &[&str], input: &str) -> bool {
     stages.iter().any(|stage| input.starts_with(&format!("{stage}/")))
 }
 
-fn stamps(stage: &dyn Stage, pipeline: &Pipeline, receipt: Option<&Receipt>) -> Result<BTreeMap<String, FileStamp>> {
+/// The outside files that a stage reads, with the digests that are `known` where a file is as it was.
+fn stamps(stage: &dyn Stage, pipeline: &Pipeline, known: Option<&Receipt>) -> Result<BTreeMap<String, FileStamp>> {
     let stamps = stage.files(pipeline)?.into_iter().map(|(setting, files)| {
-        let known = receipt.and_then(|receipt| receipt.files.get(setting));
+        let known = known.and_then(|receipt| receipt.files.get(setting));
         let stamp = match files {
             Outside::File(path) => stamp(&path, known)?,
             Outside::Files(root, members) => stamp_all(&root, &members, known)?,

@@ -146,6 +146,21 @@ impl Workspace {
         receipt_in(&self.stage(stage))
     }
 
+    /// Checks that the folder in which a stage publishes is free or a run's: what a run has made has a receipt, or lies beside
+    /// the settings of one.
+    ///
+    /// # Errors
+    /// It holds something else.
+    pub fn check_own(&self, stage: &str) -> Result<()> {
+        let folder = self.stage(stage);
+        let taken = fs::read_dir(&folder).map_or(folder.exists(), |mut entries| entries.next().is_some());
+        if !taken || folder.join(RECEIPT).exists() || self.root.join(SETTINGS).exists() {
+            return Ok(());
+        }
+        let advice = "choose another run directory with --runs or `name`, or move it";
+        Err(error::settings(format!("{} exists and no run has made it; {advice}", folder.display())))
+    }
+
     /// Takes the lock, waiting up to `timeout` (for ever if none) and saying for whom.
     ///
     /// # Errors
@@ -243,7 +258,7 @@ pub fn receipt_in(folder: &Path) -> Result<Option<Receipt>> {
     let path = folder.join(RECEIPT);
     match fs::read(&path) {
         Ok(bytes) => Ok(Receipt::parse(&bytes)),
-        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(cause) => Err(cause).with_context(|| format!("cannot read {}", path.display())),
     }
 }

@@ -29,7 +29,7 @@ pub use idx::{Header as IdxHeader, ImageReader};
 pub use numpy::{describe_npy, names_in_npz};
 pub use picture::{Picture, decode, is_picture, picture_format};
 
-use crate::config::{Pixels, SourceSettings};
+use crate::config::{FolderSettings, ParquetSettings, Pixels, SourceSettings};
 use crate::error;
 use crate::progress::Progress;
 use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows, leading_columns, pixels};
@@ -94,6 +94,26 @@ pub fn open(settings: &SourceSettings, seed: u64, data: &Path, progress: &Progre
             Box::new(strokes::Strokes::new(seed, [*train, *test], *colour))
         }
     })
+}
+
+/// The folder of a source in which `place`, which need not exist, would be taken for images or labels of them.
+pub fn folder_around<'a>(settings: &'a SourceSettings, place: &Path) -> Option<&'a Path> {
+    let real = |path: &Path| if path.as_os_str().is_empty() { Path::new(".") } else { path }.canonicalize().ok();
+    // What does not exist will lie in the nearest that does.
+    let near = place.ancestors().find_map(real)?;
+    match settings {
+        // Its sub-folders are splits and labels.
+        SourceSettings::Folder(FolderSettings { path, .. })
+            if real(place).is_some_and(|place| Some(place) == real(path)) =>
+        {
+            Some(path)
+        }
+        // All tables below it are read.
+        SourceSettings::Parquet(ParquetSettings { path: Some(path), .. }) => {
+            real(path).is_some_and(|path| near.starts_with(path)).then_some(path)
+        }
+        _ => None,
+    }
 }
 
 /// The size of the images, where it is known without opening a file.

@@ -50,11 +50,13 @@ fn images_of_another_size_are_refused_with_the_size_that_is_wanted() {
     sandbox.limpid("encode runs/small small.toml -o out").exits(65).says("is not IDX");
     sandbox.limpid("encode runs/small missing.idx -o out").exits(2).says("missing.idx does not exist");
     sandbox.limpid("encode runs small.toml -o out").exits(2).says("holds no model");
+    sandbox.limpid("encode small.toml wide.idx -o out").exits(2).says("small.toml holds no model");
     let input = "runs/small/ingest/test-00000-of-00001.parquet";
-    sandbox
-        .limpid(&format!("denoise runs/small {input} -o runs/small/ingest"))
-        .exits(2)
-        .says("overwritten by its own result");
+    let run = sandbox.limpid(&format!("denoise runs/small {input} -o runs/small/ingest"));
+    run.exits(2).says("runs/small/ingest is the result of a run");
+    sandbox.write("mine/some.parquet", &sandbox.read(input));
+    let run = sandbox.limpid("denoise runs/small mine/some.parquet -o mine");
+    run.exits(2).says("overwritten by its own result");
 }
 
 #[test]

@@ -93,6 +93,41 @@ fn a_wrong_bit_is_noticed_before_it_is_used() {
 }
 
 #[test]
+fn what_a_source_holds_is_verified_too() {
+    let sandbox = Sandbox::with(
+        "[source]\nidx = { train = \"a.idx\", test = \"b.idx\" }\n[model]\ndense = { code = 2 }\n[training]\nepochs = 1\n",
+    );
+    sandbox.write("a.idx", &idx(&[5, 4, 4]));
+    sandbox.write("b.idx", &idx(&[3, 4, 4]));
+    sandbox.limpid("run small.toml --to train").succeeds();
+    damage(&sandbox.path("a.idx"), Damage::Bit);
+    sandbox.limpid("run small.toml --to train").succeeds().says("ingest: up to date");
+    // What reads the results of ingest has no use for its source.
+    sandbox.limpid("run small.toml --to train --set seed=2").succeeds().says("ingest: up to date");
+    sandbox
+        .limpid("plan small.toml --to train --set seed=2 --verify --check")
+        .exits(10)
+        .prints("source.idx.train: digest");
+    sandbox.limpid("run small.toml --to train --verify").succeeds().says("ingest: done in");
+    sandbox.limpid("run small.toml --to train --verify").succeeds().says("ingest: up to date");
+}
+
+#[test]
+fn a_corruption_that_does_not_fit_is_refused_whatever_ran_before() {
+    let sandbox = Sandbox::with(
+        "[source]\nidx = { train = \"a.idx\", test = \"b.idx\" }\n[corruption]\ngaussian = {}\n[model]\ndense = { code = 2 }\n\
+         [training]\ninput = \"noisy\"\nepochs = 1\n",
+    );
+    sandbox.write("a.idx", &idx(&[5, 4, 4]));
+    sandbox.write("b.idx", &idx(&[3, 4, 4]));
+    sandbox.limpid("run small.toml --to train").succeeds();
+    for stages in ["", "--only corrupt", "--only train"] {
+        let run = sandbox.limpid(&format!("run small.toml {stages}")).arg("--set=corruption={grayscale={}}");
+        run.exits(2).says("corruption.grayscale takes images of 3 channels, not 4×4");
+    }
+}
+
+#[test]
 fn a_damaged_model_is_not_used_on_other_images() {
     let sandbox = Sandbox::new();
     sandbox.limpid("run small.toml --to train").succeeds();
