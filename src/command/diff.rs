@@ -13,6 +13,7 @@ use crate::error;
 use crate::pipeline::fingerprint::Parts;
 use crate::pipeline::workspace::Workspace;
 use crate::report::{Report, render_pair};
+use crate::stage::STAGES;
 use crate::stage::report::gather;
 
 /// Prints the settings that differ and all scores, side by side; with `--html`, also the reports.
@@ -24,7 +25,9 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
         Some(_) => Some([page(&workspaces[0])?, page(&workspaces[1])?]),
         None => None,
     };
-    let [left, right] = sides.each_ref().map(|side| &side.settings);
+    // A stage that one side has not run yet has settings on the other side alone, which are no difference.
+    let pending: Vec<_> = sides.iter().flat_map(Results::pending).collect();
+    let [left, right] = sides.each_ref().map(|side| side.settings(&pending));
     for key in left.keys().chain(right.keys()).collect::<BTreeSet<_>>() {
         if left.get(key) != right.get(key) {
             let value = |side: Option<&serde_json::Value>| side.map_or("–".to_owned(), ToString::to_string);
@@ -34,9 +37,20 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
     if table.len() == 1 {
         table.push(("settings".to_owned(), ["the same".to_owned(), "the same".to_owned()]));
     }
-    for stage in sides.iter().flat_map(|side| side.out_of_date.keys()).collect::<BTreeSet<_>>() {
-        let state = |side: &Results| if side.out_of_date.contains_key(stage) { "out of date" } else { "–" }.to_owned();
-        table.push(((*stage).to_owned(), sides.each_ref().map(state)));
+    for stage in STAGES.iter().map(|stage| stage.name()) {
+        let state = |side: &Results| {
+            if side.pending().any(|pending| pending == stage) {
+                "has not run"
+            } else if side.out_of_date.contains_key(stage) {
+                "out of date"
+            } else {
+                "–"
+            }
+        };
+        let states = sides.each_ref().map(state);
+        if states != ["–"; 2] {
+            table.push((stage.to_owned(), states.map(ToOwned::to_owned)));
+        }
     }
     let numbers = sides.map(|side| side.metrics.as_ref().map_or(Vec::new(), scores::numbers));
     // In the order of the left side, then what only the right one has.

@@ -17,8 +17,6 @@ use crate::stage::{Metrics, STAGES};
 pub struct Results {
     /// The stages of its pipeline, in order, each with its receipt if it has run.
     pub stages: Vec<(&'static str, Option<Receipt>)>,
-    /// The settings that made them.
-    pub settings: BTreeMap<String, Value>,
     /// Stages whose inputs are no longer those that their result was made from, and which.
     pub out_of_date: BTreeMap<&'static str, String>,
     /// The scores, if it has been evaluated.
@@ -36,16 +34,29 @@ impl Results {
         let pipeline = workspace.settings()?;
         let names = STAGES.iter().filter(|stage| stage.applies(&pipeline)).map(|stage| stage.name());
         let stages: Vec<_> = names.map(|name| Ok((name, workspace.receipt(name)?))).collect::<Result<_>>()?;
-        let receipts = || stages.iter().filter_map(|(name, receipt)| Some((*name, receipt.as_ref()?)));
-        // A stage that tells the settings of its inputs has none of its own to add.
-        let telling = |name: &str| STAGES.iter().any(|stage| stage.name() == name && stage.tells_settings());
-        let own = receipts().filter(|(name, _)| !telling(name));
-        let settings = united(own.map(|(name, receipt)| (name, &receipt.parts.settings)));
-        let out_of_date = out_of_date(receipts().collect());
+        let out_of_date = out_of_date(receipts(&stages).collect());
         let metrics = Metrics::read(&workspace.stage("evaluate"))?;
         let gate = metrics.as_ref().map_or(Vec::new(), |metrics| judge(&pipeline.gate, metrics));
-        Ok(Self { settings, out_of_date, metrics, gate, stages })
+        Ok(Self { stages, out_of_date, metrics, gate })
     }
+
+    /// The settings that made them, but for those of some stages.
+    pub fn settings(&self, without: &[&str]) -> BTreeMap<String, Value> {
+        // A stage that tells the settings of its inputs has none of its own to add.
+        let telling = |name: &str| STAGES.iter().any(|stage| stage.name() == name && stage.tells_settings());
+        let own = receipts(&self.stages).filter(|(name, _)| !telling(name) && !without.contains(name));
+        united(own.map(|(name, receipt)| (name, &receipt.parts.settings)))
+    }
+
+    /// The stages that have not run.
+    pub fn pending(&self) -> impl Iterator<Item = &'static str> {
+        self.stages.iter().filter(|(_, receipt)| receipt.is_none()).map(|(name, _)| *name)
+    }
+}
+
+/// Those of the stages that have run.
+fn receipts<'a>(stages: &'a [(&'static str, Option<Receipt>)]) -> impl Iterator<Item = (&'static str, &'a Receipt)> {
+    stages.iter().filter_map(|(name, receipt)| Some((*name, receipt.as_ref()?)))
 }
 
 /// The stages, of those in order with their receipts, whose inputs are no longer those that their result was made from, and

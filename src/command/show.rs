@@ -12,7 +12,9 @@ use crate::pipeline::workspace::Workspace;
 /// Prints the stages, files, rows, settings and scores of a run.
 pub fn show(args: &ShowArgs) -> Result<()> {
     let workspace = Workspace::existing(&args.run)?;
-    let Results { stages, settings, out_of_date, metrics, gate } = Results::read(&workspace)?;
+    let results = Results::read(&workspace)?;
+    let settings = results.settings(&[]);
+    let Results { stages, out_of_date, metrics, gate } = results;
     if args.json {
         let receipts: Vec<_> = stages.iter().filter_map(|(_, receipt)| receipt.as_ref()).collect();
         let text = json!({ "settings": settings, "stages": receipts, "out-of-date": out_of_date, "metrics": metrics, "gate": gate });

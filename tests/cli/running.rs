@@ -142,6 +142,11 @@ fn two_runs_can_be_compared() {
     std::fs::remove_dir_all(sandbox.path("runs/other/report")).expect("removed");
     sandbox.limpid("diff runs/small runs/other --html both.html").exits(2).says("runs/other has no report");
     sandbox.limpid("diff runs/small runs").exits(2).says("is not a run directory");
+    // What has not run yet differs in nothing.
+    sandbox.limpid("run small.toml --set name=\"part\" --to ingest").succeeds();
+    let diff = sandbox.limpid("diff runs/small runs/part").succeeds().stdout();
+    assert!(diff.contains("settings") && !diff.contains("training.epochs"), "{diff}");
+    assert!(diff.lines().any(|line| line.starts_with("train ") && line.ends_with("has not run")), "{diff}");
 }
 
 #[test]
@@ -203,8 +208,9 @@ fn progress_is_json_on_request() {
 
 #[test]
 fn a_failure_is_told_in_the_form_of_the_log() {
-    let sandbox = Sandbox::with("[source]\nidx = { train = \"a.idx\", test = \"a.idx\" }\n[model]\ndense = {}\n");
+    let sandbox = Sandbox::with("[source]\nidx = { train = \"a.idx\", test = \"b.idx\" }\n[model]\ndense = {}\n");
     sandbox.write("a.idx", b"hello, world");
+    sandbox.write("b.idx", b"hello, world");
     let told = sandbox.limpid("run small.toml --log json").exits(65).stderr();
     let events: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
     let last = &events[events.len() - 1];
