@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::results::out_of_date;
-use super::{of_checked_model, only_writer, print, progress, replaced, threads};
+use super::{of_checked_model, only_writer, print, progress, refuse_results, replaced, threads};
 use crate::cli::ExportArgs;
-use crate::config::Pipeline;
+use crate::config::{Pipeline, Pixels, Profile, StoredPixels};
 use crate::device::ComputeDevice;
 use crate::disk;
 use crate::error;
@@ -29,7 +29,10 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     let threads = threads(args.work.threads)?;
     if let Some(folder) = &args.to {
         let pipeline = workspace.settings()?;
-        let layout = Layout::new(args.profile, args.pixels, args.lists, args.part_rows, args.part_mib);
+        // Floats stay floats, but in a profile whose images are pictures.
+        let floats = pipeline.output.pixels == Pixels::F32 && args.profile != Profile::Hf;
+        let pixels = args.pixels.or(floats.then_some(StoredPixels::F32));
+        let layout = Layout::new(args.profile, pixels, args.lists, args.part_rows, args.part_mib);
         let compression_level = pipeline.output.compression_level;
         let options = WriteOptions { compression_level, threads, sorted: true, classes: None };
         let (receipts, tables) = tables(&workspace, &pipeline, &progress)?;
@@ -69,7 +72,7 @@ fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Re
     let mut tables = Vec::new();
     for stage in export::stages(pipeline) {
         let Some((_, receipt)) = receipts.iter().find(|(name, _)| *name == stage) else { continue };
-        if let Some(damage) = receipt.damage(&workspace.stage(stage), false)? {
+        if let Some(damage) = receipt.damage(&workspace.stage(stage), true)? {
             return Err(error::data(format!("the result of {stage} is damaged: {damage}")));
         }
         if let Some(cause) = old.get(stage) {
@@ -85,6 +88,7 @@ fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Re
 
 /// Has a folder written beside its place and renames it into it.
 fn publish(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    refuse_results(folder)?;
     refuse_taken(folder)?;
     let name = folder.file_name().ok_or_else(|| error::settings(format!("{} has no name", folder.display())))?;
     let beside = |end: &str| folder.with_file_name(format!(".{}{end}", name.to_string_lossy()));

@@ -103,8 +103,27 @@ fn options_differ_from_the_profile() {
 }
 
 #[test]
+fn floats_stay_floats() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --set output.pixels=f32 --to denoise").succeeds();
+    let floats = |path: &str| {
+        column(&sandbox, path, "image").as_fixed_size_list().values().as_primitive::<Float32Type>().clone()
+    };
+    sandbox.limpid("export runs/small --to out").succeeds();
+    assert_eq!(floats(&format!("out/{FILE}")), floats(&format!("runs/small/{FILE}")));
+}
+
+#[test]
 fn an_export_never_overwrites() {
     let sandbox = finished();
+    sandbox
+        .limpid("export runs/small --to runs/small/denoise/out")
+        .exits(2)
+        .says("runs/small/denoise is the result of a run");
+    sandbox
+        .limpid(&format!("encode runs/small runs/small/{FILE} -o runs/small/encode"))
+        .exits(2)
+        .says("cannot be written to");
     sandbox.write("out/mine.txt", b"mine");
     sandbox.limpid("export runs/small --to out").exits(2).says("out exists already");
     assert_eq!(sandbox.read("out/mine.txt"), b"mine");

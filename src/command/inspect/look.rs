@@ -85,7 +85,11 @@ pub fn look(path: &Path) -> Result<Look> {
     if start.starts_with(b"\x93NUMPY") {
         return Ok(match describe_npy(path) {
             Ok(what) => other(what, "read it with source.npy = { train = \"…\" }"),
-            Err(cause) => damaged(format!("a NumPy array that cannot be used ({cause:#})")),
+            Err(cause) => Look::Other {
+                what: format!("a NumPy array that cannot be used ({cause:#})"),
+                advice: "write it again with numpy.save, as uint8 or as float32 in [0, 1]".to_owned(),
+                whole: false,
+            },
         });
     }
     if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {

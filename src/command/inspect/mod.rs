@@ -95,24 +95,25 @@ fn describe(path: &Path) -> Result<()> {
 }
 
 fn draw_table(table: &TableFile, args: &InspectArgs) -> Result<()> {
-    let Some(batch) = table.all().next().transpose()? else { return Ok(()) };
     let shape = table.image_shape().ok();
-    let column = lists(&batch, if shape.is_some() { "image" } else { "code" })?;
-    for row in 0..args.images.min(batch.num_rows()) {
-        let labels = labels(&batch)?;
-        let label = if labels.is_null(row) { String::new() } else { format!(", label {}", labels.value(row)) };
-        let error = errors(&batch).map_or(String::new(), |errors| format!(", error {:.5}", errors.value(row)));
-        print(format!("\nid {}{label}{error}", ids(&batch)?.value(row)))?;
-        let values = pixels::values(&column.slice(row, 1));
-        match shape {
-            Some(shape) => draw(&pixels::to_bytes(&values), shape, args.draw)?,
-            None => {
-                let numbers: Vec<_> = values.iter().map(|value| format!("{value:.3}")).collect();
-                print(format!("  [{}]", numbers.join(", ")))?;
+    table.first(args.images as u64, |batch| {
+        let (ids, labels, errors) = (ids(batch)?, labels(batch)?, errors(batch));
+        let column = lists(batch, if shape.is_some() { "image" } else { "code" })?;
+        for row in 0..batch.num_rows() {
+            let label = if labels.is_null(row) { String::new() } else { format!(", label {}", labels.value(row)) };
+            let error = errors.as_ref().map_or(String::new(), |errors| format!(", error {:.5}", errors.value(row)));
+            print(format!("\nid {}{label}{error}", ids.value(row)))?;
+            let values = pixels::values(&column.slice(row, 1));
+            match shape {
+                Some(shape) => draw(&pixels::to_bytes(&values), shape, args.draw)?,
+                None => {
+                    let numbers: Vec<_> = values.iter().map(|value| format!("{value:.3}")).collect();
+                    print(format!("  [{}]", numbers.join(", ")))?;
+                }
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn print_rows(path: &Path, rows: usize) -> Result<()> {
