@@ -58,7 +58,9 @@ impl Corruption {
         match self {
             Corruption::Grayscale {} if image.channels != 3 => {
                 let message = format!("corruption.grayscale takes images of 3 channels, not {image}");
-                Err(error::settings(format!("{message}; strokes have them with source.strokes.colour = true")))
+                Err(error::settings(format!(
+                    "{message}; strokes have them with colour = true, pictures with grey = false"
+                )))
             }
             _ => Ok(()),
         }

@@ -13,6 +13,8 @@ use crate::interrupt;
 pub const NEIGHBOURS: usize = 5;
 /// Rows that one thread finds the neighbours of at a time.
 const QUERIES: usize = 512;
+/// Times so many rows whose scaled copies are in memory at once.
+const PARTS: usize = 64;
 
 /// A neighbour: half its squared distance, less what all neighbours of the same row have in common, and its class.
 #[derive(Clone, Copy)]
@@ -34,25 +36,27 @@ pub fn accuracy(rows: &Rows, labels: &[u32], queries: &Rows, truth: &[u32]) -> a
     let parts: Vec<Range<usize>> =
         (0..count).step_by(QUERIES).map(|start| start..(start + QUERIES).min(count)).collect();
     let mut nearest: Vec<Vec<Vec<Neighbour>>> = parts.iter().map(|part| vec![Vec::new(); part.len()]).collect();
-    let queries: Vec<Vec<f32>> = parts.into_par_iter().map(|part| queries.scaled(part, &scaling)).collect();
-    for block in rows.blocks() {
-        interrupt::check()?;
-        let near = rows.scaled(block.clone(), &scaling);
-        let halves: Vec<f32> =
-            near.chunks_exact(width).map(|row| 0.5 * row.iter().map(|value| value * value).sum::<f32>()).collect();
-        let near = MatRef::from_row_major_slice(&near, block.len(), width).transpose();
-        let labels = &labels[block.clone()];
-        nearest.par_iter_mut().zip(&queries).for_each(|(nearest, queries)| {
-            let mut products = vec![0.0; nearest.len() * labels.len()];
-            let out = MatMut::from_row_major_slice_mut(&mut products, nearest.len(), labels.len());
-            let queries = MatRef::from_row_major_slice(queries, nearest.len(), width);
-            matmul(out, Accum::Replace, queries, near, 1.0, Par::Seq);
-            for (nearest, products) in nearest.iter_mut().zip(products.chunks_exact(labels.len())) {
-                for ((product, half), &class) in products.iter().zip(&halves).zip(labels) {
-                    insert(nearest, Neighbour { distance: half - product, class });
+    for (parts, nearest) in parts.chunks(PARTS).zip(nearest.chunks_mut(PARTS)) {
+        let queries: Vec<Vec<f32>> = parts.par_iter().map(|part| queries.scaled(part.clone(), &scaling)).collect();
+        for block in rows.blocks() {
+            interrupt::check()?;
+            let near = rows.scaled(block.clone(), &scaling);
+            let halves: Vec<f32> =
+                near.chunks_exact(width).map(|row| 0.5 * row.iter().map(|value| value * value).sum::<f32>()).collect();
+            let near = MatRef::from_row_major_slice(&near, block.len(), width).transpose();
+            let labels = &labels[block.clone()];
+            nearest.par_iter_mut().zip(&queries).for_each(|(nearest, queries)| {
+                let mut products = vec![0.0; nearest.len() * labels.len()];
+                let out = MatMut::from_row_major_slice_mut(&mut products, nearest.len(), labels.len());
+                let queries = MatRef::from_row_major_slice(queries, nearest.len(), width);
+                matmul(out, Accum::Replace, queries, near, 1.0, Par::Seq);
+                for (nearest, products) in nearest.iter_mut().zip(products.chunks_exact(labels.len())) {
+                    for ((product, half), &class) in products.iter().zip(&halves).zip(labels) {
+                        insert(nearest, Neighbour { distance: half - product, class });
+                    }
                 }
-            }
-        });
+            });
+        }
     }
     let right = nearest.iter().flatten().zip(truth).filter(|(nearest, class)| vote(nearest) == Some(**class));
     Ok(right.count() as f64 / count as f64)

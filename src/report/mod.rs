@@ -6,7 +6,7 @@
 //! shown in, so that two runs side by side look like one on a phone.
 
 mod charts;
-mod pictures;
+pub mod pictures;
 mod sections;
 
 use anyhow::{Context, Result};
@@ -15,6 +15,7 @@ use crate::error;
 use crate::stage::Metrics;
 use crate::stage::evaluate::gate::Requirement;
 use crate::table::ImageShape;
+use pictures::Picture;
 use sections::{escape, pairs};
 
 const TEMPLATE: &str = include_str!("template.html");
@@ -46,8 +47,8 @@ pub struct Report {
     pub gate: Vec<Requirement>,
     /// Codes in two dimensions, if there are codes.
     pub map: Vec<MapPoint>,
-    /// Clean images of the points, as bytes.
-    pub map_images: Vec<Vec<u8>>,
+    /// Clean images of the points.
+    pub map_images: Vec<Picture>,
     /// Dotted keys and values.
     pub settings: Vec<(String, String)>,
     /// Names and values; digests of files.

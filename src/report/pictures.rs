@@ -20,7 +20,7 @@ const BRIGHTER: [u8; 3] = [214, 84, 48];
 const DARKER: [u8; 3] = [46, 122, 196];
 
 /// A picture, red, green, blue and opacity for each pixel.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Picture {
     width: usize,
     height: usize,

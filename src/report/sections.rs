@@ -224,8 +224,7 @@ pub fn features(report: &Report) -> Result<String> {
         html.push_str("</dl>");
     }
     if !report.map.is_empty() {
-        let pictures = report.map_images.iter().map(|image| Picture::of(image, report.image)).collect();
-        let (sheet, size) = sheet(pictures, SHEET_COLUMNS)?;
+        let (sheet, size) = sheet(report.map_images.clone(), SHEET_COLUMNS)?;
         html.push_str(&charts::feature_map(&report.map, &sheet, SHEET_COLUMNS, size));
         _ = write!(
             html,

@@ -43,6 +43,8 @@ impl Stage for Corrupt {
         let task = context.progress.task("corrupt", total, "images");
         let files = tables.iter().map(|(split, table)| {
             let shape = table.image_shape()?;
+            // ingest has looked at the corruption that there was when it ran.
+            corruption.check(shape)?;
             let content = Content::Images(shape, pipeline.output.pixels);
             let (schema, stream) = (content.schema(), noise_stream(pipeline.seed, *split));
             let map = |batch: &RecordBatch, _: Option<&RecordBatch>| {

@@ -11,10 +11,10 @@ use rayon::prelude::*;
 
 use crate::config::Pixels;
 use crate::device::is_flex;
-use crate::error;
 use crate::kernel;
 use crate::model::{Autoencoder, Made, ModelDescription};
 use crate::table::{Content, ImageShape, ids, lists, pixels};
+use crate::{error, interrupt};
 
 /// A trained model, ready to be applied on any thread.
 pub struct Inference {
@@ -92,11 +92,11 @@ impl Inference {
     /// themselves.
     ///
     /// # Errors
-    /// A batch that does not hold images, or numbers outside of [0, 1]; a model without a code.
+    /// A batch that does not hold images, or numbers outside of [0, 1]; a model without a code; interruption.
     pub fn encode(&self, batch: &RecordBatch, clean: Option<&[f32]>) -> Result<RecordBatch> {
         let features = self.features()?;
         let images = self.images(batch)?;
-        let applied = self.apply(&images);
+        let applied = self.apply(&images)?;
         let errors = self.errors(&applied.images, clean.unwrap_or(&images));
         let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(applied.codes)), features.width());
         self.batch(batch, features, codes, errors)
@@ -106,10 +106,10 @@ impl Inference {
     /// that went in.
     ///
     /// # Errors
-    /// A batch that does not hold images, or numbers outside of [0, 1].
+    /// A batch that does not hold images, or numbers outside of [0, 1]; interruption.
     pub fn denoise(&self, batch: &RecordBatch, clean: Option<&[f32]>, stored: Pixels) -> Result<RecordBatch> {
         let images = self.images(batch)?;
-        let column = pixels::column(self.apply(&images).images, self.image().len(), stored);
+        let column = pixels::column(self.apply(&images)?.images, self.image().len(), stored);
         // The error of what is written, rounding included.
         let written = pixels::values(pixels::as_list(&column)?);
         let errors = self.errors(&written, clean.unwrap_or(&images));
@@ -158,20 +158,22 @@ impl Inference {
         Tensor::from_data(TensorData::new(images.to_vec(), [images.len() / len, len]), &self.device)
     }
 
-    fn apply(&self, images: &[f32]) -> Applied {
+    fn apply(&self, images: &[f32]) -> Result<Applied> {
         let work = || self.apply_in_chunks(images);
         if is_flex(&self.device) { work() } else { self.in_turn(work) }
     }
 
-    fn apply_in_chunks(&self, images: &[f32]) -> Applied {
+    fn apply_in_chunks(&self, images: &[f32]) -> Result<Applied> {
         let len = self.image().len();
         let mut applied = Applied { codes: Vec::new(), images: Vec::with_capacity(images.len()) };
         for chunk in images.chunks(self.images_at_once() * len) {
+            // A batch of large images takes a while.
+            interrupt::check()?;
             let Made { codes, logits } = self.model.forward(self.tensor(chunk));
             applied.codes.extend(codes.map_or_else(Vec::new, numbers));
             applied.images.extend(numbers(kernel::sigmoid(logits)));
         }
-        applied
+        Ok(applied)
     }
 
     /// Mean squared error of each image.

@@ -12,12 +12,13 @@ use super::evaluate::Evaluate;
 use super::evaluate::gate::judge;
 use super::{Metrics, Outputs, Stage, StageContext};
 use crate::config::{InputImages, Loss, Pipeline};
-use crate::error;
 use crate::model::{Architecture, ModelDescription};
 use crate::pipeline::workspace::Workspace;
 use crate::quality::linear::plane;
+use crate::report::pictures::{Picture, SHEET_SIDE};
 use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
 use crate::table::{Split, TableFile, ids, labels, lists, pixels};
+use crate::{error, interrupt};
 
 /// The stage.
 pub struct Report;
@@ -25,7 +26,9 @@ pub struct Report;
 /// Images in each row of the figure, as in the chapter.
 const FIGURE_IMAGES: u64 = 10;
 /// Most points of the map of codes.
-const MAP_POINTS: u64 = 1000;
+const MAP_POINTS: usize = 1000;
+/// Most bytes of the codes of these points.
+const MAP_BYTES: usize = 64 << 20;
 
 impl Stage for Report {
     fn name(&self) -> &'static str {
@@ -33,7 +36,7 @@ impl Stage for Report {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
@@ -59,7 +62,7 @@ impl Stage for Report {
 /// Everything that a page about the results in `workspace` shows: made with these settings, from inputs with these digests.
 ///
 /// # Errors
-/// Results that are missing, damaged, or not of one run.
+/// Results that are missing, damaged, or not of one run; interruption.
 pub fn gather(
     workspace: &Workspace,
     pipeline: &Pipeline,
@@ -106,7 +109,7 @@ pub fn gather(
             .then_some(metrics.cross_entropy_floor),
         gate: judge(&pipeline.gate, &metrics),
         metrics,
-        map_images: images(&clean, &map.iter().map(|point| point.id).collect::<Vec<_>>())?,
+        map_images: pictures(&clean, &map)?,
         map,
         settings: settings
             .iter()
@@ -119,7 +122,9 @@ pub fn gather(
 /// The codes of the first test images in two dimensions.
 fn map(codes: &TableFile) -> Result<Vec<MapPoint>> {
     let (mut keys, mut classes, mut values) = (Vec::new(), Vec::new(), Vec::new());
-    codes.first(MAP_POINTS, |batch| {
+    let most = MAP_POINTS.min(MAP_BYTES / size_of::<f32>() / codes.content().width()).max(2);
+    codes.first(most as u64, |batch| {
+        interrupt::check()?;
         keys.extend_from_slice(ids(batch)?.values());
         classes.extend(labels(batch)?);
         values.extend(pixels::values(lists(batch, "code")?));
@@ -129,21 +134,34 @@ fn map(codes: &TableFile) -> Result<Vec<MapPoint>> {
     Ok(points.map(|((id, label), [x, y])| MapPoint { id, label, x, y }).collect())
 }
 
+/// Small pictures of the points of a map, in their order.
+fn pictures(clean: &TableFile, map: &[MapPoint]) -> Result<Vec<Picture>> {
+    let shape = clean.image_shape()?;
+    let wanted: Vec<_> = map.iter().map(|point| point.id).collect();
+    each_image(clean, &wanted, |bytes| Picture::of(&bytes, shape).shrunk(SHEET_SIDE))
+}
+
 /// The bytes of the images with these ids, in this order.
 fn images(table: &TableFile, wanted: &[i64]) -> Result<Vec<Vec<u8>>> {
+    each_image(table, wanted, |bytes| bytes)
+}
+
+/// What `make` makes of the bytes of the images with these ids, each another, in this order.
+fn each_image<T>(table: &TableFile, wanted: &[i64], make: impl Fn(Vec<u8>) -> T) -> Result<Vec<T>> {
     let mut found = BTreeMap::new();
     for batch in table.all() {
+        interrupt::check()?;
         let batch = batch?;
         let list = lists(&batch, "image")?;
         for (row, id) in ids(&batch)?.values().iter().enumerate().filter(|(_, id)| wanted.contains(id)) {
-            found.insert(*id, pixels::to_bytes(&pixels::values(&list.slice(row, 1))));
+            found.insert(*id, make(pixels::to_bytes(&pixels::values(&list.slice(row, 1)))));
         }
         if wanted.iter().all(|id| found.contains_key(id)) {
             break;
         }
     }
     let missing = |id: &i64| error::data(format!("{} has no image {id}", table.path().display()));
-    wanted.iter().map(|id| found.get(id).cloned().ok_or_else(|| missing(id))).collect()
+    wanted.iter().map(|id| found.remove(id).ok_or_else(|| missing(id))).collect()
 }
 
 /// The loss of every epoch, from the table that train wrote.

@@ -75,6 +75,10 @@ impl Stage for Train {
         let train = context.table("ingest", Split::Train)?;
         let test = context.table("ingest", Split::Test)?;
         let image = train.image_shape()?;
+        // ingest has looked at the corruption that there was when it ran.
+        if let Some(corruption) = pipeline.corruption {
+            corruption.check(image)?;
+        }
         let limit = pipeline.training.memory_mib << 20;
         let folder = context.folder(self.name());
         let published = context.workspace.receipt(self.name())?;

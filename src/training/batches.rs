@@ -201,7 +201,9 @@ impl TrainingImages {
     }
 
     fn load(&self, groups: &[usize]) -> Result<Window> {
-        let (mut ids, mut pixels) = (Vec::new(), Vec::new());
+        let rows = groups.iter().map(|&group| self.table.row_group_rows(group) as usize).sum();
+        // As much as they take: a vector that grows takes up to twice that.
+        let (mut ids, mut pixels) = (Vec::with_capacity(rows), Vec::with_capacity(rows * self.pixels));
         for &group in groups {
             for batch in self.table.row_group(group)? {
                 let batch = batch?;

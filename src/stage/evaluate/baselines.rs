@@ -99,6 +99,8 @@ impl Baselines {
             Some(_) if !matrices => leave_out("pca", too_large.clone()),
             Some(_) => {}
         }
+        // Each of these decompositions may take a minute.
+        interrupt::check()?;
         let ridge = noisy.as_ref().zip(cross.as_ref()).map(|(noisy, cross)| Ridge::fit(noisy, cross)).transpose()?;
         if denoising && !matrices {
             leave_out("ridge", too_large);

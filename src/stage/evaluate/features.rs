@@ -1,6 +1,7 @@
 //! What features are good for: classifiers on the codes, and on what could have been had without training.
 //!
-//! One kind of features is in memory at a time, as much of it as `evaluate.fit-rows` and [`MOST_BYTES`] allow.
+//! One kind of features is in memory at a time, as much of it as `evaluate.fit-rows` and [`MOST_BYTES`] allow, and beside it what a
+//! classifier computes with.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -28,6 +29,8 @@ use crate::table::{Content, TableFile, ids, labels, lists, pixels};
 const MOST_BYTES: usize = 512 << 20;
 /// Most classes that classifiers are fitted for.
 const MOST_CLASSES: usize = 100;
+/// Most weights of a classifier, which remembers some twenty times as many numbers.
+const MOST_WEIGHTS: usize = 4 << 20;
 
 /// The tables that features come from, of the training and the test split each.
 pub struct FeatureTables {
@@ -74,7 +77,8 @@ impl FeatureTables {
         let size = self.codes[0].content().width();
         let pixel_count = self.images[0].image_shape()?.len();
         // Of the widest features that are gathered.
-        let floats = size.max(components.map_or(0, Pca::size)) * size_of::<f32>();
+        let widest = size.max(components.map_or(0, Pca::size));
+        let floats = widest * size_of::<f32>();
         let pixel_bytes = match self.images[0].content() {
             _ if pixel_count > MOST_PIXELS => 0,
             Content::Images(_, Pixels::U8) => pixel_count,
@@ -86,6 +90,11 @@ impl FeatureTables {
         if !(2..=MOST_CLASSES).contains(&seen) || test.rows.is_empty() {
             let reason =
                 format!("classifiers need 2 to {MOST_CLASSES} classes of labelled images in both splits, found {seen}");
+            omitted.push(Omitted::new("probes", reason));
+            return Ok((None, Value::Null));
+        }
+        if seen * widest > MOST_WEIGHTS {
+            let reason = format!("{seen} classes of {widest} features need more than {MOST_WEIGHTS} weights");
             omitted.push(Omitted::new("probes", reason));
             return Ok((None, Value::Null));
         }

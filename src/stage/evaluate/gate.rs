@@ -22,12 +22,8 @@ pub struct Requirement {
 /// Judges `metrics` by everything that `gate` asks for.
 pub fn judge(gate: &Gate, metrics: &Metrics) -> Vec<Requirement> {
     let mut requirements = Vec::new();
-    let mut require = |asked: String, found: Option<String>, met: bool| {
-        requirements.push(Requirement {
-            asked,
-            met: met && found.is_some(),
-            found: found.unwrap_or("unknown".to_owned()),
-        });
+    let mut require = |asked: String, found: String, met: bool| {
+        requirements.push(Requirement { asked, met, found });
     };
     let model = &metrics.scores[0];
     let (name, quality) = (&model.what, model.psnr_pooled.unwrap_or(f64::INFINITY));
@@ -43,18 +39,15 @@ pub fn judge(gate: &Gate, metrics: &Metrics) -> Vec<Requirement> {
             0.0 => format!("pooled PSNR of {name} above that of {what}"),
             margin => format!("pooled PSNR of {name} more than {margin} dB above that of {what}"),
         };
-        require(asked, over.map(|over| format!("{over:+.2} dB")), over.is_some_and(|over| over > gate.margin));
+        let found = over.map_or_else(|| unknown(metrics, &what), |over| format!("{over:+.2} dB"));
+        require(asked, found, over.is_some_and(|over| over > gate.margin));
     }
     if let Some(least) = gate.least_psnr {
-        require(
-            format!("pooled PSNR of {name} at least {least} dB"),
-            Some(format!("{quality:.2} dB")),
-            quality >= least,
-        );
+        require(format!("pooled PSNR of {name} at least {least} dB"), format!("{quality:.2} dB"), quality >= least);
     }
     if let Some(least) = gate.least_ssim {
         let ssim = model.ssim;
-        let found = ssim.map(|ssim| format!("{ssim:.4}"));
+        let found = ssim.map_or_else(|| unknown(metrics, "ssim"), |ssim| format!("{ssim:.4}"));
         require(format!("SSIM of {name} at least {least}"), found, ssim.is_some_and(|ssim| ssim >= least));
     }
     if let Some(margin) = gate.probe_margin {
@@ -67,7 +60,16 @@ pub fn judge(gate: &Gate, metrics: &Metrics) -> Vec<Requirement> {
         ];
         for (kind, over) in kinds {
             let asked = format!("{kind} on codes more than {} points above that on PCA", margin * 100.0);
-            let found = over.map(|over| format!("{:+.2} points", over * 100.0));
+            let found = over.map_or_else(
+                || {
+                    if pair.is_none() && metrics.probes.is_some() {
+                        unknown(metrics, "pca")
+                    } else {
+                        unknown(metrics, "probes")
+                    }
+                },
+                |over| format!("{:+.2} points", over * 100.0),
+            );
             require(asked, found, over.is_some_and(|over| over > margin));
         }
     }
@@ -79,6 +81,12 @@ pub fn missed(requirements: &[Requirement]) -> Option<String> {
     let missed = requirements.iter().filter(|requirement| !requirement.met);
     let lines: Vec<_> = missed.map(|Requirement { asked, found, .. }| format!("{asked} (found: {found})")).collect();
     (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+/// That there is no such score, and why.
+fn unknown(metrics: &Metrics, what: &str) -> String {
+    let omitted = metrics.omitted.iter().find(|omitted| omitted.what == what);
+    omitted.map_or("unknown".to_owned(), |omitted| format!("unknown, since {}", omitted.reason))
 }
 
 fn key(baseline: Baseline) -> String {
