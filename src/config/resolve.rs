@@ -155,6 +155,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
     let loss = problems.required("model.loss", raw.model.loss);
     let sparsity = problems.required("model.sparsity", raw.model.sparsity);
     let model = resolve_model(raw.model, &mut problems);
+    let gate = resolve_gate(raw.gate, &mut problems);
     if let (Some(model), Some(image)) = (&model, source.as_ref().and_then(source::known_shape))
         && !problems.0.iter().any(|problem| problem.path.is_within(&"model".into()))
         && let Err(cause) = model.check(image)
@@ -164,10 +165,18 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
     if sparsity.is_some_and(|sparsity| sparsity > 0.0) && model.as_ref().is_some_and(|model| !model.has_code()) {
         problems.add("model.sparsity", "needs a code, which a U-Net does not have");
     }
+    if model.as_ref().is_some_and(|model| !model.has_code())
+        && let Some(gate) = &gate
+    {
+        let asked =
+            [("baselines", gate.baselines.contains(&Baseline::Pca)), ("probe-margin", gate.probe_margin.is_some())];
+        for (key, _) in asked.into_iter().filter(|(_, asked)| *asked) {
+            problems.add(&format!("gate.{key}"), "asks for what needs a code, which a U-Net does not have");
+        }
+    }
     let training = resolve_training(raw.training, &mut problems);
     let encode_input = problems.required("encode.input", raw.encode.input);
     let fit_rows = problems.required("evaluate.fit-rows", raw.evaluate.fit_rows);
-    let gate = resolve_gate(raw.gate, &mut problems);
     let output = resolve_output(raw.output, &mut problems);
     let seed = problems.required("seed", raw.seed);
     if let (Some(corruption), Some(image)) = (&corruption, source.as_ref().and_then(source::known_shape))

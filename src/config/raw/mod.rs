@@ -350,7 +350,7 @@ pub struct RawEvaluate {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RawGate {
-    /// The baselines that the model's images must beat in pooled PSNR; those that the task does not have are passed over.
+    /// The baselines that the model's images must beat in pooled PSNR; those of noise are passed over where there is none.
     pub baselines: Option<Vec<Baseline>>,
     /// By more than how many dB.
     #[schemars(range(min = -100, max = 100))]
