@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use limpid::config::{self, Arrays, SourceSettings};
+use limpid::config::{
+    self, Arrays, Faults, Fit, FolderLabels, FolderSettings, OnError, ParquetSettings, Size, SourceSettings,
+};
 use limpid::device::ComputeDevice;
 use limpid::error::{self, Kind};
 use limpid::model::{Architecture, ModelDescription};
@@ -46,6 +48,109 @@ pub fn idx(bytes: &[u8]) {
             group.and_then(|group| group(&mut |_| Ok(()))).expect("the images are good");
         }
     }
+}
+
+/// NumPy: as a file of one array, as its labels, and as an archive.
+pub fn arrays(bytes: &[u8]) {
+    let folder = Folder::new();
+    let path = folder.write("some.npy", bytes);
+    _ = judge(source::describe_npy(&path));
+    let mut three =
+        b"\x93NUMPY\x01\x00\x3f\x00{'descr': '|u1', 'fortran_order': False, 'shape': (3, 1, 2), }\n".to_vec();
+    three.extend([1, 2, 3, 4, 5, 6]);
+    let good = folder.write("three.npy", &three);
+    source::describe_npy(&good).expect("is good");
+    let (images, labels) = (Some(path.clone()), Some(path.clone()));
+    let files = |train: &PathBuf, train_labels: &Option<PathBuf>, test_fraction: Option<f64>| Arrays {
+        train: train.clone(),
+        train_labels: train_labels.clone(),
+        test: test_fraction.is_none().then(|| good.clone()),
+        test_labels: None,
+        test_fraction,
+    };
+    for arrays in [files(&path, &None, None), files(&path, &images, Some(0.5)), files(&good, &labels, None)] {
+        read(&SourceSettings::Npy { arrays });
+    }
+    let path = folder.write("some.npz", bytes);
+    _ = judge(source::names_in_npz(&path));
+    let name = |name: &str| name.to_owned();
+    let (train, test) = (name("x_train"), Some(name("x_test")));
+    let arrays = Arrays { train, train_labels: None, test, test_labels: None, test_fraction: None };
+    read(&SourceSettings::Npz { path, arrays });
+}
+
+/// A picture, as it is and made to fit.
+pub fn picture(bytes: &[u8]) {
+    let folder = Folder::new();
+    folder.write("photos/train/a.png", bytes);
+    folder.write("photos/test/b.png", bytes);
+    for fit in [
+        Fit { size: Size::Same, grey: None },
+        Fit { size: Size::Crop([2, 3]), grey: Some(true) },
+        Fit { size: Size::Resize([3, 2]), grey: Some(false) },
+    ] {
+        read(&SourceSettings::Folder(photos(&folder, fit, None)));
+    }
+}
+
+/// A table that says what the files of a folder are: CSV, and JSON lines.
+pub fn listing(bytes: &[u8]) {
+    let folder = Folder::new();
+    // The smallest of pictures.
+    let picture = b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0\0\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07\x07\x07\0";
+    for name in ["photos/a/1.png", "photos/a/2.png"] {
+        folder.write(name, picture);
+    }
+    let csv = folder.write("some.csv", bytes);
+    read(&SourceSettings::Folder(photos(&folder, Fit::default(), Some(csv))));
+    folder.write("photos/metadata.jsonl", bytes);
+    read(&SourceSettings::Folder(photos(&folder, Fit::default(), None)));
+}
+
+/// A Parquet file of others, as a source.
+pub fn foreign(bytes: &[u8]) {
+    let folder = Folder::new();
+    folder.write("data/some.parquet", bytes);
+    for (shape, size) in [(None, Size::Same), (Some(vec![2, 3]), Size::Resize([2, 2]))] {
+        read(&SourceSettings::Parquet(ParquetSettings {
+            path: Some(folder.0.join("data")),
+            train: None,
+            test: None,
+            test_fraction: Some(0.5),
+            image: None,
+            label: None,
+            shape,
+            fit: Fit { size, grey: None },
+            faults: FAULTS,
+        }));
+    }
+}
+
+/// What cannot be read is left out: whatever comes after it is read too.
+const FAULTS: Faults = Faults { on_error: OnError::Skip, most: 100 };
+
+fn photos(folder: &Folder, fit: Fit, csv: Option<PathBuf>) -> FolderSettings {
+    FolderSettings {
+        path: folder.0.join("photos"),
+        labels: FolderLabels::Folders,
+        csv,
+        train: "train".to_owned(),
+        test: "test".to_owned(),
+        test_fraction: 0.5,
+        fit,
+        faults: FAULTS,
+    }
+}
+
+/// All images of a source.
+fn read(settings: &SourceSettings) {
+    let open = || source::open(settings, 1, Path::new("data"), &Progress::new(LogMode::Lines));
+    let Some(source) = judge(open()) else { return };
+    for split in Split::ALL {
+        let groups = judge(source.row_groups(split, 2)).into_iter().flatten().map_while(judge);
+        groups.take(8).map_while(|group| judge(group(&mut |_| Ok(())))).for_each(drop);
+    }
+    _ = judge(source.tables());
 }
 
 /// A pipeline file; lines after one that is `%%` are `--set` assignments.

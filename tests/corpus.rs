@@ -26,6 +26,26 @@ fn idx() {
 }
 
 #[test]
+fn arrays() {
+    replay("arrays", readers::arrays);
+}
+
+#[test]
+fn picture() {
+    replay("picture", readers::picture);
+}
+
+#[test]
+fn listing() {
+    replay("listing", readers::listing);
+}
+
+#[test]
+fn foreign() {
+    replay("foreign", readers::foreign);
+}
+
+#[test]
 fn pipeline() {
     replay("pipeline", readers::pipeline);
 }
