@@ -139,7 +139,7 @@ def check(run):
     pca = None
     if has_code and "pca" not in omitted:
         # All components if the code has more numbers.
-        pca = PCA(min(metrics["code"]["size"], clean.shape[1]), svd_solver="covariance_eigh").fit(clean)
+        pca = PCA(min(metrics["code"]["size"], clean.shape[1], len(clean) - 1), svd_solver="covariance_eigh").fit(clean)
 
     def images_of(scores):
         """What `scores` are of, made again."""

@@ -21,7 +21,7 @@ pub struct Results {
     pub out_of_date: BTreeMap<&'static str, String>,
     /// The scores, if it has been evaluated.
     pub metrics: Option<Metrics>,
-    /// What the gate of the last run that came to its end asks for of them.
+    /// What the gate of the last run that made a result, or found all up to date, asks for of them.
     pub gate: Vec<Requirement>,
 }
 

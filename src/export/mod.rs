@@ -94,6 +94,10 @@ pub fn write_tables(
                             task.advance((end - start) as u64);
                         }
                         at += batch.num_rows();
+                        // The rest of the row group is for the next part.
+                        if at >= to {
+                            break;
+                        }
                     }
                     Ok(())
                 }))

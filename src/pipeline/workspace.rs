@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <runs>/<name>/
-//!   pipeline.json               the resolved settings of the last run that came to its end
+//!   pipeline.json               the resolved settings of the last run that made a result or found all up to date
 //!   <stage>/                    what a stage published: its files and _receipt.json
 //!   .lock                       locked by the kernel while a command writes; says who
 //!   .scratch/<stage>/           what a stage is making; removed by the next run
@@ -112,7 +112,8 @@ impl Workspace {
         self.root.join(CHECKPOINT).join(stage)
     }
 
-    /// The resolved settings of the last run that came to its end, whether or not anything had to run. What a stage was made with says its receipt.
+    /// The resolved settings of the last run that made a result or found all up to date. What a stage was made with says its
+    /// receipt.
     ///
     /// # Errors
     /// Missing or unreadable.

@@ -28,8 +28,8 @@ pub struct Pca {
 }
 
 impl Pca {
-    /// The `count` leading components of the rows that `moments`, of rows with themselves, were made of; all of them if there
-    /// are fewer.
+    /// The `count` leading components of the rows that `moments`, of rows with themselves, were made of; fewer if the rows, less
+    /// their mean, do not have so many directions.
     ///
     /// # Errors
     /// The decomposition does not converge.
@@ -38,6 +38,7 @@ impl Pca {
         let eigen = covariance.self_adjoint_eigen(Side::Lower);
         let eigen = eigen.map_err(|cause| error::bug(format!("no principal components: {cause:?}")))?;
         let (width, vectors) = (covariance.nrows(), eigen.U());
+        let count = count.min((moments.rows() as usize).saturating_sub(1)).max(1);
         // Eigenvalues ascend.
         let order = (0..width).rev().take(count);
         let components = order.flat_map(|column| (0..width).map(move |row| vectors[(row, column)] as f32));

@@ -56,6 +56,9 @@ impl Logistic {
         let curvature = Curvature::bound(&problem)?;
         let mut weights = vec![0.0; classes * (rows.width() + 1)];
         let (mut value, mut gradient) = problem.evaluate(&weights);
+        if !value.is_finite() {
+            return Err(error::data("no classifier can be fitted: the features are not finite"));
+        }
         let mut memory = VecDeque::new();
         let mut converged = false;
         for _ in 0..MOST_STEPS {

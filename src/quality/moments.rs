@@ -73,6 +73,11 @@ impl Moments {
         });
     }
 
+    /// Number of rows.
+    pub fn rows(&self) -> u64 {
+        self.left.rows()
+    }
+
     /// Mean of each column of the left side.
     pub fn left_means(&self) -> Vec<f64> {
         self.left.means()

@@ -1,7 +1,7 @@
 //! Pixels between disk (bytes) and memory (f32 in [0, 1]).
 //!
-//! This is the one place that scales: a byte b stands for b / 255, and a number is stored as the nearest such step, half
-//! away from zero.
+//! This is the one place that scales in the host's memory (`training::placed` and `corruption::on_device` do so on devices): a byte b
+//! stands for b / 255, and a number is stored as the nearest such step, half away from zero.
 
 use std::sync::Arc;
 

@@ -172,16 +172,13 @@ impl CheckpointFile {
     /// None that content can cause.
     pub fn serialise(&self, state: &State) -> Result<Vec<u8>> {
         let (steps, moments) = state.optimizer.state();
-        let with_prefix = |prefix: &str, tensors: Vec<NamedTensor>| {
-            let rename = |tensor: NamedTensor| NamedTensor { name: format!("{prefix}{}", tensor.name), ..tensor };
-            tensors.into_iter().map(rename).collect::<Vec<_>>()
+        let with_prefix = |prefix: &'static str, tensors: Vec<NamedTensor>| {
+            let rename = move |tensor: NamedTensor| NamedTensor { name: format!("{prefix}{}", tensor.name), ..tensor };
+            tensors.into_iter().map(rename)
         };
-        let tensors = [
-            with_prefix("model.", named_tensors(&state.model)),
-            with_prefix("best.", state.best.clone()),
-            with_prefix("", moments),
-        ]
-        .concat();
+        let (model, best) =
+            (with_prefix("model.", named_tensors(&state.model)), with_prefix("best.", state.best.clone()));
+        let tensors: Vec<_> = model.chain(best).chain(moments).collect();
         let text = Text { parts: self.parts.clone(), steps, position: state.position.clone() };
         let text = serde_json::to_string(&text).context("cannot serialise a checkpoint")?;
         let mut bytes = write_tensors(&tensors, BTreeMap::from([(TEXT.to_owned(), text)]))?;

@@ -31,7 +31,7 @@ impl Stage for Evaluate {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
