@@ -59,7 +59,10 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
     for (name, _) in left.iter().chain(only_right) {
         let value = |side: &Vec<(String, f64)>| {
             let number = side.iter().find(|(known, _)| known == name);
-            number.map_or("–".to_owned(), |(_, number)| format!("{number:.5}"))
+            number.map_or("–".to_owned(), |(_, number)| {
+                // Counts are whole.
+                if number.fract() == 0.0 { format!("{number}") } else { format!("{number:.5}") }
+            })
         };
         table.push((name.clone(), numbers.each_ref().map(value)));
     }

@@ -3,6 +3,9 @@
 use crate::stage::evaluate::gate::Requirement;
 use crate::stage::evaluate::metrics::{ImageError, Metrics};
 
+/// Characters of a class's name that are printed in a table.
+const LONGEST_NAME: usize = 12;
+
 /// Everything that evaluate found, and what the gate says to it, line by line.
 pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
     let decibels = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2} dB"));
@@ -19,12 +22,15 @@ pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
         ));
     }
     if !metrics.classes.is_empty() {
-        let classes: Vec<_> = metrics.classes.iter().take(20).map(|class| format!("{:>6}", class.class)).collect();
+        let names: Vec<_> = metrics.classes.iter().take(20).map(|class| metrics.class_name(class.class)).collect();
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).clamp(6, LONGEST_NAME);
+        let classes: Vec<_> = names.iter().map(|name| format!("{name:>width$.LONGEST_NAME$}")).collect();
         lines.push(format!("\n  {:18} {}", "PSNR by class, dB", classes.join(" ")));
         for (index, scores) in metrics.scores.iter().enumerate() {
             let of_class = metrics.classes.iter().take(20).map(|class| class.scores[index].psnr_pooled);
-            let cells: Vec<_> =
-                of_class.map(|psnr| psnr.map_or("     –".to_owned(), |psnr| format!("{psnr:>6.2}"))).collect();
+            let cells: Vec<_> = of_class
+                .map(|psnr| format!("{:>width$}", psnr.map_or("–".to_owned(), |psnr| format!("{psnr:.2}"))))
+                .collect();
             lines.push(format!("  {:18} {}", scores.what, cells.join(" ")));
         }
     }
@@ -51,7 +57,7 @@ pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
         ));
     }
     if let Some(anomaly) = &metrics.anomaly {
-        let classes: Vec<_> = anomaly.classes.iter().map(ToString::to_string).collect();
+        let classes: Vec<_> = anomaly.classes.iter().map(|label| metrics.class_name(*label)).collect();
         lines.push(format!(
             "  anomaly: AUROC {:.4} for {} images of held-out class {}",
             anomaly.auroc,
@@ -86,7 +92,9 @@ pub fn numbers(metrics: &Metrics) -> Vec<(String, f64)> {
     for class in &metrics.classes {
         let scores = &class.scores[0];
         numbers.extend(
-            scores.psnr_pooled.map(|psnr| (format!("{}, class {}: psnr-pooled", scores.what, class.class), psnr)),
+            scores
+                .psnr_pooled
+                .map(|psnr| (format!("{}, class {}: psnr-pooled", scores.what, metrics.class_name(class.class)), psnr)),
         );
     }
     for probe in metrics.probes.iter().flat_map(|probes| &probes.features) {
@@ -96,6 +104,8 @@ pub fn numbers(metrics: &Metrics) -> Vec<(String, f64)> {
     if let Some(code) = &metrics.code {
         numbers.push(("code: size".to_owned(), code.size as f64));
         numbers.push(("code: dead-units".to_owned(), code.dead_units as f64));
+        numbers.push(("code: mean-activation".to_owned(), code.mean_activation));
+        numbers.push(("code: zeros".to_owned(), code.zeros));
         numbers.extend(code.effective_rank.map(|rank| ("code: effective-rank".to_owned(), rank)));
     }
     numbers.extend(metrics.anomaly.as_ref().map(|anomaly| ("anomaly-auroc".to_owned(), anomaly.auroc)));

@@ -133,11 +133,12 @@ pub fn class_dots(metrics: &Metrics) -> String {
     }
     html.push_str("</ul><div class=\"dots\">");
     for class in &metrics.classes {
-        _ = write!(html, "<span>{}</span><div class=\"track\">", class.class);
+        let name = escape(&metrics.class_name(class.class));
+        _ = write!(html, "<span>{name}</span><div class=\"track\">");
         // The model's dot is drawn last, over the others.
         for (index, scores) in class.scores.iter().enumerate().rev() {
             let Some(psnr) = scores.psnr_pooled else { continue };
-            let title = format!("class {}, {}: {psnr:.2} dB", class.class, escape(&scores.what));
+            let title = format!("class {name}, {}: {psnr:.2} dB", escape(&scores.what));
             _ = write!(
                 html,
                 "<i class=\"dot s{}\" style=\"left:{:.2}%\" title=\"{title}\"></i>",
@@ -160,8 +161,15 @@ pub fn class_dots(metrics: &Metrics) -> String {
 /// Classes with a colour of their own.
 const COLOURS: usize = 10;
 
-/// Codes as points of a plane; `sheet` holds their images in rows of `columns`, each of `size` pixels.
-pub fn feature_map(points: &[MapPoint], sheet: &str, columns: usize, size: [usize; 2]) -> String {
+/// Codes as points of a plane, with the names of their classes; `sheet` holds their images in rows of `columns`, each of `size`
+/// pixels.
+pub fn feature_map(
+    points: &[MapPoint],
+    name: impl Fn(i64) -> String,
+    sheet: &str,
+    columns: usize,
+    size: [usize; 2],
+) -> String {
     let extent = |value: fn(&MapPoint) -> f32| {
         let least = points.iter().map(value).fold(f32::INFINITY, f32::min);
         let most = points.iter().map(value).fold(f32::NEG_INFINITY, f32::max);
@@ -184,7 +192,7 @@ pub fn feature_map(points: &[MapPoint], sheet: &str, columns: usize, size: [usiz
     );
     for point in points {
         let (x, y) = (10.0 + (point.x - left) / width * 740.0, 510.0 - (point.y - low) / height * 500.0);
-        let label = point.label.map_or(String::new(), |label| label.to_string());
+        let label = point.label.map_or(String::new(), |label| escape(&name(label)));
         _ = write!(
             html,
             "<circle class=\"{}\" cx=\"{x:.0}\" cy=\"{y:.0}\" r=\"4\" data-id=\"{}\" data-label=\"{label}\"/>",
@@ -200,7 +208,7 @@ pub fn feature_map(points: &[MapPoint], sheet: &str, columns: usize, size: [usiz
     if !labels.is_empty() && labels.len() <= 2 * COLOURS {
         html.push_str("<ul class=\"legend\">");
         for label in &labels {
-            _ = write!(html, "<li><i class=\"dot {}\"></i>{label}</li>", class(Some(*label)));
+            _ = write!(html, "<li><i class=\"dot {}\"></i>{}</li>", class(Some(*label)), escape(&name(*label)));
         }
         html.push_str("</ul>");
     }
@@ -235,7 +243,9 @@ mod tests {
         let points: Vec<_> = [(0, Some(7)), (1, None), (2, Some(3))]
             .map(|(id, label)| MapPoint { id, label, x: 1.0, y: id as f32 })
             .into();
-        let html = feature_map(&points, "data:x", 2, [4, 5]);
+        let name = |label: i64| format!("<{label}>");
+        let html = feature_map(&points, name, "data:x", 2, [4, 5]);
+        assert!(html.contains("data-label=\"&lt;7&gt;\"") && html.contains("</i>&lt;3&gt;</li>"), "{html}");
         assert_eq!((html.matches("<circle").count(), html.matches("<li>").count()), (3, 2));
         assert!(html.contains("class=\"k1\" cx=\"10\" cy=\"510\"") && html.contains("data-rows=\"2\""), "{html}");
         assert!(!html.contains("NaN"));

@@ -87,26 +87,26 @@ pub fn gate(gate: &[Requirement]) -> String {
 
 /// The first, the best and the worst images.
 pub fn figures(report: &Report) -> Result<String> {
-    let name = &report.metrics.scores[0].what;
-    let first = strip(&report.first, name, report.image, &[])?;
+    let metrics = &report.metrics;
+    let first = strip(&report.first, metrics, report.image, &[])?;
     let key = "<p class=\"note\">In differences, what is <i class=\"dot brighter\"></i> brighter and what is \
                <i class=\"dot darker\"></i> darker than the clean image.</p>";
-    let best = strip(&report.best, name, report.image, &report.metrics.best)?;
-    let worst = strip(&report.worst, name, report.image, &report.metrics.worst)?;
+    let best = strip(&report.best, metrics, report.image, &metrics.best)?;
+    let worst = strip(&report.worst, metrics, report.image, &metrics.worst)?;
     Ok(section("The first images of the test split", &format!("{first}{key}"))
         + &section("Best", &best)
         + &section("Worst", &worst))
 }
 
 /// Rows of images, with what is known of each under them.
-fn strip(figure: &Figure, name: &str, shape: ImageShape, known: &[ImageError]) -> Result<String> {
+fn strip(figure: &Figure, metrics: &Metrics, shape: ImageShape, known: &[ImageError]) -> Result<String> {
     let images = |images: &[Vec<u8>]| images.iter().map(|image| Picture::of(image, shape)).collect::<Vec<_>>();
     let pairs = figure.made.iter().zip(&figure.clean);
     let difference = pairs.map(|(made, clean)| Picture::difference(made, clean, shape)).collect();
     let rows = [
         ("clean", images(&figure.clean)),
         ("noisy", images(&figure.noisy)),
-        (name, images(&figure.made)),
+        (&metrics.scores[0].what, images(&figure.made)),
         ("difference", difference),
     ];
     let mut html = "<figure class=\"strip\">".to_owned();
@@ -123,7 +123,8 @@ fn strip(figure: &Figure, name: &str, shape: ImageShape, known: &[ImageError]) -
         html.push_str("<span>PSNR (dB), id</span><div class=\"captions\">");
         for ImageError { id, label, psnr, .. } in known {
             let psnr = psnr.map_or("∞".to_owned(), |psnr| format!("{psnr:.1}"));
-            let label = label.map_or(String::new(), |label| format!(" title=\"label {label}\""));
+            let label =
+                label.map_or(String::new(), |label| format!(" title=\"label {}\"", escape(&metrics.class_name(label))));
             _ = write!(html, "<span{label}><b>{psnr}</b><br>{id}</span>");
         }
         html.push_str("</div>");
@@ -225,7 +226,13 @@ pub fn features(report: &Report) -> Result<String> {
     }
     if !report.map.is_empty() {
         let (sheet, size) = sheet(report.map_images.clone(), SHEET_COLUMNS)?;
-        html.push_str(&charts::feature_map(&report.map, &sheet, SHEET_COLUMNS, size));
+        html.push_str(&charts::feature_map(
+            &report.map,
+            |label| metrics.class_name(label),
+            &sheet,
+            SHEET_COLUMNS,
+            size,
+        ));
         _ = write!(
             html,
             "<p class=\"note\">The codes of the first {} test images along their two principal components.</p>",
@@ -233,7 +240,7 @@ pub fn features(report: &Report) -> Result<String> {
         );
     }
     if let Some(anomaly) = &metrics.anomaly {
-        let classes: Vec<_> = anomaly.classes.iter().map(ToString::to_string).collect();
+        let classes: Vec<_> = anomaly.classes.iter().map(|label| escape(&metrics.class_name(*label))).collect();
         _ = write!(
             html,
             "<p>The error of an image betrays the {} test images of class {}, which training has not seen, with an AUROC of \

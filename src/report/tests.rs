@@ -40,6 +40,7 @@ fn report() -> Report {
             cross_entropy_floor: 0.1,
             scores: vec![scores("<i>", 0.25), scores("other", 0.5)],
             classes: Vec::new(),
+            class_names: None,
             best: Vec::new(),
             worst: Vec::new(),
             code: None,

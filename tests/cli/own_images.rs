@@ -69,6 +69,10 @@ fn a_folder_gives_its_images_in_the_order_of_their_paths() {
     {
         assert_eq!(classes(&sandbox, path).as_deref(), Some("[\"cat\",\"dog\"]"), "{path}");
     }
+    sandbox.limpid("show runs/small").succeeds().prints("PSNR by class, dB     dog");
+    sandbox.limpid("diff runs/small runs/small").succeeds().prints("class dog: psnr-pooled");
+    let page = String::from_utf8(sandbox.read("runs/small/report/report.html")).expect("is text");
+    assert!(page.contains("data-label=\"dog\"") && page.contains("<span>dog</span>"));
     let (files, _) = read(&sandbox, "runs/small/ingest/files.parquet");
     let paths: Vec<_> = files.column_by_name("path").expect("is there").as_string::<i32>().iter().flatten().collect();
     assert_eq!(paths, ["train/cat/z.BMP", "train/dog/b.png", "test/dog/a.webp"]);

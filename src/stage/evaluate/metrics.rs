@@ -48,6 +48,9 @@ pub struct Metrics {
     pub scores: Vec<Scores>,
     /// The same for each class, in the order of the labels; empty without labels.
     pub classes: Vec<ClassScores>,
+    /// The names of the labels 0, 1 and so on; none if they are numbers alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_names: Option<Vec<String>>,
     /// The model's images with the lowest error, the lowest first.
     pub best: Vec<ImageError>,
     /// Those with the highest, the highest first.
@@ -195,6 +198,12 @@ impl Metrics {
             return Err("it lacks scores".to_owned());
         }
         Ok(self)
+    }
+
+    /// What people call the class with this label: its name, or the label.
+    pub fn class_name(&self, label: i64) -> String {
+        let name = || self.class_names.as_ref()?.get(usize::try_from(label).ok()?);
+        name().map_or_else(|| label.to_string(), String::clone)
     }
 
     /// The scores of a baseline, the best if it is there twice.

@@ -101,6 +101,7 @@ impl Stage for Evaluate {
             cross_entropy_floor: images.floor,
             scores: images.scores,
             classes: images.classes,
+            class_names: clean[1].classes().map(|names| names.to_vec()),
             best: images.best,
             worst: images.worst,
             code: features.as_ref().map(FeatureTables::health).transpose()?,
