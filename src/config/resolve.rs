@@ -299,8 +299,12 @@ impl Problems {
     /// Notes a section in which not exactly one choice (or, if `optional`, more than one) was made.
     pub(super) fn one_of(&mut self, section: &str, choices: &[(&str, bool)], optional: bool) {
         let chosen: Vec<_> = choices.iter().filter(|(_, chosen)| *chosen).map(|(name, _)| *name).collect();
-        if chosen.len() > 1 {
-            self.add(section, format!("[{section}] names {} at once; keep one", chosen.join(" and ")));
+        if let [_, .., last] = chosen[..] {
+            // At the place of one that is too many: a problem of the section would go under in what else is wrong there.
+            self.add(
+                &format!("{section}.{last}"),
+                format!("[{section}] names {} at once; keep one", chosen.join(" and ")),
+            );
         } else if chosen.is_empty() && !optional {
             let names: Vec<_> = choices.iter().map(|(name, _)| format!("`{name} = {{}}`")).collect();
             self.add(section, format!("[{section}] needs one of {}", names.join(", ")));

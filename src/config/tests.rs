@@ -99,6 +99,10 @@ fn choices_must_be_made_once() {
     assert!(message("[model]\ndense = {}\n", &[]).contains("[source] needs one of `mnist = {}`"));
     let both = "[source]\nstrokes = {}\nmnist = {}\n[model]\ndense = {}\n";
     assert!(message(both, &[]).contains("[source] names mnist and strokes at once; keep one"));
+    let more = "[corruption]\ngaussian = { std = -1 }\nmasking = {}\n";
+    let message_of_both = message(&format!("{MINIMAL}{more}"), &[]);
+    assert!(message_of_both.contains("corruption.masking: [corruption] names gaussian and masking at once; keep one"));
+    assert!(message_of_both.contains("corruption.gaussian.std"), "{message_of_both}");
     let uneven = "[source]\nstrokes = {}\n[model]\nconv = { channels = [4, 4], decoder-channels = [4] }\n";
     assert!(message(uneven, &[]).contains("has 1 entries, but the encoder has 2"));
 }
