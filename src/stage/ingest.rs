@@ -112,7 +112,14 @@ impl Stage for Ingest {
         let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !missing.is_empty() {
             let labels = missing.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-            return Err(error::data(format!("source.hold-out names {labels}, which is the label of no image")));
+            let classes = source.classes().map_or(String::new(), |names| {
+                let names: Vec<_> =
+                    names.iter().enumerate().map(|(label, name)| format!("{label} is {name}")).collect();
+                format!("; {}", names.join(", "))
+            });
+            return Err(error::data(format!(
+                "source.hold-out names {labels}, which is the label of no image{classes}"
+            )));
         }
         let tables = source.tables()?;
         if let Some((split, _)) = Split::ALL.iter().zip(&files).find(|(_, file)| file.rows == Some(0)) {
