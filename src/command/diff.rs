@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::print;
 use super::results::Results;
 use super::scores;
+use super::{print, refuse_results};
 use crate::cli::DiffArgs;
 use crate::disk::write_atomically;
 use crate::error;
@@ -18,6 +18,7 @@ use crate::stage::report::gather;
 
 /// Prints the settings that differ and all scores, side by side; with `--html`, also the reports.
 pub fn diff(args: &DiffArgs) -> Result<()> {
+    args.html.iter().try_for_each(|file| refuse_results(file))?;
     let workspaces = [Workspace::existing(&args.left)?, Workspace::existing(&args.right)?];
     let mut table = vec![(String::new(), workspaces.each_ref().map(|side| side.root().display().to_string()))];
     let sides = [Results::read(&workspaces[0])?, Results::read(&workspaces[1])?];
@@ -60,8 +61,8 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
         let value = |side: &Vec<(String, f64)>| {
             let number = side.iter().find(|(known, _)| known == name);
             number.map_or("–".to_owned(), |(_, number)| {
-                // Counts are whole.
-                if number.fract() == 0.0 { format!("{number}") } else { format!("{number:.5}") }
+                let count = ["code: size", "code: dead-units"].contains(&name.as_str());
+                if count { format!("{number}") } else { format!("{number:.5}") }
             })
         };
         table.push((name.clone(), numbers.each_ref().map(value)));

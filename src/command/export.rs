@@ -25,6 +25,7 @@ use crate::table::WriteOptions;
 pub fn export(args: &ExportArgs) -> Result<()> {
     interrupt::install()?;
     let workspace = Workspace::existing(&args.run)?;
+    [&args.to, &args.onnx].into_iter().flatten().try_for_each(|place| refuse_results(place))?;
     let progress = progress(&args.work);
     let threads = threads(args.work.threads)?;
     if let Some(folder) = &args.to {
@@ -88,7 +89,6 @@ fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Re
 
 /// Has a folder written beside its place and renames it into it.
 fn publish(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    refuse_results(folder)?;
     refuse_taken(folder)?;
     let name = folder.file_name().ok_or_else(|| error::settings(format!("{} has no name", folder.display())))?;
     let beside = |end: &str| folder.with_file_name(format!(".{}{end}", name.to_string_lossy()));

@@ -129,12 +129,14 @@ fn of_checked_model<T>(folder: &Path, load: impl FnOnce() -> Result<T>) -> Resul
     loaded
 }
 
-/// Refuses to write into the result of a stage.
-fn refuse_results(folder: &Path) -> Result<()> {
-    match folder.ancestors().find(|folder| folder.join(RECEIPT).is_file()) {
+/// Refuses to write into the result of a stage. The place need not exist.
+fn refuse_results(place: &Path) -> Result<()> {
+    let real = |path: &Path| if path.as_os_str().is_empty() { Path::new(".") } else { path }.canonicalize().ok();
+    let near = place.ancestors().find_map(real).unwrap_or_default();
+    match near.ancestors().find(|folder| folder.join(RECEIPT).is_file()) {
         Some(result) => {
-            let (folder, result) = (folder.display(), result.display());
-            Err(error::settings(format!("{folder} cannot be written to: {result} is the result of a run")))
+            let (place, result) = (place.display(), result.display());
+            Err(error::settings(format!("{place} cannot be written to: {result} is the result of a run")))
         }
         None => Ok(()),
     }

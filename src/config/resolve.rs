@@ -143,11 +143,12 @@ pub struct Output {
 /// Every inconsistency, with the key that it belongs to.
 pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, Vec<Problem>> {
     let mut problems = Problems(Vec::new());
+    let advice = if raw.name.is_none() { "give it a `name`: " } else { "" };
     let name = raw.name.unwrap_or_else(|| stem.to_owned());
     let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(usable) {
         let rule = "use letters, digits, '.', '_' and '-', and do not start with '.'";
-        problems.add("name", format!("{name:?} cannot name a run directory: {rule}"));
+        problems.add("name", format!("{name:?} cannot name a run directory: {advice}{rule}"));
     }
     let held_out = held_out(raw.source.hold_out.as_deref());
     let source = super::source::resolve(raw.source, folder, &mut problems);

@@ -6,7 +6,7 @@ pub mod receipt;
 pub mod workspace;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -200,6 +200,7 @@ pub fn run(
 /// Refuses to write among the source's images, and over folders that no run has made.
 fn check_place(pipeline: &Pipeline, workspace: &Workspace, stages: &[(&'static dyn Stage, Part)]) -> Result<()> {
     if let Some(folder) = source::folder_around(&pipeline.source, workspace.root()) {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let (root, folder) = (workspace.root().display(), folder.display());
         let advice = "choose another place with --runs or `name`";
         return Err(error::settings(format!(

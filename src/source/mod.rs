@@ -112,6 +112,12 @@ pub fn folder_around<'a>(settings: &'a SourceSettings, place: &Path) -> Option<&
         SourceSettings::Parquet(ParquetSettings { path: Some(path), .. }) => {
             real(path).is_some_and(|path| near.starts_with(path)).then_some(path)
         }
+        SourceSettings::Parquet(ParquetSettings { train, test, .. }) => {
+            let deep = |pattern: &&Path| pattern.components().any(|part| part.as_os_str() == "**");
+            let patterns = [train, test].into_iter().filter_map(|pattern| pattern.as_deref());
+            let mut folders = patterns.filter(deep).map(tables::fixed_part);
+            folders.find(|folder| real(folder).is_some_and(|folder| near.starts_with(folder)))
+        }
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ use arrow_schema::Schema;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use rayon::prelude::*;
 
-pub use files::files;
+pub use files::{files, fixed_part};
 
 use super::draw::{Draw, Members};
 use super::rejected::{Reject, Rejections};

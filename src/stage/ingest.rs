@@ -12,7 +12,7 @@ use super::{Outputs, Stage, StageContext, record};
 use crate::config::{Faults, Fit, FolderSettings, ParquetSettings, Pipeline, Pixels, Size, SourceSettings};
 use crate::error;
 use crate::source::{self, Outside};
-use crate::table::{Content, RowGroup, Split, WriteOptions, labels, row_group_rows, write_batch, write_table};
+use crate::table::{Classes, Content, RowGroup, Split, WriteOptions, labels, row_group_rows, write_batch, write_table};
 
 /// The stage.
 pub struct Ingest;
@@ -81,6 +81,13 @@ impl Stage for Ingest {
             layout.check(source.shape())?;
         }
         let total = Split::ALL.iter().map(|split| source.count(*split)).fold(0, u64::saturating_add);
+        if let Some(names) = source.classes() {
+            let unknown = pipeline.held_out.iter().filter(|label| !(0..names.len() as i64).contains(label));
+            let unknown: BTreeSet<_> = unknown.copied().collect();
+            if !unknown.is_empty() {
+                return Err(held_out_of_nothing(&unknown, &Some(names)));
+            }
+        }
         let task = context.progress.task("ingest", total, "images");
         // What nothing can be held out of is a mistake in the settings.
         let missing: Mutex<BTreeSet<i64>> = Mutex::new(pipeline.held_out.iter().copied().collect());
@@ -111,15 +118,7 @@ impl Stage for Ingest {
         }
         let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !missing.is_empty() {
-            let labels = missing.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-            let classes = source.classes().map_or(String::new(), |names| {
-                let names: Vec<_> =
-                    names.iter().enumerate().map(|(label, name)| format!("{label} is {name}")).collect();
-                format!("; {}", names.join(", "))
-            });
-            return Err(error::data(format!(
-                "source.hold-out names {labels}, which is the label of no image{classes}"
-            )));
+            return Err(held_out_of_nothing(&missing, &source.classes()));
         }
         let tables = source.tables()?;
         if let Some((split, _)) = Split::ALL.iter().zip(&files).find(|(_, file)| file.rows == Some(0)) {
@@ -162,6 +161,16 @@ fn drawn(mut settings: Value, kind: &str, test_fraction: Option<f64>, seed: u64)
         settings["seed"] = json!(seed);
     }
     json!({ kind: settings })
+}
+
+/// What fails where labels are held out that no image has.
+fn held_out_of_nothing(labels: &BTreeSet<i64>, classes: &Classes) -> anyhow::Error {
+    const MOST: usize = 20;
+    let labels = labels.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    let names = classes.iter().flat_map(|names| names.iter()).enumerate();
+    let names = names.take(MOST).map(|(label, name)| format!("; {label} is {name}")).collect::<String>();
+    let more = if classes.as_ref().is_some_and(|names| names.len() > MOST) { "; and so on" } else { "" };
+    error::data(format!("source.hold-out names {labels}, which is the label of no image{names}{more}"))
 }
 
 /// Takes the labels of a batch out of those that no image was seen to have.

@@ -116,6 +116,9 @@ fn floats_stay_floats() {
 #[test]
 fn an_export_never_overwrites() {
     let sandbox = finished();
+    let result = "runs/small/train is the result of a run";
+    sandbox.limpid("export runs/small --onnx runs/small/train/model.json").exits(2).says(result);
+    sandbox.limpid("diff runs/small runs/small --html runs/small/train/history.html").exits(2).says(result);
     sandbox
         .limpid("export runs/small --to runs/small/denoise/out")
         .exits(2)

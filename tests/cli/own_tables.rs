@@ -81,6 +81,8 @@ fn parquet_columns_of_every_kind_give_the_same_images() {
     table(&sandbox, "train.parquet", binary.clone(), None, numbers.clone());
     table(&sandbox, "test.parquet", binary, None, numbers);
     sandbox.limpid("run small.toml").exits(2).says("the run directory runs/small would lie among the images of");
+    let deep = "run small.toml --set source.parquet={train=\"**/train*.parquet\",test=\"**/test*.parquet\"}";
+    sandbox.limpid(deep).exits(2).says("the run directory runs/small would lie among the images of");
     assert!(!sandbox.path("runs").exists());
     let elsewhere = tempfile::tempdir().expect("a folder");
     sandbox.limpid(&format!("run small.toml --to ingest --runs {}", elsewhere.path().display())).succeeds();

@@ -1,6 +1,5 @@
 //! Tables that say what the files of a folder are: CSV, or one JSON object a line where the name ends in `.jsonl`.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -20,20 +19,17 @@ pub struct Row {
 
 /// A table that is read row after row.
 pub struct FileTable {
-    /// The names of its columns; of JSON lines, those that any object has, as they come.
+    /// The names of its columns; of JSON lines, the keys of the first object, and of those that are looked for what others have.
     pub columns: Vec<String>,
     /// Its rows; nothing is worth reading behind an error.
     pub rows: Box<dyn Iterator<Item = Result<Row>>>,
 }
 
-/// Most keys that the objects of JSON lines have, all together.
-const MOST_COLUMNS: usize = 1000;
-
-/// Opens a table.
+/// Opens a table of which the columns `wanted` are looked for.
 ///
 /// # Errors
 /// A file that cannot be opened, or a first line that is none.
-pub fn open(path: &Path) -> Result<FileTable> {
+pub fn open(path: &Path, wanted: &[&str]) -> Result<FileTable> {
     if path.exists() && !path.is_file() {
         return Err(bad(path, "it is not a file"));
     }
@@ -41,7 +37,11 @@ pub fn open(path: &Path) -> Result<FileTable> {
         std::io::ErrorKind::NotFound => bad(path, "it does not exist"),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })?;
-    if path.extension().is_some_and(|extension| extension == "jsonl") { json_lines(path) } else { csv(path, file) }
+    if path.extension().is_some_and(|extension| extension == "jsonl") {
+        json_lines(path, wanted)
+    } else {
+        csv(path, file)
+    }
 }
 
 /// What is wrong with a table.
@@ -62,13 +62,15 @@ fn csv(path: &Path, file: File) -> Result<FileTable> {
     Ok(FileTable { columns, rows: Box::new(rows) })
 }
 
-fn json_lines(path: &Path) -> Result<FileTable> {
+fn json_lines(path: &Path, wanted: &[&str]) -> Result<FileTable> {
     let mut names: Vec<String> = Vec::new();
-    let mut known = HashSet::new();
     for object in objects(path)? {
-        names.extend(object?.1.into_iter().map(|(name, _)| name).filter(|name| known.insert(name.clone())));
-        if names.len() > MOST_COLUMNS {
-            return Err(bad(path, &format!("its objects have more than {MOST_COLUMNS} keys")));
+        // All of the first one, since messages tell them, and what is looked for of any other.
+        let first = names.is_empty();
+        for (name, _) in object?.1 {
+            if first || (wanted.contains(&name.to_lowercase().as_str()) && !names.contains(&name)) {
+                names.push(name);
+            }
         }
     }
     let columns = names.clone();

@@ -97,11 +97,11 @@ fn from_folders(settings: &FolderSettings) -> Result<Vec<Item>> {
         let advice = format!("or source.folder.path = {:?} to have the splits drawn", inside.display().to_string());
         return Err(error::data(format!("{message}; name it with source.folder.{key}, {advice}")));
     }
-    if !found[0] {
+    let (mut items, paths) = (Vec::new(), list(root)?);
+    if !found[0] && settings.labels == FolderLabels::Folders {
         refuse_other_case(root, [train, test])?;
     }
-    let mut items = Vec::new();
-    for path in list(root)? {
+    for path in paths {
         let (split, rest) = match split(&path) {
             Some((name, split)) => (Some(split), &path[name.len() + 1..]),
             // Where there are splits, what lies outside belongs to none.
@@ -139,7 +139,10 @@ fn refuse_other_case(root: &Path, names: [&str; 2]) -> Result<()> {
     }
     let [Some(train), Some(test)] = alike else { return Ok(()) };
     let message = format!("{} has sub-folders {train} and {test}, which would be labels", root.display());
-    let advice = format!("if they are splits, set source.folder.train = {train:?} and source.folder.test = {test:?}");
+    let advice = format!(
+        "if they are splits, set source.folder.train = {train:?} and source.folder.test = {test:?}; if they are labels, set these to \
+         names that no sub-folder has"
+    );
     Err(error::data(format!("{message}; {advice}")))
 }
 
@@ -147,6 +150,14 @@ fn refuse_other_case(root: &Path, names: [&str; 2]) -> Result<()> {
 const FILE_COLUMNS: [&str; 6] = ["file", "file_name", "filename", "path", "image", "name"];
 /// And to that of labels.
 const LABEL_COLUMNS: [&str; 3] = ["label", "class", "category"];
+
+/// And to that of splits.
+const SPLIT_COLUMNS: [&str; 1] = ["split"];
+
+/// The columns that tables are asked for.
+fn wanted() -> Vec<&'static str> {
+    [&FILE_COLUMNS[..], &LABEL_COLUMNS, &SPLIT_COLUMNS].concat()
+}
 
 /// What Hugging Face calls the tables of its folders of images.
 const METADATA: [&str; 2] = ["metadata.csv", "metadata.jsonl"];
@@ -186,7 +197,7 @@ pub fn metadata(settings: &FolderSettings) -> Result<Option<Metadata>> {
         for paths in [vec![name.to_owned()], of_splits.to_vec()] {
             if paths.iter().all(|path| settings.path.join(path).is_file()) {
                 let tells = |path: &String| -> Result<bool> {
-                    let columns = file_table::open(&settings.path.join(path))?.columns;
+                    let columns = file_table::open(&settings.path.join(path), &wanted())?.columns;
                     Ok(column(&columns, &FILE_COLUMNS).is_some() && column(&columns, &LABEL_COLUMNS).is_some())
                 };
                 let all = paths.iter().map(tells).collect::<Result<Vec<_>>>()?.into_iter().all(|tells| tells);
@@ -227,12 +238,12 @@ fn column(columns: &[String], names: &[&str]) -> Option<usize> {
 /// their paths.
 fn from_table(table: &Path, root: &Path, inside: &str) -> Result<Vec<Item>> {
     let bad = |what: String| file_table::bad(table, &what);
-    let FileTable { columns: head, rows } = file_table::open(table)?;
+    let FileTable { columns: head, rows } = file_table::open(table, &wanted())?;
     let files = column(&head, &FILE_COLUMNS).ok_or_else(|| {
         let (found, wanted) = (head.join(", "), FILE_COLUMNS.join(", "));
         bad(format!("its columns are {found}; one of {wanted} must name the files"))
     })?;
-    let (labels, splits) = (column(&head, &LABEL_COLUMNS), column(&head, &["split"]));
+    let (labels, splits) = (column(&head, &LABEL_COLUMNS), column(&head, &SPLIT_COLUMNS));
     let mut items = BTreeMap::new();
     for row in rows {
         let Row { line, values } = row?;

@@ -73,7 +73,7 @@ pub fn files(settings: &ParquetSettings) -> Result<Vec<(&'static str, Outside)>>
 }
 
 /// The longest start of a pattern that is a folder, whatever its name has in it; empty if that is the working folder.
-fn fixed_part(pattern: &Path) -> &Path {
+pub fn fixed_part(pattern: &Path) -> &Path {
     pattern.ancestors().skip(1).find(|start| start.is_dir()).unwrap_or(Path::new(""))
 }
 

@@ -60,16 +60,8 @@ pub fn judge(gate: &Gate, metrics: &Metrics) -> Vec<Requirement> {
         ];
         for (kind, over) in kinds {
             let asked = format!("{kind} on codes more than {} points above that on PCA", margin * 100.0);
-            let found = over.map_or_else(
-                || {
-                    if pair.is_none() && metrics.probes.is_some() {
-                        unknown(metrics, "pca")
-                    } else {
-                        unknown(metrics, "probes")
-                    }
-                },
-                |over| format!("{:+.2} points", over * 100.0),
-            );
+            let missing = || unknown(metrics, if metrics.probes.is_some() { "pca" } else { "probes" });
+            let found = over.map_or_else(missing, |over| format!("{:+.2} points", over * 100.0));
             require(asked, found, over.is_some_and(|over| over > margin));
         }
     }

@@ -77,6 +77,9 @@ impl Stage for Evaluate {
         let scored = clock.elapsed().as_secs_f64();
 
         let mut omitted = std::mem::take(&mut baselines.omitted);
+        if images.scores[0].ssim.is_none() {
+            omitted.push(Omitted::new("ssim", "a side of the images is shorter than the window of 11 pixels"));
+        }
         let (probes, seconds) = match &features {
             Some(features) => {
                 let untrained =
