@@ -142,7 +142,7 @@ fn photos(folder: &Folder, fit: Fit, csv: Option<PathBuf>) -> FolderSettings {
     }
 }
 
-/// All images of a source.
+/// The first images of a source.
 fn read(settings: &SourceSettings) {
     let open = || source::open(settings, 1, Path::new("data"), &Progress::new(LogMode::Lines));
     let Some(source) = judge(open()) else { return };

@@ -138,8 +138,8 @@ def check(run):
     compare("is denoising", noisy, settings["corruption"] is not None, 0)
     pca = None
     if has_code and "pca" not in omitted:
-        # All components if the code has more numbers.
-        pca = PCA(min(metrics["code"]["size"], clean.shape[1], len(clean) - 1), svd_solver="covariance_eigh").fit(clean)
+        # No more than the images have directions.
+        pca = PCA(min(metrics["code"]["size"], clean.shape[1], max(len(clean) - 1, 1)), svd_solver="covariance_eigh").fit(clean)
 
     def images_of(scores):
         """What `scores` are of, made again."""
