@@ -1,7 +1,7 @@
 //! Tables that say what the files of a folder are: CSV, or one JSON object a line where the name ends in `.jsonl`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -93,7 +93,12 @@ fn objects(path: &Path) -> Result<impl Iterator<Item = Result<(u64, Map<String, 
     let path = path.to_owned();
     let objects = (1..).zip(BufReader::new(file).lines()).map(move |(line, text)| {
         interrupt::check()?;
-        let text = text.with_context(|| unreadable(&path))?;
+        let text = match text {
+            Err(cause) if cause.kind() == ErrorKind::InvalidData => {
+                return Err(bad(&path, &format!("line {line} is no JSON object: {cause}")));
+            }
+            text => text.with_context(|| unreadable(&path))?,
+        };
         let text = text.trim_start_matches('\u{feff}').trim();
         // An empty line ends what a text editor writes.
         let object = if text.is_empty() { Ok(Map::new()) } else { serde_json::from_str(text) };
