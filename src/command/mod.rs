@@ -131,8 +131,7 @@ fn of_checked_model<T>(folder: &Path, load: impl FnOnce() -> Result<T>) -> Resul
 
 /// Refuses to write into the result of a stage. The place need not exist.
 fn refuse_results(place: &Path) -> Result<()> {
-    let real = |path: &Path| if path.as_os_str().is_empty() { Path::new(".") } else { path }.canonicalize().ok();
-    let near = place.ancestors().find_map(real).unwrap_or_default();
+    let near = disk::nearest_real(place).unwrap_or_default();
     match near.ancestors().find(|folder| folder.join(RECEIPT).is_file()) {
         Some(result) => {
             let (place, result) = (place.display(), result.display());

@@ -84,6 +84,16 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_folder(folder)
 }
 
+/// The real path of what is at `path`; none if nothing is. An empty path is the working folder.
+pub fn real(path: &Path) -> Option<PathBuf> {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }.canonicalize().ok()
+}
+
+/// The real path of the nearest that there is of `path` and the folders around it: in it lies what will be made at `path`.
+pub fn nearest_real(path: &Path) -> Option<PathBuf> {
+    path.ancestors().find_map(real)
+}
+
 /// Makes a folder, unless it is there, with those above it.
 ///
 /// # Errors

@@ -30,6 +30,7 @@ pub use numpy::{describe_npy, names_in_npz};
 pub use picture::{Picture, decode, is_picture, picture_format};
 
 use crate::config::{FolderSettings, ParquetSettings, Pixels, SourceSettings};
+use crate::disk::{nearest_real, real};
 use crate::error;
 use crate::progress::Progress;
 use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows, leading_columns, pixels};
@@ -98,9 +99,7 @@ pub fn open(settings: &SourceSettings, seed: u64, data: &Path, progress: &Progre
 
 /// The folder of a source in which `place`, which need not exist, would be taken for images or labels of them.
 pub fn folder_around<'a>(settings: &'a SourceSettings, place: &Path) -> Option<&'a Path> {
-    let real = |path: &Path| if path.as_os_str().is_empty() { Path::new(".") } else { path }.canonicalize().ok();
-    // What does not exist will lie in the nearest that does.
-    let near = place.ancestors().find_map(real)?;
+    let near = nearest_real(place)?;
     match settings {
         // Its sub-folders are splits and labels.
         SourceSettings::Folder(FolderSettings { path, .. })
@@ -167,9 +166,9 @@ pub fn files(settings: &SourceSettings) -> Result<Vec<(&'static str, Outside)>> 
         ]),
         SourceSettings::Npz { path, .. } => vec![("source.npz.path", Outside::File(path.clone()))],
         SourceSettings::Folder(settings) => {
-            let listed = Outside::Files(settings.path.clone(), folder::files(settings)?);
-            let csv = settings.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
             let found = folder::metadata(settings)?;
+            let listed = Outside::Files(settings.path.clone(), folder::files(settings, found.as_ref())?);
+            let csv = settings.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
             let found = found.map(|found| (found.name, Outside::Files(settings.path.clone(), found.paths)));
             [("source.folder.path", listed)].into_iter().chain(csv).chain(found).collect()
         }

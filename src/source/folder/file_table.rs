@@ -1,7 +1,7 @@
 //! Tables that say what the files of a folder are: CSV, or one JSON object a line where the name ends in `.jsonl`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -38,7 +38,7 @@ pub fn open(path: &Path, wanted: &[&str]) -> Result<FileTable> {
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })?;
     if path.extension().is_some_and(|extension| extension == "jsonl") {
-        json_lines(path, wanted)
+        json_lines(path, file, wanted)
     } else {
         csv(path, file)
     }
@@ -62,9 +62,9 @@ fn csv(path: &Path, file: File) -> Result<FileTable> {
     Ok(FileTable { columns, rows: Box::new(rows) })
 }
 
-fn json_lines(path: &Path, wanted: &[&str]) -> Result<FileTable> {
+fn json_lines(path: &Path, mut file: File, wanted: &[&str]) -> Result<FileTable> {
     let mut names: Vec<String> = Vec::new();
-    for object in objects(path)? {
+    for object in objects(path, &file) {
         // All of the first one, since messages tell them, and what is looked for of any other.
         let first = names.is_empty();
         for (name, _) in object?.1 {
@@ -74,7 +74,8 @@ fn json_lines(path: &Path, wanted: &[&str]) -> Result<FileTable> {
         }
     }
     let columns = names.clone();
-    let rows = objects(path)?.map(move |object| {
+    file.rewind().with_context(|| unreadable(path))?;
+    let rows = objects(path, file).map(move |object| {
         let (line, mut object) = object?;
         let values = names.iter().map(|name| match object.remove(name) {
             None | Some(Value::Null) => String::new(),
@@ -87,9 +88,7 @@ fn json_lines(path: &Path, wanted: &[&str]) -> Result<FileTable> {
 }
 
 /// The objects of JSON lines, each with the number of its line.
-fn objects(path: &Path) -> Result<impl Iterator<Item = Result<(u64, Map<String, Value>)>> + use<>> {
-    let unreadable = |path: &Path| format!("cannot read {}", path.display());
-    let file = File::open(path).with_context(|| unreadable(path))?;
+fn objects<R: Read>(path: &Path, file: R) -> impl Iterator<Item = Result<(u64, Map<String, Value>)>> + use<R> {
     let path = path.to_owned();
     let objects = (1..).zip(BufReader::new(file).lines()).map(move |(line, text)| {
         interrupt::check()?;
@@ -104,5 +103,9 @@ fn objects(path: &Path) -> Result<impl Iterator<Item = Result<(u64, Map<String, 
         let object = if text.is_empty() { Ok(Map::new()) } else { serde_json::from_str(text) };
         Ok((line, object.map_err(|cause| bad(&path, &format!("line {line} is no JSON object: {cause}")))?))
     });
-    Ok(objects.filter(|object| object.as_ref().map_or(true, |(_, object)| !object.is_empty())))
+    objects.filter(|object| object.as_ref().map_or(true, |(_, object)| !object.is_empty()))
+}
+
+fn unreadable(path: &Path) -> String {
+    format!("cannot read {}", path.display())
 }

@@ -170,13 +170,13 @@ pub struct Metadata {
     pub paths: Vec<String>,
 }
 
-/// The files that a source is made of: those that its table lists, wherever they are, or all in the folder. A table that cannot
-/// be read lists none: ingest will say so.
+/// The files that a source is made of: those that its table lists, wherever they are, which may be what [`metadata`] has found, or
+/// all in the folder. A table that cannot be read lists none: ingest will say so.
 ///
 /// # Errors
 /// A folder that cannot be read.
-pub fn files(settings: &FolderSettings) -> Result<Vec<String>> {
-    let listed = match (&settings.csv, metadata(settings)?) {
+pub fn files(settings: &FolderSettings, found: Option<&Metadata>) -> Result<Vec<String>> {
+    let listed = match (&settings.csv, found) {
         (Some(csv), _) => from_table(csv, &settings.path, ""),
         (None, Some(found)) => from_metadata(settings, &found.paths),
         (None, None) => return list(&settings.path),
