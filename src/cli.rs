@@ -48,13 +48,15 @@ pub enum Command {
     Diff(DiffArgs),
     /// Write the features of other images with a trained model.
     ///
-    /// A table's `id`, `split` and `label` are kept; other images are numbered (files of a folder in the order of their paths) and count as `test`. `error` is the
-    /// error of the reconstruction against the input itself, since there is no other image to compare with.
+    /// The `id`, `split` and `label` of limpid's own tables are kept; other images are numbered (rows of a table, files of a folder
+    /// in the order of their paths) and count as `test`. `error` is the error of the reconstruction against the input itself, since
+    /// there is no other image to compare with.
     Encode(ApplyArgs),
     /// Clean other images with a trained model.
     ///
-    /// A table's `id`, `split` and `label` are kept; other images are numbered (files of a folder in the order of their paths) and count as `test`. `error` is how
-    /// far the result is from the input itself, since there is no clean image to compare with: it says how much was changed.
+    /// The `id`, `split` and `label` of limpid's own tables are kept; other images are numbered (rows of a table, files of a folder
+    /// in the order of their paths) and count as `test`. `error` is how far the result is from the input itself, since there is
+    /// no clean image to compare with: it says how much was changed.
     Denoise(ApplyArgs),
     /// Copy the tables of a run into the form that another program likes best, or write its model as ONNX.
     Export(ExportArgs),
@@ -192,12 +194,21 @@ pub struct DiffArgs {
 pub struct ApplyArgs {
     /// The model: a run directory, or the folder of its train stage.
     pub model: PathBuf,
-    /// IDX files (raw or gzip), limpid Parquet files of images, folders of image files, or image files.
+    /// Parquet files with a column of images, pictures, folders of pictures, IDX files (raw or gzip), or NumPy arrays (.npy).
     #[arg(required = true)]
     pub input: Vec<PathBuf>,
     /// The folder to write to: one Parquet file for each input, under its name without the format.
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
+    /// Scale every picture to the size of the model's images.
+    #[arg(long)]
+    pub resize: bool,
+    /// Scale every picture until it covers that size, and keep the middle.
+    #[arg(long, conflicts_with = "resize")]
+    pub crop: bool,
+    /// The column of images in the Parquet files of others; `image` or another usual name unless given.
+    #[arg(long, value_name = "COLUMN")]
+    pub image: Option<String>,
     /// Where.
     #[command(flatten)]
     pub device: DeviceArgs,

@@ -12,10 +12,10 @@ use crate::disk;
 use crate::error;
 use crate::interrupt;
 use crate::progress::{Progress, Task};
-use crate::source::{Folder, ImageBytes, ImageReader, Source, row_group_of};
+use crate::source::{Folder, Idx, Numpy, Source, Tables};
 use crate::stage::infer::Inference;
 use crate::table::{
-    Content, MapInput, RowGroup, Split, TableFile, WriteOptions, map_table, row_group_rows, write_table,
+    Content, MapInput, RowGroup, Split, TableFile, WriteOptions, is_own, map_table, row_group_rows, write_table,
 };
 
 /// Which half of the model is wanted.
@@ -38,16 +38,17 @@ impl Direction {
 
 /// An input that fits the model.
 enum Input {
+    /// A table of limpid's, whose ids, splits and labels go on.
     Table(TableFile),
-    Idx(ImageReader),
-    Pictures(Folder),
+    /// Anything else, all of the test split.
+    Source(Box<dyn Source>),
 }
 
 /// Applies the model to every input. All are checked before anything is written; each is open only while it is looked at,
 /// so that their number is not limited by that of open files.
 pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     interrupt::install()?;
-    // IDX files are numbered here, and a table says itself whether it is in order.
+    // A source numbers its images, and a table says itself whether it is in order.
     let threads = threads(args.work.threads)?;
     let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None };
     let progress = progress(&args.work);
@@ -74,13 +75,13 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
                 path.display()
             )));
         }
-        open(path, &model)?;
+        open(path, args, &model)?;
         outputs.push(output);
     }
     disk::create_folder(&args.output)?;
     for (path, output) in args.input.iter().zip(outputs) {
         let written =
-            open(path, &model).and_then(|input| write(&output, input, &model, direction, &options, &progress));
+            open(path, args, &model).and_then(|input| write(&output, input, &model, direction, &options, &progress));
         written.with_context(|| format!("cannot {} {}", direction.verb(), path.display()))?;
         print(output.display())?;
     }
@@ -88,33 +89,46 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
 }
 
 /// Opens an input and checks that its images fit the model.
-fn open(path: &Path, model: &Inference) -> Result<Input> {
-    let (input, image) = match kind(path)? {
-        Kind::Parquet => {
+fn open(path: &Path, args: &ApplyArgs, model: &Inference) -> Result<Input> {
+    let image = model.image();
+    let sides = [image.height, image.width];
+    let size = match (args.resize, args.crop) {
+        (true, _) => Size::Resize(sides),
+        (_, true) => Size::Crop(sides),
+        _ => Size::Same,
+    };
+    // The model decides whether it sees colour.
+    let grey = match image.channels {
+        1 => Some(true),
+        3 => Some(false),
+        _ => None,
+    };
+    let fit = Fit { size, grey };
+    let mut advice = "";
+    let source: Box<dyn Source> = match kind(path)? {
+        Kind::Parquet if is_own(path)? => {
             let table = TableFile::open(path)?;
-            let image = table.image_shape()?;
-            (Input::Table(table), image)
+            model.check(table.image_shape()?, path)?;
+            return Ok(Input::Table(table));
         }
-        Kind::Folder | Kind::Picture => {
-            // The model decides whether it sees colour.
-            let fit = Fit { size: Size::Same, grey: Some(model.image().channels == 1) };
-            let pictures = Folder::unlabelled(path, fit)?;
-            let image = pictures.shape();
-            (Input::Pictures(pictures), image)
-        }
-        Kind::Idx => {
-            let reader = ImageReader::open(path)?;
-            let image = reader.shape;
-            (Input::Idx(reader), image)
+        Kind::Idx => Box::new(Idx::unlabelled(path)?),
+        Kind::Array => Box::new(Numpy::unlabelled(path)?),
+        kind => {
+            advice = "; --resize or --crop makes pictures fit";
+            match kind {
+                Kind::Parquet => Box::new(Tables::of_file(path, args.image.as_deref(), fit, image)?),
+                _ => Box::new(Folder::unlabelled(path, fit)?),
+            }
         }
     };
-    model.check(image, path)?;
-    Ok(input)
+    model.check(source.shape(), path).map_err(|cause| error::data(format!("{cause}{advice}")))?;
+    Ok(Input::Source(source))
 }
 
-/// Ends of names that say a format: of pictures, and of IDX files as people name them and as MNIST's are.
-const FORMAT_ENDS: [&str; 18] = [
+/// Ends of names that say a format: of tables, arrays and pictures, and of IDX files as people name them and as MNIST's are.
+const FORMAT_ENDS: [&str; 19] = [
     ".parquet",
+    ".npy",
     ".png",
     ".jpg",
     ".jpeg",
@@ -178,38 +192,20 @@ fn write(
                 |rows| task.advance(rows),
             )
         }
-        Input::Idx(reader) => {
-            let task = progress.task(name, reader.count, "images");
-            let groups = mapped(idx(reader), &map, task);
-            write_table(folder, &temporary, content, options.clone(), groups)
-        }
-        Input::Pictures(pictures) => {
-            let task = progress.task(name, pictures.count(Split::Test), "images");
-            let rows = row_group_rows(Content::Images(pictures.shape(), Pixels::U8));
-            let groups = mapped(pictures.row_groups(Split::Test, rows)?, &map, task);
-            let written = write_table(folder, &temporary, content, options.clone(), groups);
-            // Those that cannot be read are told now.
-            written.and_then(|written| pictures.tables().map(|_| written))
+        Input::Source(source) => {
+            let task = progress.task(name, source.count(Split::Test), "images");
+            let rows = row_group_rows(Content::Images(source.shape(), Pixels::U8));
+            let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
+            let options = WriteOptions { classes: source.classes(), ..options.clone() };
+            let written = write_table(folder, &temporary, content, options, groups);
+            // Pictures that cannot be read are told now.
+            written.and_then(|written| source.tables().map(|_| written))
         }
     };
     let temporary = folder.join(temporary);
     let published = written.and_then(|_| disk::rename(&temporary, output));
     published.inspect_err(|_| _ = disk::remove_file(&temporary))?;
     disk::sync_folder(folder)
-}
-
-/// The row groups of an IDX file, whose split is unknown and counts as test.
-fn idx(reader: ImageReader) -> impl Iterator<Item = Result<RowGroup<'static>>> + Send {
-    let shape = reader.shape;
-    let mut first = 0;
-    reader.chunks(row_group_rows(Content::Images(shape, Pixels::U8))).map(move |bytes| {
-        let bytes = bytes?;
-        let rows = (bytes.len() / shape.len()) as u64;
-        let ids = (first..first + rows).collect();
-        let images = ImageBytes { split: Split::Test, shape, ids, bytes: bytes.into(), labels: None };
-        first += rows;
-        Ok(row_group_of(images))
-    })
 }
 
 /// The row groups that `map` makes of others.
@@ -244,6 +240,7 @@ mod tests {
             ("labels.idx1", "labels.parquet"),
             ("t10k-images-idx3-ubyte.gz", "t10k-images.parquet"),
             ("test-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
+            ("scans.npy", "scans.parquet"),
             ("scans.v2", "scans.v2.parquet"),
             (".idx", ".idx.parquet"),
         ] {

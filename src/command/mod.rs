@@ -68,6 +68,8 @@ enum Kind {
     Parquet,
     /// A picture.
     Picture,
+    /// A NumPy array.
+    Array,
     /// Anything else: IDX, or something that reading it as IDX tells.
     Idx,
 }
@@ -90,6 +92,7 @@ fn kind(path: &Path) -> Result<Kind> {
     Ok(match start.as_slice() {
         [b'P', b'A', b'R', b'1', ..] => Kind::Parquet,
         start if source::is_picture(start) => Kind::Picture,
+        start if start.starts_with(b"\x93NUMPY") => Kind::Array,
         _ => Kind::Idx,
     })
 }

@@ -21,7 +21,8 @@ use listing::list;
 use super::picture::{self, Picture};
 use super::rejected::{Reject, Rejections};
 use super::{Source, batch, string_column};
-use crate::config::{Faults, Fit, FolderSettings, OnError, Pixels};
+use crate::config::{Fit, FolderSettings, Pixels};
+use crate::progress::Progress;
 use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows};
 use crate::{error, interrupt};
 
@@ -57,13 +58,14 @@ impl Folder {
     /// # Errors
     /// A folder that cannot be read or holds no images of a split, labels that do not fit, no image that can be used,
     /// interruption.
-    pub fn open(settings: &FolderSettings, seed: u64) -> Result<Self> {
-        let labels::Labelled { splits, classes } = labels::labelled(settings, seed)?;
-        Self::of(&settings.path, settings.fit, settings.faults, splits, classes)
+    pub fn open(settings: &FolderSettings, seed: u64, progress: &Progress) -> Result<Self> {
+        let labels::Labelled { splits, classes } = labels::labelled(settings, seed, progress)?;
+        let rejections = Rejections::new(settings.faults, "source.folder");
+        Self::of(&settings.path, settings.fit, rejections, splits, classes)
     }
 
     /// The source of these files, once the first of them is known.
-    fn of(root: &Path, fit: Fit, faults: Faults, splits: [Vec<Entry>; 2], classes: Classes) -> Result<Self> {
+    fn of(root: &Path, fit: Fit, rejections: Rejections, splits: [Vec<Entry>; 2], classes: Classes) -> Result<Self> {
         let mut folder = Self {
             root: root.to_owned(),
             fit,
@@ -71,7 +73,7 @@ impl Folder {
             first: String::new(),
             splits,
             classes,
-            rejections: Rejections::new(faults, "source.folder"),
+            rejections,
         };
         // Until one can be read: those before it are told when all are read.
         let (mut bad, mut least) = (Vec::new(), "");
@@ -110,15 +112,14 @@ impl Folder {
     /// No images, or a first one that cannot be used.
     pub fn unlabelled(path: &Path, fit: Fit) -> Result<Self> {
         let (root, files) = if path.is_dir() {
-            (path, list(path)?)
+            (path, list(path)?.images)
         } else {
             let name = path.file_name().and_then(|name| name.to_str());
             let name = name.ok_or_else(|| error::settings(format!("{} has no usable file name", path.display())))?;
             (path.parent().unwrap_or(Path::new("")), vec![name.to_owned()])
         };
         let entries: Vec<_> = files.into_iter().map(|path| Entry { path, label: None }).collect();
-        let faults = Faults { on_error: OnError::Fail, most: 0 };
-        Self::of(root, fit, faults, [Vec::new(), entries], None)
+        Self::of(root, fit, Rejections::of_command(), [Vec::new(), entries], None)
     }
 
     /// A picture, or why it cannot be decoded.
@@ -158,7 +159,13 @@ impl Folder {
                 interrupt::check()?;
                 match self.read(&entry.path)? {
                     Ok(picture) => {
-                        super::check_fit("source.folder", &self.path(entry), picture.shape, &self.first, self.shape)?;
+                        super::check_fit(
+                            self.rejections.asker(),
+                            &self.path(entry),
+                            picture.shape,
+                            &self.first,
+                            self.shape,
+                        )?;
                         bytes.extend_from_slice(&picture.bytes);
                         ids.push(id);
                         labels.push(entry.label);

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::draw::{Draw, Members, pick};
-use super::{ImageBytes, Source, gzip, row_group_of};
+use super::arrays::{self, Part};
+use super::draw::{Members, pick};
+use super::{ImageBytes, Source, check_channels, gzip, row_group_of};
 use crate::config::Arrays;
 use crate::error;
 use crate::table::{ImageShape, RowGroup, Split};
@@ -20,18 +21,7 @@ const MAX_ITEMS: u64 = 1 << 31;
 
 /// The images and labels of both splits, by file.
 pub struct Idx {
-    shape: ImageShape,
-    splits: [IdxSplit; 2],
-}
-
-#[derive(Clone)]
-struct IdxSplit {
-    images: PathBuf,
-    /// How many the file holds.
-    count: u64,
-    labels: Option<Vec<u8>>,
-    /// Which of them are of this split.
-    members: Members,
+    splits: [Part<PathBuf, u8>; 2],
 }
 
 impl Idx {
@@ -40,35 +30,35 @@ impl Idx {
     /// # Errors
     /// Damaged or empty files, labels that do not match, and splits of different image sizes, or without any.
     pub fn open(files: &Arrays<PathBuf>, seed: u64) -> Result<Self> {
-        let open = |images: &Path, labels: Option<&Path>| -> Result<(ImageShape, IdxSplit)> {
-            let (header, _) = open(images)?;
-            let (shape, count) = header.images(images)?;
-            let labels = labels.map(|labels| read_labels(labels, images, count)).transpose()?;
-            Ok((shape, IdxSplit { images: images.to_owned(), count, labels, members: Members::All }))
-        };
-        let (shape, train) = open(&files.train, files.train_labels.as_deref())?;
-        let Some(test) = &files.test else {
-            let draw = Draw::new(seed, files.test_fraction.unwrap_or_default());
-            let splits = Members::drawn(draw, train.count)?.map(|members| IdxSplit { members, ..train.clone() });
-            return Ok(Self { shape, splits });
-        };
-        let (test_shape, test) = open(test, files.test_labels.as_deref())?;
-        if shape != test_shape {
-            let (train, test) = (train.images.display(), test.images.display());
-            return Err(error::data(format!("{test} has images of {test_shape}, but {train} has {shape}")));
-        }
-        Ok(Self { shape, splits: [train, test] })
+        let name = |path: &PathBuf| path.display().to_string();
+        Ok(Self { splits: arrays::splits(files, seed, name, |images, labels| part(images, labels))? })
     }
+
+    /// The images of one file, without labels, in either split.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or whose header is not one of images.
+    pub fn unlabelled(path: &Path) -> Result<Self> {
+        let part = part(path, None)?;
+        Ok(Self { splits: [part.clone(), part] })
+    }
+}
+
+/// The images of a file, with their labels.
+fn part(images: &Path, labels: Option<&PathBuf>) -> Result<Part<PathBuf, u8>> {
+    let (header, _) = open(images)?;
+    let (shape, held) = header.images(images)?;
+    let labels = labels.map(|labels| read_labels(labels, images, held)).transpose()?;
+    Ok(Part { images: images.to_owned(), shape, held, labels, members: Members::All })
 }
 
 impl Source for Idx {
     fn shape(&self) -> ImageShape {
-        self.shape
+        self.splits[0].shape
     }
 
     fn count(&self, split: Split) -> u64 {
-        let IdxSplit { count, members, .. } = &self.splits[split as usize];
-        members.count(*count)
+        self.splits[split as usize].count()
     }
 
     fn row_groups(
@@ -76,8 +66,8 @@ impl Source for Idx {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let IdxSplit { images, labels, members, .. } = &self.splits[split as usize];
-        let (shape, labels) = (self.shape, labels.as_deref());
+        let Part { images, shape, labels, members, .. } = &self.splits[split as usize];
+        let (shape, labels) = (*shape, labels.as_deref());
         let groups = pick(ImageReader::open(images)?.chunks(rows), shape.len(), rows, *members).map(move |picked| {
             let (ids, bytes) = picked?;
             Ok(row_group_of(ImageBytes { split, shape, ids, bytes: bytes.into(), labels }))
@@ -161,6 +151,7 @@ impl Header {
             let most = ImageShape::MAX_LEN;
             error::data(format!("{} has images of {sizes}; 1 to {most} numbers each work", path.display()))
         })?;
+        check_channels(shape).map_err(|cause| error::data(format!("{} {cause}", path.display())))?;
         if self.sizes[0] == 0 {
             return Err(error::data(format!("{} holds no images", path.display())));
         }

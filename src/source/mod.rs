@@ -4,6 +4,7 @@
 //! one when a worker thread gets to it. To add a kind of source: a file here, a line in [`open`], its settings in
 //! `config/raw/source.rs` and `config/resolve.rs`.
 
+mod arrays;
 mod draw;
 mod folder;
 mod gzip;
@@ -25,9 +26,10 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
 
 pub use folder::Folder;
-pub use idx::{Header as IdxHeader, ImageReader};
-pub use numpy::{describe_npy, names_in_npz};
+pub use idx::{Header as IdxHeader, Idx, ImageReader};
+pub use numpy::{Numpy, describe_npy, names_in_npz};
 pub use picture::{Picture, decode, is_picture, picture_format};
+pub use tables::Tables;
 
 use crate::config::{FolderSettings, ParquetSettings, Pixels, SourceSettings};
 use crate::disk::{nearest_real, real};
@@ -86,11 +88,11 @@ pub fn open(settings: &SourceSettings, seed: u64, data: &Path, progress: &Progre
         SourceSettings::Mnist { path, mirrors } => {
             Box::new(mnist::Mnist::open(path.as_deref(), mirrors, data, progress)?)
         }
-        SourceSettings::Idx(files) => Box::new(idx::Idx::open(files, seed)?),
-        SourceSettings::Folder(settings) => Box::new(Folder::open(settings, seed)?),
-        SourceSettings::Parquet(settings) => Box::new(tables::Tables::open(settings, seed)?),
-        SourceSettings::Npz { path, arrays } => Box::new(numpy::Numpy::open_archive(path, arrays, seed)?),
-        SourceSettings::Npy { arrays } => Box::new(numpy::Numpy::open_files(arrays, seed)?),
+        SourceSettings::Idx(files) => Box::new(Idx::open(files, seed)?),
+        SourceSettings::Folder(settings) => Box::new(Folder::open(settings, seed, progress)?),
+        SourceSettings::Parquet(settings) => Box::new(Tables::open(settings, seed)?),
+        SourceSettings::Npz { path, arrays } => Box::new(Numpy::open_archive(path, arrays, seed)?),
+        SourceSettings::Npy { arrays } => Box::new(Numpy::open_files(arrays, seed)?),
         SourceSettings::Strokes { train, test, colour } => {
             Box::new(strokes::Strokes::new(seed, [*train, *test], *colour))
         }
@@ -221,23 +223,59 @@ pub fn batch(
         .map_err(|cause| error::bug(format!("a source made a malformed batch: {cause}")))
 }
 
-/// Checks that a picture has the shape of the first one; `section` holds the settings that would make it so.
+/// Most rows of what is taken for channels that come before rows and columns, and most channels of what is not.
+const MOST_CHANNELS: usize = 4;
+
+/// Refuses images of many channels and hardly a row, which are ones whose channels come first, as PyTorch has them.
+///
+/// # Errors
+/// In words that follow the name of the array.
+fn check_channels(shape: ImageShape) -> Result<(), String> {
+    if shape.height > MOST_CHANNELS || shape.width <= MOST_CHANNELS || shape.channels <= MOST_CHANNELS {
+        return Ok(());
+    }
+    Err(format!("has images of {shape}, which look like channels, rows and columns; their channels must come last"))
+}
+
+/// Who says how pictures are read, and is advised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A pipeline, in this section.
+    Section(&'static str),
+    /// Who gives a command, by its options.
+    Command,
+}
+
+impl Asker {
+    /// What a setting is called where it has the same name for both.
+    fn setting(self, name: &str) -> String {
+        match self {
+            Asker::Section(section) => format!("{section}.{name}"),
+            Asker::Command => format!("--{name}"),
+        }
+    }
+}
+
+/// Checks that a picture has the shape of the first one.
 ///
 /// # Errors
 /// It has another.
-fn check_fit(section: &str, path: &Path, found: ImageShape, first: &str, expected: ImageShape) -> Result<()> {
+fn check_fit(asker: Asker, path: &Path, found: ImageShape, first: &str, expected: ImageShape) -> Result<()> {
     if found == expected {
         return Ok(());
     }
     let kind = |shape: ImageShape| if shape.channels == 1 { "grey" } else { "RGB" };
     let (path, (height, width)) = (path.display(), (expected.height, expected.width));
     Err(error::data(if (found.height, found.width) != (height, width) {
-        let settings = format!("{section}.resize = [{height}, {width}] or {section}.crop = [{height}, {width}]");
+        let sides = if asker == Asker::Command { String::new() } else { format!(" = [{height}, {width}]") };
+        let [resize, crop] = ["resize", "crop"].map(|name| format!("{}{sides}", asker.setting(name)));
         let (rows, columns) = (found.height, found.width);
-        format!("{path} is {rows}×{columns}, but {first} is {height}×{width}; {settings} accepts images of any size")
+        format!(
+            "{path} is {rows}×{columns}, but {first} is {height}×{width}; {resize} or {crop} accepts images of any size"
+        )
     } else {
-        let (found, expected) = (kind(found), kind(expected));
-        format!("{path} is {found}, but {first} is {expected}; {section}.grey = true makes all of them grey, false RGB")
+        let (found, expected, grey) = (kind(found), kind(expected), asker.setting("grey"));
+        format!("{path} is {found}, but {first} is {expected}; {grey} = true makes all of them grey, false RGB")
     }))
 }
 

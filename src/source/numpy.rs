@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::draw::{Draw, Members, pick};
+use super::arrays::{self, Part};
+use super::draw::{Members, pick};
 use super::{Source, batch};
 use crate::config::{Arrays, Pixels};
 use crate::error;
@@ -17,18 +18,7 @@ use array::{Array, Location};
 
 /// The arrays of both splits.
 pub struct Numpy {
-    shape: ImageShape,
-    splits: [Part; 2],
-}
-
-#[derive(Clone)]
-struct Part {
-    images: Location,
-    /// How many the array holds.
-    count: u64,
-    labels: Option<Vec<i64>>,
-    /// Which of them are of this split.
-    members: Members,
+    splits: [Part<Location, i64>; 2],
 }
 
 impl Numpy {
@@ -70,24 +60,24 @@ impl Numpy {
     }
 
     fn open(arrays: Arrays<Location>, seed: u64) -> Result<Self> {
-        let part = |images: Location, labels: Option<Location>| -> Result<(ImageShape, Part)> {
-            let (shape, count) = Array::open(&images)?.images()?;
-            let labels = labels.map(|labels| read_labels(&labels, &images, count)).transpose()?;
-            Ok((shape, Part { images, count, labels, members: Members::All }))
-        };
-        let (shape, train) = part(arrays.train, arrays.train_labels)?;
-        let Some(test) = arrays.test else {
-            let draw = Draw::new(seed, arrays.test_fraction.unwrap_or_default());
-            let splits = Members::drawn(draw, train.count)?.map(|members| Part { members, ..train.clone() });
-            return Ok(Self { shape, splits });
-        };
-        let (test_shape, test) = part(test, arrays.test_labels)?;
-        if shape != test_shape {
-            let (train, test) = (&train.images, &test.images);
-            return Err(error::data(format!("{test} has images of {test_shape}, but {train} has {shape}")));
-        }
-        Ok(Self { shape, splits: [train, test] })
+        Ok(Self { splits: arrays::splits(&arrays, seed, Location::to_string, part)? })
     }
+
+    /// The images of a file of one array, without labels, in either split.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no images.
+    pub fn unlabelled(path: &Path) -> Result<Self> {
+        let part = part(&Location::File(path.to_owned()), None)?;
+        Ok(Self { splits: [part.clone(), part] })
+    }
+}
+
+/// The images of an array, with their labels.
+fn part(images: &Location, labels: Option<&Location>) -> Result<Part<Location, i64>> {
+    let (shape, held) = Array::open(images)?.images()?;
+    let labels = labels.map(|labels| read_labels(labels, images, held)).transpose()?;
+    Ok(Part { images: images.clone(), shape, held, labels, members: Members::All })
 }
 
 fn read_labels(labels: &Location, images: &Location, count: u64) -> Result<Vec<i64>> {
@@ -106,12 +96,11 @@ fn read_labels(labels: &Location, images: &Location, count: u64) -> Result<Vec<i
 
 impl Source for Numpy {
     fn shape(&self) -> ImageShape {
-        self.shape
+        self.splits[0].shape
     }
 
     fn count(&self, split: Split) -> u64 {
-        let Part { count, members, .. } = &self.splits[split as usize];
-        members.count(*count)
+        self.splits[split as usize].count()
     }
 
     fn row_groups(
@@ -119,12 +108,12 @@ impl Source for Numpy {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let Part { images, count, labels, members } = &self.splits[split as usize];
-        let shape = self.shape;
+        let Part { images, shape, held, labels, members } = &self.splits[split as usize];
+        let shape = *shape;
         let array = Array::open(images)?;
         let element = array.element;
         let size = element.size() * shape.len();
-        let groups = pick(chunks(array, *count, shape.len(), rows), size, rows, *members);
+        let groups = pick(chunks(array, *held, shape.len(), rows), size, rows, *members);
         Ok(Box::new(groups.map(move |picked| -> Result<RowGroup<'_>> {
             let (ids, numbers) = picked?;
             Ok(Box::new(move |emit| {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use arrow_array::RecordBatch;
 
-use super::{listing_table, string_column};
+use super::{Asker, listing_table, string_column};
 use crate::config::{Faults, OnError};
 use crate::error;
 use crate::table::Split;
@@ -39,8 +39,8 @@ pub struct Reject {
 /// What was rejected so far, by any thread.
 pub struct Rejections {
     faults: Faults,
-    /// The settings that say what becomes of them.
-    section: &'static str,
+    /// Who says what becomes of them.
+    asker: Asker,
     seen: Mutex<Seen>,
 }
 
@@ -52,9 +52,20 @@ struct Seen {
 }
 
 impl Rejections {
-    /// None yet; `section` holds the settings.
+    /// None yet, of pictures that the pipeline's `section` describes.
     pub fn new(faults: Faults, section: &'static str) -> Self {
-        Self { faults, section, seen: Mutex::default() }
+        Self { faults, asker: Asker::Section(section), seen: Mutex::default() }
+    }
+
+    /// None yet, of pictures that a command is to read, all of them.
+    pub fn of_command() -> Self {
+        let faults = Faults { on_error: OnError::Fail, most: 0 };
+        Self { faults, asker: Asker::Command, seen: Mutex::default() }
+    }
+
+    /// Who says what becomes of them.
+    pub fn asker(&self) -> Asker {
+        self.asker
     }
 
     /// Whether pictures may be left out.
@@ -78,12 +89,12 @@ impl Rejections {
             return if seen.list.len() < MOST_COUNTED { Ok(()) } else { Err(self.failure(&seen.list, "at least ")) };
         }
         if seen.list.len() as u64 > self.faults.most {
-            let (most, section) = (self.faults.most, self.section);
+            let (most, setting) = (self.faults.most, self.asker.setting("max-rejected"));
             let mut few: Vec<_> = seen.list.iter().collect();
             few.sort();
             let few: String =
                 few.iter().take(5).map(|reject| format!("\n  {}: {}", reject.path, reject.reason)).collect();
-            let limit = format!("more than {most} pictures cannot be read ({section}.max-rejected)");
+            let limit = format!("more than {most} pictures cannot be read ({setting})");
             return Err(error::data(format!("{limit}, among them{few}")));
         }
         Ok(())
@@ -106,10 +117,14 @@ impl Rejections {
     pub fn failure(&self, list: &[Reject], least: &str) -> anyhow::Error {
         let mut list: Vec<_> = list.iter().collect();
         list.sort();
-        let section = self.section;
-        let advice = format!("{section}.on-error = \"skip\" leaves such pictures out and lists them");
+        let advice = match self.asker {
+            Asker::Section(section) => {
+                format!("; {section}.on-error = \"skip\" leaves such pictures out and lists them")
+            }
+            Asker::Command => String::new(),
+        };
         if let [reject] = list[..] {
-            return error::data(format!("cannot use {}: {}; {advice}", reject.name, reject.reason));
+            return error::data(format!("cannot use {}: {}{advice}", reject.name, reject.reason));
         }
         let line = |reject: &&Reject| format!("\n  {}: {}", reject.name, reject.reason);
         let (named, others) = list.split_at(list.len().min(MOST_NAMED));
@@ -121,7 +136,7 @@ impl Rejections {
             let new = others.iter().filter(|reject| known.insert(&reject.reason));
             text.extend(new.take(3).map(|reject| format!(", such as {}: {}", reject.name, reject.reason)));
         }
-        error::data(format!("cannot use {least}{} pictures; {advice}{text}", list.len()))
+        error::data(format!("cannot use {least}{} pictures{advice}{text}", list.len()))
     }
 
     /// Ends the run if pictures could not be read and may not be left out.

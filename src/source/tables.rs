@@ -6,7 +6,7 @@
 mod column;
 mod files;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
@@ -18,15 +18,15 @@ pub use files::{files, fixed_part};
 
 use super::draw::{Draw, Members};
 use super::rejected::{Reject, Rejections};
-use super::{Source, batch, check_fit};
-use crate::config::{ParquetSettings, Pixels};
+use super::{Asker, Source, batch, check_fit};
+use crate::config::{Fit, ParquetSettings, Pixels};
 use crate::table::{self, Classes, Content, ImageShape, RowGroup, Split, batch_rows};
 use crate::{error, interrupt};
 use column::{Images, Labels};
 
 /// The images of Parquet files.
 pub struct Tables {
-    settings: ParquetSettings,
+    fit: Fit,
     shape: ImageShape,
     /// The picture that has this shape.
     first: String,
@@ -37,6 +37,20 @@ pub struct Tables {
     /// Which of their rows are of a split.
     members: [Members; 2],
     rejections: Rejections,
+}
+
+/// Which columns are read, and how.
+struct Wanted {
+    /// The column of images; the usual names are tried if none.
+    image: Option<String>,
+    /// The column of labels; likewise, but there need not be any.
+    label: Option<String>,
+    /// Sides of images that are lists of numbers, whatever these say of themselves.
+    shape: Option<Vec<usize>>,
+    /// The shape of those that say nothing.
+    usual: Option<ImageShape>,
+    /// Who said so.
+    asker: Asker,
 }
 
 /// Bytes that are read of a file at a time, as it counts them before compression.
@@ -85,46 +99,70 @@ impl Tables {
     /// # Errors
     /// Files that cannot be read or are not Parquet, columns that are missing or of another type.
     pub fn open(settings: &ParquetSettings, seed: u64) -> Result<Self> {
-        let [train, test] = files::splits(settings)?;
+        let draw = settings.test_fraction.map(|fraction| Draw::new(seed, fraction));
+        let rejections = Rejections::new(settings.faults, "source.parquet");
+        let ParquetSettings { image, label, shape, fit, .. } = settings.clone();
+        let wanted = Wanted { image, label, shape, usual: None, asker: rejections.asker() };
+        Self::of(files::splits(settings)?, draw, &wanted, fit, rejections)
+    }
+
+    /// The images of one file, all of the test split, as `fit` makes them: those of the column `image`, or of one with a usual name.
+    /// Lists that do not say their shape are of `usual`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of_file(path: &Path, image: Option<&str>, fit: Fit, usual: ImageShape) -> Result<Self> {
+        let (image, usual) = (image.map(str::to_owned), Some(usual));
+        let wanted = Wanted { image, label: None, shape: None, usual, asker: Asker::Command };
+        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, Rejections::of_command())
+    }
+
+    fn of(
+        [train, test]: [Vec<PathBuf>; 2],
+        draw: Option<Draw>,
+        wanted: &Wanted,
+        fit: Fit,
+        rejections: Rejections,
+    ) -> Result<Self> {
         let mut names = None;
         let mut open = |paths: Vec<PathBuf>| -> Result<Vec<Part>> {
             let part = |path: PathBuf| {
                 let metadata = table::footer(&path)?;
-                let wanted = columns(settings, metadata.schema(), &path, &mut names)?;
-                Ok(Part { path, metadata, columns: wanted })
+                let columns = columns(wanted, metadata.schema(), &path, &mut names)?;
+                Ok(Part { path, metadata, columns })
             };
             paths.into_iter().map(part).collect()
         };
         let splits = [open(train)?, open(test)?];
         let counts = splits.each_ref().map(|parts| parts.iter().map(Part::rows).fold(0, u64::saturating_add));
-        let members = match settings.test_fraction {
+        let all = || splits.iter().flatten();
+        let Some(first) = all().next() else { return Err(error::bug("a Parquet source without files")) };
+        let members = match draw {
             Some(_) if counts[0] == 0 => return Err(error::data("the files hold no rows")),
-            Some(fraction) => Members::drawn(Draw::new(seed, fraction), counts[0])?,
+            Some(draw) => Members::drawn(draw, counts[0])?,
             None => {
-                if let Some(empty) = Split::ALL.into_iter().find(|split| counts[*split as usize] == 0) {
+                let is_empty = |split: &Split| counts[*split as usize] == 0 && !splits[*split as usize].is_empty();
+                if let Some(empty) = Split::ALL.into_iter().find(is_empty) {
                     return Err(error::data(format!("the files of the split {} hold no rows", empty.name())));
                 }
                 [Members::All; 2]
             }
         };
-        let all = || splits.iter().flatten();
-        let schema = splits[0][0].metadata.schema();
-        let images = Images::of(schema, splits[0][0].columns[0], settings)
-            .map_err(|cause| error::data(format!("{}: {cause}", splits[0][0].path.display())))?;
+        let schema = first.metadata.schema();
+        let images = Images::of(schema, first.columns[0], wanted)
+            .map_err(|cause| error::data(format!("{}: {cause}", first.path.display())))?;
         for part in all() {
-            let (found, expected) = (part.types(), splits[0][0].types());
+            let (found, expected) = (part.types(), first.types());
             if found != expected {
-                let (path, first) = (part.path.display(), splits[0][0].path.display());
+                let (path, first) = (part.path.display(), first.path.display());
                 return Err(error::data(format!("{path} has columns of {found}, but {first} has {expected}")));
             }
         }
-        let labels = Labels::of(splits[0][0].columns.get(1).map(|column| schema.field(*column)), schema, || {
+        let labels = Labels::of(first.columns.get(1).map(|column| schema.field(*column)), schema, || {
             all().map(|part| part.read(&part.columns[1..], 1 << 16).map(|reader| (part.path.clone(), reader)))
         })?;
-        let rejections = Rejections::new(settings.faults, "source.parquet");
-        let shape = ImageShape { height: 1, width: 1, channels: 1 };
-        let (settings, first) = (settings.clone(), String::new());
-        let mut tables = Self { settings, shape, first, images, labels, splits, members, rejections };
+        let (shape, first) = (ImageShape { height: 1, width: 1, channels: 1 }, String::new());
+        let mut tables = Self { fit, shape, first, images, labels, splits, members, rejections };
         (tables.shape, tables.first) = tables.first_shape()?;
         Ok(tables)
     }
@@ -140,7 +178,7 @@ impl Tables {
                     let batch = batch.map_err(|cause| damaged(&path, row, &cause))?;
                     let column = batch.column(0);
                     for index in 0..batch.num_rows() {
-                        match self.images.image(column, index, &self.settings.fit) {
+                        match self.images.image(column, index, &self.fit) {
                             Ok(picture) => return Ok((picture.shape, row_name(&path, row))),
                             // More say nothing new.
                             Err(_) if bad.len() == MOST_TRIED => {
@@ -180,9 +218,9 @@ impl Tables {
                 return Ok(None);
             }
             let name = || row_name(path, position);
-            match self.images.image(column, index, &self.settings.fit) {
+            match self.images.image(column, index, &self.fit) {
                 Ok(picture) => {
-                    check_fit("source.parquet", name().as_ref(), picture.shape, &self.first, self.shape)?;
+                    check_fit(self.rejections.asker(), name().as_ref(), picture.shape, &self.first, self.shape)?;
                     let label = self.labels.label(batch.columns().get(1), index);
                     let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?;
                     Ok(Some((before + position, label, picture.bytes)))
@@ -343,23 +381,21 @@ fn damaged(path: &str, row: u64, cause: &dyn std::fmt::Display) -> anyhow::Error
 
 /// The positions of the columns of images and labels. The first file decides which names they have where nobody says it.
 fn columns(
-    settings: &ParquetSettings,
+    wanted: &Wanted,
     schema: &Schema,
-    path: &std::path::Path,
+    path: &Path,
     names: &mut Option<(String, Option<String>)>,
 ) -> Result<Vec<usize>> {
     let usual = |names: &[&str]| names.iter().find(|name| schema.index_of(name).is_ok()).map(|name| (*name).to_owned());
     let (image, label) = names.get_or_insert_with(|| {
-        let image = settings.image.clone().or(usual(&IMAGE_COLUMNS)).unwrap_or(IMAGE_COLUMNS[0].to_owned());
-        (image, settings.label.clone().or(usual(&LABEL_COLUMNS)))
+        let image = wanted.image.clone().or(usual(&IMAGE_COLUMNS)).unwrap_or(IMAGE_COLUMNS[0].to_owned());
+        (image, wanted.label.clone().or(usual(&LABEL_COLUMNS)))
     });
     let find = |name: &String, key: &str| {
         schema.index_of(name).map_err(|_| {
             let found: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            let (path, found) = (path.display(), found.join(", "));
-            error::data(format!(
-                "{path} has no column `{name}`; name it with source.parquet.{key}; its columns: {found}"
-            ))
+            let (path, found, setting) = (path.display(), found.join(", "), wanted.asker.setting(key));
+            error::data(format!("{path} has no column `{name}`; name it with {setting}; its columns: {found}"))
         })
     };
     let image = find(image, "image")?;

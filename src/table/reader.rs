@@ -34,6 +34,14 @@ pub struct TableFile {
     content: Content,
 }
 
+/// Whether a Parquet file says that limpid wrote it.
+///
+/// # Errors
+/// A file that cannot be read or is not Parquet.
+pub fn is_own(path: &Path) -> Result<bool> {
+    Ok(Content::is_of(footer(path)?.schema()))
+}
+
 impl TableFile {
     /// Opens a table and checks that limpid wrote it.
     ///

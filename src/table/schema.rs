@@ -156,6 +156,11 @@ impl Content {
         }
     }
 
+    /// Whether a schema says that it is one of these.
+    pub fn is_of(schema: &Schema) -> bool {
+        schema.metadata.contains_key(TABLE)
+    }
+
     /// Reads what a schema holds.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use crate::applying::idx;
+use crate::harness::Sandbox;
 use crate::own_images::{TEST, TRAIN, images, sandbox};
 
 /// A NumPy array of format 1.
@@ -144,4 +145,36 @@ fn a_set_without_test_images_is_refused_with_what_would_draw_them() {
         .exits(2)
         .says("source.idx.test: is missing: name the test images, or let them be drawn with `test-fraction = 0.1`");
     sandbox.limpid("run small.toml --to ingest --set source.idx.test-fraction=0.3").succeeds();
+}
+
+#[test]
+fn channels_that_come_first_are_refused() {
+    let sandbox = sandbox("npy = { train = \"x.npy\", test-fraction = 0.5 }");
+    sandbox.write("x.npy", &npy("|u1", "(9, 3, 8, 8)", &[1; 9 * 192]));
+    sandbox
+        .limpid("run small.toml")
+        .exits(65)
+        .says("x.npy has images of 3×8×8, which look like channels, rows and columns; their channels must come last")
+        .says(": numpy.moveaxis(images, 1, -1)");
+    sandbox.write("x.npy", &npy("|u1", "(9, 3, 8, 4)", &[1; 9 * 96]));
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+}
+
+#[test]
+fn a_model_applies_to_numpy_arrays() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --to train").succeeds();
+    let pixels: Vec<u8> = (0..5 * 784).map(|at| (at % 251) as u8).collect();
+    sandbox.write("scans.npy", &npy("|u1", "(5, 28, 28)", &pixels));
+    let mut same = idx(&[5, 28, 28]);
+    same.truncate(16);
+    same.extend(&pixels);
+    sandbox.write("same.idx", &same);
+    sandbox.limpid("encode runs/small scans.npy same.idx -o out").succeeds().prints("out/scans.parquet");
+    assert_eq!(sandbox.read("out/scans.parquet"), sandbox.read("out/same.parquet"));
+    sandbox.write("wide.npy", &npy("|u1", "(5, 28, 29)", &[0; 5 * 28 * 29]));
+    sandbox
+        .limpid("denoise runs/small wide.npy -o out")
+        .exits(65)
+        .says("wide.npy has images of 28×29, but the model takes images of 28×28\n");
 }

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int64Type, UInt8Type};
+use arrow_array::types::{Float32Type, Int64Type, UInt8Type};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
 use crate::foreign::read;
@@ -58,7 +58,11 @@ fn folder(sandbox: &Sandbox) {
 fn a_folder_gives_its_images_in_the_order_of_their_paths() {
     let sandbox = sandbox("folder = { path = \"photos\" }");
     folder(&sandbox);
-    sandbox.limpid("run small.toml").succeeds();
+    sandbox.write("photos/train/cat/b.GIF", b"GIF89a");
+    sandbox.write("photos/train/cat/a.ppm", b"P6");
+    let passed_over =
+        "passed over: 2 images of formats that are not read (PNG, JPEG, WebP, BMP and TIFF are), such as ";
+    sandbox.limpid("run small.toml").succeeds().says(&format!("{passed_over}photos/train/cat/a.ppm"));
     let (ids, labels, pixels) = images(&sandbox, TRAIN);
     assert_eq!((ids, labels), (vec![0, 1], vec![Some(0), Some(1)]));
     assert_eq!(pixels, [picture(8, 9, 2).into_bytes(), picture(8, 9, 1).into_bytes()].concat());
@@ -413,13 +417,45 @@ fn a_model_applies_to_pictures_and_folders_of_them() {
     assert_eq!((ids, labels, pixels.len()), (vec![0, 1, 2], vec![None; 3], 3 * 784));
     assert_eq!(images(&sandbox, "out/1.parquet").2, pixels[784..1568]);
     sandbox.write("scans/3.png", &png(28, 29, 0));
-    sandbox.limpid("encode runs/small scans -o out").exits(65).says("scans/3.png is 28×29, but 0.png is 28×28");
-    sandbox.limpid("encode runs/small scans/3.png -o out").exits(65).says("but the model takes images of 28×28");
+    sandbox
+        .limpid("encode runs/small scans -o out")
+        .exits(65)
+        .says("scans/3.png is 28×29, but 0.png is 28×28; --resize or --crop accepts images of any size");
+    sandbox
+        .limpid("encode runs/small scans/3.png -o out")
+        .exits(65)
+        .says("but the model takes images of 28×28; --resize or --crop makes pictures fit");
+    // As a pipeline makes pictures fit.
+    for (option, setting) in [("--resize", "resize"), ("--crop", "crop")] {
+        let folder = format!("{{path=\"scans\",labels=\"none\",test-fraction=0.5,{setting}=[28,28],grey=true}}");
+        let pipeline = format!("[source]\nfolder = {folder}\n[model]\ndense = {{ code = 2 }}\n");
+        sandbox.write(&format!("{setting}.toml"), pipeline.as_bytes());
+        sandbox.limpid(&format!("run {setting}.toml --to ingest")).succeeds();
+        let tables = ["train", "test"].map(|split| format!("runs/{setting}/ingest/{split}-00000-of-00001.parquet"));
+        let inputs = tables.join(" ");
+        sandbox.limpid(&format!("encode runs/small {inputs} -o {setting}/a")).succeeds();
+        sandbox.limpid(&format!("encode runs/small scans {option} -o {setting}/b")).succeeds();
+        let codes = |path: &str| {
+            let (batch, _) = read(&sandbox, &format!("{setting}/{path}"));
+            let code = batch.column_by_name("code").expect("is there").as_fixed_size_list();
+            let numbers = code.values().as_primitive::<Float32Type>().values().to_vec();
+            let ids = batch.column_by_name("id").expect("is there").as_primitive::<Int64Type>().values().to_vec();
+            ids.into_iter().zip(numbers.chunks(8).map(<[f32]>::to_vec).collect::<Vec<_>>()).collect::<Vec<_>>()
+        };
+        let (files, _) = read(&sandbox, &format!("runs/{setting}/ingest/files.parquet"));
+        let paths = files.column_by_name("path").expect("is there").as_string::<i32>();
+        let splits = [codes("a/train-00000-of-00001.parquet"), codes("a/test-00000-of-00001.parquet")].concat();
+        for (path, (_, code)) in paths.iter().flatten().zip(splits) {
+            let id: i64 = path.trim_end_matches(".png").parse().expect("is a number");
+            assert!(codes("b/scans.parquet").contains(&(id, code)), "{setting} {path}");
+        }
+    }
+    sandbox.limpid("encode runs/small scans -o out --crop --resize").exits(2).says("cannot be used with");
     sandbox.write("broken/1.png", &png(28, 28, 0));
     let whole = png(28, 28, 0);
     sandbox.write("broken/2.png", &whole[..whole.len() - 30]);
     sandbox.write("broken/3.png", b"");
-    sandbox.limpid("encode runs/small broken -o out").exits(65).says("cannot use 2 pictures").says("broken/3.png: ");
+    sandbox.limpid("encode runs/small broken -o out").exits(65).says("cannot use 2 pictures\n").says("broken/3.png: ");
     assert!(!sandbox.path("out/broken.parquet").exists() && !sandbox.path("out/.broken.parquet.new").exists());
     sandbox.limpid("encode runs/small broken/2.png -o out").exits(65).says("cannot use broken/2.png: unexpected end");
     sandbox.limpid("inspect scans/3.png").succeeds().prints("a picture of 28×29×3");

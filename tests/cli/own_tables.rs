@@ -187,3 +187,48 @@ fn parquet_files_that_are_one_set_are_drawn_from() {
         .says("source.parquet.test: is given although `test-fraction` has the test images drawn")
         .says("needs either `path`, a folder, or `train`, with `test-fraction`");
 }
+
+#[test]
+fn a_model_applies_to_tables_of_others() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --to train").succeeds();
+    let files: Vec<Vec<u8>> = (0..3).map(|seed| png(28, 28, seed)).collect();
+    for (index, file) in files.iter().enumerate() {
+        sandbox.write(&format!("scans/{index}.png"), file);
+    }
+    let pictures: ArrayRef =
+        Arc::new(files.iter().map(|file| Some(file.as_slice())).collect::<arrow_array::BinaryArray>());
+    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some("b")]));
+    table(&sandbox, "pictures.parquet", pictures.clone(), None, names.clone());
+    sandbox.limpid("denoise runs/small pictures.parquet scans -o out").succeeds();
+    let (ids, labels, pixels) = images(&sandbox, "out/pictures.parquet");
+    assert_eq!((ids, labels), (vec![0, 1, 2], vec![Some(1), None, Some(0)]));
+    assert_eq!(classes(&sandbox, "out/pictures.parquet").as_deref(), Some("[\"b\",\"x\"]"));
+    assert_eq!(pixels, images(&sandbox, "out/scans.parquet").2);
+    // Lists that do not say their shape have the model's.
+    let mut lists = ListBuilder::new(UInt8Builder::new());
+    for file in &files {
+        let colours = image::load_from_memory(file).expect("is a picture").into_rgb8();
+        // ITU-R BT.601.
+        let grey =
+            |[red, green, blue]: [u8; 3]| 0.299 * f32::from(red) + 0.587 * f32::from(green) + 0.114 * f32::from(blue);
+        colours.pixels().for_each(|pixel| lists.values().append_value(grey(pixel.0).round() as u8));
+        lists.append(true);
+    }
+    let field = Field::new("photo", DataType::new_list(DataType::UInt8, true), true);
+    table(&sandbox, "lists.parquet", Arc::new(lists.finish()), Some(field), names.clone());
+    let apply = "denoise runs/small lists.parquet -o out";
+    sandbox.limpid(apply).exits(65).says("has no column `image`; name it with --image; its columns: label, photo");
+    sandbox.limpid(&format!("{apply} --image photo")).succeeds();
+    let near = |left: &[u8], right: &[u8]| left.iter().zip(right).all(|(left, right)| left.abs_diff(*right) <= 1);
+    assert!(near(&images(&sandbox, "out/lists.parquet").2, &pixels));
+    let small: ArrayRef = Arc::new([Some(png(20, 30, 1))].into_iter().collect::<arrow_array::BinaryArray>());
+    table(&sandbox, "small.parquet", small, None, names.slice(0, 1));
+    sandbox
+        .limpid("encode runs/small small.parquet -o out")
+        .exits(65)
+        .says("small.parquet has images of 20×30, but the model takes images of 28×28; --resize or --crop makes");
+    sandbox.limpid("encode runs/small small.parquet -o out --crop").succeeds();
+    table(&sandbox, "broken.parquet", Arc::new(BinaryBuilder::new().finish()), None, names.slice(0, 0));
+    sandbox.limpid("encode runs/small broken.parquet -o out").exits(65).says("hold no rows");
+}

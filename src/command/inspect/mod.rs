@@ -37,7 +37,7 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
         Kind::Folder => Ok(()),
         Kind::Parquet => inspect_parquet(args),
         Kind::Picture => inspect_picture(path, args.draw),
-        Kind::Idx => match look(path)? {
+        Kind::Array | Kind::Idx => match look(path)? {
             Look::Idx => inspect_idx(args),
             // What limpid has written is no mistake to look at.
             Look::Other { what, whole: true, .. } if made => print(format!("{}: {what}", path.display())),

@@ -9,6 +9,7 @@ use super::file_table::{self, FileTable, Row};
 use super::{Entry, list};
 use crate::config::{FolderLabels, FolderSettings};
 use crate::error;
+use crate::progress::Progress;
 use crate::source::draw::Draw;
 use crate::table::{Classes, Split};
 
@@ -28,13 +29,13 @@ struct Item {
 }
 
 /// Lists the files with their splits and labels.
-pub fn labelled(settings: &FolderSettings, seed: u64) -> Result<Labelled> {
+pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Result<Labelled> {
     let found = metadata(settings)?;
     let by_table = settings.csv.is_some() || found.is_some();
     let items = match (&settings.csv, found) {
         (Some(csv), _) => from_table(csv, &settings.path, "")?,
         (None, Some(found)) => from_metadata(settings, &found.paths)?,
-        (None, None) => from_folders(settings)?,
+        (None, None) => from_folders(settings, progress)?,
     };
     if items.is_empty() {
         let path = settings.path.display();
@@ -83,7 +84,7 @@ fn numbered(items: &[Item], numeric: bool) -> (Vec<Option<i64>>, Classes) {
 }
 
 /// Splits and labels by sub-folder.
-fn from_folders(settings: &FolderSettings) -> Result<Vec<Item>> {
+fn from_folders(settings: &FolderSettings, progress: &Progress) -> Result<Vec<Item>> {
     let FolderSettings { path: root, train, test, .. } = settings;
     let found = [train, test].map(|name| root.join(name).is_dir());
     let split = |path: &str| {
@@ -97,11 +98,12 @@ fn from_folders(settings: &FolderSettings) -> Result<Vec<Item>> {
         let advice = format!("or source.folder.path = {:?} to have the splits drawn", inside.display().to_string());
         return Err(error::data(format!("{message}; name it with source.folder.{key}, {advice}")));
     }
-    let (mut items, paths) = (Vec::new(), list(root)?);
+    let (mut items, listing) = (Vec::new(), list(root)?);
+    listing.tell(progress);
     if !found[0] && settings.labels == FolderLabels::Folders {
         refuse_other_case(root, [train, test])?;
     }
-    for path in paths {
+    for path in listing.images {
         let (split, rest) = match split(&path) {
             Some((name, split)) => (Some(split), &path[name.len() + 1..]),
             // Where there are splits, what lies outside belongs to none.
@@ -179,7 +181,7 @@ pub fn files(settings: &FolderSettings, found: Option<&Metadata>) -> Result<Vec<
     let listed = match (&settings.csv, found) {
         (Some(csv), _) => from_table(csv, &settings.path, ""),
         (None, Some(found)) => from_metadata(settings, &found.paths),
-        (None, None) => return list(&settings.path),
+        (None, None) => return Ok(list(&settings.path)?.images),
     };
     Ok(listed.unwrap_or_default().into_iter().map(|item| item.path).collect())
 }

@@ -11,6 +11,7 @@ use flate2::CrcReader;
 use flate2::read::DeflateDecoder;
 
 use crate::error;
+use crate::source::check_channels;
 use crate::table::{ImageShape, pixels};
 
 /// Longest header that is read.
@@ -207,6 +208,7 @@ impl Array {
             let most = ImageShape::MAX_LEN;
             bad(format!("has images of {height}×{width}×{channels}; 1 to {most} numbers each work"))
         })?;
+        check_channels(shape).map_err(|cause| bad(format!("{cause}: numpy.moveaxis(images, 1, -1)")))?;
         if count == 0 {
             return Err(bad("holds no images".to_owned()));
         }

@@ -9,8 +9,10 @@ use arrow_array::types::{Float32Type, Float64Type, Int64Type, UInt8Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
 use arrow_schema::{DataType, Field, Schema};
 
-use crate::config::{Fit, ParquetSettings};
+use super::Wanted;
+use crate::config::Fit;
 use crate::error;
+use crate::source::check_channels;
 use crate::source::picture::{self, Picture};
 use crate::table::{self, Classes, ImageShape, pixels};
 
@@ -28,15 +30,15 @@ impl Images {
     ///
     /// # Errors
     /// Nothing that could be images, or lists whose shape nobody says; in words.
-    pub fn of(schema: &Schema, column: usize, settings: &ParquetSettings) -> Result<Self, String> {
+    pub fn of(schema: &Schema, column: usize, wanted: &Wanted) -> Result<Self, String> {
         let field = schema.field(column);
         let (name, found) = (field.name(), field.data_type());
         if is_binary(found) || matches!(found, DataType::Struct(fields) if fields.iter().any(|f| is_bytes(f))) {
             return Ok(Images::Encoded);
         }
         let Some((element, nested)) = element(found) else {
-            let wanted = "pictures in binary, a struct with `bytes`, or lists of uint8 or float32";
-            return Err(format!("its column `{name}` is {found}, expected {wanted}"));
+            let expected = "pictures in binary, a struct with `bytes`, or lists of uint8 or float32";
+            return Err(format!("its column `{name}` is {found}, expected {expected}"));
         };
         if !matches!(element, DataType::UInt8 | DataType::Float32 | DataType::Float64 | DataType::Int64) {
             return Err(format!("its column `{name}` holds numbers of type {element}; limpid reads uint8 and float32"));
@@ -53,7 +55,9 @@ impl Images {
         };
         // One list of numbers says nothing about rows and columns.
         let nested = nested.filter(|sides| sides.len() > 1);
-        let sides: Vec<usize> = settings.shape.clone().or_else(tensor).or_else(limpid).or(nested).ok_or_else(|| {
+        let usual = wanted.usual.map(|usual| vec![usual.height, usual.width, usual.channels]);
+        let said = wanted.shape.clone().or_else(tensor).or_else(limpid).or(nested).or(usual);
+        let sides = said.ok_or_else(|| {
             format!("nothing says the shape of its lists `{name}`: set source.parquet.shape = [rows, columns]")
         })?;
         let shape = match sides[..] {
@@ -61,7 +65,9 @@ impl Images {
             [height, width, channels] => ImageShape::new(height, width, channels),
             _ => None,
         };
-        shape.map(Images::Numbers).ok_or_else(|| format!("no image has the shape {sides:?}"))
+        let shape = shape.ok_or_else(|| format!("no image has the shape {sides:?}"))?;
+        check_channels(shape).map_err(|cause| format!("its column `{name}` {cause}"))?;
+        Ok(Images::Numbers(shape))
     }
 
     /// One image of such a column.
