@@ -36,7 +36,7 @@ pub fn idx(bytes: &[u8]) {
     let path = folder.write("some.idx", bytes);
     _ = judge(IdxHeader::read(&path));
     if let Some(reader) = judge(ImageReader::open(&path)) {
-        let rows = row_group_rows(Content::Images(reader.shape, config::Pixels::U8));
+        let rows = row_group_rows(Content::Images(reader.shape, config::Pixels::U8), reader.count);
         reader.chunks(rows).take(4).for_each(|chunk| _ = judge(chunk));
     }
     let images = folder.write("three.idx", &[0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6]);

@@ -13,7 +13,7 @@ use crate::progress::{LogMode, Progress};
 /// What went wrong, in the terms that a scheduler acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The command line or the settings are wrong: nothing was started.
+    /// The command line or the settings are wrong: the same command will fail again.
     Settings,
     /// The data are bad: the same command will fail again.
     Data,

@@ -194,7 +194,7 @@ fn write(
         }
         Input::Source(source) => {
             let task = progress.task(name, source.count(Split::Test), "images");
-            let rows = row_group_rows(Content::Images(source.shape(), Pixels::U8));
+            let rows = row_group_rows(Content::Images(source.shape(), Pixels::U8), source.count(Split::Test));
             let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
             let options = WriteOptions { classes: source.classes(), ..options.clone() };
             let written = write_table(folder, &temporary, content, options, groups);

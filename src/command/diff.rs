@@ -8,7 +8,7 @@ use super::results::Results;
 use super::scores;
 use super::{print, refuse_results};
 use crate::cli::DiffArgs;
-use crate::disk::write_atomically;
+use crate::disk::write_beside_others;
 use crate::error;
 use crate::pipeline::fingerprint::Parts;
 use crate::pipeline::workspace::Workspace;
@@ -69,7 +69,7 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
     }
     if let (Some(path), Some([left, right])) = (&args.html, &pages) {
         let html = render_pair(left, right, &table)?;
-        write_atomically(path, html.as_bytes())?;
+        write_beside_others(path, html.as_bytes())?;
     }
     let width =
         |cell: fn(&(String, [String; 2])) -> &str| table.iter().map(|row| cell(row).chars().count()).max().unwrap_or(0);

@@ -53,7 +53,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
         let folder = workspace.stage("train");
         let load = || ModelDescription::load(&folder, &ComputeDevice::default().inference());
         let (description, model) = of_checked_model(&folder, load)?;
-        disk::write_atomically(file, &onnx::model(&description, &named_tensors(&model), args.part)?)?;
+        disk::write_beside_others(file, &onnx::model(&description, &named_tensors(&model), args.part)?)?;
         print(file.display())?;
     }
     Ok(())

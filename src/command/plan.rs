@@ -34,8 +34,11 @@ pub fn plan(args: &PlanArgs) -> Result<()> {
             }
         }
     }
-    let evaluated = |plan: &StagePlan| plan.stage == "evaluate" && plan.action == Action::UpToDate;
-    if plans.iter().any(evaluated)
+    // What is to be evaluated first may have other scores.
+    let judged = plans.iter().any(|plan| pipeline::JUDGED.contains(&plan.stage));
+    let pends = |plan: &StagePlan| plan.stage == "evaluate" && plan.action != Action::UpToDate;
+    if judged
+        && !plans.iter().any(pends)
         && let Some(missed) = gate::missed(&pipeline::judge(&pipeline, &workspace)?)
     {
         progress.note(&format!("the gate is missed, so that a run ends with 3: {missed}"));

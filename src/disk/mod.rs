@@ -68,19 +68,33 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// What the name of a file that is about to replace another one ends with.
 pub const NEW: &str = ".new";
 
-/// Replaces a small file by one rename, after writing the new one beside it under a name that ends with [`NEW`].
+/// Replaces a small file of a run, which is locked, by one rename, after writing the new one beside it under a name that ends with
+/// [`NEW`]: what one that was killed has left is then found.
 ///
 /// # Errors
 /// The file system; the old file is still in place then.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(NEW);
+    replace(path, Path::new(&temporary), bytes)
+}
+
+/// As [`write_atomically`], in a folder that is not limpid's own: the name beside it is hidden and this process's, so that it is
+/// nobody else's file.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_beside_others(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    replace(path, &path.with_file_name(format!(".{name}.{}{NEW}", std::process::id())), bytes)
+}
+
+fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {
     // A bare name has a parent without a name.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_folder(folder)?;
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(NEW);
-    let temporary = PathBuf::from(temporary);
-    let replaced = write(&temporary, bytes).and_then(|()| rename(&temporary, path));
-    replaced.inspect_err(|_| _ = remove_file(&temporary))?;
+    let replaced = write(temporary, bytes).and_then(|()| rename(temporary, path));
+    replaced.inspect_err(|_| _ = remove_file(temporary))?;
     sync_folder(folder)
 }
 

@@ -120,8 +120,11 @@ pub fn plan(
     Ok(plans.into_iter().zip(stages).filter(|(_, (_, part))| *part == Part::Selected).map(|(plan, _)| plan).collect())
 }
 
+/// The stages with which a run is asked what its scores are worth: the one that computes them, and the one that tells of them.
+pub const JUDGED: [&str; 2] = ["evaluate", "report"];
+
 /// Runs what has to be run, and tells `lineage` about each stage that does. Returns what the gate asks for of the scores, if
-/// evaluate or report, which tells of it, is among the selected stages.
+/// one of [`JUDGED`] is among the selected stages.
 ///
 /// # Errors
 /// Whatever a stage fails with. What the stages before it published stays.
@@ -142,8 +145,7 @@ pub fn run(
         };
         stages.iter().find_map(needed).map_or(Ok(()), Err)?;
     }
-    let judged =
-        stages.iter().any(|(stage, part)| ["evaluate", "report"].contains(&stage.name()) && *part == Part::Selected);
+    let judged = stages.iter().any(|(stage, part)| JUDGED.contains(&stage.name()) && *part == Part::Selected);
     let lock = workspace.lock(options.lock_timeout, progress)?;
     workspace.clean(&lock)?;
     let RunOptions { force, verify, fresh, .. } = *options;

@@ -12,7 +12,7 @@ use crate::stage::evaluate::gate::Requirement;
 use crate::stage::evaluate::metrics::{FeatureKind, ImageError, Probe};
 use crate::table::ImageShape;
 
-/// The columns of the table of scores: key, head, decimals, and whether more is better.
+/// A column of the table of scores: head, decimals, whether more is better, and the score.
 type Column = (&'static str, usize, bool, fn(&Scores) -> Option<f64>);
 const COLUMNS: [Column; 6] = [
     ("MSE", 5, false, |scores| Some(scores.mse)),

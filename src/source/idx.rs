@@ -19,6 +19,9 @@ use crate::table::{ImageShape, RowGroup, Split};
 /// Most labels that are accepted: 2^31, far beyond any data set of images.
 const MAX_ITEMS: u64 = 1 << 31;
 
+/// Most bytes that gzip unpacks of one: 258 of two bits.
+const MOST_UNPACKED: u64 = 1032;
+
 /// The images and labels of both splits, by file.
 pub struct Idx {
     splits: [Part<PathBuf, u8>; 2],
@@ -48,6 +51,12 @@ impl Idx {
 fn part(images: &Path, labels: Option<&PathBuf>) -> Result<Part<PathBuf, u8>> {
     let (header, _) = open(images)?;
     let (shape, held) = header.images(images)?;
+    // Before anything is drawn from so many images as a damaged header may announce.
+    let size = images.metadata().with_context(|| format!("cannot read {}", images.display()))?.len();
+    if held.saturating_mul(shape.len() as u64) > size.saturating_mul(MOST_UNPACKED) {
+        let (path, what) = (images.display(), format!("{held} images of {shape}"));
+        return Err(error::data(format!("{path} is truncated: {size} bytes cannot be the {what} of its header")));
+    }
     let labels = labels.map(|labels| read_labels(labels, images, held)).transpose()?;
     Ok(Part { images: images.to_owned(), shape, held, labels, members: Members::All })
 }
@@ -213,9 +222,12 @@ fn read_labels(path: &Path, images: &Path, count: u64) -> Result<Vec<u8>> {
         let dimensions = header.sizes.len();
         return Err(error::data(format!("{} has {dimensions} dimensions; labels have 1", path.display())));
     };
-    if found != count || found > MAX_ITEMS {
+    if found != count {
         let images = images.display();
         return Err(error::data(format!("{} has {found} labels, but {images} has {count} images", path.display())));
+    }
+    if found > MAX_ITEMS {
+        return Err(error::data(format!("{} announces {found} labels; at most {MAX_ITEMS} work", path.display())));
     }
     let what = format!("{found} labels");
     let mut labels = Vec::new();

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
+use zip::result::ZipError;
 
 pub use folder::Folder;
 pub use idx::{Header as IdxHeader, Idx, ImageReader};
@@ -235,6 +236,30 @@ fn check_channels(shape: ImageShape) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("has images of {shape}, which look like channels, rows and columns; their channels must come last"))
+}
+
+/// What opening or reading an archive fails with: the disk's fault where the system says so, and damage otherwise.
+fn archive_failure(path: &Path, cause: ZipError) -> anyhow::Error {
+    match cause {
+        ZipError::Io(cause) if cause.raw_os_error().is_some() => {
+            anyhow::Error::new(cause).context(format!("cannot read {}", path.display()))
+        }
+        cause => error::data(format!("{} is damaged: {cause}", path.display())),
+    }
+}
+
+/// Most names of labels, all of which every table carries.
+const MOST_CLASSES: usize = 1 << 16;
+
+/// Refuses texts that cannot be the names of classes, since there are too many.
+///
+/// # Errors
+/// In words that follow what has them.
+fn check_classes(count: usize) -> Result<(), String> {
+    if count <= MOST_CLASSES {
+        return Ok(());
+    }
+    Err(format!("has more than {MOST_CLASSES} different texts, which are no names of classes"))
 }
 
 /// Who says how pictures are read, and is advised.

@@ -6,6 +6,7 @@
 mod column;
 mod files;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -55,6 +56,8 @@ struct Wanted {
 
 /// Bytes that are read of a file at a time, as it counts them before compression.
 const READ_BYTES: u64 = 16 << 20;
+/// Bytes of the images that are made of what is read at a time.
+const MADE_BYTES: usize = 16 << 20;
 
 /// One file.
 struct Part {
@@ -75,17 +78,15 @@ struct Rows {
     batch: RecordBatch,
 }
 
-/// The id, the label and the pixels of an image.
-type Image = (u64, Option<i64>, Vec<u8>);
-
-/// Images that were decoded.
-#[derive(Default)]
-struct Decoded {
-    ids: Vec<u64>,
-    labels: Vec<Option<i64>>,
+/// An image that was decoded.
+struct Image {
+    id: u64,
+    label: Option<i64>,
     bytes: Vec<u8>,
 }
 
+/// Most rows of a split, as IDX files can have images.
+const MOST_ROWS: u64 = u32::MAX as u64;
 /// Most pictures that cannot be read before one that can is no longer sought, unless they may be left out.
 const MOST_TRIED: usize = 1000;
 /// The names that people give to the column of images.
@@ -137,6 +138,9 @@ impl Tables {
         let counts = splits.each_ref().map(|parts| parts.iter().map(Part::rows).fold(0, u64::saturating_add));
         let all = || splits.iter().flatten();
         let Some(first) = all().next() else { return Err(error::bug("a Parquet source without files")) };
+        if let Some(count) = counts.into_iter().find(|count| *count > MOST_ROWS) {
+            return Err(error::data(format!("the files hold {count} rows; at most {MOST_ROWS} work")));
+        }
         let members = match draw {
             Some(_) if counts[0] == 0 => return Err(error::data("the files hold no rows")),
             Some(draw) => Members::drawn(draw, counts[0])?,
@@ -208,7 +212,7 @@ impl Tables {
     }
 
     /// The images of rows that belong to a split, decoded on all threads.
-    fn decoded(&self, split: Split, rows: &Rows) -> Result<Decoded> {
+    fn decoded(&self, split: Split, rows: &Rows) -> Result<Vec<Image>> {
         let Rows { path, before, first, batch } = rows;
         let members = self.members[split as usize];
         let column = batch.column(0);
@@ -223,55 +227,46 @@ impl Tables {
                     check_fit(self.rejections.asker(), name().as_ref(), picture.shape, &self.first, self.shape)?;
                     let label = self.labels.label(batch.columns().get(1), index);
                     let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?;
-                    Ok(Some((before + position, label, picture.bytes)))
+                    Ok(Some(Image { id: before + position, label, bytes: picture.bytes }))
                 }
                 Err(reason) => self.rejections.add(reject(split, *before, path, position, reason)).map(|()| None),
             }
         };
         let images: Vec<_> = (0..batch.num_rows()).into_par_iter().map(one).collect();
         self.rejections.looked_at(images.len())?;
-        let mut decoded = Decoded::default();
-        for image in images {
-            if let Some((id, label, bytes)) = image? {
-                decoded.ids.push(id);
-                decoded.labels.push(label);
-                decoded.bytes.extend_from_slice(&bytes);
-            }
-        }
+        let images = images.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
         // Nothing more is written of a run that has to end.
-        Ok(if self.rejections.ends_the_run() { Decoded::default() } else { decoded })
+        Ok(if self.rejections.ends_the_run() { Vec::new() } else { images })
     }
 
     /// The row group of some images.
-    fn row_group(&self, split: Split, images: Decoded) -> RowGroup<'_> {
+    fn row_group(&self, split: Split, images: Vec<Image>) -> RowGroup<'_> {
         Box::new(move |emit| {
-            let Decoded { ids, labels, bytes } = images;
-            let step = batch_rows(Content::Images(self.shape, Pixels::U8));
-            let parts = ids.chunks(step).zip(labels.chunks(step)).zip(bytes.chunks(step * self.shape.len()));
-            for ((ids, labels), bytes) in parts {
-                emit(batch(split, self.shape, ids.iter().copied(), labels.to_vec(), bytes.to_vec())?)?;
+            for images in images.chunks(batch_rows(Content::Images(self.shape, Pixels::U8))) {
+                let (ids, labels) = (images.iter().map(|image| image.id), images.iter().map(|image| image.label));
+                let bytes: Vec<_> = images.iter().map(|image| image.bytes.as_slice()).collect();
+                emit(batch(split, self.shape, ids, labels.collect(), bytes.concat())?)?;
             }
             Ok(())
         })
     }
-}
 
-impl Decoded {
-    /// The first `count` images, which are taken away.
-    fn take(&mut self, count: usize, len: usize) -> Self {
-        let count = count.min(self.ids.len());
-        let rest = Self {
-            ids: self.ids.split_off(count),
-            labels: self.labels.split_off(count),
-            bytes: self.bytes.split_off(count * len),
+    /// The rows of a file that has so many `before` it, some at a time.
+    fn pieces(&self, part: &Part, before: u64) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
+        let path = part.path.display().to_string();
+        let most = table::rows_within(&part.metadata, &part.columns, READ_BYTES);
+        let (reader, failure) = match part.read(&part.columns, most.min(MADE_BYTES.div_ceil(self.shape.len()))) {
+            Ok(reader) => (Some(reader), None),
+            Err(cause) => (None, Some(Err(cause))),
         };
-        std::mem::replace(self, rest)
-    }
-
-    fn extend(&mut self, other: Self) {
-        self.ids.extend(other.ids);
-        self.labels.extend(other.labels);
-        self.bytes.extend(other.bytes);
+        let mut first = 0;
+        let rows = reader.into_iter().flatten().map(move |batch| {
+            let batch = batch.map_err(|cause| damaged(&path, first, &cause))?;
+            let rows = Rows { path: path.clone(), before, first, batch };
+            first += rows.batch.num_rows() as u64;
+            Ok(rows)
+        });
+        failure.into_iter().chain(rows)
     }
 }
 
@@ -326,13 +321,13 @@ impl Source for Tables {
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
         let mut before = 0;
         let mut files = self.parts(split).iter().flat_map(move |part| {
-            let rows = pieces(part, before);
+            let rows = self.pieces(part, before);
             before += part.rows();
             rows
         });
-        let mut waiting = Decoded::default();
+        let mut waiting = VecDeque::new();
         Ok(Box::new(std::iter::from_fn(move || {
-            while waiting.ids.len() < rows {
+            while waiting.len() < rows {
                 let Some(piece) = files.next() else { break };
                 let images = piece.and_then(|piece| {
                     interrupt::check()?;
@@ -343,8 +338,8 @@ impl Source for Tables {
                     Err(cause) => return Some(Err(cause)),
                 }
             }
-            let group = waiting.take(rows, self.shape.len());
-            (!group.ids.is_empty()).then(|| Ok(self.row_group(split, group)))
+            let group: Vec<_> = waiting.drain(..rows.min(waiting.len())).collect();
+            (!group.is_empty()).then(|| Ok(self.row_group(split, group)))
         })))
     }
 
@@ -355,24 +350,6 @@ impl Source for Tables {
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         self.rejections.table()
     }
-}
-
-/// The rows of a file that has so many `before` it, some at a time.
-fn pieces(part: &Part, before: u64) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
-    let path = part.path.display().to_string();
-    let step = table::rows_within(&part.metadata, &part.columns, READ_BYTES);
-    let (reader, failure) = match part.read(&part.columns, step) {
-        Ok(reader) => (Some(reader), None),
-        Err(cause) => (None, Some(Err(cause))),
-    };
-    let mut first = 0;
-    let rows = reader.into_iter().flatten().map(move |batch| {
-        let batch = batch.map_err(|cause| damaged(&path, first, &cause))?;
-        let rows = Rows { path: path.clone(), before, first, batch };
-        first += rows.batch.num_rows() as u64;
-        Ok(rows)
-    });
-    failure.into_iter().chain(rows)
 }
 
 fn damaged(path: &str, row: u64, cause: &dyn std::fmt::Display) -> anyhow::Error {

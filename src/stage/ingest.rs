@@ -95,7 +95,7 @@ impl Stage for Ingest {
         for split in Split::ALL {
             // What is held out is held out of training; the test split keeps it, to be recognised.
             let held_out = if split == Split::Train { pipeline.held_out.as_slice() } else { &[] };
-            let groups = source.row_groups(split, row_group_rows(content))?.map(|group| {
+            let groups = source.row_groups(split, row_group_rows(content, source.count(split)))?.map(|group| {
                 let (task, missing) = (task.clone(), &missing);
                 group.map(|group| -> RowGroup<'_> {
                     Box::new(move |emit| {

@@ -75,7 +75,7 @@ pub fn map_table(
         Ok(())
     };
     let map = &map;
-    let most = row_group_rows(table.content()) as u64;
+    let most = row_group_rows(table.content(), table.rows()) as u64;
     if companion.is_none() && (0..table.row_groups()).any(|index| table.row_group_rows(index) > most) {
         // Rows in order within each of its row groups need not be so in what is cut across them.
         let options = WriteOptions { sorted: false, ..options };
@@ -114,7 +114,7 @@ fn recut<'a>(
     table: &TableFile,
     map: &'a (impl Fn(&RecordBatch, Option<&RecordBatch>, Emit<'_>) -> Result<()> + Sync),
 ) -> Result<impl Iterator<Item = Result<RowGroup<'a>>> + Send> {
-    let count = row_group_rows(table.content()) / batch_rows(table.content());
+    let count = row_group_rows(table.content(), table.rows()) / batch_rows(table.content());
     let mut batches = table.all();
     Ok(std::iter::from_fn(move || {
         let group = batches.by_ref().take(count).collect::<Result<Vec<_>>>();

@@ -18,6 +18,7 @@ use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
+use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::chunk;
 use super::contain::{contained, contained_items};
@@ -133,14 +134,17 @@ impl TableFile {
         let reader = contained_items(reader.map_err(|cause| bad(&path, &cause))?);
         let first = (0..index).map(|group| self.row_group_rows(group)).sum::<u64>();
         let mut row = 0;
-        Ok(reader.map(move |batch| {
+        Ok(counted(reader, self.row_group_rows(index)).map(move |batch| {
             let damaged = |cause: &dyn std::fmt::Display| {
                 bad(&path, &format!("damaged near row {}: {cause}", first + row as u64))
             };
             let batch = batch.map_err(|cause| damaged(&cause))?;
             let columns = schema.fields().iter().map(|field| {
-                if let Some((_, lists)) = lists.as_ref().filter(|(name, _)| name == field.name()) {
-                    return Ok(lists.slice(row, batch.num_rows()));
+                if let Some((name, lists)) = lists.as_ref().filter(|(name, _)| name == field.name()) {
+                    let missing = || damaged(&format!("column `{name}` has only {} rows", lists.len()));
+                    return (row + batch.num_rows() <= lists.len())
+                        .then(|| lists.slice(row, batch.num_rows()))
+                        .ok_or_else(missing);
                 }
                 let column = batch.column_by_name(field.name()).ok_or_else(|| damaged(&"a column is missing"))?;
                 if !field.is_nullable() && column.logical_null_count() > 0 {
@@ -192,7 +196,7 @@ impl TableFile {
     /// The name and the lists of the column of lists of a row group, if they are small enough to be read as a whole and stored
     /// as limpid stores them.
     fn lists(&self, file: Arc<File>, index: usize) -> Option<(String, ArrayRef)> {
-        if self.row_group_rows(index) > row_group_rows(self.content) as u64 {
+        if self.row_group_rows(index) > row_group_rows(self.content, self.rows()) as u64 {
             return None;
         }
         let schema = self.content.schema();
@@ -232,15 +236,49 @@ fn converted(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
     Ok(Arc::new(list.map_err(|cause| cause.to_string())?))
 }
 
+/// Batches that end with an error if they do not have as many rows as they should.
+fn counted(
+    mut batches: impl Iterator<Item = Result<RecordBatch, String>>,
+    rows: u64,
+) -> impl Iterator<Item = Result<RecordBatch, String>> {
+    let mut left = Some(rows);
+    std::iter::from_fn(move || match batches.next() {
+        Some(Ok(batch)) => {
+            left = left.and_then(|left| left.checked_sub(batch.num_rows() as u64));
+            Some(if left.is_some() { Ok(batch) } else { Err(format!("it has more than {rows} rows")) })
+        }
+        Some(Err(cause)) => {
+            left = None;
+            Some(Err(cause))
+        }
+        None => {
+            let missing = left.take().filter(|left| *left > 0)?;
+            Some(Err(format!("{missing} of {rows} rows are missing")))
+        }
+    })
+}
+
 /// The footer of any Parquet file.
 ///
 /// # Errors
-/// A file that cannot be read or is not Parquet.
+/// A file that cannot be read or is not Parquet, or whose row groups do not have the rows that it claims.
 pub fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let load = || ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
-    contained(|| load().map_err(|cause| parquet_message(&cause)))
-        .map_err(|cause| bad(path, &format!("it is not a whole Parquet file ({cause})")))
+    let footer = contained(|| load().map_err(|cause| parquet_message(&cause)))
+        .map_err(|cause| bad(path, &format!("it is not a whole Parquet file ({cause})")))?;
+    let mut groups = footer.metadata().row_groups().iter();
+    let all = groups.try_fold(0_i64, |all, group| {
+        let rows = group.num_rows();
+        // Lists have more values than rows.
+        let flat = |column: &&ColumnChunkMetaData| column.column_descr().max_rep_level() == 0;
+        let same = group.columns().iter().filter(flat).all(|column| column.num_values() == rows);
+        all.checked_add(rows).filter(|_| same && rows >= 0)
+    });
+    if all == Some(footer.metadata().file_metadata().num_rows()) {
+        return Ok(footer);
+    }
+    Err(bad(path, "its footer is damaged: file, row groups and columns differ in their number of rows"))
 }
 
 /// The first rows of any Parquet file.
@@ -286,7 +324,8 @@ pub fn columns(
     let mask = ProjectionMask::roots(metadata.parquet_schema(), positions.iter().copied());
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
     let reader = contained(|| builder.with_projection(mask).with_batch_size(rows).build());
-    Ok(contained_items(reader.map_err(|cause| bad(path, &cause))?))
+    let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
+    Ok(counted(contained_items(reader.map_err(|cause| bad(path, &cause))?), rows))
 }
 
 /// How many rows of some columns, by their positions, take about so many bytes before compression, in the row group whose rows are
@@ -315,7 +354,9 @@ fn check_compression(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> 
 }
 
 fn bad(path: &Path, what: &str) -> anyhow::Error {
-    error::data(format!("{}: {what}", unusable(path)))
+    let message = format!("{}: {what}", unusable(path));
+    // The reader turns what the system says into text, which ends so: then the disk is at fault, and not the file.
+    if what.contains("(os error ") { error::io(message) } else { error::data(message) }
 }
 
 fn unusable(path: &Path) -> String {
@@ -349,4 +390,32 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array> {
 
 fn wrong_type(name: &str) -> anyhow::Error {
     error::data(format!("the column `{name}` has another type than limpid writes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_that_do_not_add_up_end_with_an_error() {
+        let batch = |rows: i64| {
+            let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+            Ok(RecordBatch::try_from_iter([("id", ids)]).expect("fits"))
+        };
+        let read = |sizes: &[i64], rows: u64| -> Result<usize, String> {
+            let batches = counted(sizes.iter().map(|size| batch(*size)), rows).collect::<Result<Vec<_>, _>>()?;
+            Ok(batches.len())
+        };
+        assert_eq!(read(&[4, 4, 1], 9), Ok(3));
+        assert_eq!(read(&[], 0), Ok(0));
+        assert_eq!(read(&[4, 4], 9), Err("1 of 9 rows are missing".to_owned()));
+        assert_eq!(read(&[4, 4, 4], 9), Err("it has more than 9 rows".to_owned()));
+        // What fails anyway says so once.
+        let mut failed = counted([batch(4), Err("a bad page".to_owned())].into_iter(), 9);
+        assert!(failed.next().is_some_and(|first| first.is_ok()));
+        assert_eq!(
+            (failed.next().and_then(Result::err), failed.next().is_none()),
+            (Some("a bad page".to_owned()), true)
+        );
+    }
 }

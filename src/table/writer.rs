@@ -37,6 +37,9 @@ const BATCH_BYTES: usize = 4 << 20;
 /// four groups.
 const ROW_GROUP_BYTES: usize = 16 << 20;
 
+/// Most row groups of a file, which Parquet numbers with 16 bits.
+const MAX_ROW_GROUPS: u64 = i16::MAX as u64;
+
 /// Takes the next batch of a row group.
 pub type Emit<'a> = &'a mut dyn FnMut(RecordBatch) -> Result<()>;
 /// What one row group is made of: called on a worker thread, it hands its batches, in order, to the function given.
@@ -63,11 +66,12 @@ pub fn batch_rows(content: Content) -> usize {
     (BATCH_BYTES / (content.width() * size_of::<f32>())).clamp(1, BATCH_ROWS)
 }
 
-/// Rows of each row group but the last.
-pub fn row_group_rows(content: Content) -> usize {
-    let rows = batch_rows(content);
-    let batches = ROW_GROUP_BYTES / (rows * content.width() * size_of::<f32>());
-    batches.max(1) * rows
+/// Rows of each row group but the last, in a table of `rows` rows.
+pub fn row_group_rows(content: Content, rows: u64) -> usize {
+    let step = batch_rows(content);
+    let batches = ROW_GROUP_BYTES / (step * content.width() * size_of::<f32>());
+    let least = rows.div_ceil(MAX_ROW_GROUPS).div_ceil(step as u64) as usize;
+    batches.max(least).max(1) * step
 }
 
 /// Writes a table to `folder/name` and waits until it is on disk.
@@ -334,14 +338,22 @@ mod tests {
     #[test]
     fn batches_and_row_groups_are_of_a_size_whatever_the_images() {
         let images = |side| Content::Images(ImageShape::new(side, side, 1).expect("is a shape"), Pixels::U8);
-        assert_eq!((batch_rows(images(28)), row_group_rows(images(28))), (1024, 5 * 1024));
+        assert_eq!((batch_rows(images(28)), row_group_rows(images(28), 70_000)), (1024, 5 * 1024));
         assert_eq!(batch_rows(Content::Features(32)), 1024);
         for side in [28, 64, 160, 512, 1024] {
             let bytes = side * side * size_of::<f32>();
             assert!(batch_rows(images(side)) * bytes <= BATCH_BYTES, "{side}");
-            let group = row_group_rows(images(side)) * bytes;
+            let group = row_group_rows(images(side), 1000) * bytes;
             assert!((ROW_GROUP_BYTES * 3 / 4..=ROW_GROUP_BYTES).contains(&group), "{side}: {group}");
-            assert_eq!(row_group_rows(images(side)) % batch_rows(images(side)), 0, "{side}");
+            assert_eq!(row_group_rows(images(side), 1000) % batch_rows(images(side)), 0, "{side}");
+            // Of many images no more groups than a file may have.
+            for count in [131_072, 1_281_167, 1_000_000_000] {
+                let rows = row_group_rows(images(side), count);
+                assert!(
+                    count.div_ceil(rows as u64) <= MAX_ROW_GROUPS && rows.is_multiple_of(batch_rows(images(side))),
+                    "{side} {count}"
+                );
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The losses, as sums over pixels, and the floor of the cross-entropy.
+//! The losses, as sums over pixels.
 
 use burn::tensor::Tensor;
 

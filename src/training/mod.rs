@@ -69,7 +69,7 @@ pub enum Start<'a> {
 pub type Speeds = Vec<(u64, f64, u64)>;
 
 impl Trainer<'_> {
-    /// Trains to the last epoch, from the checkpoint if there is one.
+    /// Trains to the last epoch, from the checkpoint or the published result of fewer epochs if there is one.
     ///
     /// # Errors
     /// Interruption (with a checkpoint saved), a loss that is not finite, unreadable images, the file system.

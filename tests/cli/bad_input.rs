@@ -178,3 +178,15 @@ fn mnist_that_cannot_be_had_says_what_was_tried() {
     sandbox.write("MNIST_data/train-images-idx3-ubyte", b"damaged");
     sandbox.limpid("run small.toml").exits(74).says("passing over MNIST_data (").says("could not be downloaded");
 }
+
+#[test]
+fn more_images_than_a_file_can_hold_are_refused_before_any_is_drawn() {
+    let sandbox =
+        Sandbox::with("[source]\nidx = { train = \"x.idx\", test-fraction = 0.1 }\n[model]\ndense = { code = 4 }\n");
+    let mut bytes = idx(&[2, 28, 28]);
+    bytes[4..8].fill(0xff);
+    for bytes in [bytes.clone(), gzip(&bytes)] {
+        sandbox.write("x.idx", &bytes);
+        sandbox.limpid("run small.toml").exits(65).says("x.idx is truncated: ").says("4294967295 images of 28×28");
+    }
+}

@@ -147,9 +147,12 @@ fn a_training_that_is_killed_goes_on_on_every_device() {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
+        assert!(child.try_wait().expect("waits").is_none(), "{device}: it came to its end");
         _ = child.kill();
         child.wait().expect("waits");
-        let found = losses(&run("cut").succeeds().stderr());
+        let log = run("cut").succeeds().stderr();
+        assert!(log.contains("resuming"), "{device}: {log}");
+        let found = losses(&log);
         let (found, expected) = (found.last().copied(), expected.last().copied());
         let same = sandbox.files("cut/small/train") == sandbox.files("whole/small/train");
         assert!(same || !repeats(&device), "{device}");

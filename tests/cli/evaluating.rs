@@ -109,6 +109,9 @@ fn a_missed_gate_has_its_own_exit_code_again_and_again() {
     sandbox.limpid("show runs/small").succeeds().prints("gate, met: pooled PSNR of denoised above that of noisy input");
     let high = "--set gate.least-psnr=99";
     let missed = "pooled PSNR of denoised at least 99 dB (found: ";
+    for words in ["plan small.toml", "plan small.toml --only report"] {
+        sandbox.limpid(&format!("{words} {high}")).succeeds().says("the gate is missed, so that a run ends with 3");
+    }
     // Nothing but the report tells of the gate.
     let run = sandbox.limpid(&format!("run small.toml {high}")).exits(3).prints("runs/small");
     run.says("the gate is missed").says(missed).says("evaluate: up to date").says("report: done");

@@ -14,7 +14,7 @@ use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, GzipLevel};
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataWriter};
 use parquet::file::properties::WriterProperties;
 
 use crate::applying::idx;
@@ -215,6 +215,38 @@ fn nulls_where_there_can_be_none_are_refused() {
         for command in ["encode", "denoise"] {
             let run = sandbox.limpid(&format!("{command} runs/small holed.parquet -o out")).exits(65);
             run.says("holed.parquet: damaged near row 0: ").says(&format!("column `{name}` has nulls"));
+        }
+    }
+}
+
+/// Writes a table again with a footer that claims so many rows of its only row group, and of the file.
+fn claim_rows(sandbox: &Sandbox, path: &str, rows: i64) {
+    let footer = read_footer(sandbox, INPUT);
+    let group = footer.row_group(0).clone().into_builder().set_num_rows(rows).build().expect("is one");
+    let whole = sandbox.read(INPUT);
+    let (length, _) = whole[whole.len() - 8..].split_first_chunk().expect("is long");
+    let mut bytes = whole[..whole.len() - 8 - u32::from_le_bytes(*length) as usize].to_vec();
+    let mut end = Vec::new();
+    let claims = ParquetMetaData::new(footer.file_metadata().clone(), vec![group]);
+    ParquetMetaDataWriter::new(&mut end, &claims).finish().expect("memory");
+    bytes.extend(end);
+    sandbox.write(path, &bytes);
+}
+
+#[test]
+fn rows_that_a_footer_claims_must_be_there() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --to train").succeeds();
+    let rows = read(&sandbox, INPUT).0.num_rows() as i64;
+    let reads = ["denoise runs/small x.parquet -o out", "run own.toml --to ingest"];
+    let own = "[source]\nparquet = { train = \"x.parquet\", test-fraction = 0.5 }\n[model]\ndense = { code = 2 }\n";
+    sandbox.write("own.toml", own.as_bytes());
+    claim_rows(&sandbox, "x.parquet", rows);
+    reads.iter().for_each(|words| _ = sandbox.limpid(words).succeeds());
+    for claimed in [rows + 1, rows - 1, i64::MAX, -1] {
+        claim_rows(&sandbox, "x.parquet", claimed);
+        for words in reads {
+            sandbox.limpid(words).exits(65).says("x.parquet").says("differ in their number of rows");
         }
     }
 }

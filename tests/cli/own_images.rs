@@ -143,7 +143,7 @@ fn a_csv_says_labels_and_splits() {
         ("file,label\n9.png,1\n", "list.csv: line 2: there is no file photos/9.png"),
         ("file,split\n1.png,train\n2.png,best\n", "line 3: the split is \"best\", expected train or test"),
         ("file\n1.png\n./1.png\n", "line 3: 1.png is listed twice"),
-        ("id,label\n1,2\n", "its columns are id, label; one of file, file_name"),
+        ("id,label\n1,2\n", "its columns are id, label; one of file_name, file"),
     ] {
         sandbox.write("list.csv", text.as_bytes());
         sandbox.limpid("run small.toml --to ingest").exits(65).says(expected);
@@ -496,4 +496,40 @@ fn pairs_of_noisy_images_teach_what_is_clean() {
     // Against the clean images, which training never saw.
     let [made, given, _] = learned(&sandbox);
     assert!(made * 2.0 < given, "{made} after {given}");
+}
+
+#[test]
+fn the_first_of_the_usual_columns_counts_and_a_file_is_listed_once() {
+    let sandbox = sandbox("folder = { path = \"photos\", csv = \"list.csv\" }");
+    for index in 0..3 {
+        sandbox.write(&format!("photos/a/{index}.png"), &png(4, 4, index));
+    }
+    let rows = |third: &str| {
+        format!("name,category,file_name,label,split\nRex,7,a/0.png,1,train\nTom,8,a/1.png,2,test\n{third}")
+    };
+    sandbox.write("list.csv", rows("Kim,9,a/2.png,3,test\n").as_bytes());
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    assert_eq!((images(&sandbox, TRAIN).1, images(&sandbox, TEST).1), (vec![Some(1)], vec![Some(2), Some(3)]));
+    let whole = sandbox.path("photos/a/0.png").canonicalize().expect("is there");
+    for again in ["a/../a/0.png", "../photos/a/0.png", whole.to_str().expect("is text")] {
+        sandbox.write("list.csv", rows(&format!("Kim,9,{again},3,test\n")).as_bytes());
+        sandbox
+            .limpid("run small.toml --to ingest")
+            .exits(65)
+            .says("are the same file, which is listed twice")
+            .says(again);
+    }
+    let texts: String =
+        (0..70_000).map(|index| format!("{index},7,../many/{index}.png,about {index},train\n")).collect();
+    sandbox.write("list.csv", rows(&texts).as_bytes());
+    std::fs::create_dir(sandbox.path("many")).expect("created");
+    for index in 0..70_000 {
+        std::fs::hard_link(sandbox.path("photos/a/0.png"), sandbox.path(&format!("many/{index}.png")))
+            .or_else(|_| std::fs::write(sandbox.path(&format!("many/{index}.png")), b""))
+            .expect("written");
+    }
+    sandbox
+        .limpid("run small.toml --to ingest")
+        .exits(65)
+        .says("has more than 65536 different texts, which are no names");
 }

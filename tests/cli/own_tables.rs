@@ -232,3 +232,17 @@ fn a_model_applies_to_tables_of_others() {
     table(&sandbox, "broken.parquet", Arc::new(BinaryBuilder::new().finish()), None, names.slice(0, 0));
     sandbox.limpid("encode runs/small broken.parquet -o out").exits(65).says("hold no rows");
 }
+
+#[test]
+fn texts_that_are_no_names_of_classes_are_refused() {
+    let sandbox = sandbox("parquet = { train = \"a.parquet\", test-fraction = 0.5 }");
+    let count = 66_000;
+    let pictures: ArrayRef = Arc::new((0..count).map(|_| Some(b"")).collect::<arrow_array::BinaryArray>());
+    let texts: ArrayRef = Arc::new((0..count).map(|index| Some(format!("about {index}"))).collect::<StringArray>());
+    table(&sandbox, "a.parquet", pictures, None, texts);
+    sandbox
+        .limpid("run small.toml")
+        .exits(65)
+        .says("a.parquet: the column `label` has more than 65536 different texts")
+        .says("name another column with source.parquet.label");
+}

@@ -97,9 +97,9 @@ pub struct RawParquet {
     /// Share of the images that are for testing, where there are no others for it.
     #[schemars(range(min = 0.000001, max = 0.999999))]
     pub test_fraction: Option<f64>,
-    /// The column of images; `image` or `img` unless given.
+    /// The column of images; `image`, `img`, `images`, `pixels` or `picture` unless given.
     pub image: Option<String>,
-    /// The column of labels; `label` if there is one, unless given.
+    /// The column of labels; `label` or `labels` if there is one, unless given.
     pub label: Option<String>,
     /// Rows, columns and, for colour, channels of images that are lists of numbers, where the file does not say.
     #[schemars(length(min = 2, max = 3), inner(range(min = 1, max = 16_384)))]

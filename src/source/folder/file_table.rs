@@ -51,15 +51,23 @@ pub fn bad(path: &Path, what: &str) -> anyhow::Error {
 
 fn csv(path: &Path, file: File) -> Result<FileTable> {
     let mut reader = csv::Reader::from_reader(file);
-    let head = reader.headers().map_err(|cause| bad(path, &cause.to_string()))?;
+    let head = reader.headers().map_err(|cause| csv_failure(path, cause))?;
     let columns = head.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect();
     let path = path.to_owned();
     let rows = reader.into_records().map(move |record| {
-        let record = record.map_err(|cause| bad(&path, &cause.to_string()))?;
+        let record = record.map_err(|cause| csv_failure(&path, cause))?;
         let line = record.position().map_or(0, csv::Position::line);
         Ok(Row { line, values: record.iter().map(|value| value.trim().to_owned()).collect() })
     });
     Ok(FileTable { columns, rows: Box::new(rows) })
+}
+
+/// What reading CSV fails with, which may be the disk's fault.
+fn csv_failure(path: &Path, cause: csv::Error) -> anyhow::Error {
+    if !cause.is_io_error() {
+        return bad(path, &cause.to_string());
+    }
+    anyhow::Error::new(cause).context(unreadable(path))
 }
 
 fn json_lines(path: &Path, mut file: File, wanted: &[&str]) -> Result<FileTable> {

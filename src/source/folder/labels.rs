@@ -1,7 +1,7 @@
 //! Which files belong to which split, and what their labels are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -10,6 +10,7 @@ use super::{Entry, list};
 use crate::config::{FolderLabels, FolderSettings};
 use crate::error;
 use crate::progress::Progress;
+use crate::source::check_classes;
 use crate::source::draw::Draw;
 use crate::table::{Classes, Split};
 
@@ -43,7 +44,14 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
             "{path} holds no image files: names that end in .png, .jpg, .webp, .bmp or .tiff"
         )));
     }
+    if by_table {
+        check_distinct(&settings.path, &items)?;
+    }
     let (numbers, classes) = numbered(&items, by_table);
+    check_classes(classes.as_ref().map_or(0, |names| names.len())).map_err(|cause| {
+        let (path, advice) = (settings.path.display(), "source.folder.labels = \"none\" reads it without labels");
+        error::data(format!("what {path} has for labels {cause}; {advice}"))
+    })?;
     let (mut splits, draw) = ([Vec::new(), Vec::new()], Draw::new(seed, settings.test_fraction));
     let mut drawn = 0;
     for (item, label) in items.into_iter().zip(numbers) {
@@ -62,6 +70,26 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
         });
     }
     Ok(Labelled { splits, classes })
+}
+
+/// Refuses a file that is listed twice, by a way around: it could be in both splits.
+fn check_distinct(root: &Path, items: &[Item]) -> Result<()> {
+    let real_root = root.canonicalize().unwrap_or_default();
+    let mut seen = BTreeMap::new();
+    for Item { path, .. } in items {
+        // Links inside of the folder stay names of their own.
+        let around = path.starts_with('/') || path.split('/').any(|part| part == "..");
+        let place = if around { real_parent(&root.join(path)) } else { Some(real_root.join(path)) };
+        if let Some(other) = place.and_then(|place| seen.insert(place, path)) {
+            return Err(error::data(format!("{other} and {path} are the same file, which is listed twice")));
+        }
+    }
+    Ok(())
+}
+
+/// A path of whose folders none is a link or leads up.
+fn real_parent(path: &Path) -> Option<PathBuf> {
+    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
 }
 
 /// What identifies a file whose split is drawn: its name, so that it stays the same whatever other files come or go.
@@ -148,8 +176,8 @@ fn refuse_other_case(root: &Path, names: [&str; 2]) -> Result<()> {
     Err(error::data(format!("{message}; {advice}")))
 }
 
-/// The names that people give to the column of files.
-const FILE_COLUMNS: [&str; 6] = ["file", "file_name", "filename", "path", "image", "name"];
+/// The names that people give to the column of files, the first of which counts: Hugging Face's is `file_name`.
+const FILE_COLUMNS: [&str; 6] = ["file_name", "file", "filename", "path", "image", "name"];
 /// And to that of labels.
 const LABEL_COLUMNS: [&str; 3] = ["label", "class", "category"];
 
@@ -231,9 +259,9 @@ fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Ite
     Ok(items)
 }
 
-/// The position of the column that has one of these names.
+/// The position of the column that has the first of these names that there is.
 fn column(columns: &[String], names: &[&str]) -> Option<usize> {
-    columns.iter().position(|name| names.contains(&name.to_lowercase().as_str()))
+    names.iter().find_map(|wanted| columns.iter().position(|name| name.to_lowercase() == *wanted))
 }
 
 /// Splits and labels by a table, whose files are below `inside` in `root`. The files are those that it lists, in the order of

@@ -72,7 +72,7 @@ fn fetch(mirror: &str, part: &Part, folder: &Path, progress: &Progress) -> Resul
     let name = if gzip::is_gzip(&bytes) { &name } else { part.name };
     let path = folder.join(name);
     let payload = verify(part, read_limited(gzip::payload(bytes.as_slice())?, part, &path)?, &path)?;
-    disk::write_atomically(&path, &bytes)?;
+    disk::write_beside_others(&path, &bytes)?;
     Ok(payload)
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::super::gzip;
+use super::super::{archive_failure, gzip};
 use super::{Mnist, PARTS, Part, SHAPE, verify};
 use crate::error;
 
@@ -87,14 +87,16 @@ pub fn read_limited(payload: impl Read, part: &Part, path: &Path) -> Result<Vec<
 
 /// Keras keeps the same bytes as four NumPy arrays in an archive: the IDX headers are put back before the check.
 fn read_keras(file: File, path: &Path) -> Result<Mnist> {
-    let damaged = |cause: &dyn std::fmt::Display| error::data(format!("{} is damaged: {cause}", path.display()));
-    let mut archive = zip::ZipArchive::new(io::BufReader::new(file)).map_err(|cause| damaged(&cause))?;
+    let failed = |cause| archive_failure(path, cause);
+    let mut archive = zip::ZipArchive::new(io::BufReader::new(file)).map_err(failed)?;
     let payloads = PARTS.iter().map(|part| {
-        let entry = archive.by_name(part.keras).map_err(|cause| damaged(&format!("{}: {cause}", part.keras)))?;
+        let entry =
+            archive.by_name(part.keras).map_err(failed).with_context(|| format!("cannot read {}", part.keras))?;
         let mut array = entry.take(part.len as u64 + (1 << 16));
         let mut bytes = Vec::with_capacity(part.len);
-        array.read_to_end(&mut bytes).map_err(|cause| damaged(&cause))?;
-        let data = npy_data(&bytes).ok_or_else(|| damaged(&format!("{} is not a NumPy array", part.keras)))?;
+        array.read_to_end(&mut bytes).map_err(|cause| failed(cause.into()))?;
+        let no_array = || error::data(format!("{} is damaged: {} is not a NumPy array", path.display(), part.keras));
+        let data = npy_data(&bytes).ok_or_else(no_array)?;
         let items = (part.len - part.header) / if part.header == 16 { SHAPE.len() } else { 1 };
         let mut payload = vec![0, 0, 8, if part.header == 16 { 3 } else { 1 }];
         payload.extend((items as u32).to_be_bytes());

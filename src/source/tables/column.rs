@@ -12,8 +12,8 @@ use arrow_schema::{DataType, Field, Schema};
 use super::Wanted;
 use crate::config::Fit;
 use crate::error;
-use crate::source::check_channels;
 use crate::source::picture::{self, Picture};
+use crate::source::{check_channels, check_classes};
 use crate::table::{self, Classes, ImageShape, pixels};
 
 /// What a column of images holds.
@@ -176,6 +176,9 @@ fn numbers(mut values: ArrayRef) -> Result<Vec<u8>, String> {
     }
 }
 
+/// What to do about labels that are none.
+const ADVICE: &str = "name another column with source.parquet.label";
+
 /// What a column of labels holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Labels {
@@ -204,8 +207,7 @@ impl Labels {
         }
         if !is_text(field.data_type()) {
             let (name, found) = (field.name(), field.data_type());
-            let advice = "name another column with source.parquet.label";
-            return Err(error::data(format!("the labels `{name}` are {found}, expected integers or text; {advice}")));
+            return Err(error::data(format!("the labels `{name}` are {found}, expected integers or text; {ADVICE}")));
         }
         let mut names = BTreeSet::new();
         for column in columns() {
@@ -217,6 +219,10 @@ impl Labels {
                 for row in 0..batch.num_rows() {
                     if let Some(name) = text(&column.slice(row, 1), 0).filter(|name| !names.contains(*name)) {
                         names.insert(name.to_owned());
+                        check_classes(names.len()).map_err(|cause| {
+                            let (path, name) = (path.display(), field.name());
+                            error::data(format!("{path}: the column `{name}` {cause}; {ADVICE}"))
+                        })?;
                     }
                 }
                 crate::interrupt::check()?;

@@ -89,7 +89,7 @@ fn what_the_library_writes_otherwise_is_left_to_it() {
 }
 
 #[test]
-fn no_damaged_byte_is_misread() {
+fn no_damaged_byte_changes_the_shape() {
     use std::os::unix::fs::FileExt;
     let schema = schema(DataType::UInt8, 9);
     let whole = lists(&schema, 40, 9);
