@@ -15,7 +15,7 @@ use crate::progress::{Progress, Task};
 use crate::source::{Folder, Idx, Numpy, Source, Tables};
 use crate::stage::infer::Inference;
 use crate::table::{
-    Content, MapInput, RowGroup, Split, TableFile, WriteOptions, is_own, map_table, row_group_rows, write_table,
+    Content, MapInput, RowGroup, Split, TableFile, WriteOptions, map_table, row_group_rows, write_table,
 };
 
 /// Which half of the model is wanted.
@@ -48,7 +48,7 @@ enum Input {
 /// so that their number is not limited by that of open files.
 pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     interrupt::install()?;
-    // A source numbers its images, and a table says itself whether it is in order.
+    // A source and a table say themselves whether they are in order.
     let threads = threads(args.work.threads)?;
     let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None };
     let progress = progress(&args.work);
@@ -104,13 +104,16 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference) -> Result<Input> {
         _ => None,
     };
     let fit = Fit { size, grey };
+    let kind = kind(path)?;
+    if matches!(kind, Kind::Parquet)
+        && args.image.is_none()
+        && let Some(table) = TableFile::open_rewritten(path, image)?
+    {
+        model.check(table.image_shape()?, path)?;
+        return Ok(Input::Table(table));
+    }
     let mut advice = "";
-    let source: Box<dyn Source> = match kind(path)? {
-        Kind::Parquet if is_own(path)? => {
-            let table = TableFile::open(path)?;
-            model.check(table.image_shape()?, path)?;
-            return Ok(Input::Table(table));
-        }
+    let source: Box<dyn Source> = match kind {
         Kind::Idx => Box::new(Idx::unlabelled(path)?),
         Kind::Array => Box::new(Numpy::unlabelled(path)?),
         kind => {
@@ -196,7 +199,7 @@ fn write(
             let task = progress.task(name, source.count(Split::Test), "images");
             let rows = row_group_rows(Content::Images(source.shape(), Pixels::U8), source.count(Split::Test));
             let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
-            let options = WriteOptions { classes: source.classes(), ..options.clone() };
+            let options = WriteOptions { classes: source.classes(), sorted: source.is_sorted(), ..options.clone() };
             let written = write_table(folder, &temporary, content, options, groups);
             // Pictures that cannot be read are told now.
             written.and_then(|written| source.tables().map(|_| written))

@@ -66,6 +66,11 @@ pub trait Source: Sync {
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>>;
 
+    /// Whether the images are in the order of their ids.
+    fn is_sorted(&self) -> bool {
+        true
+    }
+
     /// The names of the labels, if it knows them.
     fn classes(&self) -> Classes {
         None

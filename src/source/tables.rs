@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
-use arrow_schema::Schema;
+use arrow_schema::{Field, Schema};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use rayon::prelude::*;
 
@@ -33,6 +33,8 @@ pub struct Tables {
     first: String,
     images: Images,
     labels: Labels,
+    /// Where the column of ids is among those that are read; an image's id is its row if there is none.
+    ids: Option<usize>,
     /// The files of both splits; all in the first one if the splits are drawn.
     splits: [Vec<Part>; 2],
     /// Which of their rows are of a split.
@@ -63,7 +65,7 @@ const MADE_BYTES: usize = 16 << 20;
 struct Part {
     path: PathBuf,
     metadata: ArrowReaderMetadata,
-    /// Which of its columns are read: images, then labels.
+    /// Which of its columns are read: images, then labels, then ids.
     columns: Vec<usize>,
 }
 
@@ -108,7 +110,7 @@ impl Tables {
     }
 
     /// The images of one file, all of the test split, as `fit` makes them: those of the column `image`, or of one with a usual name.
-    /// Lists that do not say their shape are of `usual`.
+    /// Lists that do not say their shape are of `usual`. A column `id` of integers is kept.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -162,11 +164,14 @@ impl Tables {
                 return Err(error::data(format!("{path} has columns of {found}, but {first} has {expected}")));
             }
         }
-        let labels = Labels::of(first.columns.get(1).map(|column| schema.field(*column)), schema, || {
-            all().map(|part| part.read(&part.columns[1..], 1 << 16).map(|reader| (part.path.clone(), reader)))
+        let ids =
+            first.columns.iter().skip(1).rposition(|column| is_id(wanted, schema.field(*column))).map(|at| at + 1);
+        let label = first.columns.get(1).filter(|_| ids != Some(1));
+        let labels = Labels::of(label.map(|column| schema.field(*column)), schema, || {
+            all().map(|part| part.read(&part.columns[1..2], 1 << 16).map(|reader| (part.path.clone(), reader)))
         })?;
         let (shape, first) = (ImageShape { height: 1, width: 1, channels: 1 }, String::new());
-        let mut tables = Self { fit, shape, first, images, labels, splits, members, rejections };
+        let mut tables = Self { fit, shape, first, images, labels, ids, splits, members, rejections };
         (tables.shape, tables.first) = tables.first_shape()?;
         Ok(tables)
     }
@@ -227,7 +232,13 @@ impl Tables {
                     check_fit(self.rejections.asker(), name().as_ref(), picture.shape, &self.first, self.shape)?;
                     let label = self.labels.label(batch.columns().get(1), index);
                     let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?;
-                    Ok(Some(Image { id: before + position, label, bytes: picture.bytes }))
+                    let id = match self.ids {
+                        Some(at) => column::integer(batch.column(at), index)
+                            .map_err(|cause| error::data(format!("{}: its id {cause}", name())))?
+                            as u64,
+                        None => before + position,
+                    };
+                    Ok(Some(Image { id, label, bytes: picture.bytes }))
                 }
                 Err(reason) => self.rejections.add(reject(split, *before, path, position, reason)).map(|()| None),
             }
@@ -343,6 +354,10 @@ impl Source for Tables {
         })))
     }
 
+    fn is_sorted(&self) -> bool {
+        self.ids.is_none()
+    }
+
     fn classes(&self) -> Classes {
         self.labels.classes()
     }
@@ -376,5 +391,14 @@ fn columns(
         })
     };
     let image = find(image, "image")?;
-    Ok([image].into_iter().chain(label.as_ref().map(|label| find(label, "label")).transpose()?).collect())
+    let label = label.as_ref().map(|label| find(label, "label")).transpose()?;
+    // Those of a command go along; what cannot be labels is none.
+    let usable = |label: &usize| wanted.asker != Asker::Command || Labels::can_be(schema.field(*label).data_type());
+    let id = schema.fields().iter().position(|field| is_id(wanted, field));
+    Ok([image].into_iter().chain(label.filter(usable)).chain(id).collect())
+}
+
+/// Whether a column says the ids that images shall have: in a pipeline they are numbered.
+fn is_id(wanted: &Wanted, field: &Field) -> bool {
+    wanted.asker == Asker::Command && field.name() == "id" && field.data_type().is_integer()
 }

@@ -35,14 +35,6 @@ pub struct TableFile {
     content: Content,
 }
 
-/// Whether a Parquet file says that limpid wrote it.
-///
-/// # Errors
-/// A file that cannot be read or is not Parquet.
-pub fn is_own(path: &Path) -> Result<bool> {
-    Ok(Content::is_of(footer(path)?.schema()))
-}
-
 impl TableFile {
     /// Opens a table and checks that limpid wrote it.
     ///
@@ -53,6 +45,21 @@ impl TableFile {
         let content = Content::of(metadata.schema()).map_err(|cause| bad(path, &cause.to_string()))?;
         check_compression(path, &metadata)?;
         Ok(Self { path: path.to_owned(), metadata, content })
+    }
+
+    /// Opens a table of images that limpid wrote, or that has its columns: programs that rewrite tables drop what the footer
+    /// says of them, and the images are then of the shape `usual`. None if it is any other table.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_rewritten(path: &Path, usual: ImageShape) -> Result<Option<Self>> {
+        let metadata = footer(path)?;
+        if Content::is_of(metadata.schema()) {
+            return Self::open(path).map(Some);
+        }
+        let Some(content) = Content::of_columns(metadata.schema(), usual) else { return Ok(None) };
+        check_compression(path, &metadata)?;
+        Ok(Some(Self { path: path.to_owned(), metadata, content }))
     }
 
     /// What it holds.

@@ -161,6 +161,15 @@ impl Content {
         schema.metadata.contains_key(TABLE)
     }
 
+    /// Images of this shape, if a schema has the columns for them.
+    pub fn of_columns(schema: &Schema, shape: ImageShape) -> Option<Self> {
+        let content = Content::Images(shape, stored_pixels(schema));
+        let fits = |wanted: &Field| {
+            schema.field_with_name(wanted.name()).is_ok_and(|found| can_become(found.data_type(), wanted.data_type()))
+        };
+        content.schema().fields().iter().all(|wanted| fits(wanted)).then_some(content)
+    }
+
     /// Reads what a schema holds.
     ///
     /// # Errors
@@ -248,15 +257,19 @@ fn image_shape(schema: &Schema) -> Result<(ImageShape, Pixels)> {
     let (height, width, channels) = (side(HEIGHT)?, side(WIDTH)?, side(CHANNELS)?);
     let shape = ImageShape::new(height, width, channels)
         .ok_or_else(|| error::data(format!("its metadata say {height}×{width}×{channels}, which no image has")))?;
-    let pixels = match schema.field_with_name("image").map(Field::data_type) {
+    Ok((shape, stored_pixels(schema)))
+}
+
+/// How the column `image` stores pixels.
+fn stored_pixels(schema: &Schema) -> Pixels {
+    match schema.field_with_name("image").map(Field::data_type) {
         Ok(DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item))
             if *item.data_type() == DataType::Float32 =>
         {
             Pixels::F32
         }
         _ => Pixels::U8,
-    };
-    Ok((shape, pixels))
+    }
 }
 
 #[cfg(test)]

@@ -222,6 +222,15 @@ fn a_model_applies_to_tables_of_others() {
     sandbox.limpid(&format!("{apply} --image photo")).succeeds();
     let near = |left: &[u8], right: &[u8]| left.iter().zip(right).all(|(left, right)| left.abs_diff(*right) <= 1);
     assert!(near(&images(&sandbox, "out/lists.parquet").2, &pixels));
+    // Ids of one's own are kept, and what cannot be labels is left out.
+    let ids: ArrayRef = Arc::new(arrow_array::UInt16Array::from(vec![7, 5, 900]));
+    let grades: ArrayRef = Arc::new(arrow_array::Float64Array::from(vec![0.5, 1.5, 2.5]));
+    let batch = RecordBatch::try_from_iter([("label", grades), ("id", ids), ("img", pictures)]).expect("fits");
+    crate::foreign::write(&sandbox, "numbered.parquet", &[batch], parquet::basic::Compression::SNAPPY);
+    sandbox.limpid("denoise runs/small numbered.parquet -o out").succeeds();
+    let (ids, labels, found) = images(&sandbox, "out/numbered.parquet");
+    assert_eq!((ids, labels, found), (vec![7, 5, 900], vec![None; 3], pixels));
+    assert!(read(&sandbox, "out/numbered.parquet").1.row_group(0).sorting_columns().is_none());
     let small: ArrayRef = Arc::new([Some(png(20, 30, 1))].into_iter().collect::<arrow_array::BinaryArray>());
     table(&sandbox, "small.parquet", small, None, names.slice(0, 1));
     sandbox

@@ -205,7 +205,7 @@ impl Labels {
         if field.data_type().is_integer() {
             return Ok(Labels::Numbers(table::classes(schema).or(hugging_face(schema, field.name()))));
         }
-        if !is_text(field.data_type()) {
+        if !Self::can_be(field.data_type()) {
             let (name, found) = (field.name(), field.data_type());
             return Err(error::data(format!("the labels `{name}` are {found}, expected integers or text; {ADVICE}")));
         }
@@ -231,6 +231,11 @@ impl Labels {
         Ok(Labels::Names(names.into_iter().collect()))
     }
 
+    /// Whether a column of this type may hold labels.
+    pub fn can_be(found: &DataType) -> bool {
+        found.is_integer() || is_text(found)
+    }
+
     /// The names of the labels.
     pub fn classes(&self) -> Classes {
         match self {
@@ -253,15 +258,24 @@ impl Labels {
                 // Keys of a dictionary are made usable all at once: of one row, not of all rows for each.
                 Ok(text(&column.slice(row, 1), 0).and_then(position).map(|at| at as i64))
             }
-            Labels::Numbers(_) => {
-                let column = column.as_ref();
-                downcast_integer_array!(
-                    column => i64::try_from(i128::from(column.value(row))).map(Some).map_err(|_| "its label is too large".to_owned()),
-                    other => Err(format!("its label is {other}")),
-                )
-            }
+            Labels::Numbers(_) => integer(column, row).map(Some).map_err(|cause| format!("its label {cause}")),
         }
     }
+}
+
+/// The number in a row of a column of integers.
+///
+/// # Errors
+/// It is null or too large, in words that follow what it is.
+pub fn integer(column: &ArrayRef, row: usize) -> Result<i64, String> {
+    if column.is_null(row) {
+        return Err("is null".to_owned());
+    }
+    let column = column.as_ref();
+    downcast_integer_array!(
+        column => i64::try_from(i128::from(column.value(row))).map_err(|_| "is too large".to_owned()),
+        other => Err(format!("is {other}")),
+    )
 }
 
 /// The names that Hugging Face's metadata give to the labels of a column.
