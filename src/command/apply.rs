@@ -54,7 +54,7 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     let progress = progress(&args.work);
     let folder = if args.model.join("model.json").is_file() { args.model.clone() } else { args.model.join("train") };
     let folder = if folder.join("model.json").is_file() { folder } else { args.model.clone() };
-    let device = args.device.device.open(threads)?;
+    let device = args.device.device.open(threads, |reason| progress.note(reason))?;
     let model = of_checked_model(&folder, || Inference::load(&folder, device.inference()))?;
     if direction == Direction::Encode {
         model.features()?;

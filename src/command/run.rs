@@ -16,7 +16,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let (pipeline, selection) = load(&args.pipeline)?;
     interrupt::install()?;
     let threads = threads(args.work.threads)?;
-    let device = args.device.device.open(threads)?;
+    let progress = progress(&args.work);
+    let device = args.device.device.open(threads, |reason| progress.note(reason))?;
     let workspace = Workspace::new(&args.pipeline.runs, &pipeline.name);
     let options = RunOptions {
         selection,
@@ -28,7 +29,6 @@ pub fn run(args: &RunArgs) -> Result<()> {
         device,
         threads,
     };
-    let progress = progress(&args.work);
     let lineage = Lineage::open(args.lineage.as_deref(), &progress)?;
     let run = lineage.pipeline(&pipeline.name);
     let done = pipeline::run(&pipeline, &workspace, &options, &progress, &run).and_then(|requirements| {

@@ -21,6 +21,16 @@ impl Keys {
         Self(integers(words, [ids.len(), 2], device))
     }
 
+    /// Waits until the device has them.
+    ///
+    /// # Errors
+    /// It cannot hold them, in words.
+    pub fn arrived(&self) -> Result<(), String> {
+        let some = self.0.dims()[0].min(1);
+        let first = self.0.clone().slice([0..some, 0..1]).try_into_data();
+        first.map(|_| ()).map_err(|cause| cause.to_string())
+    }
+
     /// Those of some of the images.
     pub fn select(&self, indices: Tensor<1, Int>) -> Self {
         Self(self.0.clone().select(0, indices))

@@ -18,7 +18,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::Result;
-use burn::tensor::{Device, FloatDType};
+use burn::tensor::{Device, FloatDType, Tensor};
 
 #[cfg(not(feature = "cuda"))]
 use absent as cuda;
@@ -42,7 +42,7 @@ pub enum DeviceName {
     LibTorchCuda(usize),
     /// Burn's CUDA backend on the NVIDIA GPU of this index.
     Cuda(usize),
-    /// Burn's wgpu backend (Vulkan, Metal or DirectX 12) on the best adapter.
+    /// Burn's wgpu backend (Vulkan, Metal, DirectX 12 or OpenGL) on the best adapter.
     Wgpu,
 }
 
@@ -168,11 +168,11 @@ impl fmt::Display for DeviceName {
 }
 
 impl DeviceChoice {
-    /// Opens the device that is meant.
+    /// Opens the device that is meant. `tell` hears of GPUs that are there and cannot be used.
     ///
     /// # Errors
     /// The build or the machine lacks it.
-    pub fn open(self, threads: usize) -> Result<ComputeDevice> {
+    pub fn open(self, threads: usize, tell: impl Fn(&str)) -> Result<ComputeDevice> {
         match self {
             DeviceChoice::Named(name) => name.open(threads).map_err(|absence| error::settings(absence.message(name))),
             // A GPU, with Burn's own backend for it first; else flex, which is faster than LibTorch on the same CPU.
@@ -181,7 +181,11 @@ impl DeviceChoice {
                 gpus.extend((cuda::gpus() > 0).then_some(DeviceName::Cuda(0)));
                 gpus.extend((libtorch::gpus() > 0).then_some(DeviceName::LibTorchCuda(0)));
                 gpus.extend((wgpu::gpus() > 0).then_some(DeviceName::Wgpu));
-                Ok(gpus.into_iter().find_map(|name| name.open(threads).ok()).unwrap_or_default())
+                let open = |name: DeviceName| {
+                    let opened = name.open(threads);
+                    opened.inspect_err(|absence| tell(&format!("--device auto: {}", absence.message(name)))).ok()
+                };
+                Ok(gpus.into_iter().find_map(open).unwrap_or_default())
             }
         }
     }
@@ -230,6 +234,24 @@ impl Absence {
     }
 }
 
+/// The numbers of a tensor, for which the device is waited for: what it has failed with since it was last asked shows here.
+///
+/// # Errors
+/// It has: it lacks the memory, or cannot hold a layer in one piece.
+pub fn numbers<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    let device = tensor.device();
+    let data = if is_flex(&device) {
+        Ok(tensor.into_data())
+    } else {
+        attempt(|| tensor.try_into_data().map_err(|cause| cause.to_string()))
+    };
+    let data = data.map_err(|cause| {
+        let advice = "try a smaller training.batch-size or training.memory-mib, a smaller model, or another --device";
+        error::settings(format!("the device fails: {cause}; {advice}"))
+    })?;
+    data.try_into_vec().map_err(|cause| error::bug(format!("a device computes in other numbers than f32: {cause:?}")))
+}
+
 /// Whether a device is flex, where limpid's own kernels and threads do the work.
 pub fn is_flex(device: &Device) -> bool {
     *device == Device::flex()
@@ -272,7 +294,7 @@ pub(crate) mod tests {
     /// The devices that tests run on: those that `LIMPID_TEST_DEVICES` names, flex unless it does.
     pub fn devices() -> Vec<ComputeDevice> {
         let names = std::env::var("LIMPID_TEST_DEVICES").unwrap_or_else(|_| "flex".to_owned());
-        let open = |name: &str| name.parse::<DeviceChoice>().expect("is a device").open(1).expect("is there");
+        let open = |name: &str| name.parse::<DeviceChoice>().expect("is a device").open(1, |_| {}).expect("is there");
         names.split(',').map(open).collect()
     }
 
@@ -330,6 +352,6 @@ pub(crate) mod tests {
 
     #[test]
     fn auto_is_always_there() {
-        DeviceChoice::Auto.open(1).expect("flex at least");
+        DeviceChoice::Auto.open(1, |_| {}).expect("flex at least");
     }
 }

@@ -38,7 +38,7 @@ pub fn computes(device: &Device) -> Result<(), String> {
 /// Does some work, whose panics are errors. No other thread's panic should be told of meanwhile: it would go untold.
 ///
 /// # Errors
-/// The work's error, or what it panics with.
+/// The work's error, or what it panics with: of a chain of causes the innermost.
 pub fn attempt<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     // Hooks are the process's: two that are exchanged at the same time might be put back in the wrong order.
     static TURN: Mutex<()> = Mutex::new(());
@@ -48,11 +48,20 @@ pub fn attempt<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String>
     let done = catch_unwind(AssertUnwindSafe(work));
     set_hook(hook);
     drop(turn);
-    done.unwrap_or_else(|panic| {
+    let done = done.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Err(text.unwrap_or_else(|| "it panics".to_owned()))
-    })
+    });
+    done.map_err(|text| innermost(&text))
+}
+
+/// The innermost cause of a chain as CubeCL writes it, each with what it knows of its origin.
+fn innermost(text: &str) -> String {
+    let origin = |line: &&str| !matches!(line.trim(), "" | "Asked at:" | "No backtrace available");
+    let cause = text.rsplit("Caused by:").next().unwrap_or(text);
+    let lines: Vec<_> = cause.lines().filter(origin).map(str::trim).collect();
+    if lines.is_empty() { text.to_owned() } else { lines.join(" ") }
 }
 
 #[cfg(test)]
@@ -64,6 +73,9 @@ mod tests {
         assert_eq!(attempt(|| Ok(1)), Ok(1));
         assert_eq!(attempt(|| Err::<(), _>("no".to_owned())), Err("no".to_owned()));
         assert_eq!(attempt::<()>(|| panic!("out of memory")), Err("out of memory".to_owned()));
+        let chain =
+            "Several failures\nCaused by:\n  it cannot\nCaused by:\n  no memory\nNo backtrace available\nAsked at:\n";
+        assert_eq!(attempt::<()>(|| Err(chain.to_owned())), Err("no memory".to_owned()));
         let size = 3;
         assert_eq!(attempt::<()>(|| panic!("{size} bytes")), Err("3 bytes".to_owned()));
     }

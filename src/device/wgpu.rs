@@ -1,4 +1,4 @@
-//! Burn's wgpu backend: Vulkan, Metal or DirectX 12, whichever the machine has.
+//! Burn's wgpu backend: Vulkan, Metal, DirectX 12 or OpenGL, whichever the machine has.
 
 use std::sync::OnceLock;
 
@@ -16,7 +16,9 @@ pub fn open(_gpu: Option<usize>, _threads: usize) -> Result<Device, Absence> {
     static OPENED: OnceLock<Result<Device, String>> = OnceLock::new();
     let opened = OPENED.get_or_init(|| Device::wgpu_options().init().map_err(|cause| cause.to_string()));
     opened.clone().map_err(|cause| {
-        Absence::Machine(format!("looked for an adapter of Vulkan, Metal or DirectX 12 and its driver: {cause}"))
+        Absence::Machine(format!(
+            "looked for an adapter of Vulkan, Metal, DirectX 12 or OpenGL and its driver: {cause}"
+        ))
     })
 }
 

@@ -102,7 +102,7 @@ impl Architecture {
                 (DENSE_MULTIPLICATIONS / (2 * weights).max(1), DENSE_IMAGES)
             }
             Architecture::Conv { .. } | Architecture::Unet { .. } => {
-                (CONV_ACTIVATIONS / self.largest_layer(image), CONV_IMAGES)
+                (CONV_ACTIVATIONS / self.outermost_layer(image), CONV_IMAGES)
             }
         };
         images.clamp(least, most)
@@ -114,16 +114,43 @@ impl Architecture {
         (numbers_at_once(device) / self.largest_layer(image)).clamp(least, most)
     }
 
-    /// Numbers of the largest layer for one image.
-    fn largest_layer(&self, image: ImageShape) -> usize {
+    /// Numbers of the largest of a convolutional model's layers of the image's size, for one image.
+    fn outermost_layer(&self, image: ImageShape) -> usize {
         let widest = match self {
-            Architecture::Dense { hidden, code, .. } => {
-                return hidden.iter().copied().chain([*code, image.len()]).max().unwrap_or(1);
-            }
+            Architecture::Dense { .. } => None,
             Architecture::Conv { channels, decoder_channels, .. } => channels.first().max(decoder_channels.last()),
             Architecture::Unet { channels, .. } => channels.first(),
         };
         image.height * image.width * widest.copied().unwrap_or(1).max(image.channels)
+    }
+
+    /// Numbers of the largest layer for one image, of any size.
+    fn largest_layer(&self, image: ImageShape) -> usize {
+        // What a convolution of the way down makes, before the pooling behind it.
+        let down = |channels: &[usize]| {
+            let maps = channels.iter().enumerate();
+            maps.map(|(level, channels)| conv::feature_map(image, level, &[*channels]).len()).max().unwrap_or(1)
+        };
+        let largest = match self {
+            Architecture::Dense { hidden, code, .. } => hidden.iter().copied().max().unwrap_or(1).max(*code),
+            Architecture::Conv { channels, decoder_channels, .. } => {
+                // What upsampling makes, where it is no part of the convolution behind it, and what that makes.
+                let brought = channels.last().into_iter().chain(decoder_channels);
+                let made = self.upsampled(image).into_iter().zip(brought.zip(decoder_channels));
+                let up = made.map(|([height, width], (brought, made))| height * width * brought.max(made));
+                up.max().unwrap_or(1).max(down(channels))
+            }
+            Architecture::Unet { channels, .. } => {
+                let brought = channels.iter().skip(1).rev();
+                let up = self
+                    .upsampled(image)
+                    .into_iter()
+                    .zip(brought)
+                    .map(|([height, width], brought)| height * width * brought);
+                up.max().unwrap_or(1).max(down(channels))
+            }
+        };
+        largest.max(image.len())
     }
 
     /// Poolings on the way to the smallest feature map, and as many upsamplings on the way back.

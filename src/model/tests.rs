@@ -196,3 +196,29 @@ fn models_that_do_not_fit_the_images_are_refused() {
         assert!(message(&dense, 8).contains("the width 0"));
     }
 }
+
+#[test]
+fn the_largest_layer_need_not_be_the_outermost() {
+    let image = ImageShape::new(28, 28, 1).expect("is a shape");
+    let conv = |channels: &[usize], decoder_channels: &[usize]| Architecture::Conv {
+        channels: channels.to_vec(),
+        decoder_channels: decoder_channels.to_vec(),
+        residual_blocks: 0,
+        code: None,
+        code_activation: CodeActivation::Relu,
+    };
+    let largest = |architecture: Architecture| architecture.largest_layer(image);
+    assert_eq!(largest(conv(&[16, 8], &[8, 16])), 28 * 28 * 16);
+    assert_eq!(largest(conv(&[4, 64], &[8, 4])), 14 * 14 * 64);
+    // Upsampled before it is convolved.
+    assert_eq!(largest(conv(&[4, 4], &[40, 2])), 28 * 28 * 40);
+    let unet = |channels: &[usize]| Architecture::Unet { channels: channels.to_vec(), residual_blocks: 0 };
+    assert_eq!(largest(unet(&[8, 16])), 28 * 28 * 16);
+    assert_eq!(largest(unet(&[2, 4, 90])), 14 * 14 * 90);
+    let dense = |hidden: &[usize]| Architecture::Dense {
+        hidden: hidden.to_vec(),
+        code: 4,
+        code_activation: CodeActivation::Relu,
+    };
+    assert_eq!((largest(dense(&[])), largest(dense(&[900]))), (784, 900));
+}

@@ -287,7 +287,7 @@ fn run_stage(
             started,
             seconds: clock.elapsed().as_secs_f64(),
             seed: pipeline.seed,
-            device: options.device.to_string(),
+            device: outputs.device.unwrap_or_else(|| options.device.to_string()),
             threads: options.threads,
             details: outputs.details,
         };

@@ -41,7 +41,7 @@ pub struct Receipt {
     pub seconds: f64,
     /// The pipeline's seed.
     pub seed: u64,
-    /// The device that computed.
+    /// The device that computed, or those that did one after the other.
     pub device: String,
     /// Threads that were used.
     pub threads: usize,
@@ -61,7 +61,7 @@ pub struct Work {
     pub seconds: f64,
     /// The pipeline's seed.
     pub seed: u64,
-    /// The device that computed.
+    /// The device that computed, or those that did one after the other.
     pub device: String,
     /// Threads that were used.
     pub threads: usize,

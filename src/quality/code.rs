@@ -19,7 +19,7 @@ pub struct CodeHealth {
     pub mean_activation: f64,
     /// Share of exact zeros.
     pub zeros: f64,
-    /// Dimensions in use, from 1 to the size; none for codes too large for it.
+    /// Dimensions in use, from 1 to the size; none for codes too large for it, and where all units are dead.
     pub effective_rank: Option<f64>,
 }
 
@@ -73,19 +73,20 @@ impl CodeScan {
             dead_units: self.least.iter().zip(&self.most).filter(|(least, most)| least == most).count(),
             mean_activation: self.sum / values,
             zeros: self.zeros as f64 / values,
-            effective_rank: self.moments.as_ref().map(effective_rank).transpose()?,
+            effective_rank: self.moments.as_ref().map(effective_rank).transpose()?.flatten(),
         })
     }
 }
 
 /// The exponential of the entropy of the singular values of the centred codes, as shares of their sum (Roy & Vetterli, The
-/// effective rank, EUSIPCO 2007): from 1, if all codes lie on a line, to the size of the code.
-fn effective_rank(moments: &Moments) -> Result<f64> {
+/// effective rank, EUSIPCO 2007): from 1, if all codes lie on a line, to the size of the code. None if they are all the same.
+fn effective_rank(moments: &Moments) -> Result<Option<f64>> {
     let eigenvalues = moments.covariance().self_adjoint_eigenvalues(Side::Lower);
     let eigenvalues = eigenvalues.map_err(|cause| error::bug(format!("no rank of the code: {cause:?}")))?;
     let greatest = eigenvalues.iter().copied().fold(0.0, f64::max);
     // What is left of zero after rounding is none of a code's directions.
     let values: Vec<f64> = eigenvalues.into_iter().filter(|&value| value > greatest * 1e-12).map(f64::sqrt).collect();
     let sum: f64 = values.iter().sum();
-    Ok(values.iter().map(|value| value / sum).map(|share| -share * share.ln()).sum::<f64>().exp())
+    let entropy: f64 = values.iter().map(|value| value / sum).map(|share| -share * share.ln()).sum();
+    Ok((!values.is_empty()).then(|| entropy.exp()))
 }

@@ -21,12 +21,13 @@ use super::rows::{Rows, Scaling};
 use crate::kernel::exp_of_negatives;
 use crate::{error, interrupt};
 
-/// The greatest component of the gradient that counts as none, as in scikit-learn.
-const TOLERANCE: f64 = 1e-4;
+/// The greatest component of the gradient that counts as none: a tenth of scikit-learn's, since with that of a few thousand images
+/// the accuracy of pixels was up to 2.6 points below that of the minimum.
+const TOLERANCE: f64 = 1e-5;
 /// Most features that the bound of the curvature is made of: it takes a few matrices of their number squared.
 const MOST_BOUNDED: usize = 4096;
 /// Steps after which the fit is good enough, converged or not.
-pub const MOST_STEPS: usize = 200;
+pub const MOST_STEPS: usize = 1000;
 /// Pairs of steps and changes of the gradient that L-BFGS remembers.
 const MEMORY: usize = 10;
 /// Blocks whose gradients are in memory at once.

@@ -129,6 +129,11 @@ fn the_rank_of_a_code_follows_its_singular_values() {
     assert!((health.effective_rank.expect("is small") - 1.0).abs() < 1e-6);
     assert_eq!((health.dead_units, health.zeros), (1, 1.0 / 3.0));
     assert!((health.mean_activation - 14.0 / 9.0).abs() < 1e-12);
+    // Codes that are all the same have no direction.
+    let mut scan = CodeScan::new(2, true);
+    scan.add(&[0.0, 3.0, 0.0, 3.0, 0.0, 3.0]);
+    let health = scan.health().expect("has one");
+    assert_eq!((health.dead_units, health.effective_rank), (2, None));
 }
 
 #[test]

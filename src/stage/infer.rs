@@ -10,7 +10,7 @@ use burn::tensor::{Device, StreamId, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::config::Pixels;
-use crate::device::is_flex;
+use crate::device::{is_flex, numbers};
 use crate::kernel;
 use crate::model::{Autoencoder, Made, ModelDescription};
 use crate::table::{Content, ImageShape, ids, lists, pixels};
@@ -129,13 +129,18 @@ impl Inference {
     }
 
     /// Codes of images, one after the other, made on all threads; none if the model has no code.
-    pub fn codes(&self, images: &[f32]) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn codes(&self, images: &[f32]) -> Result<Vec<f32>> {
         let size = self.images_at_once() * self.image().len();
-        let encoded = |chunk: &[f32]| self.model.encode(self.tensor(chunk)).map_or_else(Vec::new, numbers);
-        if is_flex(&self.device) {
-            return images.par_chunks(size).flat_map_iter(encoded).collect();
-        }
-        self.in_turn(|| images.chunks(size).flat_map(encoded).collect())
+        let encoded = |chunk: &[f32]| self.model.encode(self.tensor(chunk)).map_or(Ok(Vec::new()), numbers);
+        let codes: Vec<_> = if is_flex(&self.device) {
+            images.par_chunks(size).map(encoded).collect::<Result<_>>()?
+        } else {
+            self.in_turn(|| images.chunks(size).map(encoded).collect::<Result<_>>())?
+        };
+        Ok(codes.concat())
     }
 
     /// Does work on a device other than flex.
@@ -170,8 +175,8 @@ impl Inference {
             // A batch of large images takes a while.
             interrupt::check()?;
             let Made { codes, logits } = self.model.forward(self.tensor(chunk));
-            applied.codes.extend(codes.map_or_else(Vec::new, numbers));
-            applied.images.extend(numbers(kernel::sigmoid(logits)));
+            applied.codes.extend(codes.map_or(Ok(Vec::new()), numbers)?);
+            applied.images.extend(numbers(kernel::sigmoid(logits))?);
         }
         Ok(applied)
     }
@@ -198,8 +203,4 @@ impl Inference {
         RecordBatch::try_new(content.schema(), columns)
             .map_err(|cause| error::bug(format!("cannot make a batch of results: {cause}")))
     }
-}
-
-fn numbers(tensor: Tensor<2>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().expect("models compute in f32")
 }

@@ -154,11 +154,13 @@ pub struct Outputs {
     pub files: Vec<FileRecord>,
     /// What the receipt shall say besides.
     pub details: Value,
+    /// What computed, if it was not this run's device alone.
+    pub device: Option<String>,
 }
 
 impl From<Vec<FileRecord>> for Outputs {
     fn from(files: Vec<FileRecord>) -> Self {
-        Self { files, details: Value::Null }
+        Self { files, details: Value::Null, device: None }
     }
 }
 

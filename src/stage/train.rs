@@ -99,6 +99,7 @@ impl Stage for Train {
             ),
             start,
             step: Step::new(&pipeline.model, pipeline.training.precision, image, context.device.training()),
+            device: context.device.to_string(),
             progress: context.progress,
         };
         let (state, speeds) = trainer.train()?;
@@ -126,7 +127,7 @@ impl Stage for Train {
             "best-epoch": state.position.best_epoch,
             "speed": speeds.iter().map(speed).collect::<Vec<_>>(),
         });
-        Ok(Outputs { files, details })
+        Ok(Outputs { files, details, device: Some(state.position.devices.join(", then ")) })
     }
 }
 

@@ -43,6 +43,9 @@ pub struct Position {
     pub history: Vec<EpochRecord>,
     /// The finished epoch with the lowest test loss.
     pub best_epoch: u64,
+    /// The devices that took the steps, one after the other.
+    #[serde(default)]
+    pub devices: Vec<String>,
 }
 
 /// Everything that a training is.

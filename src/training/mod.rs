@@ -51,6 +51,8 @@ pub struct Trainer<'a> {
     pub start: Start<'a>,
     /// The loss of a batch and its gradients, and the device.
     pub step: Step<'a>,
+    /// What the device is called.
+    pub device: String,
     /// Where progress is told.
     pub progress: &'a Progress,
 }
@@ -80,6 +82,9 @@ impl Trainer<'_> {
         let mut saved = Instant::now();
         while state.position.epochs < settings.epochs {
             let started = (Instant::now(), state.position.images);
+            if state.position.devices.last() != Some(&self.device) {
+                state.position.devices.push(self.device.clone());
+            }
             let mut epoch = || self.train_epoch(&mut state, &mut saved);
             let trained = if self.step.is_on_threads() { keep_awake(epoch) } else { epoch() };
             let trained = trained.and_then(|()| {
@@ -148,7 +153,10 @@ impl Trainer<'_> {
     /// Adds the losses of steps to the position.
     fn settle(&self, losses: &mut Losses, state: &mut State) -> Result<()> {
         let epoch = state.position.epochs + 1;
-        losses.settle(&mut state.position.loss).map_err(|step| diverged(epoch, step, self.checkpoint.path()))
+        match losses.settle(&mut state.position.loss)? {
+            None => Ok(()),
+            Some(step) => Err(diverged(epoch, step, self.checkpoint.path())),
+        }
     }
 
     /// The state that the training goes on from; that of its beginning if what holds it turns out to be damaged.

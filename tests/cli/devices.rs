@@ -125,6 +125,8 @@ fn a_pipeline_gives_the_same_on_every_device() {
             // What one device has made, others go on from.
             let plan = sandbox.limpid("run small.toml --runs other --device flex --set training.epochs=3").succeeds();
             plan.says("resuming after 2 epochs");
+            let trained = if device == "flex" { device.clone() } else { format!("{device}, then flex") };
+            assert_eq!(receipt(&sandbox, "other/small", "train")["device"], trained.as_str());
             for folder in ["other", "again"] {
                 std::fs::remove_dir_all(sandbox.path(folder)).expect("removed");
             }

@@ -88,8 +88,14 @@ impl FeatureTables {
         let [train, test] = self.labelled(limit)?;
         let seen = train.classes.iter().max().map_or(0, |&most| most as usize + 1);
         if !(2..=MOST_CLASSES).contains(&seen) || test.rows.is_empty() {
-            let reason =
-                format!("classifiers need 2 to {MOST_CLASSES} classes of labelled images in both splits, found {seen}");
+            let found = if test.rows.is_empty() && seen > 1 {
+                "none of those of training is in test"
+            } else {
+                &seen.to_string()
+            };
+            let reason = format!(
+                "classifiers need 2 to {MOST_CLASSES} classes of labelled images in both splits, found {found}"
+            );
             omitted.push(Omitted::new("probes", reason));
             return Ok((None, Value::Null));
         }
@@ -123,11 +129,11 @@ impl FeatureTables {
                     neighbours_accuracy,
                 })
             };
-        let codes = |split: usize, rows: &[usize]| gather(&self.codes[split], "code", size, rows, |codes| codes);
+        let codes = |split: usize, rows: &[usize]| gather(&self.codes[split], "code", size, rows, Ok);
         let mut features = vec![probe("codes".to_owned(), FeatureKind::Codes, &codes)?];
         if let Some(pca) = components {
             let project = |split: usize, rows: &[usize]| {
-                gather(&self.images[split], "image", pca.size(), rows, |images| pca.project(&images))
+                gather(&self.images[split], "image", pca.size(), rows, |images| Ok(pca.project(&images)))
             };
             features.push(probe(format!("PCA {}", pca.size()), FeatureKind::Pca, &project)?);
         }
@@ -183,11 +189,11 @@ fn gather(
     column: &str,
     width: usize,
     wanted: &[usize],
-    make: impl Fn(Vec<f32>) -> Vec<f32>,
+    make: impl Fn(Vec<f32>) -> Result<Vec<f32>>,
 ) -> Result<Rows> {
     let mut values = Vec::with_capacity(wanted.len() * width);
     each_wanted(table, wanted, |batch, rows| {
-        let made = make(pixels::values(lists(batch, column)?));
+        let made = make(pixels::values(lists(batch, column)?))?;
         rows.iter().for_each(|row| values.extend_from_slice(&made[row * width..][..width]));
         Ok(())
     })?;

@@ -31,7 +31,7 @@ impl Stage for Evaluate {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
@@ -123,7 +123,7 @@ impl Stage for Evaluate {
         ];
         // What depends on the machine is for the receipt alone.
         let details = json!({ "seconds": { "baselines": fitted, "images": scored - fitted, "probes": seconds } });
-        Ok(Outputs { files, details })
+        Ok(Outputs { files, details, device: None })
     }
 }
 
