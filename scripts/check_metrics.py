@@ -25,7 +25,7 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-MOST_STEPS = 200
+MOST_STEPS = 1000
 WINDOW = 11
 # Above so many dB, errors are those of rounding to float32, which limpid's baselines are.
 MOST_DECIBELS = 100
@@ -94,7 +94,7 @@ def pca_images(pca, train_input, images):
 
 def linear(train, labels, test, truth):
     scaler = StandardScaler().fit(train)
-    model = LogisticRegression(C=1.0, tol=1e-4, max_iter=MOST_STEPS).fit(scaler.transform(train), labels)
+    model = LogisticRegression(C=1.0, tol=1e-5, max_iter=MOST_STEPS).fit(scaler.transform(train), labels)
     return accuracy_score(truth, model.predict(scaler.transform(test)))
 
 

@@ -11,12 +11,13 @@ use crate::cli::DiffArgs;
 use crate::disk::write_beside_others;
 use crate::error;
 use crate::pipeline::fingerprint::Parts;
+use crate::pipeline::receipt::short;
 use crate::pipeline::workspace::Workspace;
 use crate::report::{Report, render_pair};
 use crate::stage::STAGES;
 use crate::stage::report::gather;
 
-/// Prints the settings that differ and all scores, side by side; with `--html`, also the reports.
+/// Prints the settings and the data that differ and all scores, side by side; with `--html`, also the reports.
 pub fn diff(args: &DiffArgs) -> Result<()> {
     args.html.iter().try_for_each(|file| refuse_results(file))?;
     let workspaces = [Workspace::existing(&args.left)?, Workspace::existing(&args.right)?];
@@ -32,6 +33,14 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
     for key in left.keys().chain(right.keys()).collect::<BTreeSet<_>>() {
         if left.get(key) != right.get(key) {
             let value = |side: Option<&serde_json::Value>| side.map_or("–".to_owned(), ToString::to_string);
+            table.push((key.clone(), [value(left.get(key)), value(right.get(key))]));
+        }
+    }
+    let [left, right] = sides.each_ref().map(|side| side.sources(&pending));
+    for key in left.keys().chain(right.keys()).collect::<BTreeSet<_>>() {
+        if left.get(key) != right.get(key) {
+            let value =
+                |side: Option<&String>| side.map_or("–".to_owned(), |digest| format!("digest {}", short(digest)));
             table.push((key.clone(), [value(left.get(key)), value(right.get(key))]));
         }
     }

@@ -48,6 +48,15 @@ impl Results {
         united(own.map(|(name, receipt)| (name, &receipt.parts.settings)))
     }
 
+    /// The digests of the files outside the run that they were made from, but for those of some stages.
+    pub fn sources(&self, without: &[&str]) -> BTreeMap<String, String> {
+        let made = receipts(&self.stages).filter(|(name, _)| !without.contains(name));
+        // Inputs inside the run are a stage and a file of it.
+        let outside =
+            made.flat_map(|(_, receipt)| receipt.parts.inputs.iter().filter(|(input, _)| !input.contains('/')));
+        outside.map(|(input, digest)| (input.clone(), digest.clone())).collect()
+    }
+
     /// The stages that have not run.
     pub fn pending(&self) -> impl Iterator<Item = &'static str> {
         self.stages.iter().filter(|(_, receipt)| receipt.is_none()).map(|(name, _)| *name)

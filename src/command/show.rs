@@ -7,17 +7,18 @@ use super::print;
 use super::results::Results;
 use super::scores;
 use crate::cli::ShowArgs;
+use crate::pipeline::receipt::short;
 use crate::pipeline::workspace::Workspace;
 
 /// Prints the stages, files, rows, settings and scores of a run.
 pub fn show(args: &ShowArgs) -> Result<()> {
     let workspace = Workspace::existing(&args.run)?;
     let results = Results::read(&workspace)?;
-    let settings = results.settings(&[]);
+    let (settings, sources) = (results.settings(&[]), results.sources(&[]));
     let Results { stages, out_of_date, metrics, gate } = results;
     if args.json {
         let receipts: Vec<_> = stages.iter().filter_map(|(_, receipt)| receipt.as_ref()).collect();
-        let text = json!({ "settings": settings, "stages": receipts, "out-of-date": out_of_date, "metrics": metrics, "gate": gate });
+        let text = json!({ "settings": settings, "sources": sources, "stages": receipts, "out-of-date": out_of_date, "metrics": metrics, "gate": gate });
         return print(serde_json::to_string_pretty(&text)?);
     }
     print(workspace.root().display())?;
@@ -40,6 +41,9 @@ pub fn show(args: &ShowArgs) -> Result<()> {
     print("\nsettings")?;
     for (key, value) in &settings {
         print(format!("  {key} = {value}"))?;
+    }
+    for (key, digest) in &sources {
+        print(format!("  {key}: digest {}", short(digest)))?;
     }
     if let Some(metrics) = metrics {
         let state = if out_of_date.contains_key("evaluate") { ", out of date" } else { "" };

@@ -2,9 +2,13 @@
 //! tells people.
 
 use super::Source;
+use crate::table::FileRecord;
 
-/// The card of these tables of the run called `name`.
-pub fn card(name: &str, tables: &[Source]) -> String {
+/// The card of these tables of the run called `name`, which were written as `files`.
+///
+/// Hugging Face `datasets` keeps what it has read under a name that it makes of the card's head, and of neither the folder nor the files:
+/// the head therefore has the digests of these, or another run, or the same run again, would be read as the first one.
+pub fn card(name: &str, tables: &[Source], files: &[FileRecord]) -> String {
     let mut stages: Vec<_> = tables.iter().map(|source| source.stage).collect();
     stages.dedup();
     // What a reader gets who names none.
@@ -15,6 +19,14 @@ pub fn card(name: &str, tables: &[Source]) -> String {
         if *stage == default {
             text += "  default: true\n";
         }
+        let inside = format!("{stage}/");
+        let mut hasher = blake3::Hasher::new();
+        files
+            .iter()
+            .filter(|file| file.name.starts_with(&inside))
+            .for_each(|file| _ = hasher.update(file.digest.as_bytes()));
+        let digest = hasher.finalize().to_hex();
+        text += &format!("  description: \"{stage} of {name}, {}\"\n", &digest[..16]);
         text += "  data_files:\n";
         for Source { split, .. } in tables.iter().filter(|source| source.stage == *stage) {
             text += &format!("  - split: {0}\n    path: {stage}/{0}-*.parquet\n", split.name());

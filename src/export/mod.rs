@@ -109,7 +109,7 @@ pub fn write_tables(
         disk::sync_folder(&inside)?;
     }
     if layout.profile == Profile::Hf {
-        disk::write(&folder.join("README.md"), card::card(name, tables).as_bytes())?;
+        disk::write(&folder.join("README.md"), card::card(name, tables, &files).as_bytes())?;
         files.push(record(folder, "README.md", None)?);
     }
     Ok(files)

@@ -17,7 +17,7 @@ impl Stage for Export {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn applies(&self, pipeline: &Pipeline) -> bool {

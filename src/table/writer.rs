@@ -10,8 +10,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, FieldRef, SchemaRef};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
@@ -103,7 +103,8 @@ pub fn write_rows<'a>(
     let path = folder.join(name);
     let failed = |cause: ParquetError| write_error(&path, cause);
     let sink = DigestWriter::new(BufWriter::with_capacity(1 << 20, NewFile::create(&path)?));
-    let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(schema, options, compression)));
+    let properties = properties(schema, options, compression).map_err(failed)?;
+    let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties));
     let (mut writer, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
     let columns = writer.schema_descr().columns().to_vec();
     let encoder = Encoder { factory, columns, schema: schema.clone(), options, blocks: compression.is_none() };
@@ -240,21 +241,29 @@ fn zstd_level(options: &WriteOptions) -> ZstdLevel {
     ZstdLevel::try_new(options.compression_level).unwrap_or_default()
 }
 
-fn properties(schema: &SchemaRef, options: &WriteOptions, compression: Option<Compression>) -> WriterProperties {
+fn properties(
+    schema: &SchemaRef,
+    options: &WriteOptions,
+    compression: Option<Compression>,
+) -> parquet::errors::Result<WriterProperties> {
+    // Numbers that have few values in common; pixels have many, as floats too.
+    let columns = ArrowSchemaConverter::new().convert(schema)?;
+    let differ =
+        |path: &&ColumnPath| path.parts().first().is_some_and(|name| ["id", "code", "error"].contains(&name.as_str()));
+    let differing: Vec<_> = columns.columns().iter().map(|column| column.path()).filter(differ).cloned().collect();
     let mut metadata: Vec<_> =
         schema.metadata().iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
     metadata.sort_by(|a, b| a.key.cmp(&b.key));
     // `split` and `id`, by which the rows are sorted. One file holds one split, so that `id` alone sorts it.
     let sorted_by = SortingColumn { column_idx: 0, descending: false, nulls_first: false };
-    WriterProperties::builder()
+    let builder = WriterProperties::builder()
         .set_compression(compression.unwrap_or_else(|| Compression::ZSTD(zstd_level(options))))
         .set_key_value_metadata(Some(metadata))
         .set_sorting_columns(options.sorted.then(|| vec![sorted_by]))
-        .set_max_row_group_row_count(None)
-        // Numbers that have few values in common.
-        .set_column_dictionary_enabled(ColumnPath::from("error"), false)
-        .set_column_dictionary_enabled(ColumnPath::from("id"), false)
-        .build()
+        .set_max_row_group_row_count(None);
+    let builder =
+        differing.into_iter().fold(builder, |builder, path| builder.set_column_dictionary_enabled(path, false));
+    Ok(builder.build())
 }
 
 /// What writing failed with: never the data's fault, since every batch was made here.

@@ -7,7 +7,7 @@ use crate::harness::Sandbox;
 use crate::own_images::{TEST, TRAIN, images, sandbox};
 
 /// A NumPy array of format 1.
-fn npy(description: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+pub fn npy(description: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': '{description}', 'fortran_order': False, 'shape': {shape}, }}\n");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());

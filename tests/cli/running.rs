@@ -135,6 +135,16 @@ fn two_runs_can_be_compared() {
         .prints("training.epochs")
         .prints("denoised: psnr-pooled")
         .prints("codes: linear-accuracy");
+    // Data that differ are told as well as settings.
+    let own = "[source]\nnpy = { train = \"x.npy\", test-fraction = 0.5 }\n[model]\ndense = { code = 2 }\n";
+    sandbox.write("own.toml", own.as_bytes());
+    for (pixel, name) in [(1, "one"), (2, "two")] {
+        sandbox.write("x.npy", &crate::own_arrays::npy("|u1", "(9, 4, 4)", &[pixel; 9 * 16]));
+        sandbox.limpid(&format!("run own.toml --to ingest --set name=\"{name}\"")).succeeds();
+    }
+    let diff = sandbox.limpid("diff runs/one runs/two").succeeds().stdout();
+    assert!(diff.contains("source.npy.train") && diff.contains("digest ") && !diff.contains("the same"), "{diff}");
+    sandbox.limpid("show runs/one").succeeds().prints("source.npy.train: digest ");
     sandbox.limpid("diff runs/small runs/other --html both.html").succeeds().prints("training.epochs");
     let page = String::from_utf8(sandbox.read("both.html")).expect("is text");
     assert_eq!((page.matches("<article>").count(), page.matches("class=\"map\"").count()), (2, 2));
