@@ -20,6 +20,11 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// The random numbers of the corruption of a split.
+    pub fn noise(seed: u64, split: Split) -> Self {
+        Self::new(seed, "noise", split)
+    }
+
     /// The stream for `purpose` (a short constant name); different purposes never share numbers.
     pub fn new(seed: u64, purpose: &str, split: Split) -> Self {
         let mut hasher = blake3::Hasher::new();

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{Outputs, Stage, StageContext};
 use crate::config::Pipeline;
+use crate::corruption::random::Stream;
 use crate::error;
 use crate::table::{Content, MapInput, Split, ids, lists, map_table, pixels};
-use crate::training::batches::noise_stream;
 
 /// The stage.
 pub struct Corrupt;
@@ -46,7 +46,7 @@ impl Stage for Corrupt {
             // ingest has looked at the corruption that there was when it ran.
             corruption.check(shape)?;
             let content = Content::Images(shape, pipeline.output.pixels);
-            let (schema, stream) = (content.schema(), noise_stream(pipeline.seed, *split));
+            let (schema, stream) = (content.schema(), Stream::noise(pipeline.seed, *split));
             let map = |batch: &RecordBatch, _: Option<&RecordBatch>| {
                 let clean = pixels::values(lists(batch, "image")?);
                 let mut noisy = vec![0.0; clean.len()];

@@ -91,7 +91,7 @@ impl Inputs {
         let noisy = pipeline.training.input == InputImages::Noisy;
         Self {
             corruption: pipeline.corruption.filter(|_| noisy),
-            stream: noise_stream(pipeline.seed, split),
+            stream: Stream::noise(pipeline.seed, split),
             target: (noisy && pipeline.training.target == InputImages::Noisy)
                 .then(|| Stream::new(pipeline.seed, "target noise", split)),
             epoch,
@@ -123,11 +123,6 @@ impl Inputs {
         let (input, target) = (Some(corrupted(&self.stream)), self.target.as_ref().map(corrupted));
         Examples { input, target: target.unwrap_or(clean) }
     }
-}
-
-/// The random numbers of the corruption of a split.
-pub fn noise_stream(seed: u64, split: Split) -> Stream {
-    Stream::new(seed, "noise", split)
 }
 
 impl TrainingImages {
