@@ -291,9 +291,11 @@ pub fn is_cube(_device: &Device) -> bool {
 pub(crate) mod tests {
     use super::*;
 
-    /// The devices that tests run on: those that `LIMPID_TEST_DEVICES` names, flex unless it does.
+    /// The devices that tests run on: those that `LIMPID_TEST_DEVICES` names, or all that the build and the machine have.
     pub fn devices() -> Vec<ComputeDevice> {
-        let names = std::env::var("LIMPID_TEST_DEVICES").unwrap_or_else(|_| "flex".to_owned());
+        let Ok(names) = std::env::var("LIMPID_TEST_DEVICES") else {
+            return DeviceName::all().into_iter().filter_map(|name| name.open(1).ok()).collect();
+        };
         let open = |name: &str| name.parse::<DeviceChoice>().expect("is a device").open(1, |_| {}).expect("is there");
         names.split(',').map(open).collect()
     }

@@ -1,16 +1,20 @@
 //! Devices: what `--device` says of those that are not there, and that a pipeline does the same on those that are.
 //!
-//! `LIMPID_TEST_DEVICES=flex,tch` names the devices that the tests run on; a build with these features is needed.
+//! The tests run on all devices that the build and the machine have, or those that `LIMPID_TEST_DEVICES=flex,tch` names.
 
 use std::time::Duration;
 
+use limpid::device::DeviceName;
 use serde_json::Value;
 
 use crate::harness::{PIPELINE, STAGES, Sandbox};
 
-/// The devices to test; flex unless the environment names others.
+/// The devices to test.
 fn devices() -> Vec<String> {
-    let names = std::env::var("LIMPID_TEST_DEVICES").unwrap_or_else(|_| "flex".to_owned());
+    let Ok(names) = std::env::var("LIMPID_TEST_DEVICES") else {
+        let there = DeviceName::all().into_iter().filter(|name| name.open(1).is_ok());
+        return there.map(|name| name.to_string()).collect();
+    };
     names.split(',').map(str::to_owned).collect()
 }
 

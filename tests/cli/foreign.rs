@@ -108,7 +108,8 @@ fn a_rewritten_table_gives_the_same_features() {
         }
         // Nobody said that the rows are in order.
         assert!(footer.row_group(0).sorting_columns().is_none(), "{name}");
-        sandbox.limpid(&format!("inspect {name}.parquet --images 1")).succeeds().prints("id 0, label");
+        let shown = sandbox.limpid(&format!("inspect {name}.parquet --images 1")).succeeds();
+        assert!(name == "bare" || shown.stdout().contains("id 0, label"), "{name}");
     }
     // As Polars and DuckDB store them: nothing says that lists have one length, and text is in another dictionary or in none.
     let cast = |name: &str, wanted: &DataType| arrow_cast::cast(&column(name), wanted).expect("is possible");
