@@ -48,14 +48,14 @@ pub enum Command {
     Diff(DiffArgs),
     /// Write the features of other images with a trained model.
     ///
-    /// The `id`, `split` and `label` of limpid's own tables are kept, and an integer `id` of other tables; other images are numbered (rows
-    /// of a table, files of a folder in the order of their paths) and count as `test`. `error` is the error of the reconstruction against the input itself, since
+    /// The `id`, `split` and `label` of limpid's own tables are kept, and an integer `id` and the labels of other tables; other images are
+    /// numbered (rows of a table, files of a folder in the order of their paths) and count as `test`. `error` is the error of the reconstruction against the input itself, since
     /// there is no other image to compare with.
     Encode(ApplyArgs),
     /// Clean other images with a trained model.
     ///
-    /// The `id`, `split` and `label` of limpid's own tables are kept, and an integer `id` of other tables; other images are numbered (rows
-    /// of a table, files of a folder in the order of their paths) and count as `test`. `error` is how far the result is from the input itself, since there is
+    /// The `id`, `split` and `label` of limpid's own tables are kept, and an integer `id` and the labels of other tables; other images are
+    /// numbered (rows of a table, files of a folder in the order of their paths) and count as `test`. `error` is how far the result is from the input itself, since there is
     /// no clean image to compare with: it says how much was changed.
     Denoise(ApplyArgs),
     /// Copy the tables of a run into the form that another program likes best, or write its model as ONNX.

@@ -69,6 +69,13 @@ pub fn data(message: impl Into<String>) -> anyhow::Error {
     failure(Kind::Data, message)
 }
 
+/// Bad data, or a failed reading of them: readers that turn what the system says into text leave how it ends, and then the disk is at
+/// fault and not the file.
+pub fn reading(message: impl Into<String>) -> anyhow::Error {
+    let message = message.into();
+    if message.contains("(os error ") { io(message) } else { data(message) }
+}
+
 /// Failed reading or writing: exit code 74.
 pub fn io(message: impl Into<String>) -> anyhow::Error {
     failure(Kind::Io, message)

@@ -104,27 +104,28 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference) -> Result<Input> {
         _ => None,
     };
     let fit = Fit { size, grey };
-    let kind = kind(path)?;
-    if matches!(kind, Kind::Parquet)
-        && args.image.is_none()
-        && let Some(table) = TableFile::open_rewritten(path, image)?
-    {
-        model.check(table.image_shape()?, path)?;
-        return Ok(Input::Table(table));
-    }
-    let mut advice = "";
-    let source: Box<dyn Source> = match kind {
-        Kind::Idx => Box::new(Idx::unlabelled(path)?),
-        Kind::Array => Box::new(Numpy::unlabelled(path)?),
-        kind => {
-            advice = "; --resize or --crop makes pictures fit";
-            match kind {
-                Kind::Parquet => Box::new(Tables::of_file(path, args.image.as_deref(), fit, image)?),
-                _ => Box::new(Folder::unlabelled(path, fit)?),
+    // Only pictures can be made to fit.
+    let (source, pictures): (Box<dyn Source>, bool) = match kind(path)? {
+        Kind::Parquet => {
+            // A column of another name than limpid's is one of others.
+            let column = args.image.as_deref().filter(|column| *column != "image");
+            let own = if column.is_none() { TableFile::open_rewritten(path, image) } else { TableFile::open_own(path) };
+            if let Some(table) = own? {
+                model.check(table.image_shape()?, path)?;
+                return Ok(Input::Table(table));
             }
+            (Box::new(Tables::of_file(path, column, fit, image)?), true)
         }
+        Kind::Folder | Kind::Picture => (Box::new(Folder::unlabelled(path, fit)?), true),
+        Kind::Array => (Box::new(Numpy::unlabelled(path)?), false),
+        Kind::Idx => (Box::new(Idx::unlabelled(path)?), false),
     };
-    model.check(source.shape(), path).map_err(|cause| error::data(format!("{cause}{advice}")))?;
+    let found = source.shape();
+    model.check(found, path).map_err(|cause| {
+        let same_size = (found.height, found.width) == (image.height, image.width);
+        let advice = if same_size || !pictures { "" } else { "; --resize or --crop makes pictures fit" };
+        error::data(format!("{cause}{advice}"))
+    })?;
     Ok(Input::Source(source))
 }
 

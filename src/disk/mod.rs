@@ -86,7 +86,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// As [`write_atomically`].
 pub fn write_beside_others(path: &Path, bytes: &[u8]) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    replace(path, &path.with_file_name(format!(".{name}.{}{NEW}", std::process::id())), bytes)
+    // Processes in two containers may have the same number.
+    let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
+    replace(path, &path.with_file_name(format!(".{name}.{}-{now}{NEW}", std::process::id())), bytes)
 }
 
 fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {

@@ -68,25 +68,26 @@ impl CodeScan {
     pub fn health(&self) -> Result<CodeHealth> {
         let size = self.least.len();
         let values = self.rows as f64 * size as f64;
+        let dead_units = self.least.iter().zip(&self.most).filter(|(least, most)| least == most).count();
+        let rank = if dead_units < size { self.moments.as_ref().map(effective_rank).transpose()? } else { None };
         Ok(CodeHealth {
             size,
-            dead_units: self.least.iter().zip(&self.most).filter(|(least, most)| least == most).count(),
+            dead_units,
             mean_activation: self.sum / values,
             zeros: self.zeros as f64 / values,
-            effective_rank: self.moments.as_ref().map(effective_rank).transpose()?.flatten(),
+            effective_rank: rank,
         })
     }
 }
 
 /// The exponential of the entropy of the singular values of the centred codes, as shares of their sum (Roy & Vetterli, The
-/// effective rank, EUSIPCO 2007): from 1, if all codes lie on a line, to the size of the code. None if they are all the same.
-fn effective_rank(moments: &Moments) -> Result<Option<f64>> {
+/// effective rank, EUSIPCO 2007): from 1, if all codes lie on a line, to the size of the code.
+fn effective_rank(moments: &Moments) -> Result<f64> {
     let eigenvalues = moments.covariance().self_adjoint_eigenvalues(Side::Lower);
     let eigenvalues = eigenvalues.map_err(|cause| error::bug(format!("no rank of the code: {cause:?}")))?;
     let greatest = eigenvalues.iter().copied().fold(0.0, f64::max);
     // What is left of zero after rounding is none of a code's directions.
     let values: Vec<f64> = eigenvalues.into_iter().filter(|&value| value > greatest * 1e-12).map(f64::sqrt).collect();
     let sum: f64 = values.iter().sum();
-    let entropy: f64 = values.iter().map(|value| value / sum).map(|share| -share * share.ln()).sum();
-    Ok((!values.is_empty()).then(|| entropy.exp()))
+    Ok(values.iter().map(|value| value / sum).map(|share| -share * share.ln()).sum::<f64>().exp())
 }

@@ -26,6 +26,8 @@ const TOLERANCE: f64 = 1e-4;
 /// The same as a part of the objective, which is smaller where few images are easily told apart: with the other alone, the accuracy
 /// of the pixels of a few thousand was up to 2.6 points below that of the minimum.
 const RELATIVE_TOLERANCE: f64 = 4e-4;
+/// What a component of the gradient cannot be told from zero by, being a mean of f32 products.
+const LEAST_TOLERANCE: f64 = 1e-5;
 /// Most features that the bound of the curvature is made of: it takes a few matrices of their number squared.
 const MOST_BOUNDED: usize = 4096;
 /// Steps after which the fit is good enough, converged or not.
@@ -66,7 +68,7 @@ impl Logistic {
         let mut converged = false;
         for _ in 0..MOST_STEPS {
             interrupt::check()?;
-            let tolerance = TOLERANCE.min(RELATIVE_TOLERANCE * value);
+            let tolerance = (RELATIVE_TOLERANCE * value).clamp(LEAST_TOLERANCE, TOLERANCE);
             converged = gradient.iter().all(|slope| slope.abs() <= tolerance);
             if converged {
                 break;

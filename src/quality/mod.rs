@@ -78,7 +78,7 @@ pub const DEFINITIONS: [(&str, &str); 18] = [
         "linear-accuracy",
         "share of test images whose class a multinomial logistic regression finds: fitted to the training split's features, \
          standardised with their means and deviations, objective as scikit-learn's with C = 1, L-BFGS until no component of \
-         the gradient exceeds 1e-4, or 4e-4 of the objective, or 1000 steps",
+         the gradient exceeds 4e-4 of the objective, but at most 1e-4 and at least 1e-5, or 1000 steps",
     ),
     (
         "neighbours-accuracy",

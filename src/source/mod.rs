@@ -243,13 +243,13 @@ fn check_channels(shape: ImageShape) -> Result<(), String> {
     Err(format!("has images of {shape}, which look like channels, rows and columns; their channels must come last"))
 }
 
-/// What opening or reading an archive fails with: the disk's fault where the system says so, and damage otherwise.
-fn archive_failure(path: &Path, cause: ZipError) -> anyhow::Error {
+/// What opening or reading an archive fails with: the disk's fault where the system says so, and otherwise what the archive `is`.
+fn archive_failure(path: &Path, is: &str, cause: ZipError) -> anyhow::Error {
     match cause {
         ZipError::Io(cause) if cause.raw_os_error().is_some() => {
             anyhow::Error::new(cause).context(format!("cannot read {}", path.display()))
         }
-        cause => error::data(format!("{} is damaged: {cause}", path.display())),
+        cause => error::data(format!("{} {is}: {cause}", path.display())),
     }
 }
 

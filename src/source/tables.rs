@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
-use arrow_schema::{Field, Schema};
+use arrow_schema::{FieldRef, Schema};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use rayon::prelude::*;
 
@@ -33,8 +33,8 @@ pub struct Tables {
     first: String,
     images: Images,
     labels: Labels,
-    /// Where the column of ids is among those that are read; an image's id is its row if there is none.
-    ids: Option<usize>,
+    /// The columns of the first file; all have the same.
+    columns: Columns,
     /// The files of both splits; all in the first one if the splits are drawn.
     splits: [Vec<Part>; 2],
     /// Which of their rows are of a split.
@@ -65,8 +65,15 @@ const MADE_BYTES: usize = 16 << 20;
 struct Part {
     path: PathBuf,
     metadata: ArrowReaderMetadata,
-    /// Which of its columns are read: images, then labels, then ids.
-    columns: Vec<usize>,
+    columns: Columns,
+}
+
+/// The positions of the columns of a file that are read.
+#[derive(Clone, Copy)]
+struct Columns {
+    image: usize,
+    label: Option<usize>,
+    id: Option<usize>,
 }
 
 /// Consecutive rows of one file.
@@ -149,13 +156,16 @@ impl Tables {
             None => {
                 let is_empty = |split: &Split| counts[*split as usize] == 0 && !splits[*split as usize].is_empty();
                 if let Some(empty) = Split::ALL.into_iter().find(is_empty) {
-                    return Err(error::data(format!("the files of the split {} hold no rows", empty.name())));
+                    return Err(error::data(match wanted.asker {
+                        Asker::Section(_) => format!("the files of the split {} hold no rows", empty.name()),
+                        Asker::Command => format!("{} holds no rows", first.path.display()),
+                    }));
                 }
                 [Members::All; 2]
             }
         };
         let schema = first.metadata.schema();
-        let images = Images::of(schema, first.columns[0], wanted)
+        let images = Images::of(schema, first.columns.image, wanted)
             .map_err(|cause| error::data(format!("{}: {cause}", first.path.display())))?;
         for part in all() {
             let (found, expected) = (part.types(), first.types());
@@ -164,14 +174,15 @@ impl Tables {
                 return Err(error::data(format!("{path} has columns of {found}, but {first} has {expected}")));
             }
         }
-        let ids =
-            first.columns.iter().skip(1).rposition(|column| is_id(wanted, schema.field(*column))).map(|at| at + 1);
-        let label = first.columns.get(1).filter(|_| ids != Some(1));
-        let labels = Labels::of(label.map(|column| schema.field(*column)), schema, || {
-            all().map(|part| part.read(&part.columns[1..2], 1 << 16).map(|reader| (part.path.clone(), reader)))
-        })?;
+        let columns = first.columns;
+        let labels = Labels::of(columns.label.map(|label| schema.field(label)), schema, || {
+            let labels = |part: &Part| part.read(part.columns.label.as_slice(), 1 << 16);
+            all().map(move |part| labels(part).map(|reader| (part.path.clone(), reader)))
+        });
+        // Whoever gives a command cannot say otherwise: what are no labels is left out.
+        let labels = if wanted.asker == Asker::Command { labels.unwrap_or(Labels::None) } else { labels? };
         let (shape, first) = (ImageShape { height: 1, width: 1, channels: 1 }, String::new());
-        let mut tables = Self { fit, shape, first, images, labels, ids, splits, members, rejections };
+        let mut tables = Self { fit, shape, first, images, labels, columns, splits, members, rejections };
         (tables.shape, tables.first) = tables.first_shape()?;
         Ok(tables)
     }
@@ -183,7 +194,7 @@ impl Tables {
             let mut before = 0;
             for part in parts {
                 let (path, mut row) = (part.path.display().to_string(), 0);
-                for batch in part.read(&part.columns[..1], 16)? {
+                for batch in part.read(&[part.columns.image], 16)? {
                     let batch = batch.map_err(|cause| damaged(&path, row, &cause))?;
                     let column = batch.column(0);
                     for index in 0..batch.num_rows() {
@@ -230,10 +241,10 @@ impl Tables {
             match self.images.image(column, index, &self.fit) {
                 Ok(picture) => {
                     check_fit(self.rejections.asker(), name().as_ref(), picture.shape, &self.first, self.shape)?;
-                    let label = self.labels.label(batch.columns().get(1), index);
+                    let label = self.labels.label(self.columns.label.map(|_| batch.column(1)), index);
                     let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?;
-                    let id = match self.ids {
-                        Some(at) => column::integer(batch.column(at), index)
+                    let id = match self.columns.id {
+                        Some(_) => column::integer(batch.column(batch.num_columns() - 1), index)
                             .map_err(|cause| error::data(format!("{}: its id {cause}", name())))?
                             as u64,
                         None => before + position,
@@ -265,8 +276,9 @@ impl Tables {
     /// The rows of a file that has so many `before` it, some at a time.
     fn pieces(&self, part: &Part, before: u64) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
         let path = part.path.display().to_string();
-        let most = table::rows_within(&part.metadata, &part.columns, READ_BYTES);
-        let (reader, failure) = match part.read(&part.columns, most.min(MADE_BYTES.div_ceil(self.shape.len()))) {
+        let columns = part.columns.all();
+        let most = table::rows_within(&part.metadata, &columns, READ_BYTES);
+        let (reader, failure) = match part.read(&columns, most.min(MADE_BYTES.div_ceil(self.shape.len()))) {
             Ok(reader) => (Some(reader), None),
             Err(cause) => (None, Some(Err(cause))),
         };
@@ -291,6 +303,13 @@ fn reject(split: Split, before: u64, path: &str, row: u64, reason: String) -> Re
     Reject { split, id: before + row, path: format!("{path}#{row}"), name: row_name(path, row), reason }
 }
 
+impl Columns {
+    /// In the order in which they are read.
+    fn all(self) -> Vec<usize> {
+        [Some(self.image), self.label, self.id].into_iter().flatten().collect()
+    }
+}
+
 impl Part {
     fn rows(&self) -> u64 {
         self.metadata.metadata().file_metadata().num_rows().max(0) as u64
@@ -298,7 +317,8 @@ impl Part {
 
     /// The types of the columns that are read.
     fn types(&self) -> String {
-        let types = self.columns.iter().map(|column| self.metadata.schema().field(*column).data_type().to_string());
+        let types =
+            self.columns.all().into_iter().map(|column| self.metadata.schema().field(column).data_type().to_string());
         types.collect::<Vec<_>>().join(" and ")
     }
 
@@ -355,7 +375,7 @@ impl Source for Tables {
     }
 
     fn is_sorted(&self) -> bool {
-        self.ids.is_none()
+        self.columns.id.is_none()
     }
 
     fn classes(&self) -> Classes {
@@ -368,7 +388,7 @@ impl Source for Tables {
 }
 
 fn damaged(path: &str, row: u64, cause: &dyn std::fmt::Display) -> anyhow::Error {
-    error::data(format!("{path} is damaged near row {row}: {cause}"))
+    error::reading(format!("{path} is damaged near row {row}: {cause}"))
 }
 
 /// The positions of the columns of images and labels. The first file decides which names they have where nobody says it.
@@ -377,7 +397,7 @@ fn columns(
     schema: &Schema,
     path: &Path,
     names: &mut Option<(String, Option<String>)>,
-) -> Result<Vec<usize>> {
+) -> Result<Columns> {
     let usual = |names: &[&str]| names.iter().find(|name| schema.index_of(name).is_ok()).map(|name| (*name).to_owned());
     let (image, label) = names.get_or_insert_with(|| {
         let image = wanted.image.clone().or(usual(&IMAGE_COLUMNS)).unwrap_or(IMAGE_COLUMNS[0].to_owned());
@@ -394,11 +414,8 @@ fn columns(
     let label = label.as_ref().map(|label| find(label, "label")).transpose()?;
     // Those of a command go along; what cannot be labels is none.
     let usable = |label: &usize| wanted.asker != Asker::Command || Labels::can_be(schema.field(*label).data_type());
-    let id = schema.fields().iter().position(|field| is_id(wanted, field));
-    Ok([image].into_iter().chain(label.filter(usable)).chain(id).collect())
-}
-
-/// Whether a column says the ids that images shall have: in a pipeline they are numbered.
-fn is_id(wanted: &Wanted, field: &Field) -> bool {
-    wanted.asker == Asker::Command && field.name() == "id" && field.data_type().is_integer()
+    // In a pipeline images are numbered.
+    let is_id = |field: &FieldRef| field.name() == "id" && field.data_type().is_integer();
+    let id = schema.fields().iter().position(is_id).filter(|_| wanted.asker == Asker::Command);
+    Ok(Columns { image, label: label.filter(usable), id })
 }

@@ -127,7 +127,9 @@ impl Stage for Train {
             "best-epoch": state.position.best_epoch,
             "speed": speeds.iter().map(speed).collect::<Vec<_>>(),
         });
-        Ok(Outputs { files, details, device: Some(state.position.devices.join(", then ")) })
+        // None took a step that this version knows of.
+        let devices = state.position.devices.join(", then ");
+        Ok(Outputs { files, details, device: (!devices.is_empty()).then_some(devices) })
     }
 }
 

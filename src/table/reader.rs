@@ -47,19 +47,30 @@ impl TableFile {
         Ok(Self { path: path.to_owned(), metadata, content })
     }
 
-    /// Opens a table of images that limpid wrote, or that has its columns: programs that rewrite tables drop what the footer
-    /// says of them, and the images are then of the shape `usual`. None if it is any other table.
+    /// Opens a table that says that limpid wrote it; none if it does not.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_own(path: &Path) -> Result<Option<Self>> {
+        if Content::is_of(footer(path)?.schema()) { Self::open(path).map(Some) } else { Ok(None) }
+    }
+
+    /// Opens a table of images that limpid wrote, or that has its columns and lists as long as images of the shape `usual`:
+    /// programs that rewrite tables drop what the footer says of them. None if it is any other table.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn open_rewritten(path: &Path, usual: ImageShape) -> Result<Option<Self>> {
-        let metadata = footer(path)?;
-        if Content::is_of(metadata.schema()) {
-            return Self::open(path).map(Some);
+        if let Some(own) = Self::open_own(path)? {
+            return Ok(Some(own));
         }
+        let metadata = footer(path)?;
         let Some(content) = Content::of_columns(metadata.schema(), usual) else { return Ok(None) };
         check_compression(path, &metadata)?;
-        Ok(Some(Self { path: path.to_owned(), metadata, content }))
+        let table = Self { path: path.to_owned(), metadata, content };
+        // What the types do not say of the lists and the other columns, their first values do.
+        let fits = table.all().next().is_none_or(|first| first.is_ok());
+        Ok(fits.then_some(table))
     }
 
     /// What it holds.
@@ -361,9 +372,7 @@ fn check_compression(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> 
 }
 
 fn bad(path: &Path, what: &str) -> anyhow::Error {
-    let message = format!("{}: {what}", unusable(path));
-    // The reader turns what the system says into text, which ends so: then the disk is at fault, and not the file.
-    if what.contains("(os error ") { error::io(message) } else { error::data(message) }
+    error::reading(format!("{}: {what}", unusable(path)))
 }
 
 fn unusable(path: &Path) -> String {

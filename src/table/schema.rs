@@ -161,8 +161,15 @@ impl Content {
         schema.metadata.contains_key(TABLE)
     }
 
-    /// Images of this shape, if a schema has the columns for them.
+    /// Images of this shape, if a schema has the columns for them and says of no other.
     pub fn of_columns(schema: &Schema, shape: ImageShape) -> Option<Self> {
+        let image = schema.field_with_name("image").ok()?;
+        let sides = [(HEIGHT, shape.height), (WIDTH, shape.width), (CHANNELS, shape.channels)];
+        let differs =
+            |(key, side): (&str, usize)| image.metadata().get(key).is_some_and(|said| *said != side.to_string());
+        if sides.into_iter().any(differs) || image.metadata().contains_key("ARROW:extension:metadata") {
+            return None;
+        }
         let content = Content::Images(shape, stored_pixels(schema));
         let fits = |wanted: &Field| {
             schema.field_with_name(wanted.name()).is_ok_and(|found| can_become(found.data_type(), wanted.data_type()))

@@ -67,6 +67,9 @@ pub fn load(folder: &Path, receipt: &Receipt, initial: Autoencoder, device: &Dev
     let (moments, text) = read(OPTIMIZER)?;
     tensors.extend(moments);
     let text = text.get(TEXT).ok_or_else(|| error::data(format!("{OPTIMIZER} says no position")))?;
-    let text: Text = serde_json::from_str(text).context("the position cannot be read")?;
+    let mut text: Text = serde_json::from_str(text).context("the position cannot be read")?;
+    if text.position.devices.is_empty() {
+        text.position.devices.push(receipt.device.clone());
+    }
     State::assemble(text.position, text.steps, &tensors, initial, device)
 }

@@ -111,6 +111,20 @@ fn a_rewritten_table_gives_the_same_features() {
         let shown = sandbox.limpid(&format!("inspect {name}.parquet --images 1")).succeeds();
         assert!(name == "bare" || shown.stdout().contains("id 0, label"), "{name}");
     }
+    // Lists of another length are not images of the model's size, whatever the columns are called.
+    let item = Arc::new(Field::new("item", DataType::UInt8, true));
+    let long = FixedSizeListArray::new(item, 784 * 2, column("image").as_fixed_size_list().values().clone(), None);
+    let long: ArrayRef = arrow_cast::cast(&long, &DataType::new_list(DataType::UInt8, true)).expect("is possible");
+    let half = |name: &str| column(name).slice(0, long.len());
+    let columns = [("id", half("id")), ("split", half("split")), ("label", half("label")), ("image", long.clone())];
+    let fields = columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let twice = RecordBatch::try_new(schema, columns.into_iter().map(|(_, column)| column).collect()).expect("fits");
+    write(&sandbox, "twice.parquet", &[twice], Compression::SNAPPY);
+    sandbox
+        .limpid("encode runs/small twice.parquet -o out")
+        .exits(65)
+        .says("it has 1568 numbers, expected 784 for 28×28");
     // As Polars and DuckDB store them: nothing says that lists have one length, and text is in another dictionary or in none.
     let cast = |name: &str, wanted: &DataType| arrow_cast::cast(&column(name), wanted).expect("is possible");
     let item = Arc::new(Field::new("item", DataType::UInt8, true));

@@ -231,6 +231,27 @@ fn a_model_applies_to_tables_of_others() {
     let (ids, labels, found) = images(&sandbox, "out/numbered.parquet");
     assert_eq!((ids, labels, found), (vec![7, 5, 900], vec![None; 3], pixels));
     assert!(read(&sandbox, "out/numbered.parquet").1.row_group(0).sorting_columns().is_none());
+    // A shape that a list says of itself is not the model's, whatever else the table has.
+    let floats: Vec<f32> = vec![0.5; 784];
+    let mut tensors = FixedSizeListBuilder::new(Float32Builder::new(), 784);
+    tensors.values().append_slice(&floats);
+    tensors.append(true);
+    let tensors: ArrayRef = Arc::new(tensors.finish());
+    let said =
+        [("ARROW:extension:name", "arrow.fixed_shape_tensor"), ("ARROW:extension:metadata", "{\"shape\":[14,56]}")];
+    let said = said.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let fields = vec![
+        Field::new("id", DataType::Int64, true),
+        Field::new("split", DataType::Utf8, true),
+        Field::new("label", DataType::Int64, true),
+        Field::new("image", tensors.data_type().clone(), true).with_metadata(said.into()),
+    ];
+    let one: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let split: ArrayRef = Arc::new(StringArray::from(vec!["test"]));
+    let batch =
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![one.clone(), split, one, tensors]).expect("fits");
+    crate::foreign::write(&sandbox, "tensors.parquet", &[batch], parquet::basic::Compression::SNAPPY);
+    sandbox.limpid("encode runs/small tensors.parquet -o out").exits(65).says("tensors.parquet has images of 14×56");
     let small: ArrayRef = Arc::new([Some(png(20, 30, 1))].into_iter().collect::<arrow_array::BinaryArray>());
     table(&sandbox, "small.parquet", small, None, names.slice(0, 1));
     sandbox
@@ -239,7 +260,7 @@ fn a_model_applies_to_tables_of_others() {
         .says("small.parquet has images of 20×30, but the model takes images of 28×28; --resize or --crop makes");
     sandbox.limpid("encode runs/small small.parquet -o out --crop").succeeds();
     table(&sandbox, "broken.parquet", Arc::new(BinaryBuilder::new().finish()), None, names.slice(0, 0));
-    sandbox.limpid("encode runs/small broken.parquet -o out").exits(65).says("hold no rows");
+    sandbox.limpid("encode runs/small broken.parquet -o out").exits(65).says("broken.parquet holds no rows");
 }
 
 #[test]

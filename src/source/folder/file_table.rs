@@ -64,10 +64,11 @@ fn csv(path: &Path, file: File) -> Result<FileTable> {
 
 /// What reading CSV fails with, which may be the disk's fault.
 fn csv_failure(path: &Path, cause: csv::Error) -> anyhow::Error {
-    if !cause.is_io_error() {
-        return bad(path, &cause.to_string());
+    let what = cause.to_string();
+    match cause.into_kind() {
+        csv::ErrorKind::Io(cause) => anyhow::Error::new(cause).context(unreadable(path)),
+        _ => bad(path, &what),
     }
-    anyhow::Error::new(cause).context(unreadable(path))
 }
 
 fn json_lines(path: &Path, mut file: File, wanted: &[&str]) -> Result<FileTable> {

@@ -49,7 +49,11 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
     }
     let (numbers, classes) = numbered(&items, by_table);
     check_classes(classes.as_ref().map_or(0, |names| names.len())).map_err(|cause| {
-        let (path, advice) = (settings.path.display(), "source.folder.labels = \"none\" reads it without labels");
+        let advice = match settings.csv {
+            Some(_) => "leave the column out of the table",
+            None => "source.folder.labels = \"none\" reads it without labels",
+        };
+        let path = settings.path.display();
         error::data(format!("what {path} has for labels {cause}; {advice}"))
     })?;
     let (mut splits, draw) = ([Vec::new(), Vec::new()], Draw::new(seed, settings.test_fraction));

@@ -9,11 +9,11 @@ use crate::error;
 use crate::progress::Progress;
 
 /// Ends of the names of image files, in lower case.
-const EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"];
+const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "jfif", "webp", "bmp", "tif", "tiff"];
 /// Those of images of other formats.
-const OTHER_EXTENSIONS: [&str; 21] = [
-    "gif", "heic", "heif", "avif", "jxl", "jfif", "jp2", "pbm", "pgm", "ppm", "pnm", "tga", "dds", "exr", "hdr", "ico",
-    "psd", "svg", "dcm", "dng", "cr2",
+const OTHER_EXTENSIONS: [&str; 20] = [
+    "gif", "heic", "heif", "avif", "jxl", "jp2", "pbm", "pgm", "ppm", "pnm", "tga", "dds", "exr", "hdr", "ico", "psd",
+    "svg", "dcm", "dng", "cr2",
 ];
 /// Most folders inside one another: more are a link that leads back.
 const MAX_DEPTH: usize = 64;

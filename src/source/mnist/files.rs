@@ -87,7 +87,7 @@ pub fn read_limited(payload: impl Read, part: &Part, path: &Path) -> Result<Vec<
 
 /// Keras keeps the same bytes as four NumPy arrays in an archive: the IDX headers are put back before the check.
 fn read_keras(file: File, path: &Path) -> Result<Mnist> {
-    let failed = |cause| archive_failure(path, cause);
+    let failed = |cause| archive_failure(path, "is damaged", cause);
     let mut archive = zip::ZipArchive::new(io::BufReader::new(file)).map_err(failed)?;
     let payloads = PARTS.iter().map(|part| {
         let entry =

@@ -307,8 +307,7 @@ fn open(path: &Path) -> Result<File> {
 
 fn archive(path: &Path) -> Result<zip::ZipArchive<BufReader<File>>> {
     let file = BufReader::new(open(path)?);
-    zip::ZipArchive::new(file)
-        .map_err(|cause| archive_failure(path, cause).context(format!("{} is not an .npz archive", path.display())))
+    zip::ZipArchive::new(file).map_err(|cause| archive_failure(path, "is not an .npz archive", cause))
 }
 
 /// The bytes of an array, its header included.
@@ -328,7 +327,7 @@ fn open_member(path: &Path, name: &str) -> Result<Payload> {
         error::data(format!("{} has no array {name}; it has {found}", path.display()))
     })?;
     let bad = |cause: &dyn fmt::Display| error::data(format!("{} ({name}) is damaged: {cause}", path.display()));
-    let failed = |cause| archive_failure(path, cause).context(format!("cannot read the array {name}"));
+    let failed = |cause| archive_failure(path, &format!("({name}) is damaged"), cause);
     let member = archive.by_index(index).map_err(failed)?;
     let (packed, len, crc, method) = (member.compressed_size(), member.size(), member.crc32(), member.compression());
     let start = member.data_start().ok_or_else(|| bad(&"it has no data"))?;

@@ -213,7 +213,7 @@ impl Labels {
         for column in columns() {
             let (path, reader) = column?;
             for batch in reader {
-                let bad = |cause: String| error::data(format!("{} is damaged: {cause}", path.display()));
+                let bad = |cause: String| error::reading(format!("{} is damaged: {cause}", path.display()));
                 let batch = batch.map_err(bad)?;
                 let column = batch.column(0);
                 for row in 0..batch.num_rows() {
