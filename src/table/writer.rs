@@ -39,6 +39,8 @@ const ROW_GROUP_BYTES: usize = 16 << 20;
 
 /// Most row groups of a file, which Parquet numbers with 16 bits.
 const MAX_ROW_GROUPS: u64 = i16::MAX as u64;
+/// Most pixels or numbers of a row group: of so many groups, as many as eight terabytes of images have.
+const MAX_ROW_GROUP_NUMBERS: usize = 1 << 28;
 
 /// Takes the next batch of a row group.
 pub type Emit<'a> = &'a mut dyn FnMut(RecordBatch) -> Result<()>;
@@ -71,7 +73,9 @@ pub fn row_group_rows(content: Content, rows: u64) -> usize {
     let step = batch_rows(content);
     let batches = ROW_GROUP_BYTES / (step * content.width() * size_of::<f32>());
     let least = rows.div_ceil(MAX_ROW_GROUPS).div_ceil(step as u64) as usize;
-    batches.max(least).max(1) * step
+    // A header may claim any number of rows, and readers make room for a row group.
+    let most = MAX_ROW_GROUP_NUMBERS / (step * content.width());
+    batches.max(least.min(most)).max(1) * step
 }
 
 /// Writes a table to `folder/name` and waits until it is on disk.
@@ -355,8 +359,9 @@ mod tests {
             let group = row_group_rows(images(side), 1000) * bytes;
             assert!((ROW_GROUP_BYTES * 3 / 4..=ROW_GROUP_BYTES).contains(&group), "{side}: {group}");
             assert_eq!(row_group_rows(images(side), 1000) % batch_rows(images(side)), 0, "{side}");
+            assert!(row_group_rows(images(side), u64::MAX) * side * side <= MAX_ROW_GROUP_NUMBERS, "{side}");
             // Of many images no more groups than a file may have.
-            for count in [131_072, 1_281_167, 1_000_000_000] {
+            for count in [131_072, 1_281_167, 8_000_000] {
                 let rows = row_group_rows(images(side), count);
                 assert!(
                     count.div_ceil(rows as u64) <= MAX_ROW_GROUPS && rows.is_multiple_of(batch_rows(images(side))),
