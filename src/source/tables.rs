@@ -3,6 +3,7 @@
 //! The files of a split are read one after the other, in the order of their paths, and rows are decoded as they are read: what is
 //! held of a large picture is its small image. An image's id is its row, counted over all files of its split, or over all files where the splits are drawn.
 
+mod choice;
 mod column;
 mod files;
 
@@ -11,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
-use arrow_schema::{FieldRef, Schema};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use rayon::prelude::*;
 
@@ -23,6 +23,7 @@ use super::{Asker, Source, batch, check_fit};
 use crate::config::{Fit, ParquetSettings, Pixels};
 use crate::table::{self, Classes, Content, ImageShape, RowGroup, Split, batch_rows};
 use crate::{error, interrupt};
+use choice::{Columns, Wanted, columns};
 use column::{Images, Labels};
 
 /// The images of Parquet files.
@@ -42,20 +43,6 @@ pub struct Tables {
     rejections: Rejections,
 }
 
-/// Which columns are read, and how.
-struct Wanted {
-    /// The column of images; the usual names are tried if none.
-    image: Option<String>,
-    /// The column of labels; likewise, but there need not be any.
-    label: Option<String>,
-    /// Sides of images that are lists of numbers, whatever these say of themselves.
-    shape: Option<Vec<usize>>,
-    /// The shape of those that say nothing.
-    usual: Option<ImageShape>,
-    /// Who said so.
-    asker: Asker,
-}
-
 /// Bytes that are read of a file at a time, as it counts them before compression.
 const READ_BYTES: u64 = 16 << 20;
 /// Bytes of the images that are made of what is read at a time.
@@ -66,14 +53,6 @@ struct Part {
     path: PathBuf,
     metadata: ArrowReaderMetadata,
     columns: Columns,
-}
-
-/// The positions of the columns of a file that are read.
-#[derive(Clone, Copy)]
-struct Columns {
-    image: usize,
-    label: Option<usize>,
-    id: Option<usize>,
 }
 
 /// Consecutive rows of one file.
@@ -98,11 +77,6 @@ struct Image {
 const MOST_ROWS: u64 = u32::MAX as u64;
 /// Most pictures that cannot be read before one that can is no longer sought, unless they may be left out.
 const MOST_TRIED: usize = 1000;
-/// The names that people give to the column of images.
-const IMAGE_COLUMNS: [&str; 5] = ["image", "img", "images", "pixels", "picture"];
-/// And to that of labels.
-const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
-
 impl Tables {
     /// Opens the files and looks at the first picture.
     ///
@@ -303,13 +277,6 @@ fn reject(split: Split, before: u64, path: &str, row: u64, reason: String) -> Re
     Reject { split, id: before + row, path: format!("{path}#{row}"), name: row_name(path, row), reason }
 }
 
-impl Columns {
-    /// In the order in which they are read.
-    fn all(self) -> Vec<usize> {
-        [Some(self.image), self.label, self.id].into_iter().flatten().collect()
-    }
-}
-
 impl Part {
     fn rows(&self) -> u64 {
         self.metadata.metadata().file_metadata().num_rows().max(0) as u64
@@ -389,33 +356,4 @@ impl Source for Tables {
 
 fn damaged(path: &str, row: u64, cause: &dyn std::fmt::Display) -> anyhow::Error {
     error::reading(format!("{path} is damaged near row {row}: {cause}"))
-}
-
-/// The positions of the columns of images and labels. The first file decides which names they have where nobody says it.
-fn columns(
-    wanted: &Wanted,
-    schema: &Schema,
-    path: &Path,
-    names: &mut Option<(String, Option<String>)>,
-) -> Result<Columns> {
-    let usual = |names: &[&str]| names.iter().find(|name| schema.index_of(name).is_ok()).map(|name| (*name).to_owned());
-    let (image, label) = names.get_or_insert_with(|| {
-        let image = wanted.image.clone().or(usual(&IMAGE_COLUMNS)).unwrap_or(IMAGE_COLUMNS[0].to_owned());
-        (image, wanted.label.clone().or(usual(&LABEL_COLUMNS)))
-    });
-    let find = |name: &String, key: &str| {
-        schema.index_of(name).map_err(|_| {
-            let found: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            let (path, found, setting) = (path.display(), found.join(", "), wanted.asker.setting(key));
-            error::data(format!("{path} has no column `{name}`; name it with {setting}; its columns: {found}"))
-        })
-    };
-    let image = find(image, "image")?;
-    let label = label.as_ref().map(|label| find(label, "label")).transpose()?;
-    // Those of a command go along; what cannot be labels is none.
-    let usable = |label: &usize| wanted.asker != Asker::Command || Labels::can_be(schema.field(*label).data_type());
-    // In a pipeline images are numbered.
-    let is_id = |field: &FieldRef| field.name() == "id" && field.data_type().is_integer();
-    let id = schema.fields().iter().position(is_id).filter(|_| wanted.asker == Asker::Command);
-    Ok(Columns { image, label: label.filter(usable), id })
 }

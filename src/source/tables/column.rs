@@ -9,7 +9,7 @@ use arrow_array::types::{Float32Type, Float64Type, Int64Type, UInt8Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
 use arrow_schema::{DataType, Field, Schema};
 
-use super::Wanted;
+use super::choice::Wanted;
 use crate::config::Fit;
 use crate::error;
 use crate::source::picture::{self, Picture};

@@ -1,0 +1,80 @@
+//! Which columns of a file are read.
+
+use std::path::Path;
+
+use anyhow::Result;
+use arrow_schema::{FieldRef, Schema};
+
+use super::column::Labels;
+use crate::error;
+use crate::source::Asker;
+use crate::table::ImageShape;
+
+/// The names that people give to the column of images.
+const IMAGE_COLUMNS: [&str; 5] = ["image", "img", "images", "pixels", "picture"];
+/// And to that of labels.
+const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
+
+/// Which columns are read, and how.
+pub struct Wanted {
+    /// The column of images; the usual names are tried if none.
+    pub image: Option<String>,
+    /// The column of labels; likewise, but there need not be any.
+    pub label: Option<String>,
+    /// Sides of images that are lists of numbers, whatever these say of themselves.
+    pub shape: Option<Vec<usize>>,
+    /// The shape of those that say nothing.
+    pub usual: Option<ImageShape>,
+    /// Who said so.
+    pub asker: Asker,
+}
+
+/// The positions of the columns of a file that are read.
+#[derive(Clone, Copy)]
+pub struct Columns {
+    /// The images.
+    pub image: usize,
+    /// Their labels.
+    pub label: Option<usize>,
+    /// Their ids.
+    pub id: Option<usize>,
+}
+
+impl Columns {
+    /// In the order in which they are read.
+    pub fn all(self) -> Vec<usize> {
+        [Some(self.image), self.label, self.id].into_iter().flatten().collect()
+    }
+}
+
+/// The positions of the columns of images and labels. The first file decides which names they have where nobody says it.
+///
+/// # Errors
+/// A column that is named and not there.
+pub fn columns(
+    wanted: &Wanted,
+    schema: &Schema,
+    path: &Path,
+    names: &mut Option<(String, Option<String>)>,
+) -> Result<Columns> {
+    let usual = |names: &[&str]| names.iter().find(|name| schema.index_of(name).is_ok()).map(|name| (*name).to_owned());
+    let (image, label) = names.get_or_insert_with(|| {
+        let image = wanted.image.clone().or(usual(&IMAGE_COLUMNS)).unwrap_or(IMAGE_COLUMNS[0].to_owned());
+        (image, wanted.label.clone().or(usual(&LABEL_COLUMNS)))
+    });
+    let find = |name: &String, key: &str| {
+        schema.index_of(name).map_err(|_| {
+            let found: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            let (path, found, setting) = (path.display(), found.join(", "), wanted.asker.setting(key));
+            error::data(format!("{path} has no column `{name}`; name it with {setting}; its columns: {found}"))
+        })
+    };
+    let image = find(image, "image")?;
+    let label = label.as_ref().map(|label| find(label, "label")).transpose()?;
+    // Those of a command go along; what cannot be labels is none.
+    let usable = |label: &usize| wanted.asker != Asker::Command || Labels::can_be(schema.field(*label).data_type());
+    // In a pipeline images are numbered.
+    let is_id = |field: &FieldRef| field.name() == "id" && field.data_type().is_integer();
+    let id = schema.fields().iter().position(is_id).filter(|_| wanted.asker == Asker::Command);
+    Ok(Columns { image, label: label.filter(usable), id })
+}
