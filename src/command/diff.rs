@@ -1,6 +1,6 @@
 //! `limpid diff`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
@@ -29,21 +29,9 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
     };
     // A stage that one side has not run yet has settings on the other side alone, which are no difference.
     let pending: Vec<_> = sides.iter().flat_map(Results::pending).collect();
-    let [left, right] = sides.each_ref().map(|side| side.settings(&pending));
-    for key in left.keys().chain(right.keys()).collect::<BTreeSet<_>>() {
-        if left.get(key) != right.get(key) {
-            let value = |side: Option<&serde_json::Value>| side.map_or("–".to_owned(), ToString::to_string);
-            table.push((key.clone(), [value(left.get(key)), value(right.get(key))]));
-        }
-    }
-    let [left, right] = sides.each_ref().map(|side| side.sources(&pending));
-    for key in left.keys().chain(right.keys()).collect::<BTreeSet<_>>() {
-        if left.get(key) != right.get(key) {
-            let value =
-                |side: Option<&String>| side.map_or("–".to_owned(), |digest| format!("digest {}", short(digest)));
-            table.push((key.clone(), [value(left.get(key)), value(right.get(key))]));
-        }
-    }
+    table.extend(differing(sides.each_ref().map(|side| side.settings(&pending)), ToString::to_string));
+    let digest = |digest: &String| format!("digest {}", short(digest));
+    table.extend(differing(sides.each_ref().map(|side| side.sources(&pending)), digest));
     if table.len() == 1 {
         table.push(("settings".to_owned(), ["the same".to_owned(), "the same".to_owned()]));
     }
@@ -87,6 +75,17 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
         print(format!("{name:first$}  {left:second$}  {right}"))?;
     }
     Ok(())
+}
+
+/// What two sides have otherwise, or only one of them has.
+fn differing<T: PartialEq>(
+    [left, right]: [BTreeMap<String, T>; 2],
+    tell: impl Fn(&T) -> String,
+) -> Vec<(String, [String; 2])> {
+    let keys: BTreeSet<_> = left.keys().chain(right.keys()).collect();
+    let differing = keys.into_iter().filter(|key| left.get(*key) != right.get(*key));
+    let value = |side: &BTreeMap<String, T>, key: &str| side.get(key).map_or("–".to_owned(), &tell);
+    differing.map(|key| (key.clone(), [value(&left, key), value(&right, key)])).collect()
 }
 
 /// The page about a run, of the results and the settings that its report was made of.

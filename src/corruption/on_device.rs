@@ -26,9 +26,7 @@ impl Keys {
     /// # Errors
     /// It cannot hold them, in words.
     pub fn arrived(&self) -> Result<(), String> {
-        let some = self.0.dims()[0].min(1);
-        let first = self.0.clone().slice([0..some, 0..1]).try_into_data();
-        first.map(|_| ()).map_err(|cause| cause.to_string())
+        arrived(&self.0)
     }
 
     /// Those of some of the images.
@@ -40,6 +38,17 @@ impl Keys {
 /// 32-bit integers, whatever the device's default is.
 pub fn integers<const D: usize>(values: Vec<i32>, shape: [usize; D], device: &Device) -> Tensor<D, Int> {
     Tensor::from_data(TensorData::new(values, shape), (device, DType::I32))
+}
+
+/// Waits until the device has these integers. Burn's GPU backends tell what they have failed with to whoever reads, and not to
+/// whoever waits.
+///
+/// # Errors
+/// It cannot hold them, in words.
+pub fn arrived(integers: &Tensor<2, Int>) -> Result<(), String> {
+    let some = integers.dims()[0].min(1);
+    let first = integers.clone().slice([0..some, 0..1]).try_into_data();
+    first.map(|_| ()).map_err(|cause| cause.to_string())
 }
 
 impl Corruption {

@@ -41,7 +41,10 @@ impl TableFile {
     /// # Errors
     /// A file that cannot be read, is not Parquet, or is not a limpid table.
     pub fn open(path: &Path) -> Result<Self> {
-        let metadata = footer(path)?;
+        Self::of(path, footer(path)?)
+    }
+
+    fn of(path: &Path, metadata: ArrowReaderMetadata) -> Result<Self> {
         let content = Content::of(metadata.schema()).map_err(|cause| bad(path, &cause.to_string()))?;
         check_compression(path, &metadata)?;
         Ok(Self { path: path.to_owned(), metadata, content })
@@ -52,7 +55,8 @@ impl TableFile {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_own(path: &Path) -> Result<Option<Self>> {
-        if Content::is_of(footer(path)?.schema()) { Self::open(path).map(Some) } else { Ok(None) }
+        let metadata = footer(path)?;
+        if Content::is_of(metadata.schema()) { Self::of(path, metadata).map(Some) } else { Ok(None) }
     }
 
     /// Opens a table of images that limpid wrote, or that has its columns and lists as long as images of the shape `usual`:
@@ -61,10 +65,10 @@ impl TableFile {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_rewritten(path: &Path, usual: ImageShape) -> Result<Option<Self>> {
-        if let Some(own) = Self::open_own(path)? {
-            return Ok(Some(own));
-        }
         let metadata = footer(path)?;
+        if Content::is_of(metadata.schema()) {
+            return Self::of(path, metadata).map(Some);
+        }
         let Some(content) = Content::of_columns(metadata.schema(), usual) else { return Ok(None) };
         check_compression(path, &metadata)?;
         let table = Self { path: path.to_owned(), metadata, content };

@@ -80,12 +80,13 @@ impl Trainer<'_> {
         let mut state = self.start()?;
         let mut speeds = Speeds::new();
         let mut saved = Instant::now();
+        let mut losses = Losses::default();
         while state.position.epochs < settings.epochs {
             let started = (Instant::now(), state.position.images);
             if state.position.devices.last() != Some(&self.device) {
                 state.position.devices.push(self.device.clone());
             }
-            let mut epoch = || self.train_epoch(&mut state, &mut saved);
+            let mut epoch = || self.train_epoch(&mut state, &mut saved, &mut losses);
             let trained = if self.step.is_on_threads() { keep_awake(epoch) } else { epoch() };
             let trained = trained.and_then(|()| {
                 let images = state.position.images - started.1;
@@ -108,11 +109,10 @@ impl Trainer<'_> {
     }
 
     /// Takes the steps that are left of the current epoch; `saved` is when the last checkpoint was written.
-    fn train_epoch(&self, state: &mut State, saved: &mut Instant) -> Result<()> {
-        let mut losses = Losses::default();
-        let taken = self.take_steps(state, saved, &mut losses);
+    fn train_epoch(&self, state: &mut State, saved: &mut Instant, losses: &mut Losses) -> Result<()> {
+        let taken = self.take_steps(state, saved, losses);
         // However it ended, what is saved next holds the losses of all steps.
-        self.settle(&mut losses, state)?;
+        self.settle(losses, state)?;
         taken
     }
 

@@ -11,7 +11,7 @@ use anyhow::Result;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::batches::{Examples, Inputs, Window};
-use crate::corruption::on_device::{Keys, integers};
+use crate::corruption::on_device::{Keys, arrived, integers};
 use crate::device::attempt;
 use crate::error;
 
@@ -42,9 +42,8 @@ impl PlacedImages {
         let placed = attempt(|| {
             let words = integers(words, [ids.len(), width], device);
             let placed = Self { words, keys: Keys::new(ids, device), pixels };
-            // What fails at all shall fail here. Burn's GPU backends tell it to whoever reads, and not to whoever waits.
-            let some = ids.len().min(1);
-            placed.words.clone().slice([0..some, 0..1]).try_into_data().map_err(|cause| cause.to_string())?;
+            // What fails at all shall fail here.
+            arrived(&placed.words)?;
             placed.keys.arrived()?;
             Ok(placed)
         });

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::file_table::{self, FileTable, Row};
 use super::{Entry, list};
 use crate::config::{FolderLabels, FolderSettings};
+use crate::disk::real;
 use crate::error;
 use crate::progress::Progress;
 use crate::source::check_classes;
@@ -78,7 +79,7 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
 
 /// Refuses a file that is listed twice, by a way around: it could be in both splits.
 fn check_distinct(root: &Path, items: &[Item]) -> Result<()> {
-    let real_root = root.canonicalize().unwrap_or_default();
+    let real_root = real(root).unwrap_or_default();
     let mut seen = BTreeMap::new();
     for Item { path, .. } in items {
         // Links inside of the folder stay names of their own.
@@ -93,7 +94,7 @@ fn check_distinct(root: &Path, items: &[Item]) -> Result<()> {
 
 /// A path of whose folders none is a link or leads up.
 fn real_parent(path: &Path) -> Option<PathBuf> {
-    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
+    Some(real(path.parent()?)?.join(path.file_name()?))
 }
 
 /// What identifies a file whose split is drawn: its name, so that it stays the same whatever other files come or go.
