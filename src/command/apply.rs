@@ -9,6 +9,7 @@ use super::{Kind, kind, of_checked_model, only_writer, print, progress, refuse_r
 use crate::cli::ApplyArgs;
 use crate::config::{Fit, Pixels, Size};
 use crate::disk;
+use crate::disk::watch::Watch;
 use crate::error;
 use crate::interrupt;
 use crate::progress::{Progress, Task};
@@ -80,12 +81,22 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     }
     disk::create_folder(&args.output)?;
     for (path, output) in args.input.iter().zip(outputs) {
-        let written =
-            open(path, args, &model).and_then(|input| write(&output, input, &model, direction, &options, &progress));
+        let written = Watch::new(|| files(path)).and_then(|watch| {
+            let input = open(path, args, &model)?;
+            // A table that tells damage by itself is read to its end even if a run replaces it.
+            let guarded = matches!(&input, Input::Table(table) if table.is_guarded());
+            let check = || if guarded { Ok(()) } else { watch.check() };
+            write(&output, input, &model, direction, &options, &progress, check)
+        });
         written.with_context(|| format!("cannot {} {}", direction.verb(), path.display()))?;
         print(output.display())?;
     }
     Ok(())
+}
+
+/// The files of an input.
+fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    if path.is_dir() { Folder::files(path) } else { Ok(vec![path.to_owned()]) }
 }
 
 /// Opens an input and checks that its images fit the model.
@@ -162,7 +173,7 @@ fn output_name(path: &Path) -> Result<String> {
     Ok(format!("{stem}.parquet"))
 }
 
-/// Writes one result beside its place and renames it into it.
+/// Writes one result beside its place and, if `check` has nothing against the input after it was read, renames it into it.
 fn write(
     output: &Path,
     input: Input,
@@ -170,6 +181,7 @@ fn write(
     direction: Direction,
     options: &WriteOptions,
     progress: &Progress,
+    check: impl Fn() -> Result<()>,
 ) -> Result<()> {
     let content = match direction {
         Direction::Encode => model.features()?,
@@ -207,7 +219,10 @@ fn write(
         }
     };
     let temporary = folder.join(temporary);
-    let published = written.and_then(|_| disk::rename(&temporary, output));
+    // What an input that has changed made the reading fail with says less than that it has.
+    let interrupted = written.as_ref().is_err_and(|cause| error::kind(cause) == error::Kind::TryAgain);
+    let checked = if interrupted { Ok(()) } else { check() };
+    let published = checked.and(written).and_then(|_| disk::rename(&temporary, output));
     published.inspect_err(|_| _ = disk::remove_file(&temporary))?;
     disk::sync_folder(folder)
 }

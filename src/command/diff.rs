@@ -12,7 +12,7 @@ use crate::disk::write_beside_others;
 use crate::error;
 use crate::pipeline::fingerprint::Parts;
 use crate::pipeline::receipt::short;
-use crate::pipeline::workspace::Workspace;
+use crate::pipeline::workspace::{Workspace, steadily};
 use crate::report::{Report, render_pair};
 use crate::stage::STAGES;
 use crate::stage::report::gather;
@@ -90,6 +90,11 @@ fn differing<T: PartialEq>(
 
 /// The page about a run, of the results and the settings that its report was made of.
 fn page(workspace: &Workspace) -> Result<Report> {
+    let folders: Vec<_> = STAGES.iter().map(|stage| workspace.stage(stage.name())).collect();
+    steadily(&folders, || page_once(workspace))
+}
+
+fn page_once(workspace: &Workspace) -> Result<Report> {
     let Some(receipt) = workspace.receipt("report")? else {
         let root = workspace.root().display();
         return Err(error::settings(format!("{root} has no report to compare; run its pipeline to the end")));

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::results::out_of_date;
-use super::{of_checked_model, only_writer, print, progress, refuse_results, replaced, threads};
+use super::{of_checked_model, only_writer, print, progress, refuse_results, threads};
 use crate::cli::ExportArgs;
 use crate::config::{Pipeline, Pixels, Profile, StoredPixels};
 use crate::device::ComputeDevice;
@@ -16,7 +16,7 @@ use crate::export::{self, Source, onnx, write_tables};
 use crate::interrupt;
 use crate::model::{ModelDescription, named_tensors};
 use crate::pipeline::receipt::Receipt;
-use crate::pipeline::workspace::{Workspace, whole_receipt_in};
+use crate::pipeline::workspace::{Workspace, steadily, whole_receipt_in};
 use crate::progress::Progress;
 use crate::stage::STAGES;
 use crate::table::WriteOptions;
@@ -36,13 +36,14 @@ pub fn export(args: &ExportArgs) -> Result<()> {
         let layout = Layout::new(args.profile, pixels, args.lists, args.part_rows, args.part_mib);
         let compression_level = pipeline.output.compression_level;
         let options = WriteOptions { compression_level, threads, sorted: true, classes: None };
-        let (receipts, tables) = tables(&workspace, &pipeline, &progress)?;
+        let folders: Vec<_> = export::stages(&pipeline).map(|stage| workspace.stage(stage)).collect();
+        let (digests, tables) = steadily(&folders, || tables(&workspace, &pipeline, &progress))?;
         publish(folder, |scratch| {
             let written = write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress);
-            // What a run has replaced meanwhile would be half old and half new.
-            for (stage, receipt) in &receipts {
-                if workspace.receipt(stage)?.as_ref() != Some(receipt) {
-                    return Err(replaced(&workspace.stage(stage)));
+            // Once more: a bit may have rotted since.
+            for (Source { stage, table, .. }, digest) in tables.iter().zip(&digests) {
+                if table.digest()? != *digest {
+                    return Err(damaged(stage, &format!("{} has changed while it was read", table.path().display())));
                 }
             }
             written.map(|_| ())
@@ -59,32 +60,39 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
-/// The receipts of the stages of a run, of those that its pipeline has.
-type Receipts = Vec<(&'static str, Receipt)>;
-
-/// The tables that a run has, of the stages that its pipeline has, and the receipts of all of these.
-fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Result<(Receipts, Vec<Source>)> {
-    let mut receipts = Vec::new();
+/// The tables that a run has, of the stages that its pipeline has, and the digest of each.
+fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Result<(Vec<String>, Vec<Source>)> {
+    let mut receipts: Vec<(&'static str, Receipt)> = Vec::new();
     for stage in STAGES.iter().filter(|stage| stage.applies(pipeline)) {
         let receipt = whole_receipt_in(&workspace.stage(stage.name()))?;
         receipts.extend(receipt.map(|receipt| (stage.name(), receipt)));
     }
     let old = out_of_date(receipts.iter().map(|(name, receipt)| (*name, receipt)).collect());
-    let mut tables = Vec::new();
+    let (mut digests, mut tables) = (Vec::new(), Vec::new());
     for stage in export::stages(pipeline) {
         let Some((_, receipt)) = receipts.iter().find(|(name, _)| *name == stage) else { continue };
         if let Some(damage) = receipt.damage(&workspace.stage(stage), true)? {
-            return Err(error::data(format!("the result of {stage} is damaged: {damage}")));
+            return Err(damaged(stage, &damage));
         }
         if let Some(cause) = old.get(stage) {
             progress.note(&format!("{stage} is out of date ({cause}); its old result is exported"));
         }
-        tables.extend(export::tables(workspace, stage)?);
+        for source in export::tables(workspace, stage)? {
+            let name = source.split.file_name();
+            let output = receipt.outputs.iter().find(|output| output.name == name);
+            let output = output.ok_or_else(|| damaged(stage, &format!("its receipt does not know {name}")))?;
+            digests.push(output.digest.clone());
+            tables.push(source);
+        }
     }
     if tables.is_empty() {
         return Err(error::settings(format!("{} has no tables yet", workspace.root().display())));
     }
-    Ok((receipts, tables))
+    Ok((digests, tables))
+}
+
+fn damaged(stage: &str, damage: &str) -> anyhow::Error {
+    error::data(format!("the result of {stage} is damaged: {damage}"))
 }
 
 /// Has a folder written beside its place and renames it into it.

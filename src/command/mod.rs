@@ -26,7 +26,7 @@ use crate::disk::{self, failpoint};
 use crate::error;
 use crate::pipeline::Selection;
 use crate::pipeline::receipt::{Receipt, output_damage};
-use crate::pipeline::workspace::{RECEIPT, receipt_in, whole_receipt_in};
+use crate::pipeline::workspace::{RECEIPT, steadily, whole_receipt_in};
 use crate::progress::Progress;
 use crate::source;
 
@@ -118,18 +118,18 @@ fn only_writer(lock: &Path, output: &Path) -> Result<File> {
     }
 }
 
-/// What `load` makes of the model in a folder, once its files were checked against the receipt of the run that trained it, if that
-/// is there: a wrong bit in a weight would show nowhere else.
+/// What `load` makes of the model in a folder, whose files are checked against the receipt of the run that trained it, if that is
+/// there: a wrong bit in a weight would show nowhere else.
 ///
 /// # Errors
-/// Damage, a model that a run has replaced in the meantime, and what `load` fails with.
-fn of_checked_model<T>(folder: &Path, load: impl FnOnce() -> Result<T>) -> Result<T> {
-    let Some(receipt) = whole_receipt_in(folder)? else { return load() };
-    let loaded = check_model(folder, &receipt).and_then(|()| load());
-    if receipt_in(folder)?.as_ref() != Some(&receipt) {
-        return Err(replaced(folder));
-    }
-    loaded
+/// Damage, and what `load` fails with.
+fn of_checked_model<T>(folder: &Path, load: impl Fn() -> Result<T>) -> Result<T> {
+    steadily(&[folder.to_owned()], || {
+        let Some(receipt) = whole_receipt_in(folder)? else { return load() };
+        // Checked after it was loaded: what has rotted before then has rotted now.
+        let loaded = load();
+        check_model(folder, &receipt).and(loaded)
+    })
 }
 
 /// Refuses to write into the result of a stage. The place need not exist.
@@ -154,11 +154,6 @@ fn check_model(folder: &Path, receipt: &Receipt) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A result was made again while it was read.
-fn replaced(folder: &Path) -> anyhow::Error {
-    error::try_again(format!("a run has replaced {} while it was read", folder.display()))
 }
 
 /// The pipeline and the stages that the arguments mean.

@@ -8,8 +8,9 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::pipeline::fingerprint::united;
+use crate::pipeline::metrics;
 use crate::pipeline::receipt::Receipt;
-use crate::pipeline::workspace::Workspace;
+use crate::pipeline::workspace::{Workspace, steadily};
 use crate::stage::evaluate::gate::{Requirement, judge};
 use crate::stage::{Metrics, STAGES};
 
@@ -31,11 +32,16 @@ impl Results {
     /// # Errors
     /// The file system, and files that limpid did not write.
     pub fn read(workspace: &Workspace) -> Result<Self> {
+        let folders: Vec<_> = STAGES.iter().map(|stage| workspace.stage(stage.name())).collect();
+        steadily(&folders, || Self::read_once(workspace))
+    }
+
+    fn read_once(workspace: &Workspace) -> Result<Self> {
         let pipeline = workspace.settings()?;
         let names = STAGES.iter().filter(|stage| stage.applies(&pipeline)).map(|stage| stage.name());
         let stages: Vec<_> = names.map(|name| Ok((name, workspace.receipt(name)?))).collect::<Result<_>>()?;
         let out_of_date = out_of_date(receipts(&stages).collect());
-        let metrics = Metrics::read(&workspace.stage("evaluate"))?;
+        let metrics = metrics(workspace)?;
         let gate = metrics.as_ref().map_or(Vec::new(), |metrics| judge(&pipeline.gate, metrics));
         Ok(Self { stages, out_of_date, metrics, gate })
     }

@@ -6,12 +6,15 @@
 //!
 //! - STEP is any part of a step as `trace` tells it, like `sync` or `create runs/x/.scratch/train/model.json`; empty for all.
 //! - N is which of the steps that match, counted from 1; with a `+` behind it, all from that one on.
-//! - ACTION is `kill` (SIGKILL), `terminate` (SIGTERM; the work goes on until it notices), or the error with which the step
-//!   fails: `ENOSPC`, `EIO`, `EROFS`, or `EINVAL`.
+//! - ACTION is `kill` (SIGKILL), `terminate` (SIGTERM; the work goes on until it notices), the error with which the step
+//!   fails (`ENOSPC`, `EIO`, `EROFS`, or `EINVAL`), or what happens to the file that the step names: `rot` flips a bit in its
+//!   middle and keeps its time, `edit` flips the bit and gives it a new time, `come` makes a copy of it beside it, `gone` removes it.
 //!
-//! A write that is killed or fails has written half of its bytes.
+//! A write that is killed or fails has written half of its bytes. Reads are steps as well, but only for faults whose STEP starts
+//! with `read`: they are many, and `trace` does not tell them.
 
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +43,12 @@ enum Action {
     Kill,
     Terminate,
     Fail(Errno),
+    /// A bit of the file flips; whether its time is a new one.
+    Flip(bool),
+    /// A copy of it appears.
+    Come,
+    /// It disappears.
+    Gone,
 }
 
 /// Reads the variable.
@@ -67,7 +76,17 @@ pub fn installed() -> bool {
 /// # Errors
 /// The one that was asked for.
 pub fn reach(operation: &str, paths: &[&Path]) -> io::Result<()> {
-    FAILPOINTS.get().map_or(Ok(()), |failpoints| failpoints.iter().try_for_each(|point| point.reach(operation, paths)))
+    let Some(failpoints) = FAILPOINTS.get() else { return Ok(()) };
+    failpoints.iter().filter(|point| !point.is_of_reads()).try_for_each(|point| point.reach(operation, paths))
+}
+
+/// Comes to a read of a file.
+///
+/// # Errors
+/// As [`reach`].
+pub fn read(path: &Path) -> io::Result<()> {
+    let Some(failpoints) = FAILPOINTS.get() else { return Ok(()) };
+    failpoints.iter().filter(|point| point.is_of_reads()).try_for_each(|point| point.reach("read", &[path]))
 }
 
 impl Failpoint {
@@ -83,6 +102,10 @@ impl Failpoint {
             "EIO" => Action::Fail(Errno::IO),
             "EROFS" => Action::Fail(Errno::ROFS),
             "EINVAL" => Action::Fail(Errno::INVAL),
+            "rot" => Action::Flip(false),
+            "edit" => Action::Flip(true),
+            "come" => Action::Come,
+            "gone" => Action::Gone,
             _ => return None,
         };
         let (step, which) = rest.rsplit_once(':').unwrap_or((rest, "1"));
@@ -91,7 +114,13 @@ impl Failpoint {
         Some(Self::Fault { step, first, repeated, action, seen: AtomicU64::new(0) })
     }
 
+    /// Whether it waits for reads.
+    fn is_of_reads(&self) -> bool {
+        matches!(self, Self::Fault { step, .. } if step.starts_with("read"))
+    }
+
     fn reach(&self, operation: &str, paths: &[&Path]) -> io::Result<()> {
+        let places = paths;
         let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
         let told = format!("{operation} {}", paths.join(" → "));
         match self {
@@ -102,15 +131,21 @@ impl Failpoint {
             Self::Fault { step, .. } if !told.contains(step.as_str()) => Ok(()),
             Self::Fault { first, repeated, action, seen, .. } => {
                 let count = seen.fetch_add(1, Ordering::Relaxed) + 1;
-                if count == *first || (*repeated && count > *first) { action.strike() } else { Ok(()) }
+                if count == *first || (*repeated && count > *first) { action.strike(places) } else { Ok(()) }
             }
         }
     }
 }
 
 impl Action {
-    fn strike(self) -> io::Result<()> {
+    fn strike(self, paths: &[&Path]) -> io::Result<()> {
         match self {
+            Self::Come => paths.iter().try_for_each(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                fs::copy(path, path.with_file_name(format!("copy-of-{name}"))).map(|_| ())
+            }),
+            Self::Gone => paths.iter().try_for_each(fs::remove_file),
+            Self::Flip(new_time) => paths.iter().try_for_each(|path| flip(path, new_time)),
             #[cfg(unix)]
             Self::Kill => loop {
                 _ = kill_process(getpid(), Signal::KILL);
@@ -122,6 +157,17 @@ impl Action {
             Self::Fail(errno) => Err(errno.into()),
         }
     }
+}
+
+/// Flips a bit in the middle of a file.
+fn flip(path: &Path, new_time: bool) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let (metadata, mut byte) = (file.metadata()?, [0]);
+    file.seek(SeekFrom::Start(metadata.len() / 2))?;
+    file.read_exact(&mut byte)?;
+    file.seek(SeekFrom::Current(-1))?;
+    file.write_all(&[byte[0] ^ 0x10])?;
+    if new_time { Ok(()) } else { file.set_modified(metadata.modified()?) }
 }
 
 #[cfg(test)]

@@ -5,14 +5,54 @@
 //! end the program before any of them: tests do so at every one.
 
 pub mod failpoint;
+pub mod watch;
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::interrupt;
 use failpoint::reach;
+
+/// Opens a file to read it.
+///
+/// # Errors
+/// The file system.
+pub fn open(path: &Path) -> io::Result<File> {
+    failpoint::read(path)?;
+    File::open(path)
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// The file system.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    failpoint::read(path)?;
+    fs::read(path)
+}
+
+/// Bytes that are digested between two looks at the interrupt flag.
+const CHUNK: usize = 1 << 20;
+
+/// blake3 of what is left of a file, in hexadecimal, computed on all threads.
+///
+/// # Errors
+/// Interruption, or the file system.
+pub fn digest_of(mut file: impl Read) -> Result<String> {
+    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; CHUNK]);
+    loop {
+        interrupt::check()?;
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finalize().to_hex().to_string()),
+            Ok(read) => _ = hasher.update_rayon(&buffer[..read]),
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+            Err(cause) => return Err(cause.into()),
+        }
+    }
+}
 
 /// A file that is being written.
 pub struct NewFile {
@@ -55,14 +95,14 @@ impl Write for NewFile {
     }
 }
 
-/// Writes a file and waits until it is on disk.
+/// Writes a file, waits until it is on disk, and tells about it.
 ///
 /// # Errors
 /// The file system.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write(path: &Path, bytes: &[u8]) -> Result<Metadata> {
     let mut file = NewFile::create(path)?;
     file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    file.finish().map(|_| ())
+    file.finish()
 }
 
 /// What the name of a file that is about to replace another one ends with.
@@ -95,7 +135,7 @@ fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {
     // A bare name has a parent without a name.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_folder(folder)?;
-    let replaced = write(temporary, bytes).and_then(|()| rename(temporary, path));
+    let replaced = write(temporary, bytes).and_then(|_| rename(temporary, path));
     replaced.inspect_err(|_| _ = remove_file(temporary))?;
     sync_folder(folder)
 }

@@ -17,7 +17,7 @@ use crate::config::{Pipeline, Profile};
 use crate::disk;
 use crate::pipeline::workspace::Workspace;
 use crate::progress::Progress;
-use crate::stage::{STAGES, record};
+use crate::stage::{STAGES, write_file};
 use crate::table::{FileRecord, RowGroup, Split, TableFile, WriteOptions, write_rows};
 use layout::Layout;
 
@@ -109,8 +109,7 @@ pub fn write_tables(
         disk::sync_folder(&inside)?;
     }
     if layout.profile == Profile::Hf {
-        disk::write(&folder.join("README.md"), card::card(name, tables, &files).as_bytes())?;
-        files.push(record(folder, "README.md", None)?);
+        files.push(write_file(folder, "README.md", card::card(name, tables, &files).as_bytes())?);
     }
     Ok(files)
 }

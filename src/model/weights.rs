@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Architecture, Autoencoder};
 use crate::config::Loss;
+use crate::disk;
 use crate::error;
 use crate::table::ImageShape;
 
@@ -89,7 +90,7 @@ impl ModelDescription {
     pub fn load(folder: &Path, device: &Device) -> Result<(Self, Autoencoder)> {
         let description = Self::read(folder)?;
         let path = folder.join(&description.weights);
-        let bytes = std::fs::read(&path).map_err(|cause| match cause.kind() {
+        let bytes = disk::read(&path).map_err(|cause| match cause.kind() {
             std::io::ErrorKind::NotFound => error::data(format!("{} is missing: model.json names it", path.display())),
             _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
         })?;

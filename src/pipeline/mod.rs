@@ -3,6 +3,8 @@
 pub mod fingerprint;
 pub mod plan;
 pub mod receipt;
+pub mod sealed;
+mod witness;
 pub mod workspace;
 
 use std::collections::BTreeSet;
@@ -15,15 +17,17 @@ use serde_json::json;
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
 use crate::disk;
-use crate::error;
+use crate::error::{self, Kind};
 use crate::interrupt;
 use crate::lineage::LineageRun;
 use crate::progress::Progress;
 use crate::source;
 use crate::stage::evaluate::gate::{self, Requirement};
+use crate::stage::evaluate::metrics::METRICS;
 use crate::stage::{Metrics, STAGES, Stage, StageContext};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
-use receipt::{Receipt, Work};
+use receipt::{FileStamp, Receipt, Work, output_damage};
+use witness::Witness;
 use workspace::{Workspace, WriteLock};
 
 /// Which stages of a pipeline are meant.
@@ -155,6 +159,7 @@ pub fn run(
         plans.push(plan_stage(*stage, *part == Part::Selected, pipeline, workspace, &plans, plan_options)?);
     }
     let damaged = distrust(&mut plans, &stages, pipeline, workspace, plan_options)?;
+    drop_checkpoints(&damaged, &mut plans, &stages, pipeline, workspace, plan_options, progress)?;
     // The stage says so as well; here it is said before the stages that come first have cost their time.
     let trains = |(plan, (stage, part)): (&StagePlan, &(&dyn Stage, Part))| {
         stage.name() == "train" && *part == Part::Selected && plan.action != Action::UpToDate
@@ -235,10 +240,59 @@ fn distrust(
             plans[index] = plan_stage(*stage, selected, pipeline, workspace, &plans[..index], thorough)?;
         }
         if selected && plans[index].action != Action::UpToDate {
+            // A source that was believed by its time.
+            let receipt = workspace.receipt(stage.name())?;
+            let is_known =
+                |stamp: &FileStamp| receipt.iter().any(|receipt| receipt.files.values().any(|known| known == stamp));
+            if !options.verify_sources && plans[index].files.values().any(is_known) {
+                let thorough = PlanOptions { verify_sources: true, ..options };
+                plans[index] = plan_stage(*stage, true, pipeline, workspace, &plans[..index], thorough)?;
+            }
             read.extend(stage.inputs(pipeline));
         }
     }
     Ok(plans.iter().filter(|plan| plan.damage.is_some()).map(|plan| plan.stage).collect())
+}
+
+/// Removes the checkpoints of stages that have read what is damaged: it may have been so when they were written.
+fn drop_checkpoints(
+    damaged: &BTreeSet<&'static str>,
+    plans: &mut [StagePlan],
+    stages: &[(&'static dyn Stage, Part)],
+    pipeline: &Pipeline,
+    workspace: &Workspace,
+    options: PlanOptions,
+    progress: &Progress,
+) -> Result<()> {
+    for (index, (stage, part)) in stages.iter().enumerate() {
+        let checkpoint = workspace.checkpoint(stage.name());
+        let read = stage.inputs(pipeline).into_iter().find(|input| damaged.contains(input));
+        let Some(read) = read.filter(|_| checkpoint.exists()) else { continue };
+        let name = stage.name();
+        progress.note(&format!("{name}: its checkpoint is not used, since the result of {read} is damaged"));
+        disk::remove_file(&checkpoint)?;
+        plans[index] = plan_stage(*stage, *part == Part::Selected, pipeline, workspace, &plans[..index], options)?;
+    }
+    Ok(())
+}
+
+/// The published scores, if there are any.
+///
+/// # Errors
+/// Scores that cannot be read, or are not what was written.
+pub fn metrics(workspace: &Workspace) -> Result<Option<Metrics>> {
+    let folder = workspace.stage("evaluate");
+    let metrics = Metrics::read(&folder)?;
+    // Checked after they were read: a wrong digit shows nowhere else.
+    for output in workspace.receipt("evaluate")?.iter().flat_map(|receipt| &receipt.outputs) {
+        if output.name == METRICS
+            && let Some(damage) = output_damage(output, &folder, true)?
+        {
+            let advice = "run the pipeline again";
+            return Err(error::data(format!("the result of evaluate is damaged: {damage}; {advice}")));
+        }
+    }
+    Ok(metrics)
 }
 
 /// What the gate asks for of the published scores, if there are any.
@@ -246,7 +300,7 @@ fn distrust(
 /// # Errors
 /// Scores that cannot be read.
 pub fn judge(pipeline: &Pipeline, workspace: &Workspace) -> Result<Vec<Requirement>> {
-    let metrics = Metrics::read(&workspace.stage("evaluate"))?;
+    let metrics = metrics(workspace)?;
     Ok(metrics.map_or(Vec::new(), |metrics| gate::judge(&pipeline.gate, &metrics)))
 }
 
@@ -261,16 +315,18 @@ fn run_stage(
 ) -> Result<Receipt> {
     let parts = plan.parts.clone().ok_or_else(|| error::bug("a stage runs before its inputs"))?;
     let (started, clock) = (jiff::Timestamp::now(), Instant::now());
+    let checkpoint = workspace.checkpoint(stage.name());
     if options.fresh {
         // So that the next run does not go on from what this one was told to ignore. There may be none.
-        _ = disk::remove_file(&workspace.checkpoint(stage.name()));
+        _ = disk::remove_file(&checkpoint);
     }
+    let witness = Witness::new(stage, pipeline, workspace, &parts)?;
     let made = workspace.scratch(stage.name(), lock).and_then(|scratch| {
         let context = StageContext {
             pipeline,
             scratch,
             workspace,
-            checkpoint: workspace.checkpoint(stage.name()),
+            checkpoint: checkpoint.clone(),
             resume: plan.resume.map(|resume| resume.from),
             decisive: parts.settings.clone(),
             inputs: parts.inputs.clone(),
@@ -281,7 +337,15 @@ fn run_stage(
         };
         stage.run(&context).with_context(|| format!("the stage {} failed", stage.name()))
     });
-    let published = made.and_then(|outputs| {
+    let interrupted = made.as_ref().is_err_and(|cause| error::kind(cause) == Kind::TryAgain);
+    let held = if interrupted { Ok(()) } else { witness.check() };
+    if held.as_ref().is_err_and(|cause| error::kind(cause) != Kind::TryAgain) {
+        // It may have come of what was read.
+        _ = disk::remove_file(&checkpoint);
+    }
+    // What an input that has changed made the stage fail with says less than that it has.
+    let held = held.with_context(|| format!("nothing of the stage {} is published", stage.name()));
+    let published = held.and(made).and_then(|outputs| {
         let work = Work {
             outputs: outputs.files,
             started,
@@ -291,7 +355,7 @@ fn run_stage(
             threads: options.threads,
             details: outputs.details,
         };
-        let receipt = Receipt::new(stage.name(), parts, plan.files.clone(), work);
+        let receipt = Receipt::new(stage.name(), parts.clone(), plan.files.clone(), work);
         workspace.publish(stage.name(), &receipt, lock)?;
         Ok(receipt)
     });
@@ -301,7 +365,7 @@ fn run_stage(
     let receipt = published?;
     workspace.write_settings(pipeline)?;
     // The result is published: a checkpoint has nothing to add.
-    _ = disk::remove_file(&workspace.checkpoint(stage.name()));
+    _ = disk::remove_file(&checkpoint);
     Ok(receipt)
 }
 

@@ -188,7 +188,10 @@ fn is_from(stages: &[&str], input: &str) -> bool {
 }
 
 /// The outside files that a stage reads, with the digests that are `known` where a file is as it was.
-fn stamps(stage: &dyn Stage, pipeline: &Pipeline, known: Option<&Receipt>) -> Result<BTreeMap<String, FileStamp>> {
+///
+/// # Errors
+/// One that cannot be read.
+pub fn stamps(stage: &dyn Stage, pipeline: &Pipeline, known: Option<&Receipt>) -> Result<BTreeMap<String, FileStamp>> {
     let stamps = stage.files(pipeline)?.into_iter().map(|(setting, files)| {
         let known = known.and_then(|receipt| receipt.files.get(setting));
         let stamp = match files {

@@ -1,10 +1,10 @@
 //! Receipts: what a stage did, beside what it made.
 //!
 //! The fingerprint and its parts decide about reuse; the rest (times, device, host's threads) is for people and is the only
-//! place where such things are written.
+//! place where such things are written. A receipt is sealed: one of which a bit is wrong counts as none.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fingerprint::Parts;
+use super::sealed::{seal, unseal};
+use crate::disk;
 use crate::error::{self, Kind};
-use crate::interrupt;
 use crate::table::{FileRecord, nanoseconds};
 
 /// The format of receipts: raised when an older limpid would misread a newer one, which then counts as none.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a stage did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,7 +106,7 @@ impl Receipt {
 
     /// Reads a receipt; none if it is damaged or of another format.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let receipt: Self = serde_json::from_slice(bytes).ok()?;
+        let receipt: Self = serde_json::from_str(&unseal(bytes)?).ok()?;
         (receipt.format == FORMAT && receipt.fingerprint == receipt.parts.digest()).then_some(receipt)
     }
 
@@ -116,7 +117,7 @@ impl Receipt {
     pub fn serialise(&self) -> Result<Vec<u8>> {
         let mut text = serde_json::to_string_pretty(self).context("cannot serialise a receipt")?;
         text.push('\n');
-        Ok(text.into_bytes())
+        Ok(seal(&text)?.into_bytes())
     }
 
     /// What is wrong with the files in `folder` compared with the receipt; none if they are as written. Files whose size
@@ -166,26 +167,13 @@ pub fn output_damage(output: &FileRecord, folder: &Path, thorough: bool) -> Resu
     }
 }
 
-/// Bytes that are digested between two looks at the interrupt flag.
-const CHUNK: usize = 1 << 20;
-
 /// blake3 of a file, in hexadecimal.
 ///
 /// # Errors
 /// Interruption, or the file system.
 pub fn digest(path: &Path) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    let mut file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        interrupt::check()?;
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finalize().to_hex().to_string()),
-            Ok(read) => _ = hasher.update(&buffer[..read]),
-            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
-            Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", path.display())),
-        }
-    }
+    let file = disk::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    disk::digest_of(file).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The stamp of a file; the digest of `known` is taken over if place, size and time are unchanged.

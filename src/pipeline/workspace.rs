@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::receipt::Receipt;
+use super::sealed::{seal, unseal};
 use crate::disk;
 use crate::error;
 use crate::progress::Progress;
@@ -120,9 +121,11 @@ impl Workspace {
     pub fn settings(&self) -> Result<crate::config::Pipeline> {
         let path = self.root.join(SETTINGS);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let advice = "run the pipeline again";
-        serde_json::from_slice(&bytes)
-            .map_err(|cause| error::data(format!("{} is not what limpid wrote ({cause}); {advice}", path.display())))
+        let bad = |cause: &dyn std::fmt::Display| {
+            error::data(format!("{} is not what limpid wrote ({cause}); run the pipeline again", path.display()))
+        };
+        let text = unseal(&bytes).ok_or_else(|| bad(&"it is damaged, or of another version"))?;
+        serde_json::from_str(&text).map_err(|cause| bad(&cause))
     }
 
     /// Keeps the resolved settings.
@@ -131,7 +134,7 @@ impl Workspace {
     /// The file system.
     pub fn write_settings(&self, pipeline: &crate::config::Pipeline) -> Result<()> {
         let text = serde_json::to_string_pretty(pipeline).context("cannot serialise the settings")?;
-        let (path, text) = (self.root.join(SETTINGS), format!("{text}\n"));
+        let (path, text) = (self.root.join(SETTINGS), seal(&format!("{text}\n"))?);
         if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
             return Ok(());
         }
@@ -244,7 +247,7 @@ impl Workspace {
         let scratch = self.root.join(SCRATCH).join(stage);
         let target = self.stage(stage);
         let published = disk::write(&scratch.join(RECEIPT), &receipt.serialise()?)
-            .and_then(|()| disk::sync_folder(&scratch))
+            .and_then(|_| disk::sync_folder(&scratch))
             .and_then(|()| replace(&scratch, &target))
             .and_then(|()| disk::sync_folder(&self.root));
         published.with_context(|| format!("cannot publish {}", target.display()))
@@ -275,6 +278,26 @@ pub fn whole_receipt_in(folder: &Path) -> Result<Option<Receipt>> {
         return Err(error::data(format!("{} is damaged; run the pipeline again", path.display())));
     }
     Ok(receipt)
+}
+
+/// What `read` makes of the results in some stages' folders, which a run may replace at any time: it reads again where one has
+/// while it did, so that what it makes is of one generation of each.
+///
+/// # Errors
+/// What `read` fails with, and a run that replaces them time and again.
+pub fn steadily<T>(folders: &[PathBuf], mut read: impl FnMut() -> Result<T>) -> Result<T> {
+    /// More than a run has stages that it could publish one after the other.
+    const TRIES: usize = 16;
+    let receipts = || folders.iter().map(|folder| fs::read(folder.join(RECEIPT)).ok()).collect::<Vec<_>>();
+    for _ in 0..TRIES {
+        let before = receipts();
+        let made = read();
+        if receipts() == before {
+            return made;
+        }
+    }
+    let folder = folders.first().cloned().unwrap_or_default();
+    Err(error::try_again(format!("a run has replaced {} again and again while it was read", folder.display())))
 }
 
 /// Puts `new` in the place of `old`, which may exist, by one rename.

@@ -8,7 +8,6 @@ mod labels;
 mod listing;
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -24,7 +23,7 @@ use super::{Source, batch, string_column};
 use crate::config::{Fit, FolderSettings, Pixels};
 use crate::progress::Progress;
 use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows};
-use crate::{error, interrupt};
+use crate::{disk, error, interrupt};
 
 /// The images of a folder.
 pub struct Folder {
@@ -122,11 +121,19 @@ impl Folder {
         Self::of(root, fit, Rejections::of_command(), [Vec::new(), entries], None)
     }
 
+    /// The image files below a folder.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
+        Ok(list(path)?.images.iter().map(|image| path.join(image)).collect())
+    }
+
     /// A picture, or why it cannot be decoded.
     fn read(&self, path: &str) -> Result<Result<Picture, String>> {
         let path = self.root.join(path);
         let read = || -> std::io::Result<Vec<u8>> {
-            let file = File::open(&path)?;
+            let file = disk::open(&path)?;
             let len = file.metadata()?.len().min(MOST_FILE_BYTES);
             let mut bytes = Vec::with_capacity(len as usize);
             file.take(MOST_FILE_BYTES + 1).read_to_end(&mut bytes)?;

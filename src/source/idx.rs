@@ -3,7 +3,6 @@
 //! A file is read as if it were hostile: sizes are checked before anything is allocated, and the payload must end exactly
 //! where the header says. Images stream, so that a file may be larger than memory.
 
-use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
@@ -13,8 +12,8 @@ use super::arrays::{self, Part};
 use super::draw::{Members, pick};
 use super::{ImageBytes, Source, check_channels, gzip, row_group_of};
 use crate::config::Arrays;
-use crate::error;
 use crate::table::{ImageShape, RowGroup, Split};
+use crate::{disk, error};
 
 /// Most labels that are accepted: 2^31, far beyond any data set of images.
 const MAX_ITEMS: u64 = 1 << 31;
@@ -183,7 +182,7 @@ fn open(path: &Path) -> Result<(Header, Payload)> {
 
 /// Opens a file of any type of numbers, raw or gzip, and reads its header.
 fn open_any(path: &Path) -> Result<(Header, Payload)> {
-    let file = File::open(path).map_err(|cause| match cause.kind() {
+    let file = disk::open(path).map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })?;

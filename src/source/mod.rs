@@ -151,6 +151,16 @@ pub enum Outside {
     Files(PathBuf, Vec<String>),
 }
 
+impl Outside {
+    /// All of them.
+    pub fn paths(self) -> Vec<PathBuf> {
+        match self {
+            Self::File(path) => vec![path],
+            Self::Files(root, members) => members.iter().map(|member| root.join(member)).collect(),
+        }
+    }
+}
+
 /// The files whose content decides what a source yields, by setting. MNIST and made-up images are known without looking.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ impl Stage for Corrupt {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn applies(&self, pipeline: &Pipeline) -> bool {

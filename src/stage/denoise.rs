@@ -21,7 +21,7 @@ impl Stage for Denoise {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {

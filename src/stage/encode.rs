@@ -16,7 +16,7 @@ impl Stage for Encode {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn applies(&self, pipeline: &Pipeline) -> bool {

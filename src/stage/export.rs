@@ -17,7 +17,7 @@ impl Stage for Export {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn applies(&self, pipeline: &Pipeline) -> bool {

@@ -8,7 +8,7 @@ use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 use serde_json::{Value, json};
 
-use super::{Outputs, Stage, StageContext, record};
+use super::{Outputs, Stage, StageContext};
 use crate::config::{Faults, Fit, FolderSettings, ParquetSettings, Pipeline, Pixels, Size, SourceSettings};
 use crate::error;
 use crate::source::{self, Outside};
@@ -23,7 +23,7 @@ impl Stage for Ingest {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {
@@ -130,8 +130,7 @@ impl Stage for Ingest {
             }));
         }
         for (name, table) in tables {
-            write_batch(&context.scratch.join(name), &table)?;
-            files.push(record(&context.scratch, name, Some(table.num_rows() as u64))?);
+            files.push(write_batch(&context.scratch, name, &table)?);
             if name == "rejected.parquet" && table.num_rows() > 0 {
                 context.progress.note(&format!("ingest: {} pictures cannot be read: see {name}", table.num_rows()));
             }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use arrow_array::RecordBatch;
 use serde::Serialize;
 use serde_json::Value;
@@ -255,19 +255,16 @@ impl StageContext<'_> {
     /// # Errors
     /// The file system.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<FileRecord> {
-        disk::write(&self.scratch.join(name), bytes)?;
-        record(&self.scratch, name, None)
+        write_file(&self.scratch, name, bytes)
     }
 }
 
-/// The record of a file that was just written.
+/// Writes a small file to `folder/name`, waits until it is on disk, and records it.
 ///
 /// # Errors
 /// The file system.
-pub fn record(folder: &Path, name: &str, rows: Option<u64>) -> Result<FileRecord> {
-    let path = folder.join(name);
-    let digest = crate::pipeline::receipt::digest(&path)?;
-    let metadata = std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let modified = metadata.modified().map_or(0, nanoseconds);
-    Ok(FileRecord { name: name.to_owned(), rows, bytes: metadata.len(), digest, modified })
+pub fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<FileRecord> {
+    let metadata = disk::write(&folder.join(name), bytes)?;
+    let (digest, modified) = (blake3::hash(bytes).to_hex().to_string(), metadata.modified().map_or(0, nanoseconds));
+    Ok(FileRecord { name: name.to_owned(), rows: None, bytes: bytes.len() as u64, digest, modified })
 }

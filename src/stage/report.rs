@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
 use super::evaluate::Evaluate;
@@ -17,7 +16,7 @@ use crate::pipeline::workspace::Workspace;
 use crate::quality::linear::plane;
 use crate::report::pictures::{Picture, SHEET_SIDE};
 use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
-use crate::table::{Split, TableFile, ids, labels, lists, pixels};
+use crate::table::{Split, TableFile, columns, footer, ids, labels, lists, pixels, rows_within};
 use crate::{error, interrupt};
 
 /// The stage.
@@ -27,6 +26,8 @@ pub struct Report;
 const FIGURE_IMAGES: u64 = 10;
 /// Most points of the map of codes.
 const MAP_POINTS: usize = 1000;
+/// Bytes of the history that are read at a time.
+const HISTORY_BYTES: u64 = 1 << 20;
 /// Most bytes of the codes of these points.
 const MAP_BYTES: usize = 64 << 20;
 
@@ -167,12 +168,12 @@ fn each_image<T>(table: &TableFile, wanted: &[i64], make: impl Fn(Vec<u8>) -> T)
 /// The loss of every epoch, from the table that train wrote.
 fn history(workspace: &Workspace) -> Result<Vec<EpochPoint>> {
     let path = workspace.stage("train").join("history.parquet");
-    let file = std::fs::File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
     let bad = |cause: String| error::data(format!("{} is not what train wrote: {cause}", path.display()));
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
+    let footer = footer(&path)?;
+    let all: Vec<usize> = (0..footer.schema().fields().len()).collect();
     let mut points = Vec::new();
-    for batch in reader.map_err(|cause| bad(cause.to_string()))? {
-        let batch = batch.map_err(|cause| bad(cause.to_string()))?;
+    for batch in columns(&path, &footer, &all, rows_within(&footer, &all, HISTORY_BYTES))? {
+        let batch = batch.map_err(bad)?;
         let column = |name: &str| {
             let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Float64Type>());
             column.ok_or_else(|| bad(format!("no column {name}")))

@@ -9,7 +9,7 @@ use arrow_schema::{DataType, Field, Schema};
 use burn::module::Module;
 use serde_json::{Value, json};
 
-use super::{Outputs, Past, Resume, ResumeFrom, Resumption, Stage, StageContext, record};
+use super::{Outputs, Past, Resume, ResumeFrom, Resumption, Stage, StageContext};
 use crate::config::{InputImages, Pipeline, Precision, Schedule, Weights};
 use crate::model::ModelDescription;
 use crate::pipeline::fingerprint::{Parts, flatten};
@@ -28,7 +28,7 @@ impl Stage for Train {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {
@@ -113,10 +113,9 @@ impl Stage for Train {
         let mut description = serde_json::to_string_pretty(&description)?;
         description.push('\n');
         let history = &state.position.history;
-        write_batch(&context.scratch.join("history.parquet"), &history_batch(history)?)?;
         let mut files = vec![
             context.write("model.json", description.as_bytes())?,
-            record(&context.scratch, "history.parquet", Some(history.len() as u64))?,
+            write_batch(&context.scratch, "history.parquet", &history_batch(history)?)?,
         ];
         for (name, bytes) in published::serialise(&state)? {
             files.push(context.write(name, &bytes)?);

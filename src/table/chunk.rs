@@ -7,8 +7,6 @@
 //! whatever looks different in the least is left to the library. Formats: parquet-format, `Encodings.md`, "RLE / Bit-Packing
 //! Hybrid", "Dictionary Encoding", "Plain".
 
-use std::fs::File;
-use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -22,9 +20,11 @@ use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::file::metadata::{ColumnChunkMetaData, OffsetIndexBuilder, PageEncodingStats, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
-use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
+use super::bytes::TableBytes;
+use super::checksum::Chunk;
 use crate::error;
 
 /// What a list holds.
@@ -66,19 +66,13 @@ pub struct ListWriter {
     element: Element,
     compression: ZstdLevel,
     compressor: zstd::bulk::Compressor<'static>,
-    sink: TrackedWrite<Vec<u8>>,
-    pages: Vec<PageEncodingStats>,
+    /// Header and body of each page in turn.
+    pages: Vec<Bytes>,
+    statistics: Vec<PageEncodingStats>,
     offsets: OffsetIndexBuilder,
     rows: u64,
     values: i64,
     uncompressed: usize,
-    data_offset: Option<u64>,
-}
-
-/// A column chunk in memory.
-pub struct ListChunk {
-    bytes: Bytes,
-    close: ColumnCloseResult,
 }
 
 impl ListWriter {
@@ -95,13 +89,12 @@ impl ListWriter {
             element,
             compression,
             compressor: compressor.context("cannot prepare compression")?,
-            sink: TrackedWrite::new(Vec::new()),
             pages: Vec::new(),
+            statistics: Vec::new(),
             offsets: OffsetIndexBuilder::new(),
             rows: 0,
             values: 0,
             uncompressed: 0,
-            data_offset: None,
         };
         if element == Element::Byte {
             let dictionary = dictionary();
@@ -145,9 +138,9 @@ impl ListWriter {
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        let (offset, size) = self.page(compressed, page.len(), PageType::DATA_PAGE, self.element.encoding())?;
-        self.data_offset.get_or_insert(offset);
-        self.offsets.append_offset_and_size(offset as i64, size as i32);
+        self.page(compressed, page.len(), PageType::DATA_PAGE, self.element.encoding())?;
+        // Where it begins is known once it has a checksum.
+        self.offsets.append_offset_and_size(0, 0);
         self.offsets.append_row_count(rows as i64);
         self.rows += rows as u64;
         self.values += i64::from(num_values);
@@ -158,65 +151,51 @@ impl ListWriter {
     ///
     /// # Errors
     /// None that content can cause.
-    pub fn close(self) -> Result<ListChunk> {
-        let bytes = Bytes::from(self.sink.into_inner().context("cannot end a column")?);
-        let with_dictionary = self.element == Element::Byte;
+    pub fn close(self) -> Result<Chunk> {
         let mut encodings = vec![Encoding::PLAIN, Encoding::RLE];
-        encodings.extend(with_dictionary.then_some(Encoding::RLE_DICTIONARY));
+        encodings.extend((self.element == Element::Byte).then_some(Encoding::RLE_DICTIONARY));
         let metadata = ColumnChunkMetaData::builder(self.column)
             .set_compression(Compression::ZSTD(self.compression))
             .set_encodings(encodings)
-            .set_page_encoding_stats(self.pages)
+            .set_page_encoding_stats(self.statistics)
             .set_num_values(self.values)
-            .set_total_compressed_size(bytes.len() as i64)
             .set_total_uncompressed_size(self.uncompressed as i64)
-            .set_dictionary_page_offset(with_dictionary.then_some(0))
-            .set_data_page_offset(self.data_offset.unwrap_or(0) as i64)
             .build()
             .context("cannot describe a column")?;
         let close = ColumnCloseResult {
-            bytes_written: bytes.len() as u64,
+            bytes_written: 0,
             rows_written: self.rows,
             metadata,
             bloom_filter: None,
             column_index: None,
             offset_index: Some(self.offsets.build()),
         };
-        Ok(ListChunk { bytes, close })
+        Chunk::of(&self.pages, close)
     }
 
     fn compress(&mut self, page: &[u8]) -> Result<Bytes> {
         Ok(self.compressor.compress(page).context("cannot compress a page")?.into())
     }
 
-    /// Appends a page; where it begins, and its size with its header.
-    fn page(&mut self, page: Page, len: usize, page_type: PageType, encoding: Encoding) -> Result<(u64, usize)> {
-        let page = CompressedPage::new(page, len);
-        let written = SerializedPageWriter::new(&mut self.sink).write_page(page).context("cannot write a page")?;
+    /// Appends a page.
+    fn page(&mut self, page: Page, len: usize, page_type: PageType, encoding: Encoding) -> Result<()> {
+        let body = page.buffer().len();
+        let (page, mut sink) = (CompressedPage::new(page, len), TrackedWrite::new(Vec::with_capacity(body + 64)));
+        let written = SerializedPageWriter::new(&mut sink).write_page(page).context("cannot write a page")?;
         self.uncompressed += written.uncompressed_size;
-        match self.pages.last_mut().filter(|last| last.page_type == page_type) {
+        let mut header = Bytes::from(sink.into_inner().context("cannot write a page")?);
+        let body = header.split_off(header.len() - body);
+        self.pages.extend([header, body]);
+        match self.statistics.last_mut().filter(|last| last.page_type == page_type) {
             Some(last) => last.count += 1,
-            None => self.pages.push(PageEncodingStats { page_type, encoding, count: 1 }),
+            None => self.statistics.push(PageEncodingStats { page_type, encoding, count: 1 }),
         }
-        Ok((written.offset, written.compressed_size))
-    }
-}
-
-impl ListChunk {
-    /// Appends it as the next column.
-    ///
-    /// # Errors
-    /// The file system.
-    pub fn append_to_row_group<W: Write + Send>(
-        self,
-        group: &mut SerializedRowGroupWriter<'_, W>,
-    ) -> parquet::errors::Result<()> {
-        group.append_column(&self.bytes, self.close)
+        Ok(())
     }
 }
 
 /// Reads all lists `name` of a row group if every page is of the form that [`ListWriter`] writes; none otherwise.
-pub fn read(file: Arc<File>, group: &RowGroupMetaData, name: &str, item: &DataType, len: usize) -> Option<ArrayRef> {
+pub fn read(file: &TableBytes, group: &RowGroupMetaData, name: &str, item: &DataType, len: usize) -> Option<ArrayRef> {
     let element = Element::of(item)?;
     let is_lists = |chunk: &&ColumnChunkMetaData| {
         let column = chunk.column_descr();
@@ -235,7 +214,7 @@ pub fn read(file: Arc<File>, group: &RowGroupMetaData, name: &str, item: &DataTy
     if i64::try_from(count).ok()? != chunk.num_values() {
         return None;
     }
-    let pages = SerializedPageReader::new(file, chunk, rows, None).ok()?;
+    let pages = SerializedPageReader::new(Arc::new(file.clone()), chunk, rows, None).ok()?;
     let mut has_dictionary = false;
     let mut values: Vec<u8> = Vec::new();
     for page in pages {

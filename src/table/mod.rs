@@ -3,8 +3,11 @@
 //! Everything that passes between stages is a table of one of three kinds ([`Content`]). A map stage is a function from
 //! record batch to record batch; [`map_table`] is everything around it: reading, parallelism, order, writing.
 
+mod bytes;
+mod checksum;
 mod chunk;
 mod contain;
+mod footer;
 mod pages;
 pub mod parallel;
 pub mod pixels;

@@ -4,12 +4,12 @@
 //! memory on its word: a file of a kilobyte could ask for two gibibytes. This file reads the headers (Thrift's compact
 //! protocol, of which only the sizes matter here; everything else is passed over) and refuses what no writer makes.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
+use super::bytes::TableBytes;
 use crate::error;
 
 /// Most bytes of one page. Writers aim at a mebibyte; one that puts a whole row group into a page stays below this too.
@@ -23,7 +23,7 @@ const MOST_HEADER: u64 = 1 << 20;
 ///
 /// # Errors
 /// A page that claims too much, no page where one should be, the file system.
-pub fn check(file: &File, group: &RowGroupMetaData) -> Result<()> {
+pub fn check(file: &TableBytes, group: &RowGroupMetaData) -> Result<()> {
     // Without rows it has no pages, as others write a table that is empty.
     if group.num_rows() == 0 {
         return Ok(());
@@ -33,13 +33,13 @@ pub fn check(file: &File, group: &RowGroupMetaData) -> Result<()> {
     })
 }
 
-fn check_chunk(file: &File, chunk: &ColumnChunkMetaData) -> Result<()> {
+fn check_chunk(file: &TableBytes, chunk: &ColumnChunkMetaData) -> Result<()> {
     let start = chunk.dictionary_page_offset().unwrap_or(i64::MAX).min(chunk.data_page_offset());
     let (Ok(mut at), Ok(length)) = (u64::try_from(start), u64::try_from(chunk.compressed_size())) else {
         return Err(error::data("its place in the file is negative"));
     };
     let end = at.saturating_add(length);
-    let mut reader = BufReader::with_capacity(1 << 10, file);
+    let mut reader = BufReader::with_capacity(1 << 10, file.at(at));
     while at < end {
         reader.seek(SeekFrom::Start(at))?;
         if reader.fill_buf()?.is_empty() {

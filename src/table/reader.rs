@@ -5,7 +5,6 @@
 //! compress it otherwise, reorder its columns, add some, call all of them nullable and store their values in related types;
 //! what leaves this file has the columns of its [`Content`], in that order and of its types, and nothing else.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,17 +19,20 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::basic::Compression;
 use parquet::file::metadata::ColumnChunkMetaData;
 
+use super::bytes::TableBytes;
 use super::chunk;
 use super::contain::{contained, contained_items};
-use super::pages;
 use super::schema::{Classes, Content, ImageShape, classes};
 use super::writer::{batch_rows, parquet_message, row_group_rows};
+use super::{footer as guard, pages};
+use crate::disk::{digest_of, failpoint};
 use crate::error;
 
 /// An opened table.
 #[derive(Clone)]
 pub struct TableFile {
     path: PathBuf,
+    bytes: TableBytes,
     metadata: ArrowReaderMetadata,
     content: Content,
 }
@@ -41,13 +43,13 @@ impl TableFile {
     /// # Errors
     /// A file that cannot be read, is not Parquet, or is not a limpid table.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::of(path, footer(path)?)
+        Self::of(path, opened(path)?)
     }
 
-    fn of(path: &Path, metadata: ArrowReaderMetadata) -> Result<Self> {
+    fn of(path: &Path, (bytes, metadata): (TableBytes, ArrowReaderMetadata)) -> Result<Self> {
         let content = Content::of(metadata.schema()).map_err(|cause| bad(path, &cause.to_string()))?;
         check_compression(path, &metadata)?;
-        Ok(Self { path: path.to_owned(), metadata, content })
+        Ok(Self { path: path.to_owned(), bytes, metadata, content })
     }
 
     /// Opens a table that says that limpid wrote it; none if it does not.
@@ -55,8 +57,8 @@ impl TableFile {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_own(path: &Path) -> Result<Option<Self>> {
-        let metadata = footer(path)?;
-        if Content::is_of(metadata.schema()) { Self::of(path, metadata).map(Some) } else { Ok(None) }
+        let opened = opened(path)?;
+        if Content::is_of(opened.1.schema()) { Self::of(path, opened).map(Some) } else { Ok(None) }
     }
 
     /// Opens a table of images that limpid wrote, or that has its columns and lists as long as images of the shape `usual`:
@@ -65,13 +67,13 @@ impl TableFile {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_rewritten(path: &Path, usual: ImageShape) -> Result<Option<Self>> {
-        let metadata = footer(path)?;
+        let (bytes, metadata) = opened(path)?;
         if Content::is_of(metadata.schema()) {
-            return Self::of(path, metadata).map(Some);
+            return Self::of(path, (bytes, metadata)).map(Some);
         }
         let Some(content) = Content::of_columns(metadata.schema(), usual) else { return Ok(None) };
         check_compression(path, &metadata)?;
-        let table = Self { path: path.to_owned(), metadata, content };
+        let table = Self { path: path.to_owned(), bytes, metadata, content };
         // What the types do not say of the lists and the other columns, their first values do.
         let fits = table.all().next().is_none_or(|first| first.is_ok());
         Ok(fits.then_some(table))
@@ -101,6 +103,19 @@ impl TableFile {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// blake3 of the file that was opened, in hexadecimal, whatever has its name now.
+    ///
+    /// # Errors
+    /// Interruption, or the file system.
+    pub fn digest(&self) -> Result<String> {
+        digest_of(self.bytes.at(0)).with_context(|| format!("cannot read {}", self.path.display()))
+    }
+
+    /// Whether checksums tell any damage to it, as they do where limpid wrote it.
+    pub fn is_guarded(&self) -> bool {
+        guard::is_guarded(self.metadata.metadata().file_metadata())
     }
 
     /// Whether its footer says that the rows of each row group are in the order of their ids.
@@ -140,15 +155,14 @@ impl TableFile {
     /// A file that has become unreadable; each batch can fail where its pages are damaged.
     pub fn row_group(&self, index: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
         let (path, schema) = (self.path.clone(), self.content.schema());
-        let open = || File::open(&path).with_context(|| format!("cannot open {}", path.display()));
-        let file = Arc::new(open()?);
-        pages::check(&file, self.metadata.metadata().row_group(index)).with_context(|| unusable(&path))?;
-        let lists = self.lists(file, index);
+        failpoint::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        pages::check(&self.bytes, self.metadata.metadata().row_group(index)).with_context(|| unusable(&path))?;
+        let lists = self.lists(index);
         let read_apart = lists.as_ref().map(|(name, _)| name.as_str());
         let names = schema.fields().iter().map(|field| field.name().as_str());
         let names = names.filter(|name| Some(*name) != read_apart);
         let columns = ProjectionMask::columns(self.metadata.parquet_schema(), names);
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, self.metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
             .with_row_groups(vec![index])
             .with_projection(columns)
             .with_batch_size(batch_rows(self.content));
@@ -217,7 +231,7 @@ impl TableFile {
 
     /// The name and the lists of the column of lists of a row group, if they are small enough to be read as a whole and stored
     /// as limpid stores them.
-    fn lists(&self, file: Arc<File>, index: usize) -> Option<(String, ArrayRef)> {
+    fn lists(&self, index: usize) -> Option<(String, ArrayRef)> {
         if self.row_group_rows(index) > row_group_rows(self.content, self.rows()) as u64 {
             return None;
         }
@@ -228,7 +242,7 @@ impl TableFile {
         });
         let (name, item) = column?;
         let group = self.metadata.metadata().row_group(index);
-        let read = contained(|| Ok::<_, String>(chunk::read(file, group, name, item, self.content.width())));
+        let read = contained(|| Ok::<_, String>(chunk::read(&self.bytes, group, name, item, self.content.width())));
         Some((name.clone(), read.ok().flatten()?))
     }
 }
@@ -285,10 +299,16 @@ fn counted(
 /// # Errors
 /// A file that cannot be read or is not Parquet, or whose row groups do not have the rows that it claims.
 pub fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let load = || ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
+    opened(path).map(|(_, footer)| footer)
+}
+
+/// Opens any Parquet file and reads its footer, as [`footer`] does.
+fn opened(path: &Path) -> Result<(TableBytes, ArrowReaderMetadata)> {
+    let bytes = TableBytes::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let load = || ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::default());
     let footer = contained(|| load().map_err(|cause| parquet_message(&cause)))
         .map_err(|cause| bad(path, &format!("it is not a whole Parquet file ({cause})")))?;
+    guard::check(&bytes, footer.metadata().file_metadata()).map_err(|cause| bad(path, &cause))?;
     let mut groups = footer.metadata().row_groups().iter();
     let all = groups.try_fold(0_i64, |all, group| {
         let rows = group.num_rows();
@@ -298,7 +318,7 @@ pub fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
         all.checked_add(rows).filter(|_| same && rows >= 0)
     });
     if all == Some(footer.metadata().file_metadata().num_rows()) {
-        return Ok(footer);
+        return Ok((bytes, footer));
     }
     Err(bad(path, "its footer is damaged: file, row groups and columns differ in their number of rows"))
 }
@@ -311,9 +331,8 @@ pub fn first_rows(path: &Path, rows: usize) -> Result<Option<RecordBatch>> {
     if rows == 0 {
         return Ok(None);
     }
-    let metadata = footer(path)?;
+    let (file, metadata) = opened(path)?;
     check_compression(path, &metadata)?;
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut before = 0;
     for group in metadata.metadata().row_groups() {
         if before < rows as i64 {
@@ -339,7 +358,7 @@ pub fn columns(
     rows: usize,
 ) -> Result<impl Iterator<Item = Result<RecordBatch, String>> + use<>> {
     check_compression(path, metadata)?;
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = TableBytes::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     for group in metadata.metadata().row_groups() {
         pages::check(&file, group).with_context(|| unusable(path))?;
     }

@@ -10,20 +10,20 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, FieldRef, SchemaRef};
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::WriterProperties;
-use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 use serde::{Deserialize, Serialize};
 
 use super::WriteOptions;
-use super::chunk::{ListChunk, ListWriter};
-use super::parallel;
+use super::checksum::{Chunk, Collector, Pages};
+use super::chunk::ListWriter;
 use super::schema::Content;
+use super::{footer, parallel};
 use crate::disk::NewFile;
 use crate::error;
 
@@ -111,7 +111,9 @@ pub fn write_rows<'a>(
     let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties));
     let (mut writer, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
     let columns = writer.schema_descr().columns().to_vec();
-    let encoder = Encoder { factory, columns, schema: schema.clone(), options, blocks: compression.is_none() };
+    let pages = Arc::new(Collector::default());
+    let factory = factory.with_page_store_factory(Arc::clone(&pages) as _);
+    let encoder = Encoder { factory, pages, columns, schema: schema.clone(), options, blocks: compression.is_none() };
     let mut rows = 0;
     parallel::in_order(
         options.threads,
@@ -130,7 +132,13 @@ pub fn write_rows<'a>(
             Ok(())
         },
     )?;
-    let sink = writer.into_inner().map_err(failed)?;
+    // What comes now is the footer, and what belongs to it.
+    writer.flush().with_context(|| format!("cannot write {}", path.display()))?;
+    writer.inner_mut().held = Some(Vec::new());
+    let mut sink = writer.into_inner().map_err(failed)?;
+    let mut end = sink.held.take().unwrap_or_default();
+    footer::seal(&mut end)?;
+    sink.write_all(&end).with_context(|| format!("cannot write {}", path.display()))?;
     let (digest, bytes) = (sink.hasher.finalize().to_hex().to_string(), sink.bytes);
     let file = sink.inner.into_inner().map_err(io::IntoInnerError::into_error);
     let metadata = file.with_context(|| format!("cannot write {}", path.display()))?.finish()?;
@@ -146,6 +154,8 @@ pub fn nanoseconds(time: std::time::SystemTime) -> u64 {
 /// Makes row groups of batches, on any thread.
 struct Encoder<'a> {
     factory: ArrowRowGroupWriterFactory,
+    /// Where that puts the pages of the columns that it writes.
+    pages: Arc<Collector>,
     /// One for each leaf.
     columns: Vec<ColumnDescPtr>,
     schema: SchemaRef,
@@ -159,13 +169,7 @@ enum ColumnWriter {
     /// Lists of one size.
     Lists(Box<ListWriter>),
     /// Anything else.
-    Other(Vec<ArrowColumnWriter>),
-}
-
-/// A column of a row group, encoded.
-enum Chunk {
-    Lists(Box<ListChunk>),
-    Other(Vec<ArrowColumnChunk>),
+    Other(Vec<(ArrowColumnWriter, Pages)>),
 }
 
 impl Encoder<'_> {
@@ -180,27 +184,34 @@ impl Encoder<'_> {
                     ColumnWriter::Other(writers) => {
                         let leaves = compute_leaves(field, array).map_err(unexpected)?;
                         let mut leaves = writers.iter_mut().zip(leaves);
-                        leaves.try_for_each(|(writer, leaf)| writer.write(&leaf)).map_err(unexpected)?;
+                        leaves.try_for_each(|((writer, _), leaf)| writer.write(&leaf)).map_err(unexpected)?;
                     }
                 }
             }
             crate::interrupt::check()
         })?;
-        let chunks = writers.into_iter().map(|writer| match writer {
-            ColumnWriter::Lists(writer) => Ok(Chunk::Lists(Box::new(writer.close()?))),
-            ColumnWriter::Other(writers) => {
-                let chunks = writers.into_iter().map(ArrowColumnWriter::close);
-                Ok(Chunk::Other(chunks.collect::<parquet::errors::Result<_>>().map_err(unexpected)?))
+        let mut chunks = Vec::with_capacity(self.columns.len());
+        for writer in writers {
+            match writer {
+                ColumnWriter::Lists(writer) => chunks.push(writer.close()?),
+                ColumnWriter::Other(writers) => {
+                    for (writer, pages) in writers {
+                        let close = writer.close().map_err(unexpected)?.close().clone();
+                        chunks.push(Chunk::of(&pages.take(), close)?);
+                    }
+                }
             }
-        });
-        Ok((rows, chunks.collect::<Result<_>>()?))
+        }
+        Ok((rows, chunks))
     }
 
     fn writers(&self, index: usize) -> Result<Vec<ColumnWriter>> {
         let level = zstd_level(self.options);
-        let mut others = self.factory.create_column_writers(index).map_err(unexpected)?.into_iter().zip(&self.columns);
+        let created = self.pages.during(|| self.factory.create_column_writers(index));
+        let (writers, pages) = created.map_err(unexpected)?;
+        let mut others = writers.into_iter().zip(pages).zip(&self.columns);
         let writer = |field: &FieldRef| {
-            let mut others: Vec<_> = others.by_ref().take(leaves(field.data_type())).collect();
+            let others: Vec<_> = others.by_ref().take(leaves(field.data_type())).collect();
             // What may be null has levels of its own.
             if self.blocks
                 && !field.is_nullable()
@@ -211,7 +222,7 @@ impl Encoder<'_> {
             {
                 return Ok(ColumnWriter::Lists(Box::new(lists)));
             }
-            Ok(ColumnWriter::Other(others.drain(..).map(|(writer, _)| writer).collect()))
+            Ok(ColumnWriter::Other(others.into_iter().map(|(writer, _)| writer).collect()))
         };
         self.schema.fields().iter().map(writer).collect()
     }
@@ -222,18 +233,6 @@ fn leaves(data_type: &DataType) -> usize {
     match data_type {
         DataType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),
         _ => 1,
-    }
-}
-
-impl Chunk {
-    fn append_to_row_group<W: Write + Send>(
-        self,
-        group: &mut SerializedRowGroupWriter<'_, W>,
-    ) -> parquet::errors::Result<()> {
-        match self {
-            Chunk::Lists(chunk) => chunk.append_to_row_group(group),
-            Chunk::Other(chunks) => chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(group)),
-        }
     }
 }
 
@@ -257,10 +256,12 @@ fn properties(
     let differing: Vec<_> = columns.columns().iter().map(|column| column.path()).filter(differ).cloned().collect();
     let mut metadata: Vec<_> =
         schema.metadata().iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+    metadata.push(footer::entry());
     metadata.sort_by(|a, b| a.key.cmp(&b.key));
     // `split` and `id`, by which the rows are sorted. One file holds one split, so that `id` alone sorts it.
     let sorted_by = SortingColumn { column_idx: 0, descending: false, nulls_first: false };
     let builder = WriterProperties::builder()
+        .set_created_by(footer::CREATED_BY.to_owned())
         .set_compression(compression.unwrap_or_else(|| Compression::ZSTD(zstd_level(options))))
         .set_key_value_metadata(Some(metadata))
         .set_sorting_columns(options.sorted.then(|| vec![sorted_by]))
@@ -289,16 +290,22 @@ struct DigestWriter<W> {
     inner: W,
     hasher: blake3::Hasher,
     bytes: u64,
+    /// What is written goes here instead, if there is one.
+    held: Option<Vec<u8>>,
 }
 
 impl<W> DigestWriter<W> {
     fn new(inner: W) -> Self {
-        Self { inner, hasher: blake3::Hasher::new(), bytes: 0 }
+        Self { inner, hasher: blake3::Hasher::new(), bytes: 0, held: None }
     }
 }
 
 impl<W: Write> Write for DigestWriter<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if let Some(held) = &mut self.held {
+            held.extend_from_slice(buffer);
+            return Ok(buffer.len());
+        }
         let written = self.inner.write(buffer)?;
         self.hasher.update(&buffer[..written]);
         self.bytes += written as u64;
@@ -310,17 +317,15 @@ impl<W: Write> Write for DigestWriter<W> {
     }
 }
 
-/// Writes a small table in one piece, for tables that are not one of limpid's three kinds.
+/// Writes a small table in one piece to `folder/name`, for tables that are not one of limpid's three kinds.
 ///
 /// # Errors
 /// The file system.
-pub fn write_batch(path: &Path, batch: &RecordBatch) -> Result<()> {
-    let failed = |cause: ParquetError| write_error(path, cause);
-    let file = NewFile::create(path)?;
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(failed)?;
-    writer.write(batch).map_err(failed)?;
-    writer.into_inner().map_err(failed)?.finish().map(|_| ())
+pub fn write_batch(folder: &Path, name: &str, batch: &RecordBatch) -> Result<FileRecord> {
+    let compression_level = ZstdLevel::default().compression_level();
+    let options = WriteOptions { compression_level, threads: 1, sorted: false, classes: None };
+    let group: RowGroup<'_> = Box::new(|emit| emit(batch.clone()));
+    write_rows(folder, name, batch.schema_ref(), &options, None, std::iter::once(Ok(group)))
 }
 
 /// The columns that every table starts with.

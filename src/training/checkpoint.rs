@@ -13,9 +13,9 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::Optimizer;
-use crate::error;
 use crate::model::{Autoencoder, NamedTensor, load_weights, named_tensors, read_tensors, write_tensors};
 use crate::pipeline::fingerprint::{Change, Parts};
+use crate::{disk, error};
 
 /// Losses of one epoch, mean over pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -195,7 +195,7 @@ impl CheckpointFile {
     /// # Errors
     /// A file that cannot be read.
     pub fn load(&self, initial: Autoencoder, device: &Device) -> Result<Option<Result<State>>> {
-        let bytes = match std::fs::read(&self.path) {
+        let bytes = match disk::read(&self.path) {
             Ok(bytes) => bytes,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", self.path.display())),

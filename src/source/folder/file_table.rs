@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
-use crate::{error, interrupt};
+use crate::{disk, error, interrupt};
 
 /// A row of a table, as text.
 pub struct Row {
@@ -33,7 +33,7 @@ pub fn open(path: &Path, wanted: &[&str]) -> Result<FileTable> {
     if path.exists() && !path.is_file() {
         return Err(bad(path, "it is not a file"));
     }
-    let file = File::open(path).map_err(|cause| match cause.kind() {
+    let file = disk::open(path).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => bad(path, "it does not exist"),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })?;

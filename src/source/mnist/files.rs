@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::super::{archive_failure, gzip};
 use super::{Mnist, PARTS, Part, SHAPE, verify};
-use crate::error;
+use crate::{disk, error};
 
 /// MNIST from a folder: four IDX files, torchvision's `MNIST/raw` below it, or Keras' `mnist.npz`; none if it has none.
 ///
@@ -65,7 +65,7 @@ fn candidates(folder: &Path, part: &Part) -> [PathBuf; 2] {
 
 /// Opens a file; none if it is not there.
 fn open(path: &Path) -> Result<Option<File>> {
-    match File::open(path) {
+    match disk::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(cause) => Err(cause).with_context(|| format!("cannot open {}", path.display())),

@@ -10,9 +10,9 @@ use anyhow::{Context, Result};
 use flate2::CrcReader;
 use flate2::read::DeflateDecoder;
 
-use crate::error;
 use crate::source::{archive_failure, check_channels};
 use crate::table::{ImageShape, pixels};
+use crate::{disk, error};
 
 /// Longest header that is read.
 const MAX_HEADER: usize = 1 << 16;
@@ -299,7 +299,7 @@ fn names(archive: &zip::ZipArchive<BufReader<File>>) -> Vec<String> {
 }
 
 fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|cause| match cause.kind() {
+    disk::open(path).map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })

@@ -13,7 +13,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::infer::Inference;
-use super::{Outputs, Stage, StageContext, record};
+use super::{Outputs, Stage, StageContext};
 use crate::config::Pipeline;
 use crate::quality::DEFINITIONS;
 use crate::quality::auroc::auroc;
@@ -31,7 +31,7 @@ impl Stage for Evaluate {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
@@ -116,11 +116,8 @@ impl Stage for Evaluate {
         let mut text = serde_json::to_string_pretty(&metrics)?;
         text.push('\n');
         let table = metrics.table()?;
-        write_batch(&context.scratch.join(METRICS_TABLE), &table)?;
-        let files = vec![
-            context.write(METRICS, text.as_bytes())?,
-            record(&context.scratch, METRICS_TABLE, Some(table.num_rows() as u64))?,
-        ];
+        let files =
+            vec![context.write(METRICS, text.as_bytes())?, write_batch(&context.scratch, METRICS_TABLE, &table)?];
         // What depends on the machine is for the receipt alone.
         let details = json!({ "seconds": { "baselines": fitted, "images": scored - fitted, "probes": seconds } });
         Ok(Outputs { files, details, device: None })

@@ -1,0 +1,121 @@
+//! Whether files stay as they are while they are read.
+//!
+//! Nothing is read for it: device, inode, size and times are compared before and after. Among them is the time of the last
+//! change of the inode, which no program can set, so that a file which was edited and given its old time back shows too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::error;
+
+/// What tells, without reading it, that a file is the same and unchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Identity([i128; 5]);
+
+/// Files as they were when the watch began.
+pub struct Watch<'a> {
+    list: Box<dyn Fn() -> Result<Vec<PathBuf>> + 'a>,
+    seen: BTreeMap<PathBuf, Option<Identity>>,
+}
+
+impl<'a> Watch<'a> {
+    /// Looks at the files that `list` names.
+    ///
+    /// # Errors
+    /// What `list` fails with, the file system.
+    pub fn new(list: impl Fn() -> Result<Vec<PathBuf>> + 'a) -> Result<Self> {
+        let seen = list()?.into_iter().map(|path| identity(&path).map(|identity| (path, identity)));
+        let seen = seen.collect::<Result<_>>()?;
+        Ok(Self { list: Box::new(list), seen })
+    }
+
+    /// Checks that the same files are there, unchanged.
+    ///
+    /// # Errors
+    /// They are not: try again. What `list` fails with, the file system.
+    pub fn check(&self) -> Result<()> {
+        let changed = |path: &Path, what: &str| {
+            Err(error::try_again(format!("{} {what} while it was read; run the same command again", path.display())))
+        };
+        let now: BTreeSet<PathBuf> = (self.list)()?.into_iter().collect();
+        if let Some(gone) = self.seen.keys().find(|path| !now.contains(*path)) {
+            return changed(gone, "has gone");
+        }
+        if let Some(come) = now.iter().find(|path| !self.seen.contains_key(*path)) {
+            return changed(come, "has come");
+        }
+        for (path, before) in &self.seen {
+            if identity(path)? != *before {
+                return changed(path, "has changed");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The identity of what a path leads to; none if nothing is there.
+fn identity(path: &Path) -> Result<Option<Identity>> {
+    match std::fs::metadata(path).and_then(|metadata| of(&metadata)) {
+        Ok(identity) => Ok(Some(identity)),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(cause).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+#[cfg(unix)]
+fn of(metadata: &std::fs::Metadata) -> io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    let time = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+    let modified = time(metadata.mtime(), metadata.mtime_nsec());
+    let changed = time(metadata.ctime(), metadata.ctime_nsec());
+    Ok(Identity([metadata.dev().into(), metadata.ino().into(), metadata.len().into(), modified, changed]))
+}
+
+#[cfg(not(unix))]
+fn of(metadata: &std::fs::Metadata) -> io::Result<Identity> {
+    let since =
+        |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    let [modified, created] = [metadata.modified()?, metadata.created()?].map(|time| since(time) as i128);
+    Ok(Identity([0, 0, metadata.len().into(), modified, created]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn whatever_happens_to_a_file_shows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let list = || {
+            let names = fs::read_dir(folder.path()).expect("is there");
+            Ok(names.map(|entry| entry.expect("is readable").path()).collect())
+        };
+        let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+        let told = |change: &dyn Fn()| {
+            fs::write(&one, b"one").expect("written");
+            fs::write(&other, b"two").expect("written");
+            let watch = Watch::new(list).expect("is readable");
+            watch.check().expect("nothing has changed");
+            // Clocks of file systems may stand still for some milliseconds.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            change();
+            watch.check().expect_err("something has changed").to_string()
+        };
+        let time = || fs::metadata(&one).and_then(|metadata| metadata.modified()).expect("has one");
+        let edited = told(&|| {
+            let before = time();
+            fs::write(&one, b"ONE").expect("written");
+            let file = fs::File::options().write(true).open(&one).expect("is there");
+            file.set_modified(before).expect("can be set");
+        });
+        assert!(edited.contains("one has changed while it was read"), "{edited}");
+        let replaced = told(&|| fs::rename(&other, &one).expect("renamed"));
+        assert!(replaced.contains("other has gone"), "{replaced}");
+        let come = told(&|| fs::write(folder.path().join("third"), b"3").expect("written"));
+        assert!(come.contains("third has come"), "{come}");
+    }
+}
