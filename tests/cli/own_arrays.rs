@@ -16,7 +16,8 @@ pub fn npy(description: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn npz(arrays: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
+/// An archive of arrays.
+pub fn npz(arrays: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in arrays {
         let options = zip::write::SimpleFileOptions::default().compression_method(method);
