@@ -9,6 +9,7 @@ mod disks;
 mod download;
 mod elsewhere;
 mod evaluating;
+mod exit_codes;
 mod exporting;
 mod foreign;
 mod harness;
