@@ -39,7 +39,12 @@ def main():
     problems = events = checked = 0
     for file in files:
         for number, line in enumerate(file.read_text().splitlines(), 1):
-            event = json.loads(line)
+            try:
+                event = json.loads(line)
+            except ValueError as problem:
+                problems += 1
+                print(f"{file}:{number}: no JSON, as a full disk leaves it: {problem}")
+                continue
             events += 1
             parts = [("event", event["schemaURL"], event)]
             parts += [(name, facet["_schemaURL"], facet) for name, facet in facets(event)]

@@ -5,6 +5,7 @@
 //! context. [`report`] is the one place that turns a chain into a number.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 use serde_json::json;
 
@@ -105,16 +106,29 @@ fn failure(kind: Kind, message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Failure { kind, message: message.into() })
 }
 
-/// The kind of a chain of causes: the outermost [`Failure`] decides, an I/O error without one is [`Kind::Io`], and
-/// anything else was not foreseen, which makes it a bug.
+/// The kind of a chain of causes: the outermost [`Failure`] decides, without one the I/O error, and anything else was not
+/// foreseen, which makes it a bug.
 pub fn kind(error: &anyhow::Error) -> Kind {
     let chain = || error.chain();
     if let Some(failure) = chain().find_map(|cause| cause.downcast_ref::<Failure>()) {
         failure.kind
-    } else if chain().any(|cause| cause.is::<std::io::Error>()) {
-        Kind::Io
     } else {
-        Kind::Bug
+        chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map_or(Kind::Bug, kind_of_io)
+    }
+}
+
+/// What an I/O error is to a scheduler: some of them come back however often the command is tried.
+fn kind_of_io(cause: &io::Error) -> Kind {
+    match cause.kind() {
+        // A file where a folder has to be, or the reverse; a name that no file can have; a file system without locks, say.
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory | ErrorKind::IsADirectory => Kind::Settings,
+        ErrorKind::InvalidFilename | ErrorKind::Unsupported => Kind::Settings,
+        // Not the system's word, but Rust's: a path with a zero byte.
+        ErrorKind::InvalidInput if cause.raw_os_error().is_none() => Kind::Settings,
+        // Text that is not UTF-8.
+        ErrorKind::InvalidData => Kind::Data,
+        // One day there is room on the disk, the permission is given, the network is back, the file has come.
+        _ => Kind::Io,
     }
 }
 
@@ -145,9 +159,28 @@ mod tests {
 
     #[test]
     fn the_outermost_known_failure_decides_the_exit_code() {
-        let inner: anyhow::Result<()> = Err(std::io::Error::other("disk").into());
+        let inner: anyhow::Result<()> = Err(io::Error::other("disk").into());
         assert_eq!(kind(&inner.context("writing").expect_err("is an error")), Kind::Io);
         assert_eq!(kind(&data("truncated").context("reading x")), Kind::Data);
         assert_eq!(kind(&anyhow::anyhow!("surprise")), Kind::Bug);
+    }
+
+    #[test]
+    fn an_io_error_that_no_repetition_mends_is_none() {
+        let of = |cause: io::Error| kind(&anyhow::Error::new(cause).context("cannot read x"));
+        for (code, expected) in [
+            (rustix::io::Errno::NOTDIR, Kind::Settings),
+            (rustix::io::Errno::ISDIR, Kind::Settings),
+            (rustix::io::Errno::EXIST, Kind::Settings),
+            (rustix::io::Errno::NAMETOOLONG, Kind::Settings),
+            (rustix::io::Errno::ACCESS, Kind::Io),
+            (rustix::io::Errno::INVAL, Kind::Io),
+            (rustix::io::Errno::NOENT, Kind::Io),
+            (rustix::io::Errno::NOSPC, Kind::Io),
+        ] {
+            assert_eq!(of(code.into()), expected, "{code}");
+        }
+        assert_eq!(of(ErrorKind::InvalidData.into()), Kind::Data);
+        assert_eq!(of(std::fs::read("a\0b").expect_err("has a zero byte")), Kind::Settings);
     }
 }

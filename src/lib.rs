@@ -25,7 +25,7 @@
 //! [`stage`] reads tables of earlier stages and writes its own; [`table`] is all that knows Parquet, and [`disk`] all that
 //! changes a file or folder. [`model`] and [`training`] are ordinary Burn, [`export`] hands the model and the tables to other
 //! programs; the operations that dominate their time on a CPU are in [`kernel`], and [`device`] is all that knows which other
-//! devices a build has.
+//! devices a build has. Whatever is printed passes [`text`], which keeps a terminal from obeying what others have written.
 //!
 //! | to add | create | then register in |
 //! |---|---|---|
@@ -56,4 +56,5 @@ pub mod source;
 pub mod stage;
 pub mod table;
 pub mod terminal;
+pub mod text;
 pub mod training;

@@ -6,22 +6,26 @@
 //! its digest as version, and its schema and rows if it is a table. The environment places the pipeline in what started it:
 //! `OPENLINEAGE_NAMESPACE` (of jobs; `limpid` unless set) and `OPENLINEAGE_PARENT_ID` (`namespace/job/run`).
 //!
-//! Lineage is told beside the work: once its file is open, a failure to write to it is said and changes nothing else.
+//! Lineage is told beside the work: once its file is open, a failure to write to it keeps nothing from being made and published. It
+//! is said at once, and a run whose work has succeeded ends with the number of the events that are missing. What a full disk has
+//! left of an event stays on a line of its own ([`LineFile`]).
 
-use std::fs::{File, OpenOptions};
+use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Map, Value, json};
 
+use crate::disk::LineFile;
 use crate::error::{self, Kind};
 use crate::pipeline::plan::StagePlan;
 use crate::pipeline::receipt::Receipt;
 use crate::pipeline::workspace::Workspace;
 use crate::progress::Progress;
 use crate::table;
+use crate::text::escaped;
 
 const PRODUCER: &str = concat!("urn:limpid:", env!("CARGO_PKG_VERSION"));
 const SPEC: &str = "https://openlineage.io/spec";
@@ -30,7 +34,9 @@ const EVENTS: &str = "2-0-2/OpenLineage.json";
 
 /// Where events are written, if they are wanted.
 pub struct Lineage<'a> {
-    file: Option<File>,
+    file: Option<LineFile>,
+    /// How many events could not be written.
+    missing: Cell<u64>,
     namespace: String,
     /// The parent facet that the environment gives to the run of the pipeline.
     parent: Option<Value>,
@@ -51,11 +57,16 @@ impl<'a> Lineage<'a> {
     /// Opens the file that events are appended to.
     ///
     /// # Errors
-    /// The file system.
+    /// A folder that does not exist, and the file system.
     pub fn open(path: Option<&Path>, progress: &'a Progress) -> Result<Self> {
         let open = |path: &Path| {
-            let file = OpenOptions::new().append(true).create(true).open(path);
-            file.with_context(|| format!("cannot open the lineage file {}", path.display()))
+            LineFile::open(path).map_err(|cause| {
+                let what = format!("cannot open the lineage file {}", path.display());
+                match cause.kind() {
+                    ErrorKind::NotFound => error::settings(format!("{what}: its folder does not exist")),
+                    _ => anyhow::Error::new(cause).context(what),
+                }
+            })
         };
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let parent = variable("OPENLINEAGE_PARENT_ID").and_then(|parent| {
@@ -65,10 +76,26 @@ impl<'a> Lineage<'a> {
         });
         Ok(Self {
             file: path.map(open).transpose()?,
+            missing: Cell::new(0),
             namespace: variable("OPENLINEAGE_NAMESPACE").unwrap_or_else(|| "limpid".to_owned()),
             parent,
             progress,
         })
+    }
+
+    /// Checks that every event was written.
+    ///
+    /// # Errors
+    /// Some were not.
+    pub fn check_complete(&self) -> Result<()> {
+        match (&self.file, self.missing.get()) {
+            (Some(file), missing @ 1..) => {
+                let lacks =
+                    format!("{} lacks {missing} lineage events, which could not be written", file.path().display());
+                Err(error::io(format!("{lacks}; the results are published")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The run of a pipeline starts.
@@ -135,7 +162,7 @@ impl<'a> LineageRun<'a> {
     }
 
     fn tell(&self, event: &str, outputs: Vec<Value>) {
-        let Some(mut file) = self.lineage.file.as_ref() else { return };
+        let Some(file) = &self.lineage.file else { return };
         let event = json!({
             "eventType": event,
             "eventTime": format!("{:.3}", jiff::Timestamp::now()),
@@ -146,9 +173,12 @@ impl<'a> LineageRun<'a> {
             "producer": PRODUCER,
             "schemaURL": format!("{SPEC}/{EVENTS}#/$defs/RunEvent"),
         });
-        // One call for the whole line, so that the lines of several runs that share a file stay whole.
-        if let Err(cause) = file.write_all(format!("{event}\n").as_bytes()) {
-            self.lineage.progress.note(&format!("cannot write to the lineage file: {cause}"));
+        // Some readers end a line at a U+2028 in a name.
+        if let Err(cause) = file.append(&escaped(&event.to_string())) {
+            let missing = &self.lineage.missing;
+            missing.set(missing.get() + 1);
+            let path = file.path().display();
+            self.lineage.progress.note(&format!("cannot write to the lineage file {path}: {cause}"));
         }
     }
 }

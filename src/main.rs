@@ -1,26 +1,50 @@
 //! Parse, call, print the chain of causes, exit.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::borrow::Cow;
+use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use clap::Parser;
 use limpid::cli::Cli;
 use limpid::progress::{LogMode, Progress};
-use limpid::{command, error};
+use limpid::{command, error, text};
 
 /// Training takes and gives back the same few large tensors again and again: this allocator keeps their pages at hand.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(cause) => return refuse(&cause),
+    };
     let log = cli.log_mode();
-    if log == LogMode::Json {
-        std::panic::set_hook(Box::new(move |panic| Progress::new(log).note(&panic.to_string())));
-    }
-    // A panic is a bug: it gets the exit code of one, after Rust's own message.
+    std::panic::set_hook(Box::new(move |panic| tell(panic, log)));
+    // A panic is a bug: it gets the exit code of one, after its own message.
     match std::panic::catch_unwind(|| command::execute(cli)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(cause)) => ExitCode::from(error::report(&cause, log)),
         Err(_) => ExitCode::from(error::report(&error::bug("a panic ended the work"), log)),
     }
+}
+
+/// Tells what is wrong with the command line, or the help that it asks for. Clap's message has colours, and the arguments as they
+/// are: one with control characters, say the name of a file that a shell has filled in, costs the message its colours.
+fn refuse(cause: &clap::Error) -> ExitCode {
+    let arguments = || std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    if arguments().all(|argument| matches!(text::escaped(&argument), Cow::Borrowed(_))) {
+        cause.exit();
+    }
+    text::say(cause.render().to_string().trim_end());
+    ExitCode::from(cause.exit_code() as u8)
+}
+
+/// Tells of a panic as Rust does, with the stack if `RUST_BACKTRACE` asks for it.
+fn tell(panic: &PanicHookInfo<'_>, log: LogMode) {
+    let stack = Backtrace::capture();
+    let asked = stack.status() == BacktraceStatus::Captured;
+    let message = if asked { format!("{panic}\n{stack}") } else { panic.to_string() };
+    let log = if log == LogMode::Json { log } else { LogMode::Lines };
+    Progress::new(log).note(&message);
 }

@@ -4,7 +4,7 @@
 //!
 //! What JSON lines hold is written in [`SCHEMA`]; a test holds the lines of real runs against it.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::ValueEnum;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+
+use crate::text::{cell, escaped, on_one_line, say};
 
 /// The JSON schema of a line of `--log json`.
 pub const SCHEMA: &str = include_str!("log.schema.json");
@@ -85,8 +87,8 @@ impl Progress {
     pub fn event(&self, event: &str, message: &str, fields: Value) {
         match &self.display {
             // A broken terminal must not end the work.
-            Display::Bars(bars) => _ = bars.println(message),
-            Display::Lines => line(message),
+            Display::Bars(bars) => _ = bars.println(escaped(message)),
+            Display::Lines => say(message),
             Display::Json => json_line(event, fields, Some(message)),
         }
     }
@@ -146,7 +148,8 @@ impl TaskState {
         let percent =
             if self.total > 0 { format!(" {:3.0} %", 100.0 * done as f64 / self.total as f64) } else { String::new() };
         let remaining = remaining.map_or(String::new(), |seconds| format!(", {seconds:.0} s left"));
-        line(&format!("{}:{percent} {done} {}, {rate:.0}/s{remaining}", self.name, self.unit));
+        let (name, unit) = (on_one_line(&self.name), self.unit);
+        say(&format!("{name}:{percent} {done} {unit}, {rate:.0}/s{remaining}"));
     }
 }
 
@@ -166,15 +169,10 @@ fn bar(name: &str, total: u64, unit: &str) -> ProgressBar {
     };
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(total).with_style(style.progress_chars("━╸ "));
-    bar.set_prefix(name.to_owned());
+    bar.set_prefix(cell(name));
     bar.set_message(unit.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
-}
-
-fn line(message: &str) {
-    // stderr may be closed; that is no reason to stop.
-    _ = writeln!(std::io::stderr(), "{message}");
 }
 
 fn json_line(event: &str, fields: Value, message: Option<&str>) {
@@ -186,5 +184,5 @@ fn json_line(event: &str, fields: Value, message: Option<&str>) {
             object.insert("message".to_owned(), message.into());
         }
     }
-    line(&object.to_string());
+    say(&object.to_string());
 }

@@ -4,12 +4,12 @@ use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::print;
+use super::print_own;
 use crate::cli::Cli;
 
 /// Prints the completions of a shell.
 pub fn completions(shell: Shell) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "limpid", &mut script);
-    print(String::from_utf8_lossy(&script))
+    print_own(String::from_utf8_lossy(&script))
 }

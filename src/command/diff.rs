@@ -16,6 +16,7 @@ use crate::pipeline::workspace::{Workspace, steadily};
 use crate::report::{Report, render_pair};
 use crate::stage::STAGES;
 use crate::stage::report::gather;
+use crate::text::{on_one_line, width};
 
 /// Prints the settings and the data that differ and all scores, side by side; with `--html`, also the reports.
 pub fn diff(args: &DiffArgs) -> Result<()> {
@@ -68,10 +69,11 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
         let html = render_pair(left, right, &table)?;
         write_beside_others(path, html.as_bytes())?;
     }
-    let width =
-        |cell: fn(&(String, [String; 2])) -> &str| table.iter().map(|row| cell(row).chars().count()).max().unwrap_or(0);
-    let (first, second) = (width(|row| &row.0), width(|row| &row.1[0]));
-    for (name, [left, right]) in &table {
+    // Whole: what differs may be the end.
+    let rows: Vec<_> =
+        table.iter().map(|(name, [left, right])| [name, left, right].map(|cell| on_one_line(cell))).collect();
+    let [first, second] = [0, 1].map(|at| width(rows.iter().map(|row| &*row[at])));
+    for [name, left, right] in &rows {
         print(format!("{name:first$}  {left:second$}  {right}"))?;
     }
     Ok(())

@@ -29,6 +29,7 @@ use crate::pipeline::receipt::{Receipt, output_damage};
 use crate::pipeline::workspace::{RECEIPT, steadily, whole_receipt_in};
 use crate::progress::Progress;
 use crate::source;
+use crate::text::{escaped, on_one_line};
 
 /// Carries out a command.
 ///
@@ -51,10 +52,20 @@ pub fn execute(cli: Cli) -> Result<()> {
     }
 }
 
-/// Prints a line of the result. That its reader has gone (`limpid show … | head`) changes neither the rest of the work nor the
-/// exit code.
-fn print(line: impl Display) -> Result<()> {
-    match writeln!(std::io::stdout(), "{line}") {
+/// Prints lines of the result, without what a terminal would obey.
+fn print(lines: impl Display) -> Result<()> {
+    print_own(escaped(&lines.to_string()))
+}
+
+/// Prints one line of the result; the end of a line in a name or a value does not begin another.
+fn print_line(line: impl Display) -> Result<()> {
+    print_own(on_one_line(&line.to_string()))
+}
+
+/// Prints what limpid alone has written, as it is: a terminal is meant to obey a drawing. That the reader has gone
+/// (`limpid show … | head`) changes neither the rest of the work nor the exit code.
+fn print_own(text: impl Display) -> Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
         Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout"),
     }

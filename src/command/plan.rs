@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{load, print};
+use super::{load, print, print_line};
 use crate::cli::{PipelineArgs, PlanArgs};
 use crate::error;
 use crate::pipeline::plan::{Action, PlanOptions, StagePlan};
@@ -30,7 +30,7 @@ pub fn plan(args: &PlanArgs) -> Result<()> {
             };
             print(format!("{:width$}  {action}", plan.stage))?;
             for reason in &plan.reasons {
-                print(format!("{:width$}    {reason}", ""))?;
+                print_line(format!("{:width$}    {reason}", ""))?;
             }
         }
     }

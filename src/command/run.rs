@@ -37,5 +37,5 @@ pub fn run(args: &RunArgs) -> Result<()> {
         missed.map_or(Ok(()), |missed| Err(error::gate_missed(format!("the gate is missed: {missed}"))))
     });
     run.end(&done);
-    done
+    done.and_then(|()| lineage.check_complete())
 }

@@ -2,6 +2,7 @@
 
 use crate::stage::evaluate::gate::Requirement;
 use crate::stage::evaluate::metrics::{ImageError, Metrics};
+use crate::text::{cell, shortened, width};
 
 /// Characters of a class's name that are printed in a table.
 const LONGEST_NAME: usize = 12;
@@ -18,20 +19,24 @@ pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
         let (pooled, mean) = (decibels(scores.psnr_pooled), decibels(scores.psnr_mean));
         lines.push(format!(
             "  {:18} {:>9.5} {pooled:>12} {mean:>12} {ssim:>7} {:>14.5} {:>11.5}",
-            scores.what, scores.mse, scores.cross_entropy, scores.cross_entropy_over_floor
+            cell(&scores.what),
+            scores.mse,
+            scores.cross_entropy,
+            scores.cross_entropy_over_floor
         ));
     }
     if !metrics.classes.is_empty() {
-        let names: Vec<_> = metrics.classes.iter().take(20).map(|class| metrics.class_name(class.class)).collect();
-        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).clamp(6, LONGEST_NAME);
-        let classes: Vec<_> = names.iter().map(|name| format!("{name:>width$.LONGEST_NAME$}")).collect();
+        let shown = metrics.classes.iter().take(20);
+        let names: Vec<_> = shown.map(|class| shortened(&metrics.class_name(class.class), LONGEST_NAME)).collect();
+        let width = width(names.iter().map(String::as_str)).max(6);
+        let classes: Vec<_> = names.iter().map(|name| format!("{name:>width$}")).collect();
         lines.push(format!("\n  {:18} {}", "PSNR by class, dB", classes.join(" ")));
         for (index, scores) in metrics.scores.iter().enumerate() {
             let of_class = metrics.classes.iter().take(20).map(|class| class.scores[index].psnr_pooled);
             let cells: Vec<_> = of_class
                 .map(|psnr| format!("{:>width$}", psnr.map_or("–".to_owned(), |psnr| format!("{psnr:.2}"))))
                 .collect();
-            lines.push(format!("  {:18} {}", scores.what, cells.join(" ")));
+            lines.push(format!("  {:18} {}", cell(&scores.what), cells.join(" ")));
         }
     }
     if let Some(probes) = &metrics.probes {
@@ -42,7 +47,9 @@ pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
             let (linear, neighbours) = (probe.linear_accuracy * 100.0, probe.neighbours_accuracy * 100.0);
             lines.push(format!(
                 "  {:18} {:>7} {:>10} {linear:>8.2} % {neighbours:>12.2} %",
-                probe.what, probe.size, probe.bytes_per_row
+                cell(&probe.what),
+                probe.size,
+                probe.bytes_per_row
             ));
         }
     }
@@ -57,7 +64,7 @@ pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
         ));
     }
     if let Some(anomaly) = &metrics.anomaly {
-        let classes: Vec<_> = anomaly.classes.iter().map(|label| metrics.class_name(*label)).collect();
+        let classes: Vec<_> = anomaly.classes.iter().map(|label| cell(&metrics.class_name(*label))).collect();
         lines.push(format!(
             "  anomaly: AUROC {:.4} for {} images of held-out class {}",
             anomaly.auroc,

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::print;
 use super::results::Results;
 use super::scores;
+use super::{print, print_line};
 use crate::cli::ShowArgs;
 use crate::pipeline::receipt::short;
 use crate::pipeline::workspace::Workspace;
@@ -28,22 +28,23 @@ pub fn show(args: &ShowArgs) -> Result<()> {
             continue;
         };
         let state = out_of_date.get(name).map_or(String::new(), |cause| format!(", out of date: {cause}"));
-        print(format!("\n{name}  {} in {:.1} s on {}{state}", receipt.started, receipt.seconds, receipt.device))?;
+        print("")?;
+        print_line(format!("{name}  {} in {:.1} s on {}{state}", receipt.started, receipt.seconds, receipt.device))?;
         for output in &receipt.outputs {
             let rows = output.rows.map_or(String::new(), |rows| format!("{rows} rows"));
             let path = workspace.stage(name).join(&output.name);
-            print(format!("  {:>12}  {:>10}  {}", size(output.bytes), rows, path.display()))?;
+            print_line(format!("  {:>12}  {:>10}  {}", size(output.bytes), rows, path.display()))?;
         }
         if let Some(damage) = receipt.damage(&workspace.stage(name), false)? {
-            print(format!("  damaged: {damage}"))?;
+            print_line(format!("  damaged: {damage}"))?;
         }
     }
     print("\nsettings")?;
     for (key, value) in &settings {
-        print(format!("  {key} = {value}"))?;
+        print_line(format!("  {key} = {value}"))?;
     }
     for (key, digest) in &sources {
-        print(format!("  {key}: digest {}", short(digest)))?;
+        print_line(format!("  {key}: digest {}", short(digest)))?;
     }
     if let Some(metrics) = metrics {
         let state = if out_of_date.contains_key("evaluate") { ", out of date" } else { "" };

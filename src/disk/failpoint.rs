@@ -25,6 +25,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::error;
+use crate::text::say;
 
 const VARIABLE: &str = "LIMPID_FAILPOINT";
 
@@ -125,7 +126,7 @@ impl Failpoint {
         let told = format!("{operation} {}", paths.join(" → "));
         match self {
             Self::Trace => {
-                eprintln!("step: {told}");
+                say(&format!("step: {told}"));
                 Ok(())
             }
             Self::Fault { step, .. } if !told.contains(step.as_str()) => Ok(()),

@@ -7,13 +7,15 @@
 pub mod failpoint;
 pub mod watch;
 
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::cell::Cell;
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::interrupt;
+use crate::{error, interrupt};
 use failpoint::reach;
 
 /// Opens a file to read it.
@@ -83,15 +85,93 @@ impl NewFile {
 
 impl Write for NewFile {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        // Two halves where something may come between them; otherwise reaching a step is free and so is a whole.
-        let half = if failpoint::installed() { buffer.len() / 2 } else { 0 };
-        self.file.write_all(&buffer[..half])?;
-        reach("write", &[&self.path])?;
-        Ok(half + self.file.write(&buffer[half..])?)
+        write_in_steps(&self.file, &self.path, buffer)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+/// Writes two halves where something may come between them; otherwise reaching a step is free and so is a whole.
+fn write_in_steps(mut file: &File, path: &Path, buffer: &[u8]) -> io::Result<usize> {
+    let half = if failpoint::installed() { buffer.len() / 2 } else { 0 };
+    file.write_all(&buffer[..half])?;
+    reach("write", &[path])?;
+    Ok(half + file.write(&buffer[half..])?)
+}
+
+/// A file that lines are appended to, by several processes if need be. It is never cut: what is half written stays, on a line of
+/// its own.
+pub struct LineFile {
+    file: File,
+    path: PathBuf,
+    /// The same file, to look at its end; none of what has none, a pipe say, or may not be read.
+    end: Option<File>,
+    /// Whether the last line was written in part, for want of a look.
+    broken: Cell<bool>,
+}
+
+impl LineFile {
+    /// Opens a file, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        reach("open", &[path])?;
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let end = if file.metadata()?.is_file() { File::open(path).ok() } else { None };
+        Ok(Self { file, path: path.to_owned(), end, broken: Cell::new(false) })
+    }
+
+    /// Appends a line, in one call, so that the lines of several processes stay whole.
+    ///
+    /// # Errors
+    /// The file system; a part of the line may be there then.
+    pub fn append(&self, line: &str) -> io::Result<()> {
+        self.wait_for_turn();
+        let before = if self.ends_within_a_line() { "\n" } else { "" };
+        let bytes = format!("{before}{line}\n").into_bytes();
+        let mut written = 0;
+        let done = loop {
+            match write_in_steps(&self.file, &self.path, &bytes[written..]) {
+                Ok(0) => break Err(ErrorKind::WriteZero.into()),
+                Ok(more) => written += more,
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+                Err(cause) => break Err(cause),
+            }
+            if written == bytes.len() {
+                break Ok(());
+            }
+        };
+        self.broken.set(done.is_err());
+        _ = self.file.unlock();
+        done
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file ends in the middle of a line, which this or another process could not write to its end.
+    fn ends_within_a_line(&self) -> bool {
+        let Some(mut end) = self.end.as_ref() else { return self.broken.get() };
+        let mut last = [0];
+        // An empty file has no last byte to go to.
+        let seen = end.seek(SeekFrom::End(-1)).and_then(|_| end.read_exact(&mut last));
+        seen.is_ok() && last != *b"\n"
+    }
+
+    /// Locks the file, so that nobody writes between the look at its end and the line. A tenth of a second is more than a line
+    /// takes: who holds the lock for longer is not writing, as flock(1) around the whole command.
+    fn wait_for_turn(&self) {
+        for _ in 0..100 {
+            if !matches!(self.file.try_lock(), Err(TryLockError::WouldBlock)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -123,8 +203,11 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// nobody else's file.
 ///
 /// # Errors
-/// As [`write_atomically`].
+/// As [`write_atomically`], and a folder of that name.
 pub fn write_beside_others(path: &Path, bytes: &[u8]) -> Result<()> {
+    if path.is_dir() {
+        return Err(error::settings(format!("{} is a folder; name a file", path.display())));
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // Processes in two containers may have the same number.
     let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());

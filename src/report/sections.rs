@@ -11,6 +11,7 @@ use crate::stage::Metrics;
 use crate::stage::evaluate::gate::Requirement;
 use crate::stage::evaluate::metrics::{FeatureKind, ImageError, Probe};
 use crate::table::ImageShape;
+use crate::text::escaped;
 
 /// A column of the table of scores: head, decimals, whether more is better, and the score.
 type Column = (&'static str, usize, bool, fn(&Scores) -> Option<f64>);
@@ -293,5 +294,5 @@ fn section(title: &str, content: &str) -> String {
 
 /// Text that HTML shows as it is, in content and in quoted attributes.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    escaped(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

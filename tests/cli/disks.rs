@@ -72,10 +72,10 @@ fn a_read_only_disk_is_an_io_error_with_the_path() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_an_io_error_with_the_path() {
+fn a_folder_that_cannot_be_made_is_told_with_its_path() {
     let sandbox = Sandbox::new();
     sandbox.write("runs", b"a file");
-    sandbox.limpid("run small.toml").exits(74).says("cannot create runs/small");
+    sandbox.limpid("run small.toml").exits(2).says("cannot create runs");
 }
 
 /// A link to itself fails like a folder that one may not read, for the superuser too.

@@ -141,10 +141,79 @@ fn a_failure_and_an_interruption_are_told() {
 #[test]
 fn a_lineage_file_that_cannot_be_written_stops_only_before_the_work() {
     let sandbox = Sandbox::new();
-    sandbox.limpid("run small.toml --lineage missing/x").exits(74).says("cannot open the lineage file missing/x");
+    sandbox.limpid("run small.toml --lineage missing/x").exits(2).says("cannot open the lineage file missing/x");
     assert!(!sandbox.path("runs").exists());
     sandbox
         .limpid("run small.toml --to ingest --lineage /dev/full")
-        .succeeds()
-        .says("cannot write to the lineage file");
+        .exits(74)
+        .prints("runs/small")
+        .says("cannot write to the lineage file /dev/full: No space left on device")
+        .says("/dev/full lacks 4 lineage events, which could not be written; the results are published");
+    sandbox.limpid("plan small.toml --to ingest --check").succeeds();
+    // What the work ends with comes first.
+    let gate = "run small.toml --set gate.least-psnr=99 --lineage /dev/full";
+    sandbox.limpid(gate).exits(3).says("cannot write to the lineage file");
+}
+
+/// The events of a file that has parts of others in it, and how many lines are such parts.
+fn whole_events(text: &[u8]) -> (Vec<Value>, usize) {
+    let text = String::from_utf8_lossy(text);
+    let lines: Vec<_> = text.lines().map(serde_json::from_str::<Value>).collect();
+    let count = lines.len();
+    let events: Vec<_> = lines.into_iter().flatten().collect();
+    let broken = count - events.len();
+    (events, broken)
+}
+
+#[test]
+fn what_a_full_disk_leaves_of_an_event_costs_no_other_event() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    let run = "run small.toml --only report --force --lineage lineage.jsonl";
+    // START of the pipeline, START and COMPLETE of the stage, COMPLETE of the pipeline.
+    for step in 1..=4 {
+        _ = std::fs::remove_file(sandbox.path("lineage.jsonl"));
+        let full = format!("write lineage.jsonl:{step}:ENOSPC");
+        sandbox
+            .limpid(run)
+            .env("LIMPID_FAILPOINT", full)
+            .exits(74)
+            .prints("runs/small")
+            .says("report: done in")
+            .says("lineage.jsonl lacks 1 lineage events");
+        let left = sandbox.read("lineage.jsonl");
+        let (events, broken) = whole_events(&left);
+        assert_eq!((events.len(), broken), (3, 1), "{step}");
+        // Whoever comes next begins a line, and takes nothing away.
+        sandbox.limpid(run).succeeds();
+        let all = sandbox.read("lineage.jsonl");
+        let (events, broken) = whole_events(&all);
+        assert_eq!((events.len(), broken), (7, 1), "{step}");
+        assert!(all.starts_with(&left) && all.ends_with(b"}\n"));
+    }
+    let full = "write lineage.jsonl:2+:ENOSPC";
+    sandbox.limpid(run).env("LIMPID_FAILPOINT", full).exits(74).says("lacks 3 lineage events");
+    // A lock that another program holds around the whole command is not waited for.
+    sandbox.write("locked.jsonl", b"half a line");
+    let file = std::fs::File::open(sandbox.path("locked.jsonl")).expect("is there");
+    file.lock().expect("is free");
+    sandbox.limpid("run small.toml --lineage locked.jsonl").succeeds();
+    assert_eq!(whole_events(&sandbox.read("locked.jsonl")).0.len(), 2);
+}
+
+#[test]
+fn runs_that_share_a_file_keep_their_events_whole() {
+    let sandbox = Sandbox::new();
+    sandbox.write("lineage.jsonl", b"half a line");
+    let runs: Vec<_> = (0..4)
+        .map(|index| {
+            let words = format!("run small.toml --to ingest --runs r{index} --threads 1 --lineage lineage.jsonl");
+            sandbox.limpid(&words).spawn()
+        })
+        .collect();
+    for mut run in runs {
+        assert!(run.wait().expect("ends").success());
+    }
+    let (events, broken) = whole_events(&sandbox.read("lineage.jsonl"));
+    assert_eq!((events.len(), broken), (16, 1));
 }

@@ -16,6 +16,7 @@ pub fn npy(description: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// An archive of arrays.
 pub fn npz(arrays: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in arrays {

@@ -13,13 +13,14 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, downcast_primitive_array};
 use arrow_schema::{DataType, Schema};
 
-use super::{Kind, kind, print};
+use super::{Kind, kind, print, print_line, print_own};
 use crate::cli::InspectArgs;
 use crate::config::{Fit, Pixels};
 use crate::error;
 use crate::source::{IdxHeader, ImageReader, decode, picture_format};
 use crate::table::{self, Content, ImageShape, TableFile, batch_rows, errors, ids, labels, lists, pixels};
 use crate::terminal::Drawing;
+use crate::text;
 use look::{Look, look, look_at_folder};
 use provenance::print_provenance;
 use statistics::print_statistics;
@@ -81,17 +82,16 @@ fn describe(path: &Path) -> Result<()> {
     let (rows, groups) = (file.file_metadata().num_rows(), file.num_row_groups());
     print(format!("{}: {rows} rows in {groups} row groups", path.display()))?;
     print("\ncolumns")?;
-    let width = name_width(footer.schema());
-    for field in footer.schema().fields() {
+    for (field, name) in footer.schema().fields().iter().zip(names(footer.schema())) {
         let nullable = if field.is_nullable() { ", nullable" } else { "" };
-        print(format!("  {:width$} {}{nullable}", field.name(), field.data_type()))?;
+        print_line(format!("  {name} {}{nullable}", field.data_type()))?;
     }
     let mut entries: Vec<_> = footer.schema().metadata().iter().collect();
     entries.sort();
     if !entries.is_empty() {
         print("\nmetadata")?;
     }
-    entries.into_iter().try_for_each(|(key, value)| print(format!("  {key} = {value}")))
+    entries.into_iter().try_for_each(|(key, value)| print_line(format!("  {key} = {value}")))
 }
 
 fn draw_table(table: &TableFile, args: &InspectArgs) -> Result<()> {
@@ -118,19 +118,19 @@ fn draw_table(table: &TableFile, args: &InspectArgs) -> Result<()> {
 
 fn print_rows(path: &Path, rows: usize) -> Result<()> {
     let Some(batch) = table::first_rows(path, rows)? else { return Ok(()) };
-    let width = name_width(batch.schema_ref());
+    let names = names(batch.schema_ref());
     for row in 0..batch.num_rows() {
         print("")?;
-        for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-            print(format!("  {:width$} {}", field.name(), value(column, row)))?;
+        for (name, column) in names.iter().zip(batch.columns()) {
+            print_line(format!("  {name} {}", value(column, row)))?;
         }
     }
     Ok(())
 }
 
-/// The width of the column that names the columns.
-fn name_width(schema: &Schema) -> usize {
-    schema.fields().iter().map(|field| field.name().chars().count()).max().unwrap_or(0).max(8)
+/// The names of the columns, as wide as each other.
+fn names(schema: &Schema) -> Vec<String> {
+    text::column(schema.fields().iter().map(|field| field.name().as_str()), 8)
 }
 
 /// A number or a text; of anything else, the type.
@@ -209,5 +209,5 @@ impl Range {
 }
 
 fn draw(pixels: &[u8], shape: ImageShape, drawing: Drawing) -> Result<()> {
-    drawing.draw(pixels, shape)?.map_or(Ok(()), print)
+    drawing.draw(pixels, shape)?.map_or(Ok(()), print_own)
 }

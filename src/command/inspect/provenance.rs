@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::command::print;
+use crate::command::{print, print_line};
 use crate::pipeline::receipt::{Receipt, digest, short};
 use crate::pipeline::workspace::{RECEIPT, Workspace, receipt_in};
 use crate::table::FileRecord;
@@ -21,7 +21,7 @@ pub fn print_provenance(path: &Path) -> Result<bool> {
     let run = folder.parent().map(Path::to_owned).unwrap_or_default();
     let pipeline = Workspace::existing(&run).and_then(|workspace| workspace.settings()).map(|settings| settings.name);
     print("provenance")?;
-    let line = |key: &str, value: String| print(format!("  {key:10} {value}"));
+    let line = |key: &str, value: String| print_line(format!("  {key:10} {value}"));
     if let Ok(name) = pipeline {
         line("pipeline", name)?;
     }

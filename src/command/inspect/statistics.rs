@@ -17,6 +17,7 @@ use arrow_schema::DataType;
 use crate::command::print;
 use crate::error;
 use crate::table;
+use crate::text::{self, cell};
 
 /// Bytes that are read at a time, as the file counts them before compression.
 const BATCH_BYTES: u64 = 4 << 20;
@@ -75,14 +76,13 @@ pub fn print_statistics(path: &Path) -> Result<()> {
     print("\nstatistics")?;
     let head = ["column", "rows", "nulls", "numbers", "least", "mean", "greatest"].map(str::to_owned);
     let lines: Vec<[String; 7]> = std::iter::once(head).chain(columns.iter().map(Column::line)).collect();
-    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 7] = std::array::from_fn(width);
+    let widths: [usize; 7] = std::array::from_fn(|at| text::width(lines.iter().map(|line| line[at].as_str())));
     for line in &lines {
         let cells = line.iter().zip(widths).skip(1).map(|(cell, width)| format!("{cell:>width$}"));
         print(format!("  {:name$}  {}", line[0], cells.collect::<Vec<_>>().join("  "), name = widths[0]).trim_end())?;
     }
     for column in columns.iter().filter(|column| column.not_finite > 0) {
-        print(format!("  {} has {} numbers that are not finite", column.name, column.not_finite))?;
+        print(format!("  {} has {} numbers that are not finite", cell(&column.name), column.not_finite))?;
     }
     let classes = table::classes(footer.schema());
     columns.iter().try_for_each(|column| column.print_names(classes.as_deref()))
@@ -196,13 +196,13 @@ impl Column {
         let numbers = if self.numbers == 0 { String::new() } else { self.numbers.to_string() };
         let mean = number(self.sum / finite as f64);
         let (rows, nulls) = (self.rows.to_string(), self.nulls.to_string());
-        [self.name.clone(), rows, nulls, numbers, number(self.least), mean, number(self.greatest)]
+        [cell(&self.name), rows, nulls, numbers, number(self.least), mean, number(self.greatest)]
     }
 
     /// Prints how often each label or text is there.
     fn print_names(&self, classes: Option<&[String]>) -> Result<()> {
         let Some(names) = &self.names else {
-            return print(format!("\n{}: more than {MOST_NAMES} different ones", self.name));
+            return print(format!("\n{}: more than {MOST_NAMES} different ones", cell(&self.name)));
         };
         if names.is_empty() {
             return Ok(());
@@ -214,10 +214,11 @@ impl Column {
         let mut named: Vec<(i64, String, u64)> =
             names.iter().map(|(key, count)| (key.parse().unwrap_or(i64::MAX), name(key), *count)).collect();
         named.sort();
-        print(format!("\n{}: {} different", self.name, names.len()))?;
-        let width = named.iter().take(MOST_PRINTED).map(|(_, name, _)| name.chars().count()).max().unwrap_or(0);
-        for (_, name, count) in named.iter().take(MOST_PRINTED) {
-            print(format!("  {name:width$}  {count:>8}"))?;
+        print(format!("\n{}: {} different", cell(&self.name), names.len()))?;
+        let printed = named.iter().take(MOST_PRINTED);
+        let cells = text::column(printed.clone().map(|(_, name, _)| name.as_str()), 0);
+        for (name, (_, _, count)) in cells.iter().zip(printed) {
+            print(format!("  {name}  {count:>8}"))?;
         }
         if named.len() > MOST_PRINTED { print(format!("  and {} more", named.len() - MOST_PRINTED)) } else { Ok(()) }
     }

@@ -177,12 +177,12 @@ impl Metrics {
     /// A file that cannot be read, or that it did not write.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(METRICS);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", path.display())),
         };
-        let metrics: Result<Self, String> = serde_json::from_str(&text).map_err(|cause| cause.to_string());
+        let metrics: Result<Self, String> = serde_json::from_slice(&bytes).map_err(|cause| cause.to_string());
         metrics.and_then(Self::checked).map(Some).map_err(|cause| {
             let advice = "run the pipeline again with --only evaluate --force";
             error::data(format!("{} is not what this limpid's evaluate writes ({cause}); {advice}", path.display()))

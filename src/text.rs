@@ -1,0 +1,110 @@
+//! Text that others have written, as limpid shows it: names of files, columns and classes, metadata, values, messages.
+//!
+//! A terminal obeys control characters: a name that holds some could clear the screen, overwrite a line, or fill the clipboard
+//! (OSC 52). Whatever limpid prints passes [`escaped`], on stdout as on stderr; what it draws itself is the only exception.
+//! Which characters are escaped is decided here: control characters, and those that change the direction of text or break lines
+//! without being seen. They become `\u001b`, with four digits, which is their form in a JSON string too. The widths of columns, which
+//! texts decide as well, are bounded here: Rust panics where a text is to be padded beyond 65,535.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Most characters of a text in a cell of a table, and most that a column is padded to.
+const LONGEST_CELL: usize = 60;
+
+/// A text of one or more lines without what a terminal obeys, other than the ends of lines and tabs.
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    escape(text, |character| is_hidden(character) && !matches!(character, '\n' | '\t'))
+}
+
+/// A text without what a terminal obeys, the ends of lines included.
+pub fn on_one_line(text: &str) -> Cow<'_, str> {
+    escape(text, is_hidden)
+}
+
+/// A text for a cell of a table: on one line, and cut with `…` if it is long.
+pub fn cell(text: &str) -> String {
+    shortened(text, LONGEST_CELL)
+}
+
+/// A text on one line of at most so many characters, the last of them `…` if it was cut.
+pub fn shortened(text: &str, most: usize) -> String {
+    // What lies beyond may be megabytes.
+    let start: String = text.chars().take(most + 1).collect();
+    let shown = on_one_line(&start);
+    if shown.chars().count() <= most {
+        return shown.into_owned();
+    }
+    shown.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The cells of a column, padded to the width of the widest of them and at least to `least`.
+pub fn column<'a>(texts: impl IntoIterator<Item = &'a str>, least: usize) -> Vec<String> {
+    let cells: Vec<_> = texts.into_iter().map(cell).collect();
+    let width = width(cells.iter().map(String::as_str)).max(least);
+    cells.into_iter().map(|cell| format!("{cell:width$}")).collect()
+}
+
+/// The width to pad the texts of a column to. What is longer than a cell stands out of it.
+pub fn width<'a>(texts: impl IntoIterator<Item = &'a str>) -> usize {
+    texts.into_iter().map(|text| text.chars().count()).max().unwrap_or(0).min(LONGEST_CELL)
+}
+
+/// Writes lines to stderr. It may be closed; that is no reason to stop.
+pub fn say(lines: &str) {
+    _ = writeln!(std::io::stderr(), "{}", escaped(lines));
+}
+
+/// Whether a terminal obeys a character, or shows the text around it otherwise than it stands there.
+fn is_hidden(character: char) -> bool {
+    let direction =
+        matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    character.is_control() || direction || matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+fn escape(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if hidden(character) {
+            _ = write!(shown, "\\u{:04x}", u32::from(character));
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped_and_json_stays_json() {
+        assert!(matches!(escaped("Grüße,\tein ▒ und\nzwei 🦀"), Cow::Borrowed(_)));
+        assert_eq!(escaped("\x1b]52;c;aGk=\x07\r\x7f\u{9b}2J"), "\\u001b]52;c;aGk=\\u0007\\u000d\\u007f\\u009b2J");
+        assert_eq!(escaped("a\u{202e}b\u{2066}\u{61c}\u{feff}"), "a\\u202eb\\u2066\\u061c\\ufeff");
+        assert_eq!(on_one_line("a\nb\tc\u{2028}"), "a\\u000ab\\u0009c\\u2028");
+        let all: String = ('\0'..='\u{ffff}').filter(|character| is_hidden(*character)).collect();
+        let text = serde_json::json!({ "name": all }).to_string();
+        let back: serde_json::Value = serde_json::from_str(&escaped(&text)).expect("is JSON");
+        assert_eq!(back["name"], all.as_str());
+        assert!(!escaped(&text).contains(is_hidden));
+    }
+
+    #[test]
+    fn cells_are_short_and_widths_bounded() {
+        let long = "x".repeat(70_000);
+        assert_eq!(cell(&long).chars().count(), LONGEST_CELL);
+        assert!(cell(&long).ends_with("x…"));
+        assert_eq!(shortened("twelve chars", 12), "twelve chars");
+        assert_eq!(shortened("thirteen char", 12), "thirteen ch…");
+        assert_eq!(shortened("\x1b\x1b\x1b", 12), "\\u001b\\u001…");
+        assert_eq!(width([long.as_str(), "y"]), LONGEST_CELL);
+        assert_eq!(column(["a", "b\nc"], 3), ["a       ", "b\\u000ac"]);
+        assert_eq!(column(["ü"], 3), ["ü  "]);
+    }
+}
