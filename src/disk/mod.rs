@@ -39,16 +39,21 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Bytes that are digested between two looks at the interrupt flag.
 const CHUNK: usize = 1 << 20;
 
-/// blake3 of what is left of a file, in hexadecimal, computed on all threads.
+/// Bytes from which on several threads digest them faster than one.
+const DIGESTED_ALONE: usize = 256 << 10;
+
+/// blake3 of what is left of a file of about `len` bytes, in hexadecimal; of large ones computed on all threads.
 ///
 /// # Errors
 /// Interruption, or the file system.
-pub fn digest_of(mut file: impl Read) -> Result<String> {
-    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; CHUNK]);
+pub fn digest_of(mut file: impl Read, len: u64) -> Result<String> {
+    // One more than it has, to see its end.
+    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; len.saturating_add(1).min(CHUNK as u64) as usize]);
     loop {
         interrupt::check()?;
         match file.read(&mut buffer) {
             Ok(0) => return Ok(hasher.finalize().to_hex().to_string()),
+            Ok(read) if read < DIGESTED_ALONE => _ = hasher.update(&buffer[..read]),
             Ok(read) => _ = hasher.update_rayon(&buffer[..read]),
             Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
             Err(cause) => return Err(cause.into()),
@@ -262,6 +267,19 @@ fn create_with_parents(path: &Path) -> io::Result<()> {
 pub fn open_lock(path: &Path) -> Result<File> {
     let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     reach("open", &[path]).and_then(|()| open()).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// When anything about a file changed last, in nanoseconds since 1970, which no program can set; 0 where the system does not tell.
+#[cfg(unix)]
+pub fn changed(metadata: &Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.ctime() as u64).wrapping_mul(1_000_000_000).wrapping_add(metadata.ctime_nsec() as u64)
+}
+
+/// When anything about a file changed last: the system does not tell.
+#[cfg(not(unix))]
+pub fn changed(_metadata: &Metadata) -> u64 {
+    0
 }
 
 /// Whether an open file is still the one at `path`.

@@ -26,7 +26,7 @@ use crate::stage::evaluate::gate::{self, Requirement};
 use crate::stage::evaluate::metrics::METRICS;
 use crate::stage::{Metrics, STAGES, Stage, StageContext};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
-use receipt::{FileStamp, Receipt, Work, output_damage};
+use receipt::{Receipt, Work, output_damage};
 use witness::Witness;
 use workspace::{Workspace, WriteLock};
 
@@ -240,14 +240,6 @@ fn distrust(
             plans[index] = plan_stage(*stage, selected, pipeline, workspace, &plans[..index], thorough)?;
         }
         if selected && plans[index].action != Action::UpToDate {
-            // A source that was believed by its time.
-            let receipt = workspace.receipt(stage.name())?;
-            let is_known =
-                |stamp: &FileStamp| receipt.iter().any(|receipt| receipt.files.values().any(|known| known == stamp));
-            if !options.verify_sources && plans[index].files.values().any(is_known) {
-                let thorough = PlanOptions { verify_sources: true, ..options };
-                plans[index] = plan_stage(*stage, true, pipeline, workspace, &plans[..index], thorough)?;
-            }
             read.extend(stage.inputs(pipeline));
         }
     }
@@ -320,7 +312,7 @@ fn run_stage(
         // So that the next run does not go on from what this one was told to ignore. There may be none.
         _ = disk::remove_file(&checkpoint);
     }
-    let witness = Witness::new(stage, pipeline, workspace, &parts)?;
+    let witness = Witness { stage, pipeline, workspace, parts: &parts, files: &plan.files };
     let made = workspace.scratch(stage.name(), lock).and_then(|scratch| {
         let context = StageContext {
             pipeline,

@@ -11,10 +11,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::fingerprint::{Change, Parts, flatten, united};
-use super::receipt::{FileStamp, Receipt, stamp, stamp_all};
+use super::receipt::{FileStamp, Receipt, stamp};
 use super::workspace::Workspace;
 use crate::config::Pipeline;
-use crate::source::Outside;
 use crate::stage::{Past, Resume, Stage};
 
 /// What a run would do with a stage.
@@ -188,17 +187,10 @@ fn is_from(stages: &[&str], input: &str) -> bool {
 }
 
 /// The outside files that a stage reads, with the digests that are `known` where a file is as it was.
-///
-/// # Errors
-/// One that cannot be read.
 pub fn stamps(stage: &dyn Stage, pipeline: &Pipeline, known: Option<&Receipt>) -> Result<BTreeMap<String, FileStamp>> {
     let stamps = stage.files(pipeline)?.into_iter().map(|(setting, files)| {
         let known = known.and_then(|receipt| receipt.files.get(setting));
-        let stamp = match files {
-            Outside::File(path) => stamp(&path, known)?,
-            Outside::Files(root, members) => stamp_all(&root, &members, known)?,
-        };
-        Ok((setting.to_owned(), stamp))
+        Ok((setting.to_owned(), stamp(&files, known)?))
     });
     stamps.collect()
 }

@@ -2,66 +2,59 @@
 //!
 //! The digests of a receipt were taken before the stage ran. So nothing is published unless everything that was read has them
 //! still: a bit that rots, a file that is edited, and pictures that come or go while the stage reads would otherwise give a
-//! wrong result under the right digest.
+//! wrong result under the right digest. Results of the run are digested once more; so are sources where that is cheap, and of
+//! others sizes and times tell, among them the time of the last change, which no program can set.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use rayon::prelude::*;
 
 use super::fingerprint::Parts;
-use super::plan::stamps;
-use super::receipt::{digest, short};
+use super::receipt::{FileStamp, digest, look, short, stamp};
 use super::workspace::Workspace;
 use crate::config::Pipeline;
-use crate::disk::watch::Watch;
 use crate::error;
+use crate::source::Outside;
 use crate::stage::Stage;
 
-/// The inputs of a stage before it runs.
+/// The most bytes and files of a source that are digested twice: some hundredths of a second of any ingest.
+const CHEAP: (u64, usize) = (16 << 20, 64);
+
+/// The inputs of a stage as they were when it was planned.
 pub struct Witness<'a> {
-    stage: &'static dyn Stage,
-    pipeline: &'a Pipeline,
-    workspace: &'a Workspace,
-    parts: &'a Parts,
-    watch: Watch<'a>,
+    /// The stage.
+    pub stage: &'static dyn Stage,
+    /// The settings.
+    pub pipeline: &'a Pipeline,
+    /// The run directory.
+    pub workspace: &'a Workspace,
+    /// What its result depends on.
+    pub parts: &'a Parts,
+    /// The files outside the run that it reads.
+    pub files: &'a BTreeMap<String, FileStamp>,
 }
 
-impl<'a> Witness<'a> {
-    /// Looks at what `stage` is going to read, for a result of these parts.
+impl Witness<'_> {
+    /// Checks that they are so still.
     ///
     /// # Errors
-    /// A folder that cannot be listed, the file system.
-    pub fn new(
-        stage: &'static dyn Stage,
-        pipeline: &'a Pipeline,
-        workspace: &'a Workspace,
-        parts: &'a Parts,
-    ) -> Result<Self> {
-        let watch = Watch::new(|| {
-            let paths = stage.files(pipeline)?.into_iter().flat_map(|(_, files)| files.paths());
-            Ok(paths.collect())
-        });
-        Ok(Self { stage, pipeline, workspace, parts, watch: watch? })
-    }
-
-    /// Checks that it is still there with the digests of the parts.
-    ///
-    /// # Errors
-    /// It is not: a source that has changed is one to try again with, a result of this run is damaged. Interruption, the file
-    /// system.
+    /// They are not: of a source, try again; of a result of this run, the disk is at fault. Interruption, the file system.
     pub fn check(&self) -> Result<()> {
-        self.watch.check()?;
-        for (setting, stamp) in stamps(self.stage, self.pipeline, None)? {
-            if self.parts.inputs.get(&setting) != Some(&stamp.digest) {
-                let message = format!("{} ({setting}) has changed while it was read", stamp.path);
+        for (setting, files) in self.stage.files(self.pipeline)? {
+            let count = if let Outside::Files(_, members) = &files { members.len() } else { 1 };
+            let before = self.files.get(setting);
+            let is_cheap = before.is_some_and(|before| before.bytes <= CHEAP.0) && count <= CHEAP.1;
+            let after = if is_cheap { stamp(&files, None)? } else { look(&files)? };
+            if before.is_none_or(|before| !before.is_as(&after) || (is_cheap && before.digest != after.digest)) {
+                let (what, example) = (&after.path, example(&files));
+                let message = format!("{what} ({setting}) has changed while it was read{example}");
                 return Err(error::try_again(format!("{message}; run the same command again")));
             }
         }
-        let inside: Vec<_> =
-            self.parts.inputs.iter().filter_map(|input| input.0.split_once('/').zip(Some(input.1))).collect();
-        inside.into_par_iter().try_for_each(|((stage, name), expected)| {
-            let path: PathBuf = self.workspace.stage(stage).join(name);
+        let inside = self.parts.inputs.iter().filter_map(|(input, digest)| Some((input.split_once('/')?, digest)));
+        inside.collect::<Vec<_>>().into_par_iter().try_for_each(|((stage, name), expected)| {
+            let path = self.workspace.stage(stage).join(name);
             let found = digest(&path)?;
             if found == *expected {
                 return Ok(());
@@ -71,4 +64,16 @@ impl<'a> Witness<'a> {
             Err(error::io(format!("{message}; the next run makes {stage} again")))
         })
     }
+}
+
+/// Names the file of a folder that has changed last.
+fn example(files: &Outside) -> String {
+    let Outside::Files(root, members) = files else { return String::new() };
+    let changed = |member: &String| {
+        let path = root.join(member);
+        let changed = std::fs::metadata(&path).map(|metadata| crate::disk::changed(&metadata)).ok()?;
+        Some((changed, path))
+    };
+    let last = members.iter().filter_map(changed).max();
+    last.map_or(String::new(), |(_, path)| format!(", or files have come or gone; {} changed last", path.display()))
 }

@@ -18,6 +18,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
 use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::reader::Length;
 
 use super::bytes::TableBytes;
 use super::chunk;
@@ -110,7 +111,7 @@ impl TableFile {
     /// # Errors
     /// Interruption, or the file system.
     pub fn digest(&self) -> Result<String> {
-        digest_of(self.bytes.at(0)).with_context(|| format!("cannot read {}", self.path.display()))
+        digest_of(self.bytes.at(0), self.bytes.len()).with_context(|| format!("cannot read {}", self.path.display()))
     }
 
     /// Whether checksums tell any damage to it, as they do where limpid wrote it.

@@ -232,9 +232,12 @@ fn pictures_that_come_or_go_while_a_folder_is_read_are_noticed() {
     sandbox.write("f.toml", pipeline.as_bytes());
     for (fault, says) in [
         // The third read, after the digest and the look at the first picture.
-        ("read photos/train/cat/0.png:3:come", "photos/train/cat/copy-of-0.png has come while it was read"),
+        ("read photos/train/cat/0.png:3:come", "photos/train/cat/copy-of-0.png changed last"),
         // The second read, after the digest.
-        ("read photos/train/dog/5.bmp:2:gone", "photos/train/dog/5.bmp has gone while it was read"),
+        (
+            "read photos/train/dog/5.bmp:2:gone",
+            "photos (source.folder.path) has changed while it was read, or files have come or gone",
+        ),
     ] {
         let run = sandbox.limpid("run f.toml --to ingest").env("LIMPID_FAILPOINT", fault);
         run.exits(75).says(says).says("nothing of the stage ingest is published");
