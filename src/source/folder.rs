@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
 pub use labels::{files, metadata};
-use listing::list;
+use listing::{list, list_in};
 
 use super::picture::{self, Picture};
 use super::rejected::{Reject, Rejections};

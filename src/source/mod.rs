@@ -15,6 +15,7 @@ mod picture;
 mod rejected;
 pub mod strokes;
 mod tables;
+mod walk;
 
 use std::borrow::Cow;
 use std::io::Read;

@@ -14,6 +14,7 @@ mod foreign;
 mod harness;
 mod inspecting;
 mod lineage;
+mod links;
 mod log;
 mod memory;
 mod mnist;
