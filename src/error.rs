@@ -5,6 +5,7 @@
 //! context. [`report`] is the one place that turns a chain into a number.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 use serde_json::json;
 
@@ -105,14 +106,15 @@ fn failure(kind: Kind, message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Failure { kind, message: message.into() })
 }
 
-/// The kind of a chain of causes: the outermost [`Failure`] decides, an I/O error without one is [`Kind::Io`], and
-/// anything else was not foreseen, which makes it a bug.
+/// The kind of a chain of causes: the outermost [`Failure`] decides, an I/O error without one is [`Kind::Io`], unless the system did
+/// not say it and it is about what a file holds, and anything else was not foreseen, which makes it a bug.
 pub fn kind(error: &anyhow::Error) -> Kind {
     let chain = || error.chain();
     if let Some(failure) = chain().find_map(|cause| cause.downcast_ref::<Failure>()) {
         failure.kind
-    } else if chain().any(|cause| cause.is::<std::io::Error>()) {
-        Kind::Io
+    } else if let Some(cause) = chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()) {
+        let of_content = matches!(cause.kind(), ErrorKind::InvalidData | ErrorKind::FileTooLarge);
+        if of_content && cause.raw_os_error().is_none() { Kind::Data } else { Kind::Io }
     } else {
         Kind::Bug
     }

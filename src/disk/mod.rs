@@ -5,6 +5,7 @@
 //! end the program before any of them: tests do so at every one.
 
 pub mod failpoint;
+mod whole;
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use failpoint::reach;
+pub use whole::{MOST_TEXT, read_text, read_whole};
 
 /// A file that is being written.
 pub struct NewFile {

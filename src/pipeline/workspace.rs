@@ -21,7 +21,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::receipt::Receipt;
-use crate::disk;
+use crate::disk::{self, MOST_TEXT};
 use crate::error;
 use crate::progress::Progress;
 
@@ -119,7 +119,7 @@ impl Workspace {
     /// Missing or unreadable.
     pub fn settings(&self) -> Result<crate::config::Pipeline> {
         let path = self.root.join(SETTINGS);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = disk::read_whole(&path, MOST_TEXT).with_context(|| format!("cannot read {}", path.display()))?;
         let advice = "run the pipeline again";
         serde_json::from_slice(&bytes)
             .map_err(|cause| error::data(format!("{} is not what limpid wrote ({cause}); {advice}", path.display())))
@@ -132,7 +132,7 @@ impl Workspace {
     pub fn write_settings(&self, pipeline: &crate::config::Pipeline) -> Result<()> {
         let text = serde_json::to_string_pretty(pipeline).context("cannot serialise the settings")?;
         let (path, text) = (self.root.join(SETTINGS), format!("{text}\n"));
-        if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
+        if disk::read_whole(&path, MOST_TEXT).is_ok_and(|old| old == text.as_bytes()) {
             return Ok(());
         }
         disk::write_atomically(&path, text.as_bytes())
@@ -257,8 +257,10 @@ impl Workspace {
 /// It is there, or may be, and cannot be read.
 pub fn receipt_in(folder: &Path) -> Result<Option<Receipt>> {
     let path = folder.join(RECEIPT);
-    match fs::read(&path) {
+    match disk::read_whole(&path, MOST_TEXT) {
         Ok(bytes) => Ok(Receipt::parse(&bytes)),
+        // It is no receipt.
+        Err(cause) if matches!(cause.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidData) => Ok(None),
         Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(cause) => Err(cause).with_context(|| format!("cannot read {}", path.display())),
     }
@@ -309,7 +311,7 @@ fn names(folder: &Path, end: &str) -> Result<Vec<String>> {
 /// Who has signed a lock.
 fn holder(file: &mut File) -> Option<String> {
     let mut text = String::new();
-    file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
+    file.rewind().and_then(|()| file.take(1 << 10).read_to_string(&mut text)).ok()?;
     let Holder { pid, host, since } = serde_json::from_str(&text).ok()?;
     Some(format!("process {pid} on {host} since {since}"))
 }

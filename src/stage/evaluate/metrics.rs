@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::config::Baseline;
+use crate::disk::{MOST_TEXT, read_text};
 use crate::error;
 use crate::pipeline::fingerprint::flatten;
 use crate::quality::Scores;
@@ -177,7 +178,7 @@ impl Metrics {
     /// A file that cannot be read, or that it did not write.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(METRICS);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match read_text(&path, MOST_TEXT) {
             Ok(text) => text,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", path.display())),
