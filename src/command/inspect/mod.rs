@@ -17,7 +17,7 @@ use super::{Kind, kind, print};
 use crate::cli::InspectArgs;
 use crate::config::{Fit, Pixels};
 use crate::error;
-use crate::source::{IdxHeader, ImageReader, decode, picture_format};
+use crate::source::{IdxHeader, ImageReader, decode, picture_format, read_picture};
 use crate::table::{self, Content, ImageShape, TableFile, batch_rows, errors, ids, labels, lists, pixels};
 use crate::terminal::Drawing;
 use look::{Look, look, look_at_folder};
@@ -147,13 +147,13 @@ fn value(column: &ArrayRef, row: usize) -> String {
 }
 
 fn inspect_picture(path: &Path, drawing: Drawing) -> Result<()> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let picture = decode(&bytes, &Fit::default()).map_err(|cause| {
-        let format = picture_format(&bytes).unwrap_or("picture");
+    let file = read_picture(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let picture = decode(&file.bytes, &Fit::default()).map_err(|cause| {
+        let format = picture_format(&file.bytes).unwrap_or("picture");
         let advice = "copy it again, or have it left out with on-error = \"skip\"";
         error::data(format!("{} starts as a {format} does, but cannot be decoded: {cause}; {advice}", path.display()))
     })?;
-    let format = picture_format(&bytes).unwrap_or("picture");
+    let format = picture_format(&file.bytes).unwrap_or("picture");
     print(format!("{}: a picture of {} ({format})", path.display(), picture.shape))?;
     draw(&picture.bytes, picture.shape, drawing)?;
     let mut range = Range::default();
