@@ -19,7 +19,7 @@ use arrow_array::RecordBatch;
 
 use crate::error;
 
-pub use reader::{TableFile, columns, errors, first_rows, footer, ids, labels, lists, rows_within};
+pub use reader::{TableFile, columns, errors, footer, ids, labels, lists};
 pub use schema::{Classes, Content, ImageShape, SCHEMA_VERSION, Split, classes};
 pub use writer::{
     Emit, FileRecord, RowGroup, batch_rows, leading_columns, nanoseconds, row_group_rows, write_batch, write_rows,

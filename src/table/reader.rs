@@ -6,6 +6,7 @@
 //! what leaves this file has the columns of its [`Content`], in that order and of its types, and nothing else.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,6 +27,9 @@ use super::pages;
 use super::schema::{Classes, Content, ImageShape, classes};
 use super::writer::{batch_rows, parquet_message, row_group_rows};
 use crate::error;
+
+/// Largest footer, of tens of thousands of row groups.
+const MOST_FOOTER: u32 = 128 << 20;
 
 /// An opened table.
 #[derive(Clone)]
@@ -142,7 +146,8 @@ impl TableFile {
         let (path, schema) = (self.path.clone(), self.content.schema());
         let open = || File::open(&path).with_context(|| format!("cannot open {}", path.display()));
         let file = Arc::new(open()?);
-        pages::check(&file, self.metadata.metadata().row_group(index)).with_context(|| unusable(&path))?;
+        let group = self.metadata.metadata().row_group(index);
+        let at_once = pages::check(&file, group, |_| true, u64::MAX).with_context(|| unusable(&path))?;
         let lists = self.lists(file, index);
         let read_apart = lists.as_ref().map(|(name, _)| name.as_str());
         let names = schema.fields().iter().map(|field| field.name().as_str());
@@ -151,7 +156,7 @@ impl TableFile {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, self.metadata.clone())
             .with_row_groups(vec![index])
             .with_projection(columns)
-            .with_batch_size(batch_rows(self.content));
+            .with_batch_size(batch_rows(self.content).min(at_once));
         let reader = contained(|| builder.build().map_err(|cause| parquet_message(&cause)));
         let reader = contained_items(reader.map_err(|cause| bad(&path, &cause))?);
         let first = (0..index).map(|group| self.row_group_rows(group)).sum::<u64>();
@@ -285,7 +290,8 @@ fn counted(
 /// # Errors
 /// A file that cannot be read or is not Parquet, or whose row groups do not have the rows that it claims.
 pub fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    check_footer(path, &mut file)?;
     let load = || ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
     let footer = contained(|| load().map_err(|cause| parquet_message(&cause)))
         .map_err(|cause| bad(path, &format!("it is not a whole Parquet file ({cause})")))?;
@@ -303,32 +309,24 @@ pub fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
     Err(bad(path, "its footer is damaged: file, row groups and columns differ in their number of rows"))
 }
 
-/// The first rows of any Parquet file.
-///
-/// # Errors
-/// A file that cannot be read, is damaged, or has a compression or types that limpid does not know.
-pub fn first_rows(path: &Path, rows: usize) -> Result<Option<RecordBatch>> {
-    if rows == 0 {
-        return Ok(None);
+/// Refuses a footer that is larger than any, before it is read.
+fn check_footer(path: &Path, file: &mut File) -> Result<()> {
+    let mut end = [0; 8];
+    // A file that is too short is told by who reads it.
+    if file.seek(SeekFrom::End(-8)).is_err() {
+        return Ok(());
     }
-    let metadata = footer(path)?;
-    check_compression(path, &metadata)?;
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut before = 0;
-    for group in metadata.metadata().row_groups() {
-        if before < rows as i64 {
-            pages::check(&file, group).with_context(|| unusable(path))?;
-        }
-        before = group.num_rows().saturating_add(before);
+    file.read_exact(&mut end).with_context(|| format!("cannot read {}", path.display()))?;
+    let length = u32::from_le_bytes([end[0], end[1], end[2], end[3]]);
+    if length > MOST_FOOTER && end.ends_with(b"PAR1") {
+        let most = MOST_FOOTER >> 20;
+        return Err(bad(path, &format!("its footer claims {} MiB; limpid reads up to {most}", length >> 20)));
     }
-    let builder =
-        ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(rows).with_limit(rows);
-    let reader = contained(|| builder.build().map_err(|cause| parquet_message(&cause)));
-    let first = contained_items(reader.map_err(|cause| bad(path, &cause))?).next().transpose();
-    first.map_err(|cause| bad(path, &format!("damaged near row 0: {cause}")))
+    Ok(())
 }
 
-/// Some columns of any Parquet file, by their positions and in the order of the file, `rows` at a time.
+/// Some columns of any Parquet file, by their positions and in the order of the file, so many rows at a time as take about `bytes`,
+/// but no more than `most`.
 ///
 /// # Errors
 /// A file that cannot be read or claims too much; damage that shows later is the last item, in words.
@@ -336,30 +334,21 @@ pub fn columns(
     path: &Path,
     metadata: &ArrowReaderMetadata,
     positions: &[usize],
-    rows: usize,
+    bytes: u64,
+    most: usize,
 ) -> Result<impl Iterator<Item = Result<RecordBatch, String>> + use<>> {
     check_compression(path, metadata)?;
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    for group in metadata.metadata().row_groups() {
-        pages::check(&file, group).with_context(|| unusable(path))?;
-    }
     let mask = ProjectionMask::roots(metadata.parquet_schema(), positions.iter().copied());
+    let mut at_once = most.max(1);
+    for group in metadata.metadata().row_groups() {
+        let rows = pages::check(&file, group, |leaf| mask.leaf_included(leaf), bytes);
+        at_once = at_once.min(rows.with_context(|| unusable(path))?);
+    }
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
-    let reader = contained(|| builder.with_projection(mask).with_batch_size(rows).build());
+    let reader = contained(|| builder.with_projection(mask).with_batch_size(at_once).build());
     let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
     Ok(counted(contained_items(reader.map_err(|cause| bad(path, &cause))?), rows))
-}
-
-/// How many rows of some columns, by their positions, take about so many bytes before compression, in the row group whose rows are
-/// the largest; 1 to 1024.
-pub fn rows_within(metadata: &ArrowReaderMetadata, positions: &[usize], bytes: u64) -> usize {
-    let mask = ProjectionMask::roots(metadata.parquet_schema(), positions.iter().copied());
-    let largest = metadata.metadata().row_groups().iter().map(|group| {
-        let columns = group.columns().iter().enumerate().filter(|(index, _)| mask.leaf_included(*index));
-        let size = columns.map(|(_, column)| column.uncompressed_size().max(0) as u64).fold(0, u64::saturating_add);
-        size / group.num_rows().max(1) as u64
-    });
-    (bytes / largest.max().unwrap_or(0).max(1)).clamp(1, 1024) as usize
 }
 
 fn check_compression(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {
