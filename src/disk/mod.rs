@@ -7,12 +7,13 @@
 pub mod failpoint;
 mod whole;
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::error;
 use failpoint::reach;
 pub use whole::{MOST_TEXT, read_text, read_whole};
 
@@ -81,21 +82,29 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, Path::new(&temporary), bytes)
 }
 
-/// As [`write_atomically`], in a folder that is not limpid's own: the name beside it is hidden and this process's, so that it is
-/// nobody else's file.
+/// As [`write_atomically`], in a folder that is not limpid's own: the name beside it is hidden and limpid's, and locked, so that
+/// what one that was killed has left is taken over by the next that writes the same file.
 ///
 /// # Errors
-/// As [`write_atomically`].
+/// As [`write_atomically`]; another process is writing it.
 pub fn write_beside_others(path: &Path, bytes: &[u8]) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // Processes in two containers may have the same number.
-    let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
-    replace(path, &path.with_file_name(format!(".{name}.{}-{now}{NEW}", std::process::id())), bytes)
+    let temporary = path.with_file_name(format!(".{name}.limpid{NEW}"));
+    if temporary.is_symlink() {
+        return Err(error::settings(format!("{} is a link, which limpid does not write through", temporary.display())));
+    }
+    create_folder(parent(path))?;
+    let _only = only_writer(&temporary, path)?;
+    replace(path, &temporary, bytes)
+}
+
+/// The folder of a file; a bare name has a parent without a name.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {
-    // A bare name has a parent without a name.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = parent(path);
     create_folder(folder)?;
     let replaced = write(temporary, bytes).and_then(|()| rename(temporary, path));
     replaced.inspect_err(|_| _ = remove_file(temporary))?;
@@ -141,6 +150,27 @@ fn create_with_parents(path: &Path) -> io::Result<()> {
 pub fn open_lock(path: &Path) -> Result<File> {
     let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     reach("open", &[path]).and_then(|()| open()).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Locks a file beside an output, which two processes would write across each other.
+///
+/// # Errors
+/// Another process has it, or the file system.
+pub fn only_writer(lock: &Path, output: &Path) -> Result<File> {
+    loop {
+        let file = open_lock(lock)?;
+        match file.try_lock() {
+            Ok(()) if is_at(&file, lock) => return Ok(file),
+            // It was renamed or removed in the meantime: that output is finished.
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(error::try_again(format!("another process is writing {}", output.display())));
+            }
+            Err(TryLockError::Error(cause)) => {
+                return Err(cause).with_context(|| format!("cannot lock {}", lock.display()));
+            }
+        }
+    }
 }
 
 /// Whether an open file is still the one at `path`.
