@@ -12,6 +12,7 @@ mod evaluating;
 mod exporting;
 mod foreign;
 mod harness;
+mod hostile;
 mod inspecting;
 mod lineage;
 mod links;
