@@ -127,6 +127,8 @@ fn kind_of_io(cause: &io::Error) -> Kind {
         ErrorKind::InvalidInput if cause.raw_os_error().is_none() => Kind::Settings,
         // Text that is not UTF-8.
         ErrorKind::InvalidData => Kind::Data,
+        // More than limpid reads of a file, if the system does not say so of one that is written.
+        ErrorKind::FileTooLarge if cause.raw_os_error().is_none() => Kind::Data,
         // One day there is room on the disk, the permission is given, the network is back, the file has come.
         _ => Kind::Io,
     }

@@ -14,7 +14,7 @@ mod scores;
 mod show;
 
 use std::fmt::Display;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Cli, Command, PipelineArgs, WorkArgs};
 use crate::config::{self, Pipeline};
-use crate::disk::{self, failpoint};
+use crate::disk::{self, failpoint, only_writer};
 use crate::error;
 use crate::pipeline::Selection;
 use crate::pipeline::receipt::{Receipt, output_damage};
@@ -106,27 +106,6 @@ fn kind(path: &Path) -> Result<Kind> {
         start if start.starts_with(b"\x93NUMPY") => Kind::Array,
         _ => Kind::Idx,
     })
-}
-
-/// Locks a file beside an output, which two processes would write across each other.
-///
-/// # Errors
-/// Another process has it, or the file system.
-fn only_writer(lock: &Path, output: &Path) -> Result<File> {
-    loop {
-        let file = disk::open_lock(lock)?;
-        match file.try_lock() {
-            Ok(()) if disk::is_at(&file, lock) => return Ok(file),
-            // It was renamed or removed in the meantime: that output is finished.
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(error::try_again(format!("another process is writing {}", output.display())));
-            }
-            Err(TryLockError::Error(cause)) => {
-                return Err(cause).with_context(|| format!("cannot lock {}", lock.display()));
-            }
-        }
-    }
 }
 
 /// What `load` makes of the model in a folder, whose files are checked against the receipt of the run that trained it, if that is

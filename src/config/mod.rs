@@ -27,6 +27,7 @@ pub use raw::{
 pub use resolve::{Encode, Evaluate, Gate, Model, Output, Pipeline, Training};
 pub use source::{Arrays, Faults, Fit, FolderSettings, ParquetSettings, Size, SourceSettings};
 
+use crate::disk::read_text;
 use crate::error;
 use document::Document;
 use path::KeyPath;
@@ -36,6 +37,9 @@ use path::KeyPath;
 pub(crate) fn is_off<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()
 }
+
+/// Most bytes of a pipeline file, a hundred times those of one that sets everything.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// All defaults, annotated; embedded so that documentation and program cannot drift apart.
 pub const DEFAULTS: &str = include_str!("default.toml");
@@ -48,9 +52,9 @@ pub fn schema() -> Value {
 /// Reads and resolves a pipeline file with `--set` overrides.
 ///
 /// # Errors
-/// An unreadable file, or settings that are wrong: one error that lists every problem.
+/// An unreadable file, one that is larger than a pipeline is, or settings that are wrong: one error that lists every problem.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Pipeline> {
-    let text = std::fs::read_to_string(path)
+    let text = read_text(path, MOST_BYTES)
         .map_err(|cause| error::settings(format!("cannot read the pipeline file {}: {cause}", path.display())))?;
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("pipeline");
     let folder = path.parent().unwrap_or(Path::new(""));

@@ -75,6 +75,9 @@ pub struct FolderSettings {
     pub labels: FolderLabels,
     /// The table that lists files, labels and splits.
     pub csv: Option<PathBuf>,
+    /// Whether a table may list files outside of the folder.
+    #[serde(default, skip_serializing_if = "super::is_off")]
+    pub outside: bool,
     /// The sub-folder of the training images.
     pub train: String,
     /// The sub-folder of the test images.
@@ -240,6 +243,7 @@ fn resolve_folder(raw: RawFolder, folder: &Path, problems: &mut Problems) -> Opt
         path: folder.join(problems.required("source.folder.path", raw.path)?),
         labels: problems.required("source.folder.labels", raw.labels)?,
         csv: raw.csv.map(|csv| folder.join(csv)),
+        outside: problems.required("source.folder.outside", raw.outside)?,
         train: problems.required("source.folder.train", raw.train)?,
         test: problems.required("source.folder.test", raw.test)?,
         test_fraction: problems.required("source.folder.test-fraction", raw.test_fraction)?,

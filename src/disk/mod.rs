@@ -5,18 +5,20 @@
 //! end the program before any of them: tests do so at every one.
 
 pub mod failpoint;
+mod line_file;
 pub mod watch;
+mod whole;
 
-use std::cell::Cell;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::{error, interrupt};
 use failpoint::reach;
+pub use line_file::LineFile;
+pub use whole::{MOST_TEXT, read_text, read_whole};
 
 /// Opens a file to read it.
 ///
@@ -25,15 +27,6 @@ use failpoint::reach;
 pub fn open(path: &Path) -> io::Result<File> {
     failpoint::read(path)?;
     File::open(path)
-}
-
-/// Reads a whole file.
-///
-/// # Errors
-/// The file system.
-pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    failpoint::read(path)?;
-    fs::read(path)
 }
 
 /// Bytes that are digested between two looks at the interrupt flag.
@@ -106,80 +99,6 @@ fn write_in_steps(mut file: &File, path: &Path, buffer: &[u8]) -> io::Result<usi
     Ok(half + file.write(&buffer[half..])?)
 }
 
-/// A file that lines are appended to, by several processes if need be. It is never cut: what is half written stays, on a line of
-/// its own.
-pub struct LineFile {
-    file: File,
-    path: PathBuf,
-    /// The same file, to look at its end; none of what has none, a pipe say, or may not be read.
-    end: Option<File>,
-    /// Whether the last line was written in part, for want of a look.
-    broken: Cell<bool>,
-}
-
-impl LineFile {
-    /// Opens a file, and makes it if it is not there.
-    ///
-    /// # Errors
-    /// The file system.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        reach("open", &[path])?;
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
-        let end = if file.metadata()?.is_file() { File::open(path).ok() } else { None };
-        Ok(Self { file, path: path.to_owned(), end, broken: Cell::new(false) })
-    }
-
-    /// Appends a line, in one call, so that the lines of several processes stay whole.
-    ///
-    /// # Errors
-    /// The file system; a part of the line may be there then.
-    pub fn append(&self, line: &str) -> io::Result<()> {
-        self.wait_for_turn();
-        let before = if self.ends_within_a_line() { "\n" } else { "" };
-        let bytes = format!("{before}{line}\n").into_bytes();
-        let mut written = 0;
-        let done = loop {
-            match write_in_steps(&self.file, &self.path, &bytes[written..]) {
-                Ok(0) => break Err(ErrorKind::WriteZero.into()),
-                Ok(more) => written += more,
-                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
-                Err(cause) => break Err(cause),
-            }
-            if written == bytes.len() {
-                break Ok(());
-            }
-        };
-        self.broken.set(done.is_err());
-        _ = self.file.unlock();
-        done
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether the file ends in the middle of a line, which this or another process could not write to its end.
-    fn ends_within_a_line(&self) -> bool {
-        let Some(mut end) = self.end.as_ref() else { return self.broken.get() };
-        let mut last = [0];
-        // An empty file has no last byte to go to.
-        let seen = end.seek(SeekFrom::End(-1)).and_then(|_| end.read_exact(&mut last));
-        seen.is_ok() && last != *b"\n"
-    }
-
-    /// Locks the file, so that nobody writes between the look at its end and the line. A tenth of a second is more than a line
-    /// takes: who holds the lock for longer is not writing, as flock(1) around the whole command.
-    fn wait_for_turn(&self) {
-        for _ in 0..100 {
-            if !matches!(self.file.try_lock(), Err(TryLockError::WouldBlock)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-}
-
 /// Writes a file, waits until it is on disk, and tells about it.
 ///
 /// # Errors
@@ -204,24 +123,32 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, Path::new(&temporary), bytes)
 }
 
-/// As [`write_atomically`], in a folder that is not limpid's own: the name beside it is hidden and this process's, so that it is
-/// nobody else's file.
+/// As [`write_atomically`], in a folder that is not limpid's own: the name beside it is hidden and limpid's, and locked, so that
+/// what one that was killed has left is taken over by the next that writes the same file.
 ///
 /// # Errors
-/// As [`write_atomically`], and a folder of that name.
+/// As [`write_atomically`], and a folder of that name; another process is writing it.
 pub fn write_beside_others(path: &Path, bytes: &[u8]) -> Result<()> {
     if path.is_dir() {
         return Err(error::settings(format!("{} is a folder; name a file", path.display())));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // Processes in two containers may have the same number.
-    let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
-    replace(path, &path.with_file_name(format!(".{name}.{}-{now}{NEW}", std::process::id())), bytes)
+    let temporary = path.with_file_name(format!(".{name}.limpid{NEW}"));
+    if temporary.is_symlink() {
+        return Err(error::settings(format!("{} is a link, which limpid does not write through", temporary.display())));
+    }
+    create_folder(parent(path))?;
+    let _only = only_writer(&temporary, path)?;
+    replace(path, &temporary, bytes)
+}
+
+/// The folder of a file; a bare name has a parent without a name.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {
-    // A bare name has a parent without a name.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = parent(path);
     create_folder(folder)?;
     let replaced = write(temporary, bytes).and_then(|_| rename(temporary, path));
     replaced.inspect_err(|_| _ = remove_file(temporary))?;
@@ -280,6 +207,27 @@ pub fn changed(metadata: &Metadata) -> u64 {
 #[cfg(not(unix))]
 pub fn changed(_metadata: &Metadata) -> u64 {
     0
+}
+
+/// Locks a file beside an output, which two processes would write across each other.
+///
+/// # Errors
+/// Another process has it, or the file system.
+pub fn only_writer(lock: &Path, output: &Path) -> Result<File> {
+    loop {
+        let file = open_lock(lock)?;
+        match file.try_lock() {
+            Ok(()) if is_at(&file, lock) => return Ok(file),
+            // It was renamed or removed in the meantime: that output is finished.
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(error::try_again(format!("another process is writing {}", output.display())));
+            }
+            Err(TryLockError::Error(cause)) => {
+                return Err(cause).with_context(|| format!("cannot lock {}", lock.display()));
+            }
+        }
+    }
 }
 
 /// Whether an open file is still the one at `path`.

@@ -15,7 +15,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-pub use weights::{ModelDescription, NamedTensor, load_weights, named_tensors, read_tensors, write_tensors};
+pub use weights::{
+    ModelDescription, NamedTensor, load_weights, most_bytes, named_tensors, read_tensors, write_tensors,
+};
 
 use crate::config::CodeActivation;
 use crate::device::numbers_at_once;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Architecture, Autoencoder};
 use crate::config::Loss;
-use crate::disk;
+use crate::disk::{MOST_TEXT, read_text, read_whole};
 use crate::error;
 use crate::table::ImageShape;
 
@@ -23,6 +23,14 @@ use crate::table::ImageShape;
 const FORMAT: u32 = 1;
 /// Numbers of a model that is always made, so that it can be said which of its tensors do not fit.
 const SMALL: usize = 1 << 20;
+/// Most bytes of a file of weights, whatever its description says.
+const MOST_WEIGHTS: u64 = 64 << 30;
+
+/// Most bytes of a file that holds a model's weights so many `times`, what describes them included.
+pub fn most_bytes(parameters: usize, times: u64) -> u64 {
+    let bytes = (parameters.max(SMALL) as u64).saturating_mul(4 * times).saturating_mul(2).saturating_add(MOST_TEXT);
+    bytes.min(MOST_WEIGHTS)
+}
 
 /// What `model.json` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,12 +63,11 @@ impl ModelDescription {
     /// A missing or damaged file, another format.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("model.json");
-        let text = std::fs::read_to_string(&path).map_err(|cause| match cause.kind() {
+        let text = read_text(&path, MOST_TEXT).map_err(|cause| match cause.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
                 let advice = "name a run, or the folder of its train stage";
                 error::settings(format!("{} holds no model: model.json is missing; {advice}", folder.display()))
             }
-            std::io::ErrorKind::InvalidData => error::data(format!("{} is not text", path.display())),
             _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
         })?;
         let bad = |what: String| error::data(format!("cannot use {}: {what}", path.display()));
@@ -90,7 +97,8 @@ impl ModelDescription {
     pub fn load(folder: &Path, device: &Device) -> Result<(Self, Autoencoder)> {
         let description = Self::read(folder)?;
         let path = folder.join(&description.weights);
-        let bytes = disk::read(&path).map_err(|cause| match cause.kind() {
+        let expected = description.architecture.parameters(description.image);
+        let bytes = read_whole(&path, most_bytes(expected, 1)).map_err(|cause| match cause.kind() {
             std::io::ErrorKind::NotFound => error::data(format!("{} is missing: model.json names it", path.display())),
             _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
         })?;
@@ -98,7 +106,6 @@ impl ModelDescription {
         let misfit =
             |cause: String| error::data(format!("{} does not fit the model of model.json: {cause}", path.display()));
         // A few words can describe a model beyond all memory: it is made only if so many numbers are there.
-        let expected = description.architecture.parameters(description.image);
         let found: usize = tensors.values().map(|tensor| tensor.values.len()).sum();
         if expected > found.max(SMALL) {
             return Err(misfit(format!("it holds {found} numbers, the model has {expected}")));

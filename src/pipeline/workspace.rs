@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::receipt::Receipt;
 use super::sealed::{seal, unseal};
-use crate::disk;
+use crate::disk::{self, MOST_TEXT};
 use crate::error;
 use crate::progress::Progress;
 
@@ -120,7 +120,7 @@ impl Workspace {
     /// Missing or unreadable.
     pub fn settings(&self) -> Result<crate::config::Pipeline> {
         let path = self.root.join(SETTINGS);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = disk::read_whole(&path, MOST_TEXT).with_context(|| format!("cannot read {}", path.display()))?;
         let bad = |cause: &dyn std::fmt::Display| {
             error::data(format!("{} is not what limpid wrote ({cause}); run the pipeline again", path.display()))
         };
@@ -135,7 +135,7 @@ impl Workspace {
     pub fn write_settings(&self, pipeline: &crate::config::Pipeline) -> Result<()> {
         let text = serde_json::to_string_pretty(pipeline).context("cannot serialise the settings")?;
         let (path, text) = (self.root.join(SETTINGS), seal(&format!("{text}\n"))?);
-        if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
+        if disk::read_whole(&path, MOST_TEXT).is_ok_and(|old| old == text.as_bytes()) {
             return Ok(());
         }
         disk::write_atomically(&path, text.as_bytes())
@@ -260,8 +260,10 @@ impl Workspace {
 /// It is there, or may be, and cannot be read.
 pub fn receipt_in(folder: &Path) -> Result<Option<Receipt>> {
     let path = folder.join(RECEIPT);
-    match fs::read(&path) {
+    match disk::read_whole(&path, MOST_TEXT) {
         Ok(bytes) => Ok(Receipt::parse(&bytes)),
+        // It is no receipt.
+        Err(cause) if matches!(cause.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidData) => Ok(None),
         Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(cause) => Err(cause).with_context(|| format!("cannot read {}", path.display())),
     }
@@ -288,7 +290,8 @@ pub fn whole_receipt_in(folder: &Path) -> Result<Option<Receipt>> {
 pub fn steadily<T>(folders: &[PathBuf], mut read: impl FnMut() -> Result<T>) -> Result<T> {
     /// More than a run has stages that it could publish one after the other.
     const TRIES: usize = 16;
-    let receipts = || folders.iter().map(|folder| fs::read(folder.join(RECEIPT)).ok()).collect::<Vec<_>>();
+    let receipt = |folder: &PathBuf| disk::read_whole(&folder.join(RECEIPT), MOST_TEXT).ok();
+    let receipts = || folders.iter().map(receipt).collect::<Vec<_>>();
     for _ in 0..TRIES {
         let before = receipts();
         let made = read();
@@ -332,7 +335,7 @@ fn names(folder: &Path, end: &str) -> Result<Vec<String>> {
 /// Who has signed a lock.
 fn holder(file: &mut File) -> Option<String> {
     let mut text = String::new();
-    file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
+    file.rewind().and_then(|()| file.take(1 << 10).read_to_string(&mut text)).ok()?;
     let Holder { pid, host, since } = serde_json::from_str(&text).ok()?;
     Some(format!("process {pid} on {host} since {since}"))
 }

@@ -8,14 +8,14 @@ mod labels;
 mod listing;
 
 use std::collections::HashSet;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
 pub use labels::{files, metadata};
-use listing::list;
+use listing::{list, list_in};
 
 use super::picture::{self, Picture};
 use super::rejected::{Reject, Rejections};
@@ -23,7 +23,7 @@ use super::{Source, batch, string_column};
 use crate::config::{Fit, FolderSettings, Pixels};
 use crate::progress::Progress;
 use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows};
-use crate::{disk, error, interrupt};
+use crate::{error, interrupt};
 
 /// The images of a folder.
 pub struct Folder {
@@ -39,9 +39,6 @@ pub struct Folder {
 
 /// Most pictures that cannot be read before one that can is no longer sought, unless they may be left out.
 const MOST_TRIED: usize = 1000;
-
-/// Most bytes of an image file: more than the pixels that are decoded take without compression.
-const MOST_FILE_BYTES: u64 = 1 << 30;
 
 /// An image file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,22 +129,15 @@ impl Folder {
     /// A picture, or why it cannot be decoded.
     fn read(&self, path: &str) -> Result<Result<Picture, String>> {
         let path = self.root.join(path);
-        let read = || -> std::io::Result<Vec<u8>> {
-            let file = disk::open(&path)?;
-            let len = file.metadata()?.len().min(MOST_FILE_BYTES);
-            let mut bytes = Vec::with_capacity(len as usize);
-            file.take(MOST_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        let bytes = match read() {
+        let file = match picture::read(&path) {
             // A link that leads nowhere will not come back, other than a disk that fails.
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Err("it does not exist".to_owned())),
-            bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
+            Err(cause) if matches!(cause.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidData) => {
+                return Ok(Err(cause.to_string()));
+            }
+            file => file.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        if bytes.len() as u64 > MOST_FILE_BYTES {
-            return Ok(Err(format!("it is larger than {} MiB", MOST_FILE_BYTES >> 20)));
-        }
-        Ok(picture::decode(&bytes, &self.fit))
+        Ok(picture::decode(&file.bytes, &self.fit))
     }
 
     /// Emits the images of some entries.

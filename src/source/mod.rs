@@ -15,6 +15,7 @@ mod picture;
 mod rejected;
 pub mod strokes;
 mod tables;
+mod walk;
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -29,7 +30,7 @@ use zip::result::ZipError;
 pub use folder::Folder;
 pub use idx::{Header as IdxHeader, Idx, ImageReader};
 pub use numpy::{Numpy, describe_npy, names_in_npz};
-pub use picture::{Picture, decode, is_picture, picture_format};
+pub use picture::{Picture, decode, is_picture, picture_format, read as read_picture};
 pub use tables::Tables;
 
 use crate::config::{FolderSettings, ParquetSettings, Pixels, SourceSettings};

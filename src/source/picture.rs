@@ -5,19 +5,31 @@
 //! OpenCV make it; scaling is linear, over the area that becomes a pixel.
 
 mod jpeg;
+mod room;
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use image::imageops::{FilterType, crop_imm, resize};
-use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Pixel};
+use image::metadata::Orientation;
+use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel};
 
 use crate::config::{Fit, Size};
+use crate::disk::read_whole;
 use crate::table::ImageShape;
+use room::Room;
 
 /// Longest side of a picture that is decoded.
 const MAX_SIDE: u32 = 1 << 15;
-/// Most bytes that decoding one picture may take.
+/// Most bytes that the pixels of a picture take as they are decoded.
 const MAX_BYTES: u64 = 512 << 20;
+/// Most bytes that are kept of what a PNG says besides its pixels: a colour profile or a text of a megabyte can hold a gibibyte.
+const MAX_ASIDE: u64 = 16 << 20;
+/// Largest file of a picture.
+const MAX_FILE: u64 = 256 << 20;
+/// Bytes of a file above which no two are held at the same time.
+const LARGE_FILE: u64 = 32 << 20;
 
 /// A decoded picture.
 pub struct Picture {
@@ -27,12 +39,33 @@ pub struct Picture {
     pub bytes: Vec<u8>,
 }
 
+/// A file that is to be a picture.
+pub struct PictureFile {
+    /// What it holds.
+    pub bytes: Vec<u8>,
+    /// Large ones are held one at a time.
+    _turn: Option<MutexGuard<'static, ()>>,
+}
+
+/// Reads a file that is to be a picture.
+///
+/// # Errors
+/// One that is too large or no file (`FileTooLarge`, `InvalidData`), and the file system.
+pub fn read(path: &Path) -> io::Result<PictureFile> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let large = path.metadata()?.len() > LARGE_FILE;
+    let turn = large.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
+    let bytes = read_whole(path, if large { MAX_FILE } else { LARGE_FILE })?;
+    Ok(PictureFile { bytes, _turn: turn })
+}
+
 /// Decodes a picture and makes it fit.
 ///
 /// # Errors
 /// Why it cannot be decoded, in words.
 pub fn decode(bytes: &[u8], fit: &Fit) -> Result<Picture, String> {
-    fitted(if jpeg::is_jpeg(bytes) { jpeg::decode(bytes)? } else { decode_other(bytes)? }, fit)
+    let (image, _room) = if jpeg::is_jpeg(bytes) { jpeg::decode(bytes, fit)? } else { decode_other(bytes, fit)? };
+    fitted(image, fit)
 }
 
 /// A picture of numbers that are there, of one channel or of red, green and blue, made to fit.
@@ -44,6 +77,7 @@ pub fn of_pixels(shape: ImageShape, bytes: Vec<u8>, fit: &Fit) -> Result<Picture
         return Ok(Picture { shape, bytes });
     }
     let (height, width) = (shape.height as u32, shape.width as u32);
+    let _room = Room::of(scaling((width, height), fit))?;
     let image = match shape.channels {
         1 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
         3 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
@@ -72,30 +106,84 @@ pub fn picture_format(start: &[u8]) -> Option<&'static str> {
 }
 
 /// Decodes a picture that is no JPEG.
-fn decode_other(bytes: &[u8]) -> Result<DynamicImage, String> {
+fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_BYTES);
+    limits.max_alloc = Some(MAX_ASIDE);
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|cause| cause.to_string())?;
-    reader.limits(limits);
-    if reader.format().is_none() {
-        return Err("it is not a PNG, JPEG, WebP, BMP or TIFF picture".to_owned());
-    }
+    reader.limits(limits.clone());
+    let format = reader.format().ok_or("it is not a PNG, JPEG, WebP, BMP or TIFF picture")?;
     let mut decoder = reader.into_decoder().map_err(|cause| cause.to_string())?;
-    check_size(decoder.total_bytes())?;
+    let pixels = decoder.total_bytes();
+    // What the decoder holds besides the pixels that it gives.
+    let besides = match format {
+        // The frame and the canvas it is laid on, and a lossy frame's brightness and colours, as large as that says itself.
+        ImageFormat::WebP => 3 * pixels + 2 * largest(bytes, lossy_frame),
+        // The same pixels, of CMYK with a fourth channel, and one strip, which may be a JPEG of any size.
+        ImageFormat::Tiff => pixels * 4 / 3 + 12 * largest(bytes, jpeg::frame),
+        _ => 0,
+    };
     let orientation = decoder.orientation().map_err(|cause| cause.to_string())?;
+    let plan = Plan { pixels, besides, size: decoder.dimensions(), colour: decoder.color_type(), orientation };
+    let room = plan.room(fit)?;
+    limits.max_alloc = Some(pixels * 4 / 3 + bytes.len() as u64 + MAX_ASIDE);
+    decoder.set_limits(limits).map_err(|cause| cause.to_string())?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|cause| cause.to_string())?;
     image.apply_orientation(orientation);
-    Ok(image)
+    Ok((image, room))
 }
 
-/// Checks that the pixels of a picture may be decoded.
-fn check_size(bytes: u64) -> Result<(), String> {
-    if bytes <= MAX_BYTES {
-        return Ok(());
+/// Pixels of the largest of the frames whose headers are in some bytes, each told by its first nine: what only looks like one
+/// takes room for nothing, and else no harm is done.
+fn largest(bytes: &[u8], frame: impl Fn(&[u8; 9]) -> Option<[u16; 2]>) -> u64 {
+    let headers = bytes.windows(9).filter_map(|start| frame(start.first_chunk()?));
+    headers.map(|[height, width]| u64::from(height) * u64::from(width)).max().unwrap_or(0)
+}
+
+/// The sides in the header of a lossy frame of WebP.
+fn lossy_frame(start: &[u8; 9]) -> Option<[u16; 2]> {
+    let [0x9d, 0x01, 0x2a, low, high, narrow, wide, ..] = *start else { return None };
+    // The two highest bits say how it was scaled.
+    Some([[narrow, wide], [low, high]].map(|side| u16::from_le_bytes(side) & 0x3fff))
+}
+
+/// What is known of a picture before its pixels are decoded.
+struct Plan {
+    /// Bytes of its pixels.
+    pixels: u64,
+    /// Bytes that the decoder holds besides.
+    besides: u64,
+    size: (u32, u32),
+    colour: ColorType,
+    orientation: Orientation,
+}
+
+impl Plan {
+    /// Room for the largest of the steps that make an image of it.
+    fn room(&self, fit: &Fit) -> Result<Room, String> {
+        let (pixels, area) = (self.pixels, u64::from(self.size.0) * u64::from(self.size.1));
+        if pixels > MAX_BYTES {
+            return Err(format!("it has pixels of {} MiB; at most {} MiB work", pixels >> 20, MAX_BYTES >> 20));
+        }
+        // As eight bits, with transparency and without.
+        let converted = match self.colour {
+            ColorType::L8 => 3 * area,
+            ColorType::Rgb8 => area,
+            _ => 7 * area,
+        };
+        let turned = if self.orientation == Orientation::NoTransforms { 0 } else { pixels };
+        let most = self.besides.max(turned).max(converted).saturating_add(pixels);
+        Room::of(most.max(scaling(self.size, fit).saturating_add(6 * area)))
     }
-    Err(format!("it has pixels of {} MiB; at most {} MiB work", bytes >> 20, MAX_BYTES >> 20))
+}
+
+/// Bytes that scaling takes between its two directions, whichever way the picture was turned.
+fn scaling((width, height): (u32, u32), fit: &Fit) -> u64 {
+    match fit.size {
+        Size::Same => 0,
+        Size::Resize([rows, _]) | Size::Crop([rows, _]) => 16 * rows as u64 * u64::from(width.max(height)),
+    }
 }
 
 /// The picture with the channels and the size that are wanted.
@@ -167,7 +255,7 @@ fn sized<P: Pixel<Subpixel = u8> + 'static>(image: ImageBuffer<P, Vec<u8>>, size
 
 #[cfg(test)]
 mod tests {
-    use image::{ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
+    use image::{Rgb, RgbImage, Rgba, RgbaImage};
 
     use super::*;
 

@@ -43,7 +43,7 @@ pub struct Tables {
     rejections: Rejections,
 }
 
-/// Bytes that are read of a file at a time, as it counts them before compression.
+/// Bytes that are read of a file at a time, before compression.
 const READ_BYTES: u64 = 16 << 20;
 /// Bytes of the images that are made of what is read at a time.
 const MADE_BYTES: usize = 16 << 20;
@@ -251,8 +251,7 @@ impl Tables {
     fn pieces(&self, part: &Part, before: u64) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
         let path = part.path.display().to_string();
         let columns = part.columns.all();
-        let most = table::rows_within(&part.metadata, &columns, READ_BYTES);
-        let (reader, failure) = match part.read(&columns, most.min(MADE_BYTES.div_ceil(self.shape.len()))) {
+        let (reader, failure) = match part.read(&columns, MADE_BYTES.div_ceil(self.shape.len()).min(1024)) {
             Ok(reader) => (Some(reader), None),
             Err(cause) => (None, Some(Err(cause))),
         };
@@ -289,13 +288,13 @@ impl Part {
         types.collect::<Vec<_>>().join(" and ")
     }
 
-    /// Reads some columns, in this order.
+    /// Reads some columns, in this order, at most so many rows at a time.
     fn read(
         &self,
         columns: &[usize],
-        batch_rows: usize,
+        most: usize,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, String>> + use<>> {
-        let rows = table::columns(&self.path, &self.metadata, columns, batch_rows)?;
+        let rows = table::columns(&self.path, &self.metadata, columns, READ_BYTES, most)?;
         // Columns come in the order of the file.
         let position = |wanted: &usize| columns.iter().filter(|column| *column < wanted).count();
         let positions: Vec<usize> = columns.iter().map(position).collect();

@@ -16,7 +16,7 @@ use crate::pipeline::workspace::Workspace;
 use crate::quality::linear::plane;
 use crate::report::pictures::{Picture, SHEET_SIDE};
 use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
-use crate::table::{Split, TableFile, columns, footer, ids, labels, lists, pixels, rows_within};
+use crate::table::{Split, TableFile, columns, footer, ids, labels, lists, pixels};
 use crate::{error, interrupt};
 
 /// The stage.
@@ -172,7 +172,7 @@ fn history(workspace: &Workspace) -> Result<Vec<EpochPoint>> {
     let footer = footer(&path)?;
     let all: Vec<usize> = (0..footer.schema().fields().len()).collect();
     let mut points = Vec::new();
-    for batch in columns(&path, &footer, &all, rows_within(&footer, &all, HISTORY_BYTES))? {
+    for batch in columns(&path, &footer, &all, HISTORY_BYTES, usize::MAX)? {
         let batch = batch.map_err(bad)?;
         let column = |name: &str| {
             let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Float64Type>());

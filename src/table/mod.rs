@@ -10,6 +10,7 @@ mod contain;
 mod footer;
 mod pages;
 pub mod parallel;
+mod parquet_file;
 pub mod pixels;
 mod reader;
 mod schema;
@@ -22,7 +23,8 @@ use arrow_array::RecordBatch;
 
 use crate::error;
 
-pub use reader::{TableFile, columns, errors, first_rows, footer, ids, labels, lists, rows_within};
+pub use parquet_file::{columns, footer};
+pub use reader::{TableFile, errors, ids, labels, lists};
 pub use schema::{Classes, Content, ImageShape, SCHEMA_VERSION, Split, classes};
 pub use writer::{
     Emit, FileRecord, RowGroup, batch_rows, leading_columns, nanoseconds, row_group_rows, write_batch, write_rows,

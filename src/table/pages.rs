@@ -1,12 +1,14 @@
-//! How much the pages of a Parquet file claim to hold, before any is unpacked.
+//! How much the pages of a Parquet file claim to hold, before any is unpacked, and how many rows are read at a time because of it.
 //!
 //! The header of a page says how large the page is once it is decompressed, and the reader of the `parquet` crate takes so much
 //! memory on its word: a file of a kilobyte could ask for two gibibytes. This file reads the headers (Thrift's compact
-//! protocol, of which only the sizes matter here; everything else is passed over) and refuses what no writer makes.
+//! protocol, of which only sizes and counts matter here; everything else is passed over) and refuses what no writer makes. Rows are
+//! as large as the worst of what the headers allow: one value of a dictionary may be that of every row.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result};
+use parquet::basic::{Compression, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
 use super::bytes::TableBytes;
@@ -19,64 +21,171 @@ const MOST_LEVELS: usize = 8;
 /// Longest header: statistics may hold values of any length.
 const MOST_HEADER: u64 = 1 << 20;
 
-/// Checks the pages of the columns of a row group.
+/// Most bytes of the pages that are held at the same time: of each column that is read, a dictionary and a page of values, with what
+/// these are unpacked from.
+const MOST_HELD: u64 = 512 << 20;
+/// Most bytes that the rows which are read at a time can be made to hold, unless it is a single one.
+const MOST_ROWS: u64 = 128 << 20;
+
+/// Checks the pages of the columns of a row group that are read, by their positions among its leaves, and says how many rows of
+/// them, at least 1, take about so many `bytes`: of rows that some of their pages say to be larger than the others, so many fewer.
 ///
 /// # Errors
 /// A page that claims too much, no page where one should be, the file system.
-pub fn check(file: &TableBytes, group: &RowGroupMetaData) -> Result<()> {
+pub fn check(
+    file: &TableBytes,
+    group: &RowGroupMetaData,
+    is_read: impl Fn(usize) -> bool,
+    bytes: u64,
+) -> Result<usize> {
+    let rows = group.num_rows().max(0) as u64;
     // Without rows it has no pages, as others write a table that is empty.
-    if group.num_rows() == 0 {
-        return Ok(());
+    if rows == 0 {
+        return Ok(usize::MAX);
     }
-    group.columns().iter().try_for_each(|chunk| {
-        check_chunk(file, chunk).with_context(|| format!("cannot read the column `{}`", chunk.column_path().string()))
-    })
+    let mut all = Claims::default();
+    for (_, chunk) in group.columns().iter().enumerate().filter(|(index, _)| is_read(*index)) {
+        let claims = claims(file, chunk, rows)
+            .with_context(|| format!("cannot read the column `{}`", chunk.column_path().string()))?;
+        all.held = all.held.saturating_add(claims.held);
+        all.usual = all.usual.saturating_add(claims.usual);
+        all.worst = all.worst.saturating_add(claims.worst);
+    }
+    if all.held > MOST_HELD {
+        let [held, most] = [all.held, MOST_HELD].map(|bytes| bytes >> 20);
+        let message = format!("the pages of its columns that are held at the same time claim {held} MiB");
+        return Err(error::data(format!("{message}; limpid reads up to {most}")));
+    }
+    let rows = (bytes.min(MOST_ROWS) / all.usual.max(1)).min(MOST_ROWS / all.worst.max(1)).max(1);
+    Ok(usize::try_from(rows).unwrap_or(usize::MAX))
 }
 
-fn check_chunk(file: &TableBytes, chunk: &ColumnChunkMetaData) -> Result<()> {
+/// What the pages of a column claim, in bytes.
+#[derive(Default)]
+struct Claims {
+    /// The largest pages that are held at the same time.
+    held: u64,
+    /// A row of the page whose rows are the largest.
+    usual: u64,
+    /// The largest row that there can be.
+    worst: u64,
+}
+
+/// Reads the headers of the pages of a column of so many rows.
+fn claims(file: &TableBytes, chunk: &ColumnChunkMetaData, rows: u64) -> Result<Claims> {
     let start = chunk.dictionary_page_offset().unwrap_or(i64::MAX).min(chunk.data_page_offset());
     let (Ok(mut at), Ok(length)) = (u64::try_from(start), u64::try_from(chunk.compressed_size())) else {
         return Err(error::data("its place in the file is negative"));
     };
     let end = at.saturating_add(length);
     let mut reader = BufReader::with_capacity(1 << 10, file.at(at));
+    let is_packed = chunk.compression() != Compression::UNCOMPRESSED;
+    // Texts and pictures may have any length; of numbers that are packed away to nothing there are as many as a page says.
+    let width = match chunk.column_type() {
+        Type::BYTE_ARRAY => 0,
+        Type::BOOLEAN => 1,
+        Type::INT32 | Type::FLOAT => 4,
+        Type::INT64 | Type::DOUBLE => 8,
+        Type::INT96 => 12,
+        Type::FIXED_LEN_BYTE_ARRAY => chunk.column_descr().type_length().max(0) as u64,
+    };
+    let is_list = chunk.column_descr().max_rep_level() > 0;
+    let (mut dictionary, mut page, mut all, mut values, mut usual, mut worst) = (0, 0, 0_u64, 0_u64, 0, 0);
     while at < end {
         reader.seek(SeekFrom::Start(at))?;
         if reader.fill_buf()?.is_empty() {
             return Err(error::data("its pages go on after the end of the file"));
         }
-        let mut header = Header { input: (&mut reader).take(MOST_HEADER), length: 0 };
-        let [unpacked, packed] = header.sizes().map_err(|cause| match cause.kind() {
+        let mut input = Input { input: (&mut reader).take(MOST_HEADER), length: 0 };
+        let header = input.header().map_err(|cause| match cause.kind() {
             ErrorKind::UnexpectedEof | ErrorKind::InvalidData => error::data(format!("there is no page at byte {at}")),
             _ => cause.into(),
         })?;
-        if !(0..=MOST_BYTES).contains(&unpacked) || packed < 0 {
+        let Header { unpacked, packed, is_dictionary, count, encoding } = header;
+        let claimed = unpacked.max(count.saturating_mul(if is_list { width as i64 } else { 0 }));
+        if ![claimed, packed, unpacked].iter().all(|bytes| (0..=MOST_BYTES).contains(bytes)) || count < 0 {
+            let claimed = if unpacked < 0 { unpacked } else { claimed.max(packed) };
             return Err(error::data(format!(
-                "the page at byte {at} claims {unpacked} bytes; limpid reads up to {MOST_BYTES}"
+                "the page at byte {at} claims {claimed} bytes; limpid reads up to {MOST_BYTES}"
             )));
         }
-        at += header.length + packed as u64;
+        at += input.length + packed as u64;
+        let [unpacked, packed, count] = [unpacked, packed, count].map(|number| number as u64);
+        let held = unpacked + if is_packed { packed } else { 0 };
+        // Each value is at least its length, in four bytes; of a dictionary, and of values that begin as the one before, every row may
+        // be the longest.
+        let longest = unpacked.saturating_sub(4 * count.saturating_sub(1));
+        if width == 0 && (is_dictionary || encoding == DELTA_BYTE_ARRAY) {
+            worst = longest.max(worst);
+        }
+        if is_dictionary {
+            dictionary = held.max(dictionary);
+        } else {
+            page = held.max(page);
+            (all, values) = (all.saturating_add(unpacked), values.saturating_add(count));
+        }
+        if !is_list && (width == 0 || !is_dictionary) {
+            usual = (unpacked / count.max(1)).max(usual);
+        }
     }
-    Ok(())
+    if is_list {
+        (usual, worst) = (all.max(values.saturating_mul(width)) / rows, values.saturating_mul(worst) / rows);
+    }
+    Ok(Claims { held: dictionary + page, usual: usual.max(width), worst: worst.max(width) })
 }
 
-/// The header of a page, and how many of its bytes have been read.
-struct Header<R> {
+/// The number of the encoding of texts that say how much of the one before they begin with.
+const DELTA_BYTE_ARRAY: i64 = 7;
+
+/// What matters of the header of a page.
+struct Header {
+    /// Bytes of the page once it is unpacked.
+    unpacked: i64,
+    /// As it is stored.
+    packed: i64,
+    is_dictionary: bool,
+    /// Values in it.
+    count: i64,
+    /// The number of their encoding.
+    encoding: i64,
+}
+
+/// A header that is read, and how many of its bytes have been.
+struct Input<R> {
     input: R,
     length: u64,
 }
 
-impl<R: Read> Header<R> {
-    /// Reads the header: bytes of the page once it is unpacked, and as it is stored.
-    fn sizes(&mut self) -> io::Result<[i64; 2]> {
-        let (mut sizes, mut field) = ([-1; 2], 0);
+impl<R: Read> Input<R> {
+    fn header(&mut self) -> io::Result<Header> {
+        let mut header = Header { unpacked: -1, packed: -1, is_dictionary: false, count: 0, encoding: -1 };
+        let mut field = 0;
         while let Some(kind) = self.field(&mut field)? {
             match (field, kind) {
-                (2 | 3, 4..=6) => sizes[field as usize - 2] = self.integer()?,
+                (2, 4..=6) => header.unpacked = self.integer()?,
+                (3, 4..=6) => header.packed = self.integer()?,
+                // Of values, of a dictionary, and of values in the second version.
+                (5 | 7 | 8, 12) => {
+                    header.is_dictionary = field == 7;
+                    [header.count, header.encoding] = self.values(if field == 8 { 4 } else { 2 })?;
+                }
                 _ => self.skip(kind, MOST_LEVELS)?,
             }
         }
-        Ok(sizes)
+        Ok(header)
+    }
+
+    /// How many values a page has, and the number of their encoding, which is in this field.
+    fn values(&mut self, encoding: i64) -> io::Result<[i64; 2]> {
+        let (mut found, mut field) = ([0, -1], 0);
+        while let Some(kind) = self.field(&mut field)? {
+            match kind {
+                4..=6 if field == 1 => found[0] = self.integer()?,
+                4..=6 if field == encoding => found[1] = self.integer()?,
+                _ => self.skip(kind, MOST_LEVELS - 1)?,
+            }
+        }
+        Ok(found)
     }
 
     /// The type of the next field of a struct, whose number is put into `field`; none at its end.
@@ -160,8 +269,8 @@ mod tests {
     use super::*;
 
     fn sizes(bytes: &[u8]) -> io::Result<([i64; 2], u64)> {
-        let mut header = Header { input: bytes, length: 0 };
-        header.sizes().map(|sizes| (sizes, header.length))
+        let mut input = Input { input: bytes, length: 0 };
+        input.header().map(|header| ([header.unpacked, header.packed], input.length))
     }
 
     #[test]
@@ -174,6 +283,16 @@ mod tests {
         let header = [&[0x15, 0, 0x15, 0xd0, 0x0f, 0x15, 0x54][..], &inner, &[0x01, 12], &[0]].concat();
         let length = header.len() as u64;
         assert_eq!(sizes(&[header, vec![9, 9]].concat()).expect("is a header"), ([1000, 42], length));
+    }
+
+    #[test]
+    fn values_are_counted_with_their_encoding() {
+        let header = |bytes: &[u8]| Input { input: bytes, length: 0 }.header().expect("is a header");
+        // Sizes of 10 and 5; then the header of a dictionary, and of values in the second version, whose encoding is its fourth field.
+        let dictionary = header(&[0x25, 20, 0x15, 10, 0x4c, 0x15, 6, 0x15, 0, 0, 0]);
+        assert_eq!((dictionary.is_dictionary, dictionary.count, dictionary.encoding), (true, 3, 0));
+        let values = header(&[0x25, 20, 0x15, 10, 0x5c, 0x15, 8, 0x15, 0, 0x15, 8, 0x15, 14, 0, 0]);
+        assert_eq!((values.is_dictionary, values.count, values.encoding), (false, 4, DELTA_BYTE_ARRAY));
     }
 
     #[test]

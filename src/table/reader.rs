@@ -15,14 +15,13 @@ use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array,
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::basic::Compression;
-use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::file::reader::Length;
 
 use super::bytes::TableBytes;
 use super::chunk;
 use super::contain::{contained, contained_items};
+use super::parquet_file::{bad, check_compression, counted, opened, unusable};
 use super::schema::{Classes, Content, ImageShape, classes};
 use super::writer::{batch_rows, parquet_message, row_group_rows};
 use super::{footer as guard, pages};
@@ -157,7 +156,8 @@ impl TableFile {
     pub fn row_group(&self, index: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
         let (path, schema) = (self.path.clone(), self.content.schema());
         failpoint::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        pages::check(&self.bytes, self.metadata.metadata().row_group(index)).with_context(|| unusable(&path))?;
+        let group = self.metadata.metadata().row_group(index);
+        let at_once = pages::check(&self.bytes, group, |_| true, u64::MAX).with_context(|| unusable(&path))?;
         let lists = self.lists(index);
         let read_apart = lists.as_ref().map(|(name, _)| name.as_str());
         let names = schema.fields().iter().map(|field| field.name().as_str());
@@ -166,7 +166,7 @@ impl TableFile {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
             .with_row_groups(vec![index])
             .with_projection(columns)
-            .with_batch_size(batch_rows(self.content));
+            .with_batch_size(batch_rows(self.content).min(at_once));
         let reader = contained(|| builder.build().map_err(|cause| parquet_message(&cause)));
         let reader = contained_items(reader.map_err(|cause| bad(&path, &cause))?);
         let first = (0..index).map(|group| self.row_group_rows(group)).sum::<u64>();
@@ -273,136 +273,6 @@ fn converted(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
     Ok(Arc::new(list.map_err(|cause| cause.to_string())?))
 }
 
-/// Batches that end with an error if they do not have as many rows as they should.
-fn counted(
-    mut batches: impl Iterator<Item = Result<RecordBatch, String>>,
-    rows: u64,
-) -> impl Iterator<Item = Result<RecordBatch, String>> {
-    let mut left = Some(rows);
-    std::iter::from_fn(move || match batches.next() {
-        Some(Ok(batch)) => {
-            left = left.and_then(|left| left.checked_sub(batch.num_rows() as u64));
-            Some(if left.is_some() { Ok(batch) } else { Err(format!("it has more than {rows} rows")) })
-        }
-        Some(Err(cause)) => {
-            left = None;
-            Some(Err(cause))
-        }
-        None => {
-            let missing = left.take().filter(|left| *left > 0)?;
-            Some(Err(format!("{missing} of {rows} rows are missing")))
-        }
-    })
-}
-
-/// The footer of any Parquet file.
-///
-/// # Errors
-/// A file that cannot be read or is not Parquet, or whose row groups do not have the rows that it claims.
-pub fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
-    opened(path).map(|(_, footer)| footer)
-}
-
-/// Opens any Parquet file and reads its footer, as [`footer`] does.
-fn opened(path: &Path) -> Result<(TableBytes, ArrowReaderMetadata)> {
-    let bytes = TableBytes::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let load = || ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::default());
-    let footer = contained(|| load().map_err(|cause| parquet_message(&cause)))
-        .map_err(|cause| bad(path, &format!("it is not a whole Parquet file ({cause})")))?;
-    guard::check(&bytes, footer.metadata().file_metadata()).map_err(|cause| bad(path, &cause))?;
-    let mut groups = footer.metadata().row_groups().iter();
-    let all = groups.try_fold(0_i64, |all, group| {
-        let rows = group.num_rows();
-        // Lists have more values than rows.
-        let flat = |column: &&ColumnChunkMetaData| column.column_descr().max_rep_level() == 0;
-        let same = group.columns().iter().filter(flat).all(|column| column.num_values() == rows);
-        all.checked_add(rows).filter(|_| same && rows >= 0)
-    });
-    if all == Some(footer.metadata().file_metadata().num_rows()) {
-        return Ok((bytes, footer));
-    }
-    Err(bad(path, "its footer is damaged: file, row groups and columns differ in their number of rows"))
-}
-
-/// The first rows of any Parquet file.
-///
-/// # Errors
-/// A file that cannot be read, is damaged, or has a compression or types that limpid does not know.
-pub fn first_rows(path: &Path, rows: usize) -> Result<Option<RecordBatch>> {
-    if rows == 0 {
-        return Ok(None);
-    }
-    let (file, metadata) = opened(path)?;
-    check_compression(path, &metadata)?;
-    let mut before = 0;
-    for group in metadata.metadata().row_groups() {
-        if before < rows as i64 {
-            pages::check(&file, group).with_context(|| unusable(path))?;
-        }
-        before = group.num_rows().saturating_add(before);
-    }
-    let builder =
-        ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(rows).with_limit(rows);
-    let reader = contained(|| builder.build().map_err(|cause| parquet_message(&cause)));
-    let first = contained_items(reader.map_err(|cause| bad(path, &cause))?).next().transpose();
-    first.map_err(|cause| bad(path, &format!("damaged near row 0: {cause}")))
-}
-
-/// Some columns of any Parquet file, by their positions and in the order of the file, `rows` at a time.
-///
-/// # Errors
-/// A file that cannot be read or claims too much; damage that shows later is the last item, in words.
-pub fn columns(
-    path: &Path,
-    metadata: &ArrowReaderMetadata,
-    positions: &[usize],
-    rows: usize,
-) -> Result<impl Iterator<Item = Result<RecordBatch, String>> + use<>> {
-    check_compression(path, metadata)?;
-    let file = TableBytes::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    for group in metadata.metadata().row_groups() {
-        pages::check(&file, group).with_context(|| unusable(path))?;
-    }
-    let mask = ProjectionMask::roots(metadata.parquet_schema(), positions.iter().copied());
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
-    let reader = contained(|| builder.with_projection(mask).with_batch_size(rows).build());
-    let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
-    Ok(counted(contained_items(reader.map_err(|cause| bad(path, &cause))?), rows))
-}
-
-/// How many rows of some columns, by their positions, take about so many bytes before compression, in the row group whose rows are
-/// the largest; 1 to 1024.
-pub fn rows_within(metadata: &ArrowReaderMetadata, positions: &[usize], bytes: u64) -> usize {
-    let mask = ProjectionMask::roots(metadata.parquet_schema(), positions.iter().copied());
-    let largest = metadata.metadata().row_groups().iter().map(|group| {
-        let columns = group.columns().iter().enumerate().filter(|(index, _)| mask.leaf_included(*index));
-        let size = columns.map(|(_, column)| column.uncompressed_size().max(0) as u64).fold(0, u64::saturating_add);
-        size / group.num_rows().max(1) as u64
-    });
-    (bytes / largest.max().unwrap_or(0).max(1)).clamp(1, 1024) as usize
-}
-
-fn check_compression(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {
-    let unknown = |codec: &Compression| match codec {
-        Compression::BROTLI(_) => Some("brotli"),
-        Compression::LZO => Some("lzo"),
-        _ => None,
-    };
-    let mut chunks = metadata.metadata().row_groups().iter().flat_map(|group| group.columns());
-    match chunks.find_map(|chunk| unknown(&chunk.compression())) {
-        Some(name) => Err(bad(path, &format!("it is compressed with {name}; limpid reads zstd, snappy, gzip and lz4"))),
-        None => Ok(()),
-    }
-}
-
-fn bad(path: &Path, what: &str) -> anyhow::Error {
-    error::reading(format!("{}: {what}", unusable(path)))
-}
-
-fn unusable(path: &Path) -> String {
-    format!("cannot use {}", path.display())
-}
-
 /// The `id` column of a limpid batch.
 pub fn ids(batch: &RecordBatch) -> Result<&Int64Array> {
     column(batch, "id")?.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_type("id"))
@@ -430,32 +300,4 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array> {
 
 fn wrong_type(name: &str) -> anyhow::Error {
     error::data(format!("the column `{name}` has another type than limpid writes"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_that_do_not_add_up_end_with_an_error() {
-        let batch = |rows: i64| {
-            let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
-            Ok(RecordBatch::try_from_iter([("id", ids)]).expect("fits"))
-        };
-        let read = |sizes: &[i64], rows: u64| -> Result<usize, String> {
-            let batches = counted(sizes.iter().map(|size| batch(*size)), rows).collect::<Result<Vec<_>, _>>()?;
-            Ok(batches.len())
-        };
-        assert_eq!(read(&[4, 4, 1], 9), Ok(3));
-        assert_eq!(read(&[], 0), Ok(0));
-        assert_eq!(read(&[4, 4], 9), Err("1 of 9 rows are missing".to_owned()));
-        assert_eq!(read(&[4, 4, 4], 9), Err("it has more than 9 rows".to_owned()));
-        // What fails anyway says so once.
-        let mut failed = counted([batch(4), Err("a bad page".to_owned())].into_iter(), 9);
-        assert!(failed.next().is_some_and(|first| first.is_ok()));
-        assert_eq!(
-            (failed.next().and_then(Result::err), failed.next().is_none()),
-            (Some("a bad page".to_owned()), true)
-        );
-    }
 }

@@ -9,13 +9,15 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::Optimizer;
-use crate::model::{Autoencoder, NamedTensor, load_weights, named_tensors, read_tensors, write_tensors};
+use crate::disk::{MOST_TEXT, read_whole};
+use crate::error;
+use crate::model::{Autoencoder, NamedTensor, load_weights, most_bytes, named_tensors, read_tensors, write_tensors};
 use crate::pipeline::fingerprint::{Change, Parts};
-use crate::{disk, error};
 
 /// Losses of one epoch, mean over pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -195,9 +197,13 @@ impl CheckpointFile {
     /// # Errors
     /// A file that cannot be read.
     pub fn load(&self, initial: Autoencoder, device: &Device) -> Result<Option<Result<State>>> {
-        let bytes = match disk::read(&self.path) {
+        // The weights, the best of them, and two moments of Adam.
+        let bytes = match read_whole(&self.path, most_bytes(initial.num_params(), 4)) {
             Ok(bytes) => bytes,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(cause) if matches!(cause.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidData) => {
+                return Ok(Some(Err(error::data(format!("{DAMAGED}: {cause}")))));
+            }
             Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", self.path.display())),
         };
         Ok(Some(self.restore(&bytes, initial, device)))
@@ -226,7 +232,7 @@ fn read_text(path: &Path) -> std::io::Result<Option<Text>> {
     let mut file = std::fs::File::open(path)?;
     let (mut length, mut header) = ([0; 8], Vec::new());
     file.read_exact(&mut length)?;
-    file.take(u64::from_le_bytes(length)).read_to_end(&mut header)?;
+    file.take(u64::from_le_bytes(length).min(MOST_TEXT)).read_to_end(&mut header)?;
     let header: Option<serde_json::Value> = serde_json::from_slice(&header).ok();
     let text = header.as_ref().and_then(|header| header["__metadata__"][TEXT].as_str());
     Ok(text.and_then(|text| serde_json::from_str(text).ok()))

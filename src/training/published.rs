@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Position, State};
-use crate::disk;
+use crate::disk::read_whole;
 use crate::error;
 use crate::model::{Autoencoder, NamedTensor, named_tensors, read_tensors, write_tensors};
 use crate::pipeline::receipt::Receipt;
@@ -54,10 +54,11 @@ pub fn serialise(state: &State) -> Result<[(&'static str, Vec<u8>); 3]> {
 pub fn load(folder: &Path, receipt: &Receipt, initial: Autoencoder, device: &Device) -> Result<State> {
     let read = |name: &str| {
         let path = folder.join(name);
-        let bytes = disk::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let record = receipt.outputs.iter().find(|output| output.name == name);
-        if record.is_none_or(|record| record.digest != blake3::hash(&bytes).to_hex().as_str()) {
-            return Err(error::data(format!("{} is not what was written", path.display())));
+        let not_written = || error::data(format!("{} is not what was written", path.display()));
+        let record = receipt.outputs.iter().find(|output| output.name == name).ok_or_else(not_written)?;
+        let bytes = read_whole(&path, record.bytes).with_context(|| format!("cannot read {}", path.display()))?;
+        if record.digest != blake3::hash(&bytes).to_hex().as_str() {
+            return Err(not_written());
         }
         read_tensors(&path, &bytes)
     };

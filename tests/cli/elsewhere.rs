@@ -60,6 +60,41 @@ fn features_of_other_images_are_whole_or_absent() {
     encode("runs", "").exits(75).says("another process is writing out/a.parquet");
 }
 
+/// A single file appears in its place at once, and what a kill leaves beside it is taken over by the next that writes it.
+#[test]
+fn a_model_and_a_page_are_whole_or_absent() {
+    let sandbox = Sandbox::with(PIPELINE);
+    sandbox.limpid("run small.toml").succeeds();
+    for (words, name) in
+        [("export runs/small --onnx out/m.onnx", "m.onnx"), ("diff runs/small runs/small --html out/m.html", "m.html")]
+    {
+        let write = |failpoint: &str| with_failpoint(sandbox.limpid(words), failpoint);
+        let steps = steps(&write("trace").succeeds().stderr());
+        let whole = sandbox.files("out");
+        assert!(whole.len() == 1 && whole[0].0 == name && steps.len() >= 5, "{steps:?}");
+        for (index, step) in steps.iter().enumerate() {
+            for action in ["kill", "ENOSPC"] {
+                std::fs::remove_dir_all(sandbox.path("out")).expect("removed");
+                let done = write(&format!(":{}:{action}", index + 1)).ends();
+                expect_end(&done, action, &format!("{action} at `{step}`\n{done}"));
+                write("").succeeds();
+                assert!(sandbox.files("out") == whole, "after {action} at `{step}`");
+            }
+        }
+        let lock = std::fs::File::create(sandbox.path(&format!("out/.{name}.limpid.new"))).expect("created");
+        lock.lock().expect("locked");
+        write("").exits(75).says(&format!("another process is writing out/{name}"));
+        drop(lock);
+        // Somebody else's file is not written through a link.
+        std::fs::remove_file(sandbox.path(&format!("out/.{name}.limpid.new"))).expect("removed");
+        let mine = sandbox.write("mine.txt", b"mine");
+        std::os::unix::fs::symlink(&mine, sandbox.path(&format!("out/.{name}.limpid.new"))).expect("linked");
+        write("").exits(2).says("is a link, which limpid does not write through");
+        assert_eq!(sandbox.read("mine.txt"), b"mine");
+        std::fs::remove_dir_all(sandbox.path("out")).expect("removed");
+    }
+}
+
 /// What `export` writes appears in its place at once.
 #[test]
 fn an_export_is_whole_or_absent() {

@@ -53,7 +53,7 @@ fn flipped_bits_are_noticed_or_harmless() {
         flip(&sandbox, file, || {
             let footer = limpid::table::footer(&path).ok()?;
             let all: Vec<_> = (0..footer.schema().fields().len()).collect();
-            let batches = limpid::table::columns(&path, &footer, &all, 100).ok()?;
+            let batches = limpid::table::columns(&path, &footer, &all, 1 << 20, 100).ok()?;
             let batches: Vec<RecordBatch> = batches.collect::<Result<_, _>>().ok()?;
             Some(batches.iter().flat_map(|batch| batch.columns().to_vec()).collect::<Vec<_>>())
         });

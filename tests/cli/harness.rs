@@ -149,6 +149,33 @@ impl Run {
         self.exits(0)
     }
 
+    /// Runs it, however it ends, and tells the most memory, in MB, that it held.
+    #[cfg(target_os = "linux")]
+    pub fn peak(mut self) -> (Done, u64) {
+        let piped = std::process::Stdio::piped;
+        let child = self.command.stdin(std::process::Stdio::null()).stdout(piped()).stderr(piped()).spawn();
+        let child = child.expect("starts");
+        let status = format!("/proc/{}/status", child.id());
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // The kernel keeps the maximum, so that only what happens after the last look is missed.
+            let watching = scope.spawn(|| {
+                let mut peak = 0;
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    let text = std::fs::read_to_string(&status).unwrap_or_default();
+                    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+                    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+                    peak = peak.max(kilobytes.unwrap_or(0) / 1000);
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+                peak
+            });
+            let output = child.wait_with_output().expect("can be waited for");
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+            (Done { output }, watching.join().expect("watches"))
+        })
+    }
+
     /// Runs it, however it ends.
     pub fn ends(mut self) -> Done {
         Done { output: self.command.output().expect("starts") }

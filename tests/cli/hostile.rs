@@ -6,6 +6,8 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
 use parquet::basic::Compression;
 
+use limpid::pipeline::receipt::Receipt;
+
 use crate::harness::{Done, Run, Sandbox};
 use crate::own_arrays::{npy, npz};
 use crate::own_images::png;
@@ -167,13 +169,15 @@ fn lists_settings_and_run_directories_cannot_command_the_terminal() {
     let small = Sandbox::new();
     small.limpid("run small.toml").succeeds();
     let evil = serde_json::to_string(EVIL).expect("is text");
-    let replace = |file: &str, from: &str, to: &str| {
-        let text = String::from_utf8(small.read(file)).expect("is text");
-        assert!(text.contains(from), "{file} lacks {from}");
-        small.write(file, text.replace(from, to).as_bytes());
-    };
-    replace("runs/small/evaluate/metrics.json", "\"constant mean\"", &evil);
-    replace("runs/small/evaluate/_receipt.json", "\"device\": \"flex\"", &format!("\"device\": {evil}"));
+    let metrics = String::from_utf8(small.read("runs/small/evaluate/metrics.json")).expect("is text");
+    assert!(metrics.contains("\"constant mean\""));
+    let metrics = metrics.replace("\"constant mean\"", &evil);
+    small.write("runs/small/evaluate/metrics.json", metrics.as_bytes());
+    let mut receipt = Receipt::parse(&small.read("runs/small/evaluate/_receipt.json")).expect("is one");
+    receipt.device = EVIL.to_owned();
+    let output = receipt.outputs.iter_mut().find(|output| output.name == "metrics.json").expect("is there");
+    (output.bytes, output.digest) = (metrics.len() as u64, blake3::hash(metrics.as_bytes()).to_hex().to_string());
+    small.write("runs/small/evaluate/_receipt.json", &receipt.serialise().expect("is JSON"));
     std::fs::rename(small.path("runs/small"), small.path(EVIL)).expect("renamed");
     for words in ["show", "show --json"] {
         clean(small.limpid(words).arg(EVIL).succeeds()).prints("\\u001b]52");

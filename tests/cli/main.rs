@@ -2,6 +2,7 @@
 
 mod applying;
 mod bad_input;
+mod bounds;
 mod crash;
 mod damage;
 mod devices;
@@ -17,6 +18,7 @@ mod harness;
 mod hostile;
 mod inspecting;
 mod lineage;
+mod links;
 mod log;
 mod memory;
 mod mnist;

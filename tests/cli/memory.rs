@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch};
 use image::{ImageFormat, Rgb, RgbImage};
@@ -52,21 +51,8 @@ fn images(count: u32, side: u32) -> Sandbox {
 
 /// Most memory, in MB, that a stage ever held.
 fn peak(sandbox: &Sandbox, stage: &str) -> u64 {
-    let mut child = sandbox.limpid(&format!("run small.toml --threads 1 --to {stage}")).spawn();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    // The kernel keeps the maximum, so that only what happens after the last look is missed.
-    let exit = loop {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        peak = peak.max(kilobytes.unwrap_or(0) / 1000);
-        if let Some(exit) = child.try_wait().expect("can be asked") {
-            break exit;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    assert!(exit.success(), "{stage}");
+    let (done, peak) = sandbox.limpid(&format!("run small.toml --threads 1 --to {stage}")).peak();
+    assert!(done.status().success(), "{stage}\n{done}");
     peak
 }
 

@@ -179,11 +179,13 @@ fn a_pipe_is_no_picture_and_a_link_may_lead_nowhere() {
 
 #[test]
 fn what_a_csv_lists_counts_wherever_it_is() {
-    let sandbox = sandbox("folder = { path = \"photos\", csv = \"list.csv\" }");
+    let sandbox = sandbox("folder = { path = \"photos\", csv = \"list.csv\", outside = true }");
     sandbox.write("photos/unlisted.png", &png(4, 4, 9));
     sandbox.write("list.csv", b"file,split\n../other/a.png,train\n.hidden,train\nb.picture,test\n");
     let listed = ["other/a.png", "photos/.hidden", "photos/b.picture"];
     (0..3).zip(listed).for_each(|(seed, path)| _ = sandbox.write(path, &png(4, 4, seed)));
+    let refused = "list.csv: line 2: ../other/a.png leads out of photos; source.folder.outside = true reads such files";
+    sandbox.limpid("run small.toml --to ingest --set source.folder.outside=false").exits(65).says(refused);
     sandbox.limpid("run small.toml --to ingest").succeeds();
     for (seed, path) in (3..6).zip(listed) {
         sandbox.write(path, &png(4, 4, seed));
@@ -500,7 +502,7 @@ fn pairs_of_noisy_images_teach_what_is_clean() {
 
 #[test]
 fn the_first_of_the_usual_columns_counts_and_a_file_is_listed_once() {
-    let sandbox = sandbox("folder = { path = \"photos\", csv = \"list.csv\" }");
+    let sandbox = sandbox("folder = { path = \"photos\", csv = \"list.csv\", outside = true }");
     for index in 0..3 {
         sandbox.write(&format!("photos/a/{index}.png"), &png(4, 4, index));
     }

@@ -1,17 +1,21 @@
 //! What a file looks like that is no table, no IDX file and no picture, and what to do with it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::source::{describe_npy, names_in_npz, unpacked_start};
 
 /// Bytes at the start of a file that tell what it is.
 const START: u64 = 1 << 16;
-/// Largest JSON file that is read as a whole.
+/// Largest JSON file that is read to its end.
 const MOST_JSON: u64 = 64 << 20;
+/// Keys of one that are told.
+const MOST_KEYS: usize = 12;
 /// Largest header of a safetensors file that is believed.
 const MOST_HEADER: u64 = 100 << 20;
 
@@ -185,15 +189,20 @@ fn as_text(path: &Path, text: &str, size: u64) -> Result<Look> {
         return Ok(other("a pointer of Git LFS, not the file itself", "fetch it with git lfs pull"));
     }
     if start.starts_with(['{', '[']) && size <= MOST_JSON {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        match serde_json::from_slice::<serde_json::Value>(&bytes) {
-            Ok(serde_json::Value::Object(table)) => {
-                let keys: Vec<_> = table.keys().take(12).cloned().collect();
-                let more = if table.len() > keys.len() { ", …" } else { "" };
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        match Outline::read(file) {
+            Ok(Outline::Object(mut keys)) => {
+                let more = if keys.len() > MOST_KEYS { ", …" } else { "" };
+                keys.truncate(MOST_KEYS);
                 let what = format!("JSON with the keys {}{more}", keys.join(", "));
                 return Ok(other(what, "a run is shown by limpid show RUN"));
             }
-            Ok(_) => return Ok(other("JSON", "limpid reads tables as Parquet, and lists of pictures as CSV")),
+            Ok(Outline::List) => {
+                return Ok(other("JSON", "limpid reads tables as Parquet, and lists of pictures as CSV"));
+            }
+            Err(cause) if cause.is_io() => {
+                return Err(std::io::Error::from(cause)).with_context(|| format!("cannot read {}", path.display()));
+            }
             Err(cause) if cause.is_eof() => return Ok(damaged(format!("JSON that breaks off ({cause})"))),
             // TOML may begin so too.
             Err(_) => {}
@@ -214,6 +223,53 @@ fn as_text(path: &Path, text: &str, size: u64) -> Result<Look> {
         }
         _ => other("text", "limpid reads Parquet, IDX, NumPy arrays and pictures"),
     })
+}
+
+/// What is told of JSON whose values are passed over: as values they would take thirty times the room of their text.
+enum Outline {
+    /// The first keys of an object in the order of the alphabet, and one more if there are more.
+    Object(Vec<String>),
+    /// A list.
+    List,
+}
+
+impl Outline {
+    fn read(file: File) -> serde_json::Result<Self> {
+        // However it has grown since its size was looked at.
+        let mut json = serde_json::Deserializer::from_reader(BufReader::new(file.take(MOST_JSON)));
+        let outline = Self::deserialize(&mut json)?;
+        json.end().map(|()| outline)
+    }
+}
+
+impl<'de> Deserialize<'de> for Outline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Outlining;
+        impl<'de> Visitor<'de> for Outlining {
+            type Value = Outline;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object or a list")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Outline, A::Error> {
+                let mut keys = BTreeSet::new();
+                while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                    keys.insert(key);
+                    if keys.len() > MOST_KEYS + 1 {
+                        keys.pop_last();
+                    }
+                }
+                Ok(Outline::Object(keys.into_iter().collect()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Outline, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Outline::List)
+            }
+        }
+        deserializer.deserialize_any(Outlining)
+    }
 }
 
 /// What a folder looks like, and what to do with it.

@@ -17,13 +17,18 @@ use super::{Kind, kind, print, print_line, print_own};
 use crate::cli::InspectArgs;
 use crate::config::{Fit, Pixels};
 use crate::error;
-use crate::source::{IdxHeader, ImageReader, decode, picture_format};
+use crate::source::{IdxHeader, ImageReader, decode, picture_format, read_picture};
 use crate::table::{self, Content, ImageShape, TableFile, batch_rows, errors, ids, labels, lists, pixels};
 use crate::terminal::Drawing;
 use crate::text;
 use look::{Look, look, look_at_folder};
 use provenance::print_provenance;
 use statistics::print_statistics;
+
+/// Bytes of rows that are read at a time to print them.
+const READ_BYTES: u64 = 4 << 20;
+/// Characters of a text that are printed.
+const MOST_CHARACTERS: usize = 1000;
 
 /// Prints what is in a file, where it comes from and what its columns hold, and draws its first images, or prints its first
 /// rows.
@@ -117,12 +122,27 @@ fn draw_table(table: &TableFile, args: &InspectArgs) -> Result<()> {
 }
 
 fn print_rows(path: &Path, rows: usize) -> Result<()> {
-    let Some(batch) = table::first_rows(path, rows)? else { return Ok(()) };
-    let names = names(batch.schema_ref());
-    for row in 0..batch.num_rows() {
+    let footer = table::footer(path)?;
+    let (fields, names) = (footer.schema().fields(), names(footer.schema()));
+    let mut columns = Vec::new();
+    for position in 0..fields.len() {
+        let mut values = Vec::new();
+        for batch in table::columns(path, &footer, &[position], READ_BYTES, rows)? {
+            let damaged =
+                |cause| error::reading(format!("{} is damaged near row {}: {cause}", path.display(), values.len()));
+            let batch = batch.map_err(damaged)?;
+            values.extend((0..batch.num_rows()).map(|row| value(batch.column(0), row)));
+            if values.len() >= rows {
+                break;
+            }
+        }
+        columns.push(values);
+    }
+    let there = footer.metadata().file_metadata().num_rows().max(0) as usize;
+    for row in 0..rows.min(there) {
         print("")?;
-        for (name, column) in names.iter().zip(batch.columns()) {
-            print_line(format!("  {name} {}", value(column, row)))?;
+        for (name, values) in names.iter().zip(&columns) {
+            print_line(format!("  {name} {}", values[row]))?;
         }
     }
     Ok(())
@@ -141,19 +161,25 @@ fn value(column: &ArrayRef, row: usize) -> String {
     downcast_primitive_array!(
         column => format!("{:?}", column.value(row)),
         DataType::Boolean => column.as_boolean().value(row).to_string(),
-        DataType::Utf8 => format!("{:?}", column.as_string::<i32>().value(row)),
+        DataType::Utf8 => text(column.as_string::<i32>().value(row)),
         other => format!("({other})"),
     )
 }
 
+/// A text in quotes, of a long one the beginning.
+fn text(value: &str) -> String {
+    let end = value.char_indices().nth(MOST_CHARACTERS).map(|(end, _)| end);
+    end.map_or_else(|| format!("{value:?}"), |end| format!("{:?}…", &value[..end]))
+}
+
 fn inspect_picture(path: &Path, drawing: Drawing) -> Result<()> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let picture = decode(&bytes, &Fit::default()).map_err(|cause| {
-        let format = picture_format(&bytes).unwrap_or("picture");
+    let file = read_picture(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let picture = decode(&file.bytes, &Fit::default()).map_err(|cause| {
+        let format = picture_format(&file.bytes).unwrap_or("picture");
         let advice = "copy it again, or have it left out with on-error = \"skip\"";
         error::data(format!("{} starts as a {format} does, but cannot be decoded: {cause}; {advice}", path.display()))
     })?;
-    let format = picture_format(&bytes).unwrap_or("picture");
+    let format = picture_format(&file.bytes).unwrap_or("picture");
     print(format!("{}: a picture of {} ({format})", path.display(), picture.shape))?;
     draw(&picture.bytes, picture.shape, drawing)?;
     let mut range = Range::default();

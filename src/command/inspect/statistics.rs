@@ -1,6 +1,6 @@
 //! What the columns of a Parquet file hold: counts, and the least, mean and greatest of their numbers.
 //!
-//! Every value is read, a few mebibytes at a time, so that damage anywhere in the file shows too.
+//! Every value is read, a few mebibytes of one column at a time, so that damage anywhere in the file shows too.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,8 +21,12 @@ use crate::text::{self, cell};
 
 /// Bytes that are read at a time, as the file counts them before compression.
 const BATCH_BYTES: u64 = 4 << 20;
+/// Rows that are read at a time.
+const MOST_ROWS: usize = 1024;
 /// Most different labels or texts that are counted.
 const MOST_NAMES: usize = 1000;
+/// Longest of them, in bytes.
+const MOST_NAME_BYTES: usize = 1 << 10;
 /// Most of them that are printed.
 const MOST_PRINTED: usize = 20;
 
@@ -38,8 +42,9 @@ struct Column {
     least: f64,
     greatest: f64,
     sum: f64,
-    /// How often each text, or label, was there; none if there are too many.
+    /// How often each text, or label, was there; none if there are too many, or a long one.
     names: Option<BTreeMap<String, u64>>,
+    has_long: bool,
 }
 
 /// Prints what is in the columns.
@@ -54,8 +59,6 @@ pub fn print_statistics(path: &Path) -> Result<()> {
         return Ok(());
     }
     let fields = footer.schema().fields();
-    let positions: Vec<usize> = (0..fields.len()).collect();
-    let at_once = table::rows_within(&footer, &positions, BATCH_BYTES);
     let new = |name: &String| Column {
         name: name.clone(),
         least: f64::INFINITY,
@@ -64,14 +67,12 @@ pub fn print_statistics(path: &Path) -> Result<()> {
         ..Column::default()
     };
     let mut columns: Vec<Column> = fields.iter().map(|field| new(field.name())).collect();
-    let mut done = 0;
-    for batch in table::columns(path, &footer, &positions, at_once)? {
-        let damaged = |cause| error::data(format!("{} is damaged near row {done}: {cause}", path.display()));
-        let batch = batch.map_err(damaged)?;
-        for (column, values) in columns.iter_mut().zip(batch.columns()) {
-            column.see(values);
+    for (position, column) in columns.iter_mut().enumerate() {
+        for batch in table::columns(path, &footer, &[position], BATCH_BYTES, MOST_ROWS)? {
+            let row = column.rows;
+            let damaged = |cause| error::data(format!("{} is damaged near row {row}: {cause}", path.display()));
+            column.see(batch.map_err(damaged)?.column(0));
         }
-        done += batch.num_rows();
     }
     print("\nstatistics")?;
     let head = ["column", "rows", "nulls", "numbers", "least", "mean", "greatest"].map(str::to_owned);
@@ -176,7 +177,9 @@ impl Column {
 
     fn count(&mut self, name: &str) {
         let Some(names) = &mut self.names else { return };
-        if let Some(count) = names.get_mut(name) {
+        if name.len() > MOST_NAME_BYTES {
+            (self.names, self.has_long) = (None, true);
+        } else if let Some(count) = names.get_mut(name) {
             *count += 1;
         } else if names.len() < MOST_NAMES {
             names.insert(name.to_owned(), 1);
@@ -202,6 +205,9 @@ impl Column {
     /// Prints how often each label or text is there.
     fn print_names(&self, classes: Option<&[String]>) -> Result<()> {
         let Some(names) = &self.names else {
+            if self.has_long {
+                return print(format!("\n{}: texts of more than {MOST_NAME_BYTES} bytes", cell(&self.name)));
+            }
             return print(format!("\n{}: more than {MOST_NAMES} different ones", cell(&self.name)));
         };
         if names.is_empty() {

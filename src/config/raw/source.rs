@@ -62,6 +62,8 @@ pub struct RawFolder {
     pub labels: Option<FolderLabels>,
     /// A CSV file with a column of files, and optionally `label` and `split`: only the files that it lists are read.
     pub csv: Option<String>,
+    /// Whether a table may list files outside of the folder.
+    pub outside: Option<bool>,
     /// The sub-folder of the training images.
     pub train: Option<String>,
     /// The sub-folder of the test images.

@@ -1,13 +1,18 @@
 //! Tables that say what the files of a folder are: CSV, or one JSON object a line where the name ends in `.jsonl`.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Seek};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek};
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
 use crate::{disk, error, interrupt};
+
+/// Most bytes of a row, which as JSON take thirty times as many in memory.
+const MOST_ROW: usize = 4 << 20;
 
 /// A row of a table, as text.
 pub struct Row {
@@ -44,17 +49,40 @@ pub fn open(path: &Path, wanted: &[&str]) -> Result<FileTable> {
     }
 }
 
+/// Bytes of a file that were read since the last row, which its reader resets.
+type Since = Rc<Cell<usize>>;
+
+/// A file whose reading fails where a row has no end.
+struct Rows<R> {
+    file: R,
+    since: Since,
+}
+
+impl<R: Read> Read for Rows<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.since.set(self.since.get() + read);
+        if self.since.get() > MOST_ROW {
+            let message = format!("it has a row of more than {} MiB", MOST_ROW >> 20);
+            return Err(io::Error::new(ErrorKind::FileTooLarge, message));
+        }
+        Ok(read)
+    }
+}
+
 /// What is wrong with a table.
 pub fn bad(path: &Path, what: &str) -> anyhow::Error {
     error::data(format!("{}: {what}", path.display()))
 }
 
 fn csv(path: &Path, file: File) -> Result<FileTable> {
-    let mut reader = csv::Reader::from_reader(file);
+    let since = Since::default();
+    let mut reader = csv::Reader::from_reader(Rows { file, since: since.clone() });
     let head = reader.headers().map_err(|cause| csv_failure(path, cause))?;
     let columns = head.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect();
     let path = path.to_owned();
     let rows = reader.into_records().map(move |record| {
+        since.set(0);
         let record = record.map_err(|cause| csv_failure(&path, cause))?;
         let line = record.position().map_or(0, csv::Position::line);
         Ok(Row { line, values: record.iter().map(|value| value.trim().to_owned()).collect() })
@@ -66,6 +94,7 @@ fn csv(path: &Path, file: File) -> Result<FileTable> {
 fn csv_failure(path: &Path, cause: csv::Error) -> anyhow::Error {
     let what = cause.to_string();
     match cause.into_kind() {
+        csv::ErrorKind::Io(cause) if cause.kind() == ErrorKind::FileTooLarge => bad(path, &what),
         csv::ErrorKind::Io(cause) => anyhow::Error::new(cause).context(unreadable(path)),
         _ => bad(path, &what),
     }
@@ -99,10 +128,13 @@ fn json_lines(path: &Path, mut file: File, wanted: &[&str]) -> Result<FileTable>
 /// The objects of JSON lines, each with the number of its line.
 fn objects<R: Read>(path: &Path, file: R) -> impl Iterator<Item = Result<(u64, Map<String, Value>)>> + use<R> {
     let path = path.to_owned();
-    let objects = (1..).zip(BufReader::new(file).lines()).map(move |(line, text)| {
+    let since = Since::default();
+    let lines = BufReader::new(Rows { file, since: since.clone() }).lines();
+    let objects = (1..).zip(lines).map(move |(line, text)| {
         interrupt::check()?;
+        since.set(0);
         let text = match text {
-            Err(cause) if cause.kind() == ErrorKind::InvalidData => {
+            Err(cause) if matches!(cause.kind(), ErrorKind::InvalidData | ErrorKind::FileTooLarge) => {
                 return Err(bad(&path, &format!("line {line} is no JSON object: {cause}")));
             }
             text => text.with_context(|| unreadable(&path))?,

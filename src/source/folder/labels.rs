@@ -1,12 +1,12 @@
 //! Which files belong to which split, and what their labels are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::file_table::{self, FileTable, Row};
-use super::{Entry, list};
+use super::{Entry, list, list_in};
 use crate::config::{FolderLabels, FolderSettings};
 use crate::disk::real;
 use crate::error;
@@ -35,7 +35,7 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
     let found = metadata(settings)?;
     let by_table = settings.csv.is_some() || found.is_some();
     let items = match (&settings.csv, found) {
-        (Some(csv), _) => from_table(csv, &settings.path, "")?,
+        (Some(csv), _) => from_table(csv, settings, "")?,
         (None, Some(found)) => from_metadata(settings, &found.paths)?,
         (None, None) => from_folders(settings, progress)?,
     };
@@ -131,16 +131,16 @@ fn from_folders(settings: &FolderSettings, progress: &Progress) -> Result<Vec<It
         let advice = format!("or source.folder.path = {:?} to have the splits drawn", inside.display().to_string());
         return Err(error::data(format!("{message}; name it with source.folder.{key}, {advice}")));
     }
-    let (mut items, listing) = (Vec::new(), list(root)?);
+    // Where there are splits, what lies outside belongs to none.
+    let listing = if found[0] { list_in(root, &[train, test])? } else { list(root)? };
     listing.tell(progress);
+    let mut items = Vec::new();
     if !found[0] && settings.labels == FolderLabels::Folders {
         refuse_other_case(root, [train, test])?;
     }
     for path in listing.images {
         let (split, rest) = match split(&path) {
             Some((name, split)) => (Some(split), &path[name.len() + 1..]),
-            // Where there are splits, what lies outside belongs to none.
-            None if found[0] => continue,
             None => (None, path.as_str()),
         };
         let label = match settings.labels {
@@ -212,9 +212,14 @@ pub struct Metadata {
 /// A folder that cannot be read.
 pub fn files(settings: &FolderSettings, found: Option<&Metadata>) -> Result<Vec<String>> {
     let listed = match (&settings.csv, found) {
-        (Some(csv), _) => from_table(csv, &settings.path, ""),
+        (Some(csv), _) => from_table(csv, settings, ""),
         (None, Some(found)) => from_metadata(settings, &found.paths),
-        (None, None) => return Ok(list(&settings.path)?.images),
+        (None, None) => {
+            let splits = [settings.train.as_str(), &settings.test];
+            let found = splits.iter().all(|name| settings.path.join(name).is_dir());
+            let listing = if found { list_in(&settings.path, &splits) } else { list(&settings.path) };
+            return Ok(listing?.images);
+        }
     };
     Ok(listed.unwrap_or_default().into_iter().map(|item| item.path).collect())
 }
@@ -249,7 +254,7 @@ fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Ite
     let mut items = Vec::new();
     for table in tables {
         let inside = table.rfind('/').map_or("", |slash| &table[..=slash]);
-        items.extend(from_table(&root.join(table), root, inside)?);
+        items.extend(from_table(&root.join(table), settings, inside)?);
     }
     items.sort_by(|one, other| one.path.cmp(&other.path));
     let splits = [&settings.train, &settings.test];
@@ -271,7 +276,8 @@ fn column(columns: &[String], names: &[&str]) -> Option<usize> {
 
 /// Splits and labels by a table, whose files are below `inside` in `root`. The files are those that it lists, in the order of
 /// their paths.
-fn from_table(table: &Path, root: &Path, inside: &str) -> Result<Vec<Item>> {
+fn from_table(table: &Path, settings: &FolderSettings, inside: &str) -> Result<Vec<Item>> {
+    let root = &settings.path;
     let bad = |what: String| file_table::bad(table, &what);
     let FileTable { columns: head, rows } = file_table::open(table, &wanted())?;
     let files = column(&head, &FILE_COLUMNS).ok_or_else(|| {
@@ -284,6 +290,10 @@ fn from_table(table: &Path, root: &Path, inside: &str) -> Result<Vec<Item>> {
         let Row { line, values } = row?;
         let text = |column: usize| values.get(column).map_or("", String::as_str);
         let path = normal(&format!("{inside}{}", text(files).replace('\\', "/")));
+        if !settings.outside && leads_out(Path::new(&path)) {
+            let advice = "source.folder.outside = true reads such files";
+            return Err(bad(format!("line {line}: {path} leads out of {}; {advice}", root.display())));
+        }
         if text(files).is_empty() || !root.join(&path).is_file() {
             return Err(bad(format!("line {line}: there is no file {}", root.join(&path).display())));
         }
@@ -299,6 +309,17 @@ fn from_table(table: &Path, root: &Path, inside: &str) -> Result<Vec<Item>> {
         }
     }
     Ok(items.into_values().collect())
+}
+
+/// Whether a path may name something that is not below the folder in which it begins, whatever there is.
+fn leads_out(path: &Path) -> bool {
+    let depth = path.components().try_fold(0_usize, |depth, part| match part {
+        Component::Normal(_) => Some(depth + 1),
+        Component::CurDir => Some(depth),
+        Component::ParentDir => depth.checked_sub(1),
+        Component::RootDir | Component::Prefix(_) => None,
+    });
+    depth.is_none()
 }
 
 /// A path without the parts that change nothing, so that a file has one name.

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::relative;
 use crate::error;
 use crate::progress::Progress;
+use crate::source::walk::Walk;
 
 /// Ends of the names of image files, in lower case.
 const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "jfif", "webp", "bmp", "tif", "tiff"];
@@ -15,21 +16,20 @@ const OTHER_EXTENSIONS: [&str; 20] = [
     "gif", "heic", "heif", "avif", "jxl", "jp2", "pbm", "pgm", "ppm", "pnm", "tga", "dds", "exr", "hdr", "ico", "psd",
     "svg", "dcm", "dng", "cr2",
 ];
-/// Most folders inside one another: more are a link that leads back.
-const MAX_DEPTH: usize = 64;
 
 /// The files below a folder.
-#[derive(Default)]
 pub struct Listing {
     /// The relative paths of the images, sorted byte by byte.
     pub images: Vec<String>,
     /// Images of formats that are not read.
     others: Vec<PathBuf>,
+    walk: Walk,
 }
 
 impl Listing {
     /// Says what is passed over: whoever put it there may take it for part of the data.
     pub fn tell(&self, progress: &Progress) {
+        self.walk.tell(progress);
         let Some(example) = self.others.iter().min() else { return };
         progress.note(&format!(
             "passed over: {} images of formats that are not read (PNG, JPEG, WebP, BMP and TIFF are), such as {}",
@@ -44,38 +44,29 @@ impl Listing {
 /// # Errors
 /// No such folder, or one that cannot be read.
 pub fn list(root: &Path) -> Result<Listing> {
+    list_in(root, &[])
+}
+
+/// As [`list`], of these sub-folders alone, or of the whole folder if there are none.
+///
+/// # Errors
+/// As [`list`].
+pub fn list_in(root: &Path, folders: &[&str]) -> Result<Listing> {
     if !root.is_dir() {
         let what = if root.exists() { "is not a folder" } else { "does not exist" };
         return Err(error::data(format!("{} {what}", root.display())));
     }
-    let mut listing = Listing::default();
-    walk(root, root, 0, &mut listing)?;
-    listing.images.sort_unstable();
-    Ok(listing)
-}
-
-fn walk(root: &Path, folder: &Path, depth: usize, listing: &mut Listing) -> Result<()> {
-    if depth > MAX_DEPTH {
-        let message = format!("{} is more than {MAX_DEPTH} folders deep", folder.display());
-        return Err(error::data(format!("{message}; does a link lead back to a folder above it?")));
+    let mut folders: Vec<_> = folders.iter().map(|folder| root.join(folder)).collect();
+    if folders.is_empty() {
+        folders.push(root.to_owned());
     }
-    let unreadable = || format!("cannot read the folder {}", folder.display());
-    for entry in std::fs::read_dir(folder).with_context(unreadable)? {
-        let entry = entry.with_context(unreadable)?;
-        let path = entry.path();
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        let kind = entry.file_type().with_context(unreadable)?;
-        if kind.is_dir() || (kind.is_symlink() && path.is_dir()) {
-            walk(root, &path, depth + 1, listing)?;
-        } else if has_extension(&path, &EXTENSIONS) && path.metadata().map_or(true, |metadata| metadata.is_file()) {
-            listing.images.push(relative(&path, root)?);
-        } else if has_extension(&path, &OTHER_EXTENSIONS) {
-            listing.others.push(path);
-        }
-    }
-    crate::interrupt::check()
+    let wanted = |path: &Path| has_extension(path, &EXTENSIONS) || has_extension(path, &OTHER_EXTENSIONS);
+    let mut walk = Walk::new(&folders, false, &wanted)?;
+    let files = std::mem::take(&mut walk.files);
+    let (images, others): (Vec<_>, _) = files.into_iter().partition(|path| has_extension(path, &EXTENSIONS));
+    let mut images = images.iter().map(|path| relative(path, root)).collect::<Result<Vec<_>>>()?;
+    images.sort_unstable();
+    Ok(Listing { images, others, walk })
 }
 
 /// Whether a file's name ends in one of these, in capitals or not.

@@ -72,8 +72,11 @@ fn fetch(mirror: &str, part: &Part, folder: &Path, progress: &Progress) -> Resul
     let name = if gzip::is_gzip(&bytes) { &name } else { part.name };
     let path = folder.join(name);
     let payload = verify(part, read_limited(gzip::payload(bytes.as_slice())?, part, &path)?, &path)?;
-    disk::write_beside_others(&path, &bytes)?;
-    Ok(payload)
+    match disk::write_beside_others(&path, &bytes) {
+        // Another process writes the same.
+        Err(cause) if error::kind(&cause) == Kind::TryAgain => Ok(payload),
+        written => written.map(|()| payload),
+    }
 }
 
 /// The bytes at an address, which are not many more than those of `part`.

@@ -4,21 +4,35 @@
 //! damaged file lacks: a picture that is cut would be half grey and nobody would hear of it.
 
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, RgbImage};
+use image::{ColorType, DynamicImage, GrayImage, RgbImage};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::{MAX_SIDE, check_size};
+use super::room::Room;
+use super::{MAX_SIDE, Plan};
+use crate::config::Fit;
 
 /// Whether bytes start as JPEG does.
 pub fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xd8, 0xff])
 }
 
-/// Decodes a JPEG to grey or RGB and turns it by its EXIF orientation.
-pub fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
+/// The sides in the header of a frame.
+pub fn frame(start: &[u8; 9]) -> Option<[u16; 2]> {
+    let [0xff, 0xc0..=0xc2, 0, 11 | 14 | 17 | 20, 8, high, low, wide, narrow] = *start else { return None };
+    Some([[high, low], [wide, narrow]].map(u16::from_be_bytes))
+}
+
+/// Whether there is a scan that does not have all of so many components.
+fn has_part(bytes: &[u8], components: u8) -> bool {
+    let part = |start: &[u8]| start[0] == 0xff && start[1] == 0xda && start[2] == 0 && start[4] < components;
+    bytes.windows(5).any(|start| part(start) && start[3] == 6 + 2 * start[4])
+}
+
+/// Decodes a JPEG to grey or RGB and turns it by its EXIF orientation, once there is room for what `fit` makes of it.
+pub fn decode(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String> {
     // The marker of the end; what some programs append follows it.
     if !bytes.windows(2).rev().any(|pair| pair == [0xff, 0xd9]) {
         return Err("it is cut: it has no end".to_owned());
@@ -30,18 +44,24 @@ pub fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let wanted = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
     decoder.set_options(options.jpeg_set_out_colorspace(wanted));
-    check_size(decoder.output_buffer_size().ok_or("it has no size")? as u64)?;
+    let pixels = decoder.output_buffer_size().ok_or("it has no size")? as u64;
+    let info = decoder.info().ok_or("it has no size")?;
+    let size = (u32::from(info.width), u32::from(info.height));
+    // Where it takes several scans to have all of its numbers, they wait in two bytes each.
+    let [width, height] = [size.0, size.1].map(|side| u64::from(side).next_multiple_of(32));
+    let several = info.sof.is_progressive() || has_part(bytes, info.components);
+    let besides = if several { 2 * u64::from(info.components) * width * height } else { 0 };
+    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+    let colour = if grey { ColorType::L8 } else { ColorType::Rgb8 };
+    let room = Plan { pixels, besides, size, colour, orientation }.room(fit)?;
     let pixels = decoder.decode().map_err(|cause| cause.to_string())?;
-    let (width, height) = decoder.dimensions().ok_or("it has no size")?;
-    let size = (width as u32, height as u32);
     let image = if grey {
         GrayImage::from_raw(size.0, size.1, pixels).map(DynamicImage::ImageLuma8)
     } else {
         RgbImage::from_raw(size.0, size.1, pixels).map(DynamicImage::ImageRgb8)
     };
     let mut image = image.ok_or("it has fewer pixels than it says")?;
-    if let Some(orientation) = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif)) {
-        image.apply_orientation(orientation);
-    }
-    Ok(image)
+    image.apply_orientation(orientation);
+    Ok((image, room))
 }

@@ -1,12 +1,16 @@
 //! Which files belong to which split.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use glob::MatchOptions;
 
 use crate::config::ParquetSettings;
+use crate::disk::real;
 use crate::error;
 use crate::source::Outside;
+use crate::source::walk::Walk;
 
 /// Words in names that say what a file is for, as Hugging Face has them.
 const TRAIN: [&str; 2] = ["train", "training"];
@@ -28,7 +32,8 @@ pub fn splits(settings: &ParquetSettings) -> Result<[Vec<PathBuf>; 2]> {
 
 /// Refuses files that would be in both splits.
 fn disjoint([train, test]: [Vec<PathBuf>; 2]) -> Result<[Vec<PathBuf>; 2]> {
-    if let Some(shared) = train.iter().find(|path| test.contains(path)) {
+    let tested: HashSet<_> = test.iter().map(|path| real(path)).collect();
+    if let Some(shared) = train.iter().find(|path| tested.contains(&real(path))) {
         let message =
             format!("{} would be in both splits: a model must not be tested on what it has seen", shared.display());
         return Err(error::data(format!("{message}; {ADVICE}")));
@@ -85,9 +90,11 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
     // A folder that there is has no wildcards in its name, only brackets or the like.
     let (text, folder) = (pattern.to_string_lossy(), fixed_part(pattern));
     let rest = pattern.strip_prefix(folder).unwrap_or(pattern);
+    if rest.components().any(|part| part.as_os_str() == "**") {
+        return deep(folder, rest, &text);
+    }
     let escaped = Path::new(&glob::Pattern::escape(&folder.to_string_lossy())).join(rest);
-    let found = glob::glob(&escaped.to_string_lossy())
-        .map_err(|cause| error::settings(format!("{text} is not a pattern: {cause}")))?;
+    let found = glob::glob(&escaped.to_string_lossy()).map_err(|cause| no_pattern(&text, &cause))?;
     let mut files = Vec::new();
     for path in found {
         let path = path.with_context(|| format!("cannot read what {text} means"))?;
@@ -95,11 +102,34 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
             files.push(path);
         }
     }
+    sorted(files, &text)
+}
+
+/// The files below a folder, at any depth, that a pattern means; the walk of the `glob` crate follows links for ever.
+fn deep(folder: &Path, pattern: &Path, text: &str) -> Result<Vec<PathBuf>> {
+    let pattern = glob::Pattern::new(&pattern.to_string_lossy()).map_err(|cause| no_pattern(text, &cause))?;
+    let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
+    let inside = |path: &Path| pattern.matches_path_with(path.strip_prefix(folder).unwrap_or(path), options);
+    let start = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let named = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_owned();
+    let walk = Walk::new(&[start.to_owned()], true, &|path| inside(&named(path)))?;
+    sorted(walk.files.iter().map(|path| named(path)).collect(), text)
+}
+
+/// In the order of their paths, what several links lead to once.
+fn sorted(mut files: Vec<PathBuf>, text: &str) -> Result<Vec<PathBuf>> {
+    let mut seen = HashSet::new();
+    files.sort_by_cached_key(|path| (path.is_symlink(), path.clone()));
+    files.retain(|path| seen.insert(real(path)));
     files.sort();
     if files.is_empty() {
         return Err(error::data(format!("{text} does not exist")));
     }
     Ok(files)
+}
+
+fn no_pattern(text: &str, cause: &glob::PatternError) -> anyhow::Error {
+    error::settings(format!("{text} is not a pattern: {cause}"))
 }
 
 /// The Parquet files below a folder.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::config::Baseline;
+use crate::disk::{MOST_TEXT, read_text};
 use crate::error;
 use crate::pipeline::fingerprint::flatten;
 use crate::quality::Scores;
@@ -177,12 +178,15 @@ impl Metrics {
     /// A file that cannot be read, or that it did not write.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(METRICS);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
+        let text = match read_text(&path, MOST_TEXT) {
+            Ok(text) => Ok(text),
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(cause) if matches!(cause.kind(), ErrorKind::InvalidData | ErrorKind::FileTooLarge) => {
+                Err(cause.to_string())
+            }
             Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", path.display())),
         };
-        let metrics: Result<Self, String> = serde_json::from_slice(&bytes).map_err(|cause| cause.to_string());
+        let metrics = text.and_then(|text| serde_json::from_str(&text).map_err(|cause| cause.to_string()));
         metrics.and_then(Self::checked).map(Some).map_err(|cause| {
             let advice = "run the pipeline again with --only evaluate --force";
             error::data(format!("{} is not what this limpid's evaluate writes ({cause}); {advice}", path.display()))

@@ -1,0 +1,188 @@
+//! The files below folders, each of them once, wherever links lead.
+//!
+//! A link may lead back to a folder above it, and two of them in one folder would make a walk that follows both endless. So a
+//! folder is entered once: it is known by its real path, as the file is that a link leads to. Which of several ways to a file
+//! counts does not depend on the order in which a disk lists names: what is reached without a link comes first, then links to
+//! folders, then links to files, each in the order of their paths.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::disk::real;
+use crate::error;
+use crate::progress::Progress;
+
+/// Most folders inside one another.
+const MAX_DEPTH: usize = 64;
+
+/// What a walk has found.
+#[derive(Default)]
+pub struct Walk {
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// Whether it takes hidden files and enters hidden folders.
+    hidden: bool,
+    /// How many files and folders were passed over because they were reached before, and the first of them by its path.
+    repeated: (u64, Option<PathBuf>),
+    /// The folders that were entered, by their real paths, and the paths by which they were reached.
+    entered: HashMap<PathBuf, PathBuf>,
+    /// The real paths of the files that only a link has led to.
+    linked: HashSet<PathBuf>,
+}
+
+/// The links below one of the folders in which a walk begins.
+struct Links<'a> {
+    root: &'a Path,
+    folders: BTreeSet<PathBuf>,
+    files: BTreeSet<PathBuf>,
+}
+
+/// Which files a walk is to find.
+type Wanted<'a> = &'a dyn Fn(&Path) -> bool;
+
+impl Walk {
+    /// Finds the files below some folders that are `wanted`, `hidden` ones too if they are. What links in several of the folders lead
+    /// to belongs to the first one, unless it lies in another.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, or has too many around it; interruption.
+    pub fn new(roots: &[PathBuf], hidden: bool, wanted: Wanted) -> Result<Self> {
+        let mut walk = Self { hidden, ..Self::default() };
+        let links = |root| Links { root, folders: BTreeSet::new(), files: BTreeSet::new() };
+        let mut all: Vec<_> = roots.iter().map(|root| links(root.as_path())).collect();
+        for links in &mut all {
+            walk.enter(links.root, links, wanted)?;
+        }
+        for links in &mut all {
+            while let Some(folder) = links.folders.pop_first() {
+                walk.enter(&folder, links, wanted)?;
+            }
+        }
+        all.into_iter().flat_map(|links| links.files).for_each(|link| walk.add_link(link, wanted));
+        Ok(walk)
+    }
+
+    /// Enters a folder that a link may have led to.
+    fn enter(&mut self, folder: &Path, links: &mut Links, wanted: Wanted) -> Result<()> {
+        let place = real(folder).unwrap_or_else(|| folder.to_owned());
+        self.enter_at(folder, place, links, wanted)
+    }
+
+    fn enter_at(&mut self, folder: &Path, place: PathBuf, links: &mut Links, wanted: Wanted) -> Result<()> {
+        if self.entered.contains_key(&place) {
+            self.repeat(folder.to_owned());
+            return Ok(());
+        }
+        if folder.strip_prefix(links.root).is_ok_and(|inside| inside.components().count() > MAX_DEPTH) {
+            return Err(error::data(format!("{} is more than {MAX_DEPTH} folders deep", folder.display())));
+        }
+        let unreadable = || format!("cannot read the folder {}", folder.display());
+        for entry in std::fs::read_dir(folder).with_context(unreadable)? {
+            let entry = entry.with_context(unreadable)?;
+            let (path, name) = (entry.path(), entry.file_name());
+            if self.passes_over(&name) {
+                continue;
+            }
+            let kind = entry.file_type().with_context(unreadable)?;
+            if kind.is_dir() {
+                self.enter_at(&path, place.join(&name), links, wanted)?;
+            } else if kind.is_symlink() && path.is_dir() {
+                links.folders.insert(path);
+            } else if !wanted(&path) {
+            } else if kind.is_symlink() {
+                // What leads nowhere is a file that cannot be read; what leads to a pipe is none.
+                if path.metadata().map_or(true, |metadata| metadata.is_file()) {
+                    links.files.insert(path);
+                }
+            } else if kind.is_file() {
+                self.files.push(path);
+            }
+        }
+        self.entered.insert(place, folder.to_owned());
+        crate::interrupt::check()
+    }
+
+    /// Adds the file that a link leads to, unless it was found.
+    fn add_link(&mut self, link: PathBuf, wanted: Wanted) {
+        let found = real(&link).is_some_and(|place| {
+            let (around, name) = (place.parent().and_then(|around| self.entered.get(around)), place.file_name());
+            let listed = |(around, name): (&PathBuf, _)| !self.passes_over(name) && wanted(&around.join(name));
+            around.zip(name).is_some_and(listed) || !self.linked.insert(place)
+        });
+        if found { self.repeat(link) } else { self.files.push(link) }
+    }
+
+    fn passes_over(&self, name: &std::ffi::OsStr) -> bool {
+        !self.hidden && name.as_encoded_bytes().starts_with(b".")
+    }
+
+    fn repeat(&mut self, path: PathBuf) {
+        let (count, first) = &mut self.repeated;
+        *count += 1;
+        if first.as_ref().is_none_or(|first| path < *first) {
+            *first = Some(path);
+        }
+    }
+
+    /// Says what was reached more than once: whoever has made the links may take it for more data.
+    pub fn tell(&self, progress: &Progress) {
+        if let (count, Some(example)) = &self.repeated {
+            progress.note(&format!(
+                "links to what is read anyway, which counts once: {count}, such as {}",
+                example.display()
+            ));
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// The names that a walk finds in a folder, and how often it came to a place again.
+    fn found(folder: &Path, starts: &[&str]) -> (Vec<String>, u64) {
+        let roots: Vec<_> = starts.iter().map(|start| folder.join(start)).collect();
+        let png = |path: &Path| path.extension().is_some_and(|end| end == "png");
+        let walk = Walk::new(&roots, false, &png).expect("is readable");
+        let inside = |path: &PathBuf| path.strip_prefix(folder).expect("is inside").to_string_lossy().into_owned();
+        let mut names: Vec<_> = walk.files.iter().map(inside).collect();
+        names.sort();
+        (names, walk.repeated.0)
+    }
+
+    #[test]
+    fn what_links_lead_to_counts_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        for name in ["a/1.png", "b/2.png", "c/.hidden/3.png", "b/.4.png"] {
+            std::fs::create_dir_all(at(name).parent().expect("has one")).expect("created");
+            std::fs::write(at(name), b"").expect("written");
+        }
+        assert_eq!(found(folder.path(), &[""]), (vec!["a/1.png".into(), "b/2.png".into()], 0));
+        // Back to where it began, twice, and to what is there already; the names sort before and behind the real ones.
+        for (target, link) in
+            [(".", "one"), ("..", "a/two"), ("../b", "a/0"), ("../a/1.png", "b/0.png"), ("2.png", "b/9.png")]
+        {
+            symlink(target, at(link)).expect("linked");
+        }
+        assert_eq!(found(folder.path(), &[""]), (vec!["a/1.png".into(), "b/2.png".into()], 5));
+        // A hard link is a file of its own, what nothing else leads to is reached by the first of its links.
+        std::fs::hard_link(at("a/1.png"), at("a/hard.png")).expect("linked");
+        for link in ["a/y.png", "a/x.png"] {
+            symlink("../b/.4.png", at(link)).expect("linked");
+        }
+        symlink("nowhere", at("a/z.png")).expect("linked");
+        let names = ["a/1.png", "a/hard.png", "a/x.png", "a/z.png", "b/2.png"].map(str::to_owned).to_vec();
+        assert_eq!(found(folder.path(), &[""]), (names, 6));
+        // What is below another beginning stays there; what a link leads to besides is the first one's.
+        std::fs::write(at("c/5.png"), b"").expect("written");
+        ["a/c", "b/c"].into_iter().for_each(|link| symlink("../c", at(link)).expect("linked"));
+        std::fs::remove_file(at("a/two")).expect("removed");
+        let names = ["a/1.png", "a/hard.png", "a/x.png", "a/z.png", "b/2.png", "b/c/5.png"];
+        assert_eq!(found(folder.path(), &["b", "a"]).0, names);
+    }
+}

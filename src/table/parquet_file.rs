@@ -1,0 +1,169 @@
+//! Any Parquet file: its footer, and some of its columns.
+//!
+//! It hides what the reader of the `parquet` crate takes on a file's word: how large the footer is, how many rows there are, how
+//! large they are. Each is checked before memory is taken for it, or where rows are missing.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use arrow_array::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Compression;
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::reader::Length;
+
+use super::bytes::TableBytes;
+use super::contain::{contained, contained_items};
+use super::writer::parquet_message;
+use super::{footer as guard, pages};
+use crate::error;
+
+/// Largest footer, of tens of thousands of row groups.
+const MOST_FOOTER: u32 = 128 << 20;
+
+/// Batches that end with an error if they do not have as many rows as they should.
+pub fn counted(
+    mut batches: impl Iterator<Item = Result<RecordBatch, String>>,
+    rows: u64,
+) -> impl Iterator<Item = Result<RecordBatch, String>> {
+    let mut left = Some(rows);
+    std::iter::from_fn(move || match batches.next() {
+        Some(Ok(batch)) => {
+            left = left.and_then(|left| left.checked_sub(batch.num_rows() as u64));
+            Some(if left.is_some() { Ok(batch) } else { Err(format!("it has more than {rows} rows")) })
+        }
+        Some(Err(cause)) => {
+            left = None;
+            Some(Err(cause))
+        }
+        None => {
+            let missing = left.take().filter(|left| *left > 0)?;
+            Some(Err(format!("{missing} of {rows} rows are missing")))
+        }
+    })
+}
+
+/// The footer of any Parquet file.
+///
+/// # Errors
+/// A file that cannot be read or is not Parquet, or whose row groups do not have the rows that it claims.
+pub fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
+    opened(path).map(|(_, footer)| footer)
+}
+
+/// Opens any Parquet file and reads its footer, as [`footer`] does.
+pub fn opened(path: &Path) -> Result<(TableBytes, ArrowReaderMetadata)> {
+    let bytes = TableBytes::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    check_footer(path, &bytes)?;
+    let load = || ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::default());
+    let footer = contained(|| load().map_err(|cause| parquet_message(&cause)))
+        .map_err(|cause| bad(path, &format!("it is not a whole Parquet file ({cause})")))?;
+    guard::check(&bytes, footer.metadata().file_metadata()).map_err(|cause| bad(path, &cause))?;
+    let mut groups = footer.metadata().row_groups().iter();
+    let all = groups.try_fold(0_i64, |all, group| {
+        let rows = group.num_rows();
+        // Lists have more values than rows.
+        let flat = |column: &&ColumnChunkMetaData| column.column_descr().max_rep_level() == 0;
+        let same = group.columns().iter().filter(flat).all(|column| column.num_values() == rows);
+        all.checked_add(rows).filter(|_| same && rows >= 0)
+    });
+    if all == Some(footer.metadata().file_metadata().num_rows()) {
+        return Ok((bytes, footer));
+    }
+    Err(bad(path, "its footer is damaged: file, row groups and columns differ in their number of rows"))
+}
+
+/// Refuses a footer that is larger than any, before it is read.
+fn check_footer(path: &Path, bytes: &TableBytes) -> Result<()> {
+    let mut end = [0; 8];
+    // A file that is too short is told by who reads it.
+    let Some(start) = bytes.len().checked_sub(end.len() as u64) else { return Ok(()) };
+    bytes.at(start).read_exact(&mut end).with_context(|| format!("cannot read {}", path.display()))?;
+    let length = u32::from_le_bytes([end[0], end[1], end[2], end[3]]);
+    if length > MOST_FOOTER && end.ends_with(b"PAR1") {
+        let most = MOST_FOOTER >> 20;
+        return Err(bad(path, &format!("its footer claims {} MiB; limpid reads up to {most}", length >> 20)));
+    }
+    Ok(())
+}
+
+/// Some columns of any Parquet file, by their positions and in the order of the file, so many rows at a time as take about `bytes`,
+/// but no more than `most`.
+///
+/// # Errors
+/// A file that cannot be read or claims too much; damage that shows later is the last item, in words.
+pub fn columns(
+    path: &Path,
+    metadata: &ArrowReaderMetadata,
+    positions: &[usize],
+    bytes: u64,
+    most: usize,
+) -> Result<impl Iterator<Item = Result<RecordBatch, String>> + use<>> {
+    check_compression(path, metadata)?;
+    let file = TableBytes::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mask = ProjectionMask::roots(metadata.parquet_schema(), positions.iter().copied());
+    let mut at_once = most.max(1);
+    for group in metadata.metadata().row_groups() {
+        let rows = pages::check(&file, group, |leaf| mask.leaf_included(leaf), bytes);
+        at_once = at_once.min(rows.with_context(|| unusable(path))?);
+    }
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
+    let reader = contained(|| builder.with_projection(mask).with_batch_size(at_once).build());
+    let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
+    Ok(counted(contained_items(reader.map_err(|cause| bad(path, &cause))?), rows))
+}
+
+pub fn check_compression(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {
+    let unknown = |codec: &Compression| match codec {
+        Compression::BROTLI(_) => Some("brotli"),
+        Compression::LZO => Some("lzo"),
+        _ => None,
+    };
+    let mut chunks = metadata.metadata().row_groups().iter().flat_map(|group| group.columns());
+    match chunks.find_map(|chunk| unknown(&chunk.compression())) {
+        Some(name) => Err(bad(path, &format!("it is compressed with {name}; limpid reads zstd, snappy, gzip and lz4"))),
+        None => Ok(()),
+    }
+}
+
+pub fn bad(path: &Path, what: &str) -> anyhow::Error {
+    error::reading(format!("{}: {what}", unusable(path)))
+}
+
+pub fn unusable(path: &Path) -> String {
+    format!("cannot use {}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Int64Array};
+
+    use super::*;
+
+    #[test]
+    fn batches_that_do_not_add_up_end_with_an_error() {
+        let batch = |rows: i64| {
+            let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+            Ok(RecordBatch::try_from_iter([("id", ids)]).expect("fits"))
+        };
+        let read = |sizes: &[i64], rows: u64| -> Result<usize, String> {
+            let batches = counted(sizes.iter().map(|size| batch(*size)), rows).collect::<Result<Vec<_>, _>>()?;
+            Ok(batches.len())
+        };
+        assert_eq!(read(&[4, 4, 1], 9), Ok(3));
+        assert_eq!(read(&[], 0), Ok(0));
+        assert_eq!(read(&[4, 4], 9), Err("1 of 9 rows are missing".to_owned()));
+        assert_eq!(read(&[4, 4, 4], 9), Err("it has more than 9 rows".to_owned()));
+        // What fails anyway says so once.
+        let mut failed = counted([batch(4), Err("a bad page".to_owned())].into_iter(), 9);
+        assert!(failed.next().is_some_and(|first| first.is_ok()));
+        assert_eq!(
+            (failed.next().and_then(Result::err), failed.next().is_none()),
+            (Some("a bad page".to_owned()), true)
+        );
+    }
+}
