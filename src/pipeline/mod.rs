@@ -214,6 +214,9 @@ fn check_place(pipeline: &Pipeline, workspace: &Workspace, stages: &[(&'static d
             "the run directory {root} would lie among the images of {folder}; {advice}"
         )));
     }
+    if workspace.root().metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+        return Err(error::settings(format!("{} is not a folder", workspace.root().display())));
+    }
     let mut selected = stages.iter().filter(|(_, part)| *part == Part::Selected);
     selected.try_for_each(|(stage, _)| workspace.check_own(stage.name()))
 }

@@ -8,7 +8,7 @@
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result};
-use parquet::basic::{Compression, Type};
+use parquet::basic::{Compression, Encoding, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
 use super::bytes::TableBytes;
@@ -29,14 +29,16 @@ const MOST_ROWS: u64 = 128 << 20;
 
 /// Checks the pages of the columns of a row group that are read, by their positions among its leaves, and says how many rows of
 /// them, at least 1, take about so many `bytes`: of rows that some of their pages say to be larger than the others, so many fewer.
+/// In a file whose footer is `guarded`, headers must say what it says: no checksum covers them.
 ///
 /// # Errors
-/// A page that claims too much, no page where one should be, the file system.
+/// A page that claims too much or something else than the footer, no page where one should be, the file system.
 pub fn check(
     file: &TableBytes,
     group: &RowGroupMetaData,
     is_read: impl Fn(usize) -> bool,
     bytes: u64,
+    guarded: bool,
 ) -> Result<usize> {
     let rows = group.num_rows().max(0) as u64;
     // Without rows it has no pages, as others write a table that is empty.
@@ -45,7 +47,7 @@ pub fn check(
     }
     let mut all = Claims::default();
     for (_, chunk) in group.columns().iter().enumerate().filter(|(index, _)| is_read(*index)) {
-        let claims = claims(file, chunk, rows)
+        let claims = claims(file, chunk, rows, guarded)
             .with_context(|| format!("cannot read the column `{}`", chunk.column_path().string()))?;
         all.held = all.held.saturating_add(claims.held);
         all.usual = all.usual.saturating_add(claims.usual);
@@ -72,7 +74,7 @@ struct Claims {
 }
 
 /// Reads the headers of the pages of a column of so many rows.
-fn claims(file: &TableBytes, chunk: &ColumnChunkMetaData, rows: u64) -> Result<Claims> {
+fn claims(file: &TableBytes, chunk: &ColumnChunkMetaData, rows: u64, guarded: bool) -> Result<Claims> {
     let start = chunk.dictionary_page_offset().unwrap_or(i64::MAX).min(chunk.data_page_offset());
     let (Ok(mut at), Ok(length)) = (u64::try_from(start), u64::try_from(chunk.compressed_size())) else {
         return Err(error::data("its place in the file is negative"));
@@ -91,6 +93,7 @@ fn claims(file: &TableBytes, chunk: &ColumnChunkMetaData, rows: u64) -> Result<C
     };
     let is_list = chunk.column_descr().max_rep_level() > 0;
     let (mut dictionary, mut page, mut all, mut values, mut usual, mut worst) = (0, 0, 0_u64, 0_u64, 0, 0);
+    let mut sizes = 0;
     while at < end {
         reader.seek(SeekFrom::Start(at))?;
         if reader.fill_buf()?.is_empty() {
@@ -101,7 +104,11 @@ fn claims(file: &TableBytes, chunk: &ColumnChunkMetaData, rows: u64) -> Result<C
             ErrorKind::UnexpectedEof | ErrorKind::InvalidData => error::data(format!("there is no page at byte {at}")),
             _ => cause.into(),
         })?;
-        let Header { unpacked, packed, is_dictionary, count, encoding } = header;
+        if guarded && !header.is_of(chunk) {
+            return Err(error::data(format!("the header of the page at byte {at} is damaged")));
+        }
+        let Header { unpacked, packed, is_dictionary, count, encoding, .. } = header;
+        sizes += input.length as i64 + unpacked;
         let claimed = unpacked.max(count.saturating_mul(if is_list { width as i64 } else { 0 }));
         if ![claimed, packed, unpacked].iter().all(|bytes| (0..=MOST_BYTES).contains(bytes)) || count < 0 {
             let claimed = if unpacked < 0 { unpacked } else { claimed.max(packed) };
@@ -128,6 +135,10 @@ fn claims(file: &TableBytes, chunk: &ColumnChunkMetaData, rows: u64) -> Result<C
             usual = (unpacked / count.max(1)).max(usual);
         }
     }
+    let says = (at, sizes, values);
+    if guarded && says != (end, chunk.uncompressed_size(), chunk.num_values().max(0) as u64) {
+        return Err(error::data("the headers of its pages are damaged: they say otherwise than the footer"));
+    }
     if is_list {
         (usual, worst) = (all.max(values.saturating_mul(width)) / rows, values.saturating_mul(worst) / rows);
     }
@@ -148,6 +159,20 @@ struct Header {
     count: i64,
     /// The number of their encoding.
     encoding: i64,
+    /// Those of the levels of definition and repetition, where it says so.
+    levels: [i64; 2],
+}
+
+impl Header {
+    /// Whether its encodings are those that the footer names for a page of a column.
+    fn is_of(&self, chunk: &ColumnChunkMetaData) -> bool {
+        if self.is_dictionary {
+            return self.encoding == Encoding::PLAIN as i64;
+        }
+        let named = chunk.page_encoding_stats_mask().map_or(0, |mask| mask.as_i32());
+        let is_named = (0..i64::from(i32::BITS)).contains(&self.encoding) && named >> self.encoding & 1 == 1;
+        is_named && self.levels.iter().all(|level| *level == Encoding::RLE as i64)
+    }
 }
 
 /// A header that is read, and how many of its bytes have been.
@@ -158,7 +183,8 @@ struct Input<R> {
 
 impl<R: Read> Input<R> {
     fn header(&mut self) -> io::Result<Header> {
-        let mut header = Header { unpacked: -1, packed: -1, is_dictionary: false, count: 0, encoding: -1 };
+        let mut header =
+            Header { unpacked: -1, packed: -1, is_dictionary: false, count: 0, encoding: -1, levels: [-1; 2] };
         let mut field = 0;
         while let Some(kind) = self.field(&mut field)? {
             match (field, kind) {
@@ -167,7 +193,8 @@ impl<R: Read> Input<R> {
                 // Of values, of a dictionary, and of values in the second version.
                 (5 | 7 | 8, 12) => {
                     header.is_dictionary = field == 7;
-                    [header.count, header.encoding] = self.values(if field == 8 { 4 } else { 2 })?;
+                    [header.count, header.encoding, header.levels[0], header.levels[1]] =
+                        self.values(if field == 8 { [1, 4, -1, -1] } else { [1, 2, 3, 4] })?;
                 }
                 _ => self.skip(kind, MOST_LEVELS)?,
             }
@@ -175,13 +202,12 @@ impl<R: Read> Input<R> {
         Ok(header)
     }
 
-    /// How many values a page has, and the number of their encoding, which is in this field.
-    fn values(&mut self, encoding: i64) -> io::Result<[i64; 2]> {
-        let (mut found, mut field) = ([0, -1], 0);
+    /// How many values a page has, and the numbers of encodings, which are in these fields.
+    fn values(&mut self, fields: [i64; 4]) -> io::Result<[i64; 4]> {
+        let (mut found, mut field) = ([0, -1, -1, -1], 0);
         while let Some(kind) = self.field(&mut field)? {
-            match kind {
-                4..=6 if field == 1 => found[0] = self.integer()?,
-                4..=6 if field == encoding => found[1] = self.integer()?,
+            match fields.iter().position(|wanted| *wanted == field) {
+                Some(at) if (4..=6).contains(&kind) => found[at] = self.integer()?,
                 _ => self.skip(kind, MOST_LEVELS - 1)?,
             }
         }

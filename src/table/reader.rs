@@ -157,7 +157,8 @@ impl TableFile {
         let (path, schema) = (self.path.clone(), self.content.schema());
         failpoint::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let group = self.metadata.metadata().row_group(index);
-        let at_once = pages::check(&self.bytes, group, |_| true, u64::MAX).with_context(|| unusable(&path))?;
+        let at_once =
+            pages::check(&self.bytes, group, |_| true, u64::MAX, self.is_guarded()).with_context(|| unusable(&path))?;
         let lists = self.lists(index);
         let read_apart = lists.as_ref().map(|(name, _)| name.as_str());
         let names = schema.fields().iter().map(|field| field.name().as_str());

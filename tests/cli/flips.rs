@@ -34,7 +34,9 @@ fn flip<T: PartialEq>(sandbox: &Sandbox, file: &str, read: impl Fn() -> Option<T
 #[test]
 fn flipped_bits_are_noticed_or_harmless() {
     let sandbox = Sandbox::new();
-    sandbox.limpid("run small.toml --set source.strokes.train=60 --set source.strokes.test=30").succeeds();
+    sandbox
+        .limpid("run small.toml --set source.strokes.train=60 --set source.strokes.test=30 --set output.profile=hf")
+        .succeeds();
     let stage = |stage: &str| sandbox.path(&format!("runs/small/{stage}"));
     // Tables are read as they are, without a receipt beside them.
     for (name, from) in [("images", "ingest"), ("noisy", "corrupt"), ("features", "encode"), ("denoised", "denoise")] {
@@ -58,7 +60,14 @@ fn flipped_bits_are_noticed_or_harmless() {
             Some(batches.iter().flat_map(|batch| batch.columns().to_vec()).collect::<Vec<_>>())
         });
     };
-    ["runs/small/train/history.parquet", "runs/small/evaluate/metrics.parquet"].iter().for_each(|file| small(file));
+    [
+        "runs/small/train/history.parquet",
+        "runs/small/evaluate/metrics.parquet",
+        "runs/small/export/ingest/test-00000-of-00001.parquet",
+        "runs/small/export/encode/test-00000-of-00001.parquet",
+    ]
+    .iter()
+    .for_each(|file| small(file));
     // A model is used beside its receipt.
     let used = |file: &str| {
         let folder = stage("train");

@@ -27,6 +27,7 @@ mod output;
 mod own_arrays;
 mod own_images;
 mod own_tables;
+mod races;
 mod resuming;
 mod reuse;
 mod rivals;

@@ -65,6 +65,10 @@ fn candidates(folder: &Path, part: &Part) -> [PathBuf; 2] {
 
 /// Opens a file; none if it is not there.
 fn open(path: &Path) -> Result<Option<File>> {
+    // Opening a pipe would wait for whoever writes to it.
+    if path.exists() && !path.is_file() {
+        return Err(error::data(format!("{} is not a file", path.display())));
+    }
     match disk::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
