@@ -14,6 +14,7 @@ mod exit_codes;
 mod exporting;
 mod flips;
 mod foreign;
+mod golden;
 mod harness;
 mod hostile;
 mod inspecting;
