@@ -4,16 +4,18 @@
 //! A layer is measured on a micro-batch, as training calls it. The fused version stays on one thread; of the plain one
 //! Burn decides. Backward passes start from the sum of the outputs, whose gradient is ones.
 
+use limpid::image::to_unit;
 use std::fmt;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use limpid::config::Pixels;
 use limpid::corruption::Corruption;
-use limpid::corruption::random::Stream;
+use limpid::image::Pixels;
+use limpid::image::Split;
 use limpid::kernel::{self, Activation, AdamFactors, plain};
-use limpid::table::{Split, pixels};
+use limpid::random::Stream;
+use limpid::table::pixels;
 
 /// Images that training takes through a dense and a convolutional model at once.
 const DENSE_IMAGES: usize = 100;
@@ -235,7 +237,7 @@ fn corrupt(bencher: Bencher<'_, '_>) {
     let stream = stream();
     bencher.counter(BytesCount::new(images.len())).bench_local(|| {
         let mut clean = vec![0.0; images.len()];
-        pixels::to_unit(&images, &mut clean);
+        to_unit(&images, &mut clean);
         let mut noisy = vec![0.0; clean.len()];
         for (id, (clean, noisy)) in clean.chunks_exact(PIXELS).zip(noisy.chunks_exact_mut(PIXELS)).enumerate() {
             corruption.apply(clean, &mut stream.generator(id as u64, 0), noisy);

@@ -11,13 +11,14 @@ use limpid::config::{
 };
 use limpid::device::ComputeDevice;
 use limpid::error::{self, Kind};
+use limpid::image::{ImageShape, Pixels, Split};
 use limpid::model::{Architecture, ModelDescription};
 use limpid::pipeline::fingerprint::Parts;
 use limpid::pipeline::receipt::Receipt;
 use limpid::pipeline::workspace::Workspace;
 use limpid::progress::{LogMode, Progress};
 use limpid::source::{self, IdxHeader, ImageReader};
-use limpid::table::{Content, ImageShape, Split, TableFile, columns, footer, row_group_rows};
+use limpid::table::{Content, TableFile, columns, footer, row_group_rows};
 use limpid::training::checkpoint::CheckpointFile;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -36,7 +37,7 @@ pub fn idx(bytes: &[u8]) {
     let path = folder.write("some.idx", bytes);
     _ = judge(IdxHeader::read(&path));
     if let Some(reader) = judge(ImageReader::open(&path)) {
-        let rows = row_group_rows(Content::Images(reader.shape, config::Pixels::U8), reader.count);
+        let rows = row_group_rows(Content::Images(reader.shape, Pixels::U8), reader.count);
         reader.chunks(rows).take(4).for_each(|chunk| _ = judge(chunk));
     }
     let images = folder.write("three.idx", &[0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6]);

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::export::layout::png;
-use crate::table::ImageShape;
+use crate::image::ImageShape;
 
 /// How images are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -21,8 +21,8 @@ use serde_json::Value;
 
 pub use check::Problem;
 pub use raw::{
-    Baseline, CodeActivation, FolderLabels, InputImages, Lists, Loss, Noise, OnError, Pixels, Precision, Profile,
-    Schedule, StoredPixels, Weights,
+    Baseline, CodeActivation, FolderLabels, InputImages, Lists, Loss, Noise, OnError, Precision, Profile, Schedule,
+    StoredPixels, Weights,
 };
 pub use resolve::{Encode, Evaluate, Gate, Model, Output, Pipeline, Training};
 pub use source::{Arrays, Faults, Fit, FolderSettings, ParquetSettings, Size, SourceSettings};
@@ -31,12 +31,6 @@ use crate::disk::read_text;
 use crate::error;
 use document::Document;
 use path::KeyPath;
-
-/// Whether a setting is off, where that is its type's default. Such settings are not written: what was made before there was
-/// the setting is what is made without it.
-pub(crate) fn is_off<T: Default + PartialEq>(setting: &T) -> bool {
-    *setting == T::default()
-}
 
 /// Most bytes of a pipeline file, a hundred times those of one that sets everything.
 const MOST_BYTES: u64 = 1 << 20;

@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Problem;
 use super::raw::{
-    Baseline, CodeActivation, InputImages, Loss, Noise, Pixels, Precision, RawConv, RawCorruption, RawDense, RawGate,
+    Baseline, CodeActivation, InputImages, Loss, Noise, Precision, RawConv, RawCorruption, RawDense, RawGate,
     RawGrayscale, RawModel, RawOutput, RawPipeline, RawUnet, Schedule, StoredPixels, Weights,
 };
 use super::source::SourceSettings;
 use crate::corruption::Corruption;
 use crate::export::layout::Layout;
+use crate::image::Pixels;
 use crate::model::Architecture;
 use crate::source;
 
@@ -47,7 +48,7 @@ pub struct Pipeline {
     /// How results are stored.
     pub output: Output,
     /// How they are exported, if they are.
-    #[serde(default, skip_serializing_if = "super::is_off")]
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub export: Option<Layout>,
 }
 
@@ -60,7 +61,7 @@ pub struct Model {
     /// What training minimises.
     pub loss: Loss,
     /// How much of the code's mean magnitude is added to it.
-    #[serde(default, skip_serializing_if = "super::is_off")]
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub sparsity: f64,
 }
 
@@ -92,7 +93,7 @@ pub struct Training {
     /// Epochs over which it first grows from 0.
     pub warm_up_epochs: f64,
     /// How precise the layers are while they train.
-    #[serde(default, skip_serializing_if = "super::is_off")]
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub precision: Precision,
     /// Which weights the later stages use.
     pub weights: Weights,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::raw::{FolderLabels, OnError, RawFolder, RawIdx, RawNpy, RawNpz, RawParquet, RawSource};
 use super::resolve::Problems;
-use crate::table::ImageShape;
+use crate::image::ImageShape;
 
 /// Where the images come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub struct FolderSettings {
     /// The table that lists files, labels and splits.
     pub csv: Option<PathBuf>,
     /// Whether a table may list files outside of the folder.
-    #[serde(default, skip_serializing_if = "super::is_off")]
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub outside: bool,
     /// The sub-folder of the training images.
     pub train: String,

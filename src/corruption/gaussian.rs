@@ -1,6 +1,6 @@
 //! Additive normal noise: clip(x + std · n, 0, 1), the corruption of the chapter's denoiser.
 
-use super::random::Generator;
+use crate::random::Generator;
 
 /// Adds noise of standard deviation `std` to `pixels` in [0, 1] and clips the sum to [0, 1].
 pub fn apply(std: f32, pixels: &[f32], generator: &mut Generator, out: &mut [f32]) {

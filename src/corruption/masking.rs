@@ -1,6 +1,6 @@
 //! Masking noise: each pixel is set to 0 with a probability (Vincent et al. 2010, section 3.3).
 
-use super::random::Generator;
+use crate::random::Generator;
 
 /// Sets each of `pixels` to 0 with probability `fraction`.
 pub fn apply(fraction: f32, pixels: &[f32], generator: &mut Generator, out: &mut [f32]) {

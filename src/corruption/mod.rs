@@ -8,15 +8,14 @@ mod gaussian;
 mod grayscale;
 mod masking;
 pub mod on_device;
-pub mod random;
 mod salt_pepper;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::error;
-use crate::table::ImageShape;
-use random::Generator;
+use crate::image::ImageShape;
+use crate::random::Generator;
 
 /// A corruption and its strength, as precise as it was written: 0.2 is told as 0.2.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -79,9 +78,9 @@ impl Corruption {
 
 #[cfg(test)]
 mod tests {
-    use super::random::Stream;
     use super::*;
-    use crate::table::Split;
+    use crate::image::Split;
+    use crate::random::Stream;
 
     fn corrupted(corruption: Corruption, pixel: f32) -> Vec<f32> {
         let pixels = vec![pixel; 20_000];

@@ -6,8 +6,8 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::Corruption;
-use super::random::Stream;
 use crate::kernel::{Distribution, random_numbers};
+use crate::random::Stream;
 
 /// What the random numbers of the images of a batch are made of, on the device: their positions in the source, as lower and
 /// upper words, `[n, 2]`.
@@ -86,7 +86,7 @@ pub fn rounded(images: Tensor<2>) -> Tensor<2> {
 mod tests {
     use super::*;
     use crate::device::tests::devices;
-    use crate::table::Split;
+    use crate::image::Split;
 
     const IDS: [u64; 5] = [0, 1, 77, (1 << 32) + 5, u64::MAX];
 
@@ -129,7 +129,7 @@ mod tests {
             let pixels: Vec<f32> = (0..=5100).map(|step| step as f32 / 5100.0).collect();
             let images = Tensor::from_data(TensorData::new(pixels.clone(), [1, pixels.len()]), &device.inference());
             let found: Vec<f32> = rounded(images).into_data().try_into_vec().expect("are floats");
-            let expected = crate::table::pixels::rounded(&pixels);
+            let expected = crate::image::rounded(&pixels);
             let most = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(most < 1e-6, "{device}: off by {most}");
         }

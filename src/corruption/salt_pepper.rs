@@ -1,6 +1,6 @@
 //! Salt-and-pepper noise: each pixel is set to its lowest or highest value with a probability (Vincent et al. 2010).
 
-use super::random::Generator;
+use crate::random::Generator;
 
 /// Sets each of `pixels` to 0 or 1, each with probability `fraction / 2`.
 pub fn apply(fraction: f32, pixels: &[f32], generator: &mut Generator, out: &mut [f32]) {

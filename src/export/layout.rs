@@ -1,5 +1,6 @@
 //! The form of an exported table: how pixels, lists and names are stored.
 
+use crate::image::to_bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ use serde_json::{Value, json};
 
 use crate::config::{Lists, Profile, StoredPixels};
 use crate::error;
-use crate::table::{Classes, Content, ImageShape, TableFile, lists, pixels};
+use crate::image::{Classes, ImageShape};
+use crate::table::{Content, TableFile, lists, pixels};
 
 /// What the columns beside images and codes take of a row: `id`, `split`, `label` and `error`.
 const LEADING_BYTES: u64 = 24;
@@ -227,7 +229,7 @@ impl Converter {
         let values: ArrayRef = if stored.data_type() == item.data_type() {
             stored
         } else if *item.data_type() == DataType::UInt8 {
-            Arc::new(UInt8Array::from(pixels::to_bytes(stored.as_primitive::<Float32Type>().values())))
+            Arc::new(UInt8Array::from(to_bytes(stored.as_primitive::<Float32Type>().values())))
         } else {
             Arc::new(Float32Array::from(pixels::values(column)))
         };
@@ -253,7 +255,7 @@ fn plain(column: &ArrayRef) -> Result<ArrayRef> {
 
 /// Images as PNG.
 fn pictures(column: &arrow_array::FixedSizeListArray, shape: ImageShape) -> Result<ArrayRef> {
-    let bytes = pixels::to_bytes(&pixels::values(column));
+    let bytes = to_bytes(&pixels::values(column));
     let files = bytes.chunks_exact(shape.len()).map(|image| png(image, shape)).collect::<Result<Vec<_>>>()?;
     let files: ArrayRef = Arc::new(BinaryArray::from_iter_values(files));
     let paths: ArrayRef = Arc::new(StringArray::new_null(column.len()));

@@ -15,10 +15,11 @@ use anyhow::Result;
 
 use crate::config::{Pipeline, Profile};
 use crate::disk;
+use crate::image::Split;
 use crate::pipeline::workspace::Workspace;
 use crate::progress::Progress;
 use crate::stage::{STAGES, write_file};
-use crate::table::{FileRecord, RowGroup, Split, TableFile, WriteOptions, write_rows};
+use crate::table::{FileRecord, RowGroup, TableFile, WriteOptions, write_rows};
 use layout::Layout;
 
 /// A table of a run.

@@ -8,8 +8,8 @@ use anyhow::Result;
 use super::proto::Message;
 use crate::config::CodeActivation;
 use crate::error;
+use crate::image::ImageShape;
 use crate::model::{Architecture, ModelDescription, NamedTensor};
-use crate::table::ImageShape;
 
 /// The version of the operators: the first whose `Resize` has axes, of 2022, since most programs that read ONNX are not new.
 const OPSET: i64 = 18;

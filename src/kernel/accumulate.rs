@@ -5,7 +5,7 @@
 )]
 
 use super::correlate::{FEW_CHANNELS, Grid, Weights, padded, with_constant};
-use super::vector::{Instructions, Kernel, NARROW_LANES, Single, Vector, WIDE_LANES};
+use crate::vector::{Instructions, Kernel, NARROW_LANES, Single, Vector, WIDE_LANES};
 
 /// weights += sum over pixels of inputs × gradients: how the loss changes with the weights of a
 /// [`super::correlate::Correlate`].

@@ -1,7 +1,7 @@
 //! One step of Adam in one pass over the numbers: the gradients' sum, both moments and the parameter.
 
 use super::AdamFactors;
-use super::vector::{self, Loop};
+use crate::vector::{self, Loop};
 
 /// Numbers that go through all gradients before the next: they stay in the nearest cache.
 const BLOCK: usize = 256;

@@ -8,7 +8,7 @@
 use super::accumulate::Accumulate;
 use super::correlate::{Aligned, Correlate, FEW_CHANNELS, Grid, Weights, padded};
 use super::pool::{MaxPool, Spread};
-use super::vector::{self, NARROW_LANES};
+use crate::vector::{self, NARROW_LANES};
 
 /// What changes the size of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

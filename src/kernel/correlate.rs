@@ -10,7 +10,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::vector::{Instructions, Kernel, NARROW_LANES, NarrowVector, Vector, WIDE_LANES, WideVector};
+use crate::vector::{Instructions, Kernel, NARROW_LANES, NarrowVector, Vector, WIDE_LANES, WideVector};
 
 /// Most output channels for which the taps are put into the registers instead of the channels.
 pub const FEW_CHANNELS: usize = 4;

@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use super::vector::{self, Instructions, Kernel};
+use crate::vector::{self, Instructions, Kernel};
 
 /// Numbers that a loop handles at once.
 const WIDTH: usize = 16;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::accumulate::Accumulate;
 use super::correlate::{Correlate, FEW_CHANNELS, Grid, Weights, padded};
-use super::vector::{self, Loop};
+use crate::vector::{self, Loop};
 
 /// Sizes of a layer: examples, inputs, outputs.
 #[derive(Debug, Clone, Copy)]

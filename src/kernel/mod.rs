@@ -20,7 +20,6 @@ mod linear;
 pub mod plain;
 mod pool;
 mod random;
-mod vector;
 
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Int, Tensor};
@@ -30,7 +29,6 @@ use convolution::Resize;
 pub use elementwise::exp_of_negatives;
 use extension::{ElementwiseLoss, FusedOperations, FusedUpdates};
 pub use random::Distribution;
-pub use vector::{Loop, prefetch, vectorise};
 
 /// Whether a device has the operations of the extension.
 fn has_fused(device: &Device) -> bool {

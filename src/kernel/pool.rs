@@ -1,6 +1,6 @@
 //! The 2×2 maximum of a channels-last image, where each maximum came from, and the way back.
 
-use super::vector::{Instructions, Kernel, NARROW_LANES, Single, Vector, WIDE_LANES};
+use crate::vector::{Instructions, Kernel, NARROW_LANES, Single, Vector, WIDE_LANES};
 
 /// Maxima of each 2×2 pixels of an image; odd sizes keep their last row and column. NaN counts as greater than
 /// everything; of equals the first is taken.

@@ -3,10 +3,10 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
-use crate::corruption::random::Stream;
 use crate::device::ComputeDevice;
 use crate::device::tests::{devices, tolerance};
-use crate::table::Split;
+use crate::image::Split;
+use crate::random::Stream;
 
 /// Normal numbers, different for each `id`.
 fn random<const D: usize>(id: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -334,7 +334,7 @@ fn what_is_not_a_number_is_not_hidden(device: &Device) {
 fn every_instruction_set_gives_the_same_up_to_rounding() {
     use super::accumulate::Accumulate;
     use super::correlate::{Correlate, Grid, Weights};
-    use super::vector::{INSTRUCTION_SETS, run_with};
+    use crate::vector::{INSTRUCTION_SETS, run_with};
     let wave = |len: usize, step: f32| (0..len).map(|index| (index as f32 * step).sin()).collect::<Vec<_>>();
     for (inputs, channels) in [(3, 1), (7, 2), (3, 12), (8, 16), (5, 33), (2, 88)] {
         let (pixels, taps) = (17, 3 * inputs);

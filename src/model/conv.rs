@@ -8,8 +8,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::layer::{Convolution, Initializer, Linear, Residual};
+use crate::image::ImageShape;
 use crate::kernel::Activation;
-use crate::table::ImageShape;
 
 /// Convolutional encoder and decoder; every layer but a dense code and the logits has a ReLU.
 #[derive(Module, Debug)]

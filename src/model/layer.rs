@@ -6,9 +6,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use crate::corruption::random::Stream;
+use crate::image::Split;
 use crate::kernel::{self, Activation};
-use crate::table::Split;
+use crate::random::Stream;
 
 /// Draws the initial weights of one model, layer after layer.
 pub struct Initializer {

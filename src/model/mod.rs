@@ -22,8 +22,8 @@ pub use weights::{
 use crate::config::CodeActivation;
 use crate::device::numbers_at_once;
 use crate::error;
+use crate::image::ImageShape;
 use crate::kernel::Activation;
-use crate::table::ImageShape;
 use conv::Conv;
 use dense::Dense;
 use layer::Initializer;
@@ -49,7 +49,7 @@ pub enum Architecture {
         /// Channels of each convolution of the decoder, each preceded by an upsampling.
         decoder_channels: Vec<usize>,
         /// Residual blocks after each pooling and after each convolution that follows an upsampling.
-        #[serde(default, skip_serializing_if = "crate::config::is_off")]
+        #[serde(default, skip_serializing_if = "crate::setting::is_off")]
         residual_blocks: usize,
         /// Size of the dense code; none if the feature map is the code.
         code: Option<usize>,

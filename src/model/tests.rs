@@ -6,9 +6,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::layer::Residual;
 use super::*;
-use crate::corruption::random::Stream;
 use crate::device::tests::{devices, tolerance};
-use crate::table::Split;
+use crate::image::Split;
+use crate::random::Stream;
 
 fn architectures() -> Vec<Architecture> {
     let conv = |channels: &[usize], decoder: &[usize], residual_blocks, code| Architecture::Conv {

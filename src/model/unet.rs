@@ -10,8 +10,8 @@ use burn::tensor::Tensor;
 
 use super::conv::upsampled;
 use super::layer::{Convolution, Initializer, Residual};
+use crate::image::ImageShape;
 use crate::kernel::Activation;
-use crate::table::ImageShape;
 
 /// Every convolution but the second of a residual block and the one that gives the logits has a ReLU.
 #[derive(Module, Debug)]

@@ -17,7 +17,7 @@ use super::{Architecture, Autoencoder};
 use crate::config::Loss;
 use crate::disk::{MOST_TEXT, read_text, read_whole};
 use crate::error;
-use crate::table::ImageShape;
+use crate::image::ImageShape;
 
 /// The format of `model.json`: raised when an older limpid would misread a newer file.
 const FORMAT: u32 = 1;

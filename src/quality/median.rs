@@ -1,6 +1,6 @@
 //! The median filter: what image tools do about noise.
 
-use crate::table::ImageShape;
+use crate::image::ImageShape;
 
 /// Each pixel replaced by the median of the square of `2 radius + 1` pixels around it, channel by channel; past an edge, the
 /// edge is repeated. `scipy.ndimage.median_filter(…, mode="nearest")` computes the same.

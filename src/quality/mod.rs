@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use ssim::ssim;
 
 use crate::config::Baseline;
-use crate::table::ImageShape;
+use crate::image::ImageShape;
 
 /// Scores of a set of images against the clean ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

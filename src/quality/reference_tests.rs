@@ -8,7 +8,7 @@ use super::median::median;
 use super::moments::Moments;
 use super::neighbours;
 use super::rows::{Rows, Values};
-use crate::table::ImageShape;
+use crate::image::ImageShape;
 
 const WIDTH: usize = 12;
 const TRAIN: usize = 200;

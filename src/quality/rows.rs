@@ -1,10 +1,9 @@
 //! Features of many images in memory, as classifiers read them: in blocks, centred and scaled on the way.
 
+use crate::image::to_unit;
 use std::ops::Range;
 
 use rayon::prelude::*;
-
-use crate::table::pixels;
 
 /// Rows that are worked on at once. Sums over rows are sums of sums over blocks, in their order.
 pub const BLOCK: usize = 1024;
@@ -79,7 +78,7 @@ impl Rows {
         match &self.values {
             Values::Bytes(values) => {
                 let mut out = vec![0.0; range.len()];
-                pixels::to_unit(&values[range], &mut out);
+                to_unit(&values[range], &mut out);
                 out
             }
             Values::Floats(values) => values[range].to_vec(),

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use crate::table::ImageShape;
+use crate::image::ImageShape;
 
 /// Side of the window: 3.5 standard deviations to each side.
 const WINDOW: usize = 11;

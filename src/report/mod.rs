@@ -12,9 +12,9 @@ mod sections;
 use anyhow::{Context, Result};
 
 use crate::error;
+use crate::image::ImageShape;
 use crate::stage::Metrics;
 use crate::stage::evaluate::gate::Requirement;
-use crate::table::ImageShape;
 use pictures::Picture;
 use sections::{escape, pairs};
 

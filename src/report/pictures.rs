@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::table::ImageShape;
+use crate::image::ImageShape;
 
 /// Most pixels of a side of an image in a row.
 const ROW_SIDE: usize = 64;

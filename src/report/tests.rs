@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::image::Split;
 use crate::quality::Scores;
 use crate::stage::evaluate::metrics::Omitted;
-use crate::table::Split;
 
 fn scores(what: &str, mse: f64) -> Scores {
     Scores {

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::draw::{Draw, Members};
 use crate::config::Arrays;
 use crate::error;
-use crate::table::ImageShape;
+use crate::image::ImageShape;
 
 /// The images of a split, of an array that is at an `A`, with labels of type `L`.
 #[derive(Clone)]

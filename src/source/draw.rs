@@ -5,8 +5,8 @@
 
 use anyhow::Result;
 
-use crate::corruption::random::Stream;
-use crate::table::Split;
+use crate::image::Split;
+use crate::random::Stream;
 use crate::{error, interrupt};
 
 /// Draws splits.

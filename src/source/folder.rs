@@ -20,9 +20,11 @@ use listing::{list, list_in};
 use super::picture::{self, Picture};
 use super::rejected::{Reject, Rejections};
 use super::{Source, batch, string_column};
-use crate::config::{Fit, FolderSettings, Pixels};
+use crate::config::{Fit, FolderSettings};
+use crate::image::Pixels;
+use crate::image::{Classes, ImageShape, Split};
 use crate::progress::Progress;
-use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows};
+use crate::table::{Content, RowGroup, batch_rows};
 use crate::{error, interrupt};
 
 /// The images of a folder.

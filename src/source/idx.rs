@@ -12,7 +12,8 @@ use super::arrays::{self, Part};
 use super::draw::{Members, pick};
 use super::{ImageBytes, Source, check_channels, gzip, row_group_of};
 use crate::config::Arrays;
-use crate::table::{ImageShape, RowGroup, Split};
+use crate::image::{ImageShape, Split};
+use crate::table::RowGroup;
 use crate::{disk, error};
 
 /// Most labels that are accepted: 2^31, far beyond any data set of images.

@@ -17,8 +17,9 @@ use sha2::{Digest, Sha256};
 
 use super::{ImageBytes, Source, row_group_of};
 use crate::error;
+use crate::image::{Classes, ImageShape, Split};
 use crate::progress::Progress;
-use crate::table::{Classes, ImageShape, RowGroup, Split};
+use crate::table::RowGroup;
 
 /// Size of its images.
 pub const SHAPE: ImageShape = ImageShape { height: 28, width: 28, channels: 1 };

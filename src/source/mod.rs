@@ -33,11 +33,13 @@ pub use numpy::{Numpy, describe_npy, names_in_npz};
 pub use picture::{Picture, decode, is_picture, picture_format, read as read_picture};
 pub use tables::Tables;
 
-use crate::config::{FolderSettings, ParquetSettings, Pixels, SourceSettings};
+use crate::config::{FolderSettings, ParquetSettings, SourceSettings};
 use crate::disk::{nearest_real, real};
 use crate::error;
+use crate::image::Pixels;
+use crate::image::{Classes, ImageShape, Split};
 use crate::progress::Progress;
-use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows, leading_columns, pixels};
+use crate::table::{Content, RowGroup, batch_rows, leading_columns, pixels};
 
 /// The first bytes of what a gzip file holds.
 ///

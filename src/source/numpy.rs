@@ -11,9 +11,11 @@ use anyhow::Result;
 use super::arrays::{self, Part};
 use super::draw::{Members, pick};
 use super::{Source, batch};
-use crate::config::{Arrays, Pixels};
+use crate::config::Arrays;
 use crate::error;
-use crate::table::{Content, ImageShape, RowGroup, Split, batch_rows};
+use crate::image::Pixels;
+use crate::image::{ImageShape, Split};
+use crate::table::{Content, RowGroup, batch_rows};
 use array::{Array, Location};
 
 /// The arrays of both splits.

@@ -17,7 +17,7 @@ use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, Ima
 
 use crate::config::{Fit, Size};
 use crate::disk::read_whole;
-use crate::table::ImageShape;
+use crate::image::ImageShape;
 use room::Room;
 
 /// Longest side of a picture that is decoded.

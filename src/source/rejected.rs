@@ -12,7 +12,7 @@ use arrow_array::RecordBatch;
 use super::{Asker, listing_table, string_column};
 use crate::config::{Faults, OnError};
 use crate::error;
-use crate::table::Split;
+use crate::image::Split;
 
 /// Most pictures that a message names.
 const MOST_NAMED: usize = 10;

@@ -8,9 +8,10 @@ mod draw;
 use anyhow::Result;
 
 use super::{Source, batch};
-use crate::config::Pixels;
-use crate::corruption::random::Stream;
-use crate::table::{Classes, Content, ImageShape, RowGroup, Split, batch_rows};
+use crate::image::Pixels;
+use crate::image::{Classes, ImageShape, Split};
+use crate::random::Stream;
+use crate::table::{Content, RowGroup, batch_rows};
 
 /// Size of the images, grey or in colour.
 pub const fn shape(colour: bool) -> ImageShape {

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::{Outputs, Stage, StageContext};
 use crate::config::Pipeline;
-use crate::corruption::random::Stream;
 use crate::error;
-use crate::table::{Content, MapInput, Split, ids, lists, map_table, pixels};
+use crate::image::Split;
+use crate::random::Stream;
+use crate::table::{Content, MapInput, ids, lists, map_table, pixels};
 
 /// The stage.
 pub struct Corrupt;

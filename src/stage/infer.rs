@@ -9,11 +9,12 @@ use arrow_array::{Array, Float32Array, RecordBatch};
 use burn::tensor::{Device, StreamId, Tensor, TensorData};
 use rayon::prelude::*;
 
-use crate::config::Pixels;
 use crate::device::{is_flex, numbers};
+use crate::image::ImageShape;
+use crate::image::Pixels;
 use crate::kernel;
 use crate::model::{Autoencoder, Made, ModelDescription};
-use crate::table::{Content, ImageShape, ids, lists, pixels};
+use crate::table::{Content, ids, lists, pixels};
 use crate::{error, interrupt};
 
 /// A trained model, ready to be applied on any thread.

@@ -9,10 +9,12 @@ use arrow_select::filter::filter_record_batch;
 use serde_json::{Value, json};
 
 use super::{Outputs, Stage, StageContext};
-use crate::config::{Faults, Fit, FolderSettings, ParquetSettings, Pipeline, Pixels, Size, SourceSettings};
+use crate::config::{Faults, Fit, FolderSettings, ParquetSettings, Pipeline, Size, SourceSettings};
 use crate::error;
+use crate::image::Pixels;
+use crate::image::{Classes, Split};
 use crate::source::{self, Outside};
-use crate::table::{Classes, Content, RowGroup, Split, WriteOptions, labels, row_group_rows, write_batch, write_table};
+use crate::table::{Content, RowGroup, WriteOptions, labels, row_group_rows, write_batch, write_table};
 
 /// The stage.
 pub struct Ingest;

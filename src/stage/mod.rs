@@ -24,14 +24,13 @@ use serde_json::Value;
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
 use crate::disk;
+use crate::image::Split;
 use crate::pipeline::fingerprint::Parts;
 use crate::pipeline::receipt::Receipt;
 use crate::pipeline::workspace::Workspace;
 use crate::progress::Progress;
 use crate::source::Outside;
-use crate::table::{
-    Content, FileRecord, MapInput, Split, TableFile, WriteOptions, lists, map_table, nanoseconds, pixels,
-};
+use crate::table::{Content, FileRecord, MapInput, TableFile, WriteOptions, lists, map_table, nanoseconds, pixels};
 use infer::Inference;
 
 pub use evaluate::metrics::Metrics;

@@ -1,5 +1,6 @@
 //! report: one page about the run.
 
+use crate::image::to_bytes;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
@@ -11,12 +12,13 @@ use super::evaluate::Evaluate;
 use super::evaluate::gate::judge;
 use super::{Metrics, Outputs, Stage, StageContext};
 use crate::config::{InputImages, Loss, Pipeline};
+use crate::image::Split;
 use crate::model::{Architecture, ModelDescription};
 use crate::pipeline::workspace::Workspace;
 use crate::quality::linear::plane;
 use crate::report::pictures::{Picture, SHEET_SIDE};
 use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
-use crate::table::{Split, TableFile, columns, footer, ids, labels, lists, pixels};
+use crate::table::{TableFile, columns, footer, ids, labels, lists, pixels};
 use crate::{error, interrupt};
 
 /// The stage.
@@ -155,7 +157,7 @@ fn each_image<T>(table: &TableFile, wanted: &[i64], make: impl Fn(Vec<u8>) -> T)
         let batch = batch?;
         let list = lists(&batch, "image")?;
         for (row, id) in ids(&batch)?.values().iter().enumerate().filter(|(_, id)| wanted.contains(id)) {
-            found.insert(*id, make(pixels::to_bytes(&pixels::values(&list.slice(row, 1)))));
+            found.insert(*id, make(to_bytes(&pixels::values(&list.slice(row, 1)))));
         }
         if wanted.iter().all(|id| found.contains_key(id)) {
             break;

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use super::{Outputs, Past, Resume, ResumeFrom, Resumption, Stage, StageContext};
 use crate::config::{InputImages, Pipeline, Precision, Schedule, Weights};
+use crate::image::Split;
 use crate::model::ModelDescription;
 use crate::pipeline::fingerprint::{Parts, flatten};
-use crate::table::{Split, write_batch};
+use crate::table::write_batch;
 use crate::training::batches::TrainingImages;
 use crate::training::checkpoint::{CheckpointFile, EpochRecord, Standing};
 use crate::training::test_images::TestImages;

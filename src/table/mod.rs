@@ -22,10 +22,11 @@ use anyhow::Result;
 use arrow_array::RecordBatch;
 
 use crate::error;
+use crate::image::Classes;
 
 pub use parquet_file::{columns, footer};
 pub use reader::{TableFile, errors, ids, labels, lists};
-pub use schema::{Classes, Content, ImageShape, SCHEMA_VERSION, Split, classes};
+pub use schema::{Content, SCHEMA_VERSION, classes};
 pub use writer::{
     Emit, FileRecord, RowGroup, batch_rows, leading_columns, nanoseconds, row_group_rows, write_batch, write_rows,
     write_table,

@@ -22,11 +22,12 @@ use super::bytes::TableBytes;
 use super::chunk;
 use super::contain::{contained, contained_items};
 use super::parquet_file::{bad, check_compression, counted, opened, unusable};
-use super::schema::{Classes, Content, ImageShape, classes};
+use super::schema::{Content, classes};
 use super::writer::{batch_rows, parquet_message, row_group_rows};
 use super::{footer as guard, pages};
 use crate::disk::{digest_of, failpoint};
 use crate::error;
+use crate::image::{Classes, ImageShape};
 
 /// An opened table.
 #[derive(Clone)]

@@ -5,15 +5,13 @@
 //! metadata of the field and, for readers that see only the footer, of the file.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
 use anyhow::Result;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use serde::{Deserialize, Serialize};
 
-use crate::config::Pixels;
 use crate::error;
+use crate::image::{Classes, ImageShape, Pixels};
 
 /// Version of the tables' schema: raised when a reader of the old one would misread the new one.
 pub const SCHEMA_VERSION: &str = "1";
@@ -24,74 +22,6 @@ const HEIGHT: &str = "limpid.height";
 const WIDTH: &str = "limpid.width";
 const CHANNELS: &str = "limpid.channels";
 const CLASSES: &str = "limpid.classes";
-
-/// The names of the labels 0, 1, 2, …, where labels stand for names.
-pub type Classes = Option<Arc<[String]>>;
-
-/// A part of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Split {
-    /// What models are fitted on.
-    Train,
-    /// What scores are computed on.
-    Test,
-}
-
-impl Split {
-    /// Both, in the order in which they are written.
-    pub const ALL: [Split; 2] = [Split::Train, Split::Test];
-
-    /// `train` or `test`: the value of the `split` column and the start of file names.
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Test => "test",
-        }
-    }
-
-    /// The file of this split in a stage's folder, named as Hugging Face `datasets` wants it.
-    pub fn file_name(self) -> String {
-        format!("{}-00000-of-00001.parquet", self.name())
-    }
-}
-
-/// Size of an image: rows, columns and numbers per pixel, stored in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageShape {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// Numbers per pixel: 1 for grey, 3 for RGB.
-    pub channels: usize,
-}
-
-impl ImageShape {
-    /// Most numbers of one image: such an image is a record batch of its own.
-    pub const MAX_LEN: usize = 1 << 20;
-
-    /// A shape whose sides are at least 1 and whose product is at most [`Self::MAX_LEN`].
-    pub fn new(height: usize, width: usize, channels: usize) -> Option<Self> {
-        let len = height.checked_mul(width)?.checked_mul(channels)?;
-        (len > 0 && len <= Self::MAX_LEN).then_some(Self { height, width, channels })
-    }
-
-    /// Numbers of one image.
-    #[expect(clippy::len_without_is_empty, reason = "a shape is never empty")]
-    pub fn len(self) -> usize {
-        self.height * self.width * self.channels
-    }
-}
-
-impl fmt::Display for ImageShape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.channels {
-            1 => write!(f, "{}×{}", self.height, self.width),
-            channels => write!(f, "{}×{}×{channels}", self.height, self.width),
-        }
-    }
-}
 
 /// What a table holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

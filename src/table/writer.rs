@@ -330,7 +330,7 @@ pub fn write_batch(folder: &Path, name: &str, batch: &RecordBatch) -> Result<Fil
 
 /// The columns that every table starts with.
 pub fn leading_columns(
-    split: super::Split,
+    split: crate::image::Split,
     ids: impl Iterator<Item = u64>,
     labels: Vec<Option<i64>>,
 ) -> LeadingColumns {
@@ -350,8 +350,8 @@ pub type LeadingColumns = [arrow_array::ArrayRef; 3];
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Pixels;
-    use crate::table::ImageShape;
+    use crate::image::ImageShape;
+    use crate::image::Pixels;
 
     #[test]
     fn batches_and_row_groups_are_of_a_size_whatever_the_images() {

@@ -4,6 +4,7 @@
 //! split. Past the memory limit a window is a few row groups, drawn in an order of their own: every epoch still sees every
 //! image once, mixed as far as memory allows. Both orders depend on (seed, epoch) alone.
 
+use crate::image::{rounded, to_unit};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,10 +18,11 @@ use rayon::prelude::*;
 use crate::config::InputImages;
 use crate::corruption::Corruption;
 use crate::corruption::on_device::{self, Keys};
-use crate::corruption::random::{Generator, Stream};
 use crate::error;
-use crate::kernel::prefetch;
-use crate::table::{Split, TableFile, lists, pixels};
+use crate::image::Split;
+use crate::random::{Generator, Stream};
+use crate::table::{TableFile, lists};
+use crate::vector::prefetch;
 
 /// The training split.
 pub struct TrainingImages {
@@ -95,7 +97,7 @@ impl Inputs {
             target: (noisy && pipeline.training.target == InputImages::Noisy)
                 .then(|| Stream::new(pipeline.seed, "target noise", split)),
             epoch,
-            rounded: epoch == 0 && pipeline.output.pixels == crate::config::Pixels::U8,
+            rounded: epoch == 0 && pipeline.output.pixels == crate::image::Pixels::U8,
         }
     }
 
@@ -107,7 +109,7 @@ impl Inputs {
             for ((id, clean), out) in ids.clone().zip(clean.chunks_exact(pixels)).zip(out.chunks_exact_mut(pixels)) {
                 corruption.apply(clean, &mut stream.generator(id, self.epoch), out);
             }
-            if self.rounded { pixels::rounded(&out) } else { out }
+            if self.rounded { rounded(&out) } else { out }
         };
         let (input, target) = (Some(corrupted(&self.stream)), self.target.as_ref().map(corrupted));
         Examples { input, target: target.unwrap_or(clean) }
@@ -251,7 +253,7 @@ impl MicroBatch<'_> {
             if let Some(&later) = self.positions.get(index + AHEAD) {
                 prefetch(image(later));
             }
-            pixels::to_unit(image(position), target);
+            to_unit(image(position), target);
         }
         inputs.of(self.positions.iter().map(|&position| ids[position as usize]), target, pixels)
     }

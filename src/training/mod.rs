@@ -22,11 +22,11 @@ use serde_json::json;
 
 use crate::config::{Noise, Pipeline};
 use crate::error::{self, Kind};
+use crate::image::{ImageShape, Split};
 use crate::interrupt;
 use crate::model::{Autoencoder, named_tensors};
 use crate::pipeline::receipt::Receipt;
 use crate::progress::Progress;
-use crate::table::{ImageShape, Split};
 use awake::keep_awake;
 use batches::{Inputs, TrainingImages};
 use checkpoint::{CheckpointFile, EpochRecord, Position, State};

@@ -128,9 +128,10 @@ impl PlacedWindow {
 mod tests {
     use super::*;
     use crate::corruption::Corruption;
-    use crate::corruption::random::Stream;
     use crate::device::tests::devices;
-    use crate::table::{Split, pixels};
+    use crate::image::Split;
+    use crate::image::to_unit;
+    use crate::random::Stream;
 
     #[test]
     fn placed_images_come_back_scaled_and_in_the_order_that_is_asked_for() {
@@ -150,7 +151,7 @@ mod tests {
                 let found: Vec<f32> =
                     images.examples(indices, &inputs).target.into_data().try_into_vec().expect("floats");
                 let mut expected = vec![0.0; 2 * size];
-                pixels::to_unit(&[&bytes[2 * size..], &bytes[..size]].concat(), &mut expected);
+                to_unit(&[&bytes[2 * size..], &bytes[..size]].concat(), &mut expected);
                 let most = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(most < 1e-7 && found.len() == expected.len(), "{device}, {size} pixels: off by {most}");
             }

@@ -10,11 +10,11 @@ use super::losses::Losses;
 use super::optimizer::Optimizer;
 use super::step::Step;
 use crate::config::{CodeActivation, Loss, Model, Precision};
-use crate::corruption::random::Stream;
 use crate::device::ComputeDevice;
+use crate::image::Split;
 use crate::model::Architecture;
+use crate::random::Stream;
 use crate::source::strokes;
-use crate::table::Split;
 
 /// Images of a step.
 const BATCH: usize = 200;

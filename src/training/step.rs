@@ -21,9 +21,10 @@ use super::test_images::TestImages;
 use crate::config::{Model, Precision};
 use crate::corruption::on_device::integers;
 use crate::device::{is_flex, numbers};
+use crate::image::ImageShape;
 use crate::interrupt;
 use crate::model::{Autoencoder, Made};
-use crate::table::{ImageShape, ids, lists, pixels};
+use crate::table::{ids, lists, pixels};
 
 /// What every step of a training has in common.
 pub struct Step<'a> {
@@ -211,11 +212,11 @@ mod tests {
     use super::*;
     use crate::config::{CodeActivation, Loss};
     use crate::corruption::Corruption;
-    use crate::corruption::random::Stream;
     use crate::device::tests::{course, devices, half_course};
+    use crate::image::Split;
     use crate::model::Architecture;
+    use crate::random::Stream;
     use crate::source::strokes;
-    use crate::table::Split;
     use crate::training::losses::Losses;
     use crate::training::optimizer::Optimizer;
 

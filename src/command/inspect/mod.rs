@@ -4,6 +4,7 @@ mod look;
 mod provenance;
 mod statistics;
 
+use crate::image::to_bytes;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -15,10 +16,12 @@ use arrow_schema::{DataType, Schema};
 
 use super::{Kind, kind, print, print_line, print_own};
 use crate::cli::InspectArgs;
-use crate::config::{Fit, Pixels};
+use crate::config::Fit;
 use crate::error;
+use crate::image::ImageShape;
+use crate::image::Pixels;
 use crate::source::{IdxHeader, ImageReader, decode, picture_format, read_picture};
-use crate::table::{self, Content, ImageShape, TableFile, batch_rows, errors, ids, labels, lists, pixels};
+use crate::table::{self, Content, TableFile, batch_rows, errors, ids, labels, lists, pixels};
 use crate::terminal::Drawing;
 use crate::text;
 use look::{Look, look, look_at_folder};
@@ -110,7 +113,7 @@ fn draw_table(table: &TableFile, args: &InspectArgs) -> Result<()> {
             print(format!("\nid {}{label}{error}", ids.value(row)))?;
             let values = pixels::values(&column.slice(row, 1));
             match shape {
-                Some(shape) => draw(&pixels::to_bytes(&values), shape, args.draw)?,
+                Some(shape) => draw(&to_bytes(&values), shape, args.draw)?,
                 None => {
                     let numbers: Vec<_> = values.iter().map(|value| format!("{value:.3}")).collect();
                     print(format!("  [{}]", numbers.join(", ")))?;

@@ -225,16 +225,6 @@ pub enum Weights {
     Best,
 }
 
-/// How the stages store pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Pixels {
-    /// One byte, 0 to 255.
-    U8,
-    /// A 32-bit float, 0 to 1.
-    F32,
-}
-
 /// Whom exported tables are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]

@@ -10,10 +10,10 @@ use super::{Entry, list, list_in};
 use crate::config::{FolderLabels, FolderSettings};
 use crate::disk::real;
 use crate::error;
+use crate::image::{Classes, Split};
 use crate::progress::Progress;
 use crate::source::check_classes;
 use crate::source::draw::Draw;
-use crate::table::{Classes, Split};
 
 /// The files of both splits.
 pub struct Labelled {

@@ -1,6 +1,7 @@
 //! One NumPy array (format of NEP 1), read as if it were hostile: the header is bounded, sizes are multiplied with care, and
 //! the data must end where the header says.
 
+use crate::image::to_byte;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -10,8 +11,8 @@ use anyhow::{Context, Result};
 use flate2::CrcReader;
 use flate2::read::DeflateDecoder;
 
+use crate::image::ImageShape;
 use crate::source::{archive_failure, check_channels};
-use crate::table::{ImageShape, pixels};
 use crate::{disk, error};
 
 /// Longest header that is read.
@@ -104,11 +105,7 @@ impl Element {
         };
         let numbers = numbers.chunks_exact(size).map(float).enumerate();
         numbers
-            .map(
-                |(at, value)| {
-                    if (0.0..=1.0).contains(&value) { Ok(pixels::to_byte(value as f32)) } else { Err((at, value)) }
-                },
-            )
+            .map(|(at, value)| if (0.0..=1.0).contains(&value) { Ok(to_byte(value as f32)) } else { Err((at, value)) })
             .collect()
     }
 }

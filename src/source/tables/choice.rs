@@ -7,8 +7,8 @@ use arrow_schema::{FieldRef, Schema};
 
 use super::column::Labels;
 use crate::error;
+use crate::image::ImageShape;
 use crate::source::Asker;
-use crate::table::ImageShape;
 
 /// The names that people give to the column of images.
 const IMAGE_COLUMNS: [&str; 5] = ["image", "img", "images", "pixels", "picture"];

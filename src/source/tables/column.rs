@@ -1,5 +1,6 @@
 //! Columns of images and labels, whatever their types.
 
+use crate::image::to_byte;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -12,9 +13,10 @@ use arrow_schema::{DataType, Field, Schema};
 use super::choice::Wanted;
 use crate::config::Fit;
 use crate::error;
+use crate::image::{Classes, ImageShape};
 use crate::source::picture::{self, Picture};
 use crate::source::{check_channels, check_classes};
-use crate::table::{self, Classes, ImageShape, pixels};
+use crate::table;
 
 /// What a column of images holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +159,7 @@ fn numbers(mut values: ArrayRef) -> Result<Vec<u8>, String> {
         };
     }
     let float = |value: f64| {
-        let pixel = (0.0..=1.0).contains(&value).then(|| pixels::to_byte(value as f32));
+        let pixel = (0.0..=1.0).contains(&value).then(|| to_byte(value as f32));
         pixel.ok_or_else(|| format!("it holds {value}; floats must lie in [0, 1]"))
     };
     match values.data_type() {

@@ -6,11 +6,12 @@ use rayon::prelude::*;
 use super::metrics::Omitted;
 use crate::config::Baseline;
 use crate::error;
+use crate::image::ImageShape;
 use crate::interrupt;
 use crate::quality::linear::{Pca, Ridge};
 use crate::quality::median::median;
 use crate::quality::moments::{Means, Moments};
-use crate::table::{ImageShape, TableFile, ids, lists, pixels};
+use crate::table::{TableFile, ids, lists, pixels};
 
 /// Most pixels of an image for which there are covariances: three matrices of this many squared doubles, 400 MB.
 pub const MOST_PIXELS: usize = 4096;

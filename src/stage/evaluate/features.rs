@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::baselines::{MOST_PIXELS, different};
 use super::metrics::{FeatureKind, Omitted, Probe, Probes};
-use crate::config::Pixels;
+use crate::image::Pixels;
 use crate::interrupt;
 use crate::quality::code::{CodeHealth, CodeScan};
 use crate::quality::linear::Pca;

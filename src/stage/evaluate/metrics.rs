@@ -17,10 +17,10 @@ use serde_json::json;
 use crate::config::Baseline;
 use crate::disk::{MOST_TEXT, read_text};
 use crate::error;
+use crate::image::Split;
 use crate::pipeline::fingerprint::flatten;
 use crate::quality::Scores;
 use crate::quality::code::CodeHealth;
-use crate::table::Split;
 
 /// The file that holds everything.
 pub const METRICS: &str = "metrics.json";

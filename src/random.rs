@@ -5,8 +5,8 @@
 //! thread, the batch or the images before it. Everything here uses only `+ - * /` and `sqrt`, which are the same on every
 //! machine, and works on sixteen counters at a time, which is what lets the compiler use vector registers.
 
-use crate::kernel::{Loop, vectorise};
-use crate::table::Split;
+use crate::image::Split;
+use crate::vector::{Loop, vectorise};
 
 /// Counters that are turned into words at once.
 const LANES: usize = 16;

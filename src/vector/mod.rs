@@ -4,6 +4,7 @@
 //! for its instruction set and chosen at run time. A set has vectors of two widths, which together fit any number of
 //! channels: eight lanes, and sixteen, which are one register with AVX-512 and a pair of them elsewhere. Since lanes never
 //! meet in a kernel over channels, AVX2 and AVX-512 give the same bits there.
+#![expect(unsafe_code, reason = "vector instructions work on pointers; each caller says why they are valid")]
 
 mod portable;
 #[cfg(target_arch = "x86_64")]

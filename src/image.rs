@@ -1,0 +1,155 @@
+//! What an image is: its shape, its split, its label's name, how its pixels are stored, and the one scaling between bytes and [0, 1].
+//!
+//! A byte b stands for b / 255, and a number is stored as the nearest such step, half away from zero. Only images in the memory
+//! of a device are scaled elsewhere (`training::placed`, `corruption::on_device`).
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::vector::{Loop, vectorise};
+
+/// The names of the labels 0, 1, 2, …, where labels stand for names.
+pub type Classes = Option<Arc<[String]>>;
+
+/// A part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Split {
+    /// What models are fitted on.
+    Train,
+    /// What scores are computed on.
+    Test,
+}
+
+impl Split {
+    /// Both, in the order in which they are written.
+    pub const ALL: [Split; 2] = [Split::Train, Split::Test];
+
+    /// `train` or `test`: the value of the `split` column and the start of file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Test => "test",
+        }
+    }
+
+    /// The file of this split in a stage's folder, named as Hugging Face `datasets` wants it.
+    pub fn file_name(self) -> String {
+        format!("{}-00000-of-00001.parquet", self.name())
+    }
+}
+
+/// Size of an image: rows, columns and numbers per pixel, stored in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageShape {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Numbers per pixel: 1 for grey, 3 for RGB.
+    pub channels: usize,
+}
+
+impl ImageShape {
+    /// Most numbers of one image: such an image is a record batch of its own.
+    pub const MAX_LEN: usize = 1 << 20;
+
+    /// A shape whose sides are at least 1 and whose product is at most [`Self::MAX_LEN`].
+    pub fn new(height: usize, width: usize, channels: usize) -> Option<Self> {
+        let len = height.checked_mul(width)?.checked_mul(channels)?;
+        (len > 0 && len <= Self::MAX_LEN).then_some(Self { height, width, channels })
+    }
+
+    /// Numbers of one image.
+    #[expect(clippy::len_without_is_empty, reason = "a shape is never empty")]
+    pub fn len(self) -> usize {
+        self.height * self.width * self.channels
+    }
+}
+
+impl fmt::Display for ImageShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.channels {
+            1 => write!(f, "{}×{}", self.height, self.width),
+            channels => write!(f, "{}×{}×{channels}", self.height, self.width),
+        }
+    }
+}
+
+/// How the stages store pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pixels {
+    /// One byte, 0 to 255.
+    U8,
+    /// A 32-bit float, 0 to 1.
+    F32,
+}
+
+/// Writes the [0, 1] values of `bytes` to `out`, of the same length.
+pub fn to_unit(bytes: &[u8], out: &mut [f32]) {
+    struct Scale<'a>(&'a [u8], &'a mut [f32]);
+    impl Loop for Scale<'_> {
+        #[inline(always)]
+        fn run(&mut self) {
+            for (out, &byte) in self.1.iter_mut().zip(self.0) {
+                // b / 255, correctly rounded for every byte, without a division: 1 / 255 in two parts, of which the product
+                // with the first is exact.
+                let byte = f32::from(byte);
+                *out = byte * (257.0 / 65536.0) + byte * 5.983_839e-8;
+            }
+        }
+    }
+    vectorise(&mut Scale(bytes, out));
+}
+
+/// The byte that stands for `pixel`; values outside [0, 1] are clipped, NaN becomes 0.
+#[inline(always)]
+pub fn to_byte(pixel: f32) -> u8 {
+    // A positive number plus a half, truncated, is rounded half away from zero; the cast makes 0 of NaN.
+    (pixel * 255.0 + 0.5).clamp(0.0, 255.0) as i32 as u8
+}
+
+/// The bytes that stand for `pixels`.
+pub fn to_bytes(pixels: &[f32]) -> Vec<u8> {
+    struct Store<'a>(&'a [f32], &'a mut [u8]);
+    impl Loop for Store<'_> {
+        #[inline(always)]
+        fn run(&mut self) {
+            for (out, &pixel) in self.1.iter_mut().zip(self.0) {
+                *out = to_byte(pixel);
+            }
+        }
+    }
+    let mut bytes = vec![0; pixels.len()];
+    vectorise(&mut Store(pixels, &mut bytes));
+    bytes
+}
+
+/// The pixels as they come back from being stored as bytes.
+pub fn rounded(pixels: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; pixels.len()];
+    to_unit(&to_bytes(pixels), &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_survive_the_way_to_memory_and_back() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut unit = vec![0.0; 256];
+        to_unit(&bytes, &mut unit);
+        assert!(bytes.iter().zip(&unit).all(|(&byte, &unit)| unit == f32::from(byte) / 255.0));
+        assert_eq!(unit.iter().map(|&pixel| to_byte(pixel)).collect::<Vec<_>>(), bytes);
+    }
+
+    #[test]
+    fn rounding_is_half_away_from_zero_and_clips() {
+        assert_eq!([0.5 / 255.0, 0.49 / 255.0, -3.0, 7.0, f32::NAN].map(to_byte), [1, 0, 0, 255, 0]);
+    }
+}
