@@ -53,6 +53,7 @@ pub mod pipeline;
 pub mod progress;
 pub mod quality;
 pub mod random;
+pub mod record;
 pub mod report;
 pub mod setting;
 pub mod source;

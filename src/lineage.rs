@@ -21,9 +21,9 @@ use serde_json::{Map, Value, json};
 use crate::disk::LineFile;
 use crate::error::{self, Kind};
 use crate::pipeline::plan::StagePlan;
-use crate::pipeline::receipt::Receipt;
-use crate::pipeline::workspace::Workspace;
 use crate::progress::Progress;
+use crate::record::receipt::Receipt;
+use crate::record::workspace::Workspace;
 use crate::table;
 use crate::text::escaped;
 

@@ -1,7 +1,31 @@
 //! What the settings of all modules have in common.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 /// Whether a setting is off, where that is its type's default. Such settings are not written: what was made before there was
 /// the setting is what is made without it.
 pub fn is_off<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()
+}
+
+/// Settings by dotted key: `{"a": {"b": 1}}` becomes `a.b = 1`.
+pub fn flatten(settings: &Value) -> BTreeMap<String, Value> {
+    fn walk(prefix: &str, value: &Value, out: &mut BTreeMap<String, Value>) {
+        match value {
+            Value::Object(table) if !table.is_empty() => {
+                for (key, value) in table {
+                    let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                    walk(&path, value, out);
+                }
+            }
+            // No settings at all have no key.
+            _ if prefix.is_empty() => {}
+            value => _ = out.insert(prefix.to_owned(), value.clone()),
+        }
+    }
+    let mut out = BTreeMap::new();
+    walk("", settings, &mut out);
+    out
 }

@@ -16,9 +16,9 @@ use crate::export::{self, Source, onnx, write_tables};
 use crate::image::Pixels;
 use crate::interrupt;
 use crate::model::{ModelDescription, named_tensors};
-use crate::pipeline::receipt::Receipt;
-use crate::pipeline::workspace::{Workspace, steadily, whole_receipt_in};
 use crate::progress::Progress;
+use crate::record::receipt::Receipt;
+use crate::record::workspace::{Workspace, steadily, whole_receipt_in};
 use crate::stage::STAGES;
 use crate::table::WriteOptions;
 
@@ -30,7 +30,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     let progress = progress(&args.work);
     let threads = threads(args.work.threads)?;
     if let Some(folder) = &args.to {
-        let pipeline = workspace.settings()?;
+        let pipeline: Pipeline = workspace.settings()?;
         // Floats stay floats, but in a profile whose images are pictures.
         let floats = pipeline.output.pixels == Pixels::F32 && args.profile != Profile::Hf;
         let pixels = args.pixels.or(floats.then_some(StoredPixels::F32));

@@ -25,9 +25,9 @@ use crate::config::{self, Pipeline};
 use crate::disk::{self, failpoint, only_writer};
 use crate::error;
 use crate::pipeline::Selection;
-use crate::pipeline::receipt::{Receipt, output_damage};
-use crate::pipeline::workspace::{RECEIPT, steadily, whole_receipt_in};
 use crate::progress::Progress;
+use crate::record::receipt::{Receipt, output_damage};
+use crate::record::workspace::{RECEIPT, steadily, whole_receipt_in};
 use crate::source;
 use crate::text::{escaped, on_one_line};
 

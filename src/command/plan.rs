@@ -5,10 +5,11 @@ use anyhow::Result;
 use super::{load, print, print_line};
 use crate::cli::{PipelineArgs, PlanArgs};
 use crate::error;
+use crate::pipeline;
 use crate::pipeline::plan::{Action, PlanOptions, StagePlan};
-use crate::pipeline::{self, workspace::Workspace};
 use crate::progress::{LogMode, Progress};
-use crate::stage::evaluate::gate;
+use crate::quality::gate;
+use crate::record::workspace::Workspace;
 
 /// Prints what a run would do and why.
 pub fn plan(args: &PlanArgs) -> Result<()> {

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::pipeline::fingerprint::united;
 use crate::pipeline::metrics;
-use crate::pipeline::receipt::Receipt;
-use crate::pipeline::workspace::{Workspace, steadily};
-use crate::stage::evaluate::gate::{Requirement, judge};
-use crate::stage::{Metrics, STAGES};
+use crate::quality::gate::{Requirement, judge};
+use crate::quality::metrics::Metrics;
+use crate::record::fingerprint::united;
+use crate::record::receipt::Receipt;
+use crate::record::workspace::{Workspace, steadily};
+use crate::stage::STAGES;
 
 /// The published results of a run.
 pub struct Results {

@@ -7,9 +7,9 @@ use crate::cli::RunArgs;
 use crate::error;
 use crate::interrupt;
 use crate::lineage::Lineage;
-use crate::pipeline::workspace::Workspace;
 use crate::pipeline::{self, RunOptions};
-use crate::stage::evaluate::gate;
+use crate::quality::gate;
+use crate::record::workspace::Workspace;
 
 /// Runs a pipeline and prints where its results are.
 pub fn run(args: &RunArgs) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The scores of a run as tables for a terminal.
 
-use crate::stage::evaluate::gate::Requirement;
-use crate::stage::evaluate::metrics::{ImageError, Metrics};
+use crate::quality::gate::Requirement;
+use crate::quality::metrics::{ImageError, Metrics};
 use crate::text::{cell, shortened, width};
 
 /// Characters of a class's name that are printed in a table.

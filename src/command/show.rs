@@ -7,8 +7,8 @@ use super::results::Results;
 use super::scores;
 use super::{print, print_line};
 use crate::cli::ShowArgs;
-use crate::pipeline::receipt::short;
-use crate::pipeline::workspace::Workspace;
+use crate::record::digest::short;
+use crate::record::workspace::Workspace;
 
 /// Prints the stages, files, rows, settings and scores of a run.
 pub fn show(args: &ShowArgs) -> Result<()> {

@@ -1,11 +1,7 @@
 //! The loop over the stages: decide, run, publish.
 
-pub mod fingerprint;
 pub mod plan;
-pub mod receipt;
-pub mod sealed;
 mod witness;
-pub mod workspace;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,14 +17,15 @@ use crate::error::{self, Kind};
 use crate::interrupt;
 use crate::lineage::LineageRun;
 use crate::progress::Progress;
+use crate::quality::gate::{self, Requirement};
+use crate::quality::metrics::METRICS;
+use crate::quality::metrics::Metrics;
+use crate::record::receipt::{Receipt, Work, output_damage};
+use crate::record::workspace::{Workspace, WriteLock};
 use crate::source;
-use crate::stage::evaluate::gate::{self, Requirement};
-use crate::stage::evaluate::metrics::METRICS;
-use crate::stage::{Metrics, STAGES, Stage, StageContext};
+use crate::stage::{STAGES, Stage, StageContext};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
-use receipt::{Receipt, Work, output_damage};
 use witness::Witness;
-use workspace::{Workspace, WriteLock};
 
 /// Which stages of a pipeline are meant.
 #[derive(Debug, Clone, Default)]

@@ -10,10 +10,12 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::fingerprint::{Change, Parts, flatten, united};
-use super::receipt::{FileStamp, Receipt, stamp};
-use super::workspace::Workspace;
 use crate::config::Pipeline;
+use crate::record::digest::{FileStamp, stamp};
+use crate::record::fingerprint::{Change, Parts, united};
+use crate::record::receipt::Receipt;
+use crate::record::workspace::Workspace;
+use crate::setting::flatten;
 use crate::stage::{Past, Resume, Stage};
 
 /// What a run would do with a stage.

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use rayon::prelude::*;
 
-use super::fingerprint::Parts;
-use super::receipt::{FileStamp, digest, look, short, stamp};
-use super::workspace::Workspace;
 use crate::config::Pipeline;
 use crate::error;
+use crate::record::digest::{FileStamp, digest, look, short, stamp};
+use crate::record::fingerprint::Parts;
+use crate::record::workspace::Workspace;
 use crate::source::Outside;
 use crate::stage::Stage;
 

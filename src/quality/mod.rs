@@ -5,9 +5,11 @@
 
 pub mod auroc;
 pub mod code;
+pub mod gate;
 pub mod linear;
 pub mod logistic;
 pub mod median;
+pub mod metrics;
 pub mod moments;
 pub mod neighbours;
 #[cfg(test)]

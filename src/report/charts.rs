@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{EpochPoint, MapPoint, escape};
-use crate::stage::evaluate::metrics::Metrics;
+use crate::quality::metrics::Metrics;
 
 /// Size of the loss curve's drawing and the room around it for labels, in SVG units, which are pixels where it is drawn.
 struct Frame {

@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 
 use crate::error;
 use crate::image::ImageShape;
-use crate::stage::Metrics;
-use crate::stage::evaluate::gate::Requirement;
+use crate::quality::gate::Requirement;
+use crate::quality::metrics::Metrics;
 use pictures::Picture;
 use sections::{escape, pairs};
 

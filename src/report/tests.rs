@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::image::Split;
 use crate::quality::Scores;
-use crate::stage::evaluate::metrics::Omitted;
+use crate::quality::metrics::Omitted;
 
 fn scores(what: &str, mse: f64) -> Scores {
     Scores {

@@ -25,15 +25,13 @@ use crate::config::Pipeline;
 use crate::device::ComputeDevice;
 use crate::disk;
 use crate::image::Split;
-use crate::pipeline::fingerprint::Parts;
-use crate::pipeline::receipt::Receipt;
-use crate::pipeline::workspace::Workspace;
 use crate::progress::Progress;
+use crate::record::fingerprint::Parts;
+use crate::record::receipt::Receipt;
+use crate::record::workspace::Workspace;
 use crate::source::Outside;
 use crate::table::{Content, FileRecord, MapInput, TableFile, WriteOptions, lists, map_table, nanoseconds, pixels};
 use infer::Inference;
-
-pub use evaluate::metrics::Metrics;
 
 /// All stages, in the order in which they run.
 pub const STAGES: &[&dyn Stage] = &[

@@ -9,13 +9,14 @@ use arrow_array::types::{Float64Type, Int64Type};
 use serde_json::{Value, json};
 
 use super::evaluate::Evaluate;
-use super::evaluate::gate::judge;
-use super::{Metrics, Outputs, Stage, StageContext};
+use super::{Outputs, Stage, StageContext};
 use crate::config::{InputImages, Loss, Pipeline};
 use crate::image::Split;
 use crate::model::{Architecture, ModelDescription};
-use crate::pipeline::workspace::Workspace;
+use crate::quality::gate::judge;
 use crate::quality::linear::plane;
+use crate::quality::metrics::Metrics;
+use crate::record::workspace::Workspace;
 use crate::report::pictures::{Picture, SHEET_SIDE};
 use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
 use crate::table::{TableFile, columns, footer, ids, labels, lists, pixels};
@@ -91,7 +92,7 @@ pub fn gather(
         Ok(())
     })?;
     let extremes =
-        |images: &[super::evaluate::metrics::ImageError]| images.iter().map(|image| image.id).collect::<Vec<_>>();
+        |images: &[crate::quality::metrics::ImageError]| images.iter().map(|image| image.id).collect::<Vec<_>>();
     let map = if model.architecture.has_code() { map(&table("encode")?)? } else { Vec::new() };
     let family = match model.architecture {
         Architecture::Dense { .. } => "a dense autoencoder",

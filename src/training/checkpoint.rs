@@ -17,7 +17,7 @@ use super::optimizer::Optimizer;
 use crate::disk::{MOST_TEXT, read_whole};
 use crate::error;
 use crate::model::{Autoencoder, NamedTensor, load_weights, most_bytes, named_tensors, read_tensors, write_tensors};
-use crate::pipeline::fingerprint::{Change, Parts};
+use crate::record::fingerprint::{Change, Parts};
 
 /// Losses of one epoch, mean over pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

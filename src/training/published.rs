@@ -15,7 +15,7 @@ use super::checkpoint::{Position, State};
 use crate::disk::read_whole;
 use crate::error;
 use crate::model::{Autoencoder, NamedTensor, named_tensors, read_tensors, write_tensors};
-use crate::pipeline::receipt::Receipt;
+use crate::record::receipt::Receipt;
 
 /// The weights after the last epoch.
 pub const LAST: &str = "last.safetensors";

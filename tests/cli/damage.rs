@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use limpid::pipeline::receipt::Receipt;
+use limpid::record::receipt::Receipt;
 
 use crate::applying::idx;
 use crate::harness::{STAGES, STAGES_AND_EXPORT, Sandbox};

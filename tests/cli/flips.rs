@@ -4,9 +4,10 @@
 
 use arrow_array::RecordBatch;
 use burn::tensor::Device;
+use limpid::config::Pipeline;
 use limpid::model::{ModelDescription, named_tensors};
-use limpid::pipeline::receipt::{Receipt, output_damage};
-use limpid::pipeline::workspace::{Workspace, receipt_in};
+use limpid::record::receipt::{Receipt, output_damage};
+use limpid::record::workspace::{Workspace, receipt_in};
 use limpid::table::TableFile;
 
 use crate::crash::{Random, number};
@@ -88,6 +89,6 @@ fn flipped_bits_are_noticed_or_harmless() {
         Receipt::parse(&sandbox.read("runs/small/encode/_receipt.json")).map(|receipt| format!("{receipt:?}"))
     });
     flip(&sandbox, "runs/small/pipeline.json", || {
-        workspace.settings().ok().and_then(|settings| serde_json::to_string(&settings).ok())
+        workspace.settings::<Pipeline>().ok().and_then(|settings| serde_json::to_string(&settings).ok())
     });
 }

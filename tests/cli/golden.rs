@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use image::ImageFormat;
-use limpid::pipeline::receipt::Receipt;
+use limpid::record::receipt::Receipt;
 
 use crate::harness::{Sandbox, files};
 use crate::own_images::{encoded, picture};

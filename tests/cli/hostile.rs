@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
 use parquet::basic::Compression;
 
-use limpid::pipeline::receipt::Receipt;
+use limpid::record::receipt::Receipt;
 
 use crate::harness::{Done, Run, Sandbox};
 use crate::own_arrays::{npy, npz};

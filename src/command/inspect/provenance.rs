@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::command::{print, print_line};
-use crate::pipeline::receipt::{Receipt, digest, short};
-use crate::pipeline::workspace::{RECEIPT, Workspace, receipt_in};
+use crate::config::Pipeline;
+use crate::record::digest::{digest, short};
+use crate::record::receipt::Receipt;
+use crate::record::workspace::{RECEIPT, Workspace, receipt_in};
 use crate::table::FileRecord;
 
 /// How many folders up from a file its receipt may be: a stage's folder may hold folders.
@@ -19,7 +21,8 @@ const MOST_LEVELS: usize = 2;
 pub fn print_provenance(path: &Path) -> Result<bool> {
     let Some((folder, receipt, output)) = find(path) else { return Ok(false) };
     let run = folder.parent().map(Path::to_owned).unwrap_or_default();
-    let pipeline = Workspace::existing(&run).and_then(|workspace| workspace.settings()).map(|settings| settings.name);
+    let pipeline =
+        Workspace::existing(&run).and_then(|workspace| workspace.settings::<Pipeline>()).map(|settings| settings.name);
     print("provenance")?;
     let line = |key: &str, value: String| print_line(format!("  {key:10} {value}"));
     if let Ok(name) = pipeline {

@@ -3,13 +3,13 @@
 use anyhow::Result;
 use rayon::prelude::*;
 
-use super::metrics::Omitted;
 use crate::config::Baseline;
 use crate::error;
 use crate::image::ImageShape;
 use crate::interrupt;
 use crate::quality::linear::{Pca, Ridge};
 use crate::quality::median::median;
+use crate::quality::metrics::Omitted;
 use crate::quality::moments::{Means, Moments};
 use crate::table::{TableFile, ids, lists, pixels};
 

@@ -14,12 +14,12 @@ use arrow_schema::DataType;
 use serde_json::{Value, json};
 
 use super::baselines::{MOST_PIXELS, different};
-use super::metrics::{FeatureKind, Omitted, Probe, Probes};
 use crate::image::Pixels;
 use crate::interrupt;
 use crate::quality::code::{CodeHealth, CodeScan};
 use crate::quality::linear::Pca;
 use crate::quality::logistic::Logistic;
+use crate::quality::metrics::{FeatureKind, Omitted, Probe, Probes};
 use crate::quality::neighbours;
 use crate::quality::rows::{Rows, Values};
 use crate::stage::infer::Inference;

@@ -3,9 +3,7 @@
 
 mod baselines;
 mod features;
-pub mod gate;
 mod images;
-pub mod metrics;
 
 use std::time::Instant;
 
@@ -18,10 +16,10 @@ use crate::config::Pipeline;
 use crate::image::Split;
 use crate::quality::DEFINITIONS;
 use crate::quality::auroc::auroc;
+use crate::quality::metrics::{Anomaly, FORMAT, METRICS, METRICS_TABLE, Metrics, Omitted};
 use crate::table::write_batch;
 use baselines::{Baselines, Pairs};
 use features::FeatureTables;
-use metrics::{Anomaly, FORMAT, METRICS, METRICS_TABLE, Metrics, Omitted};
 
 /// The stage.
 pub struct Evaluate;

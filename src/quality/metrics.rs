@@ -18,9 +18,9 @@ use crate::config::Baseline;
 use crate::disk::{MOST_TEXT, read_text};
 use crate::error;
 use crate::image::Split;
-use crate::pipeline::fingerprint::flatten;
 use crate::quality::Scores;
 use crate::quality::code::CodeHealth;
+use crate::setting::flatten;
 
 /// The file that holds everything.
 pub const METRICS: &str = "metrics.json";

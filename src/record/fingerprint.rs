@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::receipt::short;
+use super::digest::short;
 
 /// The parts of a fingerprint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,26 +98,6 @@ impl fmt::Display for Change {
     }
 }
 
-/// Settings by dotted key: `{"a": {"b": 1}}` becomes `a.b = 1`.
-pub fn flatten(settings: &Value) -> BTreeMap<String, Value> {
-    fn walk(prefix: &str, value: &Value, out: &mut BTreeMap<String, Value>) {
-        match value {
-            Value::Object(table) if !table.is_empty() => {
-                for (key, value) in table {
-                    let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-                    walk(&path, value, out);
-                }
-            }
-            // No settings at all have no key.
-            _ if prefix.is_empty() => {}
-            value => _ = out.insert(prefix.to_owned(), value.clone()),
-        }
-    }
-    let mut out = BTreeMap::new();
-    walk("", settings, &mut out);
-    out
-}
-
 /// The settings of several stages as those of one: a key on which they disagree is there once for each, with its stage.
 pub fn united<'a>(stages: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, Value>)>) -> BTreeMap<String, Value> {
     let mut by_key: BTreeMap<&str, Vec<(&str, &Value)>> = BTreeMap::new();
@@ -141,6 +121,7 @@ pub fn united<'a>(stages: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::setting::flatten;
     use serde_json::json;
 
     fn parts(code: u32, settings: Value, inputs: &[(&str, &str)]) -> Parts {

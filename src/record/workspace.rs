@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::receipt::Receipt;
@@ -118,7 +119,7 @@ impl Workspace {
     ///
     /// # Errors
     /// Missing or unreadable.
-    pub fn settings(&self) -> Result<crate::config::Pipeline> {
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T> {
         let path = self.root.join(SETTINGS);
         let bytes = disk::read_whole(&path, MOST_TEXT).with_context(|| format!("cannot read {}", path.display()))?;
         let bad = |cause: &dyn std::fmt::Display| {
@@ -132,8 +133,8 @@ impl Workspace {
     ///
     /// # Errors
     /// The file system.
-    pub fn write_settings(&self, pipeline: &crate::config::Pipeline) -> Result<()> {
-        let text = serde_json::to_string_pretty(pipeline).context("cannot serialise the settings")?;
+    pub fn write_settings(&self, settings: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(settings).context("cannot serialise the settings")?;
         let (path, text) = (self.root.join(SETTINGS), seal(&format!("{text}\n"))?);
         if disk::read_whole(&path, MOST_TEXT).is_ok_and(|old| old == text.as_bytes()) {
             return Ok(());

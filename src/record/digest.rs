@@ -1,0 +1,129 @@
+//! Digests of files, and stamps that tell without reading whether they are as they were.
+//!
+//! A digest decides; a stamp only saves computing it again. So a stamp has whatever a file system tells of a change, the time
+//! of the inode's last change among it, which no program can set.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::source::Outside;
+use crate::table::nanoseconds;
+use crate::{disk, error};
+
+/// A file, or all files of a folder that are read, as they were when they were digested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStamp {
+    /// Where it was, without links: for recognising it, it decides about nothing.
+    pub path: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Last modification, in nanoseconds since 1970; of a folder, 64 bits of the digest of its files' names, sizes and times.
+    pub modified: u64,
+    /// The same of the last change of any kind, which no program can set: what is edited and given its old time back shows here.
+    /// 0 where the system does not tell.
+    pub changed: u64,
+    /// blake3 of the content, in hexadecimal; of a folder, of its files' names and digests.
+    pub digest: String,
+}
+
+impl FileStamp {
+    /// Whether a look at the files tells nothing new.
+    pub fn is_as(&self, seen: &FileStamp) -> bool {
+        let told = |stamp: &FileStamp| (stamp.path.clone(), stamp.bytes, stamp.modified, stamp.changed);
+        told(self) == told(seen)
+    }
+}
+
+/// blake3 of a file, in hexadecimal.
+///
+/// # Errors
+/// Interruption, or the file system.
+pub fn digest(path: &Path) -> Result<String> {
+    let file = disk::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let len = file.metadata().map_or(0, |metadata| metadata.len());
+    disk::digest_of(file, len).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The stamp of files; the digest of `known` is taken over if place, names, sizes and times are unchanged, so that a folder of many
+/// files costs a look at each and not its content.
+///
+/// # Errors
+/// No such file, one that has gone, or the file system.
+pub fn stamp(files: &Outside, known: Option<&FileStamp>) -> Result<FileStamp> {
+    let seen = look(files)?;
+    if let Some(known) = known.filter(|known| known.is_as(&seen)) {
+        return Ok(known.clone());
+    }
+    let digest = match files {
+        Outside::File(path) => digest(path)?,
+        Outside::Files(root, members) => {
+            let digests = members.par_iter().map(|member| match digest(&root.join(member)) {
+                // A link that leads nowhere: ingest decides what becomes of it.
+                Err(cause) if is_missing(&cause) => Ok(String::new()),
+                digest => digest,
+            });
+            let mut hasher = blake3::Hasher::new();
+            for (member, digest) in members.iter().zip(digests.collect::<Result<Vec<_>>>()?) {
+                hasher.update(member.as_bytes()).update(&[0]).update(digest.as_bytes());
+            }
+            hasher.finalize().to_hex().to_string()
+        }
+    };
+    Ok(FileStamp { digest, ..seen })
+}
+
+/// The stamp of files without a digest: what a look at them tells.
+///
+/// # Errors
+/// As [`stamp`].
+pub fn look(files: &Outside) -> Result<FileStamp> {
+    let (Outside::File(path) | Outside::Files(path, _)) = files;
+    let found = path.canonicalize().map_err(|cause| match cause.kind() {
+        ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
+        _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
+    });
+    let (place, digest) = (found?.to_string_lossy().into_owned(), String::new());
+    let look = |path: &Path| -> Result<[u64; 3]> {
+        let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+        check_is_file(path, &metadata)?;
+        Ok([metadata.len(), metadata.modified().map_or(0, nanoseconds), disk::changed(&metadata)])
+    };
+    let Outside::Files(root, members) = files else {
+        let [bytes, modified, changed] = look(path)?;
+        return Ok(FileStamp { path: place, bytes, modified, changed, digest });
+    };
+    let looks = members.par_iter().map(|member| match look(&root.join(member)) {
+        Err(cause) if is_missing(&cause) => Ok([0; 3]),
+        look => look,
+    });
+    let (mut bytes, mut hashers) = (0, [blake3::Hasher::new(), blake3::Hasher::new()]);
+    for (member, [size, modified, changed]) in members.iter().zip(looks.collect::<Result<Vec<_>>>()?) {
+        bytes += size;
+        for (hasher, time) in hashers.iter_mut().zip([modified, changed]) {
+            hasher.update(member.as_bytes()).update(&[0]).update(&size.to_le_bytes()).update(&time.to_le_bytes());
+        }
+    }
+    let start = |hasher: &blake3::Hasher| {
+        hasher.finalize().as_bytes()[..8].iter().fold(0, |start, &byte| start << 8 | u64::from(byte))
+    };
+    let [modified, changed] = hashers.each_ref().map(start);
+    Ok(FileStamp { path: place, bytes, modified, changed, digest })
+}
+
+fn is_missing(cause: &anyhow::Error) -> bool {
+    cause.downcast_ref::<std::io::Error>().is_some_and(|cause| cause.kind() == ErrorKind::NotFound)
+}
+
+/// Refuses what can be read once at most, and might never end: a pipe.
+fn check_is_file(path: &Path, metadata: &std::fs::Metadata) -> Result<()> {
+    if metadata.is_file() { Ok(()) } else { Err(error::data(format!("{} is not a file", path.display()))) }
+}
+
+/// The start of a digest, for people.
+pub fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
