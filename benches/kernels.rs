@@ -4,15 +4,13 @@
 //! A layer is measured on a micro-batch, as training calls it. The fused version stays on one thread; of the plain one
 //! Burn decides. Backward passes start from the sum of the outputs, whose gradient is ones.
 
-use limpid::image::to_unit;
 use std::fmt;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use limpid::corruption::Corruption;
-use limpid::image::Pixels;
-use limpid::image::Split;
+use limpid::image::{Pixels, Split, to_unit};
 use limpid::kernel::{self, Activation, AdamFactors, plain};
 use limpid::random::Stream;
 use limpid::table::pixels;

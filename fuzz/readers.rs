@@ -6,21 +6,24 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use limpid::config::{
-    self, Arrays, Faults, Fit, FolderLabels, FolderSettings, OnError, ParquetSettings, Size, SourceSettings,
-};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use limpid::config::{self};
 use limpid::device::ComputeDevice;
 use limpid::error::{self, Kind};
 use limpid::image::{ImageShape, Pixels, Split};
+use limpid::model::settings::CodeActivation;
 use limpid::model::{Architecture, ModelDescription};
 use limpid::progress::{LogMode, Progress};
 use limpid::record::fingerprint::Parts;
 use limpid::record::receipt::Receipt;
 use limpid::record::workspace::Workspace;
+use limpid::source::settings::{
+    Arrays, Faults, Fit, FolderLabels, FolderSettings, OnError, ParquetSettings, Size, SourceSettings,
+};
 use limpid::source::{self, IdxHeader, ImageReader};
 use limpid::table::{Content, TableFile, columns, footer, row_group_rows};
 use limpid::training::checkpoint::CheckpointFile;
-use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Address space that a process gets: an allocation beyond it aborts, whether it would have been touched or not.
 const MEMORY: u64 = 2 << 30;
@@ -207,7 +210,7 @@ pub fn receipt(bytes: &[u8]) {
     let checkpoint = CheckpointFile::new(path, parts(), 9);
     _ = judge(checkpoint.standing());
     let (device, image) = (ComputeDevice::default(), ImageShape::new(1, 2, 1).expect("is a shape"));
-    let dense = Architecture::Dense { hidden: vec![], code: 1, code_activation: config::CodeActivation::Relu };
+    let dense = Architecture::Dense { hidden: vec![], code: 1, code_activation: CodeActivation::Relu };
     let initial = dense.init(image, 1, &device.inference()).expect("is small");
     _ = judge(checkpoint.load(initial, &device.inference()));
     if let Some(receipt) = Receipt::parse(bytes) {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config::{Lists, Profile, StoredPixels};
 use crate::device::DeviceChoice;
 use crate::export::onnx::Part;
 use crate::progress::LogMode;
+use crate::table::layout::{Lists, Profile, StoredPixels};
 use crate::terminal::Drawing;
 
 /// Compresses and denoises images with autoencoders: images in, features and denoised images in Parquet out.

@@ -10,8 +10,8 @@ use anyhow::Result;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::export::layout::png;
 use crate::image::ImageShape;
+use crate::table::layout::png;
 
 /// How images are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -7,14 +7,13 @@ use arrow_array::RecordBatch;
 
 use super::{Kind, kind, of_checked_model, only_writer, print, progress, refuse_results, threads};
 use crate::cli::ApplyArgs;
-use crate::config::{Fit, Size};
 use crate::disk;
 use crate::disk::watch::Watch;
 use crate::error;
-use crate::image::Pixels;
-use crate::image::Split;
+use crate::image::{Pixels, Split};
 use crate::interrupt;
 use crate::progress::{Progress, Task};
+use crate::source::settings::{Fit, Size};
 use crate::source::{Folder, Idx, Numpy, Source, Tables};
 use crate::stage::infer::Inference;
 use crate::table::{Content, MapInput, RowGroup, TableFile, WriteOptions, map_table, row_group_rows, write_table};

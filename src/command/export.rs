@@ -7,11 +7,10 @@ use anyhow::Result;
 use super::results::out_of_date;
 use super::{of_checked_model, only_writer, print, progress, refuse_results, threads};
 use crate::cli::ExportArgs;
-use crate::config::{Pipeline, Profile, StoredPixels};
+use crate::config::Pipeline;
 use crate::device::ComputeDevice;
 use crate::disk;
 use crate::error;
-use crate::export::layout::Layout;
 use crate::export::{self, Source, onnx, write_tables};
 use crate::image::Pixels;
 use crate::interrupt;
@@ -20,7 +19,9 @@ use crate::progress::Progress;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::{Workspace, steadily, whole_receipt_in};
 use crate::stage::STAGES;
+use crate::stage::export::stages;
 use crate::table::WriteOptions;
+use crate::table::layout::{Layout, Profile, StoredPixels};
 
 /// Writes what is asked for, whole or not at all.
 pub fn export(args: &ExportArgs) -> Result<()> {
@@ -37,7 +38,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
         let layout = Layout::new(args.profile, pixels, args.lists, args.part_rows, args.part_mib);
         let compression_level = pipeline.output.compression_level;
         let options = WriteOptions { compression_level, threads, sorted: true, classes: None };
-        let folders: Vec<_> = export::stages(&pipeline).map(|stage| workspace.stage(stage)).collect();
+        let folders: Vec<_> = stages(&pipeline).map(|stage| workspace.stage(stage)).collect();
         let (digests, tables) = steadily(&folders, || tables(&workspace, &pipeline, &progress))?;
         publish(folder, |scratch| {
             let written = write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress);
@@ -70,7 +71,7 @@ fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Re
     }
     let old = out_of_date(receipts.iter().map(|(name, receipt)| (*name, receipt)).collect());
     let (mut digests, mut tables) = (Vec::new(), Vec::new());
-    for stage in export::stages(pipeline) {
+    for stage in stages(pipeline) {
         let Some((_, receipt)) = receipts.iter().find(|(name, _)| *name == stage) else { continue };
         if let Some(damage) = receipt.damage(&workspace.stage(stage), true)? {
             return Err(damaged(stage, &damage));

@@ -20,12 +20,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 pub use check::Problem;
-pub use raw::{
-    Baseline, CodeActivation, FolderLabels, InputImages, Lists, Loss, Noise, OnError, Precision, Profile, Schedule,
-    StoredPixels, Weights,
-};
-pub use resolve::{Encode, Evaluate, Gate, Model, Output, Pipeline, Training};
-pub use source::{Arrays, Faults, Fit, FolderSettings, ParquetSettings, Size, SourceSettings};
+pub use resolve::{Encode, Evaluate, Output, Pipeline};
 
 use crate::disk::read_text;
 use crate::error;

@@ -10,16 +10,17 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::check::Problem;
-use super::raw::{
-    Baseline, CodeActivation, InputImages, Loss, Noise, Precision, RawConv, RawCorruption, RawDense, RawGate,
-    RawGrayscale, RawModel, RawOutput, RawPipeline, RawUnet, Schedule, StoredPixels, Weights,
-};
-use super::source::SourceSettings;
+use super::raw::{RawConv, RawCorruption, RawDense, RawGate, RawGrayscale, RawModel, RawOutput, RawPipeline, RawUnet};
 use crate::corruption::Corruption;
-use crate::export::layout::Layout;
 use crate::image::Pixels;
 use crate::model::Architecture;
+use crate::model::settings::{CodeActivation, Model};
+use crate::quality::Baseline;
+use crate::quality::gate::Gate;
 use crate::source;
+use crate::source::settings::SourceSettings;
+use crate::table::layout::{Layout, StoredPixels};
+use crate::training::settings::{InputImages, Training};
 
 /// The resolved settings of a pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,55 +53,11 @@ pub struct Pipeline {
     pub export: Option<Layout>,
 }
 
-/// The autoencoder and its loss.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Model {
-    /// Its layers.
-    #[serde(flatten)]
-    pub architecture: Architecture,
-    /// What training minimises.
-    pub loss: Loss,
-    /// How much of the code's mean magnitude is added to it.
-    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
-    pub sparsity: f64,
-}
-
 /// What is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Encode {
     /// The images whose features are written.
     pub input: InputImages,
-}
-
-/// How the model is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Training {
-    /// What the model sees.
-    pub input: InputImages,
-    /// What it shall give back: the clean images, or others with as much noise (Lehtinen et al. 2018, Noise2Noise).
-    pub target: InputImages,
-    /// Where the noise of noisy input comes from.
-    pub noise: Noise,
-    /// Passes over the training images.
-    pub epochs: u64,
-    /// Images in one optimizer step.
-    pub batch_size: usize,
-    /// Adam's step size.
-    pub learning_rate: f64,
-    /// How it changes.
-    pub schedule: Schedule,
-    /// Epochs over which it first grows from 0.
-    pub warm_up_epochs: f64,
-    /// How precise the layers are while they train.
-    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
-    pub precision: Precision,
-    /// Which weights the later stages use.
-    pub weights: Weights,
-    /// Largest size of the training images to hold in memory, in MiB.
-    pub memory_mib: u64,
-    /// Longest time between checkpoints, in seconds.
-    pub checkpoint_seconds: u64,
 }
 
 /// What scores are computed beside.
@@ -109,22 +66,6 @@ pub struct Training {
 pub struct Evaluate {
     /// Training images that baselines and classifiers are fitted on, at most.
     pub fit_rows: u64,
-}
-
-/// What the scores must reach.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Gate {
-    /// The baselines that the model's images must beat in pooled PSNR.
-    pub baselines: Vec<Baseline>,
-    /// By more than how many dB.
-    pub margin: f64,
-    /// Least pooled PSNR of the model's images, in dB.
-    pub least_psnr: Option<f64>,
-    /// Least SSIM of the model's images.
-    pub least_ssim: Option<f64>,
-    /// By more than what share the accuracies on codes must exceed those on principal components.
-    pub probe_margin: Option<f64>,
 }
 
 /// How results are stored.

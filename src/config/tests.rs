@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::*;
+use crate::model::settings::Loss;
+use crate::source::settings::SourceSettings;
 
 const MINIMAL: &str = "[source]\nstrokes = {}\n[model]\ndense = {}\n";
 

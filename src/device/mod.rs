@@ -27,7 +27,6 @@ use absent as libtorch;
 #[cfg(not(feature = "wgpu"))]
 use absent as wgpu;
 
-use crate::config::Precision;
 use crate::error;
 pub use trial::attempt;
 
@@ -356,4 +355,15 @@ pub(crate) mod tests {
     fn auto_is_always_there() {
         DeviceChoice::Auto.open(1, |_| {}).expect("flex at least");
     }
+}
+/// How precise the layers are while they train.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// 16-bit floats of 8 significant bits in the layers; weights, losses and Adam's state stay 32-bit floats.
+    Bf16,
 }

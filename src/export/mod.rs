@@ -5,7 +5,6 @@
 //! [`write_tables`].
 
 mod card;
-pub mod layout;
 pub mod onnx;
 mod proto;
 
@@ -13,14 +12,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::config::{Pipeline, Profile};
 use crate::disk;
 use crate::image::Split;
 use crate::progress::Progress;
 use crate::record::workspace::Workspace;
-use crate::stage::{STAGES, write_file};
-use crate::table::{FileRecord, RowGroup, TableFile, WriteOptions, write_rows};
-use layout::Layout;
+use crate::table::layout::{Layout, Profile};
+use crate::table::{FileRecord, RowGroup, TableFile, WriteOptions, write_file, write_rows};
 
 /// A table of a run.
 pub struct Source {
@@ -30,16 +27,6 @@ pub struct Source {
     pub split: Split,
     /// The table.
     pub table: TableFile,
-}
-
-/// The stages that write tables of images or features.
-const TABLES: [&str; 4] = ["ingest", "corrupt", "encode", "denoise"];
-
-/// Those of them that a pipeline has, in order. A run directory may hold the results of others: of a model with a code that
-/// was there before one without.
-pub fn stages(pipeline: &Pipeline) -> impl Iterator<Item = &'static str> {
-    let applying = STAGES.iter().filter(|stage| stage.applies(pipeline)).map(|stage| stage.name());
-    applying.filter(|name| TABLES.contains(name))
 }
 
 /// The tables that a stage has published, one for each split.

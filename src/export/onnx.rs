@@ -6,9 +6,9 @@
 use anyhow::Result;
 
 use super::proto::Message;
-use crate::config::CodeActivation;
 use crate::error;
 use crate::image::ImageShape;
+use crate::model::settings::CodeActivation;
 use crate::model::{Architecture, ModelDescription, NamedTensor};
 
 /// The version of the operators: the first whose `Resize` has axes, of 2022, since most programs that read ONNX are not new.

@@ -7,6 +7,7 @@
 mod conv;
 mod dense;
 mod layer;
+pub mod settings;
 mod unet;
 mod weights;
 
@@ -19,11 +20,11 @@ pub use weights::{
     ModelDescription, NamedTensor, load_weights, most_bytes, named_tensors, read_tensors, write_tensors,
 };
 
-use crate::config::CodeActivation;
 use crate::device::numbers_at_once;
 use crate::error;
 use crate::image::ImageShape;
 use crate::kernel::Activation;
+use crate::model::settings::CodeActivation;
 use conv::Conv;
 use dense::Dense;
 use layer::Initializer;

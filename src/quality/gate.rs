@@ -3,10 +3,26 @@
 //! It judges the metrics that are published, so that it gives the same answer whether or not anything had to run for them, and
 //! other requirements need no other metrics.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::Baseline;
 use super::metrics::{FeatureKind, Metrics};
-use crate::config::{Baseline, Gate};
+
+/// What the scores must reach.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Gate {
+    /// The baselines that the model's images must beat in pooled PSNR.
+    pub baselines: Vec<Baseline>,
+    /// By more than how many dB.
+    pub margin: f64,
+    /// Least pooled PSNR of the model's images, in dB.
+    pub least_psnr: Option<f64>,
+    /// Least SSIM of the model's images.
+    pub least_ssim: Option<f64>,
+    /// By more than what share the accuracies on codes must exceed those on principal components.
+    pub probe_margin: Option<f64>,
+}
 
 /// Something that the gate asks for, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

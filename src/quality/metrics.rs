@@ -14,12 +14,11 @@ use arrow_schema::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::config::Baseline;
 use crate::disk::{MOST_TEXT, read_text};
 use crate::error;
 use crate::image::Split;
-use crate::quality::Scores;
 use crate::quality::code::CodeHealth;
+use crate::quality::{Baseline, Scores};
 use crate::setting::flatten;
 
 /// The file that holds everything.

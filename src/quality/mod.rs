@@ -21,8 +21,24 @@ use serde::{Deserialize, Serialize};
 
 pub use ssim::ssim;
 
-use crate::config::Baseline;
 use crate::image::ImageShape;
+
+/// What a model's images are compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Baseline {
+    /// The corrupted images as they are.
+    NoisyInput,
+    /// The mean of all training pixels everywhere.
+    ConstantMean,
+    /// A median filter.
+    Median,
+    /// Projection on as many principal components as the code has numbers.
+    Pca,
+    /// The best linear map from corrupted to clean training images.
+    Ridge,
+}
 
 /// Scores of a set of images against the clean ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,9 +1,10 @@
 //! Features of many images in memory, as classifiers read them: in blocks, centred and scaled on the way.
 
-use crate::image::to_unit;
 use std::ops::Range;
 
 use rayon::prelude::*;
+
+use crate::image::to_unit;
 
 /// Rows that are worked on at once. Sums over rows are sums of sums over blocks, in their order.
 pub const BLOCK: usize = 1024;

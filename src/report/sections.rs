@@ -9,8 +9,7 @@ use super::{Figure, Report, charts};
 use crate::image::ImageShape;
 use crate::quality::Scores;
 use crate::quality::gate::Requirement;
-use crate::quality::metrics::Metrics;
-use crate::quality::metrics::{FeatureKind, ImageError, Probe};
+use crate::quality::metrics::{FeatureKind, ImageError, Metrics, Probe};
 use crate::text::escaped;
 
 /// A column of the table of scores: head, decimals, whether more is better, and the score.

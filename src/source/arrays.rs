@@ -3,9 +3,9 @@
 use anyhow::Result;
 
 use super::draw::{Draw, Members};
-use crate::config::Arrays;
 use crate::error;
 use crate::image::ImageShape;
+use crate::source::settings::Arrays;
 
 /// The images of a split, of an array that is at an `A`, with labels of type `L`.
 #[derive(Clone)]

@@ -20,10 +20,9 @@ use listing::{list, list_in};
 use super::picture::{self, Picture};
 use super::rejected::{Reject, Rejections};
 use super::{Source, batch, string_column};
-use crate::config::{Fit, FolderSettings};
-use crate::image::Pixels;
-use crate::image::{Classes, ImageShape, Split};
+use crate::image::{Classes, ImageShape, Pixels, Split};
 use crate::progress::Progress;
+use crate::source::settings::{Fit, FolderSettings};
 use crate::table::{Content, RowGroup, batch_rows};
 use crate::{error, interrupt};
 

@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 use super::arrays::{self, Part};
 use super::draw::{Members, pick};
 use super::{ImageBytes, Source, check_channels, gzip, row_group_of};
-use crate::config::Arrays;
 use crate::image::{ImageShape, Split};
+use crate::source::settings::Arrays;
 use crate::table::RowGroup;
 use crate::{disk, error};
 

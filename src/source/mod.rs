@@ -13,6 +13,7 @@ mod mnist;
 mod numpy;
 mod picture;
 mod rejected;
+pub mod settings;
 pub mod strokes;
 mod tables;
 mod walk;
@@ -33,12 +34,11 @@ pub use numpy::{Numpy, describe_npy, names_in_npz};
 pub use picture::{Picture, decode, is_picture, picture_format, read as read_picture};
 pub use tables::Tables;
 
-use crate::config::{FolderSettings, ParquetSettings, SourceSettings};
 use crate::disk::{nearest_real, real};
 use crate::error;
-use crate::image::Pixels;
-use crate::image::{Classes, ImageShape, Split};
+use crate::image::{Classes, ImageShape, Pixels, Split};
 use crate::progress::Progress;
+use crate::source::settings::{FolderSettings, ParquetSettings, SourceSettings};
 use crate::table::{Content, RowGroup, batch_rows, leading_columns, pixels};
 
 /// The first bytes of what a gzip file holds.

@@ -11,10 +11,9 @@ use anyhow::Result;
 use super::arrays::{self, Part};
 use super::draw::{Members, pick};
 use super::{Source, batch};
-use crate::config::Arrays;
 use crate::error;
-use crate::image::Pixels;
-use crate::image::{ImageShape, Split};
+use crate::image::{ImageShape, Pixels, Split};
+use crate::source::settings::Arrays;
 use crate::table::{Content, RowGroup, batch_rows};
 use array::{Array, Location};
 

@@ -15,9 +15,9 @@ use image::imageops::{FilterType, crop_imm, resize};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel};
 
-use crate::config::{Fit, Size};
 use crate::disk::read_whole;
 use crate::image::ImageShape;
+use crate::source::settings::{Fit, Size};
 use room::Room;
 
 /// Longest side of a picture that is decoded.

@@ -10,9 +10,9 @@ use anyhow::Result;
 use arrow_array::RecordBatch;
 
 use super::{Asker, listing_table, string_column};
-use crate::config::{Faults, OnError};
 use crate::error;
 use crate::image::Split;
+use crate::source::settings::{Faults, OnError};
 
 /// Most pictures that a message names.
 const MOST_NAMED: usize = 10;

@@ -8,8 +8,7 @@ mod draw;
 use anyhow::Result;
 
 use super::{Source, batch};
-use crate::image::Pixels;
-use crate::image::{Classes, ImageShape, Split};
+use crate::image::{Classes, ImageShape, Pixels, Split};
 use crate::random::Stream;
 use crate::table::{Content, RowGroup, batch_rows};
 

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::infer::Inference;
 use super::{Outputs, Stage, StageContext};
-use crate::config::{InputImages, Pipeline};
+use crate::config::Pipeline;
+use crate::training::settings::InputImages;
 
 /// The stage.
 pub struct Denoise;

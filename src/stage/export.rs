@@ -3,10 +3,21 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Outputs, Stage, StageContext};
-use crate::config::{Pipeline, Profile};
+use super::{Outputs, STAGES, Stage, StageContext};
+use crate::config::Pipeline;
 use crate::error;
-use crate::export::{stages, tables, write_tables};
+use crate::export::{tables, write_tables};
+use crate::table::layout::Profile;
+
+/// The stages that write tables of images or features.
+const TABLES: [&str; 4] = ["ingest", "corrupt", "encode", "denoise"];
+
+/// Those of them that a pipeline has, in order. A run directory may hold the results of others: of a model with a code that
+/// was there before one without.
+pub fn stages(pipeline: &Pipeline) -> impl Iterator<Item = &'static str> {
+    let applying = STAGES.iter().filter(|stage| stage.applies(pipeline)).map(|stage| stage.name());
+    applying.filter(|name| TABLES.contains(name))
+}
 
 /// The stage.
 pub struct Export;

@@ -10,8 +10,7 @@ use burn::tensor::{Device, StreamId, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::device::{is_flex, numbers};
-use crate::image::ImageShape;
-use crate::image::Pixels;
+use crate::image::{ImageShape, Pixels};
 use crate::kernel;
 use crate::model::{Autoencoder, Made, ModelDescription};
 use crate::table::{Content, ids, lists, pixels};

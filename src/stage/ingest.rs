@@ -9,10 +9,10 @@ use arrow_select::filter::filter_record_batch;
 use serde_json::{Value, json};
 
 use super::{Outputs, Stage, StageContext};
-use crate::config::{Faults, Fit, FolderSettings, ParquetSettings, Pipeline, Size, SourceSettings};
+use crate::config::Pipeline;
 use crate::error;
-use crate::image::Pixels;
-use crate::image::{Classes, Split};
+use crate::image::{Classes, Pixels, Split};
+use crate::source::settings::{Faults, Fit, FolderSettings, ParquetSettings, Size, SourceSettings};
 use crate::source::{self, Outside};
 use crate::table::{Content, RowGroup, WriteOptions, labels, row_group_rows, write_batch, write_table};
 

@@ -6,7 +6,7 @@ mod corrupt;
 mod denoise;
 mod encode;
 pub mod evaluate;
-mod export;
+pub mod export;
 pub mod infer;
 mod ingest;
 pub mod report;
@@ -23,14 +23,13 @@ use serde_json::Value;
 
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
-use crate::disk;
 use crate::image::Split;
 use crate::progress::Progress;
 use crate::record::fingerprint::Parts;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::Workspace;
 use crate::source::Outside;
-use crate::table::{Content, FileRecord, MapInput, TableFile, WriteOptions, lists, map_table, nanoseconds, pixels};
+use crate::table::{Content, FileRecord, MapInput, TableFile, WriteOptions, lists, map_table, pixels, write_file};
 use infer::Inference;
 
 /// All stages, in the order in which they run.
@@ -202,10 +201,10 @@ impl StageContext<'_> {
     }
 
     /// The stage whose images play this role.
-    pub fn images_stage(input: crate::config::InputImages) -> &'static str {
+    pub fn images_stage(input: crate::training::settings::InputImages) -> &'static str {
         match input {
-            crate::config::InputImages::Clean => "ingest",
-            crate::config::InputImages::Noisy => "corrupt",
+            crate::training::settings::InputImages::Clean => "ingest",
+            crate::training::settings::InputImages::Noisy => "corrupt",
         }
     }
 
@@ -254,14 +253,4 @@ impl StageContext<'_> {
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<FileRecord> {
         write_file(&self.scratch, name, bytes)
     }
-}
-
-/// Writes a small file to `folder/name`, waits until it is on disk, and records it.
-///
-/// # Errors
-/// The file system.
-pub fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<FileRecord> {
-    let metadata = disk::write(&folder.join(name), bytes)?;
-    let (digest, modified) = (blake3::hash(bytes).to_hex().to_string(), metadata.modified().map_or(0, nanoseconds));
-    Ok(FileRecord { name: name.to_owned(), rows: None, bytes: bytes.len() as u64, digest, modified })
 }

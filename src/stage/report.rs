@@ -1,6 +1,5 @@
 //! report: one page about the run.
 
-use crate::image::to_bytes;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
@@ -10,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::evaluate::Evaluate;
 use super::{Outputs, Stage, StageContext};
-use crate::config::{InputImages, Loss, Pipeline};
-use crate::image::Split;
+use crate::config::Pipeline;
+use crate::image::{Split, to_bytes};
+use crate::model::settings::Loss;
 use crate::model::{Architecture, ModelDescription};
 use crate::quality::gate::judge;
 use crate::quality::linear::plane;
@@ -20,6 +20,7 @@ use crate::record::workspace::Workspace;
 use crate::report::pictures::{Picture, SHEET_SIDE};
 use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
 use crate::table::{TableFile, columns, footer, ids, labels, lists, pixels};
+use crate::training::settings::InputImages;
 use crate::{error, interrupt};
 
 /// The stage.

@@ -10,14 +10,16 @@ use burn::module::Module;
 use serde_json::{Value, json};
 
 use super::{Outputs, Past, Resume, ResumeFrom, Resumption, Stage, StageContext};
-use crate::config::{InputImages, Pipeline, Precision, Schedule, Weights};
+use crate::config::Pipeline;
+use crate::device::Precision;
 use crate::image::Split;
 use crate::model::ModelDescription;
 use crate::record::fingerprint::Parts;
 use crate::setting::flatten;
 use crate::table::write_batch;
-use crate::training::batches::TrainingImages;
+use crate::training::batches::{InputSettings, TrainingImages};
 use crate::training::checkpoint::{CheckpointFile, EpochRecord, Standing};
+use crate::training::settings::{InputImages, Schedule, Weights};
 use crate::training::test_images::TestImages;
 use crate::training::{Start, Step, Trainer, published};
 
@@ -90,7 +92,15 @@ impl Stage for Train {
             (Some(ResumeFrom::Result), None) | (None, _) => Start::Beginning,
         };
         let trainer = Trainer {
-            pipeline,
+            settings: &pipeline.training,
+            model: &pipeline.model,
+            inputs: InputSettings {
+                seed: pipeline.seed,
+                corruption: pipeline.corruption,
+                input: pipeline.training.input,
+                target: pipeline.training.target,
+                stored: pipeline.output.pixels,
+            },
             image,
             images: TrainingImages::open(train, pipeline.seed, limit)?,
             test: TestImages::open(test, limit)?,

@@ -328,6 +328,16 @@ pub fn write_batch(folder: &Path, name: &str, batch: &RecordBatch) -> Result<Fil
     write_rows(folder, name, batch.schema_ref(), &options, None, std::iter::once(Ok(group)))
 }
 
+/// Writes a small file to `folder/name`, waits until it is on disk, and records it.
+///
+/// # Errors
+/// The file system.
+pub fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<FileRecord> {
+    let metadata = crate::disk::write(&folder.join(name), bytes)?;
+    let (digest, modified) = (blake3::hash(bytes).to_hex().to_string(), metadata.modified().map_or(0, nanoseconds));
+    Ok(FileRecord { name: name.to_owned(), rows: None, bytes: bytes.len() as u64, digest, modified })
+}
+
 /// The columns that every table starts with.
 pub fn leading_columns(
     split: crate::image::Split,

@@ -4,7 +4,6 @@
 //! split. Past the memory limit a window is a few row groups, drawn in an order of their own: every epoch still sees every
 //! image once, mixed as far as memory allows. Both orders depend on (seed, epoch) alone.
 
-use crate::image::{rounded, to_unit};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,13 +14,13 @@ use arrow_array::{Array, FixedSizeListArray};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::config::InputImages;
 use crate::corruption::Corruption;
 use crate::corruption::on_device::{self, Keys};
 use crate::error;
-use crate::image::Split;
+use crate::image::{Pixels, Split, rounded, to_unit};
 use crate::random::{Generator, Stream};
 use crate::table::{TableFile, lists};
+use crate::training::settings::InputImages;
 use crate::vector::prefetch;
 
 /// The training split.
@@ -72,6 +71,21 @@ impl<T> Examples<T> {
     }
 }
 
+/// What decides how inputs are made.
+#[derive(Debug, Clone, Copy)]
+pub struct InputSettings {
+    /// Seeds the noise.
+    pub seed: u64,
+    /// The corruption, if there is one.
+    pub corruption: Option<Corruption>,
+    /// What the model sees.
+    pub input: InputImages,
+    /// What it shall give back.
+    pub target: InputImages,
+    /// How the noisy set is stored.
+    pub stored: Pixels,
+}
+
 /// How inputs are made of clean images.
 #[derive(Clone, Copy)]
 pub struct Inputs {
@@ -89,15 +103,15 @@ pub struct Inputs {
 
 impl Inputs {
     /// The inputs for `split`: those of the stored noisy set in epoch 0, fresh ones in any other.
-    pub fn new(pipeline: &crate::config::Pipeline, split: Split, epoch: u32) -> Self {
-        let noisy = pipeline.training.input == InputImages::Noisy;
+    pub fn new(settings: &InputSettings, split: Split, epoch: u32) -> Self {
+        let InputSettings { seed, corruption, input, target, stored } = *settings;
+        let noisy = input == InputImages::Noisy;
         Self {
-            corruption: pipeline.corruption.filter(|_| noisy),
-            stream: Stream::noise(pipeline.seed, split),
-            target: (noisy && pipeline.training.target == InputImages::Noisy)
-                .then(|| Stream::new(pipeline.seed, "target noise", split)),
+            corruption: corruption.filter(|_| noisy),
+            stream: Stream::noise(seed, split),
+            target: (noisy && target == InputImages::Noisy).then(|| Stream::new(seed, "target noise", split)),
             epoch,
-            rounded: epoch == 0 && pipeline.output.pixels == crate::image::Pixels::U8,
+            rounded: epoch == 0 && stored == Pixels::U8,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::config::Loss;
 use crate::kernel;
+use crate::model::settings::Loss;
 
 impl Loss {
     /// `scale` times the loss summed over all pixels of a batch: logits and targets in [0, 1], both `[n, pixels]`, to `[1]`.

@@ -10,6 +10,7 @@ mod placed;
 pub mod published;
 pub mod rate;
 mod schedule;
+pub mod settings;
 mod step;
 pub mod test_images;
 
@@ -20,15 +21,16 @@ use anyhow::Result;
 use burn::module::Module;
 use serde_json::json;
 
-use crate::config::{Noise, Pipeline};
 use crate::error::{self, Kind};
 use crate::image::{ImageShape, Split};
 use crate::interrupt;
+use crate::model::settings::Model;
 use crate::model::{Autoencoder, named_tensors};
 use crate::progress::Progress;
 use crate::record::receipt::Receipt;
+use crate::training::settings::{Noise, Training};
 use awake::keep_awake;
-use batches::{Inputs, TrainingImages};
+use batches::{InputSettings, Inputs, TrainingImages};
 use checkpoint::{CheckpointFile, EpochRecord, Position, State};
 use losses::Losses;
 use optimizer::Optimizer;
@@ -37,8 +39,12 @@ use test_images::TestImages;
 
 /// What a training works with.
 pub struct Trainer<'a> {
-    /// The settings.
-    pub pipeline: &'a Pipeline,
+    /// Its settings.
+    pub settings: &'a Training,
+    /// The model's.
+    pub model: &'a Model,
+    /// What the model sees.
+    pub inputs: InputSettings,
     /// Size of the images.
     pub image: ImageShape,
     /// The training split.
@@ -76,7 +82,7 @@ impl Trainer<'_> {
     /// # Errors
     /// Interruption (with a checkpoint saved), a loss that is not finite, unreadable images, the file system.
     pub fn train(&self) -> Result<(State, Speeds)> {
-        let settings = &self.pipeline.training;
+        let settings = self.settings;
         let mut state = self.start()?;
         let mut speeds = Speeds::new();
         let mut saved = Instant::now();
@@ -117,12 +123,12 @@ impl Trainer<'_> {
     }
 
     fn take_steps(&self, state: &mut State, saved: &mut Instant, losses: &mut Losses) -> Result<()> {
-        let settings = &self.pipeline.training;
+        let settings = self.settings;
         let epoch = state.position.epochs + 1;
         let name = format!("train epoch {epoch}/{}", settings.epochs);
         let task = self.progress.task(&name, self.images.count(), "images");
         task.advance(state.position.images);
-        let inputs = Inputs::new(self.pipeline, Split::Train, self.noise_epoch(epoch));
+        let inputs = Inputs::new(&self.inputs, Split::Train, self.noise_epoch(epoch));
         let seen = state.position.steps as usize;
         let count = self.images.count() as f64;
         for (index, batch) in self.images.batches(epoch as u32, settings.batch_size).enumerate() {
@@ -161,8 +167,7 @@ impl Trainer<'_> {
 
     /// The state that the training goes on from; that of its beginning if what holds it turns out to be damaged.
     fn start(&self) -> Result<State> {
-        let Pipeline { model, seed, .. } = self.pipeline;
-        let initial = model.architecture.init(self.image, *seed, self.step.device())?;
+        let initial = self.model.architecture.init(self.image, self.inputs.seed, self.step.device())?;
         let device = self.step.device().clone().inner();
         let (what, state) = match self.start {
             Start::Beginning => ("", None),
@@ -185,7 +190,7 @@ impl Trainer<'_> {
 
     /// The epoch whose noise is used in `epoch`.
     fn noise_epoch(&self, epoch: u64) -> u32 {
-        match self.pipeline.training.noise {
+        match self.settings.noise {
             Noise::Fresh => epoch as u32,
             Noise::Fixed => 0,
         }
@@ -208,8 +213,8 @@ impl Trainer<'_> {
         }
         (position.epochs, position.steps, position.loss, position.images) = (epoch, 0, 0.0, 0);
         let rate = images as f64 / seconds;
-        let name = self.pipeline.model.loss.name();
-        let epochs = self.pipeline.training.epochs;
+        let name = self.model.loss.name();
+        let epochs = self.settings.epochs;
         self.progress.event(
             "epoch",
             &format!(
@@ -226,7 +231,7 @@ impl Trainer<'_> {
     /// The mean loss over the test split, on the stored inputs.
     fn test_loss(&self, model: &Autoencoder) -> Result<f64> {
         let model = model.valid();
-        let inputs = Inputs::new(self.pipeline, Split::Test, 0);
+        let inputs = Inputs::new(&self.inputs, Split::Test, 0);
         let sum = self.step.test_loss(&model, &self.test, &inputs)?;
         Ok(sum / (self.test.count() as f64 * self.images.pixels() as f64))
     }

@@ -9,10 +9,10 @@ use super::batches::{Batch, Inputs};
 use super::losses::Losses;
 use super::optimizer::Optimizer;
 use super::step::Step;
-use crate::config::{CodeActivation, Loss, Model, Precision};
-use crate::device::ComputeDevice;
+use crate::device::{ComputeDevice, Precision};
 use crate::image::Split;
 use crate::model::Architecture;
+use crate::model::settings::{CodeActivation, Loss, Model};
 use crate::random::Stream;
 use crate::source::strokes;
 

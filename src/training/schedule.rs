@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use crate::config::{Schedule, Training};
+use crate::training::settings::{Schedule, Training};
 
 impl Training {
     /// The step size after so many epochs, of which fractions count: it grows in proportion over the warm-up, and then stays, or
@@ -23,13 +23,25 @@ impl Training {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Schedule, parse};
+    use crate::device::Precision;
+    use crate::training::settings::{InputImages, Noise, Schedule, Training, Weights};
 
     #[test]
     fn the_step_size_warms_up_and_falls_to_nothing() {
-        let text = "[source]\nstrokes = {}\n[model]\ndense = {}\n[training]\nepochs = 12\nlearning-rate = 0.5\n";
-        let folder = std::path::Path::new("");
-        let mut training = parse("test", text, &[], "test", folder).expect("is a pipeline").training;
+        let mut training = Training {
+            input: InputImages::Clean,
+            target: InputImages::Clean,
+            noise: Noise::Fresh,
+            epochs: 12,
+            batch_size: 1,
+            learning_rate: 0.5,
+            schedule: Schedule::Constant,
+            warm_up_epochs: 0.0,
+            precision: Precision::F32,
+            weights: Weights::Last,
+            memory_mib: 1,
+            checkpoint_seconds: 1,
+        };
         assert_eq!([0.0, 3.3, 12.0].map(|epochs| training.learning_rate_at(epochs)), [0.5; 3]);
         (training.schedule, training.warm_up_epochs) = (Schedule::Cosine, 2.0);
         let rates = [0.0, 1.0, 2.0, 7.0, 12.0].map(|epochs| training.learning_rate_at(epochs));

@@ -18,11 +18,11 @@ use super::batches::{Batch, Examples, Inputs, examples_of};
 use super::losses::BatchLoss;
 use super::placed::{PlacedImages, PlacedWindow};
 use super::test_images::TestImages;
-use crate::config::{Model, Precision};
 use crate::corruption::on_device::integers;
-use crate::device::{is_flex, numbers};
+use crate::device::{Precision, is_flex, numbers};
 use crate::image::ImageShape;
 use crate::interrupt;
+use crate::model::settings::Model;
 use crate::model::{Autoencoder, Made};
 use crate::table::{ids, lists, pixels};
 
@@ -210,11 +210,11 @@ fn scalar(tensor: Tensor<1>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{CodeActivation, Loss};
     use crate::corruption::Corruption;
     use crate::device::tests::{course, devices, half_course};
     use crate::image::Split;
     use crate::model::Architecture;
+    use crate::model::settings::{CodeActivation, Loss};
     use crate::random::Stream;
     use crate::source::strokes;
     use crate::training::losses::Losses;

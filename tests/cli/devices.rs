@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use limpid::device::DeviceName;
 use serde_json::Value;
 
 use crate::harness::{PIPELINE, STAGES, Sandbox};
+
+use limpid::device::DeviceName;
 
 /// The devices to test.
 fn devices() -> Vec<String> {

@@ -4,7 +4,6 @@ mod look;
 mod provenance;
 mod statistics;
 
-use crate::image::to_bytes;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -16,10 +15,9 @@ use arrow_schema::{DataType, Schema};
 
 use super::{Kind, kind, print, print_line, print_own};
 use crate::cli::InspectArgs;
-use crate::config::Fit;
 use crate::error;
-use crate::image::ImageShape;
-use crate::image::Pixels;
+use crate::image::{ImageShape, Pixels, to_bytes};
+use crate::source::settings::Fit;
 use crate::source::{IdxHeader, ImageReader, decode, picture_format, read_picture};
 use crate::table::{self, Content, TableFile, batch_rows, errors, ids, labels, lists, pixels};
 use crate::terminal::Drawing;

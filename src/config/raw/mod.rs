@@ -9,7 +9,13 @@ mod source;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use source::{FolderLabels, OnError, RawFolder, RawIdx, RawNpy, RawNpz, RawParquet, RawSource};
+use crate::device::Precision;
+use crate::model::settings::{CodeActivation, Loss};
+use crate::quality::Baseline;
+use crate::table::layout::{Lists, Profile, StoredPixels};
+use crate::training::settings::{InputImages, Noise, Schedule, Weights};
+
+pub use source::{RawFolder, RawIdx, RawNpy, RawNpz, RawParquet, RawSource};
 
 /// A limpid pipeline: where images come from, how they are corrupted, and which autoencoder learns from them.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -147,121 +153,6 @@ pub struct RawUnet {
     pub residual_blocks: Option<i64>,
 }
 
-/// What training minimises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum Loss {
-    /// Binary cross-entropy of the sigmoid of the logits against the clean pixels, mean over pixels, in nats.
-    CrossEntropy,
-    /// Squared difference of the sigmoid of the logits and the clean pixels, mean over pixels.
-    Mse,
-}
-
-/// What follows the layer that makes a dense code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum CodeActivation {
-    /// max(x, 0): codes are not negative and often sparse.
-    Relu,
-    /// Nothing: codes are any real numbers.
-    Linear,
-}
-
-/// Which version of the images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum InputImages {
-    /// As they came from the source.
-    Clean,
-    /// As the corrupt stage made them.
-    Noisy,
-}
-
-/// Where the noise of noisy training input comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum Noise {
-    /// Drawn anew every epoch.
-    Fresh,
-    /// The stored noisy images, every epoch the same.
-    Fixed,
-}
-
-/// How Adam's step size changes over the training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum Schedule {
-    /// Not at all.
-    Constant,
-    /// It falls to 0 at the end, along half a period of the cosine.
-    Cosine,
-}
-
-/// How precise the layers are while they train.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// 16-bit floats of 8 significant bits in the layers; weights, losses and Adam's state stay 32-bit floats.
-    Bf16,
-}
-
-/// Which weights the stages after training use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum Weights {
-    /// Those after the last epoch.
-    Last,
-    /// Those of the epoch with the lowest test loss.
-    Best,
-}
-
-/// Whom exported tables are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum Profile {
-    /// limpid's own form.
-    Default,
-    /// Hugging Face `datasets`: pictures as PNG, labels with names.
-    Hf,
-    /// Spark and readers like it: plain lists, plain text, snappy.
-    Spark,
-}
-
-/// How exported images are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum StoredPixels {
-    /// Lists of bytes, 0 to 255.
-    U8,
-    /// Lists of 32-bit floats, 0 to 1.
-    F32,
-    /// PNG files.
-    Png,
-}
-
-/// How exported lists are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum Lists {
-    /// Of a size that readers which know Arrow restore.
-    Fixed,
-    /// Of any size.
-    Variable,
-}
-
 /// How the model is trained.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -355,21 +246,4 @@ pub struct RawGate {
     /// share, and that of the nearest neighbours too.
     #[schemars(range(min = -1, max = 1))]
     pub probe_margin: Option<f64>,
-}
-
-/// What a model's images are compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum Baseline {
-    /// The corrupted images as they are.
-    NoisyInput,
-    /// The mean of all training pixels everywhere.
-    ConstantMean,
-    /// A median filter.
-    Median,
-    /// Projection on as many principal components as the code has numbers.
-    Pca,
-    /// The best linear map from corrupted to clean training images.
-    Ridge,
 }

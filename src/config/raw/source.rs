@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::source::settings::{FolderLabels, OnError};
+
 /// Where the images come from.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -169,26 +171,4 @@ pub struct RawStrokes {
     pub test: Option<i64>,
     /// Whether they are coloured digits on coloured ground.
     pub colour: Option<bool>,
-}
-
-/// Where the labels of image files come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum FolderLabels {
-    /// The sub-folder that a file lies in, numbered in the order of the names.
-    Folders,
-    /// Nowhere.
-    None,
-}
-
-/// What becomes of a picture that cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum OnError {
-    /// It ends the run, with its name.
-    Fail,
-    /// It is left out and listed in `rejected.parquet`.
-    Skip,
 }

@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 
 use super::file_table::{self, FileTable, Row};
 use super::{Entry, list, list_in};
-use crate::config::{FolderLabels, FolderSettings};
 use crate::disk::real;
 use crate::error;
 use crate::image::{Classes, Split};
 use crate::progress::Progress;
 use crate::source::check_classes;
 use crate::source::draw::Draw;
+use crate::source::settings::{FolderLabels, FolderSettings};
 
 /// The files of both splits.
 pub struct Labelled {

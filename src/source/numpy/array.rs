@@ -1,7 +1,6 @@
 //! One NumPy array (format of NEP 1), read as if it were hostile: the header is bounded, sizes are multiplied with care, and
 //! the data must end where the header says.
 
-use crate::image::to_byte;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -11,7 +10,7 @@ use anyhow::{Context, Result};
 use flate2::CrcReader;
 use flate2::read::DeflateDecoder;
 
-use crate::image::ImageShape;
+use crate::image::{ImageShape, to_byte};
 use crate::source::{archive_failure, check_channels};
 use crate::{disk, error};
 

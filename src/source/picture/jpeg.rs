@@ -12,7 +12,7 @@ use zune_jpeg::JpegDecoder;
 
 use super::room::Room;
 use super::{MAX_SIDE, Plan};
-use crate::config::Fit;
+use crate::source::settings::Fit;
 
 /// Whether bytes start as JPEG does.
 pub fn is_jpeg(bytes: &[u8]) -> bool {

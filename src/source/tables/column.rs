@@ -1,6 +1,5 @@
 //! Columns of images and labels, whatever their types.
 
-use crate::image::to_byte;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -11,10 +10,10 @@ use arrow_array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
 use arrow_schema::{DataType, Field, Schema};
 
 use super::choice::Wanted;
-use crate::config::Fit;
 use crate::error;
-use crate::image::{Classes, ImageShape};
+use crate::image::{Classes, ImageShape, to_byte};
 use crate::source::picture::{self, Picture};
+use crate::source::settings::Fit;
 use crate::source::{check_channels, check_classes};
 use crate::table;
 

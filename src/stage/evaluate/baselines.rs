@@ -3,10 +3,10 @@
 use anyhow::Result;
 use rayon::prelude::*;
 
-use crate::config::Baseline;
 use crate::error;
 use crate::image::ImageShape;
 use crate::interrupt;
+use crate::quality::Baseline;
 use crate::quality::linear::{Pca, Ridge};
 use crate::quality::median::median;
 use crate::quality::metrics::Omitted;

@@ -6,10 +6,9 @@ use anyhow::Result;
 use rayon::prelude::*;
 
 use super::baselines::{Baselines, Pairs, different};
-use crate::config::Baseline;
 use crate::progress::Task;
 use crate::quality::metrics::{ClassScores, ImageError, Omitted};
-use crate::quality::{ImageScore, Scorer, Scores, entropy, psnr};
+use crate::quality::{Baseline, ImageScore, Scorer, Scores, entropy, psnr};
 use crate::table::{TableFile, errors, ids, labels, lists, pixels};
 
 /// Images among the best and among the worst.

@@ -1,6 +1,5 @@
 //! The form of an exported table: how pixels, lists and names are stored.
 
-use crate::image::to_bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,10 +15,46 @@ use parquet::basic::Compression;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::config::{Lists, Profile, StoredPixels};
 use crate::error;
-use crate::image::{Classes, ImageShape};
+use crate::image::{Classes, ImageShape, to_bytes};
 use crate::table::{Content, TableFile, lists, pixels};
+
+/// Whom exported tables are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Profile {
+    /// limpid's own form.
+    Default,
+    /// Hugging Face `datasets`: pictures as PNG, labels with names.
+    Hf,
+    /// Spark and readers like it: plain lists, plain text, snappy.
+    Spark,
+}
+
+/// How exported images are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum StoredPixels {
+    /// Lists of bytes, 0 to 255.
+    U8,
+    /// Lists of 32-bit floats, 0 to 1.
+    F32,
+    /// PNG files.
+    Png,
+}
+
+/// How exported lists are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Lists {
+    /// Of a size that readers which know Arrow restore.
+    Fixed,
+    /// Of any size.
+    Variable,
+}
 
 /// What the columns beside images and codes take of a row: `id`, `split`, `label` and `error`.
 const LEADING_BYTES: u64 = 24;
