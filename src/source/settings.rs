@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// Where the images come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -165,4 +166,80 @@ pub enum OnError {
     Fail,
     /// It is left out and listed in `rejected.parquet`.
     Skip,
+}
+
+impl SourceSettings {
+    /// What decides the images, by the keys that the user knows: the fingerprint of ingest is made of it. Every setting is named,
+    /// so that a new one cannot be forgotten. Where files are decides nothing: MNIST is always the same, and others are digested.
+    pub fn decisive(&self, seed: u64) -> Value {
+        match self {
+            SourceSettings::Mnist { path: _, mirrors: _ } => json!({ "mnist": {} }),
+            SourceSettings::Idx(files) => json!({ "idx": drawn(json!({}), files.of_files(), seed) }),
+            SourceSettings::Folder(settings) => json!({ "folder": settings.decisive(seed) }),
+            SourceSettings::Parquet(settings) => json!({ "parquet": settings.decisive(seed) }),
+            // The names of arrays say which of those of one file are meant.
+            SourceSettings::Npz { path: _, arrays } => {
+                json!({ "npz": drawn(json!(arrays), arrays.test_fraction, seed) })
+            }
+            SourceSettings::Npy { arrays } => json!({ "npy": drawn(json!({}), arrays.of_files(), seed) }),
+            SourceSettings::Strokes { train, test, colour } => {
+                let mut strokes = json!({ "train": train, "test": test, "seed": seed });
+                if *colour {
+                    strokes["colour"] = json!(true);
+                }
+                json!({ "strokes": strokes })
+            }
+        }
+    }
+}
+
+impl Arrays<PathBuf> {
+    /// What decides besides the files.
+    fn of_files(&self) -> Option<f64> {
+        let Arrays { train: _, train_labels: _, test: _, test_labels: _, test_fraction } = self;
+        *test_fraction
+    }
+}
+
+impl FolderSettings {
+    fn decisive(&self, seed: u64) -> Value {
+        // Which files a table may list is decided before any is read.
+        let Self { path: _, labels, csv: _, outside: _, train, test, test_fraction, fit, faults } = self;
+        let settings =
+            json!({ "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": seed });
+        of_pictures(settings, fit, faults)
+    }
+}
+
+impl ParquetSettings {
+    fn decisive(&self, seed: u64) -> Value {
+        let Self { path: _, train: _, test: _, test_fraction, image, label, shape, fit, faults } = self;
+        let settings = json!({ "image": image, "label": label, "shape": shape });
+        drawn(of_pictures(settings, fit, faults), *test_fraction, seed)
+    }
+}
+
+/// Adds what is made of pictures.
+fn of_pictures(mut settings: Value, fit: &Fit, faults: &Faults) -> Value {
+    let (Fit { size, grey }, Faults { on_error, most }) = (fit, faults);
+    match size {
+        Size::Same => {}
+        Size::Resize(size) => settings["resize"] = json!(size),
+        Size::Crop(size) => settings["crop"] = json!(size),
+    }
+    if let Some(grey) = grey {
+        settings["grey"] = json!(grey);
+    }
+    settings["on-error"] = json!(on_error);
+    settings["max-rejected"] = json!(most);
+    settings
+}
+
+/// Adds what decides which images are drawn for testing, where they are.
+fn drawn(mut settings: Value, test_fraction: Option<f64>, seed: u64) -> Value {
+    if let Some(test_fraction) = test_fraction {
+        settings["test-fraction"] = json!(test_fraction);
+        settings["seed"] = json!(seed);
+    }
+    settings
 }

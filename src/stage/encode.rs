@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::infer::Inference;
 use super::{Outputs, Stage, StageContext};
-use crate::config::Pipeline;
+use crate::config::{Encode as EncodeSettings, Output, Pipeline};
 use crate::training::settings::InputImages;
 
 /// The stage.
@@ -32,10 +32,8 @@ impl Stage for Encode {
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
-        json!({
-            "encode": { "input": pipeline.encode.input },
-            "output": { "compression-level": pipeline.output.compression_level },
-        })
+        let (EncodeSettings { input }, Output { pixels: _, compression_level }) = (pipeline.encode, pipeline.output);
+        json!({ "encode": { "input": input }, "output": { "compression-level": compression_level } })
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {

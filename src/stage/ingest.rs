@@ -9,10 +9,9 @@ use arrow_select::filter::filter_record_batch;
 use serde_json::{Value, json};
 
 use super::{Outputs, Stage, StageContext};
-use crate::config::Pipeline;
+use crate::config::{Output, Pipeline};
 use crate::error;
 use crate::image::{Classes, Pixels, Split};
-use crate::source::settings::{Faults, Fit, FolderSettings, ParquetSettings, Size, SourceSettings};
 use crate::source::{self, Outside};
 use crate::table::{Content, RowGroup, WriteOptions, labels, row_group_rows, write_batch, write_table};
 
@@ -37,38 +36,13 @@ impl Stage for Ingest {
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
-        // Where MNIST or other files are does not matter: MNIST is always the same and other files are digested.
-        let mut source = match &pipeline.source {
-            SourceSettings::Mnist { .. } => json!({ "mnist": {} }),
-            SourceSettings::Idx(files) => drawn(json!({}), "idx", files.test_fraction, pipeline.seed),
-            SourceSettings::Folder(settings) => {
-                let FolderSettings { labels, train, test, test_fraction, fit, faults, .. } = settings;
-                let mut settings = json!({
-                    "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": pipeline.seed,
-                });
-                of_pictures(&mut settings, fit, faults);
-                json!({ "folder": settings })
-            }
-            SourceSettings::Parquet(settings) => {
-                let ParquetSettings { image, label, shape, test_fraction, fit, faults, .. } = settings;
-                let mut settings = json!({ "image": image, "label": label, "shape": shape });
-                of_pictures(&mut settings, fit, faults);
-                drawn(settings, "parquet", *test_fraction, pipeline.seed)
-            }
-            SourceSettings::Npz { arrays, .. } => drawn(json!(arrays), "npz", arrays.test_fraction, pipeline.seed),
-            SourceSettings::Npy { arrays } => drawn(json!({}), "npy", arrays.test_fraction, pipeline.seed),
-            SourceSettings::Strokes { train, test, colour } => {
-                let mut strokes = json!({ "train": train, "test": test, "seed": pipeline.seed });
-                if *colour {
-                    strokes["colour"] = json!(true);
-                }
-                json!({ "strokes": strokes })
-            }
-        };
-        if !pipeline.held_out.is_empty() {
-            source["hold-out"] = json!(pipeline.held_out);
+        let Pipeline { seed, source, held_out, output, .. } = pipeline;
+        let Output { pixels: _, compression_level } = output;
+        let mut source = source.decisive(*seed);
+        if !held_out.is_empty() {
+            source["hold-out"] = json!(held_out);
         }
-        json!({ "source": source, "output": { "compression-level": pipeline.output.compression_level } })
+        json!({ "source": source, "output": { "compression-level": compression_level } })
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
@@ -139,29 +113,6 @@ impl Stage for Ingest {
         }
         Ok(files.into())
     }
-}
-
-/// Adds what is made of pictures, by the keys that the user knows.
-fn of_pictures(settings: &mut Value, fit: &Fit, faults: &Faults) {
-    match fit.size {
-        Size::Same => {}
-        Size::Resize(size) => settings["resize"] = json!(size),
-        Size::Crop(size) => settings["crop"] = json!(size),
-    }
-    if let Some(grey) = fit.grey {
-        settings["grey"] = json!(grey);
-    }
-    settings["on-error"] = json!(faults.on_error);
-    settings["max-rejected"] = json!(faults.most);
-}
-
-/// The settings of a source of this kind; where its test images are drawn, with what decides that.
-fn drawn(mut settings: Value, kind: &str, test_fraction: Option<f64>, seed: u64) -> Value {
-    if let Some(test_fraction) = test_fraction {
-        settings["test-fraction"] = json!(test_fraction);
-        settings["seed"] = json!(seed);
-    }
-    json!({ kind: settings })
 }
 
 /// What fails where labels are held out that no image has.

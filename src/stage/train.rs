@@ -10,8 +10,7 @@ use burn::module::Module;
 use serde_json::{Value, json};
 
 use super::{Outputs, Past, Resume, ResumeFrom, Resumption, Stage, StageContext};
-use crate::config::Pipeline;
-use crate::device::Precision;
+use crate::config::{Output, Pipeline};
 use crate::image::Split;
 use crate::model::ModelDescription;
 use crate::record::fingerprint::Parts;
@@ -19,7 +18,7 @@ use crate::setting::flatten;
 use crate::table::write_batch;
 use crate::training::batches::{InputSettings, TrainingImages};
 use crate::training::checkpoint::{CheckpointFile, EpochRecord, Standing};
-use crate::training::settings::{InputImages, Schedule, Weights};
+use crate::training::settings::{InputImages, Weights};
 use crate::training::test_images::TestImages;
 use crate::training::{Start, Step, Trainer, published};
 
@@ -164,35 +163,13 @@ const ENDS: [&str; 2] = ["training.epochs", "training.weights"];
 /// The settings that decide every step of the training: a finished one, or a checkpoint, is gone on from as long as they stay
 /// the same. How many epochs there will be is among them only if the schedule looks ahead.
 fn trajectory_settings(pipeline: &Pipeline) -> Value {
-    let training = &pipeline.training;
-    let mut settings = json!({
-        "seed": pipeline.seed,
-        "model": pipeline.model,
-        "training": {
-            "input": training.input,
-            "batch-size": training.batch_size,
-            "learning-rate": training.learning_rate,
-            "schedule": training.schedule,
-            "warm-up-epochs": training.warm_up_epochs,
-            "memory-mib": training.memory_mib,
-        },
-    });
-    // What is off is not written, as in the settings.
-    if training.precision != Precision::F32 {
-        settings["training"]["precision"] = json!(training.precision);
-    }
-    if training.schedule == Schedule::Cosine {
-        // Every step then depends on where the last one is.
-        settings["training"]["epochs"] = json!(training.epochs);
-    }
+    let Pipeline { seed, model, training, corruption, output, .. } = pipeline;
+    let mut settings = json!({ "seed": seed, "model": model, "training": training.decisive() });
     if training.input == InputImages::Noisy {
-        settings["corruption"] = json!(pipeline.corruption);
-        settings["training"]["noise"] = json!(training.noise);
-        if training.target == InputImages::Noisy {
-            settings["training"]["target"] = json!(training.target);
-        }
+        let Output { pixels, compression_level: _ } = output;
+        settings["corruption"] = json!(corruption);
         // The inputs of the test split, and of training with fixed noise, are those on disk.
-        settings["output"] = json!({ "pixels": pipeline.output.pixels });
+        settings["output"] = json!({ "pixels": pixels });
     }
     settings
 }

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::device::Precision;
 
@@ -34,6 +35,50 @@ pub struct Training {
     pub memory_mib: u64,
     /// Longest time between checkpoints, in seconds.
     pub checkpoint_seconds: u64,
+}
+
+impl Training {
+    /// What decides every step of a training. Every setting is named, so that a new one cannot be forgotten: only the weights that
+    /// are used and the time between checkpoints never count, and how many epochs there will be does where the schedule looks ahead.
+    pub fn decisive(&self) -> Value {
+        let Self {
+            input,
+            target,
+            noise,
+            epochs,
+            batch_size,
+            learning_rate,
+            schedule,
+            warm_up_epochs,
+            precision,
+            weights: _,
+            memory_mib,
+            checkpoint_seconds: _,
+        } = self;
+        let mut settings = json!({
+            "input": input,
+            "batch-size": batch_size,
+            "learning-rate": learning_rate,
+            "schedule": schedule,
+            "warm-up-epochs": warm_up_epochs,
+            "memory-mib": memory_mib,
+        });
+        // What is off is not written, as in the settings.
+        if *precision != Precision::F32 {
+            settings["precision"] = json!(precision);
+        }
+        if *schedule == Schedule::Cosine {
+            // Every step then depends on where the last one is.
+            settings["epochs"] = json!(epochs);
+        }
+        if *input == InputImages::Noisy {
+            settings["noise"] = json!(noise);
+            if *target == InputImages::Noisy {
+                settings["target"] = json!(target);
+            }
+        }
+        settings
+    }
 }
 
 /// Which version of the images.
