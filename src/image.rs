@@ -135,6 +135,16 @@ pub fn rounded(pixels: &[f32]) -> Vec<f32> {
     out
 }
 
+/// How much red, green and blue count for the brightness of a pixel (ITU-R BT.601-7, 2.5.1).
+pub const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
+
+/// The brightness of a pixel by [`LUMA`], rounded.
+pub fn luma([red, green, blue]: [u8; 3]) -> u8 {
+    // As `LUMA` has it, in thousandths: exact, as Pillow and OpenCV compute it.
+    let [red, green, blue] = [red, green, blue].map(u32::from);
+    ((299 * red + 587 * green + 114 * blue + 500) / 1000) as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

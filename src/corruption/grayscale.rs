@@ -1,10 +1,12 @@
 //! Colour taken away: every pixel gets the brightness that it has by ITU-R BT.601, in all three channels. What is learned from
 //! such images is to colour them.
 
+use crate::image::LUMA;
+
 /// Makes `pixels` (red, green and blue of each, in [0, 1]) grey.
 pub fn apply(pixels: &[f32], out: &mut [f32]) {
     for (out, pixel) in out.chunks_exact_mut(3).zip(pixels.chunks_exact(3)) {
-        out.fill(0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2]);
+        out.fill(LUMA[0] * pixel[0] + LUMA[1] * pixel[1] + LUMA[2] * pixel[2]);
     }
 }
 

@@ -65,8 +65,9 @@ impl Corruption {
         }
     }
 
-    /// Corrupts one image of pixels in [0, 1] into `out`, of the same length.
-    pub fn apply(&self, pixels: &[f32], generator: &mut Generator, out: &mut [f32]) {
+    /// Corrupts one image of this shape, its pixels in [0, 1], into `out`, of the same length.
+    pub fn apply(&self, pixels: &[f32], image: ImageShape, generator: &mut Generator, out: &mut [f32]) {
+        debug_assert_eq!(pixels.len(), image.len());
         match *self {
             Corruption::Gaussian { std } => gaussian::apply(std as f32, pixels, generator, out),
             Corruption::Grayscale {} => grayscale::apply(pixels, out),
@@ -85,7 +86,12 @@ mod tests {
     fn corrupted(corruption: Corruption, pixel: f32) -> Vec<f32> {
         let pixels = vec![pixel; 20_000];
         let mut out = vec![0.0; pixels.len()];
-        corruption.apply(&pixels, &mut Stream::new(1, "noise", Split::Test).generator(0, 0), &mut out);
+        corruption.apply(
+            &pixels,
+            ImageShape { height: 200, width: 100, channels: 1 },
+            &mut Stream::new(1, "noise", Split::Test).generator(0, 0),
+            &mut out,
+        );
         out
     }
 

@@ -6,6 +6,7 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::Corruption;
+use crate::image::{ImageShape, LUMA};
 use crate::kernel::{Distribution, random_numbers};
 use crate::random::Stream;
 
@@ -53,15 +54,23 @@ pub fn arrived(integers: &Tensor<2, Int>) -> Result<(), String> {
 
 impl Corruption {
     /// Corrupts images `[n, pixels]` in [0, 1] as [`Self::apply`] does with the generators of these keys and this epoch.
-    pub fn apply_on_device(&self, images: Tensor<2>, keys: &Keys, stream: &Stream, epoch: u32) -> Tensor<2> {
+    pub fn apply_on_device(
+        &self,
+        images: Tensor<2>,
+        image: ImageShape,
+        keys: &Keys,
+        stream: &Stream,
+        epoch: u32,
+    ) -> Tensor<2> {
         let [count, pixels] = images.dims();
+        debug_assert_eq!(pixels, image.len());
         let numbers = |distribution| random_numbers(keys.0.clone(), pixels, stream.key(), epoch, distribution);
         match *self {
             Corruption::Gaussian { std } => (images + numbers(Distribution::Normal) * std as f32).clamp(0.0, 1.0),
             Corruption::Grayscale {} => {
                 let colours = images.reshape([count, pixels / 3, 3]);
                 let colour = |index: usize| colours.clone().slice([0..count, 0..pixels / 3, index..index + 1]);
-                let grey = colour(0) * 0.299 + colour(1) * 0.587 + colour(2) * 0.114;
+                let grey = colour(0) * LUMA[0] + colour(1) * LUMA[1] + colour(2) * LUMA[2];
                 grey.repeat_dim(2, 3).reshape([count, pixels])
             }
             Corruption::Masking { fraction } => {
@@ -93,13 +102,14 @@ mod tests {
     /// Images of `pixels` numbers, corrupted on the host and on a device.
     fn both(corruption: Corruption, pixels: usize, device: &Device) -> [Vec<f32>; 2] {
         let stream = Stream::new(3, "noise", Split::Train);
+        let image = ImageShape { height: 1, width: pixels, channels: 1 };
         let clean: Vec<f32> = (0..IDS.len() * pixels).map(|index| (index % 256) as f32 / 255.0).collect();
         let mut host = vec![0.0; clean.len()];
         for ((id, clean), out) in IDS.iter().zip(clean.chunks(pixels)).zip(host.chunks_mut(pixels)) {
-            corruption.apply(clean, &mut stream.generator(*id, 9), out);
+            corruption.apply(clean, image, &mut stream.generator(*id, 9), out);
         }
         let images = Tensor::from_data(TensorData::new(clean, [IDS.len(), pixels]), device);
-        let corrupted = corruption.apply_on_device(images, &Keys::new(&IDS, device), &stream, 9);
+        let corrupted = corruption.apply_on_device(images, image, &Keys::new(&IDS, device), &stream, 9);
         [host, corrupted.into_data().try_into_vec().expect("are floats")]
     }
 

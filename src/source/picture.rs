@@ -16,7 +16,7 @@ use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel};
 
 use crate::disk::read_whole;
-use crate::image::ImageShape;
+use crate::image::{ImageShape, luma};
 use crate::source::settings::{Fit, Size};
 use room::Room;
 
@@ -205,12 +205,6 @@ fn fitted(image: DynamicImage, fit: &Fit) -> Result<Picture, String> {
     } else {
         sized(image.into_rgb8(), fit.size)
     }
-}
-
-/// The brightness of a pixel by ITU-R BT.601, rounded.
-pub fn luma([red, green, blue]: [u8; 3]) -> u8 {
-    let [red, green, blue] = [red, green, blue].map(u32::from);
-    ((299 * red + 587 * green + 114 * blue + 500) / 1000) as u8
 }
 
 /// Lays what is transparent on white.

@@ -53,7 +53,7 @@ impl Stage for Corrupt {
                 let mut noisy = vec![0.0; clean.len()];
                 let images = clean.chunks_exact(shape.len()).zip(noisy.chunks_exact_mut(shape.len()));
                 for (&id, (clean, noisy)) in ids(batch)?.values().iter().zip(images) {
-                    corruption.apply(clean, &mut stream.generator(id as u64, 0), noisy);
+                    corruption.apply(clean, shape, &mut stream.generator(id as u64, 0), noisy);
                 }
                 let mut columns = batch.columns()[..3].to_vec();
                 columns.push(pixels::column(noisy, shape.len(), pipeline.output.pixels));

@@ -94,6 +94,7 @@ impl Stage for Train {
             settings: &pipeline.training,
             model: &pipeline.model,
             inputs: InputSettings {
+                image,
                 seed: pipeline.seed,
                 corruption: pipeline.corruption,
                 input: pipeline.training.input,

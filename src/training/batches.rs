@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use crate::corruption::Corruption;
 use crate::corruption::on_device::{self, Keys};
 use crate::error;
-use crate::image::{Pixels, Split, rounded, to_unit};
+use crate::image::{ImageShape, Pixels, Split, rounded, to_unit};
 use crate::random::{Generator, Stream};
 use crate::table::{TableFile, lists};
 use crate::training::settings::InputImages;
@@ -74,6 +74,8 @@ impl<T> Examples<T> {
 /// What decides how inputs are made.
 #[derive(Debug, Clone, Copy)]
 pub struct InputSettings {
+    /// Size of the images.
+    pub image: ImageShape,
     /// Seeds the noise.
     pub seed: u64,
     /// The corruption, if there is one.
@@ -89,6 +91,8 @@ pub struct InputSettings {
 /// How inputs are made of clean images.
 #[derive(Clone, Copy)]
 pub struct Inputs {
+    /// Size of the images.
+    pub image: ImageShape,
     /// The corruption, if the model sees corrupted images.
     pub corruption: Option<Corruption>,
     /// Its random numbers.
@@ -104,9 +108,10 @@ pub struct Inputs {
 impl Inputs {
     /// The inputs for `split`: those of the stored noisy set in epoch 0, fresh ones in any other.
     pub fn new(settings: &InputSettings, split: Split, epoch: u32) -> Self {
-        let InputSettings { seed, corruption, input, target, stored } = *settings;
+        let InputSettings { image, seed, corruption, input, target, stored } = *settings;
         let noisy = input == InputImages::Noisy;
         Self {
+            image,
             corruption: corruption.filter(|_| noisy),
             stream: Stream::noise(seed, split),
             target: (noisy && target == InputImages::Noisy).then(|| Stream::new(seed, "target noise", split)),
@@ -121,7 +126,7 @@ impl Inputs {
         let corrupted = |stream: &Stream| {
             let mut out = vec![0.0; clean.len()];
             for ((id, clean), out) in ids.clone().zip(clean.chunks_exact(pixels)).zip(out.chunks_exact_mut(pixels)) {
-                corruption.apply(clean, &mut stream.generator(id, self.epoch), out);
+                corruption.apply(clean, self.image, &mut stream.generator(id, self.epoch), out);
             }
             if self.rounded { rounded(&out) } else { out }
         };
@@ -133,7 +138,7 @@ impl Inputs {
     pub(super) fn of_placed(&self, clean: Tensor<2>, keys: &Keys) -> Examples<Tensor<2>> {
         let Some(corruption) = self.corruption else { return Examples { input: None, target: clean } };
         let corrupted = |stream: &Stream| {
-            let out = corruption.apply_on_device(clean.clone(), keys, stream, self.epoch);
+            let out = corruption.apply_on_device(clean.clone(), self.image, keys, stream, self.epoch);
             if self.rounded { on_device::rounded(out) } else { out }
         };
         let (input, target) = (Some(corrupted(&self.stream)), self.target.as_ref().map(corrupted));

@@ -130,12 +130,13 @@ mod tests {
     use crate::corruption::Corruption;
     use crate::device::tests::devices;
     use crate::image::Split;
-    use crate::image::to_unit;
+    use crate::image::{ImageShape, to_unit};
     use crate::random::Stream;
 
     #[test]
     fn placed_images_come_back_scaled_and_in_the_order_that_is_asked_for() {
         let inputs = Inputs {
+            image: ImageShape { height: 1, width: 1, channels: 1 },
             corruption: None,
             stream: Stream::new(1, "noise", Split::Train),
             target: None,
@@ -161,6 +162,7 @@ mod tests {
     #[test]
     fn what_is_made_ahead_is_what_every_step_asks_for() {
         let inputs = Inputs {
+            image: ImageShape { height: 1, width: NUMBERS_AHEAD / 8, channels: 1 },
             corruption: Some(Corruption::Masking { fraction: 0.5 }),
             stream: Stream::new(1, "noise", Split::Train),
             target: None,

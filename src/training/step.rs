@@ -226,7 +226,7 @@ mod tests {
         let step = Step::new(model, precision, image, device.clone());
         let stream = Stream::new(1, "noise", Split::Train);
         let corruption = Some(Corruption::Gaussian { std: 0.3 });
-        let inputs = Inputs { corruption, stream, target: None, epoch: 1, rounded: false };
+        let inputs = Inputs { image, corruption, stream, target: None, epoch: 1, rounded: false };
         let mut trained = model.architecture.init(image, 1, device).expect("fits");
         let mut optimizer = Optimizer::default();
         let batches = Batch::of_images(strokes::digits(1, 250), image.len(), 50);

@@ -35,7 +35,7 @@ pub fn paint(ink: &[u8], digit: u8, uniform: &mut impl FnMut() -> f32) -> Vec<u8
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::picture::luma;
+    use crate::image::luma;
 
     #[test]
     fn ink_is_brighter_than_ground_and_both_keep_away_from_the_ends() {
