@@ -24,6 +24,7 @@ use crate::pipeline::plan::StagePlan;
 use crate::progress::Progress;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::Workspace;
+use crate::stage::named;
 use crate::table;
 use crate::text::escaped;
 
@@ -195,9 +196,9 @@ impl Drop for LineageRun<'_> {
 fn inputs(plan: &StagePlan, workspace: &Workspace) -> Vec<Value> {
     let read = plan.parts.iter().flat_map(|parts| parts.inputs.keys()).filter_map(|input| {
         let (stage, name) = input.split_once('/')?;
-        let receipt = workspace.receipt(stage).ok().flatten()?;
+        let receipt = workspace.receipt(named(stage)?.name()).ok().flatten()?;
         let output = receipt.outputs.iter().find(|output| output.name == name)?;
-        Some((workspace.stage(stage).join(name), output.digest.clone(), output.rows, output.bytes))
+        Some((workspace.input(input), output.digest.clone(), output.rows, output.bytes))
     });
     let outside = plan.files.values().map(|file| (file.path.clone().into(), file.digest.clone(), None, file.bytes));
     let facets = |(path, digest, rows, bytes): (std::path::PathBuf, String, Option<u64>, u64)| {
@@ -219,7 +220,7 @@ fn inputs(plan: &StagePlan, workspace: &Workspace) -> Vec<Value> {
 /// The files that a stage has published.
 fn outputs(receipt: &Receipt, workspace: &Workspace) -> Vec<Value> {
     let outputs = receipt.outputs.iter().map(|output| {
-        let mut dataset = dataset(&workspace.stage(&receipt.stage).join(&output.name), &output.digest);
+        let mut dataset = dataset(&workspace.input(&format!("{}/{}", receipt.stage, output.name)), &output.digest);
         let statistics = statistics(output.rows, output.bytes);
         let statistics = named_facet("OutputStatisticsOutputDatasetFacet", "1-0-2", statistics);
         dataset["outputFacets"] = json!({ "outputStatistics": statistics });

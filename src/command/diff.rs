@@ -14,8 +14,8 @@ use crate::record::digest::short;
 use crate::record::fingerprint::Parts;
 use crate::record::workspace::{Workspace, steadily};
 use crate::report::{Report, render_pair};
-use crate::stage::STAGES;
 use crate::stage::report::gather;
+use crate::stage::{STAGES, report};
 use crate::text::{on_one_line, width};
 
 /// Prints the settings and the data that differ and all scores, side by side; with `--html`, also the reports.
@@ -40,7 +40,7 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
         let state = |side: &Results| {
             if side.pending().any(|pending| pending == stage) {
                 "has not run"
-            } else if side.out_of_date.contains_key(stage) {
+            } else if side.out_of_date.contains_key(&stage) {
                 "out of date"
             } else {
                 "–"
@@ -48,7 +48,7 @@ pub fn diff(args: &DiffArgs) -> Result<()> {
         };
         let states = sides.each_ref().map(state);
         if states != ["–"; 2] {
-            table.push((stage.to_owned(), states.map(ToOwned::to_owned)));
+            table.push((stage.to_string(), states.map(ToOwned::to_owned)));
         }
     }
     let numbers = sides.map(|side| side.metrics.as_ref().map_or(Vec::new(), scores::numbers));
@@ -97,7 +97,7 @@ fn page(workspace: &Workspace) -> Result<Report> {
 }
 
 fn page_once(workspace: &Workspace) -> Result<Report> {
-    let Some(receipt) = workspace.receipt("report")? else {
+    let Some(receipt) = workspace.receipt(report::NAME)? else {
         let root = workspace.root().display();
         return Err(error::settings(format!("{root} has no report to compare; run its pipeline to the end")));
     };

@@ -16,10 +16,11 @@ use crate::image::Pixels;
 use crate::interrupt;
 use crate::model::{ModelDescription, named_tensors};
 use crate::progress::Progress;
+use crate::record::StageName;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::{Workspace, steadily, whole_receipt_in};
-use crate::stage::STAGES;
 use crate::stage::export::stages;
+use crate::stage::{STAGES, train};
 use crate::table::WriteOptions;
 use crate::table::layout::{Layout, Profile, StoredPixels};
 
@@ -45,7 +46,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
             // Once more: a bit may have rotted since.
             for (Source { stage, table, .. }, digest) in tables.iter().zip(&digests) {
                 if table.digest()? != *digest {
-                    return Err(damaged(stage, &format!("{} has changed while it was read", table.path().display())));
+                    return Err(damaged(*stage, &format!("{} has changed while it was read", table.path().display())));
                 }
             }
             written.map(|_| ())
@@ -53,7 +54,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
         print(folder.display())?;
     }
     if let Some(file) = &args.onnx {
-        let folder = workspace.stage("train");
+        let folder = workspace.stage(train::NAME);
         let load = || ModelDescription::load(&folder, &ComputeDevice::default().inference());
         let (description, model) = of_checked_model(&folder, load)?;
         disk::write_beside_others(file, &onnx::model(&description, &named_tensors(&model), args.part)?)?;
@@ -64,7 +65,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
 
 /// The tables that a run has, of the stages that its pipeline has, and the digest of each.
 fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Result<(Vec<String>, Vec<Source>)> {
-    let mut receipts: Vec<(&'static str, Receipt)> = Vec::new();
+    let mut receipts: Vec<(StageName, Receipt)> = Vec::new();
     for stage in STAGES.iter().filter(|stage| stage.applies(pipeline)) {
         let receipt = whole_receipt_in(&workspace.stage(stage.name()))?;
         receipts.extend(receipt.map(|receipt| (stage.name(), receipt)));
@@ -76,7 +77,7 @@ fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Re
         if let Some(damage) = receipt.damage(&workspace.stage(stage), true)? {
             return Err(damaged(stage, &damage));
         }
-        if let Some(cause) = old.get(stage) {
+        if let Some(cause) = old.get(&stage) {
             progress.note(&format!("{stage} is out of date ({cause}); its old result is exported"));
         }
         for source in export::tables(workspace, stage)? {
@@ -93,7 +94,7 @@ fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Re
     Ok((digests, tables))
 }
 
-fn damaged(stage: &str, damage: &str) -> anyhow::Error {
+fn damaged(stage: StageName, damage: &str) -> anyhow::Error {
     error::data(format!("the result of {stage} is damaged: {damage}"))
 }
 

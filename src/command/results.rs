@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::pipeline::metrics;
 use crate::quality::gate::{Requirement, judge};
 use crate::quality::metrics::Metrics;
+use crate::record::StageName;
 use crate::record::fingerprint::united;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::{Workspace, steadily};
@@ -18,9 +19,9 @@ use crate::stage::STAGES;
 /// The published results of a run.
 pub struct Results {
     /// The stages of its pipeline, in order, each with its receipt if it has run.
-    pub stages: Vec<(&'static str, Option<Receipt>)>,
+    pub stages: Vec<(StageName, Option<Receipt>)>,
     /// Stages whose inputs are no longer those that their result was made from, and which.
-    pub out_of_date: BTreeMap<&'static str, String>,
+    pub out_of_date: BTreeMap<StageName, String>,
     /// The scores, if it has been evaluated.
     pub metrics: Option<Metrics>,
     /// What the gate of the last run that made a result, or found all up to date, asks for of them.
@@ -48,15 +49,15 @@ impl Results {
     }
 
     /// The settings that made them, but for those of some stages.
-    pub fn settings(&self, without: &[&str]) -> BTreeMap<String, Value> {
+    pub fn settings(&self, without: &[StageName]) -> BTreeMap<String, Value> {
         // A stage that tells the settings of its inputs has none of its own to add.
-        let telling = |name: &str| STAGES.iter().any(|stage| stage.name() == name && stage.tells_settings());
-        let own = receipts(&self.stages).filter(|(name, _)| !telling(name) && !without.contains(name));
-        united(own.map(|(name, receipt)| (name, &receipt.parts.settings)))
+        let telling = |name: StageName| STAGES.iter().any(|stage| stage.name() == name && stage.tells_settings());
+        let own = receipts(&self.stages).filter(|(name, _)| !telling(*name) && !without.contains(name));
+        united(own.map(|(name, receipt)| (name.as_str(), &receipt.parts.settings)))
     }
 
     /// The digests of the files outside the run that they were made from, but for those of some stages.
-    pub fn sources(&self, without: &[&str]) -> BTreeMap<String, String> {
+    pub fn sources(&self, without: &[StageName]) -> BTreeMap<String, String> {
         let made = receipts(&self.stages).filter(|(name, _)| !without.contains(name));
         // Inputs inside the run are a stage and a file of it.
         let outside =
@@ -65,28 +66,28 @@ impl Results {
     }
 
     /// The stages that have not run.
-    pub fn pending(&self) -> impl Iterator<Item = &'static str> {
+    pub fn pending(&self) -> impl Iterator<Item = StageName> {
         self.stages.iter().filter(|(_, receipt)| receipt.is_none()).map(|(name, _)| *name)
     }
 }
 
 /// Those of the stages that have run.
-fn receipts<'a>(stages: &'a [(&'static str, Option<Receipt>)]) -> impl Iterator<Item = (&'static str, &'a Receipt)> {
+fn receipts<'a>(stages: &'a [(StageName, Option<Receipt>)]) -> impl Iterator<Item = (StageName, &'a Receipt)> {
     stages.iter().filter_map(|(name, receipt)| Some((*name, receipt.as_ref()?)))
 }
 
 /// The stages, of those in order with their receipts, whose inputs are no longer those that their result was made from, and
 /// which.
-pub fn out_of_date(receipts: Vec<(&'static str, &Receipt)>) -> BTreeMap<&'static str, String> {
-    let mut out_of_date = BTreeMap::new();
+pub fn out_of_date(receipts: Vec<(StageName, &Receipt)>) -> BTreeMap<StageName, String> {
+    let mut out_of_date: BTreeMap<StageName, String> = BTreeMap::new();
     for (name, receipt) in &receipts {
         let changed = receipt.parts.inputs.iter().find_map(|(input, digest)| {
             let (stage, file) = input.split_once('/')?;
-            let maker = receipts.iter().find(|(name, _)| *name == stage).map(|(_, receipt)| receipt);
+            let maker = receipts.iter().find(|(name, _)| name.as_str() == stage).map(|(_, receipt)| receipt);
             let now = maker.and_then(|maker| maker.outputs.iter().find(|output| output.name == file));
             match now {
                 Some(now) if now.digest == *digest => {
-                    out_of_date.contains_key(stage).then(|| format!("{stage} is out of date"))
+                    out_of_date.keys().any(|name| name.as_str() == stage).then(|| format!("{stage} is out of date"))
                 }
                 _ => Some(format!("{input} has changed since")),
             }

@@ -9,6 +9,7 @@ use super::{print, print_line};
 use crate::cli::ShowArgs;
 use crate::record::digest::short;
 use crate::record::workspace::Workspace;
+use crate::stage::evaluate;
 
 /// Prints the stages, files, rows, settings and scores of a run.
 pub fn show(args: &ShowArgs) -> Result<()> {
@@ -32,10 +33,10 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         print_line(format!("{name}  {} in {:.1} s on {}{state}", receipt.started, receipt.seconds, receipt.device))?;
         for output in &receipt.outputs {
             let rows = output.rows.map_or(String::new(), |rows| format!("{rows} rows"));
-            let path = workspace.stage(name).join(&output.name);
+            let path = workspace.stage(*name).join(&output.name);
             print_line(format!("  {:>12}  {:>10}  {}", size(output.bytes), rows, path.display()))?;
         }
-        if let Some(damage) = receipt.damage(&workspace.stage(name), false)? {
+        if let Some(damage) = receipt.damage(&workspace.stage(*name), false)? {
             print_line(format!("  damaged: {damage}"))?;
         }
     }
@@ -47,7 +48,7 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         print_line(format!("  {key}: digest {}", short(digest)))?;
     }
     if let Some(metrics) = metrics {
-        let state = if out_of_date.contains_key("evaluate") { ", out of date" } else { "" };
+        let state = if out_of_date.contains_key(&evaluate::NAME) { ", out of date" } else { "" };
         print(format!("\n{} of {} {} images{state}", metrics.task, metrics.images, metrics.split.name()))?;
         for line in scores::lines(&metrics, &gate) {
             print(line)?;

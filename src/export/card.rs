@@ -9,7 +9,7 @@ use crate::table::FileRecord;
 /// Hugging Face `datasets` keeps what it has read under a name that it makes of the card's head, and of neither the folder nor the files:
 /// the head therefore has the digests of these, or another run, or the same run again, would be read as the first one.
 pub fn card(name: &str, tables: &[Source], files: &[FileRecord]) -> String {
-    let mut stages: Vec<_> = tables.iter().map(|source| source.stage).collect();
+    let mut stages: Vec<_> = tables.iter().map(|source| source.stage.as_str()).collect();
     stages.dedup();
     // What a reader gets who names none.
     let default = if stages.contains(&"denoise") { "denoise" } else { stages.last().copied().unwrap_or_default() };
@@ -28,7 +28,7 @@ pub fn card(name: &str, tables: &[Source], files: &[FileRecord]) -> String {
         let digest = hasher.finalize().to_hex();
         text += &format!("  description: \"{stage} of {name}, {}\"\n", &digest[..16]);
         text += "  data_files:\n";
-        for Source { split, .. } in tables.iter().filter(|source| source.stage == *stage) {
+        for Source { split, .. } in tables.iter().filter(|source| source.stage.as_str() == *stage) {
             text += &format!("  - split: {0}\n    path: {stage}/{0}-*.parquet\n", split.name());
         }
     }
@@ -38,7 +38,7 @@ pub fn card(name: &str, tables: &[Source], files: &[FileRecord]) -> String {
     for stage in &stages {
         let mut rows = Vec::new();
         let mut columns = Vec::new();
-        for Source { split, table, .. } in tables.iter().filter(|source| source.stage == *stage) {
+        for Source { split, table, .. } in tables.iter().filter(|source| source.stage.as_str() == *stage) {
             rows.push(format!("{} {}", split.name(), table.rows()));
             let schema = table.content().schema();
             columns = schema.fields().iter().map(|field| format!("`{}`", field.name())).collect();

@@ -15,6 +15,7 @@ use anyhow::Result;
 use crate::disk;
 use crate::image::Split;
 use crate::progress::Progress;
+use crate::record::StageName;
 use crate::record::workspace::Workspace;
 use crate::table::layout::{Layout, Profile};
 use crate::table::{FileRecord, RowGroup, TableFile, WriteOptions, write_file, write_rows};
@@ -22,7 +23,7 @@ use crate::table::{FileRecord, RowGroup, TableFile, WriteOptions, write_file, wr
 /// A table of a run.
 pub struct Source {
     /// The stage that made it.
-    pub stage: &'static str,
+    pub stage: StageName,
     /// Its split.
     pub split: Split,
     /// The table.
@@ -33,7 +34,7 @@ pub struct Source {
 ///
 /// # Errors
 /// They cannot be read.
-pub fn tables(workspace: &Workspace, stage: &'static str) -> Result<Vec<Source>> {
+pub fn tables(workspace: &Workspace, stage: StageName) -> Result<Vec<Source>> {
     let table = |split: Split| -> Result<Source> {
         Ok(Source { stage, split, table: TableFile::open(&workspace.stage(stage).join(split.file_name()))? })
     };
@@ -56,7 +57,7 @@ pub fn write_tables(
     let mut files = Vec::new();
     let task = progress.task("export", tables.iter().map(|source| source.table.rows()).sum(), "rows");
     for Source { stage, split, table } in tables {
-        let inside = folder.join(stage);
+        let inside = folder.join(stage.as_str());
         disk::create_folder(&inside)?;
         let rows = table.rows();
         let part_rows = layout.rows_of_part(table.content(), rows);

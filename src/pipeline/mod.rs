@@ -19,10 +19,11 @@ use crate::lineage::LineageRun;
 use crate::progress::Progress;
 use crate::quality::gate::{self, Requirement};
 use crate::quality::metrics::{METRICS, Metrics};
+use crate::record::StageName;
 use crate::record::receipt::{Receipt, Work, output_damage};
 use crate::record::workspace::{Workspace, WriteLock};
 use crate::source;
-use crate::stage::{STAGES, Stage, StageContext};
+use crate::stage::{STAGES, Stage, StageContext, evaluate, report, train};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
 use witness::Witness;
 
@@ -61,7 +62,7 @@ pub enum Part {
     /// It runs unless it is up to date.
     Selected,
     /// Its result is used as it is, by the selected stage of this name.
-    Needed(&'static str),
+    Needed(StageName),
     /// It has no part in it.
     Idle,
 }
@@ -75,8 +76,8 @@ impl Selection {
         let stages: Vec<&'static dyn Stage> = STAGES.iter().copied().filter(|stage| stage.applies(pipeline)).collect();
         let position = |name: &Option<String>, default: usize| match name {
             None => Ok(default),
-            Some(name) => stages.iter().position(|stage| stage.name() == name).ok_or_else(|| {
-                let names: Vec<_> = stages.iter().map(|stage| stage.name()).collect();
+            Some(name) => stages.iter().position(|stage| stage.name().as_str() == name).ok_or_else(|| {
+                let names: Vec<_> = stages.iter().map(|stage| stage.name().as_str()).collect();
                 error::settings(format!("this pipeline has no stage {name:?}; it has {}", names.join(", ")))
             }),
         };
@@ -85,7 +86,7 @@ impl Selection {
             let (from, to) = (stages[from].name(), stages[to].name());
             return Err(error::settings(format!("--from {from} comes after --to {to}: nothing would run")));
         }
-        let part = |index: usize, name: &'static str| {
+        let part = |index: usize, name: StageName| {
             if (from..=to).contains(&index) {
                 return Part::Selected;
             }
@@ -113,7 +114,7 @@ pub fn plan(
     for (stage, part) in &stages {
         let plan = plan_stage(*stage, *part == Part::Selected, pipeline, workspace, &plans, options)?;
         if let Part::Needed(by) = part {
-            check_needed(&plan, by, progress)?;
+            check_needed(&plan, *by, progress)?;
         }
         plans.push(plan);
     }
@@ -121,7 +122,7 @@ pub fn plan(
 }
 
 /// The stages with which a run is asked what its scores are worth: the one that computes them, and the one that tells of them.
-pub const JUDGED: [&str; 2] = ["evaluate", "report"];
+pub const JUDGED: [StageName; 2] = [evaluate::NAME, report::NAME];
 
 /// Runs what has to be run, and tells `lineage` about each stage that does. Returns what the gate asks for of the scores, if
 /// one of [`JUDGED`] is among the selected stages.
@@ -140,7 +141,7 @@ pub fn run(
     if !workspace.exists() {
         // Nobody can be making what is missing: it is refused before anything is created.
         let needed = |(stage, part): &(&dyn Stage, Part)| match part {
-            Part::Needed(by) => Some(has_not_run(stage.name(), by)),
+            Part::Needed(by) => Some(has_not_run(stage.name(), *by)),
             _ => None,
         };
         stages.iter().find_map(needed).map_or(Ok(()), Err)?;
@@ -158,7 +159,7 @@ pub fn run(
     drop_checkpoints(&damaged, &mut plans, &stages, pipeline, workspace, plan_options, progress)?;
     // The stage says so as well; here it is said before the stages that come first have cost their time.
     let trains = |(plan, (stage, part)): (&StagePlan, &(&dyn Stage, Part))| {
-        stage.name() == "train" && *part == Part::Selected && plan.action != Action::UpToDate
+        stage.name() == train::NAME && *part == Part::Selected && plan.action != Action::UpToDate
     };
     if plans.iter().zip(&stages).any(trains) {
         options.device.check(pipeline.training.precision)?;
@@ -168,14 +169,14 @@ pub fn run(
         interrupt::check()?;
         let name = stage.name();
         if published {
-            let plan_options = PlanOptions { verify: damaged.contains(name), ..plan_options };
+            let plan_options = PlanOptions { verify: damaged.contains(&name), ..plan_options };
             let selected = *part == Part::Selected;
             plans[index] = plan_stage(*stage, selected, pipeline, workspace, &plans[..index], plan_options)?;
         }
         let plan = &plans[index];
         match part {
             Part::Idle => {}
-            Part::Needed(by) => check_needed(plan, by, progress)?,
+            Part::Needed(by) => check_needed(plan, *by, progress)?,
             Part::Selected if plan.action == Action::UpToDate => {
                 let fields = json!({ "stage": name, "action": plan.action });
                 progress.event("stage-skipped", &format!("{name}: up to date"), fields);
@@ -228,14 +229,14 @@ fn distrust(
     pipeline: &Pipeline,
     workspace: &Workspace,
     options: PlanOptions,
-) -> Result<BTreeSet<&'static str>> {
+) -> Result<BTreeSet<StageName>> {
     let thorough = PlanOptions { verify: true, ..options };
-    let mut read: BTreeSet<&str> = BTreeSet::new();
+    let mut read: BTreeSet<StageName> = BTreeSet::new();
     // Backwards, since what makes something again reads too.
     for (index, (stage, part)) in stages.iter().enumerate().rev() {
         let selected = *part == Part::Selected;
         let kept = !selected || plans[index].action == Action::UpToDate;
-        if kept && !options.verify && read.contains(stage.name()) {
+        if kept && !options.verify && read.contains(&stage.name()) {
             plans[index] = plan_stage(*stage, selected, pipeline, workspace, &plans[..index], thorough)?;
         }
         if selected && plans[index].action != Action::UpToDate {
@@ -247,7 +248,7 @@ fn distrust(
 
 /// Removes the checkpoints of stages that have read what is damaged: it may have been so when they were written.
 fn drop_checkpoints(
-    damaged: &BTreeSet<&'static str>,
+    damaged: &BTreeSet<StageName>,
     plans: &mut [StagePlan],
     stages: &[(&'static dyn Stage, Part)],
     pipeline: &Pipeline,
@@ -272,10 +273,10 @@ fn drop_checkpoints(
 /// # Errors
 /// Scores that cannot be read, or are not what was written.
 pub fn metrics(workspace: &Workspace) -> Result<Option<Metrics>> {
-    let folder = workspace.stage("evaluate");
+    let folder = workspace.stage(evaluate::NAME);
     let metrics = Metrics::read(&folder)?;
     // Checked after they were read: a wrong digit shows nowhere else.
-    for output in workspace.receipt("evaluate")?.iter().flat_map(|receipt| &receipt.outputs) {
+    for output in workspace.receipt(evaluate::NAME)?.iter().flat_map(|receipt| &receipt.outputs) {
         if output.name == METRICS
             && let Some(damage) = output_damage(output, &folder, true)?
         {
@@ -362,7 +363,7 @@ fn run_stage(
 
 /// What a selected stage reads of one that is not selected must be there and whole; if it is out of date, that is said and it
 /// is used as it is.
-fn check_needed(plan: &StagePlan, by: &str, progress: &Progress) -> Result<()> {
+fn check_needed(plan: &StagePlan, by: StageName, progress: &Progress) -> Result<()> {
     let name = plan.stage;
     if plan.outputs.is_none() {
         return Err(has_not_run(name, by));
@@ -376,7 +377,7 @@ fn check_needed(plan: &StagePlan, by: &str, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-fn has_not_run(name: &str, by: &str) -> anyhow::Error {
+fn has_not_run(name: StageName, by: StageName) -> anyhow::Error {
     let advice = format!("run the whole pipeline, or --from {name}");
     error::settings(format!("{by} needs the result of {name}, which has not run or has lost its receipt; {advice}"))
 }

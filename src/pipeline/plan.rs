@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::Pipeline;
+use crate::record::StageName;
 use crate::record::digest::{FileStamp, stamp};
 use crate::record::fingerprint::{Change, Parts, united};
 use crate::record::receipt::Receipt;
@@ -35,7 +36,7 @@ pub enum Action {
 #[serde(rename_all = "kebab-case")]
 pub struct StagePlan {
     /// The stage.
-    pub stage: &'static str,
+    pub stage: StageName,
     /// What would be done.
     pub action: Action,
     /// Why, one line each; empty if nothing.
@@ -43,7 +44,7 @@ pub struct StagePlan {
     /// What has changed since its result was made: what those reasons that say so say, for programs.
     pub changes: Vec<Change>,
     /// The stages that have to run first.
-    pub waits_for: Vec<&'static str>,
+    pub waits_for: Vec<StageName>,
     /// What it goes on from, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
@@ -109,7 +110,7 @@ pub fn plan_stage(
     let mut settings = flatten(&stage.settings(pipeline));
     if stage.tells_settings() {
         let told = before.iter().filter(|plan| stage.inputs(pipeline).contains(&plan.stage));
-        settings.extend(united(told.map(|plan| (plan.stage, &plan.settings))));
+        settings.extend(united(told.map(|plan| (plan.stage.as_str(), &plan.settings))));
     }
     let parts = Parts { code: stage.version(), settings, inputs };
     let (mut reasons, mut changed) = (Vec::new(), Vec::new());
@@ -177,14 +178,14 @@ pub fn plan_stage(
 }
 
 /// The changes since the receipt, leaving out the files of stages whose outputs are not known yet.
-fn changes(parts: &Parts, receipt: &Receipt, waiting: &[&str]) -> Vec<Change> {
+fn changes(parts: &Parts, receipt: &Receipt, waiting: &[StageName]) -> Vec<Change> {
     let mut old = receipt.parts.clone();
     old.inputs.retain(|name, _| !is_from(waiting, name));
     parts.changes(&old)
 }
 
 /// Whether an input is a file of one of these stages.
-fn is_from(stages: &[&str], input: &str) -> bool {
+fn is_from(stages: &[StageName], input: &str) -> bool {
     stages.iter().any(|stage| input.starts_with(&format!("{stage}/")))
 }
 

@@ -52,9 +52,10 @@ impl Witness<'_> {
                 return Err(error::try_again(format!("{message}; run the same command again")));
             }
         }
-        let inside = self.parts.inputs.iter().filter_map(|(input, digest)| Some((input.split_once('/')?, digest)));
-        inside.collect::<Vec<_>>().into_par_iter().try_for_each(|((stage, name), expected)| {
-            let path = self.workspace.stage(stage).join(name);
+        let inside =
+            self.parts.inputs.iter().filter_map(|(input, digest)| Some((input, input.split_once('/')?.0, digest)));
+        inside.collect::<Vec<_>>().into_par_iter().try_for_each(|(input, stage, expected)| {
+            let path = self.workspace.input(input);
             let found = digest(&path)?;
             if found == *expected {
                 return Ok(());

@@ -7,4 +7,7 @@ pub mod digest;
 pub mod fingerprint;
 pub mod receipt;
 pub mod sealed;
+mod stage_name;
 pub mod workspace;
+
+pub use stage_name::StageName;

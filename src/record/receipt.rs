@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::StageName;
 use super::digest::{FileStamp, digest, short};
 use super::fingerprint::Parts;
 use super::sealed::{seal, unseal};
@@ -71,11 +72,11 @@ pub struct Work {
 
 impl Receipt {
     /// The receipt for work whose result depends on `parts`.
-    pub fn new(stage: &str, parts: Parts, files: BTreeMap<String, FileStamp>, work: Work) -> Self {
+    pub fn new(stage: StageName, parts: Parts, files: BTreeMap<String, FileStamp>, work: Work) -> Self {
         let Work { outputs, started, seconds, seed, device, threads, details } = work;
         Self {
             format: FORMAT,
-            stage: stage.to_owned(),
+            stage: stage.to_string(),
             fingerprint: parts.digest(),
             parts,
             files,

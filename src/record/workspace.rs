@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::StageName;
 use super::receipt::Receipt;
 use super::sealed::{seal, unseal};
 use crate::disk::{self, MOST_TEXT};
@@ -105,13 +106,18 @@ impl Workspace {
     }
 
     /// Where a stage publishes.
-    pub fn stage(&self, stage: &str) -> PathBuf {
-        self.root.join(stage)
+    pub fn stage(&self, stage: StageName) -> PathBuf {
+        self.root.join(stage.as_str())
+    }
+
+    /// Where a file is that a fingerprint calls `stage/name`.
+    pub fn input(&self, name: &str) -> PathBuf {
+        self.root.join(name)
     }
 
     /// Where a stage keeps its checkpoint.
-    pub fn checkpoint(&self, stage: &str) -> PathBuf {
-        self.root.join(CHECKPOINT).join(stage)
+    pub fn checkpoint(&self, stage: StageName) -> PathBuf {
+        self.root.join(CHECKPOINT).join(stage.as_str())
     }
 
     /// The resolved settings of the last run that made a result or found all up to date. What a stage was made with says its
@@ -147,7 +153,7 @@ impl Workspace {
     ///
     /// # Errors
     /// It is there, or may be, and cannot be read.
-    pub fn receipt(&self, stage: &str) -> Result<Option<Receipt>> {
+    pub fn receipt(&self, stage: StageName) -> Result<Option<Receipt>> {
         receipt_in(&self.stage(stage))
     }
 
@@ -156,7 +162,7 @@ impl Workspace {
     ///
     /// # Errors
     /// It holds something else.
-    pub fn check_own(&self, stage: &str) -> Result<()> {
+    pub fn check_own(&self, stage: StageName) -> Result<()> {
         let folder = self.stage(stage);
         let taken = fs::read_dir(&folder).map_or(folder.exists(), |mut entries| entries.next().is_some());
         if !taken || folder.join(RECEIPT).exists() || self.root.join(SETTINGS).exists() {
@@ -213,7 +219,7 @@ impl Workspace {
         let scratch = self.root.join(SCRATCH);
         for aside in names(&scratch, ASIDE)? {
             let (new, old) = (scratch.join(aside.trim_end_matches(ASIDE)), scratch.join(&aside));
-            let target = self.stage(aside.trim_end_matches(ASIDE));
+            let target = self.root.join(aside.trim_end_matches(ASIDE));
             if !target.try_exists().with_context(|| format!("cannot read {}", target.display()))? {
                 disk::rename(if new.join(RECEIPT).exists() { &new } else { &old }, &target)?;
                 disk::sync_folder(&self.root)?;
@@ -232,8 +238,8 @@ impl Workspace {
     ///
     /// # Errors
     /// The file system.
-    pub fn scratch(&self, stage: &str, _lock: &WriteLock) -> Result<PathBuf> {
-        let path = self.root.join(SCRATCH).join(stage);
+    pub fn scratch(&self, stage: StageName, _lock: &WriteLock) -> Result<PathBuf> {
+        let path = self.root.join(SCRATCH).join(stage.as_str());
         disk::remove_folder(&path)?;
         disk::create_folder(&path)?;
         Ok(path)
@@ -244,8 +250,8 @@ impl Workspace {
     ///
     /// # Errors
     /// The file system; the last good result is still in place then, or put back into it by [`Self::clean`].
-    pub fn publish(&self, stage: &str, receipt: &Receipt, _lock: &WriteLock) -> Result<()> {
-        let scratch = self.root.join(SCRATCH).join(stage);
+    pub fn publish(&self, stage: StageName, receipt: &Receipt, _lock: &WriteLock) -> Result<()> {
+        let scratch = self.root.join(SCRATCH).join(stage.as_str());
         let target = self.stage(stage);
         let published = disk::write(&scratch.join(RECEIPT), &receipt.serialise()?)
             .and_then(|_| disk::sync_folder(&scratch))

@@ -4,19 +4,23 @@ use anyhow::Result;
 use arrow_array::RecordBatch;
 use serde_json::{Value, json};
 
-use super::{Outputs, Stage, StageContext};
+use super::{Outputs, Stage, StageContext, ingest};
 use crate::config::Pipeline;
 use crate::error;
 use crate::image::Split;
 use crate::random::Stream;
+use crate::record::StageName;
 use crate::table::{Content, MapInput, ids, lists, map_table, pixels};
+
+/// Its name.
+pub const NAME: StageName = StageName::new("corrupt");
 
 /// The stage.
 pub struct Corrupt;
 
 impl Stage for Corrupt {
-    fn name(&self) -> &'static str {
-        "corrupt"
+    fn name(&self) -> StageName {
+        NAME
     }
 
     fn version(&self) -> u32 {
@@ -27,8 +31,8 @@ impl Stage for Corrupt {
         pipeline.corruption.is_some()
     }
 
-    fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {
-        vec!["ingest"]
+    fn inputs(&self, _pipeline: &Pipeline) -> Vec<StageName> {
+        vec![ingest::NAME]
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
@@ -38,7 +42,7 @@ impl Stage for Corrupt {
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
         let corruption = pipeline.corruption.ok_or_else(|| error::bug("corrupt runs without a corruption"))?;
-        let tables = Split::ALL.map(|split| context.table("ingest", split).map(|table| (split, table)));
+        let tables = Split::ALL.map(|split| context.table(ingest::NAME, split).map(|table| (split, table)));
         let tables: Vec<_> = tables.into_iter().collect::<Result<_>>()?;
         let total = tables.iter().map(|(_, table)| table.rows()).sum();
         let task = context.progress.task("corrupt", total, "images");

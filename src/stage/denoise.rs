@@ -4,9 +4,13 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::infer::Inference;
-use super::{Outputs, Stage, StageContext};
+use super::{Outputs, Stage, StageContext, corrupt, ingest, train};
 use crate::config::Pipeline;
+use crate::record::StageName;
 use crate::training::settings::InputImages;
+
+/// Its name.
+pub const NAME: StageName = StageName::new("denoise");
 
 /// The stage.
 pub struct Denoise;
@@ -17,18 +21,18 @@ fn input(pipeline: &Pipeline) -> InputImages {
 }
 
 impl Stage for Denoise {
-    fn name(&self) -> &'static str {
-        "denoise"
+    fn name(&self) -> StageName {
+        NAME
     }
 
     fn version(&self) -> u32 {
         4
     }
 
-    fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
         match input(pipeline) {
-            InputImages::Clean => vec!["ingest", "train"],
-            InputImages::Noisy => vec!["ingest", "corrupt", "train"],
+            InputImages::Clean => vec![ingest::NAME, train::NAME],
+            InputImages::Noisy => vec![ingest::NAME, corrupt::NAME, train::NAME],
         }
     }
 
@@ -37,7 +41,7 @@ impl Stage for Denoise {
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let model = Inference::load(&context.folder("train"), context.device.inference())?;
+        let model = Inference::load(&context.folder(train::NAME), context.device.inference())?;
         let input = StageContext::images_stage(input(context.pipeline));
         let pixels = context.pipeline.output.pixels;
         context.map_images(self.name(), input, &model, model.denoised(pixels), |batch, clean| {

@@ -4,16 +4,20 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::infer::Inference;
-use super::{Outputs, Stage, StageContext};
+use super::{Outputs, Stage, StageContext, corrupt, ingest, train};
 use crate::config::{Encode as EncodeSettings, Output, Pipeline};
+use crate::record::StageName;
 use crate::training::settings::InputImages;
+
+/// Its name.
+pub const NAME: StageName = StageName::new("encode");
 
 /// The stage.
 pub struct Encode;
 
 impl Stage for Encode {
-    fn name(&self) -> &'static str {
-        "encode"
+    fn name(&self) -> StageName {
+        NAME
     }
 
     fn version(&self) -> u32 {
@@ -24,10 +28,10 @@ impl Stage for Encode {
         pipeline.model.architecture.has_code()
     }
 
-    fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
         match pipeline.encode.input {
-            InputImages::Clean => vec!["ingest", "train"],
-            InputImages::Noisy => vec!["ingest", "corrupt", "train"],
+            InputImages::Clean => vec![ingest::NAME, train::NAME],
+            InputImages::Noisy => vec![ingest::NAME, corrupt::NAME, train::NAME],
         }
     }
 
@@ -37,7 +41,7 @@ impl Stage for Encode {
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let model = Inference::load(&context.folder("train"), context.device.inference())?;
+        let model = Inference::load(&context.folder(train::NAME), context.device.inference())?;
         let input = StageContext::images_stage(context.pipeline.encode.input);
         context.map_images(self.name(), input, &model, model.features()?, |batch, clean| model.encode(batch, clean))
     }

@@ -3,28 +3,32 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Outputs, STAGES, Stage, StageContext};
+use super::{Outputs, STAGES, Stage, StageContext, corrupt, denoise, encode, ingest};
 use crate::config::Pipeline;
 use crate::error;
 use crate::export::{tables, write_tables};
+use crate::record::StageName;
 use crate::table::layout::Profile;
 
 /// The stages that write tables of images or features.
-const TABLES: [&str; 4] = ["ingest", "corrupt", "encode", "denoise"];
+const TABLES: [StageName; 4] = [ingest::NAME, corrupt::NAME, encode::NAME, denoise::NAME];
 
 /// Those of them that a pipeline has, in order. A run directory may hold the results of others: of a model with a code that
 /// was there before one without.
-pub fn stages(pipeline: &Pipeline) -> impl Iterator<Item = &'static str> {
+pub fn stages(pipeline: &Pipeline) -> impl Iterator<Item = StageName> {
     let applying = STAGES.iter().filter(|stage| stage.applies(pipeline)).map(|stage| stage.name());
     applying.filter(|name| TABLES.contains(name))
 }
+
+/// Its name.
+pub const NAME: StageName = StageName::new("export");
 
 /// The stage.
 pub struct Export;
 
 impl Stage for Export {
-    fn name(&self) -> &'static str {
-        "export"
+    fn name(&self) -> StageName {
+        NAME
     }
 
     fn version(&self) -> u32 {
@@ -35,7 +39,7 @@ impl Stage for Export {
         pipeline.export.is_some()
     }
 
-    fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
         stages(pipeline).collect()
     }
 

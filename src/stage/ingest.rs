@@ -12,22 +12,26 @@ use super::{Outputs, Stage, StageContext};
 use crate::config::{Output, Pipeline};
 use crate::error;
 use crate::image::{Classes, Pixels, Split};
+use crate::record::StageName;
 use crate::source::{self, Outside};
 use crate::table::{Content, RowGroup, WriteOptions, labels, row_group_rows, write_batch, write_table};
+
+/// Its name.
+pub const NAME: StageName = StageName::new("ingest");
 
 /// The stage.
 pub struct Ingest;
 
 impl Stage for Ingest {
-    fn name(&self) -> &'static str {
-        "ingest"
+    fn name(&self) -> StageName {
+        NAME
     }
 
     fn version(&self) -> u32 {
         7
     }
 
-    fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {
+    fn inputs(&self, _pipeline: &Pipeline) -> Vec<StageName> {
         Vec::new()
     }
 

@@ -2,15 +2,15 @@
 //!
 //! To add one: a file here and a line in [`STAGES`].
 
-mod corrupt;
-mod denoise;
-mod encode;
+pub mod corrupt;
+pub mod denoise;
+pub mod encode;
 pub mod evaluate;
 pub mod export;
 pub mod infer;
-mod ingest;
+pub mod ingest;
 pub mod report;
-mod train;
+pub mod train;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,11 +25,13 @@ use crate::config::Pipeline;
 use crate::device::ComputeDevice;
 use crate::image::Split;
 use crate::progress::Progress;
+use crate::record::StageName;
 use crate::record::fingerprint::Parts;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::Workspace;
 use crate::source::Outside;
 use crate::table::{Content, FileRecord, MapInput, TableFile, WriteOptions, lists, map_table, pixels, write_file};
+use crate::training::settings::InputImages;
 use infer::Inference;
 
 /// All stages, in the order in which they run.
@@ -44,10 +46,15 @@ pub const STAGES: &[&dyn Stage] = &[
     &export::Export,
 ];
 
+/// The stage of this name.
+pub fn named(name: &str) -> Option<&'static dyn Stage> {
+    STAGES.iter().copied().find(|stage| stage.name().as_str() == name)
+}
+
 /// A step of the pipeline.
 pub trait Stage: Sync {
     /// Its name, which is also its folder's.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> StageName;
 
     /// Version of its code: raised when the same input gives another output.
     fn version(&self) -> u32;
@@ -58,7 +65,7 @@ pub trait Stage: Sync {
     }
 
     /// The stages whose results it reads.
-    fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str>;
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName>;
 
     /// The files outside the run that it reads, by the setting that says where they are.
     ///
@@ -191,20 +198,20 @@ impl StageContext<'_> {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn table(&self, stage: &str, split: Split) -> Result<TableFile> {
+    pub fn table(&self, stage: StageName, split: Split) -> Result<TableFile> {
         TableFile::open(&self.workspace.stage(stage).join(split.file_name()))
     }
 
     /// The folder of an earlier stage.
-    pub fn folder(&self, stage: &str) -> PathBuf {
+    pub fn folder(&self, stage: StageName) -> PathBuf {
         self.workspace.stage(stage)
     }
 
     /// The stage whose images play this role.
-    pub fn images_stage(input: crate::training::settings::InputImages) -> &'static str {
+    pub fn images_stage(input: InputImages) -> StageName {
         match input {
-            crate::training::settings::InputImages::Clean => "ingest",
-            crate::training::settings::InputImages::Noisy => "corrupt",
+            InputImages::Clean => ingest::NAME,
+            InputImages::Noisy => corrupt::NAME,
         }
     }
 
@@ -215,18 +222,18 @@ impl StageContext<'_> {
     /// Unreadable input, images of another size than the model takes, what `map` fails with, the file system.
     pub fn map_images(
         &self,
-        name: &str,
-        input: &str,
+        name: StageName,
+        input: StageName,
         model: &Inference,
         content: Content,
         map: impl Fn(&RecordBatch, Option<&[f32]>) -> Result<RecordBatch> + Sync,
     ) -> Result<Outputs> {
         let tables = Split::ALL.map(|split| {
-            let clean = if input == "ingest" { None } else { Some(self.table("ingest", split)?) };
+            let clean = if input == ingest::NAME { None } else { Some(self.table(ingest::NAME, split)?) };
             Ok((split, self.table(input, split)?, clean))
         });
         let tables: Vec<_> = tables.into_iter().collect::<Result<_>>()?;
-        let task = self.progress.task(name, tables.iter().map(|(_, table, _)| table.rows()).sum(), "images");
+        let task = self.progress.task(name.as_str(), tables.iter().map(|(_, table, _)| table.rows()).sum(), "images");
         let files = tables.iter().map(|(split, table, clean)| {
             model.check(table.image_shape()?, table.path())?;
             let map = |batch: &RecordBatch, clean: Option<&RecordBatch>| {

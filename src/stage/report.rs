@@ -8,7 +8,7 @@ use arrow_array::types::{Float64Type, Int64Type};
 use serde_json::{Value, json};
 
 use super::evaluate::Evaluate;
-use super::{Outputs, Stage, StageContext};
+use super::{Outputs, Stage, StageContext, corrupt, denoise, encode, evaluate, ingest, train};
 use crate::config::Pipeline;
 use crate::image::{Split, to_bytes};
 use crate::model::settings::Loss;
@@ -16,12 +16,16 @@ use crate::model::{Architecture, ModelDescription};
 use crate::quality::gate::judge;
 use crate::quality::linear::plane;
 use crate::quality::metrics::Metrics;
+use crate::record::StageName;
 use crate::record::workspace::Workspace;
 use crate::report::pictures::{Picture, SHEET_SIDE};
 use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
 use crate::table::{TableFile, columns, footer, ids, labels, lists, pixels};
 use crate::training::settings::InputImages;
 use crate::{error, interrupt};
+
+/// Its name.
+pub const NAME: StageName = StageName::new("report");
 
 /// The stage.
 pub struct Report;
@@ -36,15 +40,15 @@ const HISTORY_BYTES: u64 = 1 << 20;
 const MAP_BYTES: usize = 64 << 20;
 
 impl Stage for Report {
-    fn name(&self) -> &'static str {
-        "report"
+    fn name(&self) -> StageName {
+        NAME
     }
 
     fn version(&self) -> u32 {
         4
     }
 
-    fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
         // All that evaluate reads, and what it makes.
         [Evaluate.inputs(pipeline), vec![Evaluate.name()]].concat()
     }
@@ -75,14 +79,14 @@ pub fn gather(
     inputs: &BTreeMap<String, String>,
 ) -> Result<Page> {
     let mut provenance = vec![("limpid".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
-    provenance.extend(workspace.receipt("train")?.map(|train| ("trained on".to_owned(), train.device)));
+    provenance.extend(workspace.receipt(train::NAME)?.map(|train| ("trained on".to_owned(), train.device)));
     provenance.extend(inputs.clone());
-    let table = |stage: &str| TableFile::open(&workspace.stage(stage).join(Split::Test.file_name()));
-    let metrics = Metrics::read(&workspace.stage("evaluate"))?;
+    let table = |stage: StageName| TableFile::open(&workspace.stage(stage).join(Split::Test.file_name()));
+    let metrics = Metrics::read(&workspace.stage(evaluate::NAME))?;
     let metrics = metrics.ok_or_else(|| error::io("evaluate's metrics.json has gone"))?;
-    let model = ModelDescription::read(&workspace.stage("train"))?;
-    let (clean, made) = (table("ingest")?, table("denoise")?);
-    let noisy = pipeline.corruption.is_some().then(|| table("corrupt")).transpose()?;
+    let model = ModelDescription::read(&workspace.stage(train::NAME))?;
+    let (clean, made) = (table(ingest::NAME)?, table(denoise::NAME)?);
+    let noisy = pipeline.corruption.is_some().then(|| table(corrupt::NAME)).transpose()?;
     let figure = |wanted: &[i64]| -> Result<Figure> {
         let noisy = noisy.as_ref().map(|table| images(table, wanted)).transpose()?;
         Ok(Figure { clean: images(&clean, wanted)?, noisy: noisy.unwrap_or_default(), made: images(&made, wanted)? })
@@ -94,7 +98,7 @@ pub fn gather(
     })?;
     let extremes =
         |images: &[crate::quality::metrics::ImageError]| images.iter().map(|image| image.id).collect::<Vec<_>>();
-    let map = if model.architecture.has_code() { map(&table("encode")?)? } else { Vec::new() };
+    let map = if model.architecture.has_code() { map(&table(encode::NAME)?)? } else { Vec::new() };
     let family = match model.architecture {
         Architecture::Dense { .. } => "a dense autoencoder",
         Architecture::Conv { .. } => "a convolutional autoencoder",
@@ -171,7 +175,7 @@ fn each_image<T>(table: &TableFile, wanted: &[i64], make: impl Fn(Vec<u8>) -> T)
 
 /// The loss of every epoch, from the table that train wrote.
 fn history(workspace: &Workspace) -> Result<Vec<EpochPoint>> {
-    let path = workspace.stage("train").join("history.parquet");
+    let path = workspace.stage(train::NAME).join("history.parquet");
     let bad = |cause: String| error::data(format!("{} is not what train wrote: {cause}", path.display()));
     let footer = footer(&path)?;
     let all: Vec<usize> = (0..footer.schema().fields().len()).collect();

@@ -9,10 +9,11 @@ use arrow_schema::{DataType, Field, Schema};
 use burn::module::Module;
 use serde_json::{Value, json};
 
-use super::{Outputs, Past, Resume, ResumeFrom, Resumption, Stage, StageContext};
+use super::{Outputs, Past, Resume, ResumeFrom, Resumption, Stage, StageContext, ingest};
 use crate::config::{Output, Pipeline};
 use crate::image::Split;
 use crate::model::ModelDescription;
+use crate::record::StageName;
 use crate::record::fingerprint::Parts;
 use crate::setting::flatten;
 use crate::table::write_batch;
@@ -22,21 +23,24 @@ use crate::training::settings::{InputImages, Weights};
 use crate::training::test_images::TestImages;
 use crate::training::{Start, Step, Trainer, published};
 
+/// Its name.
+pub const NAME: StageName = StageName::new("train");
+
 /// The stage.
 pub struct Train;
 
 impl Stage for Train {
-    fn name(&self) -> &'static str {
-        "train"
+    fn name(&self) -> StageName {
+        NAME
     }
 
     fn version(&self) -> u32 {
         5
     }
 
-    fn inputs(&self, _pipeline: &Pipeline) -> Vec<&'static str> {
+    fn inputs(&self, _pipeline: &Pipeline) -> Vec<StageName> {
         // Noise is drawn again from its keys, not read: the stored noisy images are the same.
-        vec!["ingest"]
+        vec![ingest::NAME]
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
@@ -75,8 +79,8 @@ impl Stage for Train {
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
         context.device.check(pipeline.training.precision)?;
-        let train = context.table("ingest", Split::Train)?;
-        let test = context.table("ingest", Split::Test)?;
+        let train = context.table(ingest::NAME, Split::Train)?;
+        let test = context.table(ingest::NAME, Split::Test)?;
         let image = train.image_shape()?;
         // ingest has looked at the corruption that there was when it ran.
         if let Some(corruption) = pipeline.corruption {

@@ -11,32 +11,36 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::infer::Inference;
-use super::{Outputs, Stage, StageContext};
+use super::{Outputs, Stage, StageContext, corrupt, denoise, encode, ingest, train};
 use crate::config::Pipeline;
 use crate::image::Split;
 use crate::quality::DEFINITIONS;
 use crate::quality::auroc::auroc;
 use crate::quality::metrics::{Anomaly, FORMAT, METRICS, METRICS_TABLE, Metrics, Omitted};
+use crate::record::StageName;
 use crate::table::write_batch;
 use baselines::{Baselines, Pairs};
 use features::FeatureTables;
+
+/// Its name.
+pub const NAME: StageName = StageName::new("evaluate");
 
 /// The stage.
 pub struct Evaluate;
 
 impl Stage for Evaluate {
-    fn name(&self) -> &'static str {
-        "evaluate"
+    fn name(&self) -> StageName {
+        NAME
     }
 
     fn version(&self) -> u32 {
         7
     }
 
-    fn inputs(&self, pipeline: &Pipeline) -> Vec<&'static str> {
-        let corrupt = pipeline.corruption.map(|_| "corrupt");
-        let encode = pipeline.model.architecture.has_code().then_some("encode");
-        ["ingest"].into_iter().chain(corrupt).chain(["train"]).chain(encode).chain(["denoise"]).collect()
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
+        let corrupt = pipeline.corruption.map(|_| corrupt::NAME);
+        let encode = pipeline.model.architecture.has_code().then_some(encode::NAME);
+        [ingest::NAME].into_iter().chain(corrupt).chain([train::NAME]).chain(encode).chain([denoise::NAME]).collect()
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
@@ -53,15 +57,15 @@ impl Stage for Evaluate {
         let pipeline = context.pipeline;
         let denoising = pipeline.corruption.is_some();
         let limit = pipeline.evaluate.fit_rows;
-        let tables = |stage: &str| -> Result<_> {
+        let tables = |stage: StageName| -> Result<_> {
             Ok([context.table(stage, Split::Train)?, context.table(stage, Split::Test)?])
         };
-        let clean = tables("ingest")?;
-        let noisy = denoising.then(|| tables("corrupt")).transpose()?;
+        let clean = tables(ingest::NAME)?;
+        let noisy = denoising.then(|| tables(corrupt::NAME)).transpose()?;
         let pairs = |split: usize| Pairs { clean: &clean[split], noisy: noisy.as_ref().map(|noisy| &noisy[split]) };
         let features = pipeline.model.architecture.has_code().then(|| -> Result<_> {
             let images = tables(StageContext::images_stage(pipeline.encode.input))?;
-            Ok(FeatureTables { codes: tables("encode")?, images })
+            Ok(FeatureTables { codes: tables(encode::NAME)?, images })
         });
         let features = features.transpose()?;
         let size = features.as_ref().map(|features| features.codes[0].content().width());
@@ -71,7 +75,7 @@ impl Stage for Evaluate {
         let mut baselines = Baselines::fit(&pairs(0), limit, size)?;
         let fitted = clock.elapsed().as_secs_f64();
         let name = if denoising { "denoised" } else { "reconstruction" };
-        let made = context.table("denoise", Split::Test)?;
+        let made = context.table(denoise::NAME, Split::Test)?;
         let images = images::score(name, &pairs(1), &made, &mut baselines, &task)?;
         let scored = clock.elapsed().as_secs_f64();
 
@@ -82,7 +86,7 @@ impl Stage for Evaluate {
         let (probes, seconds) = match &features {
             Some(features) => {
                 let untrained =
-                    Inference::untrained(&context.folder("train"), pipeline.seed, context.device.inference())?;
+                    Inference::untrained(&context.folder(train::NAME), pipeline.seed, context.device.inference())?;
                 features.probe(limit, baselines.components.as_ref(), &untrained, &mut omitted)?
             }
             None => {

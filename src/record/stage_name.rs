@@ -1,0 +1,28 @@
+//! The name of a stage.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// The name of a stage, which is also its folder's. Each stage has its own, a constant of its file, so that no text stands for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct StageName(&'static str);
+
+impl StageName {
+    /// The name of a stage, in lower case.
+    pub const fn new(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    /// Its text.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl fmt::Display for StageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0)
+    }
+}
