@@ -20,21 +20,19 @@
 //! If a pipeline asks for it, a last stage, `export`, copies the tables of images and features into the form that another
 //! program likes best.
 //!
-//! [`config`] turns the file into an immutable [`config::Pipeline`]. [`pipeline`] decides for each stage whether its
-//! published result is still right, runs it in a scratch folder if not, and puts the folder in place by one rename. A
-//! [`stage`] reads tables of earlier stages and writes its own; [`table`] is all that knows Parquet, and [`disk`] all that
-//! changes a file or folder. [`model`] and [`training`] are ordinary Burn, [`export`] hands the model and the tables to other
+//! [`image`], [`random`], [`vector`], [`setting`] and [`text`] are what everything stands on. A setting belongs to what it sets
+//! (`source/settings.rs`, `model/settings.rs`, …); [`config`] reads TOML, imports those types and turns the file into an
+//! immutable [`config::Pipeline`], and only stages, the pipeline and the commands are handed that. [`record`] is what a run leaves:
+//! the run directory, receipts, fingerprints, digests. [`pipeline`] decides for each stage whether its published result is still
+//! right, runs it in a scratch folder if not, checks that what it has read is unchanged, and puts the folder in place by one
+//! rename. A [`stage`] reads tables of earlier stages and writes its own; [`table`] is all that knows Parquet, and [`disk`] all
+//! that changes a file or folder. [`model`] and [`training`] are ordinary Burn, [`export`] hands the model and the tables to other
 //! programs; the operations that dominate their time on a CPU are in [`kernel`], and [`device`] is all that knows which other
 //! devices a build has. Whatever is printed passes [`text`], which keeps a terminal from obeying what others have written.
 //!
-//! | to add | create | then register in |
-//! |---|---|---|
-//! | a corruption | `corruption/<name>.rs` | the enum in `corruption/mod.rs` |
-//! | an autoencoder | `model/<name>.rs` | the enums in `model/mod.rs` |
-//! | a kind of source | `source/<name>.rs` | `open` in `source/mod.rs` |
-//! | a stage | `stage/<name>.rs` | the list in `stage/mod.rs` |
-//! | a command | `command/<name>.rs` | the enum in `cli.rs` |
-//! | a device | `device/<backend>.rs` | `DeviceName` in `device/mod.rs`, a feature in `Cargo.toml` |
+//! `CONTRIBUTING.md` says what to create, and where to register it, to add a stage, a corruption, a source or a model.
+//!
+//! The binary, its benchmarks and its fuzz targets use this library; nothing of it is supported for others yet.
 
 pub mod cli;
 pub mod command;

@@ -72,7 +72,7 @@ impl Results {
 }
 
 /// Those of the stages that have run.
-fn receipts<'a>(stages: &'a [(StageName, Option<Receipt>)]) -> impl Iterator<Item = (StageName, &'a Receipt)> {
+fn receipts(stages: &[(StageName, Option<Receipt>)]) -> impl Iterator<Item = (StageName, &Receipt)> {
     stages.iter().filter_map(|(name, receipt)| Some((*name, receipt.as_ref()?)))
 }
 

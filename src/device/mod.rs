@@ -251,7 +251,13 @@ pub fn numbers<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     data.try_into_vec().map_err(|cause| error::bug(format!("a device computes in other numbers than f32: {cause:?}")))
 }
 
-/// Whether a device is flex, where limpid's own kernels and threads do the work.
+/// Whether a device computes on the thread that calls it, so that work is spread over threads outside. Any other has its own
+/// parallelism, and one caller at a time.
+pub fn computes_where_called(device: &Device) -> bool {
+    is_flex(device)
+}
+
+/// Whether a device is flex, which has limpid's kernels for CPUs.
 pub fn is_flex(device: &Device) -> bool {
     *device == Device::flex()
 }

@@ -35,10 +35,10 @@ fn has_fused(device: &Device) -> bool {
     is_flex(device) || is_cube(device)
 }
 
-/// What follows a layer.
+/// The activation applied after a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// Nothing.
+    /// x.
     Identity,
     /// max(x, 0), NaN for NaN.
     Relu,

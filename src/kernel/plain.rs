@@ -10,7 +10,7 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 pub use super::random::random_numbers;
 use super::{Activation, AdamFactors};
 
-/// What follows a layer.
+/// Applies the activation of a layer.
 fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     match activation {
         Activation::Identity => x,

@@ -280,17 +280,17 @@ fn check_classes(count: usize) -> Result<(), String> {
     Err(format!("has more than {MOST_CLASSES} different texts, which are no names of classes"))
 }
 
-/// Who says how pictures are read, and is advised.
+/// Where the settings of pictures come from, which messages name: a pipeline file or the options of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
-    /// A pipeline, in this section.
+    /// This section of a pipeline file.
     Section(&'static str),
-    /// Who gives a command, by its options.
+    /// Options of a command.
     Command,
 }
 
 impl Asker {
-    /// What a setting is called where it has the same name for both.
+    /// The name of a setting as the user writes it.
     fn setting(self, name: &str) -> String {
         match self {
             Asker::Section(section) => format!("{section}.{name}"),

@@ -9,7 +9,7 @@ use arrow_array::{Array, Float32Array, RecordBatch};
 use burn::tensor::{Device, StreamId, Tensor, TensorData};
 use rayon::prelude::*;
 
-use crate::device::{is_flex, numbers};
+use crate::device::{computes_where_called, numbers};
 use crate::image::{ImageShape, Pixels};
 use crate::kernel;
 use crate::model::{Autoencoder, Made, ModelDescription};
@@ -135,7 +135,7 @@ impl Inference {
     pub fn codes(&self, images: &[f32]) -> Result<Vec<f32>> {
         let size = self.images_at_once() * self.image().len();
         let encoded = |chunk: &[f32]| self.model.encode(self.tensor(chunk)).map_or(Ok(Vec::new()), numbers);
-        let codes: Vec<_> = if is_flex(&self.device) {
+        let codes: Vec<_> = if computes_where_called(&self.device) {
             images.par_chunks(size).map(encoded).collect::<Result<_>>()?
         } else {
             self.in_turn(|| images.chunks(size).map(encoded).collect::<Result<_>>())?
@@ -151,7 +151,7 @@ impl Inference {
 
     fn images_at_once(&self) -> usize {
         let (architecture, image) = (&self.description.architecture, self.image());
-        if is_flex(&self.device) {
+        if computes_where_called(&self.device) {
             architecture.micro_batch(image)
         } else {
             architecture.device_batch(image, &self.device)
@@ -165,7 +165,7 @@ impl Inference {
 
     fn apply(&self, images: &[f32]) -> Result<Applied> {
         let work = || self.apply_in_chunks(images);
-        if is_flex(&self.device) { work() } else { self.in_turn(work) }
+        if computes_where_called(&self.device) { work() } else { self.in_turn(work) }
     }
 
     fn apply_in_chunks(&self, images: &[f32]) -> Result<Applied> {

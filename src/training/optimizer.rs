@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
-use crate::device::is_flex;
+use crate::device::computes_where_called;
 use crate::kernel::{self, AdamFactors};
 use crate::model::{Autoencoder, NamedTensor};
 
@@ -33,7 +33,7 @@ impl Optimizer {
         model.visit(&mut collector);
         let moved = |Part { parameter, gradients, moments }| kernel::adam(parameter, gradients, moments, factors);
         let parts = collector.parts;
-        let on_threads = parts.first().is_some_and(|part| is_flex(&part.parameter.device()));
+        let on_threads = parts.first().is_some_and(|part| computes_where_called(&part.parameter.device()));
         let (parameters, moments): (Vec<Tensor<1>>, _) = if on_threads {
             parts.into_par_iter().with_max_len(1).map(moved).unzip()
         } else {

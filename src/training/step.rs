@@ -19,7 +19,7 @@ use super::losses::BatchLoss;
 use super::placed::{PlacedImages, PlacedWindow};
 use super::test_images::TestImages;
 use crate::corruption::on_device::integers;
-use crate::device::{Precision, is_flex, numbers};
+use crate::device::{Precision, computes_where_called, numbers};
 use crate::image::ImageShape;
 use crate::interrupt;
 use crate::model::settings::Model;
@@ -50,7 +50,7 @@ impl<'a> Step<'a> {
 
     /// Whether the threads of limpid do the work.
     pub fn is_on_threads(&self) -> bool {
-        is_flex(&self.device)
+        computes_where_called(&self.device)
     }
 
     /// The loss of a batch, summed over pixels, and the gradients of its mean: on flex one for each part of the batch, in their
