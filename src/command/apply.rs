@@ -9,6 +9,7 @@ use super::{Kind, kind, of_checked_model, only_writer, print, progress, refuse_r
 use crate::cli::ApplyArgs;
 use crate::disk;
 use crate::disk::watch::Watch;
+use crate::engine::{MapInput, map_table};
 use crate::error;
 use crate::image::{Pixels, Split};
 use crate::interrupt;
@@ -16,7 +17,7 @@ use crate::progress::{Progress, Task};
 use crate::source::settings::{Fit, Size};
 use crate::source::{Folder, Idx, Numpy, Source, Tables};
 use crate::stage::infer::Inference;
-use crate::table::{Content, MapInput, RowGroup, TableFile, WriteOptions, map_table, row_group_rows, write_table};
+use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_table};
 
 /// Which half of the model is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::{Outputs, Stage, StageContext, ingest};
 use crate::config::Pipeline;
+use crate::engine::{MapInput, map_table};
 use crate::error;
 use crate::image::Split;
 use crate::random::Stream;
 use crate::record::StageName;
-use crate::table::{Content, MapInput, ids, lists, map_table, pixels};
+use crate::table::{Content, ids, lists, pixels};
 
 /// Its name.
 pub const NAME: StageName = StageName::new("corrupt");

@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
+use crate::engine::{MapInput, map_table};
 use crate::image::Split;
 use crate::progress::Progress;
 use crate::record::StageName;
@@ -30,7 +31,7 @@ use crate::record::fingerprint::Parts;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::Workspace;
 use crate::source::Outside;
-use crate::table::{Content, FileRecord, MapInput, TableFile, WriteOptions, lists, map_table, pixels, write_file};
+use crate::table::{Content, FileRecord, TableFile, WriteOptions, lists, pixels, write_file};
 use crate::training::settings::InputImages;
 use infer::Inference;
 

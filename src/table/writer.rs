@@ -22,10 +22,11 @@ use serde::{Deserialize, Serialize};
 use super::WriteOptions;
 use super::checksum::{Chunk, Collector, Pages};
 use super::chunk::ListWriter;
+use super::footer;
 use super::schema::Content;
-use super::{footer, parallel};
 use crate::disk::NewFile;
 use crate::error;
+use crate::ordered::in_order;
 
 /// Most rows of one record batch.
 const BATCH_ROWS: usize = 1024;
@@ -115,7 +116,7 @@ pub fn write_rows<'a>(
     let factory = factory.with_page_store_factory(Arc::clone(&pages) as _);
     let encoder = Encoder { factory, pages, columns, schema: schema.clone(), options, blocks: compression.is_none() };
     let mut rows = 0;
-    parallel::in_order(
+    in_order(
         options.threads,
         row_groups.enumerate().map(|(index, group)| group.map(|group| (index, group))),
         |(index, group)| encoder.encode(index, group),
