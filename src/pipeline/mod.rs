@@ -178,6 +178,7 @@ pub fn run(
             Part::Idle => {}
             Part::Needed(by) => check_needed(plan, *by, progress)?,
             Part::Selected if plan.action == Action::UpToDate => {
+                workspace.remember(name, &plan.files, &lock)?;
                 let fields = json!({ "stage": name, "action": plan.action });
                 progress.event("stage-skipped", &format!("{name}: up to date"), fields);
             }

@@ -43,10 +43,16 @@ impl Witness<'_> {
     pub fn check(&self) -> Result<()> {
         for (setting, files) in self.stage.files(self.pipeline)? {
             let count = if let Outside::Files(_, members) = &files { members.len() } else { 1 };
-            let before = self.files.get(setting);
-            let is_cheap = before.is_some_and(|before| before.bytes <= CHEAP.0) && count <= CHEAP.1;
-            let after = if is_cheap { stamp(&files, None)? } else { look(&files)? };
-            if before.is_none_or(|before| !before.is_as(&after) || (is_cheap && before.digest != after.digest)) {
+            let (before, after) = (self.files.get(setting), look(&files)?);
+            let is_same = before.is_some_and(|before| {
+                let FileStamp { path, bytes, modified, .. } = before;
+                (path, bytes, modified) == (&after.path, &after.bytes, &after.modified)
+            });
+            // A new owner or another link changes the inode, and nothing in the file: the digest tells.
+            let is_touched = before.is_some_and(|before| before.changed != after.changed);
+            let is_cheap = after.bytes <= CHEAP.0 && count <= CHEAP.1;
+            let differs = |before: &FileStamp| Ok::<_, anyhow::Error>(stamp(&files, None)?.digest != before.digest);
+            if !is_same || ((is_touched || is_cheap) && before.map_or(Ok(true), differs)?) {
                 let (what, example) = (&after.path, example(&files));
                 let message = format!("{what} ({setting}) has changed while it was read{example}");
                 return Err(error::try_again(format!("{message}; run the same command again")));

@@ -12,6 +12,7 @@
 //! A stage's folder appears, or takes the place of its predecessor, by one rename: it is whole or absent, and the last good
 //! result stays until the new one replaces it. No other file knows this layout.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::StageName;
+use super::digest::FileStamp;
 use super::receipt::Receipt;
 use super::sealed::{seal, unseal};
 use crate::disk::{self, MOST_TEXT};
@@ -170,6 +172,23 @@ impl Workspace {
         }
         let advice = "choose another run directory with --runs or `name`, or move it";
         Err(error::settings(format!("{} exists and no run has made it; {advice}", folder.display())))
+    }
+
+    /// Lets the receipt of a stage say how its source files look now, whose digests are what they were: a file that was touched would
+    /// be digested again by every run.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn remember(&self, stage: StageName, files: &BTreeMap<String, FileStamp>, _lock: &WriteLock) -> Result<()> {
+        let Some(mut receipt) = self.receipt(stage)?.filter(|receipt| receipt.files != *files) else { return Ok(()) };
+        receipt.files.clone_from(files);
+        let (scratch, folder) = (self.root.join(SCRATCH), self.stage(stage));
+        disk::create_folder(&scratch)?;
+        let new = scratch.join(RECEIPT);
+        disk::write(&new, &receipt.serialise()?)?;
+        disk::rename(&new, &folder.join(RECEIPT))?;
+        disk::sync_folder(&folder)?;
+        disk::remove_folder(&scratch)
     }
 
     /// Takes the lock, waiting up to `timeout` (for ever if none) and saying for whom.

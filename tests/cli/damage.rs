@@ -130,6 +130,27 @@ fn what_a_source_holds_is_verified_too() {
 }
 
 #[test]
+fn a_source_that_was_touched_is_digested_once() {
+    let sandbox = Sandbox::with(
+        "[source]\nidx = { train = \"a.idx\", test = \"b.idx\" }\n[model]\ndense = { code = 2 }\n[training]\nepochs = 1\n",
+    );
+    sandbox.write("a.idx", &idx(&[5, 4, 4]));
+    sandbox.write("b.idx", &idx(&[3, 4, 4]));
+    sandbox.limpid("run small.toml --to train").succeeds();
+    // The same bytes, and every time a new one.
+    sandbox.write("a.idx", &sandbox.read("a.idx"));
+    let plan = || sandbox.limpid("plan small.toml --to train --check").env("LIMPID_FAILPOINT", "read a.idx:1+:EIO");
+    plan().exits(74);
+    sandbox.limpid("run small.toml --to train").succeeds().says("ingest: up to date").says("train: up to date");
+    plan().succeeds();
+    // A new link changes the inode alone.
+    std::fs::hard_link(sandbox.path("a.idx"), sandbox.path("linked.idx")).expect("linked");
+    plan().exits(74);
+    sandbox.limpid("run small.toml --to train").succeeds().says("ingest: up to date");
+    plan().succeeds();
+}
+
+#[test]
 fn a_corruption_that_does_not_fit_is_refused_whatever_ran_before() {
     let sandbox = Sandbox::with(
         "[source]\nidx = { train = \"a.idx\", test = \"b.idx\" }\n[corruption]\ngaussian = {}\n[model]\ndense = { code = 2 }\n\
