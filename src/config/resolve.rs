@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::check::Problem;
+use super::check::{Problem, Problems};
 use super::raw::{RawConv, RawCorruption, RawDense, RawGate, RawGrayscale, RawModel, RawOutput, RawPipeline, RawUnet};
 use crate::corruption::Corruption;
 use crate::image::Pixels;
@@ -84,7 +84,7 @@ pub struct Output {
 /// # Errors
 /// Every inconsistency, with the key that it belongs to.
 pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, Vec<Problem>> {
-    let mut problems = Problems(Vec::new());
+    let mut problems = Problems::default();
     let advice = if raw.name.is_none() { "give it a `name`: " } else { "" };
     let name = raw.name.unwrap_or_else(|| stem.to_owned());
     let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -161,7 +161,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
             Some(gate),
             Some((output, export)),
             Some(seed),
-        ) if problems.0.is_empty() => {
+        ) if problems.is_empty() => {
             let (model, encode) = (Model { architecture: model, loss, sparsity }, Encode { input: encode_input });
             let (seed, evaluate) = (seed as u64, Evaluate { fit_rows: fit_rows as u64 });
             Ok(Pipeline {
@@ -220,39 +220,6 @@ fn resolve_gate(raw: RawGate, problems: &mut Problems) -> Option<Gate> {
 /// The labels, each once, in order.
 fn held_out(labels: Option<&[i64]>) -> Vec<i64> {
     labels.unwrap_or_default().iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// What was found wrong so far.
-pub(super) struct Problems(Vec<Problem>);
-
-impl Problems {
-    /// Notes a problem of the setting at `path`.
-    pub(super) fn add(&mut self, path: &str, message: impl Into<String>) {
-        self.0.push(Problem { path: path.into(), message: message.into() });
-    }
-
-    /// A value that the defaults should have given, or that only the pipeline can give.
-    pub(super) fn required<T>(&mut self, path: &str, value: Option<T>) -> Option<T> {
-        if value.is_none() {
-            self.add(path, format!("`{path}` is missing"));
-        }
-        value
-    }
-
-    /// Notes a section in which not exactly one choice (or, if `optional`, more than one) was made.
-    pub(super) fn one_of(&mut self, section: &str, choices: &[(&str, bool)], optional: bool) {
-        let chosen: Vec<_> = choices.iter().filter(|(_, chosen)| *chosen).map(|(name, _)| *name).collect();
-        if let [_, .., last] = chosen[..] {
-            // At the place of one that is too many: a problem of the section would go under in what else is wrong there.
-            self.add(
-                &format!("{section}.{last}"),
-                format!("[{section}] names {} at once; keep one", chosen.join(" and ")),
-            );
-        } else if chosen.is_empty() && !optional {
-            let names: Vec<_> = choices.iter().map(|(name, _)| format!("`{name} = {{}}`")).collect();
-            self.add(section, format!("[{section}] needs one of {}", names.join(", ")));
-        }
-    }
 }
 
 fn resolve_corruption(raw: RawCorruption, problems: &mut Problems) -> Option<Corruption> {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use super::check::Problems;
 use super::raw::{RawFolder, RawIdx, RawNpy, RawNpz, RawParquet, RawSource};
-use super::resolve::Problems;
 use crate::image::ImageShape;
 use crate::source::settings::{Arrays, Faults, Fit, FolderSettings, ParquetSettings, Size, SourceSettings};
 

@@ -6,6 +6,7 @@
 mod choice;
 mod column;
 mod files;
+mod kinds;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,8 @@ use crate::source::settings::{Fit, ParquetSettings};
 use crate::table::{self, Content, RowGroup, batch_rows};
 use crate::{error, interrupt};
 use choice::{Columns, Wanted, columns};
-use column::{Images, Labels};
+use column::Images;
+use kinds::Labels;
 
 /// The images of Parquet files.
 pub struct Tables {
@@ -219,7 +221,7 @@ impl Tables {
                     let label = self.labels.label(self.columns.label.map(|_| batch.column(1)), index);
                     let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?;
                     let id = match self.columns.id {
-                        Some(_) => column::integer(batch.column(batch.num_columns() - 1), index)
+                        Some(_) => kinds::integer(batch.column(batch.num_columns() - 1), index)
                             .map_err(|cause| error::data(format!("{}: its id {cause}", name())))?
                             as u64,
                         None => before + position,

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use arrow_schema::{FieldRef, Schema};
 
-use super::column::Labels;
+use super::kinds::Labels;
 use crate::error;
 use crate::image::ImageShape;
 use crate::source::Asker;

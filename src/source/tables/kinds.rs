@@ -1,0 +1,149 @@
+//! Columns of labels, texts and integers, as other programs store them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
+use arrow_schema::{DataType, Field, Schema};
+
+use crate::error;
+use crate::image::Classes;
+use crate::source::check_classes;
+use crate::table;
+
+/// What to do about labels that are none.
+const ADVICE: &str = "name another column with source.parquet.label";
+
+/// What a column of labels holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Labels {
+    /// There is none.
+    None,
+    /// Numbers, and what they are called if anybody says it.
+    Numbers(Classes),
+    /// Names, sorted: a label is the position of its name.
+    Names(Vec<String>),
+}
+
+impl Labels {
+    /// What the column `field` of a schema holds; `columns` reads it alone in every file, where it must be known which names
+    /// there are.
+    ///
+    /// # Errors
+    /// A type that is neither numbers nor text, and what `columns` fails with.
+    pub fn of<R, I>(field: Option<&Field>, schema: &Schema, columns: impl Fn() -> I) -> Result<Self>
+    where
+        R: Iterator<Item = Result<RecordBatch, String>>,
+        I: Iterator<Item = Result<(PathBuf, R)>>,
+    {
+        let Some(field) = field else { return Ok(Labels::None) };
+        if field.data_type().is_integer() {
+            return Ok(Labels::Numbers(table::classes(schema).or(hugging_face(schema, field.name()))));
+        }
+        if !Self::can_be(field.data_type()) {
+            let (name, found) = (field.name(), field.data_type());
+            return Err(error::data(format!("the labels `{name}` are {found}, expected integers or text; {ADVICE}")));
+        }
+        let mut names = BTreeSet::new();
+        for column in columns() {
+            let (path, reader) = column?;
+            for batch in reader {
+                let bad = |cause: String| error::reading(format!("{} is damaged: {cause}", path.display()));
+                let batch = batch.map_err(bad)?;
+                let column = batch.column(0);
+                for row in 0..batch.num_rows() {
+                    if let Some(name) = text(&column.slice(row, 1), 0).filter(|name| !names.contains(*name)) {
+                        names.insert(name.to_owned());
+                        check_classes(names.len()).map_err(|cause| {
+                            let (path, name) = (path.display(), field.name());
+                            error::data(format!("{path}: the column `{name}` {cause}; {ADVICE}"))
+                        })?;
+                    }
+                }
+                crate::interrupt::check()?;
+            }
+        }
+        Ok(Labels::Names(names.into_iter().collect()))
+    }
+
+    /// Whether a column of this type may hold labels.
+    pub fn can_be(found: &DataType) -> bool {
+        found.is_integer() || is_text(found)
+    }
+
+    /// The names of the labels.
+    pub fn classes(&self) -> Classes {
+        match self {
+            Labels::None => None,
+            Labels::Numbers(classes) => classes.clone(),
+            Labels::Names(names) => Some(names.clone().into()),
+        }
+    }
+
+    /// The label of a row.
+    ///
+    /// # Errors
+    /// A number that is too large, in words.
+    pub fn label(&self, column: Option<&ArrayRef>, row: usize) -> Result<Option<i64>, String> {
+        let Some(column) = column.filter(|column| !column.is_null(row)) else { return Ok(None) };
+        match self {
+            Labels::None => Ok(None),
+            Labels::Names(names) => {
+                let position = |name: &str| names.binary_search_by(|known| known.as_str().cmp(name)).ok();
+                // Keys of a dictionary are made usable all at once: of one row, not of all rows for each.
+                Ok(text(&column.slice(row, 1), 0).and_then(position).map(|at| at as i64))
+            }
+            Labels::Numbers(_) => integer(column, row).map(Some).map_err(|cause| format!("its label {cause}")),
+        }
+    }
+}
+
+/// The number in a row of a column of integers.
+///
+/// # Errors
+/// It is null or too large, in words that follow what it is.
+pub fn integer(column: &ArrayRef, row: usize) -> Result<i64, String> {
+    if column.is_null(row) {
+        return Err("is null".to_owned());
+    }
+    let column = column.as_ref();
+    downcast_integer_array!(
+        column => i64::try_from(i128::from(column.value(row))).map_err(|_| "is too large".to_owned()),
+        other => Err(format!("is {other}")),
+    )
+}
+
+/// The names that Hugging Face's metadata give to the labels of a column.
+pub fn hugging_face(schema: &Schema, column: &str) -> Classes {
+    let value: serde_json::Value = serde_json::from_str(schema.metadata().get("huggingface")?).ok()?;
+    let feature = &value["info"]["features"][column];
+    let names: Vec<String> = serde_json::from_value(feature["names"].clone()).ok()?;
+    (feature["_type"] == "ClassLabel").then(|| names.into())
+}
+
+pub fn is_text(found: &DataType) -> bool {
+    match found {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => is_text(values),
+        _ => false,
+    }
+}
+
+/// The text in a row; none if it is null.
+pub fn text(column: &ArrayRef, row: usize) -> Option<&str> {
+    if column.is_null(row) {
+        return None;
+    }
+    match column.data_type() {
+        DataType::Utf8 => Some(column.as_string::<i32>().value(row)),
+        DataType::LargeUtf8 => Some(column.as_string::<i64>().value(row)),
+        DataType::Utf8View => Some(column.as_string_view().value(row)),
+        DataType::Dictionary(..) => {
+            let dictionary = column.as_any_dictionary_opt()?;
+            text(dictionary.values(), *dictionary.normalized_keys().get(row)?)
+        }
+        _ => None,
+    }
+}
