@@ -33,33 +33,34 @@
 //! `CONTRIBUTING.md` says what to create, and where to register it, to add a stage, a corruption, a source or a model.
 //!
 //! The binary, its benchmarks and its fuzz targets use this library; nothing of it is supported for others yet.
+#![allow(rustdoc::private_intra_doc_links, reason = "this page is for those who work on limpid")]
 
 pub mod cli;
 pub mod command;
 pub mod config;
 pub mod corruption;
 pub mod device;
-pub mod disk;
-pub mod engine;
+mod disk;
+mod engine;
 pub mod error;
-pub mod export;
+mod export;
 pub mod image;
-pub mod interrupt;
+mod interrupt;
 pub mod kernel;
-pub mod lineage;
+mod lineage;
 pub mod model;
-pub mod ordered;
+mod ordered;
 pub mod pipeline;
 pub mod progress;
-pub mod quality;
+mod quality;
 pub mod random;
 pub mod record;
-pub mod report;
-pub mod setting;
+mod report;
+mod setting;
 pub mod source;
-pub mod stage;
+mod stage;
 pub mod table;
-pub mod terminal;
+mod terminal;
 pub mod text;
 pub mod training;
-pub mod vector;
+mod vector;

@@ -48,6 +48,7 @@ pub struct Logistic {
     /// Whether the gradient has vanished.
     pub converged: bool,
     /// What was minimised, in nats.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it with scikit-learn's"))]
     pub objective: f64,
 }
 
