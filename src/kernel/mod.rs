@@ -126,7 +126,7 @@ pub fn sigmoid(logits: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::fused_sigmoid(logits.into_dispatch()))
 }
 
-/// The first numbers of the keyed generators (`corruption/random.rs`) of this key and epoch for images with these positions, lower
+/// The first numbers of the keyed generators (`random.rs`) of this key and epoch for images with these positions, lower
 /// and upper words `[n, 2]` of 32 bits: `[n, pixels]`. On devices other than flex, which makes them for one image after the other.
 pub fn random_numbers(
     ids: Tensor<2, Int>,

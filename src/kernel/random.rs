@@ -1,4 +1,4 @@
-//! Numbers of the keyed generator (`corruption/random.rs`) for images that are on a device, as a composition of Burn's operations:
+//! Numbers of the keyed generator (`random.rs`) for images that are on a device, as a composition of Burn's operations:
 //! Philox on 32-bit integers, which every backend has, its products put together from halves of 16 bits.
 
 use burn::tensor::{DType, Int, Tensor, TensorData};

@@ -1,4 +1,4 @@
-//! Columns of images and labels, whatever their types.
+//! Columns of images, whatever their types.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int64Type, UInt8Type};
