@@ -117,6 +117,18 @@ pub fn kind(error: &anyhow::Error) -> Kind {
     }
 }
 
+/// What was made of some inputs, unless `check` says that these have changed meanwhile: what that made the work fail with says less.
+/// After an interruption they are not looked at, since the work ends anyway.
+///
+/// # Errors
+/// Those of `check`, and then of `made`.
+pub fn held<T>(made: anyhow::Result<T>, check: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<T> {
+    if made.as_ref().is_err_and(|cause| kind(cause) == Kind::TryAgain) {
+        return made;
+    }
+    check().and(made)
+}
+
 /// What an I/O error is to a scheduler: some of them come back however often the command is tried.
 fn kind_of_io(cause: &io::Error) -> Kind {
     match cause.kind() {

@@ -219,10 +219,7 @@ fn write(
         }
     };
     let temporary = folder.join(temporary);
-    // What an input that has changed made the reading fail with says less than that it has.
-    let interrupted = written.as_ref().is_err_and(|cause| error::kind(cause) == error::Kind::TryAgain);
-    let checked = if interrupted { Ok(()) } else { check() };
-    let published = checked.and(written).and_then(|_| disk::rename(&temporary, output));
+    let published = error::held(written, check).and_then(|_| disk::rename(&temporary, output));
     published.inspect_err(|_| _ = disk::remove_file(&temporary))?;
     disk::sync_folder(folder)
 }

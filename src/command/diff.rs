@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use super::results::Results;
+use super::results::{Results, folders};
 use super::scores;
 use super::{print, refuse_results};
 use crate::cli::DiffArgs;
@@ -92,8 +92,7 @@ fn differing<T: PartialEq>(
 
 /// The page about a run, of the results and the settings that its report was made of.
 fn page(workspace: &Workspace) -> Result<Report> {
-    let folders: Vec<_> = STAGES.iter().map(|stage| workspace.stage(stage.name())).collect();
-    steadily(&folders, || page_once(workspace))
+    steadily(&folders(workspace), || page_once(workspace))
 }
 
 fn page_once(workspace: &Workspace) -> Result<Report> {

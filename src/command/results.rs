@@ -3,6 +3,7 @@
 //! Settings are those in the receipts, not those of the last command: it may have failed, or run a part of the stages.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -34,8 +35,7 @@ impl Results {
     /// # Errors
     /// The file system, and files that limpid did not write.
     pub fn read(workspace: &Workspace) -> Result<Self> {
-        let folders: Vec<_> = STAGES.iter().map(|stage| workspace.stage(stage.name())).collect();
-        steadily(&folders, || Self::read_once(workspace))
+        steadily(&folders(workspace), || Self::read_once(workspace))
     }
 
     fn read_once(workspace: &Workspace) -> Result<Self> {
@@ -69,6 +69,11 @@ impl Results {
     pub fn pending(&self) -> impl Iterator<Item = StageName> {
         self.stages.iter().filter(|(_, receipt)| receipt.is_none()).map(|(name, _)| *name)
     }
+}
+
+/// The folders of all stages.
+pub fn folders(workspace: &Workspace) -> Vec<PathBuf> {
+    STAGES.iter().map(|stage| workspace.stage(stage.name())).collect()
 }
 
 /// Those of the stages that have run.

@@ -209,6 +209,20 @@ pub fn changed(_metadata: &Metadata) -> u64 {
     0
 }
 
+/// Device and inode: which file of all it is.
+#[cfg(unix)]
+fn place(metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+/// Which file of all it is, as far as the system tells: when it was made.
+#[cfg(not(unix))]
+fn place(metadata: &Metadata) -> (u64, u64) {
+    let since = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).ok();
+    (0, metadata.created().ok().and_then(since).map_or(0, |since| since.as_nanos() as u64))
+}
+
 /// Locks a file beside an output, which two processes would write across each other.
 ///
 /// # Errors
@@ -233,8 +247,7 @@ pub fn only_writer(lock: &Path, output: &Path) -> Result<File> {
 /// Whether an open file is still the one at `path`.
 #[cfg(unix)]
 pub fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let place = |metadata: io::Result<Metadata>| metadata.map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    let place = |metadata: io::Result<Metadata>| metadata.map(|metadata| place(&metadata)).ok();
     let open = place(file.metadata());
     open.is_some() && open == place(fs::metadata(path))
 }

@@ -4,8 +4,10 @@
 //! change of the inode, which no program can set, so that a file which was edited and given its old time back shows too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, ErrorKind};
+use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
@@ -13,7 +15,12 @@ use crate::error;
 
 /// What tells, without reading it, that a file is the same and unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Identity([i128; 5]);
+struct Identity {
+    place: (u64, u64),
+    bytes: u64,
+    modified: Option<SystemTime>,
+    changed: u64,
+}
 
 /// Files as they were when the watch began.
 pub struct Watch<'a> {
@@ -58,28 +65,17 @@ impl<'a> Watch<'a> {
 
 /// The identity of what a path leads to; none if nothing is there.
 fn identity(path: &Path) -> Result<Option<Identity>> {
-    match std::fs::metadata(path).and_then(|metadata| of(&metadata)) {
-        Ok(identity) => Ok(Some(identity)),
+    let of = |metadata: Metadata| Identity {
+        place: super::place(&metadata),
+        bytes: metadata.len(),
+        modified: metadata.modified().ok(),
+        changed: super::changed(&metadata),
+    };
+    match path.metadata() {
+        Ok(metadata) => Ok(Some(of(metadata))),
         Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(cause).with_context(|| format!("cannot read {}", path.display())),
     }
-}
-
-#[cfg(unix)]
-fn of(metadata: &std::fs::Metadata) -> io::Result<Identity> {
-    use std::os::unix::fs::MetadataExt;
-    let time = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
-    let modified = time(metadata.mtime(), metadata.mtime_nsec());
-    let changed = time(metadata.ctime(), metadata.ctime_nsec());
-    Ok(Identity([metadata.dev().into(), metadata.ino().into(), metadata.len().into(), modified, changed]))
-}
-
-#[cfg(not(unix))]
-fn of(metadata: &std::fs::Metadata) -> io::Result<Identity> {
-    let since =
-        |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
-    let [modified, created] = [metadata.modified()?, metadata.created()?].map(|time| since(time) as i128);
-    Ok(Identity([0, 0, metadata.len().into(), modified, created]))
 }
 
 #[cfg(test)]

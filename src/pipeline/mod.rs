@@ -330,15 +330,15 @@ fn run_stage(
         };
         stage.run(&context).with_context(|| format!("the stage {} failed", stage.name()))
     });
-    let interrupted = made.as_ref().is_err_and(|cause| error::kind(cause) == Kind::TryAgain);
-    let held = if interrupted { Ok(()) } else { witness.check() };
-    if held.as_ref().is_err_and(|cause| error::kind(cause) != Kind::TryAgain) {
-        // It may have come of what was read.
-        _ = disk::remove_file(&checkpoint);
-    }
-    // What an input that has changed made the stage fail with says less than that it has.
-    let held = held.with_context(|| format!("nothing of the stage {} is published", stage.name()));
-    let published = held.and(made).and_then(|outputs| {
+    let check = || {
+        let checked = witness.check();
+        if checked.as_ref().is_err_and(|cause| error::kind(cause) != Kind::TryAgain) {
+            // It may have come of what was read.
+            _ = disk::remove_file(&checkpoint);
+        }
+        checked.with_context(|| format!("nothing of the stage {} is published", stage.name()))
+    };
+    let published = error::held(made, check).and_then(|outputs| {
         let work = Work {
             outputs: outputs.files,
             started,
