@@ -9,7 +9,7 @@ use std::fmt;
 use burn::tensor::{Device, Tensor, TensorData};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use limpid::corruption::Corruption;
+use limpid::corruption::{Corruption, Gaussian};
 use limpid::image::{ImageShape, Pixels, Split, to_unit};
 use limpid::kernel::{self, Activation, AdamFactors, plain};
 use limpid::random::Stream;
@@ -231,14 +231,15 @@ fn normal_numbers(bencher: Bencher<'_, '_>) {
 #[divan::bench(max_time = 0.5)]
 fn corrupt(bencher: Bencher<'_, '_>) {
     let images: Vec<u8> = (0..BATCH * PIXELS).map(|index| (index * 7 % 256) as u8).collect();
-    let (corruption, image) = (Corruption::Gaussian { std: 0.5 }, ImageShape { height: 28, width: 28, channels: 1 });
+    let (corruption, image) =
+        (Corruption::Gaussian(Gaussian { std: 0.5 }), ImageShape { height: 28, width: 28, channels: 1 });
     let stream = stream();
     bencher.counter(BytesCount::new(images.len())).bench_local(|| {
         let mut clean = vec![0.0; images.len()];
         to_unit(&images, &mut clean);
         let mut noisy = vec![0.0; clean.len()];
         for (id, (clean, noisy)) in clean.chunks_exact(PIXELS).zip(noisy.chunks_exact_mut(PIXELS)).enumerate() {
-            corruption.apply(clean, image, &mut stream.generator(id as u64, 0), noisy);
+            corruption.kind().apply(clean, image, &mut stream.generator(id as u64, 0), noisy);
         }
         pixels::column(noisy, PIXELS, Pixels::U8)
     });

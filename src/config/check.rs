@@ -5,55 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::path::KeyPath;
-
-/// One thing that is wrong with the settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The setting.
-    pub path: KeyPath,
-    /// What was found and what was expected.
-    pub message: String,
-}
-
-/// What was found wrong so far.
-#[derive(Default)]
-pub struct Problems(pub Vec<Problem>);
-
-impl Problems {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Notes a problem of the setting at `path`.
-    pub fn add(&mut self, path: &str, message: impl Into<String>) {
-        self.0.push(Problem { path: path.into(), message: message.into() });
-    }
-
-    /// A value that the defaults should have given, or that only the pipeline can give.
-    pub fn required<T>(&mut self, path: &str, value: Option<T>) -> Option<T> {
-        if value.is_none() {
-            self.add(path, format!("`{path}` is missing"));
-        }
-        value
-    }
-
-    /// Notes a section in which not exactly one choice (or, if `optional`, more than one) was made.
-    pub fn one_of(&mut self, section: &str, choices: &[(&str, bool)], optional: bool) {
-        let chosen: Vec<_> = choices.iter().filter(|(_, chosen)| *chosen).map(|(name, _)| *name).collect();
-        if let [_, .., last] = chosen[..] {
-            // At the place of one that is too many: a problem of the section would go under in what else is wrong there.
-            self.add(
-                &format!("{section}.{last}"),
-                format!("[{section}] names {} at once; keep one", chosen.join(" and ")),
-            );
-        } else if chosen.is_empty() && !optional {
-            let names: Vec<_> = choices.iter().map(|(name, _)| format!("`{name} = {{}}`")).collect();
-            self.add(section, format!("[{section}] needs one of {}", names.join(", ")));
-        }
-    }
-}
+use crate::setting::{KeyPath, Problem};
 
 /// Every disagreement of `settings` with `schema`, in the order of the keys.
 pub fn check(schema: &Value, settings: &Map<String, Value>) -> Vec<Problem> {

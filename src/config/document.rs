@@ -10,8 +10,8 @@ use anyhow::Result;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
-use super::path::KeyPath;
 use crate::error;
+use crate::setting::KeyPath;
 
 /// Sections whose tables are choices of which the pipeline makes one.
 pub const CHOICES: [&str; 3] = ["source", "corruption", "model"];

@@ -9,7 +9,6 @@
 
 mod check;
 mod document;
-mod path;
 mod raw;
 mod resolve;
 mod source;
@@ -19,13 +18,12 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::Value;
 
-pub use check::Problem;
 pub use resolve::{Encode, Evaluate, Output, Pipeline};
 
 use crate::disk::read_text;
 use crate::error;
+use crate::setting::KeyPath;
 use document::Document;
-use path::KeyPath;
 
 /// Most bytes of a pipeline file, a hundred times those of one that sets everything.
 const MOST_BYTES: u64 = 1 << 20;

@@ -9,14 +9,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::check::{Problem, Problems};
-use super::raw::{RawConv, RawCorruption, RawDense, RawGate, RawGrayscale, RawModel, RawOutput, RawPipeline, RawUnet};
+use super::raw::{RawConv, RawDense, RawGate, RawModel, RawOutput, RawPipeline, RawUnet};
 use crate::corruption::Corruption;
 use crate::image::Pixels;
 use crate::model::Architecture;
 use crate::model::settings::{CodeActivation, Model};
 use crate::quality::Baseline;
 use crate::quality::gate::Gate;
+use crate::setting::{Problem, Problems, Section};
 use crate::source;
 use crate::source::settings::SourceSettings;
 use crate::table::layout::{Layout, StoredPixels};
@@ -94,7 +94,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
     }
     let held_out = held_out(raw.source.hold_out.as_deref());
     let source = super::source::resolve(raw.source, folder, &mut problems);
-    let corruption = resolve_corruption(raw.corruption, &mut problems);
+    let corruption = raw.corruption.resolve(&mut Section::new("corruption", folder, &mut problems));
     let loss = problems.required("model.loss", raw.model.loss);
     let sparsity = problems.required("model.sparsity", raw.model.sparsity);
     let model = resolve_model(raw.model, &mut problems);
@@ -123,7 +123,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
     let output = resolve_output(raw.output, &mut problems);
     let seed = problems.required("seed", raw.seed);
     if let (Some(corruption), Some(image)) = (&corruption, source.as_ref().and_then(source::known_shape))
-        && let Err(cause) = corruption.check(image)
+        && let Err(cause) = corruption.kind().check(image)
     {
         problems.add("corruption", cause.to_string());
     }
@@ -133,7 +133,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
                 "training.target",
                 "\"noisy\" needs training.input = \"noisy\": one image with noise as input, one as target",
             );
-        } else if corruption.is_some_and(|corruption| corruption.is_fixed()) {
+        } else if corruption.is_some_and(|corruption| corruption.kind().is_fixed()) {
             problems.add(
                 "training.target",
                 "\"noisy\" needs noise that is drawn: this corruption makes the same of an image each time",
@@ -222,34 +222,10 @@ fn held_out(labels: Option<&[i64]>) -> Vec<i64> {
     labels.unwrap_or_default().iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn resolve_corruption(raw: RawCorruption, problems: &mut Problems) -> Option<Corruption> {
-    let RawCorruption { gaussian, grayscale, masking, salt_and_pepper } = raw;
-    let made = [
-        ("gaussian", gaussian.is_some()),
-        ("grayscale", grayscale.is_some()),
-        ("masking", masking.is_some()),
-        ("salt-and-pepper", salt_and_pepper.is_some()),
-    ];
-    problems.one_of("corruption", &made, true);
-    if let Some(gaussian) = gaussian {
-        let std = problems.required("corruption.gaussian.std", gaussian.std)?;
-        return Some(Corruption::Gaussian { std });
-    }
-    if let Some(RawGrayscale {}) = grayscale {
-        return Some(Corruption::Grayscale {});
-    }
-    if let Some(masking) = masking {
-        let fraction = problems.required("corruption.masking.fraction", masking.fraction)?;
-        return Some(Corruption::Masking { fraction });
-    }
-    let fraction = problems.required("corruption.salt-and-pepper.fraction", salt_and_pepper?.fraction)?;
-    Some(Corruption::SaltAndPepper { fraction })
-}
-
 fn resolve_model(raw: RawModel, problems: &mut Problems) -> Option<Architecture> {
     let RawModel { dense, conv, unet, loss: _, sparsity: _ } = raw;
     let made = [("dense", dense.is_some()), ("conv", conv.is_some()), ("unet", unet.is_some())];
-    problems.one_of("model", &made, false);
+    Section::new("model", Path::new(""), problems).one_of(&made, false);
     let widths = |list: Vec<i64>| list.into_iter().map(|width| width as usize).collect::<Vec<_>>();
     if let Some(RawDense { hidden, code, code_activation }) = dense {
         return Some(Architecture::Dense {

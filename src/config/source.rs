@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::check::Problems;
 use super::raw::{RawFolder, RawIdx, RawNpy, RawNpz, RawParquet, RawSource};
 use crate::image::ImageShape;
+use crate::setting::{Problems, Section};
 use crate::source::settings::{Arrays, Faults, Fit, FolderSettings, ParquetSettings, Size, SourceSettings};
 
 /// Resolves the choice of a source. Relative paths start at `folder`.
@@ -19,7 +19,7 @@ pub(super) fn resolve(raw: RawSource, folder: &Path, problems: &mut Problems) ->
         ("npy", npy.is_some()),
         ("strokes", strokes.is_some()),
     ];
-    problems.one_of("source", &made, false);
+    Section::new("source", folder, problems).one_of(&made, false);
     let path = |path: String| folder.join(path);
     if let Some(mnist) = mnist {
         let mirrors = problems.required("source.mnist.mirrors", mnist.mirrors)?;

@@ -1,8 +1,10 @@
-//! Corruptions: what a denoiser learns to undo.
+//! Corruptions: the noise or the loss that a denoiser learns to undo.
 //!
-//! Each is a pure function of an image and the image's own random numbers, so that the stored noisy set, fresh training
-//! noise and a resumed run agree whatever the threads do. To add one: a file here, a variant below, its settings in
-//! `config/raw/mod.rs` and `config/resolve.rs`.
+//! Each is a pure function of an image and the image's own random numbers, so that the stored noisy images, fresh training noise
+//! and a resumed run agree on any number of threads. To add one: a file here that implements [`Choice`] and [`CorruptionKind`] for
+//! its settings, and a line in the list below; its defaults, with their explanation, in `config/default.toml`.
+//!
+//! [`Choice`]: crate::setting::Choice
 
 mod gaussian;
 mod grayscale;
@@ -11,70 +13,66 @@ pub mod on_device;
 mod salt_pepper;
 
 use anyhow::Result;
+use burn::tensor::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error;
 use crate::image::ImageShape;
 use crate::random::Generator;
+use crate::setting::choices;
+pub use gaussian::Gaussian;
+pub use grayscale::Grayscale;
+pub use masking::Masking;
+use on_device::Numbers;
+pub use salt_pepper::SaltAndPepper;
 
-/// A corruption and its strength, as precise as it was written: 0.2 is told as 0.2.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Corruption {
-    /// Additive normal noise.
-    Gaussian {
-        /// Standard deviation, for pixels in [0, 1].
-        std: f64,
-    },
-    /// The colours go, their brightness stays.
-    Grayscale {},
-    /// A share of the pixels becomes 0.
-    Masking {
-        /// Probability of each pixel, in [0, 1].
-        fraction: f64,
-    },
-    /// A share of the pixels becomes 0 or 1.
-    SaltAndPepper {
-        /// Probability of each pixel, in [0, 1].
-        fraction: f64,
-    },
-}
-
-impl Corruption {
-    /// Whether every image has one corrupted form, and not another for each draw.
-    pub fn is_fixed(&self) -> bool {
-        match self {
-            Corruption::Grayscale {} => true,
-            Corruption::Gaussian { .. } | Corruption::Masking { .. } | Corruption::SaltAndPepper { .. } => false,
-        }
+/// What every corruption can do.
+pub trait CorruptionKind {
+    /// Whether an image has one corrupted form, instead of another for each draw of random numbers.
+    fn is_fixed(&self) -> bool {
+        false
     }
 
-    /// Checks that images of this shape can be corrupted so.
+    /// Checks that images of this shape can be corrupted.
     ///
     /// # Errors
     /// They cannot.
-    pub fn check(&self, image: ImageShape) -> Result<()> {
-        match self {
-            Corruption::Grayscale {} if image.channels != 3 => {
-                let message = format!("corruption.grayscale takes images of 3 channels, not {image}");
-                Err(error::settings(format!(
-                    "{message}; strokes have them with colour = true, pictures with grey = false"
-                )))
-            }
-            _ => Ok(()),
-        }
+    fn check(&self, _image: ImageShape) -> Result<()> {
+        Ok(())
     }
 
-    /// Corrupts one image of this shape, its pixels in [0, 1], into `out`, of the same length.
-    pub fn apply(&self, pixels: &[f32], image: ImageShape, generator: &mut Generator, out: &mut [f32]) {
-        debug_assert_eq!(pixels.len(), image.len());
-        match *self {
-            Corruption::Gaussian { std } => gaussian::apply(std as f32, pixels, generator, out),
-            Corruption::Grayscale {} => grayscale::apply(pixels, out),
-            Corruption::Masking { fraction } => masking::apply(fraction as f32, pixels, generator, out),
-            Corruption::SaltAndPepper { fraction } => salt_pepper::apply(fraction as f32, pixels, generator, out),
-        }
-    }
+    /// Corrupts one image of this shape, pixels in [0, 1], into `out` of the same length.
+    fn apply(&self, pixels: &[f32], image: ImageShape, generator: &mut Generator, out: &mut [f32]);
+
+    /// Corrupts images of this shape, `[n, pixels]` in [0, 1], as [`Self::apply`] does with the generators that `numbers` stands for.
+    fn apply_on_device(&self, images: Tensor<2>, image: ImageShape, numbers: &Numbers<'_>) -> Tensor<2>;
+}
+
+choices! {
+    /// A corruption and its strength, as precise as it was written: 0.2 is told as 0.2.
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+    pub enum Corruption, kind: dyn CorruptionKind;
+
+    /// How images are corrupted.
+    pub struct RawCorruption, optional: true, {}
+
+    /// Additive normal noise, clipped to [0, 1].
+    "gaussian" gaussian => Gaussian(Gaussian),
+    /// Takes the colours away, which a model then learns to put back.
+    "grayscale" grayscale => Grayscale(Grayscale),
+    /// Sets a share of the pixels to 0.
+    "masking" masking => Masking(Masking),
+    /// Sets a share of the pixels to 0 or 1, each as likely.
+    "salt-and-pepper" salt_and_pepper => SaltAndPepper(SaltAndPepper),
+}
+
+/// A share of the pixels.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawFraction {
+    /// The probability of each pixel to be hit.
+    #[schemars(range(min = 0, max = 1))]
+    fraction: Option<f64>,
 }
 
 #[cfg(test)]
@@ -86,7 +84,7 @@ mod tests {
     fn corrupted(corruption: Corruption, pixel: f32) -> Vec<f32> {
         let pixels = vec![pixel; 20_000];
         let mut out = vec![0.0; pixels.len()];
-        corruption.apply(
+        corruption.kind().apply(
             &pixels,
             ImageShape { height: 200, width: 100, channels: 1 },
             &mut Stream::new(1, "noise", Split::Test).generator(0, 0),
@@ -101,20 +99,20 @@ mod tests {
 
     #[test]
     fn gaussian_noise_has_its_standard_deviation_and_is_clipped() {
-        let out = corrupted(Corruption::Gaussian { std: 0.1 }, 0.5);
+        let out = corrupted(Corruption::Gaussian(Gaussian { std: 0.1 }), 0.5);
         let variance = out.iter().map(|x| f64::from(x - 0.5).powi(2)).sum::<f64>() / out.len() as f64;
         assert!((variance.sqrt() - 0.1).abs() < 0.003, "{}", variance.sqrt());
-        let out = corrupted(Corruption::Gaussian { std: 0.5 }, 0.0);
+        let out = corrupted(Corruption::Gaussian(Gaussian { std: 0.5 }), 0.0);
         assert!(out.iter().all(|x| (0.0..=1.0).contains(x)));
         assert!((share(&out, |x| x == 0.0) - 0.5).abs() < 0.02);
     }
 
     #[test]
     fn masking_and_salt_and_pepper_hit_their_share() {
-        let out = corrupted(Corruption::Masking { fraction: 0.3 }, 0.5);
+        let out = corrupted(Corruption::Masking(Masking { fraction: 0.3 }), 0.5);
         assert!((share(&out, |x| x == 0.0) - 0.3).abs() < 0.02);
         assert!((share(&out, |x| x == 0.5) - 0.7).abs() < 0.02);
-        let out = corrupted(Corruption::SaltAndPepper { fraction: 0.2 }, 0.5);
+        let out = corrupted(Corruption::SaltAndPepper(SaltAndPepper { fraction: 0.2 }), 0.5);
         assert!((share(&out, |x| x == 0.0) - 0.1).abs() < 0.01);
         assert!((share(&out, |x| x == 1.0) - 0.1).abs() < 0.01);
     }
@@ -122,9 +120,9 @@ mod tests {
     #[test]
     fn nothing_happens_at_strength_zero() {
         for corruption in [
-            Corruption::Gaussian { std: 0.0 },
-            Corruption::Masking { fraction: 0.0 },
-            Corruption::SaltAndPepper { fraction: 0.0 },
+            Corruption::Gaussian(Gaussian { std: 0.0 }),
+            Corruption::Masking(Masking { fraction: 0.0 }),
+            Corruption::SaltAndPepper(SaltAndPepper { fraction: 0.0 }),
         ] {
             assert!(corrupted(corruption, 0.25).iter().all(|&x| x == 0.25), "{corruption:?}");
         }

@@ -5,8 +5,6 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use super::Corruption;
-use crate::image::{ImageShape, LUMA};
 use crate::kernel::{Distribution, random_numbers};
 use crate::random::Stream;
 
@@ -52,37 +50,31 @@ pub fn arrived(integers: &Tensor<2, Int>) -> Result<(), String> {
     first.map(|_| ()).map_err(|cause| cause.to_string())
 }
 
-impl Corruption {
-    /// Corrupts images `[n, pixels]` in [0, 1] as [`Self::apply`] does with the generators of these keys and this epoch.
-    pub fn apply_on_device(
-        &self,
-        images: Tensor<2>,
-        image: ImageShape,
-        keys: &Keys,
-        stream: &Stream,
-        epoch: u32,
-    ) -> Tensor<2> {
-        let [count, pixels] = images.dims();
-        debug_assert_eq!(pixels, image.len());
-        let numbers = |distribution| random_numbers(keys.0.clone(), pixels, stream.key(), epoch, distribution);
-        match *self {
-            Corruption::Gaussian { std } => (images + numbers(Distribution::Normal) * std as f32).clamp(0.0, 1.0),
-            Corruption::Grayscale {} => {
-                let colours = images.reshape([count, pixels / 3, 3]);
-                let colour = |index: usize| colours.clone().slice([0..count, 0..pixels / 3, index..index + 1]);
-                let grey = colour(0) * LUMA[0] + colour(1) * LUMA[1] + colour(2) * LUMA[2];
-                grey.repeat_dim(2, 3).reshape([count, pixels])
-            }
-            Corruption::Masking { fraction } => {
-                let hit = numbers(Distribution::Uniform).lower_elem(fraction as f32);
-                images.mask_fill(hit, 0.0)
-            }
-            Corruption::SaltAndPepper { fraction } => {
-                let number = numbers(Distribution::Uniform);
-                let salted = images.mask_fill(number.clone().lower_elem(fraction as f32), 1.0);
-                salted.mask_fill(number.lower_elem(fraction as f32 / 2.0), 0.0)
-            }
-        }
+/// The random numbers of the images of a batch on their device: those of the generators of these keys and this epoch.
+pub struct Numbers<'a> {
+    /// The images.
+    pub keys: &'a Keys,
+    /// Numbers of one image.
+    pub pixels: usize,
+    /// What the numbers are for.
+    pub stream: &'a Stream,
+    /// The epoch that they are drawn in.
+    pub epoch: u32,
+}
+
+impl Numbers<'_> {
+    /// Normal numbers of mean 0 and standard deviation 1, `[n, pixels]`.
+    pub fn normal(&self) -> Tensor<2> {
+        self.draw(Distribution::Normal)
+    }
+
+    /// Uniform numbers in [0, 1), `[n, pixels]`.
+    pub fn uniform(&self) -> Tensor<2> {
+        self.draw(Distribution::Uniform)
+    }
+
+    fn draw(&self, distribution: Distribution) -> Tensor<2> {
+        random_numbers(self.keys.0.clone(), self.pixels, self.stream.key(), self.epoch, distribution)
     }
 }
 
@@ -94,8 +86,9 @@ pub fn rounded(images: Tensor<2>) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::corruption::{Corruption, Gaussian, Grayscale, Masking, SaltAndPepper};
     use crate::device::tests::devices;
-    use crate::image::Split;
+    use crate::image::{ImageShape, Split};
 
     const IDS: [u64; 5] = [0, 1, 77, (1 << 32) + 5, u64::MAX];
 
@@ -106,10 +99,11 @@ mod tests {
         let clean: Vec<f32> = (0..IDS.len() * pixels).map(|index| (index % 256) as f32 / 255.0).collect();
         let mut host = vec![0.0; clean.len()];
         for ((id, clean), out) in IDS.iter().zip(clean.chunks(pixels)).zip(host.chunks_mut(pixels)) {
-            corruption.apply(clean, image, &mut stream.generator(*id, 9), out);
+            corruption.kind().apply(clean, image, &mut stream.generator(*id, 9), out);
         }
         let images = Tensor::from_data(TensorData::new(clean, [IDS.len(), pixels]), device);
-        let corrupted = corruption.apply_on_device(images, image, &Keys::new(&IDS, device), &stream, 9);
+        let numbers = Numbers { keys: &Keys::new(&IDS, device), pixels, stream: &stream, epoch: 9 };
+        let corrupted = corruption.kind().apply_on_device(images, image, &numbers);
         [host, corrupted.into_data().try_into_vec().expect("are floats")]
     }
 
@@ -118,12 +112,15 @@ mod tests {
         for device in devices() {
             // Less than a block, whole blocks, and some more.
             for pixels in [3, 63, 64, 192, 783, 2352] {
-                for corruption in [Corruption::Masking { fraction: 0.3 }, Corruption::SaltAndPepper { fraction: 0.4 }] {
+                for corruption in [
+                    Corruption::Masking(Masking { fraction: 0.3 }),
+                    Corruption::SaltAndPepper(SaltAndPepper { fraction: 0.4 }),
+                ] {
                     let [host, found] = both(corruption, pixels, &device.inference());
                     assert_eq!(host, found, "{device}: {corruption:?}, {pixels} pixels");
                 }
-                let mut others = vec![Corruption::Gaussian { std: 0.5 }];
-                others.extend((pixels % 3 == 0).then_some(Corruption::Grayscale {}));
+                let mut others = vec![Corruption::Gaussian(Gaussian { std: 0.5 })];
+                others.extend((pixels % 3 == 0).then_some(Corruption::Grayscale(Grayscale {})));
                 for corruption in others {
                     let [host, found] = both(corruption, pixels, &device.inference());
                     let most = host.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

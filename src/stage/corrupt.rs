@@ -50,7 +50,7 @@ impl Stage for Corrupt {
         let files = tables.iter().map(|(split, table)| {
             let shape = table.image_shape()?;
             // ingest has looked at the corruption that there was when it ran.
-            corruption.check(shape)?;
+            corruption.kind().check(shape)?;
             let content = Content::Images(shape, pipeline.output.pixels);
             let (schema, stream) = (content.schema(), Stream::noise(pipeline.seed, *split));
             let map = |batch: &RecordBatch, _: Option<&RecordBatch>| {
@@ -58,7 +58,7 @@ impl Stage for Corrupt {
                 let mut noisy = vec![0.0; clean.len()];
                 let images = clean.chunks_exact(shape.len()).zip(noisy.chunks_exact_mut(shape.len()));
                 for (&id, (clean, noisy)) in ids(batch)?.values().iter().zip(images) {
-                    corruption.apply(clean, shape, &mut stream.generator(id as u64, 0), noisy);
+                    corruption.kind().apply(clean, shape, &mut stream.generator(id as u64, 0), noisy);
                 }
                 let mut columns = batch.columns()[..3].to_vec();
                 columns.push(pixels::column(noisy, shape.len(), pipeline.output.pixels));

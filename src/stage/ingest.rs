@@ -55,7 +55,7 @@ impl Stage for Ingest {
         let content = Content::Images(source.shape(), Pixels::U8);
         pipeline.model.architecture.check(source.shape())?;
         if let Some(corruption) = pipeline.corruption {
-            corruption.check(source.shape())?;
+            corruption.kind().check(source.shape())?;
         }
         if let Some(layout) = pipeline.export {
             layout.check(source.shape())?;

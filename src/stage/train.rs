@@ -84,7 +84,7 @@ impl Stage for Train {
         let image = train.image_shape()?;
         // ingest has looked at the corruption that there was when it ran.
         if let Some(corruption) = pipeline.corruption {
-            corruption.check(image)?;
+            corruption.kind().check(image)?;
         }
         let limit = pipeline.training.memory_mib << 20;
         let folder = context.folder(self.name());

@@ -15,7 +15,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::corruption::Corruption;
-use crate::corruption::on_device::{self, Keys};
+use crate::corruption::on_device::{self, Keys, Numbers};
 use crate::error;
 use crate::image::{ImageShape, Pixels, Split, rounded, to_unit};
 use crate::random::{Generator, Stream};
@@ -126,7 +126,7 @@ impl Inputs {
         let corrupted = |stream: &Stream| {
             let mut out = vec![0.0; clean.len()];
             for ((id, clean), out) in ids.clone().zip(clean.chunks_exact(pixels)).zip(out.chunks_exact_mut(pixels)) {
-                corruption.apply(clean, self.image, &mut stream.generator(id, self.epoch), out);
+                corruption.kind().apply(clean, self.image, &mut stream.generator(id, self.epoch), out);
             }
             if self.rounded { rounded(&out) } else { out }
         };
@@ -138,7 +138,8 @@ impl Inputs {
     pub(super) fn of_placed(&self, clean: Tensor<2>, keys: &Keys) -> Examples<Tensor<2>> {
         let Some(corruption) = self.corruption else { return Examples { input: None, target: clean } };
         let corrupted = |stream: &Stream| {
-            let out = corruption.apply_on_device(clean.clone(), self.image, keys, stream, self.epoch);
+            let numbers = Numbers { keys, pixels: self.image.len(), stream, epoch: self.epoch };
+            let out = corruption.kind().apply_on_device(clean.clone(), self.image, &numbers);
             if self.rounded { on_device::rounded(out) } else { out }
         };
         let (input, target) = (Some(corrupted(&self.stream)), self.target.as_ref().map(corrupted));

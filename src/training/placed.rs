@@ -127,7 +127,7 @@ impl PlacedWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corruption::Corruption;
+    use crate::corruption::{Corruption, Masking};
     use crate::device::tests::devices;
     use crate::image::Split;
     use crate::image::{ImageShape, to_unit};
@@ -163,7 +163,7 @@ mod tests {
     fn what_is_made_ahead_is_what_every_step_asks_for() {
         let inputs = Inputs {
             image: ImageShape { height: 1, width: NUMBERS_AHEAD / 8, channels: 1 },
-            corruption: Some(Corruption::Masking { fraction: 0.5 }),
+            corruption: Some(Corruption::Masking(Masking { fraction: 0.5 })),
             stream: Stream::new(1, "noise", Split::Train),
             target: None,
             epoch: 1,

@@ -210,7 +210,7 @@ fn scalar(tensor: Tensor<1>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corruption::Corruption;
+    use crate::corruption::{Corruption, Gaussian};
     use crate::device::tests::{course, devices, half_course};
     use crate::image::Split;
     use crate::model::Architecture;
@@ -225,7 +225,7 @@ mod tests {
         let image = strokes::shape(false);
         let step = Step::new(model, precision, image, device.clone());
         let stream = Stream::new(1, "noise", Split::Train);
-        let corruption = Some(Corruption::Gaussian { std: 0.3 });
+        let corruption = Some(Corruption::Gaussian(Gaussian { std: 0.3 }));
         let inputs = Inputs { image, corruption, stream, target: None, epoch: 1, rounded: false };
         let mut trained = model.architecture.init(image, 1, device).expect("fits");
         let mut optimizer = Optimizer::default();

@@ -9,6 +9,7 @@ mod source;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::corruption::RawCorruption;
 use crate::device::Precision;
 use crate::model::settings::{CodeActivation, Loss};
 use crate::quality::Baseline;
@@ -51,43 +52,6 @@ pub struct RawPipeline {
     /// How results are stored.
     #[serde(default)]
     pub output: RawOutput,
-}
-
-/// How images are corrupted.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RawCorruption {
-    /// Additive normal noise, clipped to [0, 1].
-    pub gaussian: Option<RawGaussian>,
-    /// Takes the colours away, which a model then learns to put back.
-    pub grayscale: Option<RawGrayscale>,
-    /// Sets a share of the pixels to 0.
-    pub masking: Option<RawFraction>,
-    /// Sets a share of the pixels to 0 or 1, each as likely.
-    pub salt_and_pepper: Option<RawFraction>,
-}
-
-/// Additive normal noise.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RawGaussian {
-    /// Standard deviation, for pixels in [0, 1].
-    #[schemars(range(min = 0, max = 100))]
-    pub std: Option<f64>,
-}
-
-/// Takes the colours away.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RawGrayscale {}
-
-/// A share of the pixels.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RawFraction {
-    /// The probability of each pixel to be hit.
-    #[schemars(range(min = 0, max = 1))]
-    pub fraction: Option<f64>,
 }
 
 /// Which autoencoder, and its loss.

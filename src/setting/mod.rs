@@ -1,8 +1,16 @@
-//! What the settings of all modules have in common.
+//! What the settings of all modules have in common: paths, problems, and sections of which a pipeline file chooses one table.
+
+mod choice;
+mod key_path;
+mod problem;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+
+pub(crate) use choice::{Choice, choices};
+pub use key_path::KeyPath;
+pub use problem::{Problem, Problems, Section};
 
 /// Whether a setting is off, where that is its type's default. Such settings are not written: what was made before there was
 /// the setting is what is made without it.

@@ -1,11 +1,11 @@
-//! Where a setting is: a list of keys.
+//! The path of a setting in a pipeline file, as a list of keys.
 //!
-//! Not a string, because a quoted key of TOML may itself hold dots and brackets: `"training.epochs" = 3` is one key, which
-//! nothing knows, and not the number of epochs.
+//! It is no string, because a quoted key of TOML may contain dots and brackets: `"training.epochs" = 3` is one unknown key, not
+//! the number of epochs.
 
 use std::fmt;
 
-/// The way from the root of the settings to one of them; empty for all of them.
+/// The keys from the root of the settings to one of them; empty for the root.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyPath(Vec<Key>);
 

@@ -1,0 +1,102 @@
+//! Problems of settings, collected so that a user is told all of them at once.
+
+use std::path::{Path, PathBuf};
+
+use super::KeyPath;
+
+/// A setting that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The setting.
+    pub path: KeyPath,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+/// The problems found so far.
+#[derive(Default)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a setting at `path` or inside it has one.
+    pub fn any_within(&self, path: &str) -> bool {
+        let path = path.into();
+        self.0.iter().any(|problem| problem.path.is_within(&path))
+    }
+
+    /// Adds a problem of the setting at `path`.
+    pub fn add(&mut self, path: &str, message: impl Into<String>) {
+        self.0.push(Problem { path: path.into(), message: message.into() });
+    }
+
+    /// A value that default.toml or the pipeline file must give; a problem if neither does.
+    pub fn required<T>(&mut self, path: &str, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.add(path, format!("`{path}` is missing"));
+        }
+        value
+    }
+}
+
+/// A table of a pipeline file while it is resolved.
+pub struct Section<'a> {
+    name: String,
+    folder: &'a Path,
+    problems: &'a mut Problems,
+}
+
+impl<'a> Section<'a> {
+    /// The table called `name`, as in `source.folder`, of a pipeline file in `folder`.
+    pub fn new(name: &str, folder: &'a Path, problems: &'a mut Problems) -> Self {
+        Self { name: name.to_owned(), folder, problems }
+    }
+
+    /// The table `key` in this one.
+    pub fn inner(&mut self, key: &str) -> Section<'_> {
+        Section { name: self.path(key), folder: self.folder, problems: self.problems }
+    }
+
+    fn path(&self, key: &str) -> String {
+        format!("{}.{key}", self.name)
+    }
+
+    /// Adds a problem of the setting `key`.
+    pub fn add(&mut self, key: &str, message: impl Into<String>) {
+        self.problems.add(&self.path(key), message);
+    }
+
+    /// Adds a problem of the table as a whole.
+    pub fn add_to_all(&mut self, message: impl Into<String>) {
+        self.problems.add(&self.name, message);
+    }
+
+    /// As [`Problems::required`], of the setting `key`.
+    pub fn required<T>(&mut self, key: &str, value: Option<T>) -> Option<T> {
+        self.problems.required(&self.path(key), value)
+    }
+
+    /// A path as the pipeline file means it: a relative one starts at the folder of that file.
+    pub fn file(&self, path: String) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// Adds a problem if more than one choice was made, or none although one has to be.
+    pub fn one_of(&mut self, choices: &[(&str, bool)], optional: bool) {
+        let name = &self.name;
+        let chosen: Vec<_> = choices.iter().filter(|(_, chosen)| *chosen).map(|(key, _)| *key).collect();
+        if let [_, .., last] = chosen[..] {
+            // Its place is the last choice: other problems inside the section would hide one of the section itself.
+            let message = format!("[{name}] names {} at once; keep one", chosen.join(" and "));
+            self.add(last, message);
+        } else if chosen.is_empty() && !optional {
+            let keys: Vec<_> = choices.iter().map(|(key, _)| format!("`{key} = {{}}`")).collect();
+            let message = format!("[{name}] needs one of {}", keys.join(", "));
+            self.add_to_all(message);
+        }
+    }
+}
