@@ -13,7 +13,7 @@ use limpid::device::ComputeDevice;
 use limpid::error::{self, Kind};
 use limpid::image::{ImageShape, Pixels, Split};
 use limpid::model::settings::CodeActivation;
-use limpid::model::{Architecture, ModelDescription};
+use limpid::model::{Architecture, Dense, ModelDescription};
 use limpid::progress::{LogMode, Progress};
 use limpid::record::fingerprint::Parts;
 use limpid::record::receipt::Receipt;
@@ -210,7 +210,7 @@ pub fn receipt(bytes: &[u8]) {
     let checkpoint = CheckpointFile::new(path, parts(), 9);
     _ = judge(checkpoint.standing());
     let (device, image) = (ComputeDevice::default(), ImageShape::new(1, 2, 1).expect("is a shape"));
-    let dense = Architecture::Dense { hidden: vec![], code: 1, code_activation: CodeActivation::Relu };
+    let dense = Architecture::Dense(Dense { hidden: vec![], code: 1, code_activation: CodeActivation::Relu });
     let initial = dense.init(image, 1, &device.inference()).expect("is small");
     _ = judge(checkpoint.load(initial, &device.inference()));
     if let Some(receipt) = Receipt::parse(bytes) {

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::device::DeviceChoice;
-use crate::export::onnx::Part;
+use crate::model::onnx::Part;
 use crate::progress::LogMode;
 use crate::table::layout::{Lists, Profile, StoredPixels};
 use crate::terminal::Drawing;

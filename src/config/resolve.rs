@@ -1,7 +1,7 @@
-//! From settings as written to settings as used.
+//! Settings as written become settings as used.
 //!
-//! Past this file nothing is checked again: a [`Pipeline`] is complete, consistent and immutable, and it is what the run
-//! directory keeps. Whether the model fits the images is checked here if their size is known, and by ingest if files have to
+//! Nothing is checked again after this: a [`Pipeline`] is complete, consistent and immutable, and it is what the run directory
+//! keeps. Whether the model fits the images is checked here if their size is known, and by ingest if files have to
 //! be opened for it.
 
 use std::collections::BTreeSet;
@@ -9,11 +9,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::raw::{RawConv, RawDense, RawGate, RawModel, RawOutput, RawPipeline, RawUnet};
+use super::raw::{RawGate, RawOutput, RawPipeline};
 use crate::corruption::Corruption;
-use crate::image::Pixels;
-use crate::model::Architecture;
-use crate::model::settings::{CodeActivation, Model};
+use crate::image::{ImageShape, Pixels};
+use crate::model::{Model, RawModel};
 use crate::quality::Baseline;
 use crate::quality::gate::Gate;
 use crate::setting::{Problem, Problems, Section};
@@ -85,49 +84,98 @@ pub struct Output {
 /// Every inconsistency, with the key that it belongs to.
 pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, Vec<Problem>> {
     let mut problems = Problems::default();
-    let advice = if raw.name.is_none() { "give it a `name`: " } else { "" };
-    let name = raw.name.unwrap_or_else(|| stem.to_owned());
+    let pipeline = resolve_sections(raw, stem, folder, &mut problems);
+    pipeline.filter(|_| problems.is_empty()).ok_or(problems.0)
+}
+
+/// Resolves each section, and checks them against each other as far as they are there; none if one of them is not.
+fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut Problems) -> Option<Pipeline> {
+    let RawPipeline { name, seed, source, corruption, model, training, encode, evaluate, gate, output } = raw;
+    let name = resolve_name(name, stem, problems);
+    let held_out = held_out(source.hold_out.as_deref());
+    let source = super::source::resolve(source, folder, problems);
+    let image = source.as_ref().and_then(source::known_shape);
+    let corruption = corruption.resolve(&mut Section::new("corruption", folder, problems));
+    let model = resolve_model(model, folder, image, problems);
+    let gate = resolve_gate(gate, problems);
+    check_code(model.as_ref(), gate.as_ref(), problems);
+    let training = resolve_training(training, problems);
+    let encode_input = problems.required("encode.input", encode.input);
+    let fit_rows = problems.required("evaluate.fit-rows", evaluate.fit_rows);
+    let output = resolve_output(output, problems);
+    let seed = problems.required("seed", seed);
+    check_corruption(corruption.as_ref(), image, training.as_ref(), encode_input, problems);
+    let (output, export) = output?;
+    Some(Pipeline {
+        name,
+        seed: seed? as u64,
+        source: source?,
+        held_out,
+        corruption,
+        model: model?,
+        training: training?,
+        encode: Encode { input: encode_input? },
+        evaluate: Evaluate { fit_rows: fit_rows? as u64 },
+        gate: gate?,
+        output,
+        export,
+    })
+}
+
+/// The name of the run: the one that is given, or else the stem of the pipeline file.
+fn resolve_name(name: Option<String>, stem: &str, problems: &mut Problems) -> String {
+    let advice = if name.is_none() { "give it a `name`: " } else { "" };
+    let name = name.unwrap_or_else(|| stem.to_owned());
     let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(usable) {
         let rule = "use letters, digits, '.', '_' and '-', and do not start with '.'";
         problems.add("name", format!("{name:?} cannot name a run directory: {advice}{rule}"));
     }
-    let held_out = held_out(raw.source.hold_out.as_deref());
-    let source = super::source::resolve(raw.source, folder, &mut problems);
-    let corruption = raw.corruption.resolve(&mut Section::new("corruption", folder, &mut problems));
-    let loss = problems.required("model.loss", raw.model.loss);
-    let sparsity = problems.required("model.sparsity", raw.model.sparsity);
-    let model = resolve_model(raw.model, &mut problems);
-    let gate = resolve_gate(raw.gate, &mut problems);
-    if let (Some(model), Some(image)) = (&model, source.as_ref().and_then(source::known_shape))
-        && !problems.0.iter().any(|problem| problem.path.is_within(&"model".into()))
-        && let Err(cause) = model.check(image)
+    name
+}
+
+/// The model, which must fit images of this shape if it is known.
+fn resolve_model(raw: RawModel, folder: &Path, image: Option<ImageShape>, problems: &mut Problems) -> Option<Model> {
+    let loss = problems.required("model.loss", raw.loss);
+    let sparsity = problems.required("model.sparsity", raw.sparsity);
+    let architecture = raw.resolve(&mut Section::new("model", folder, problems))?;
+    if let Some(image) = image
+        && !problems.any_within("model")
+        && let Err(cause) = architecture.check(image)
     {
-        problems.add(&format!("model.{}", model.family()), cause.to_string());
+        problems.add(&format!("model.{}", architecture.key()), cause.to_string());
     }
-    if sparsity.is_some_and(|sparsity| sparsity > 0.0) && model.as_ref().is_some_and(|model| !model.has_code()) {
-        problems.add("model.sparsity", "needs a code, which a U-Net does not have");
+    Some(Model { architecture, loss: loss?, sparsity: sparsity? })
+}
+
+/// Checks that nothing asks for the code of a model without one.
+fn check_code(model: Option<&Model>, gate: Option<&Gate>, problems: &mut Problems) {
+    let Some(model) = model.filter(|model| !model.architecture.family().has_code()) else { return };
+    let name = model.architecture.family().name();
+    if model.sparsity > 0.0 {
+        problems.add("model.sparsity", format!("needs a code, which {name} does not have"));
     }
-    if model.as_ref().is_some_and(|model| !model.has_code())
-        && let Some(gate) = &gate
-    {
-        let asked =
-            [("baselines", gate.baselines.contains(&Baseline::Pca)), ("probe-margin", gate.probe_margin.is_some())];
-        for (key, _) in asked.into_iter().filter(|(_, asked)| *asked) {
-            problems.add(&format!("gate.{key}"), "asks for what needs a code, which a U-Net does not have");
-        }
+    let Some(gate) = gate else { return };
+    let asked = [("baselines", gate.baselines.contains(&Baseline::Pca)), ("probe-margin", gate.probe_margin.is_some())];
+    for (key, _) in asked.into_iter().filter(|(_, asked)| *asked) {
+        problems.add(&format!("gate.{key}"), format!("asks for what needs a code, which {name} does not have"));
     }
-    let training = resolve_training(raw.training, &mut problems);
-    let encode_input = problems.required("encode.input", raw.encode.input);
-    let fit_rows = problems.required("evaluate.fit-rows", raw.evaluate.fit_rows);
-    let output = resolve_output(raw.output, &mut problems);
-    let seed = problems.required("seed", raw.seed);
-    if let (Some(corruption), Some(image)) = (&corruption, source.as_ref().and_then(source::known_shape))
+}
+
+/// Checks that the images can be corrupted, if their shape is known, and that nothing asks for noise that there is not.
+fn check_corruption(
+    corruption: Option<&Corruption>,
+    image: Option<ImageShape>,
+    training: Option<&Training>,
+    encode_input: Option<InputImages>,
+    problems: &mut Problems,
+) {
+    if let (Some(corruption), Some(image)) = (corruption, image)
         && let Err(cause) = corruption.kind().check(image)
     {
         problems.add("corruption", cause.to_string());
     }
-    if let Some(Training { input, target: InputImages::Noisy, .. }) = &training {
+    if let Some(Training { input, target: InputImages::Noisy, .. }) = training {
         if *input == InputImages::Clean {
             problems.add(
                 "training.target",
@@ -142,44 +190,12 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
     }
     if corruption.is_none() {
         let advice = "needs noise: add a [corruption] table, for example gaussian = { std = 0.5 }";
-        if training.as_ref().is_some_and(|training| training.input == InputImages::Noisy) {
+        if training.is_some_and(|training| training.input == InputImages::Noisy) {
             problems.add("training.input", format!("\"noisy\" {advice}"));
         }
         if encode_input == Some(InputImages::Noisy) {
             problems.add("encode.input", format!("\"noisy\" {advice}"));
         }
-    }
-    match (source, model, loss, sparsity, training, encode_input, fit_rows, gate, output, seed) {
-        (
-            Some(source),
-            Some(model),
-            Some(loss),
-            Some(sparsity),
-            Some(training),
-            Some(encode_input),
-            Some(fit_rows),
-            Some(gate),
-            Some((output, export)),
-            Some(seed),
-        ) if problems.is_empty() => {
-            let (model, encode) = (Model { architecture: model, loss, sparsity }, Encode { input: encode_input });
-            let (seed, evaluate) = (seed as u64, Evaluate { fit_rows: fit_rows as u64 });
-            Ok(Pipeline {
-                name,
-                seed,
-                source,
-                held_out,
-                corruption,
-                model,
-                training,
-                encode,
-                evaluate,
-                gate,
-                output,
-                export,
-            })
-        }
-        _ => Err(problems.0),
     }
 }
 
@@ -220,43 +236,6 @@ fn resolve_gate(raw: RawGate, problems: &mut Problems) -> Option<Gate> {
 /// The labels, each once, in order.
 fn held_out(labels: Option<&[i64]>) -> Vec<i64> {
     labels.unwrap_or_default().iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-fn resolve_model(raw: RawModel, problems: &mut Problems) -> Option<Architecture> {
-    let RawModel { dense, conv, unet, loss: _, sparsity: _ } = raw;
-    let made = [("dense", dense.is_some()), ("conv", conv.is_some()), ("unet", unet.is_some())];
-    Section::new("model", Path::new(""), problems).one_of(&made, false);
-    let widths = |list: Vec<i64>| list.into_iter().map(|width| width as usize).collect::<Vec<_>>();
-    if let Some(RawDense { hidden, code, code_activation }) = dense {
-        return Some(Architecture::Dense {
-            hidden: widths(problems.required("model.dense.hidden", hidden)?),
-            code: problems.required("model.dense.code", code)? as usize,
-            code_activation: problems.required("model.dense.code-activation", code_activation)?,
-        });
-    }
-    if let Some(RawUnet { channels, residual_blocks }) = unet {
-        return Some(Architecture::Unet {
-            channels: widths(problems.required("model.unet.channels", channels)?),
-            residual_blocks: problems.required("model.unet.residual-blocks", residual_blocks)? as usize,
-        });
-    }
-    let RawConv { channels, decoder_channels, residual_blocks, code, code_activation } = conv?;
-    let channels = widths(problems.required("model.conv.channels", channels)?);
-    let mirror = || channels.iter().rev().copied().collect();
-    let decoder_channels = decoder_channels.map_or_else(mirror, widths);
-    if decoder_channels.len() != channels.len() {
-        let (found, expected) = (decoder_channels.len(), channels.len());
-        let message = format!("has {found} entries, but the encoder has {expected}: each pooling needs its upsampling");
-        problems.add("model.conv.decoder-channels", message);
-    }
-    let code_activation: CodeActivation = problems.required("model.conv.code-activation", code_activation)?;
-    Some(Architecture::Conv {
-        channels,
-        decoder_channels,
-        residual_blocks: problems.required("model.conv.residual-blocks", residual_blocks)? as usize,
-        code: code.map(|code| code as usize),
-        code_activation,
-    })
 }
 
 fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Option<Training> {

@@ -149,7 +149,7 @@ fn overrides_replace_values_and_choices() {
     let pipeline = parsed(MINIMAL, &["training.epochs=5", "model.conv={channels=[4,2]}", "name=x"]).expect("resolves");
     assert_eq!((pipeline.training.epochs, pipeline.name.as_str()), (5, "x"));
     assert!(
-        matches!(&pipeline.model.architecture, crate::model::Architecture::Conv { decoder_channels, .. } if *decoder_channels == [2, 4])
+        matches!(&pipeline.model.architecture, crate::model::Architecture::Conv(conv) if conv.decoder_channels == [2, 4])
     );
     let pipeline = parsed(MINIMAL, &["source.strokes.train=7"]).expect("resolves");
     assert_eq!(pipeline.source, SourceSettings::Strokes { train: 7, test: 1000, colour: false });

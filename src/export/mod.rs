@@ -1,12 +1,10 @@
-//! Results for other programs: a run's tables in the form that they like best, and its model as ONNX.
+//! Copies of a run's tables in the form that another program reads best.
 //!
 //! The tables of a run always have limpid's own form, which every stage reads. An export is a copy of them in another
 //! [`Layout`]: the same rows, the same numbers. The stage `export` and the command `limpid export` both write it with
 //! [`write_tables`].
 
 mod card;
-pub mod onnx;
-mod proto;
 
 use std::path::Path;
 

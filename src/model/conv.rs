@@ -1,19 +1,176 @@
 //! The convolutional autoencoder: 3×3 convolutions and 2×2 max-pooling down, nearest upsampling and convolutions up.
 //!
-//! Sides that do not halve evenly are rounded up on the way down (28 → 14 → 7 → 4, as TensorFlow's SAME padding does) and
-//! the decoder enlarges to exactly the sizes that the encoder came from. Residual blocks may follow each of these layers. The
-//! code is the last feature map, row-major with channels last, or a dense layer's numbers made of it.
+//! Residual blocks may follow each of these layers. The code is the last feature map, row-major with channels last, or the output
+//! of a dense layer behind it.
 
+use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::Tensor;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::convolutional::{self, check_image, check_layers, feature_map, upsampled};
+use super::family::{Family, Made, Network};
 use super::layer::{Convolution, Initializer, Linear, Residual};
+use super::onnx::graph::Graph;
+use super::settings::{CodeActivation, widths};
+use crate::error;
 use crate::image::ImageShape;
 use crate::kernel::Activation;
+use crate::setting::{Choice, Section};
 
-/// Convolutional encoder and decoder; every layer but a dense code and the logits has a ReLU.
-#[derive(Module, Debug)]
+/// Its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Conv {
+    /// Channels of each convolution of the encoder, each followed by a pooling.
+    pub channels: Vec<usize>,
+    /// Channels of each convolution of the decoder, each preceded by an upsampling.
+    pub decoder_channels: Vec<usize>,
+    /// Residual blocks after each pooling and after each convolution that follows an upsampling.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub residual_blocks: usize,
+    /// Size of the dense code; none if the feature map is the code.
+    pub code: Option<usize>,
+    /// Activation applied after the layer that makes the dense code.
+    pub code_activation: CodeActivation,
+}
+
+/// Convolutions and pooling.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawConv {
+    /// Channels of each convolution of the encoder, each from 1 to 4,096.
+    #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 4096)))]
+    channels: Option<Vec<i64>>,
+    /// Channels of each convolution of the decoder; the mirror of `channels` unless given.
+    #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 4096)))]
+    decoder_channels: Option<Vec<i64>>,
+    /// Residual blocks after each pooling and after each convolution that follows an upsampling.
+    #[schemars(range(min = 0, max = 64))]
+    residual_blocks: Option<i64>,
+    /// Size of the dense code; the last feature map is the code unless given.
+    #[schemars(range(min = 1, max = 65_536))]
+    code: Option<i64>,
+    /// What follows the layer that makes the dense code.
+    code_activation: Option<CodeActivation>,
+}
+
+impl Choice for Conv {
+    type Written = RawConv;
+
+    fn resolve(written: RawConv, section: &mut Section<'_>) -> Option<Self> {
+        let RawConv { channels, decoder_channels, residual_blocks, code, code_activation } = written;
+        let channels = widths(section.required("channels", channels)?);
+        let mirror = || channels.iter().rev().copied().collect();
+        let decoder_channels = decoder_channels.map_or_else(mirror, widths);
+        if decoder_channels.len() != channels.len() {
+            let (found, expected) = (decoder_channels.len(), channels.len());
+            let message = format!("has {found} entries, but the encoder has {expected}: {EACH_ITS_UPSAMPLING}");
+            section.add("decoder-channels", message);
+        }
+        Some(Self {
+            code_activation: section.required("code-activation", code_activation)?,
+            residual_blocks: section.required("residual-blocks", residual_blocks)? as usize,
+            channels,
+            decoder_channels,
+            code: code.map(|code| code as usize),
+        })
+    }
+}
+
+const EACH_ITS_UPSAMPLING: &str = "each pooling needs its upsampling";
+
+impl Conv {
+    fn map(&self, image: ImageShape) -> ImageShape {
+        feature_map(image, self.channels.len(), &self.channels)
+    }
+}
+
+impl Family for Conv {
+    fn name(&self) -> &'static str {
+        "a convolutional autoencoder"
+    }
+
+    fn check(&self, image: ImageShape) -> Result<()> {
+        let Self { channels, decoder_channels, residual_blocks, code, code_activation: _ } = self;
+        if channels.len() != decoder_channels.len() {
+            let (found, expected) = (decoder_channels.len(), channels.len());
+            let message = format!("model.conv.decoder-channels has {found} entries, but the encoder has {expected}");
+            return Err(error::settings(format!("{message}: {EACH_ITS_UPSAMPLING}")));
+        }
+        let code: Vec<_> = code.iter().copied().collect();
+        check_layers("conv", channels, 1, *residual_blocks, &[channels, decoder_channels.as_slice(), &code].concat())?;
+        check_image("conv", image, channels.len(), channels.len())
+    }
+
+    fn micro_batch(&self, image: ImageShape) -> usize {
+        convolutional::micro_batch(image, self.channels.first().max(self.decoder_channels.last()))
+    }
+
+    fn largest_layer(&self, image: ImageShape) -> usize {
+        // The output of an upsampling that is no part of the convolution behind it, and the output of that.
+        let inputs = self.channels.last().into_iter().chain(&self.decoder_channels);
+        let up = upsampled(image, self.channels.len()).into_iter().zip(inputs.zip(&self.decoder_channels));
+        let up = up.map(|([height, width], (inputs, outputs))| height * width * inputs.max(outputs));
+        up.max().unwrap_or(1).max(convolutional::largest_before_pooling(image, &self.channels)).max(image.len())
+    }
+
+    fn layers(&self, image: ImageShape) -> Vec<[usize; 2]> {
+        let (channels, decoder_channels) = (self.channels.as_slice(), self.decoder_channels.as_slice());
+        let widths = [&[image.channels], channels, decoder_channels, &[image.channels]].concat();
+        let map = self.map(image).len();
+        let dense = self.code.map(|code| [[map, code], [code, map]]);
+        let blocks = [channels, decoder_channels].concat();
+        convolutional::layers(&widths, &blocks, self.residual_blocks).chain(dense.into_iter().flatten()).collect()
+    }
+
+    fn has_code(&self) -> bool {
+        true
+    }
+
+    fn code_size(&self, image: ImageShape) -> Option<usize> {
+        Some(self.code.unwrap_or_else(|| self.map(image).len()))
+    }
+
+    fn encoder_graph(&self, graph: &mut Graph, image: ImageShape) {
+        let mut x = graph.unflatten("images", image, "images");
+        for layer in 0..self.channels.len() {
+            x = graph.convolution_max_pool(&x, &format!("encoder.{layer}"));
+            x = graph.residual_blocks(&x, &format!("encoder_blocks.{layer}"), self.residual_blocks);
+        }
+        let map = self.map(image);
+        match self.code {
+            None => _ = graph.flatten(&x, map.len(), "code", "code"),
+            Some(_) => {
+                let flat = graph.flatten(&x, map.len(), "map", "map.flat");
+                let x = graph.linear(&flat, "encoder_code", "encoder_code.linear");
+                graph.code(&x, self.code_activation);
+            }
+        }
+    }
+
+    fn decoder_graph(&self, graph: &mut Graph, image: ImageShape) -> String {
+        let flat = match self.code {
+            None => "code".to_owned(),
+            Some(_) => {
+                let x = graph.linear("code", "decoder_code", "decoder_code.linear");
+                graph.relu(&x, "decoder_code.relu")
+            }
+        };
+        let mut x = graph.unflatten(&flat, self.map(image), "map.decoded");
+        for (layer, size) in upsampled(image, self.channels.len()).into_iter().enumerate() {
+            x = graph.upsample_convolution(&x, size, &format!("decoder.{layer}"));
+            x = graph.residual_blocks(&x, &format!("decoder_blocks.{layer}"), self.residual_blocks);
+        }
+        let x = graph.convolution(&x, &format!("decoder.{}", self.channels.len()));
+        graph.flatten(&x, image.len(), "image", "logits")
+    }
+}
+
+/// The layers with weights; each but a dense code and the logits has a ReLU.
+#[derive(Module, Debug)]
+pub struct ConvNetwork {
     encoder: Vec<Convolution>,
     /// Those that follow each layer of the encoder.
     encoder_blocks: Vec<Vec<Residual>>,
@@ -30,39 +187,47 @@ pub struct Conv {
     code_activation: Activation,
 }
 
-impl Conv {
-    /// Initial weights.
-    pub fn new(
-        image: ImageShape,
-        [channels, decoder_channels]: [&[usize]; 2],
-        residual_blocks: usize,
-        code: Option<(usize, Activation)>,
-        initializer: &mut Initializer,
-    ) -> Self {
-        let map = feature_map(image, channels.len(), channels);
-        let down = [&[image.channels], channels].concat();
-        let up = [&[map.channels], decoder_channels, &[image.channels]].concat();
+impl Network for ConvNetwork {
+    type Settings = Conv;
+
+    fn new(settings: &Conv, image: ImageShape, initializer: &mut Initializer) -> Self {
+        let Conv { channels, decoder_channels, residual_blocks, code, code_activation } = settings;
+        let map = settings.map(image);
+        let down = [&[image.channels], channels.as_slice()].concat();
+        let up = [&[map.channels], decoder_channels.as_slice(), &[image.channels]].concat();
         let convolutions = |widths: &[usize], initializer: &mut Initializer| {
             widths.windows(2).map(|pair| Convolution::new(pair[0], pair[1], initializer)).collect()
         };
         let blocks = |widths: &[usize], initializer: &mut Initializer| {
-            widths.iter().map(|width| Residual::blocks(*width, residual_blocks, initializer)).collect()
+            widths.iter().map(|width| Residual::blocks(*width, *residual_blocks, initializer)).collect()
         };
         Self {
             encoder: convolutions(&down, initializer),
             encoder_blocks: blocks(channels, initializer),
-            encoder_code: code.map(|(code, _)| Linear::new(map.len(), code, initializer)),
-            decoder_code: code.map(|(code, _)| Linear::new(code, map.len(), initializer)),
+            encoder_code: code.map(|code| Linear::new(map.len(), code, initializer)),
+            decoder_code: code.map(|code| Linear::new(code, map.len(), initializer)),
             decoder: convolutions(&up, initializer),
             decoder_blocks: blocks(decoder_channels, initializer),
             image,
             map,
-            code_activation: code.map_or(Activation::Identity, |(_, activation)| activation),
+            code_activation: code.map_or(Activation::Identity, |_| code_activation.kernel()),
         }
     }
 
+    fn encode(&self, images: Tensor<2>) -> Option<Tensor<2>> {
+        Some(self.code(images))
+    }
+
+    fn forward(&self, images: Tensor<2>) -> Made {
+        let codes = self.code(images);
+        let logits = self.decode(codes.clone());
+        Made { codes: Some(codes), logits }
+    }
+}
+
+impl ConvNetwork {
     /// `[n, pixels]` to `[n, code]`
-    pub fn encode(&self, images: Tensor<2>) -> Tensor<2> {
+    fn code(&self, images: Tensor<2>) -> Tensor<2> {
         let [n, _] = images.dims();
         let ImageShape { height, width, channels } = self.image;
         let x = images.reshape([n, height, width, channels]);
@@ -78,7 +243,7 @@ impl Conv {
     }
 
     /// `[n, code]` to logits `[n, pixels]`
-    pub fn decode(&self, code: Tensor<2>) -> Tensor<2> {
+    fn decode(&self, code: Tensor<2>) -> Tensor<2> {
         let [n, _] = code.dims();
         let map = match &self.decoder_code {
             Some(layer) => layer.forward(code, Activation::Relu),
@@ -93,21 +258,4 @@ impl Conv {
         let logits = &self.decoder[self.decoder.len() - 1];
         logits.forward(x, Activation::Identity).reshape([n, self.image.len()])
     }
-}
-
-/// Rows and columns before the first pooling, after it, after the second, and so on.
-fn sizes(image: ImageShape, poolings: usize) -> Vec<[usize; 2]> {
-    let half = |size: &[usize; 2]| Some(size.map(|side| side.div_ceil(2)));
-    std::iter::successors(Some([image.height, image.width]), half).take(poolings + 1).collect()
-}
-
-/// Rows and columns after the first upsampling of a decoder, after the second, and so on, up to those of the image.
-pub fn upsampled(image: ImageShape, poolings: usize) -> Vec<[usize; 2]> {
-    sizes(image, poolings).into_iter().rev().skip(1).collect()
-}
-
-/// The shape of the feature map of the last of `channels` after so many poolings.
-pub fn feature_map(image: ImageShape, poolings: usize, channels: &[usize]) -> ImageShape {
-    let [height, width] = sizes(image, poolings)[poolings];
-    ImageShape { height, width, channels: channels.last().copied().unwrap_or(image.channels) }
 }

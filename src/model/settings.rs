@@ -1,22 +1,9 @@
-//! The settings of a model: its architecture, and what its training minimises.
+//! Settings that families of models share, and the loss.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Architecture;
-
-/// The autoencoder and its loss.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Model {
-    /// Its layers.
-    #[serde(flatten)]
-    pub architecture: Architecture,
-    /// What training minimises.
-    pub loss: Loss,
-    /// How much of the code's mean magnitude is added to it.
-    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
-    pub sparsity: f64,
-}
+use crate::kernel::Activation;
 
 /// What training minimises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,7 +16,7 @@ pub enum Loss {
     Mse,
 }
 
-/// What follows the layer that makes a dense code.
+/// The activation applied after the layer that makes a dense code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
@@ -38,4 +25,19 @@ pub enum CodeActivation {
     Relu,
     /// Nothing: codes are any real numbers.
     Linear,
+}
+
+impl CodeActivation {
+    /// As the operations know it.
+    pub fn kernel(self) -> Activation {
+        match self {
+            CodeActivation::Relu => Activation::Relu,
+            CodeActivation::Linear => Activation::Identity,
+        }
+    }
+}
+
+/// Widths as they are written; their schema has checked that they are positive.
+pub fn widths(written: Vec<i64>) -> Vec<usize> {
+    written.into_iter().map(|width| width as usize).collect()
 }

@@ -8,23 +8,26 @@ use super::layer::Residual;
 use super::*;
 use crate::device::tests::{devices, tolerance};
 use crate::image::Split;
+use crate::model::settings::CodeActivation;
 use crate::random::Stream;
 
 fn architectures() -> Vec<Architecture> {
-    let conv = |channels: &[usize], decoder: &[usize], residual_blocks, code| Architecture::Conv {
-        channels: channels.to_vec(),
-        decoder_channels: decoder.to_vec(),
-        residual_blocks,
-        code,
-        code_activation: CodeActivation::Linear,
+    let conv = |channels: &[usize], decoder: &[usize], residual_blocks, code| {
+        Architecture::Conv(Conv {
+            channels: channels.to_vec(),
+            decoder_channels: decoder.to_vec(),
+            residual_blocks,
+            code,
+            code_activation: CodeActivation::Linear,
+        })
     };
     vec![
-        Architecture::Dense { hidden: vec![], code: 3, code_activation: CodeActivation::Relu },
-        Architecture::Dense { hidden: vec![20, 10], code: 4, code_activation: CodeActivation::Linear },
+        Architecture::Dense(Dense { hidden: vec![], code: 3, code_activation: CodeActivation::Relu }),
+        Architecture::Dense(Dense { hidden: vec![20, 10], code: 4, code_activation: CodeActivation::Linear }),
         conv(&[4, 3, 2], &[2, 3, 4], 0, None),
         conv(&[4, 3], &[5, 6], 2, Some(7)),
-        Architecture::Unet { channels: vec![4, 3, 5], residual_blocks: 1 },
-        Architecture::Unet { channels: vec![2, 2], residual_blocks: 0 },
+        Architecture::Unet(Unet { channels: vec![4, 3, 5], residual_blocks: 1 }),
+        Architecture::Unet(Unet { channels: vec![2, 2], residual_blocks: 0 }),
     ]
 }
 
@@ -37,8 +40,8 @@ fn every_family_maps_any_image_to_its_code_and_to_an_image() {
             let model = architecture.init(image, 1, &device).expect("fits");
             let Made { codes, logits } = model.forward(Tensor::ones([2, image.len()], &device));
             let code_size = codes.as_ref().map(|codes| codes.dims()[1]);
-            assert_eq!(code_size, architecture.code_size(image), "{architecture:?}");
-            assert_eq!(code_size.is_some(), architecture.has_code(), "{architecture:?}");
+            assert_eq!(code_size, architecture.family().code_size(image), "{architecture:?}");
+            assert_eq!(code_size.is_some(), architecture.family().has_code(), "{architecture:?}");
             assert_eq!(logits.dims(), [2, image.len()], "{architecture:?}");
             let encoded = model.encode(Tensor::ones([2, image.len()], &device));
             assert_eq!(encoded.map(Tensor::into_data), codes.map(Tensor::into_data), "{architecture:?}");
@@ -82,18 +85,18 @@ fn the_same_weights_give_the_same_on_every_device() {
 #[test]
 fn the_chapter_models_have_the_chapter_sizes() {
     let image = ImageShape::new(28, 28, 1).expect("is a shape");
-    let dense = &Architecture::Dense { hidden: vec![], code: 32, code_activation: CodeActivation::Relu };
+    let dense = &Architecture::Dense(Dense { hidden: vec![], code: 32, code_activation: CodeActivation::Relu });
     let parameters =
         |architecture: &Architecture| architecture.init(image, 1, &Device::flex()).expect("fits").num_params();
     assert_eq!(parameters(dense), 784 * 32 + 32 + 32 * 784 + 784);
-    let conv = &Architecture::Conv {
+    let conv = &Architecture::Conv(Conv {
         channels: vec![16, 8, 8],
         decoder_channels: vec![16, 8, 16],
         residual_blocks: 0,
         code: None,
         code_activation: CodeActivation::Linear,
-    };
-    assert_eq!(conv.code_size(image), Some(128));
+    });
+    assert_eq!(conv.family().code_size(image), Some(128));
     let layers = [(1, 16), (16, 8), (8, 8), (8, 16), (16, 8), (8, 16), (16, 1)];
     assert_eq!(parameters(conv), layers.iter().map(|(i, o)| i * o * 9 + o).sum::<usize>());
 }
@@ -106,7 +109,8 @@ fn a_residual_block_starts_as_the_identity_and_skips_carry_the_image() {
     let map = x.clone().reshape([1, 8, 4, 2]);
     assert_eq!(Residual::forward_all(&blocks, map.clone()).into_data(), map.into_data());
     // With the smallest map cut off, what comes through has come through the skip.
-    let model = Architecture::Unet { channels: vec![3, 5], residual_blocks: 1 }.init(image, 1, &device).expect("fits");
+    let model =
+        Architecture::Unet(Unet { channels: vec![3, 5], residual_blocks: 1 }).init(image, 1, &device).expect("fits");
     let mut tensors: BTreeMap<String, NamedTensor> =
         named_tensors(&model).into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
     tensors.get_mut("down.0.convolution.weight").expect("is there").values.fill(0.0);
@@ -162,22 +166,25 @@ fn models_that_do_not_fit_the_images_are_refused() {
         architecture.check(image).expect_err("does not fit").to_string()
     };
     assert!(message(&architectures()[2], 7).contains("at least 8×8, not 7×7"));
-    let deep = Architecture::Conv {
+    let deep = Architecture::Conv(Conv {
         channels: vec![2; 4],
         decoder_channels: vec![2; 4],
         residual_blocks: 0,
         code: None,
         code_activation: CodeActivation::Linear,
-    };
+    });
     assert!(message(&deep, 8).contains("has 4 entries, but images of 8×8 can be halved only 3 times"));
-    let huge = Architecture::Dense { hidden: vec![65_536; 2], code: 65_536, code_activation: CodeActivation::Relu };
+    let huge =
+        Architecture::Dense(Dense { hidden: vec![65_536; 2], code: 65_536, code_activation: CodeActivation::Relu });
     assert!(message(&huge, 8).contains("4294967296 weights"));
-    let conv = |channels: &[usize], decoder: &[usize], code| Architecture::Conv {
-        channels: channels.to_vec(),
-        decoder_channels: decoder.to_vec(),
-        residual_blocks: 0,
-        code,
-        code_activation: CodeActivation::Linear,
+    let conv = |channels: &[usize], decoder: &[usize], code| {
+        Architecture::Conv(Conv {
+            channels: channels.to_vec(),
+            decoder_channels: decoder.to_vec(),
+            residual_blocks: 0,
+            code,
+            code_activation: CodeActivation::Linear,
+        })
     };
     assert!(message(&conv(&[4, 2], &[4], None), 8).contains("decoder-channels has 1 entries, but the encoder has 2"));
     assert!(message(&conv(&[], &[], None), 8).contains("channels needs at least 1 entry"));
@@ -185,14 +192,14 @@ fn models_that_do_not_fit_the_images_are_refused() {
     assert!(message(&conv(&[4], &[usize::MAX], None), 8).contains("the width 18446744073709551615"));
     assert!(message(&conv(&[4], &[4], Some(0)), 8).contains("the width 0"));
     let unet =
-        |channels: &[usize], residual_blocks| Architecture::Unet { channels: channels.to_vec(), residual_blocks };
+        |channels: &[usize], residual_blocks| Architecture::Unet(Unet { channels: channels.to_vec(), residual_blocks });
     assert!(message(&unet(&[4, 4], 1), 7).contains("model.unet takes images of at least 8×8"));
     assert!(message(&unet(&[4; 5], 1), 8).contains("can be halved only 3 times"));
     assert!(message(&unet(&[4], 1), 8).contains("model.unet.channels needs at least 2 entries"));
     assert!(message(&unet(&[4, 0], 1), 8).contains("the width 0"));
     assert!(message(&unet(&[4, 4], usize::MAX), 8).contains("residual blocks in a row"));
     for (hidden, code) in [(vec![], 0), (vec![0], 4)] {
-        let dense = Architecture::Dense { hidden, code, code_activation: CodeActivation::Relu };
+        let dense = Architecture::Dense(Dense { hidden, code, code_activation: CodeActivation::Relu });
         assert!(message(&dense, 8).contains("the width 0"));
     }
 }
@@ -200,25 +207,25 @@ fn models_that_do_not_fit_the_images_are_refused() {
 #[test]
 fn the_largest_layer_need_not_be_the_outermost() {
     let image = ImageShape::new(28, 28, 1).expect("is a shape");
-    let conv = |channels: &[usize], decoder_channels: &[usize]| Architecture::Conv {
-        channels: channels.to_vec(),
-        decoder_channels: decoder_channels.to_vec(),
-        residual_blocks: 0,
-        code: None,
-        code_activation: CodeActivation::Relu,
+    let conv = |channels: &[usize], decoder_channels: &[usize]| {
+        Architecture::Conv(Conv {
+            channels: channels.to_vec(),
+            decoder_channels: decoder_channels.to_vec(),
+            residual_blocks: 0,
+            code: None,
+            code_activation: CodeActivation::Relu,
+        })
     };
-    let largest = |architecture: Architecture| architecture.largest_layer(image);
+    let largest = |architecture: Architecture| architecture.family().largest_layer(image);
     assert_eq!(largest(conv(&[16, 8], &[8, 16])), 28 * 28 * 16);
     assert_eq!(largest(conv(&[4, 64], &[8, 4])), 14 * 14 * 64);
     // Upsampled before it is convolved.
     assert_eq!(largest(conv(&[4, 4], &[40, 2])), 28 * 28 * 40);
-    let unet = |channels: &[usize]| Architecture::Unet { channels: channels.to_vec(), residual_blocks: 0 };
+    let unet = |channels: &[usize]| Architecture::Unet(Unet { channels: channels.to_vec(), residual_blocks: 0 });
     assert_eq!(largest(unet(&[8, 16])), 28 * 28 * 16);
     assert_eq!(largest(unet(&[2, 4, 90])), 14 * 14 * 90);
-    let dense = |hidden: &[usize]| Architecture::Dense {
-        hidden: hidden.to_vec(),
-        code: 4,
-        code_activation: CodeActivation::Relu,
+    let dense = |hidden: &[usize]| {
+        Architecture::Dense(Dense { hidden: hidden.to_vec(), code: 4, code_activation: CodeActivation::Relu })
     };
     assert_eq!((largest(dense(&[])), largest(dense(&[900]))), (784, 900));
 }

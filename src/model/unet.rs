@@ -1,21 +1,130 @@
 //! A denoiser with skip connections (U-Net, Ronneberger et al. 2015): 3×3 convolutions and 2×2 max-pooling down, nearest
-//! upsampling and convolutions up, and at each size what the way down had is added to what the way up brings.
+//! upsampling and convolutions up, and at each size the output of the way down is added to that of the way up.
 //!
-//! Detail passes beside the smallest feature map, which is why there is no code: no part of it stands for the image. Skips are
+//! There is no code, because detail passes beside the smallest feature map: no part of the model stands for the image. Skips are
 //! added (as in LinkNet, Chaurasia & Culurciello 2017) rather than appended, which halves the channels that the way up
 //! convolves. Residual blocks follow at each size on both ways.
 
+use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::Tensor;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::conv::upsampled;
+use super::convolutional::{self, check_image, check_layers, upsampled};
+use super::family::{Family, Made, Network};
 use super::layer::{Convolution, Initializer, Residual};
+use super::onnx::graph::Graph;
+use super::settings::widths;
 use crate::image::ImageShape;
 use crate::kernel::Activation;
+use crate::setting::{Choice, Section};
 
-/// Every convolution but the second of a residual block and the one that gives the logits has a ReLU.
-#[derive(Module, Debug)]
+/// Its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Unet {
+    /// Channels at each size of the feature maps, from the image's down.
+    pub channels: Vec<usize>,
+    /// Residual blocks at each size, on the way down and on the way up.
+    pub residual_blocks: usize,
+}
+
+/// Convolutions with skip connections, without a code.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawUnet {
+    /// Channels at each size of the feature maps, from the image's down, each from 1 to 4,096.
+    #[schemars(length(min = 2, max = 17), inner(range(min = 1, max = 4096)))]
+    channels: Option<Vec<i64>>,
+    /// Residual blocks at each size, on the way down and on the way up.
+    #[schemars(range(min = 0, max = 64))]
+    residual_blocks: Option<i64>,
+}
+
+impl Choice for Unet {
+    type Written = RawUnet;
+
+    fn resolve(RawUnet { channels, residual_blocks }: RawUnet, section: &mut Section<'_>) -> Option<Self> {
+        Some(Self {
+            channels: widths(section.required("channels", channels)?),
+            residual_blocks: section.required("residual-blocks", residual_blocks)? as usize,
+        })
+    }
+}
+
+impl Unet {
+    fn poolings(&self) -> usize {
+        self.channels.len().saturating_sub(1)
+    }
+}
+
+impl Family for Unet {
+    fn name(&self) -> &'static str {
+        "a U-Net"
+    }
+
+    fn check(&self, image: ImageShape) -> Result<()> {
+        let Self { channels, residual_blocks } = self;
+        check_layers("unet", channels, 2, *residual_blocks, channels)?;
+        check_image("unet", image, self.poolings(), channels.len())
+    }
+
+    fn micro_batch(&self, image: ImageShape) -> usize {
+        convolutional::micro_batch(image, self.channels.first())
+    }
+
+    fn largest_layer(&self, image: ImageShape) -> usize {
+        // The output of an upsampling that is no part of the convolution behind it.
+        let inputs = self.channels.iter().skip(1).rev();
+        let up = upsampled(image, self.poolings()).into_iter().zip(inputs);
+        let up = up.map(|([height, width], inputs)| height * width * inputs);
+        up.max().unwrap_or(1).max(convolutional::largest_before_pooling(image, &self.channels)).max(image.len())
+    }
+
+    fn layers(&self, image: ImageShape) -> Vec<[usize; 2]> {
+        let down = [&[image.channels], self.channels.as_slice()].concat();
+        let up = down.iter().rev().copied().collect::<Vec<_>>();
+        let blocks = [self.channels.as_slice(), &up[1..up.len() - 1]].concat();
+        let up = convolutional::layers(&up, &blocks, self.residual_blocks);
+        convolutional::layers(&down, &[], 0).chain(up).collect()
+    }
+
+    fn has_code(&self) -> bool {
+        false
+    }
+
+    fn code_size(&self, _image: ImageShape) -> Option<usize> {
+        None
+    }
+
+    fn encoder_graph(&self, _graph: &mut Graph, _image: ImageShape) {}
+
+    fn decoder_graph(&self, graph: &mut Graph, image: ImageShape) -> String {
+        let (sizes, blocks) = (upsampled(image, self.poolings()), self.residual_blocks);
+        let x = graph.unflatten("images", image, "images");
+        let x = graph.convolution(&x, "first.convolution");
+        let x = graph.relu(&x, "first.convolution.relu");
+        let mut x = graph.residual_blocks(&x, "first.blocks", blocks);
+        let mut skips = Vec::new();
+        for level in 0..sizes.len() {
+            skips.push(x.clone());
+            x = graph.convolution_max_pool(&x, &format!("down.{level}.convolution"));
+            x = graph.residual_blocks(&x, &format!("down.{level}.blocks"), blocks);
+        }
+        for (level, (size, skip)) in sizes.into_iter().zip(skips.iter().rev()).enumerate() {
+            let y = graph.upsample_convolution(&x, size, &format!("up.{level}.convolution"));
+            let y = graph.add(&y, skip, &format!("up.{level}.sum"));
+            x = graph.residual_blocks(&y, &format!("up.{level}.blocks"), blocks);
+        }
+        let x = graph.convolution(&x, "last");
+        graph.flatten(&x, image.len(), "image", "logits")
+    }
+}
+
+/// The layers with weights; each convolution but the second of a residual block and the one that gives the logits has a ReLU.
+#[derive(Module, Debug)]
+pub struct UnetNetwork {
     first: Level,
     /// From each size to the next smaller one.
     down: Vec<Level>,
@@ -33,12 +142,14 @@ struct Level {
     blocks: Vec<Residual>,
 }
 
-impl Unet {
-    /// Initial weights.
-    pub fn new(image: ImageShape, channels: &[usize], residual_blocks: usize, initializer: &mut Initializer) -> Self {
+impl Network for UnetNetwork {
+    type Settings = Unet;
+
+    fn new(settings: &Unet, image: ImageShape, initializer: &mut Initializer) -> Self {
+        let Unet { channels, residual_blocks } = settings;
         let level = |inputs: usize, outputs: usize, initializer: &mut Initializer| Level {
             convolution: Convolution::new(inputs, outputs, initializer),
-            blocks: Residual::blocks(outputs, residual_blocks, initializer),
+            blocks: Residual::blocks(outputs, *residual_blocks, initializer),
         };
         let widest = channels.first().copied().unwrap_or(image.channels);
         Self {
@@ -50,8 +161,11 @@ impl Unet {
         }
     }
 
-    /// `[n, pixels]` to logits `[n, pixels]`
-    pub fn forward(&self, images: Tensor<2>) -> Tensor<2> {
+    fn encode(&self, _images: Tensor<2>) -> Option<Tensor<2>> {
+        None
+    }
+
+    fn forward(&self, images: Tensor<2>) -> Made {
         let [n, _] = images.dims();
         let ImageShape { height, width, channels } = self.image;
         let x = images.reshape([n, height, width, channels]);
@@ -65,6 +179,7 @@ impl Unet {
         for ((Level { convolution, blocks }, size), skip) in self.up.iter().zip(sizes).zip(skips.into_iter().rev()) {
             x = Residual::forward_all(blocks, convolution.forward_upsampled(x, size, Activation::Relu) + skip);
         }
-        self.last.forward(x, Activation::Identity).reshape([n, self.image.len()])
+        let logits = self.last.forward(x, Activation::Identity).reshape([n, self.image.len()]);
+        Made { codes: None, logits }
     }
 }

@@ -208,8 +208,7 @@ pub fn load_weights(model: Autoencoder, tensors: &BTreeMap<String, NamedTensor>,
 
 /// The path of a tensor without the name of the family, which Burn puts first.
 fn name(path: &[String]) -> String {
-    let skip = usize::from(matches!(path.first().map(String::as_str), Some("Dense" | "Conv" | "Unet")));
-    path[skip..].join(".")
+    path.get(1..).unwrap_or_default().join(".")
 }
 
 /// Serialises tensors and text as safetensors: the same bytes for the same content.

@@ -25,7 +25,7 @@ impl Stage for Encode {
     }
 
     fn applies(&self, pipeline: &Pipeline) -> bool {
-        pipeline.model.architecture.has_code()
+        pipeline.model.architecture.family().has_code()
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {

@@ -63,7 +63,7 @@ impl Inference {
     /// # Errors
     /// A model without a code.
     pub fn features(&self) -> Result<Content> {
-        let Some(size) = self.description.architecture.code_size(self.image()) else {
+        let Some(size) = self.description.architecture.family().code_size(self.image()) else {
             let reason = "its skip connections carry the image past the smallest feature map";
             let advice = "train a dense or a conv model for features";
             return Err(error::settings(format!("a U-Net has no code: {reason}; {advice}")));
@@ -152,7 +152,7 @@ impl Inference {
     fn images_at_once(&self) -> usize {
         let (architecture, image) = (&self.description.architecture, self.image());
         if computes_where_called(&self.device) {
-            architecture.micro_batch(image)
+            architecture.family().micro_batch(image)
         } else {
             architecture.device_batch(image, &self.device)
         }

@@ -11,8 +11,8 @@ use super::evaluate::Evaluate;
 use super::{Outputs, Stage, StageContext, corrupt, denoise, encode, evaluate, ingest, train};
 use crate::config::Pipeline;
 use crate::image::{Split, to_bytes};
+use crate::model::ModelDescription;
 use crate::model::settings::Loss;
-use crate::model::{Architecture, ModelDescription};
 use crate::quality::gate::judge;
 use crate::quality::linear::plane;
 use crate::quality::metrics::Metrics;
@@ -98,16 +98,11 @@ pub fn gather(
     })?;
     let extremes =
         |images: &[crate::quality::metrics::ImageError]| images.iter().map(|image| image.id).collect::<Vec<_>>();
-    let map = if model.architecture.has_code() { map(&table(encode::NAME)?)? } else { Vec::new() };
-    let family = match model.architecture {
-        Architecture::Dense { .. } => "a dense autoencoder",
-        Architecture::Conv { .. } => "a convolutional autoencoder",
-        Architecture::Unet { .. } => "a U-Net",
-    };
+    let map = if model.architecture.family().has_code() { map(&table(encode::NAME)?)? } else { Vec::new() };
     let task = if metrics.task == "denoising" { "Denoising" } else { "Reconstruction" };
     Ok(Page {
         name: pipeline.name.clone(),
-        title: format!("{task} with {family}"),
+        title: format!("{task} with {}", model.architecture.family().name()),
         loss_name: model.loss.name().to_owned(),
         image: clean.image_shape()?,
         first: figure(&first)?,

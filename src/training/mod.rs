@@ -24,8 +24,8 @@ use serde_json::json;
 use crate::error::{self, Kind};
 use crate::image::{ImageShape, Split};
 use crate::interrupt;
-use crate::model::settings::Model;
-use crate::model::{Autoencoder, named_tensors};
+
+use crate::model::{Autoencoder, Model, named_tensors};
 use crate::progress::Progress;
 use crate::record::receipt::Receipt;
 use crate::training::settings::{Noise, Training};

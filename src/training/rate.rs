@@ -11,8 +11,8 @@ use super::optimizer::Optimizer;
 use super::step::Step;
 use crate::device::{ComputeDevice, Precision};
 use crate::image::Split;
-use crate::model::Architecture;
-use crate::model::settings::{CodeActivation, Loss, Model};
+use crate::model::settings::{CodeActivation, Loss};
+use crate::model::{Architecture, Conv, Dense, Model};
 use crate::random::Stream;
 use crate::source::strokes;
 
@@ -26,14 +26,14 @@ const WARM_UP: usize = 5;
 /// The models of the textbook chapter that are measured, by the name of their family.
 pub fn models() -> [Architecture; 2] {
     [
-        Architecture::Dense { hidden: vec![], code: 32, code_activation: CodeActivation::Relu },
-        Architecture::Conv {
+        Architecture::Dense(Dense { hidden: vec![], code: 32, code_activation: CodeActivation::Relu }),
+        Architecture::Conv(Conv {
             channels: vec![16, 8, 8],
             decoder_channels: vec![16, 8, 16],
             residual_blocks: 0,
             code: None,
             code_activation: CodeActivation::Linear,
-        },
+        }),
     ]
 }
 

@@ -22,8 +22,8 @@ use crate::corruption::on_device::integers;
 use crate::device::{Precision, computes_where_called, numbers};
 use crate::image::ImageShape;
 use crate::interrupt;
-use crate::model::settings::Model;
-use crate::model::{Autoencoder, Made};
+
+use crate::model::{Autoencoder, Made, Model};
 use crate::table::{ids, lists, pixels};
 
 /// What every step of a training has in common.
@@ -76,7 +76,7 @@ impl<'a> Step<'a> {
         };
         if self.is_on_threads() {
             let parts: Result<Vec<(f64, GradientsParams)>> = batch
-                .micro_batches(self.model.architecture.micro_batch(self.image))
+                .micro_batches(self.model.architecture.family().micro_batch(self.image))
                 .map(|images| {
                     let (loss, gradients) = part(self.tensors(images.examples(pixels, inputs), &self.device))?;
                     Ok((scalar(loss), gradients))
@@ -132,7 +132,7 @@ impl<'a> Step<'a> {
         device: &Device,
         loss: impl Fn(Examples<Tensor<2>>) -> Tensor<1> + Sync,
     ) -> Result<f64> {
-        let (size, pixels) = (self.model.architecture.micro_batch(self.image), self.image.len());
+        let (size, pixels) = (self.model.architecture.family().micro_batch(self.image), self.image.len());
         let ids = ids(batch)?.values();
         let images = pixels::values(lists(batch, "image")?);
         let sums: Vec<f64> = ids
@@ -213,8 +213,8 @@ mod tests {
     use crate::corruption::{Corruption, Gaussian};
     use crate::device::tests::{course, devices, half_course};
     use crate::image::Split;
-    use crate::model::Architecture;
     use crate::model::settings::{CodeActivation, Loss};
+    use crate::model::{Architecture, Conv, Dense, Model, Unet};
     use crate::random::Stream;
     use crate::source::strokes;
     use crate::training::losses::Losses;
@@ -242,20 +242,22 @@ mod tests {
     }
 
     fn models() -> Vec<Model> {
-        let conv = |code| Architecture::Conv {
-            channels: vec![6, 4],
-            decoder_channels: vec![4, 6],
-            residual_blocks: 1,
-            code,
-            code_activation: CodeActivation::Linear,
+        let conv = |code| {
+            Architecture::Conv(Conv {
+                channels: vec![6, 4],
+                decoder_channels: vec![4, 6],
+                residual_blocks: 1,
+                code,
+                code_activation: CodeActivation::Linear,
+            })
         };
-        let dense = Architecture::Dense { hidden: vec![64], code: 16, code_activation: CodeActivation::Relu };
+        let dense = Architecture::Dense(Dense { hidden: vec![64], code: 16, code_activation: CodeActivation::Relu });
         vec![
             Model { architecture: dense, loss: Loss::CrossEntropy, sparsity: 0.01 },
             Model { architecture: conv(Some(12)), loss: Loss::Mse, sparsity: 0.0 },
             Model { architecture: conv(None), loss: Loss::CrossEntropy, sparsity: 0.0 },
             Model {
-                architecture: Architecture::Unet { channels: vec![4, 6], residual_blocks: 1 },
+                architecture: Architecture::Unet(Unet { channels: vec![4, 6], residual_blocks: 1 }),
                 loss: Loss::CrossEntropy,
                 sparsity: 0.0,
             },

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::corruption::RawCorruption;
 use crate::device::Precision;
-use crate::model::settings::{CodeActivation, Loss};
+use crate::model::RawModel;
 use crate::quality::Baseline;
 use crate::table::layout::{Lists, Profile, StoredPixels};
 use crate::training::settings::{InputImages, Noise, Schedule, Weights};
@@ -52,69 +52,6 @@ pub struct RawPipeline {
     /// How results are stored.
     #[serde(default)]
     pub output: RawOutput,
-}
-
-/// Which autoencoder, and its loss.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RawModel {
-    /// Fully connected layers.
-    pub dense: Option<RawDense>,
-    /// Convolutions and pooling.
-    pub conv: Option<RawConv>,
-    /// Convolutions with skip connections, without a code.
-    pub unet: Option<RawUnet>,
-    /// What training minimises.
-    pub loss: Option<Loss>,
-    /// How much of the mean magnitude of the code's numbers is added to the loss: what makes a code sparse.
-    #[schemars(range(min = 0.0, max = 1000.0))]
-    pub sparsity: Option<f64>,
-}
-
-/// Fully connected layers.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RawDense {
-    /// Widths of the layers between the image and the code, each from 1 to 65,536.
-    #[schemars(length(max = 64), inner(range(min = 1, max = 65_536)))]
-    pub hidden: Option<Vec<i64>>,
-    /// Size of the code.
-    #[schemars(range(min = 1, max = 65_536))]
-    pub code: Option<i64>,
-    /// What follows the layer that makes the code.
-    pub code_activation: Option<CodeActivation>,
-}
-
-/// Convolutions and pooling.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RawConv {
-    /// Channels of each convolution of the encoder, each from 1 to 4,096.
-    #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 4096)))]
-    pub channels: Option<Vec<i64>>,
-    /// Channels of each convolution of the decoder; the mirror of `channels` unless given.
-    #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 4096)))]
-    pub decoder_channels: Option<Vec<i64>>,
-    /// Residual blocks after each pooling and after each convolution that follows an upsampling.
-    #[schemars(range(min = 0, max = 64))]
-    pub residual_blocks: Option<i64>,
-    /// Size of the dense code; the last feature map is the code unless given.
-    #[schemars(range(min = 1, max = 65_536))]
-    pub code: Option<i64>,
-    /// What follows the layer that makes the dense code.
-    pub code_activation: Option<CodeActivation>,
-}
-
-/// Convolutions with skip connections, without a code.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RawUnet {
-    /// Channels at each size of the feature maps, from the image's down, each from 1 to 4,096.
-    #[schemars(length(min = 2, max = 17), inner(range(min = 1, max = 4096)))]
-    pub channels: Option<Vec<i64>>,
-    /// Residual blocks at each size, on the way down and on the way up.
-    #[schemars(range(min = 0, max = 64))]
-    pub residual_blocks: Option<i64>,
 }
 
 /// How the model is trained.

@@ -39,7 +39,7 @@ impl Stage for Evaluate {
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
         let corrupt = pipeline.corruption.map(|_| corrupt::NAME);
-        let encode = pipeline.model.architecture.has_code().then_some(encode::NAME);
+        let encode = pipeline.model.architecture.family().has_code().then_some(encode::NAME);
         [ingest::NAME].into_iter().chain(corrupt).chain([train::NAME]).chain(encode).chain([denoise::NAME]).collect()
     }
 
@@ -63,7 +63,7 @@ impl Stage for Evaluate {
         let clean = tables(ingest::NAME)?;
         let noisy = denoising.then(|| tables(corrupt::NAME)).transpose()?;
         let pairs = |split: usize| Pairs { clean: &clean[split], noisy: noisy.as_ref().map(|noisy| &noisy[split]) };
-        let features = pipeline.model.architecture.has_code().then(|| -> Result<_> {
+        let features = pipeline.model.architecture.family().has_code().then(|| -> Result<_> {
             let images = tables(StageContext::images_stage(pipeline.encode.input))?;
             Ok(FeatureTables { codes: tables(encode::NAME)?, images })
         });

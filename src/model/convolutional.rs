@@ -1,0 +1,91 @@
+//! What the families of 3×3 convolutions and 2×2 poolings share: the sizes of their feature maps, their limits, their layers.
+//!
+//! Sides that do not halve evenly are rounded up on the way down (28 → 14 → 7 → 4, as TensorFlow's SAME padding does), and each
+//! upsampling enlarges to exactly the size that its pooling came from.
+
+use anyhow::Result;
+
+use super::family::check_widths;
+use crate::error;
+use crate::image::ImageShape;
+
+/// Images that go through a model at once: as many as give its largest layer this many numbers, which stay in the cache, within
+/// limits.
+const ACTIVATIONS: usize = 640 << 10;
+const IMAGES: [usize; 2] = [1, 25];
+
+/// Smallest side of an image.
+const LEAST_SIDE: usize = 8;
+/// Most residual blocks after a layer.
+const MOST_BLOCKS: usize = 64;
+
+/// Rows and columns before the first pooling, after it, after the second, and so on.
+fn sizes(image: ImageShape, poolings: usize) -> Vec<[usize; 2]> {
+    let half = |size: &[usize; 2]| Some(size.map(|side| side.div_ceil(2)));
+    std::iter::successors(Some([image.height, image.width]), half).take(poolings + 1).collect()
+}
+
+/// Rows and columns after the first upsampling of a decoder, after the second, and so on, up to those of the image.
+pub fn upsampled(image: ImageShape, poolings: usize) -> Vec<[usize; 2]> {
+    sizes(image, poolings).into_iter().rev().skip(1).collect()
+}
+
+/// The shape of the feature map of the last of `channels` after so many poolings.
+pub fn feature_map(image: ImageShape, poolings: usize, channels: &[usize]) -> ImageShape {
+    let [height, width] = sizes(image, poolings)[poolings];
+    ImageShape { height, width, channels: channels.last().copied().unwrap_or(image.channels) }
+}
+
+/// Numbers of the largest output of convolutions that are each followed by a pooling, for one image.
+pub fn largest_before_pooling(image: ImageShape, channels: &[usize]) -> usize {
+    let maps = channels.iter().enumerate();
+    maps.map(|(level, channels)| feature_map(image, level, &[*channels]).len()).max().unwrap_or(1)
+}
+
+/// [`super::Family::micro_batch`] of a model whose widest layer of the image's size has so many channels, if it has such a layer.
+pub fn micro_batch(image: ImageShape, widest: Option<&usize>) -> usize {
+    let largest = image.height * image.width * widest.copied().unwrap_or(1).max(image.channels);
+    (ACTIVATIONS / largest).clamp(IMAGES[0], IMAGES[1])
+}
+
+/// Checks the layers of the model called `key`: at least so many entries of `channels`, few enough residual blocks, widths.
+///
+/// # Errors
+/// One of them is not so.
+pub fn check_layers(key: &str, channels: &[usize], least: usize, blocks: usize, widths: &[usize]) -> Result<()> {
+    if channels.len() < least {
+        let s = if least == 1 { "y" } else { "ies" };
+        return Err(error::settings(format!("model.{key}.channels needs at least {least} entr{s}")));
+    }
+    if blocks > MOST_BLOCKS {
+        let message = format!("the model has {blocks} residual blocks in a row; use at most {MOST_BLOCKS}");
+        return Err(error::settings(message));
+    }
+    check_widths(widths.iter().copied())
+}
+
+/// Checks that the model called `key` can halve images of this shape so many times, once for each pooling of its `entries`.
+///
+/// # Errors
+/// It cannot.
+pub fn check_image(key: &str, image: ImageShape, poolings: usize, entries: usize) -> Result<()> {
+    let least = image.height.min(image.width);
+    if least < LEAST_SIDE {
+        let message = format!("model.{key} takes images of at least {LEAST_SIDE}×{LEAST_SIDE}, not {image}");
+        return Err(error::settings(format!("{message}; use model.dense")));
+    }
+    let halvings = least.next_power_of_two().trailing_zeros() as usize;
+    if poolings > halvings {
+        let s = if halvings == 1 { "" } else { "s" };
+        let message = format!("model.{key}.channels has {entries} entries, but images of {image}");
+        return Err(error::settings(format!("{message} can be halved only {halvings} time{s}")));
+    }
+    Ok(())
+}
+
+/// [`super::Family::layers`] of convolutions from width to width, and of those in `count` residual blocks of each of these widths.
+pub fn layers(widths: &[usize], blocks: &[usize], count: usize) -> impl Iterator<Item = [usize; 2]> {
+    let layers: Vec<_> = widths.windows(2).map(|pair| [9 * pair[0], pair[1]]).collect();
+    let blocks: Vec<_> = blocks.iter().flat_map(|&width| vec![[9 * width, width]; 2 * count]).collect();
+    layers.into_iter().chain(blocks)
+}

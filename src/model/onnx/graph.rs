@@ -1,0 +1,160 @@
+//! An ONNX graph under construction, out of the layers that limpid's models have.
+//!
+//! Images are flat with channels last outside, and channels first inside, as ONNX defines convolutions. Layers have the names of
+//! their weights, results those of what made them.
+
+use super::proto::Message;
+use crate::image::ImageShape;
+use crate::model::settings::CodeActivation;
+
+/// The numbers that stand for types of tensors in the format.
+pub const FLOAT: i64 = 1;
+const INT64: i64 = 7;
+
+/// A constant tensor.
+pub fn initializer(name: &str, sizes: impl Iterator<Item = i64>, kind: i64, bytes: &[u8]) -> Message {
+    Message::default()
+        .each(sizes, |tensor, size| tensor.integer(1, size))
+        .integer(2, kind)
+        .text(8, name)
+        .bytes(9, bytes)
+}
+
+/// The value of an attribute.
+enum Attribute<'a> {
+    Integer(i64),
+    Integers(&'a [i64]),
+    Text(&'a str),
+}
+
+/// A graph under construction.
+#[derive(Default)]
+pub struct Graph {
+    /// The operations, in order.
+    pub nodes: Vec<Message>,
+    /// Tensors that are no weights.
+    pub constants: Vec<Message>,
+    /// The names of all that operations read.
+    pub inputs: Vec<String>,
+}
+
+impl Graph {
+    /// Adds an operation and returns the name of its result.
+    fn node(&mut self, kind: &str, inputs: &[&str], output: &str, attributes: &[(&str, Attribute<'_>)]) -> String {
+        self.inputs.extend(inputs.iter().map(|input| (*input).to_owned()));
+        let node = Message::default()
+            .each(inputs, |node, input| node.text(1, input))
+            .text(2, output)
+            .text(3, output)
+            .text(4, kind)
+            .each(attributes, |node, (name, value)| {
+                let attribute = Message::default().text(1, name);
+                node.message(
+                    5,
+                    match value {
+                        Attribute::Integer(value) => attribute.integer(3, *value).integer(20, 2),
+                        Attribute::Text(text) => attribute.text(4, text).integer(20, 3),
+                        Attribute::Integers(values) => {
+                            attribute.each(*values, |attribute, value| attribute.integer(8, *value)).integer(20, 7)
+                        }
+                    },
+                )
+            });
+        self.nodes.push(node);
+        output.to_owned()
+    }
+
+    /// Adds a list of integers.
+    fn integers(&mut self, name: &str, values: &[i64]) {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constants.push(initializer(name, std::iter::once(values.len() as i64), INT64, &bytes));
+    }
+
+    /// A dense layer, `[n, inputs]` to `[n, outputs]`.
+    pub fn linear(&mut self, x: &str, layer: &str, output: &str) -> String {
+        let (weight, bias) = (format!("{layer}.weight"), format!("{layer}.bias"));
+        self.node("Gemm", &[x, &weight, &bias], output, &[("transB", Attribute::Integer(1))])
+    }
+
+    /// max(x, 0).
+    pub fn relu(&mut self, x: &str, output: &str) -> String {
+        self.node("Relu", &[x], output, &[])
+    }
+
+    /// 1 / (1 + exp(-x)).
+    pub fn sigmoid(&mut self, x: &str, output: &str) -> String {
+        self.node("Sigmoid", &[x], output, &[])
+    }
+
+    /// The sum of two tensors of one shape.
+    pub fn add(&mut self, x: &str, y: &str, output: &str) -> String {
+        self.node("Add", &[x, y], output, &[])
+    }
+
+    /// The activation after the layer that makes the code, under the name `code`.
+    pub fn code(&mut self, x: &str, activation: CodeActivation) {
+        match activation {
+            CodeActivation::Relu => self.relu(x, "code"),
+            CodeActivation::Linear => self.node("Identity", &[x], "code", &[]),
+        };
+    }
+
+    /// A 3×3 convolution with zero padding, channels first.
+    pub fn convolution(&mut self, x: &str, layer: &str) -> String {
+        let (weight, bias) = (format!("{layer}.weight"), format!("{layer}.bias"));
+        let attributes = [("kernel_shape", Attribute::Integers(&[3, 3])), ("pads", Attribute::Integers(&[1, 1, 1, 1]))];
+        self.node("Conv", &[x, &weight, &bias], &format!("{layer}.convolved"), &attributes)
+    }
+
+    /// A convolution with a ReLU, and a 2×2 max-pooling.
+    pub fn convolution_max_pool(&mut self, x: &str, layer: &str) -> String {
+        let y = self.convolution(x, layer);
+        let y = self.relu(&y, &format!("{layer}.relu"));
+        let two = || Attribute::Integers(&[2, 2]);
+        let attributes = [("kernel_shape", two()), ("strides", two()), ("ceil_mode", Attribute::Integer(1))];
+        self.node("MaxPool", &[&y], &format!("{layer}.pool"), &attributes)
+    }
+
+    /// Nearest upsampling to so many rows and columns, and a convolution with a ReLU.
+    pub fn upsample_convolution(&mut self, x: &str, [height, width]: [usize; 2], layer: &str) -> String {
+        let size = format!("{layer}.size");
+        self.integers(&size, &[height as i64, width as i64]);
+        let attributes = [
+            ("axes", Attribute::Integers(&[2, 3])),
+            ("mode", Attribute::Text("nearest")),
+            ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
+            ("nearest_mode", Attribute::Text("floor")),
+        ];
+        let y = self.node("Resize", &[x, "", "", &size], &format!("{layer}.resized"), &attributes);
+        let y = self.convolution(&y, layer);
+        self.relu(&y, &format!("{layer}.relu"))
+    }
+
+    /// Residual blocks, one after the other.
+    pub fn residual_blocks(&mut self, x: &str, blocks: &str, count: usize) -> String {
+        (0..count).fold(x.to_owned(), |x, block| {
+            let (first, second) = (format!("{blocks}.{block}.first"), format!("{blocks}.{block}.second"));
+            let y = self.convolution(&x, &first);
+            let y = self.relu(&y, &format!("{first}.relu"));
+            let y = self.convolution(&y, &second);
+            self.add(&x, &y, &format!("{blocks}.{block}.sum"))
+        })
+    }
+
+    /// Flat with channels last to channels first.
+    pub fn unflatten(&mut self, x: &str, shape: ImageShape, name: &str) -> String {
+        let sides = [-1, shape.height as i64, shape.width as i64, shape.channels as i64];
+        self.integers(&format!("{name}.sides"), &sides);
+        let image = self.node("Reshape", &[x, &format!("{name}.sides")], &format!("{name}.last"), &[]);
+        let order = [("perm", Attribute::Integers(&[0, 3, 1, 2]))];
+        self.node("Transpose", &[&image], &format!("{name}.first"), &order)
+    }
+
+    /// Channels first to flat with channels last.
+    pub fn flatten(&mut self, x: &str, len: usize, name: &str, output: &str) -> String {
+        self.integers(&format!("{name}.len"), &[-1, len as i64]);
+        let order = [("perm", Attribute::Integers(&[0, 2, 3, 1]))];
+        let image = self.node("Transpose", &[x], &format!("{name}.flat.last"), &order);
+        self.node("Reshape", &[&image, &format!("{name}.len")], output, &[])
+    }
+}

@@ -1,0 +1,97 @@
+//! A trained model as ONNX: `images` [n, pixels] in [0, 1] to `code` [n, size] and `image` [n, pixels].
+//!
+//! The graph computes what limpid computes: pixels row by row with the channels last outside, and channels first inside, as
+//! ONNX defines convolutions. Inputs and outputs are as flat as limpid's tables have them; their sizes are in the metadata.
+
+pub mod graph;
+mod proto;
+
+use anyhow::Result;
+
+use super::{ModelDescription, NamedTensor};
+use crate::error;
+use graph::{FLOAT, Graph, initializer};
+use proto::Message;
+
+/// The version of the operators: the first whose `Resize` has axes, of 2022, since most programs that read ONNX are not new.
+const OPSET: i64 = 18;
+/// The version of the file format that goes with it.
+const IR_VERSION: i64 = 8;
+/// A message has at most 2 GiB; some are for all but the weights.
+const MOST_BYTES: usize = (2 << 30) - (1 << 20);
+
+/// Which part of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Images to codes and images.
+    Whole,
+    /// Images to codes.
+    Encoder,
+    /// Codes to images.
+    Decoder,
+}
+
+/// The bytes of an ONNX file.
+///
+/// # Errors
+/// A model too large for the format.
+pub fn model(description: &ModelDescription, weights: &[NamedTensor], part: Part) -> Result<Vec<u8>> {
+    let bytes: usize = weights.iter().map(|tensor| tensor.values.len() * size_of::<f32>()).sum();
+    if bytes > MOST_BYTES {
+        return Err(error::data(format!("the model has {bytes} bytes of weights; an ONNX file holds at most 2 GiB")));
+    }
+    let (image, architecture) = (description.image, &description.architecture);
+    let (images, made, code) =
+        (("images", image.len()), ("image", image.len()), architecture.family().code_size(image));
+    let mut graph = Graph::default();
+    let (inputs, outputs) = match (part, code.map(|size| ("code", size))) {
+        (Part::Whole, Some(code)) => (vec![images], vec![code, made]),
+        (Part::Whole, None) => (vec![images], vec![made]),
+        (Part::Encoder, Some(code)) => (vec![images], vec![code]),
+        (Part::Decoder, Some(code)) => (vec![code], vec![made]),
+        (Part::Encoder | Part::Decoder, None) => {
+            return Err(error::settings(format!(
+                "{} has no code, and so no encoder and no decoder: export it whole",
+                architecture.family().name()
+            )));
+        }
+    };
+    if part != Part::Decoder {
+        architecture.family().encoder_graph(&mut graph, image);
+    }
+    if part != Part::Encoder {
+        let logits = architecture.family().decoder_graph(&mut graph, image);
+        graph.sigmoid(&logits, "image");
+    }
+    let used = |name: &str| graph.inputs.iter().any(|input| input == name);
+    let value = |name: &str, size: usize| {
+        let dimensions = Message::default()
+            .message(1, Message::default().text(2, "n"))
+            .message(1, Message::default().integer(1, size as i64));
+        let tensor = Message::default().integer(1, FLOAT).message(2, dimensions);
+        Message::default().text(1, name).message(2, Message::default().message(1, tensor))
+    };
+    let tensors = weights.iter().filter(|tensor| used(&tensor.name)).map(|tensor| {
+        let bytes: Vec<u8> = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        initializer(&tensor.name, tensor.shape.iter().map(|size| *size as i64), FLOAT, &bytes)
+    });
+    let graph_message = Message::default()
+        .each(graph.nodes, |graph, node| graph.message(1, node))
+        .text(2, "limpid")
+        .each(tensors, |graph, tensor| graph.message(5, tensor))
+        .each(graph.constants, |graph, constant| graph.message(5, constant))
+        .each(inputs, |graph, (name, size)| graph.message(11, value(name, size)))
+        .each(outputs, |graph, (name, size)| graph.message(12, value(name, size)));
+    let sides = [("height", image.height), ("width", image.width), ("channels", image.channels)];
+    let model = Message::default()
+        .integer(1, IR_VERSION)
+        .text(2, "limpid")
+        .text(3, env!("CARGO_PKG_VERSION"))
+        .message(7, graph_message)
+        .message(8, Message::default().text(1, "").integer(2, OPSET))
+        .each(sides, |model, (name, side)| {
+            let entry = Message::default().text(1, &format!("limpid.{name}")).text(2, &side.to_string());
+            model.message(14, entry)
+        });
+    Ok(model.into_bytes())
+}
