@@ -18,10 +18,11 @@ use limpid::progress::{LogMode, Progress};
 use limpid::record::fingerprint::Parts;
 use limpid::record::receipt::Receipt;
 use limpid::record::workspace::Workspace;
-use limpid::source::settings::{
-    Arrays, Faults, Fit, FolderLabels, FolderSettings, OnError, ParquetSettings, Size, SourceSettings,
+use limpid::source::settings::{Arrays, Faults, Fit, OnError, Size};
+use limpid::source::{
+    self, FolderLabels, FolderSettings, IdxHeader, IdxSettings, ImageReader, NpySettings, NpzSettings, ParquetSettings,
+    SourceSettings,
 };
-use limpid::source::{self, IdxHeader, ImageReader};
 use limpid::table::{Content, TableFile, columns, footer, row_group_rows};
 use limpid::training::checkpoint::CheckpointFile;
 
@@ -46,8 +47,8 @@ pub fn idx(bytes: &[u8]) {
     let images = folder.write("three.idx", &[0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6]);
     let (train_labels, test) = (Some(path), Some(images.clone()));
     let files = Arrays { train: images, train_labels, test, test_labels: None, test_fraction: None };
-    let settings = SourceSettings::Idx(files);
-    if let Some(source) = judge(source::open(&settings, 1, Path::new("data"), &Progress::new(LogMode::Lines))) {
+    let settings = SourceSettings::Idx(IdxSettings(files));
+    if let Some(source) = judge(settings.kind().open(1, Path::new("data"), &Progress::new(LogMode::Lines))) {
         for group in source.row_groups(Split::Train, 2).expect("the images are good") {
             group.and_then(|group| group(&mut |_| Ok(()))).expect("the images are good");
         }
@@ -73,14 +74,14 @@ pub fn arrays(bytes: &[u8]) {
         test_fraction,
     };
     for arrays in [files(&path, &None, None), files(&path, &images, Some(0.5)), files(&good, &labels, None)] {
-        read(&SourceSettings::Npy { arrays });
+        read(&SourceSettings::Npy(NpySettings { arrays }));
     }
     let path = folder.write("some.npz", bytes);
     _ = judge(source::names_in_npz(&path));
     let name = |name: &str| name.to_owned();
     let (train, test) = (name("x_train"), Some(name("x_test")));
     let arrays = Arrays { train, train_labels: None, test, test_labels: None, test_fraction: None };
-    read(&SourceSettings::Npz { path, arrays });
+    read(&SourceSettings::Npz(NpzSettings { path, arrays }));
 }
 
 /// A picture, as it is and made to fit.
@@ -149,7 +150,7 @@ fn photos(folder: &Folder, fit: Fit, csv: Option<PathBuf>) -> FolderSettings {
 
 /// The first images of a source.
 fn read(settings: &SourceSettings) {
-    let open = || source::open(settings, 1, Path::new("data"), &Progress::new(LogMode::Lines));
+    let open = || settings.kind().open(1, Path::new("data"), &Progress::new(LogMode::Lines));
     let Some(source) = judge(open()) else { return };
     for split in Split::ALL {
         let groups = judge(source.row_groups(split, 2)).into_iter().flatten().map_while(judge);

@@ -11,7 +11,6 @@ mod check;
 mod document;
 mod raw;
 mod resolve;
-mod source;
 
 use std::path::Path;
 

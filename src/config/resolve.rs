@@ -16,8 +16,7 @@ use crate::model::{Model, RawModel};
 use crate::quality::Baseline;
 use crate::quality::gate::Gate;
 use crate::setting::{Problem, Problems, Section};
-use crate::source;
-use crate::source::settings::SourceSettings;
+use crate::source::SourceSettings;
 use crate::table::layout::{Layout, StoredPixels};
 use crate::training::settings::{InputImages, Training};
 
@@ -93,8 +92,8 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let RawPipeline { name, seed, source, corruption, model, training, encode, evaluate, gate, output } = raw;
     let name = resolve_name(name, stem, problems);
     let held_out = held_out(source.hold_out.as_deref());
-    let source = super::source::resolve(source, folder, problems);
-    let image = source.as_ref().and_then(source::known_shape);
+    let source = source.resolve(&mut Section::new("source", folder, problems));
+    let image = source.as_ref().and_then(|source| source.kind().known_shape());
     let corruption = corruption.resolve(&mut Section::new("corruption", folder, problems));
     let model = resolve_model(model, folder, image, problems);
     let gate = resolve_gate(gate, problems);

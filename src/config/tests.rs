@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::model::settings::Loss;
-use crate::source::settings::SourceSettings;
+use crate::source::{IdxSettings, SourceSettings, StrokesSettings};
 
 const MINIMAL: &str = "[source]\nstrokes = {}\n[model]\ndense = {}\n";
 
@@ -23,7 +23,7 @@ fn message(text: &str, overrides: &[&str]) -> String {
 fn defaults_fill_in_what_is_missing() {
     let pipeline = parsed(MINIMAL, &[]).expect("resolves");
     assert_eq!((pipeline.name.as_str(), pipeline.seed, pipeline.corruption), ("p", 1, None));
-    assert_eq!(pipeline.source, SourceSettings::Strokes { train: 6000, test: 1000, colour: false });
+    assert_eq!(pipeline.source, SourceSettings::Strokes(StrokesSettings { train: 6000, test: 1000, colour: false }));
     assert_eq!((pipeline.training.epochs, pipeline.training.batch_size), (20, 200));
     assert_eq!(pipeline.model.loss, Loss::CrossEntropy);
 }
@@ -152,7 +152,7 @@ fn overrides_replace_values_and_choices() {
         matches!(&pipeline.model.architecture, crate::model::Architecture::Conv(conv) if conv.decoder_channels == [2, 4])
     );
     let pipeline = parsed(MINIMAL, &["source.strokes.train=7"]).expect("resolves");
-    assert_eq!(pipeline.source, SourceSettings::Strokes { train: 7, test: 1000, colour: false });
+    assert_eq!(pipeline.source, SourceSettings::Strokes(StrokesSettings { train: 7, test: 1000, colour: false }));
     assert!(message(MINIMAL, &["epochs"]).contains("expected KEY=VALUE"));
     assert!(message(MINIMAL, &["training.epoch=5"]).contains("--set training.epoch=5: training.epoch: unknown key"));
     assert!(message(MINIMAL, &["training..x=5"]).contains("has an empty part"));
@@ -209,7 +209,7 @@ fn numbers_stay_as_they_were_written() {
 #[test]
 fn relative_paths_start_at_the_pipeline_file() {
     let text = "[source]\nidx = { train = \"a\", test = \"/b\" }\n[model]\ndense = {}\n";
-    let SourceSettings::Idx(files) = parsed(text, &[]).expect("resolves").source else {
+    let SourceSettings::Idx(IdxSettings(files)) = parsed(text, &[]).expect("resolves").source else {
         panic!("another source");
     };
     assert_eq!((files.train, files.test), (Path::new("folder/a").to_owned(), Some(Path::new("/b").to_owned())));

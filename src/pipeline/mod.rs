@@ -22,7 +22,6 @@ use crate::quality::metrics::{METRICS, Metrics};
 use crate::record::StageName;
 use crate::record::receipt::{Receipt, Work, output_damage};
 use crate::record::workspace::{Workspace, WriteLock};
-use crate::source;
 use crate::stage::{STAGES, Stage, StageContext, evaluate, report, train};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
 use witness::Witness;
@@ -204,7 +203,7 @@ pub fn run(
 
 /// Refuses to write among the source's images, and over folders that no run has made.
 fn check_place(pipeline: &Pipeline, workspace: &Workspace, stages: &[(&'static dyn Stage, Part)]) -> Result<()> {
-    if let Some(folder) = source::folder_around(&pipeline.source, workspace.root()) {
+    if let Some(folder) = pipeline.source.kind().folder_around(workspace.root()) {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let (root, folder) = (workspace.root().display(), folder.display());
         let advice = "choose another place with --runs or `name`";

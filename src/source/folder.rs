@@ -6,6 +6,7 @@
 mod file_table;
 mod labels;
 mod listing;
+mod settings;
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -14,15 +15,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
-pub use labels::{files, metadata};
+use labels::{files, metadata};
 use listing::{list, list_in};
+pub use settings::{FolderLabels, FolderSettings};
 
 use super::picture::{self, Picture};
 use super::rejected::{Reject, Rejections};
 use super::{Source, batch, string_column};
 use crate::image::{Classes, ImageShape, Pixels, Split};
 use crate::progress::Progress;
-use crate::source::settings::{Fit, FolderSettings};
+use crate::source::settings::Fit;
 use crate::table::{Content, RowGroup, batch_rows};
 use crate::{error, interrupt};
 

@@ -7,12 +7,17 @@ use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::arrays::{self, Part};
 use super::draw::{Members, pick};
-use super::{ImageBytes, Source, check_channels, gzip, row_group_of};
+use super::{ImageBytes, Outside, Source, SourceKind, check_channels, gzip, row_group_of};
 use crate::image::{ImageShape, Split};
-use crate::source::settings::Arrays;
+use crate::progress::Progress;
+use crate::setting::{Choice, Section};
+use crate::source::settings::{Arrays, RawArrays};
 use crate::table::RowGroup;
 use crate::{disk, error};
 
@@ -271,6 +276,51 @@ fn unreadable(path: &Path, cause: io::Error, what: &str) -> anyhow::Error {
         return error::data(format!("{} is damaged: {cause} (while reading {what})", path.display()));
     }
     anyhow::Error::new(cause).context(format!("cannot read {}", path.display()))
+}
+
+/// IDX files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IdxSettings(pub Arrays<PathBuf>);
+
+/// Any IDX image files, raw or gzip. Relative paths start at the pipeline file's folder.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawIdx {
+    /// The training images.
+    train: Option<String>,
+    /// The training labels.
+    train_labels: Option<String>,
+    /// The test images.
+    test: Option<String>,
+    /// The test labels.
+    test_labels: Option<String>,
+    /// Share of the images that are for testing, where there are no others for it.
+    #[schemars(range(min = 0.000001, max = 0.999999))]
+    test_fraction: Option<f64>,
+}
+
+impl Choice for IdxSettings {
+    type Written = RawIdx;
+
+    fn resolve(written: RawIdx, section: &mut Section<'_>) -> Option<Self> {
+        let RawIdx { train, train_labels, test, test_labels, test_fraction } = written;
+        let files = RawArrays { train, train_labels, test, test_labels, test_fraction };
+        files.resolve(|section, file| section.file(file), section).map(Self)
+    }
+}
+
+impl SourceKind for IdxSettings {
+    fn decisive(&self, seed: u64) -> Value {
+        self.0.decisive(seed)
+    }
+
+    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
+        Ok(self.0.files(["source.idx.train", "source.idx.train-labels", "source.idx.test", "source.idx.test-labels"]))
+    }
+
+    fn open(&self, seed: u64, _data: &Path, _progress: &Progress) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Idx::open(&self.0, seed)?))
+    }
 }
 
 #[cfg(test)]

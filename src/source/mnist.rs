@@ -13,16 +13,20 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{ImageBytes, Source, row_group_of};
+use super::{ImageBytes, Source, SourceKind, row_group_of};
 use crate::error;
 use crate::image::{Classes, ImageShape, Split};
 use crate::progress::Progress;
+use crate::setting::{Choice, Section};
 use crate::table::RowGroup;
 
 /// Size of its images.
-pub const SHAPE: ImageShape = ImageShape { height: 28, width: 28, channels: 1 };
+const SHAPE: ImageShape = ImageShape { height: 28, width: 28, channels: 1 };
 
 /// One of the four files.
 struct Part {
@@ -168,6 +172,50 @@ fn verify(part: &Part, payload: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
         return Err(error::data(format!("{} is not MNIST's {}: {message}", path.display(), part.name)));
     }
     Ok(payload)
+}
+
+/// MNIST, from a folder or found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MnistSettings {
+    /// The folder that holds the four files.
+    pub path: Option<PathBuf>,
+    /// Where they are downloaded from if they are not found.
+    pub mirrors: Vec<String>,
+}
+
+/// The MNIST handwritten digits.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawMnist {
+    /// The folder that holds the four files; searched for in the usual places unless given.
+    path: Option<String>,
+    /// Where the files are downloaded from, one after the other until one works; each URL ends with '/'.
+    mirrors: Option<Vec<String>>,
+}
+
+impl Choice for MnistSettings {
+    type Written = RawMnist;
+
+    fn resolve(RawMnist { path, mirrors }: RawMnist, section: &mut Section<'_>) -> Option<Self> {
+        Some(Self { mirrors: section.required("mirrors", mirrors)?, path: path.map(|path| section.file(path)) })
+    }
+}
+
+impl SourceKind for MnistSettings {
+    // It is always the same, wherever it comes from.
+    fn decisive(&self, _seed: u64) -> Value {
+        let Self { path: _, mirrors: _ } = self;
+        json!({})
+    }
+
+    fn known_shape(&self) -> Option<ImageShape> {
+        Some(SHAPE)
+    }
+
+    fn open(&self, _seed: u64, data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Mnist::open(self.path.as_deref(), &self.mirrors, data, progress)?))
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Sources: where images come from.
 //!
 //! A source knows its shape and counts at once and hands out row groups, each a closure that makes the record batches of
-//! one when a worker thread gets to it. To add a kind of source: a file here, a line in [`open`], its settings in
-//! `config/raw/source.rs` and `config/resolve.rs`.
+//! one when a worker thread gets to it. To add a kind of source: a file here that implements [`Choice`](crate::setting::Choice) and
+//! [`SourceKind`] for its settings and [`Source`] for what they open, and a line in the list below; its defaults, with their
+//! explanation, in `config/default.toml`.
 
 mod arrays;
 mod draw;
@@ -26,19 +27,21 @@ use std::sync::Arc;
 use anyhow::Result;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use zip::result::ZipError;
 
-pub use folder::Folder;
-pub use idx::{Header as IdxHeader, Idx, ImageReader};
-pub use numpy::{Numpy, describe_npy, names_in_npz};
+pub use folder::{Folder, FolderLabels, FolderSettings};
+pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
+pub use numpy::{NpySettings, NpzSettings, Numpy, describe_npy, names_in_npz};
 pub use picture::{Picture, decode, is_picture, picture_format, read as read_picture};
-pub use tables::Tables;
+pub use strokes::StrokesSettings;
+pub use tables::{ParquetSettings, Tables};
 
-use crate::disk::{nearest_real, real};
 use crate::error;
 use crate::image::{Classes, ImageShape, Pixels, Split};
 use crate::progress::Progress;
-use crate::source::settings::{FolderSettings, ParquetSettings, SourceSettings};
+use crate::setting::choices;
 use crate::table::{Content, RowGroup, batch_rows, leading_columns, pixels};
 
 /// The first bytes of what a gzip file holds.
@@ -88,60 +91,68 @@ pub trait Source: Sync {
     }
 }
 
-/// Opens a source, downloading it first if that is what it takes.
-///
-/// # Errors
-/// Missing, damaged or inconsistent files; no network.
-pub fn open(settings: &SourceSettings, seed: u64, data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
-    Ok(match settings {
-        SourceSettings::Mnist { path, mirrors } => {
-            Box::new(mnist::Mnist::open(path.as_deref(), mirrors, data, progress)?)
-        }
-        SourceSettings::Idx(files) => Box::new(Idx::open(files, seed)?),
-        SourceSettings::Folder(settings) => Box::new(Folder::open(settings, seed, progress)?),
-        SourceSettings::Parquet(settings) => Box::new(Tables::open(settings, seed)?),
-        SourceSettings::Npz { path, arrays } => Box::new(Numpy::open_archive(path, arrays, seed)?),
-        SourceSettings::Npy { arrays } => Box::new(Numpy::open_files(arrays, seed)?),
-        SourceSettings::Strokes { train, test, colour } => {
-            Box::new(strokes::Strokes::new(seed, [*train, *test], *colour))
-        }
-    })
-}
+/// The settings of one kind of source.
+pub trait SourceKind {
+    /// The settings that decide the images, by the keys that the user knows: the fingerprint of ingest is made of them. Every field
+    /// is named where it is made, so that a new one cannot be forgotten. Where files are decides nothing: they are digested.
+    fn decisive(&self, seed: u64) -> Value;
 
-/// The folder of a source in which `place`, which need not exist, would be taken for images or labels of them.
-pub fn folder_around<'a>(settings: &'a SourceSettings, place: &Path) -> Option<&'a Path> {
-    let near = nearest_real(place)?;
-    match settings {
-        // Its sub-folders are splits and labels.
-        SourceSettings::Folder(FolderSettings { path, .. })
-            if real(place).is_some_and(|place| Some(place) == real(path)) =>
-        {
-            Some(path)
-        }
-        // All tables below it are read.
-        SourceSettings::Parquet(ParquetSettings { path: Some(path), .. }) => {
-            real(path).is_some_and(|path| near.starts_with(path)).then_some(path)
-        }
-        SourceSettings::Parquet(ParquetSettings { train, test, .. }) => {
-            let deep = |pattern: &&Path| pattern.components().any(|part| part.as_os_str() == "**");
-            let patterns = [train, test].into_iter().filter_map(|pattern| pattern.as_deref());
-            let mut folders = patterns.filter(deep).map(tables::fixed_part);
-            folders.find(|folder| real(folder).is_some_and(|folder| near.starts_with(folder)))
-        }
-        _ => None,
+    /// The size of the images, if it is known without opening a file.
+    fn known_shape(&self) -> Option<ImageShape> {
+        None
     }
+
+    /// The files whose content decides the images, by setting; none of a source that always yields the same.
+    ///
+    /// # Errors
+    /// A folder that cannot be listed.
+    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
+        Ok(Vec::new())
+    }
+
+    /// The folder of the source in which `place`, which need not exist, would be taken for images or labels of them.
+    fn folder_around(&self, _place: &Path) -> Option<&Path> {
+        None
+    }
+
+    /// Opens the source; what it downloads is kept in `data`.
+    ///
+    /// # Errors
+    /// Missing, damaged or inconsistent files; no network.
+    fn open(&self, seed: u64, data: &Path, progress: &Progress) -> Result<Box<dyn Source>>;
 }
 
-/// The size of the images, where it is known without opening a file.
-pub fn known_shape(settings: &SourceSettings) -> Option<ImageShape> {
-    match settings {
-        SourceSettings::Mnist { .. } => Some(mnist::SHAPE),
-        SourceSettings::Strokes { colour, .. } => Some(strokes::shape(*colour)),
-        SourceSettings::Idx(_)
-        | SourceSettings::Folder(_)
-        | SourceSettings::Parquet(_)
-        | SourceSettings::Npz { .. }
-        | SourceSettings::Npy { .. } => None,
+choices! {
+    /// Where the images come from.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub enum SourceSettings, kind: dyn SourceKind;
+
+    /// Where the images come from.
+    pub struct RawSource, optional: false, {
+        /// Labels whose images the training split leaves out, so that evaluate can tell whether their error betrays them.
+        pub hold_out: Option<Vec<i64>>,
+    }
+
+    /// The MNIST handwritten digits.
+    "mnist" mnist => Mnist(mnist::MnistSettings),
+    /// Any IDX image files.
+    "idx" idx => Idx(IdxSettings),
+    /// Image files in a folder.
+    "folder" folder => Folder(FolderSettings),
+    /// A column of images in Parquet files.
+    "parquet" parquet => Parquet(ParquetSettings),
+    /// Arrays in a NumPy archive.
+    "npz" npz => Npz(NpzSettings),
+    /// NumPy's files of one array.
+    "npy" npy => Npy(NpySettings),
+    /// Digits that limpid draws itself.
+    "strokes" strokes => Strokes(StrokesSettings),
+}
+
+impl SourceSettings {
+    /// [`SourceKind::decisive`] of the chosen kind, under its key.
+    pub fn decisive(&self, seed: u64) -> Value {
+        Value::Object([(self.key().to_owned(), self.kind().decisive(seed))].into_iter().collect())
     }
 }
 
@@ -162,40 +173,6 @@ impl Outside {
             Self::Files(root, members) => members.iter().map(|member| root.join(member)).collect(),
         }
     }
-}
-
-/// The files whose content decides what a source yields, by setting. MNIST and made-up images are known without looking.
-///
-/// # Errors
-/// A folder that cannot be listed.
-pub fn files(settings: &SourceSettings) -> Result<Vec<(&'static str, Outside)>> {
-    let files = |files: [(&'static str, Option<&PathBuf>); 4]| {
-        files.into_iter().filter_map(|(setting, path)| Some((setting, Outside::File(path?.clone())))).collect()
-    };
-    Ok(match settings {
-        SourceSettings::Idx(arrays) => files([
-            ("source.idx.train", Some(&arrays.train)),
-            ("source.idx.train-labels", arrays.train_labels.as_ref()),
-            ("source.idx.test", arrays.test.as_ref()),
-            ("source.idx.test-labels", arrays.test_labels.as_ref()),
-        ]),
-        SourceSettings::Npy { arrays } => files([
-            ("source.npy.train", Some(&arrays.train)),
-            ("source.npy.train-labels", arrays.train_labels.as_ref()),
-            ("source.npy.test", arrays.test.as_ref()),
-            ("source.npy.test-labels", arrays.test_labels.as_ref()),
-        ]),
-        SourceSettings::Npz { path, .. } => vec![("source.npz.path", Outside::File(path.clone()))],
-        SourceSettings::Folder(settings) => {
-            let found = folder::metadata(settings)?;
-            let listed = Outside::Files(settings.path.clone(), folder::files(settings, found.as_ref())?);
-            let csv = settings.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
-            let found = found.map(|found| (found.name, Outside::Files(settings.path.clone(), found.paths)));
-            [("source.folder.path", listed)].into_iter().chain(csv).chain(found).collect()
-        }
-        SourceSettings::Parquet(settings) => tables::files(settings)?,
-        SourceSettings::Mnist { .. } | SourceSettings::Strokes { .. } => Vec::new(),
-    })
 }
 
 /// Consecutive images as bytes.

@@ -1,4 +1,4 @@
-//! The settings of every kind of source.
+//! Settings that several kinds of source have.
 
 use std::path::PathBuf;
 
@@ -6,45 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Where the images come from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-pub enum SourceSettings {
-    /// MNIST, from this folder or found.
-    Mnist {
-        /// The folder that holds the four files.
-        path: Option<PathBuf>,
-        /// Where they are downloaded from if they are not found.
-        mirrors: Vec<String>,
-    },
-    /// IDX files.
-    Idx(Arrays<PathBuf>),
-    /// Image files in a folder.
-    Folder(FolderSettings),
-    /// A column of images in Parquet files.
-    Parquet(ParquetSettings),
-    /// Arrays in a NumPy archive.
-    Npz {
-        /// The archive.
-        path: PathBuf,
-        /// Names of the arrays.
-        arrays: Arrays<String>,
-    },
-    /// NumPy's files of one array.
-    Npy {
-        /// The files.
-        arrays: Arrays<PathBuf>,
-    },
-    /// Digits that limpid draws itself.
-    Strokes {
-        /// Number of training images.
-        train: u64,
-        /// Number of test images.
-        test: u64,
-        /// Whether they are coloured.
-        colour: bool,
-    },
-}
+use super::Outside;
+use crate::image::ImageShape;
+use crate::setting::Section;
 
 /// Four arrays, or where they are; or two, of which the test images are drawn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,57 +27,7 @@ pub struct Arrays<T> {
     pub test_fraction: Option<f64>,
 }
 
-/// Image files in a folder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct FolderSettings {
-    /// The folder.
-    pub path: PathBuf,
-    /// Where labels come from without a `csv`.
-    pub labels: FolderLabels,
-    /// The table that lists files, labels and splits.
-    pub csv: Option<PathBuf>,
-    /// Whether a table may list files outside of the folder.
-    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
-    pub outside: bool,
-    /// The sub-folder of the training images.
-    pub train: String,
-    /// The sub-folder of the test images.
-    pub test: String,
-    /// Share of the images that are for testing if there are no such sub-folders.
-    pub test_fraction: f64,
-    /// What is made of each picture.
-    pub fit: Fit,
-    /// What becomes of files that cannot be read.
-    pub faults: Faults,
-}
-
-/// A column of images in Parquet files.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ParquetSettings {
-    /// A folder whose files say in their names which split they are.
-    pub path: Option<PathBuf>,
-    /// A pattern of paths of training images.
-    pub train: Option<PathBuf>,
-    /// A pattern of paths of test images.
-    pub test: Option<PathBuf>,
-    /// Share of the images that are drawn for testing, where the files do not say which are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test_fraction: Option<f64>,
-    /// The column of images; the usual names are tried if none.
-    pub image: Option<String>,
-    /// The column of labels; `label` if there is one, if none.
-    pub label: Option<String>,
-    /// Rows, columns and channels of images that are plain lists of numbers.
-    pub shape: Option<Vec<usize>>,
-    /// What is made of each picture.
-    pub fit: Fit,
-    /// What becomes of pictures that cannot be read.
-    pub faults: Faults,
-}
-
-/// What is made of a picture before it is stored.
+/// Size and channels that a picture is converted to before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Fit {
@@ -136,7 +50,7 @@ pub enum Size {
     Crop([usize; 2]),
 }
 
-/// What becomes of pictures that cannot be read.
+/// What is done with pictures that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Faults {
@@ -146,18 +60,7 @@ pub struct Faults {
     pub most: u64,
 }
 
-/// Where the labels of image files come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum FolderLabels {
-    /// The sub-folder that a file lies in, numbered in the order of the names.
-    Folders,
-    /// Nowhere.
-    None,
-}
-
-/// What becomes of a picture that cannot be read.
+/// What is done with a picture that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
@@ -168,59 +71,8 @@ pub enum OnError {
     Skip,
 }
 
-impl SourceSettings {
-    /// What decides the images, by the keys that the user knows: the fingerprint of ingest is made of it. Every setting is named,
-    /// so that a new one cannot be forgotten. Where files are decides nothing: MNIST is always the same, and others are digested.
-    pub fn decisive(&self, seed: u64) -> Value {
-        match self {
-            SourceSettings::Mnist { path: _, mirrors: _ } => json!({ "mnist": {} }),
-            SourceSettings::Idx(files) => json!({ "idx": drawn(json!({}), files.of_files(), seed) }),
-            SourceSettings::Folder(settings) => json!({ "folder": settings.decisive(seed) }),
-            SourceSettings::Parquet(settings) => json!({ "parquet": settings.decisive(seed) }),
-            // The names of arrays say which of those of one file are meant.
-            SourceSettings::Npz { path: _, arrays } => {
-                json!({ "npz": drawn(json!(arrays), arrays.test_fraction, seed) })
-            }
-            SourceSettings::Npy { arrays } => json!({ "npy": drawn(json!({}), arrays.of_files(), seed) }),
-            SourceSettings::Strokes { train, test, colour } => {
-                let mut strokes = json!({ "train": train, "test": test, "seed": seed });
-                if *colour {
-                    strokes["colour"] = json!(true);
-                }
-                json!({ "strokes": strokes })
-            }
-        }
-    }
-}
-
-impl Arrays<PathBuf> {
-    /// What decides besides the files.
-    fn of_files(&self) -> Option<f64> {
-        let Arrays { train: _, train_labels: _, test: _, test_labels: _, test_fraction } = self;
-        *test_fraction
-    }
-}
-
-impl FolderSettings {
-    fn decisive(&self, seed: u64) -> Value {
-        // Which files a table may list is decided before any is read.
-        let Self { path: _, labels, csv: _, outside: _, train, test, test_fraction, fit, faults } = self;
-        let settings =
-            json!({ "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": seed });
-        of_pictures(settings, fit, faults)
-    }
-}
-
-impl ParquetSettings {
-    fn decisive(&self, seed: u64) -> Value {
-        let Self { path: _, train: _, test: _, test_fraction, image, label, shape, fit, faults } = self;
-        let settings = json!({ "image": image, "label": label, "shape": shape });
-        drawn(of_pictures(settings, fit, faults), *test_fraction, seed)
-    }
-}
-
-/// Adds what is made of pictures.
-fn of_pictures(mut settings: Value, fit: &Fit, faults: &Faults) -> Value {
+/// Adds to settings that decide a result what is made of pictures.
+pub fn of_pictures(mut settings: Value, fit: &Fit, faults: &Faults) -> Value {
     let (Fit { size, grey }, Faults { on_error, most }) = (fit, faults);
     match size {
         Size::Same => {}
@@ -235,11 +87,99 @@ fn of_pictures(mut settings: Value, fit: &Fit, faults: &Faults) -> Value {
     settings
 }
 
-/// Adds what decides which images are drawn for testing, where they are.
-fn drawn(mut settings: Value, test_fraction: Option<f64>, seed: u64) -> Value {
+/// Adds what decides which images are drawn for testing, if they are drawn.
+pub fn drawn(mut settings: Value, test_fraction: Option<f64>, seed: u64) -> Value {
     if let Some(test_fraction) = test_fraction {
         settings["test-fraction"] = json!(test_fraction);
         settings["seed"] = json!(seed);
     }
     settings
+}
+
+/// Four arrays, or where they are, as a pipeline file has them.
+pub struct RawArrays {
+    /// Training images.
+    pub train: Option<String>,
+    /// Training labels.
+    pub train_labels: Option<String>,
+    /// Test images.
+    pub test: Option<String>,
+    /// Test labels.
+    pub test_labels: Option<String>,
+    /// Share of the training images that are drawn for testing.
+    pub test_fraction: Option<f64>,
+}
+
+impl RawArrays {
+    /// The arrays, with the place that each text stands for.
+    pub fn resolve<T: PartialEq>(
+        self,
+        place: impl Fn(&Section<'_>, String) -> T,
+        section: &mut Section<'_>,
+    ) -> Option<Arrays<T>> {
+        let Self { train, train_labels, test, test_labels, test_fraction } = self;
+        let train = section.required("train", train).map(|train| place(section, train));
+        if test_fraction.is_some() {
+            refuse_given(&[("test", test.is_some()), ("test-labels", test_labels.is_some())], section);
+        } else if test.is_none() {
+            section.add("test", "is missing: name the test images, or let them be drawn with `test-fraction = 0.1`");
+        }
+        let placed = |text: Option<String>| text.map(|text| place(section, text));
+        let (train_labels, test, test_labels) = (placed(train_labels), placed(test), placed(test_labels));
+        if test.is_some() && test == train {
+            let message = "names the training images: a model must not be tested on what it has seen; have some of them drawn \
+                 for testing with `test-fraction = 0.1` instead";
+            section.add("test", message);
+        }
+        Some(Arrays { train: train?, train_labels, test, test_labels, test_fraction })
+    }
+}
+
+impl Arrays<PathBuf> {
+    /// What decides besides the files.
+    pub fn decisive(&self, seed: u64) -> Value {
+        let Arrays { train: _, train_labels: _, test: _, test_labels: _, test_fraction } = self;
+        drawn(json!({}), *test_fraction, seed)
+    }
+
+    /// The files, under these names of their settings.
+    pub fn files(&self, settings: [&'static str; 4]) -> Vec<(&'static str, Outside)> {
+        let Arrays { train, train_labels, test, test_labels, test_fraction: _ } = self;
+        let files = [Some(train), train_labels.as_ref(), test.as_ref(), test_labels.as_ref()];
+        let named = settings.into_iter().zip(files);
+        named.filter_map(|(setting, path)| Some((setting, Outside::File(path?.clone())))).collect()
+    }
+}
+
+/// Adds a problem of each key of test images that is given although they are drawn from the others.
+pub fn refuse_given(keys: &[(&str, bool)], section: &mut Section<'_>) {
+    for (key, _) in keys.iter().filter(|(_, given)| *given) {
+        section.add(key, "is given although `test-fraction` has the test images drawn from the others; keep one");
+    }
+}
+
+/// Size and channels of pictures as they are written.
+pub fn resolve_fit(
+    resize: Option<Vec<i64>>,
+    crop: Option<Vec<i64>>,
+    grey: Option<bool>,
+    section: &mut Section<'_>,
+) -> Fit {
+    let sides = |sides: &[i64]| [sides[0] as usize, sides[1] as usize];
+    let size = match (&resize, &crop) {
+        (Some(_), Some(_)) => {
+            section.add("crop", "both it and `resize` say the size; keep one");
+            Size::Same
+        }
+        (Some(resize), None) => Size::Resize(sides(resize)),
+        (None, Some(crop)) => Size::Crop(sides(crop)),
+        (None, None) => Size::Same,
+    };
+    if let Size::Resize([rows, columns]) | Size::Crop([rows, columns]) = size
+        && ImageShape::new(rows, columns, if grey == Some(false) { 3 } else { 1 }).is_none()
+    {
+        let (key, most) = (if resize.is_some() { "resize" } else { "crop" }, ImageShape::MAX_LEN);
+        section.add(key, format!("{rows}×{columns} is too large: images have at most {most} numbers"));
+    }
+    Fit { size, grey }
 }

@@ -5,11 +5,18 @@
 mod colour;
 mod draw;
 
-use anyhow::Result;
+use std::path::Path;
 
-use super::{Source, batch};
+use anyhow::Result;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Source, SourceKind, batch};
 use crate::image::{Classes, ImageShape, Pixels, Split};
+use crate::progress::Progress;
 use crate::random::Stream;
+use crate::setting::{Choice, Section};
 use crate::table::{Content, RowGroup, batch_rows};
 
 /// Size of the images, grey or in colour.
@@ -88,5 +95,62 @@ impl Source for Strokes {
 
     fn classes(&self) -> Classes {
         super::digits()
+    }
+}
+
+/// Digits that limpid draws itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StrokesSettings {
+    /// Number of training images.
+    pub train: u64,
+    /// Number of test images.
+    pub test: u64,
+    /// Whether they are coloured.
+    pub colour: bool,
+}
+
+/// Digits that limpid draws itself.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawStrokes {
+    /// Number of training images.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    train: Option<i64>,
+    /// Number of test images.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    test: Option<i64>,
+    /// Whether they are coloured digits on coloured ground.
+    colour: Option<bool>,
+}
+
+impl Choice for StrokesSettings {
+    type Written = RawStrokes;
+
+    fn resolve(RawStrokes { train, test, colour }: RawStrokes, section: &mut Section<'_>) -> Option<Self> {
+        Some(Self {
+            train: section.required("train", train)? as u64,
+            test: section.required("test", test)? as u64,
+            colour: section.required("colour", colour)?,
+        })
+    }
+}
+
+impl SourceKind for StrokesSettings {
+    fn decisive(&self, seed: u64) -> Value {
+        let Self { train, test, colour } = self;
+        let mut strokes = json!({ "train": train, "test": test, "seed": seed });
+        if *colour {
+            strokes["colour"] = json!(true);
+        }
+        strokes
+    }
+
+    fn known_shape(&self) -> Option<ImageShape> {
+        Some(shape(self.colour))
+    }
+
+    fn open(&self, seed: u64, _data: &Path, _progress: &Progress) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Strokes::new(seed, [self.train, self.test], self.colour)))
     }
 }

@@ -7,6 +7,7 @@ mod choice;
 mod column;
 mod files;
 mod kinds;
+mod settings;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -16,13 +17,13 @@ use arrow_array::RecordBatch;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use rayon::prelude::*;
 
-pub use files::{files, fixed_part};
+pub use settings::ParquetSettings;
 
 use super::draw::{Draw, Members};
 use super::rejected::{Reject, Rejections};
 use super::{Asker, Source, batch, check_fit};
 use crate::image::{Classes, ImageShape, Pixels, Split};
-use crate::source::settings::{Fit, ParquetSettings};
+use crate::source::settings::Fit;
 use crate::table::{self, Content, RowGroup, batch_rows};
 use crate::{error, interrupt};
 use choice::{Columns, Wanted, columns};

@@ -13,7 +13,7 @@ use crate::config::{Output, Pipeline};
 use crate::error;
 use crate::image::{Classes, Pixels, Split};
 use crate::record::StageName;
-use crate::source::{self, Outside};
+use crate::source::Outside;
 use crate::table::{Content, RowGroup, WriteOptions, labels, row_group_rows, write_batch, write_table};
 
 /// Its name.
@@ -36,7 +36,7 @@ impl Stage for Ingest {
     }
 
     fn files(&self, pipeline: &Pipeline) -> Result<Vec<(&'static str, Outside)>> {
-        source::files(&pipeline.source)
+        pipeline.source.kind().files()
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
@@ -51,7 +51,7 @@ impl Stage for Ingest {
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
-        let source = source::open(&pipeline.source, pipeline.seed, &context.data, context.progress)?;
+        let source = pipeline.source.kind().open(pipeline.seed, &context.data, context.progress)?;
         let content = Content::Images(source.shape(), Pixels::U8);
         pipeline.model.architecture.check(source.shape())?;
         if let Some(corruption) = pipeline.corruption {

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::file_table::{self, FileTable, Row};
+use super::settings::{FolderLabels, FolderSettings};
 use super::{Entry, list, list_in};
 use crate::disk::real;
 use crate::error;
@@ -13,7 +14,6 @@ use crate::image::{Classes, Split};
 use crate::progress::Progress;
 use crate::source::check_classes;
 use crate::source::draw::Draw;
-use crate::source::settings::{FolderLabels, FolderSettings};
 
 /// The files of both splits.
 pub struct Labelled {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use glob::MatchOptions;
 
+use super::settings::ParquetSettings;
 use crate::disk::real;
 use crate::error;
 use crate::source::Outside;
-use crate::source::settings::ParquetSettings;
 use crate::source::walk::Walk;
 
 /// Words in names that say what a file is for, as Hugging Face has them.

@@ -4,8 +4,6 @@
 //! completeness is judged in `resolve.rs`. Their JSON schema, derived from the types, is what a file is checked against
 //! and what `limpid schema` prints, so a key, its type, its range and its documentation are written once.
 
-mod source;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -13,10 +11,9 @@ use crate::corruption::RawCorruption;
 use crate::device::Precision;
 use crate::model::RawModel;
 use crate::quality::Baseline;
+use crate::source::RawSource;
 use crate::table::layout::{Lists, Profile, StoredPixels};
 use crate::training::settings::{InputImages, Noise, Schedule, Weights};
-
-pub use source::{RawFolder, RawIdx, RawNpy, RawNpz, RawParquet, RawSource};
 
 /// A limpid pipeline: where images come from, how they are corrupted, and which autoencoder learns from them.
 #[derive(Debug, Deserialize, JsonSchema)]

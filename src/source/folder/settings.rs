@@ -1,0 +1,135 @@
+//! The settings of a folder of image files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Folder, files, metadata};
+use crate::disk::real;
+use crate::progress::Progress;
+use crate::setting::{Choice, Section};
+use crate::source::settings::{Faults, Fit, OnError, of_pictures, resolve_fit};
+use crate::source::{Outside, Source, SourceKind};
+
+/// Image files in a folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FolderSettings {
+    /// The folder.
+    pub path: PathBuf,
+    /// Where labels come from without a `csv`.
+    pub labels: FolderLabels,
+    /// The table that lists files, labels and splits.
+    pub csv: Option<PathBuf>,
+    /// Whether a table may list files outside of the folder.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub outside: bool,
+    /// The sub-folder of the training images.
+    pub train: String,
+    /// The sub-folder of the test images.
+    pub test: String,
+    /// Share of the images that are for testing if there are no such sub-folders.
+    pub test_fraction: f64,
+    /// Size and channels that pictures are converted to.
+    pub fit: Fit,
+    /// What is done with files that cannot be read.
+    pub faults: Faults,
+}
+
+/// Where the labels of image files come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum FolderLabels {
+    /// The sub-folder that a file lies in, numbered in the order of the names.
+    Folders,
+    /// Nowhere.
+    None,
+}
+
+/// Image files (PNG, JPEG, WebP, BMP, TIFF) in a folder and its sub-folders.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawFolder {
+    /// The folder.
+    path: Option<String>,
+    /// Where labels come from.
+    labels: Option<FolderLabels>,
+    /// A CSV file with a column of files, and optionally `label` and `split`: only the files that it lists are read.
+    csv: Option<String>,
+    /// Whether a table may list files outside of the folder.
+    outside: Option<bool>,
+    /// The sub-folder of the training images.
+    train: Option<String>,
+    /// The sub-folder of the test images.
+    test: Option<String>,
+    /// Share of the images that are for testing, where there are no such sub-folders.
+    #[schemars(range(min = 0.000001, max = 0.999999))]
+    test_fraction: Option<f64>,
+    /// Scale every image to these rows and columns.
+    #[schemars(length(min = 2, max = 2), inner(range(min = 1, max = 16_384)))]
+    resize: Option<Vec<i64>>,
+    /// Scale every image until it covers these rows and columns, and keep the middle.
+    #[schemars(length(min = 2, max = 2), inner(range(min = 1, max = 16_384)))]
+    crop: Option<Vec<i64>>,
+    /// Make every image grey (true) or RGB (false); unless given, all must be of one kind.
+    grey: Option<bool>,
+    /// What a file does that cannot be read.
+    on_error: Option<OnError>,
+    /// How many may be skipped.
+    #[schemars(range(min = 0))]
+    max_rejected: Option<i64>,
+}
+
+impl Choice for FolderSettings {
+    type Written = RawFolder;
+
+    fn resolve(raw: RawFolder, section: &mut Section<'_>) -> Option<Self> {
+        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, section);
+        let path = section.required("path", raw.path)?;
+        Some(Self {
+            path: section.file(path),
+            labels: section.required("labels", raw.labels)?,
+            csv: raw.csv.map(|csv| section.file(csv)),
+            outside: section.required("outside", raw.outside)?,
+            train: section.required("train", raw.train)?,
+            test: section.required("test", raw.test)?,
+            test_fraction: section.required("test-fraction", raw.test_fraction)?,
+            fit,
+            faults: Faults {
+                on_error: section.required("on-error", raw.on_error)?,
+                most: section.required("max-rejected", raw.max_rejected)? as u64,
+            },
+        })
+    }
+}
+
+impl SourceKind for FolderSettings {
+    fn decisive(&self, seed: u64) -> Value {
+        // Which files a table may list is decided before any is read.
+        let Self { path: _, labels, csv: _, outside: _, train, test, test_fraction, fit, faults } = self;
+        let settings =
+            json!({ "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": seed });
+        of_pictures(settings, fit, faults)
+    }
+
+    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
+        let found = metadata(self)?;
+        let listed = Outside::Files(self.path.clone(), files(self, found.as_ref())?);
+        let csv = self.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
+        let found = found.map(|found| (found.name, Outside::Files(self.path.clone(), found.paths)));
+        Ok([("source.folder.path", listed)].into_iter().chain(csv).chain(found).collect())
+    }
+
+    // Its sub-folders are splits and labels.
+    fn folder_around(&self, place: &Path) -> Option<&Path> {
+        real(place).is_some_and(|place| Some(place) == real(&self.path)).then_some(&self.path)
+    }
+
+    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Folder::open(self, seed, progress)?))
+    }
+}

@@ -1,0 +1,138 @@
+//! The settings of a column of images in Parquet files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Tables, files};
+use crate::disk::{nearest_real, real};
+use crate::progress::Progress;
+use crate::setting::{Choice, Section};
+use crate::source::settings::{Faults, Fit, OnError, drawn, of_pictures, refuse_given, resolve_fit};
+use crate::source::{Outside, Source, SourceKind};
+
+/// A column of images in Parquet files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ParquetSettings {
+    /// A folder whose files say in their names which split they are.
+    pub path: Option<PathBuf>,
+    /// A pattern of paths of training images.
+    pub train: Option<PathBuf>,
+    /// A pattern of paths of test images.
+    pub test: Option<PathBuf>,
+    /// Share of the images that are drawn for testing, where the files do not say which are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_fraction: Option<f64>,
+    /// The column of images; the usual names are tried if none.
+    pub image: Option<String>,
+    /// The column of labels; `label` if there is one, if none.
+    pub label: Option<String>,
+    /// Rows, columns and channels of images that are plain lists of numbers.
+    pub shape: Option<Vec<usize>>,
+    /// Size and channels that pictures are converted to.
+    pub fit: Fit,
+    /// What is done with pictures that cannot be read.
+    pub faults: Faults,
+}
+
+/// A column of images in Parquet files.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawParquet {
+    /// A folder whose files, or their folders, are called train… and test… (or validation…).
+    path: Option<String>,
+    /// The training images: a path, in which `*`, `?` and `**` may stand for parts of names.
+    train: Option<String>,
+    /// The test images, likewise.
+    test: Option<String>,
+    /// Share of the images that are for testing, where there are no others for it.
+    #[schemars(range(min = 0.000001, max = 0.999999))]
+    test_fraction: Option<f64>,
+    /// The column of images; `image`, `img`, `images`, `pixels` or `picture` unless given.
+    image: Option<String>,
+    /// The column of labels; `label` or `labels` if there is one, unless given.
+    label: Option<String>,
+    /// Rows, columns and, for colour, channels of images that are lists of numbers, where the file does not say.
+    #[schemars(length(min = 2, max = 3), inner(range(min = 1, max = 16_384)))]
+    shape: Option<Vec<i64>>,
+    /// Scale every picture to these rows and columns.
+    #[schemars(length(min = 2, max = 2), inner(range(min = 1, max = 16_384)))]
+    resize: Option<Vec<i64>>,
+    /// Scale every picture until it covers these rows and columns, and keep the middle.
+    #[schemars(length(min = 2, max = 2), inner(range(min = 1, max = 16_384)))]
+    crop: Option<Vec<i64>>,
+    /// Make every picture grey (true) or RGB (false); unless given, all must be of one kind.
+    grey: Option<bool>,
+    /// What a picture does that cannot be read.
+    on_error: Option<OnError>,
+    /// How many may be skipped.
+    #[schemars(range(min = 0))]
+    max_rejected: Option<i64>,
+}
+
+impl Choice for ParquetSettings {
+    type Written = RawParquet;
+
+    fn resolve(raw: RawParquet, section: &mut Section<'_>) -> Option<Self> {
+        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, section);
+        if raw.test_fraction.is_some() {
+            refuse_given(&[("test", raw.test.is_some())], section);
+            if raw.path.is_some() == raw.train.is_some() {
+                section.add_to_all("needs either `path`, a folder, or `train`, with `test-fraction`");
+            }
+        } else if raw.path.is_some() == (raw.train.is_some() || raw.test.is_some())
+            || raw.train.is_some() != raw.test.is_some()
+        {
+            section.add_to_all(
+                "needs either `path`, a folder whose files are called train… and test…, or both `train` and `test`, \
+                 or one of `path` and `train` with `test-fraction`",
+            );
+        }
+        Some(Self {
+            path: raw.path.map(|path| section.file(path)),
+            train: raw.train.map(|path| section.file(path)),
+            test: raw.test.map(|path| section.file(path)),
+            test_fraction: raw.test_fraction,
+            image: raw.image,
+            label: raw.label,
+            shape: raw.shape.map(|sides| sides.into_iter().map(|side| side as usize).collect()),
+            fit,
+            faults: Faults {
+                on_error: section.required("on-error", raw.on_error)?,
+                most: section.required("max-rejected", raw.max_rejected)? as u64,
+            },
+        })
+    }
+}
+
+impl SourceKind for ParquetSettings {
+    fn decisive(&self, seed: u64) -> Value {
+        let Self { path: _, train: _, test: _, test_fraction, image, label, shape, fit, faults } = self;
+        let settings = json!({ "image": image, "label": label, "shape": shape });
+        drawn(of_pictures(settings, fit, faults), *test_fraction, seed)
+    }
+
+    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
+        files::files(self)
+    }
+
+    // All tables below the folder are read, and below the fixed part of a pattern with `**`.
+    fn folder_around(&self, place: &Path) -> Option<&Path> {
+        let near = nearest_real(place)?;
+        let around = |folder: &Path| real(folder).is_some_and(|folder| near.starts_with(folder));
+        if let Some(path) = &self.path {
+            return around(path).then_some(path);
+        }
+        let deep = |pattern: &&Path| pattern.components().any(|part| part.as_os_str() == "**");
+        let patterns = [&self.train, &self.test].into_iter().filter_map(|pattern| pattern.as_deref());
+        patterns.filter(deep).map(files::fixed_part).find(|folder| around(folder))
+    }
+
+    fn open(&self, seed: u64, _data: &Path, _progress: &Progress) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Tables::open(self, seed)?))
+    }
+}
