@@ -9,14 +9,15 @@ use super::{Kind, kind, of_checked_model, only_writer, print, progress, refuse_r
 use crate::cli::ApplyArgs;
 use crate::disk;
 use crate::disk::watch::Watch;
-use crate::engine::{MapInput, map_table};
+use crate::engine::inference::Inference;
+use crate::engine::operation::Mapping;
+use crate::engine::threads::{MapInput, map_table};
 use crate::error;
 use crate::image::{Pixels, Split};
 use crate::interrupt;
 use crate::progress::{Progress, Task};
 use crate::source::settings::{Fit, Size};
 use crate::source::{Folder, Idx, Numpy, Source, Tables};
-use crate::stage::infer::Inference;
 use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_table};
 
 /// Which half of the model is wanted.
@@ -198,15 +199,9 @@ fn write(
     let written = match input {
         Input::Table(table) => {
             let task = progress.task(name, table.rows(), "images");
-            let input = MapInput { table: &table, companion: None };
-            map_table(
-                input,
-                (folder, &temporary),
-                content,
-                options.clone(),
-                |batch, _| map(batch),
-                |rows| task.advance(rows),
-            )
+            let input = MapInput { table: &table, row_groups: 0..table.row_groups(), companion: None };
+            let mapping = Mapping { content, map: Box::new(|batch, _| map(batch)) };
+            map_table(input, (folder, &temporary), options.clone(), mapping, &|rows| task.advance(rows))
         }
         Input::Source(source) => {
             let task = progress.task(name, source.count(Split::Test), "images");

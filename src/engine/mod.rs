@@ -1,107 +1,134 @@
-//! Where map stages run: a table in, the table that a function makes of its batches out.
+//! Map stages as jobs: a table in, the table that an operation makes of its batches out.
 //!
-//! It hides reading, parallelism, order and writing, so that a map stage is a function from record batch to record batch. A row
-//! group is the unit of work, from reading to encoding, here on the threads of this process.
+//! A [`Job`] is data that another process can be sent: what is done, to which row groups of which files, and where the result
+//! goes. An [`Engine`] runs jobs; [`threads::Threads`] does so on the threads of this process.
 
-use std::path::Path;
+pub mod inference;
+pub mod operation;
+pub mod threads;
+
+use std::ops::Range;
+use std::path::PathBuf;
 
 use anyhow::Result;
-use arrow_array::RecordBatch;
+use serde::{Deserialize, Serialize};
 
-use crate::error;
-use crate::table::{
-    Content, Emit, FileRecord, RowGroup, TableFile, WriteOptions, batch_rows, ids, row_group_rows, write_table,
-};
+use crate::table::FileRecord;
+use operation::Operation;
 
-/// What a map stage reads.
-#[derive(Clone, Copy)]
-pub struct MapInput<'a> {
-    /// The table whose batches are mapped.
-    pub table: &'a TableFile,
-    /// A table with the same rows, which `map` sees beside it.
-    pub companion: Option<&'a TableFile>,
+/// A part of a map stage that one process does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Job {
+    /// What is done to each batch.
+    pub operation: Operation,
+    /// The rows that are read.
+    pub input: TablePart,
+    /// The same rows of another table, which the operation sees beside them.
+    pub companion: Option<TablePart>,
+    /// The file that is written.
+    pub output: Shard,
 }
 
-/// Writes the table that `map` makes of each batch of the input (and of the companion's rows); `rows_done` hears of the
-/// rows as they are finished.
-///
-/// The order of the rows, declared only if the input declares it, and the names of the labels are the input's. So are the row
-/// groups, each the work of one thread from reading to encoding, unless they are larger than limpid makes them: those of another
-/// program are read one batch after the other and cut, since a row group that is written is held in memory.
-///
-/// # Errors
-/// Unreadable input, a companion with other rows, what `map` fails with, or the file system.
-pub fn map_table(
-    input: MapInput<'_>,
-    path: (&Path, &str),
-    content: Content,
-    options: WriteOptions,
-    map: impl Fn(&RecordBatch, Option<&RecordBatch>) -> Result<RecordBatch> + Sync,
-    rows_done: impl Fn(u64) + Sync,
-) -> Result<FileRecord> {
-    let MapInput { table, companion } = input;
-    let options = WriteOptions { sorted: options.sorted && table.is_sorted(), classes: table.classes(), ..options };
-    let map = |batch: &RecordBatch, other: Option<&RecordBatch>, emit: Emit<'_>| {
-        let batch = map(batch, other)?;
-        let rows = batch.num_rows() as u64;
-        emit(batch)?;
-        rows_done(rows);
-        Ok(())
-    };
-    let map = &map;
-    let most = row_group_rows(table.content(), table.rows()) as u64;
-    if companion.is_none() && (0..table.row_groups()).any(|index| table.row_group_rows(index) > most) {
-        // Rows in order within each of its row groups need not be so in what is cut across them.
-        let options = WriteOptions { sorted: false, ..options };
-        return write_table(path.0, path.1, content, options, recut(table, map)?);
-    }
-    if let Some(companion) = companion
-        && (0..table.row_groups().max(companion.row_groups())).any(|index| {
-            index >= table.row_groups().min(companion.row_groups())
-                || table.row_group_rows(index) != companion.row_group_rows(index)
-        })
-    {
-        return Err(mismatch(table, companion));
-    }
-    let row_groups = (0..table.row_groups()).map(|index| {
-        let group: RowGroup<'_> = Box::new(move |emit| {
-            let mut beside = companion.map(|companion| companion.row_group(index)).transpose()?;
-            for batch in table.row_group(index)? {
-                let batch = batch?;
-                let other = beside.as_mut().and_then(Iterator::next).transpose()?;
-                if let (Some(other), Some(companion)) = (&other, companion)
-                    && ids(other)? != ids(&batch)?
-                {
-                    return Err(mismatch(table, companion));
-                }
-                map(&batch, other.as_ref(), emit)?;
-            }
-            Ok(())
+/// Row groups of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TablePart {
+    /// The Parquet file.
+    pub path: PathBuf,
+    /// blake3 of the file, in hexadecimal, by which another process knows that it reads the same.
+    pub digest: String,
+    /// Its row groups.
+    pub row_groups: Range<usize>,
+}
+
+/// A file of a stage's result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Shard {
+    /// The folder that it is written to.
+    pub folder: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// Compression level of zstd.
+    pub compression_level: i32,
+}
+
+/// Runs jobs.
+pub trait Engine {
+    /// Writes the table of each job and describes the files in the order of the jobs; `rows_done` is called with the number of
+    /// rows whenever some are finished.
+    ///
+    /// # Errors
+    /// Unreadable input, a companion with other rows, what the operation fails with, or the file system.
+    fn run(&self, jobs: &[Job], rows_done: &(dyn Fn(u64) + Sync)) -> Result<Vec<FileRecord>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corruption::{Corruption, Gaussian};
+    use crate::image::{ImageShape, Pixels, Split};
+    use crate::source::batch;
+    use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_table};
+    use arrow_array::Array;
+    use burn::tensor::Device;
+    use std::path::Path;
+    use threads::Threads;
+
+    const OPTIONS: WriteOptions = WriteOptions { compression_level: 3, threads: 2, sorted: true, classes: None };
+
+    /// A table of two row groups.
+    fn images(folder: &Path) -> TableFile {
+        let image = ImageShape { height: 64, width: 64, channels: 1 };
+        let rows = row_group_rows(Content::Images(image, Pixels::U8), 1);
+        let groups = [0..rows, rows..rows + 7].map(|ids| {
+            let group: RowGroup<'_> = Box::new(move |emit| {
+                let bytes = ids.clone().flat_map(|id| vec![id as u8; image.len()]).collect();
+                emit(batch(Split::Test, image, ids.clone().map(|id| id as u64), vec![None; ids.len()], bytes)?)
+            });
+            Ok(group)
         });
-        Ok(group)
-    });
-    write_table(path.0, path.1, content, options, row_groups)
-}
+        write_table(folder, "images.parquet", Content::Images(image, Pixels::U8), OPTIONS, groups.into_iter())
+            .expect("is written");
+        TableFile::open(&folder.join("images.parquet")).expect("is whole")
+    }
 
-/// Row groups of limpid's size, whatever those of the table are.
-fn recut<'a>(
-    table: &TableFile,
-    map: &'a (impl Fn(&RecordBatch, Option<&RecordBatch>, Emit<'_>) -> Result<()> + Sync),
-) -> Result<impl Iterator<Item = Result<RowGroup<'a>>> + Send> {
-    let count = row_group_rows(table.content(), table.rows()) / batch_rows(table.content());
-    let mut batches = table.all();
-    Ok(std::iter::from_fn(move || {
-        let group = batches.by_ref().take(count).collect::<Result<Vec<_>>>();
-        if group.as_ref().is_ok_and(Vec::is_empty) {
-            return None;
-        }
-        Some(group.map(|group| -> RowGroup<'a> {
-            Box::new(move |emit| group.iter().try_for_each(|batch| map(batch, None, emit)))
-        }))
-    }))
-}
-
-fn mismatch(table: &TableFile, companion: &TableFile) -> anyhow::Error {
-    let (table, companion) = (table.path().display(), companion.path().display());
-    error::data(format!("{table} and {companion} do not hold the same rows"))
+    #[test]
+    fn a_job_sent_as_text_makes_the_same_file_and_parts_make_the_same_rows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let table = images(folder.path());
+        assert_eq!(table.row_groups(), 2);
+        let job = |row_groups: Range<usize>, name: &str| Job {
+            operation: Operation::Corrupt {
+                corruption: Corruption::Gaussian(Gaussian { std: 0.25 }),
+                seed: 3,
+                split: Split::Test,
+                pixels: Pixels::F32,
+            },
+            input: TablePart { path: table.path().to_owned(), digest: "00".to_owned(), row_groups },
+            companion: None,
+            output: Shard { folder: folder.path().to_owned(), name: name.to_owned(), compression_level: 3 },
+        };
+        let engine = Threads { threads: 2, device: Device::flex() };
+        let whole = job(0..2, "whole.parquet");
+        let sent: Job = serde_json::from_str(&serde_json::to_string(&whole).expect("is JSON")).expect("is a job");
+        assert_eq!(sent, whole);
+        let made = engine.run(&[whole], &|_| {}).expect("runs");
+        let again = engine.run(&[sent], &|_| {}).expect("runs");
+        assert_eq!(made[0].digest, again[0].digest);
+        let parts = [job(0..1, "first.parquet"), job(1..2, "second.parquet")];
+        let parts = engine.run(&parts, &|_| {}).expect("run");
+        let rows = |name: &str| -> Vec<Vec<f32>> {
+            let table = TableFile::open(&folder.path().join(name)).expect("is whole");
+            let batches = table.all().map(|batch| {
+                let batch = batch.expect("is whole");
+                let lists = crate::table::lists(&batch, "image").expect("are there").clone();
+                (0..lists.len()).map(move |row| crate::table::pixels::values(&lists.slice(row, 1)))
+            });
+            batches.flatten().collect()
+        };
+        assert_eq!(parts.iter().map(|part| part.rows).sum::<Option<u64>>(), made[0].rows);
+        assert!(rows("whole.parquet") == [rows("first.parquet"), rows("second.parquet")].concat());
+    }
 }

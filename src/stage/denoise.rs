@@ -1,11 +1,11 @@
-//! denoise: every image as the model gives it back; of the noisy images, if there are any.
+//! denoise: the output of the model for every image; for the noisy images, if there are any.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::infer::Inference;
 use super::{Outputs, Stage, StageContext, corrupt, ingest, train};
 use crate::config::Pipeline;
+use crate::engine::operation::Operation;
 use crate::record::StageName;
 use crate::training::settings::InputImages;
 
@@ -41,11 +41,8 @@ impl Stage for Denoise {
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let model = Inference::load(&context.folder(train::NAME), context.device.inference())?;
         let input = StageContext::images_stage(input(context.pipeline));
         let pixels = context.pipeline.output.pixels;
-        context.map_images(self.name(), input, &model, model.denoised(pixels), |batch, clean| {
-            model.denoise(batch, clean, pixels)
-        })
+        context.map_images(NAME, input, |_| Operation::Denoise { model: context.model(), pixels })
     }
 }

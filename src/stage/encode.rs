@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::infer::Inference;
 use super::{Outputs, Stage, StageContext, corrupt, ingest, train};
 use crate::config::{Encode as EncodeSettings, Output, Pipeline};
+use crate::engine::operation::Operation;
 use crate::record::StageName;
 use crate::training::settings::InputImages;
 
@@ -41,8 +41,7 @@ impl Stage for Encode {
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let model = Inference::load(&context.folder(train::NAME), context.device.inference())?;
         let input = StageContext::images_stage(context.pipeline.encode.input);
-        context.map_images(self.name(), input, &model, model.features()?, |batch, clean| model.encode(batch, clean))
+        context.map_images(NAME, input, |_| Operation::Encode { model: context.model() })
     }
 }

@@ -7,7 +7,6 @@ pub mod denoise;
 pub mod encode;
 pub mod evaluate;
 pub mod export;
-pub mod infer;
 pub mod ingest;
 pub mod report;
 pub mod train;
@@ -17,13 +16,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use arrow_array::RecordBatch;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
-use crate::engine::{MapInput, map_table};
+use crate::engine::operation::{ModelFiles, Operation};
+use crate::engine::threads::Threads;
+use crate::engine::{Engine, Job, Shard, TablePart};
 use crate::image::Split;
 use crate::progress::Progress;
 use crate::record::StageName;
@@ -31,9 +31,8 @@ use crate::record::fingerprint::Parts;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::Workspace;
 use crate::source::Outside;
-use crate::table::{Content, FileRecord, TableFile, WriteOptions, lists, pixels, write_file};
+use crate::table::{FileRecord, TableFile, WriteOptions, write_file};
 use crate::training::settings::InputImages;
-use infer::Inference;
 
 /// All stages, in the order in which they run.
 pub const STAGES: &[&dyn Stage] = &[
@@ -216,36 +215,49 @@ impl StageContext<'_> {
         }
     }
 
-    /// Writes, for each split, the table that `map` makes of the images of stage `input` with a model. `map` also sees the
-    /// clean images where `input` has others.
+    /// Writes, for each split, the table that an operation makes of the images of stage `input`. The operation also sees the clean
+    /// images where `input` has others.
     ///
     /// # Errors
-    /// Unreadable input, images of another size than the model takes, what `map` fails with, the file system.
+    /// As [`Engine::run`].
     pub fn map_images(
         &self,
         name: StageName,
         input: StageName,
-        model: &Inference,
-        content: Content,
-        map: impl Fn(&RecordBatch, Option<&[f32]>) -> Result<RecordBatch> + Sync,
+        operation: impl Fn(Split) -> Operation,
     ) -> Result<Outputs> {
-        let tables = Split::ALL.map(|split| {
-            let clean = if input == ingest::NAME { None } else { Some(self.table(ingest::NAME, split)?) };
-            Ok((split, self.table(input, split)?, clean))
-        });
-        let tables: Vec<_> = tables.into_iter().collect::<Result<_>>()?;
-        let task = self.progress.task(name.as_str(), tables.iter().map(|(_, table, _)| table.rows()).sum(), "images");
-        let files = tables.iter().map(|(split, table, clean)| {
-            model.check(table.image_shape()?, table.path())?;
-            let map = |batch: &RecordBatch, clean: Option<&RecordBatch>| {
-                let clean = clean.map(|clean| lists(clean, "image").map(pixels::values)).transpose()?;
-                map(batch, clean.as_deref())
+        let (mut jobs, mut rows) = (Vec::new(), 0);
+        for split in Split::ALL {
+            let table = self.table(input, split)?;
+            rows += table.rows();
+            let part = |stage: StageName| self.part(stage, split, table.row_groups());
+            let operation = operation(split);
+            let companion = operation.sees_clean_images().then_some(ingest::NAME).filter(|clean| *clean != input);
+            let output = Shard {
+                folder: self.scratch.clone(),
+                name: split.file_name(),
+                compression_level: self.pipeline.output.compression_level,
             };
-            let input = MapInput { table, companion: clean.as_ref() };
-            let path = (self.scratch.as_path(), split.file_name());
-            map_table(input, (path.0, &path.1), content, self.write_options(), map, |rows| task.advance(rows))
-        });
-        Ok(files.collect::<Result<Vec<_>>>()?.into())
+            jobs.push(Job { input: part(input), companion: companion.map(part), operation, output });
+        }
+        let task = self.progress.task(name.as_str(), rows, "images");
+        let engine = Threads { threads: self.threads, device: self.device.inference() };
+        Ok(engine.run(&jobs, &|rows| task.advance(rows))?.into())
+    }
+
+    /// All row groups of a table of an earlier stage, for another process.
+    fn part(&self, stage: StageName, split: Split, row_groups: usize) -> TablePart {
+        let name = split.file_name();
+        let digest = self.inputs.get(&format!("{stage}/{name}")).cloned().unwrap_or_default();
+        TablePart { path: self.folder(stage).join(name), digest, row_groups: 0..row_groups }
+    }
+
+    /// The model that this run has trained, for another process.
+    pub fn model(&self) -> ModelFiles {
+        let prefix = format!("{}/", train::NAME);
+        let files = self.inputs.iter().filter_map(|(name, digest)| Some((name.strip_prefix(&prefix)?, digest)));
+        let digests = files.map(|(name, digest)| (name.to_owned(), digest.clone())).collect();
+        ModelFiles { folder: self.folder(train::NAME), digests }
     }
 
     /// How tables are written.

@@ -5,6 +5,7 @@
 //! compress it otherwise, reorder its columns, add some, call all of them nullable and store their values in related types;
 //! what leaves this file has the columns of its [`Content`], in that order and of its types, and nothing else.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -204,8 +205,13 @@ impl TableFile {
     /// # Errors
     /// None itself; each batch can fail as those of [`Self::row_group`] can.
     pub fn all(&self) -> impl Iterator<Item = Result<RecordBatch>> + use<> {
+        self.batches(0..self.row_groups())
+    }
+
+    /// As [`Self::all`], of these row groups.
+    pub fn batches(&self, row_groups: Range<usize>) -> impl Iterator<Item = Result<RecordBatch>> + use<> {
         let table = self.clone();
-        (0..self.row_groups()).flat_map(move |index| {
+        row_groups.flat_map(move |index| {
             let (batches, failure) = match table.row_group(index) {
                 Ok(batches) => (Some(batches), None),
                 Err(cause) => (None, Some(Err(cause))),

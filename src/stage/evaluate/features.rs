@@ -14,6 +14,7 @@ use arrow_schema::DataType;
 use serde_json::{Value, json};
 
 use super::baselines::{MOST_PIXELS, different};
+use crate::engine::inference::Inference;
 use crate::image::Pixels;
 use crate::interrupt;
 use crate::quality::code::{CodeHealth, CodeScan};
@@ -22,7 +23,6 @@ use crate::quality::logistic::Logistic;
 use crate::quality::metrics::{FeatureKind, Omitted, Probe, Probes};
 use crate::quality::neighbours;
 use crate::quality::rows::{Rows, Values};
-use crate::stage::infer::Inference;
 use crate::table::{Content, TableFile, ids, labels, lists, pixels};
 
 /// Most memory for one kind of features of a split.

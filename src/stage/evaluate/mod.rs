@@ -10,9 +10,9 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::infer::Inference;
 use super::{Outputs, Stage, StageContext, corrupt, denoise, encode, ingest, train};
 use crate::config::Pipeline;
+use crate::engine::inference::Inference;
 use crate::image::Split;
 use crate::quality::DEFINITIONS;
 use crate::quality::auroc::auroc;

@@ -1,5 +1,4 @@
-//! What the stages encode and denoise and the commands of the same names share: a trained model as a function from batch to
-//! batch.
+//! A trained model as a function from record batch to record batch, for the stages and the commands encode and denoise.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,0 +1,153 @@
+//! The operations of map stages: as data, and as functions from record batch to record batch.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use arrow_array::RecordBatch;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::inference::Inference;
+use crate::corruption::Corruption;
+use crate::error;
+use crate::image::{Pixels, Split};
+use crate::random::Stream;
+use crate::table::{Content, TableFile, ids, lists, pixels};
+
+/// What a map stage does to every batch, with all that its result depends on besides the batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Operation {
+    /// Adds noise to images.
+    Corrupt {
+        /// The kind of noise and its strength.
+        corruption: Corruption,
+        /// The seed of the run.
+        seed: u64,
+        /// The split of the images, which have noise of their own in each.
+        split: Split,
+        /// The type of the pixels that are written.
+        pixels: Pixels,
+    },
+    /// Makes codes of images.
+    Encode {
+        /// The model.
+        model: ModelFiles,
+    },
+    /// Makes clean images of images.
+    Denoise {
+        /// The model.
+        model: ModelFiles,
+        /// The type of the pixels that are written.
+        pixels: Pixels,
+    },
+}
+
+/// A trained model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ModelFiles {
+    /// The folder of its files.
+    pub folder: PathBuf,
+    /// blake3 of each file, in hexadecimal, by name.
+    pub digests: BTreeMap<String, String>,
+}
+
+impl Operation {
+    /// Whether it compares what it makes with the clean images, where its input has others.
+    pub fn sees_clean_images(&self) -> bool {
+        match self {
+            Operation::Corrupt { .. } => false,
+            Operation::Encode { .. } | Operation::Denoise { .. } => true,
+        }
+    }
+
+    /// The operation, with what it needs loaded.
+    ///
+    /// # Errors
+    /// A model that is missing or damaged.
+    pub fn prepare(&self, device: &Device) -> Result<Prepared> {
+        Ok(match self {
+            Operation::Corrupt { corruption, seed, split, pixels } => {
+                Prepared::Corrupt(*corruption, Stream::noise(*seed, *split), *pixels)
+            }
+            Operation::Encode { model } => Prepared::Encode(Inference::load(&model.folder, device.clone())?),
+            Operation::Denoise { model, pixels } => {
+                Prepared::Denoise(Inference::load(&model.folder, device.clone())?, *pixels)
+            }
+        })
+    }
+}
+
+/// An operation that is ready to be applied to tables.
+pub enum Prepared {
+    /// With its random numbers and the type of the pixels that are written.
+    Corrupt(Corruption, Stream, Pixels),
+    /// With the model.
+    Encode(Inference),
+    /// With the model and the type of the pixels that are written.
+    Denoise(Inference, Pixels),
+}
+
+/// Makes a batch of a batch, beside the same rows of a companion if there is one.
+pub type BatchFunction<'a> = Box<dyn Fn(&RecordBatch, Option<&RecordBatch>) -> Result<RecordBatch> + Sync + 'a>;
+
+/// What is made of a table.
+pub struct Mapping<'a> {
+    /// The content of the table that is made.
+    pub content: Content,
+    /// Makes a batch of each batch.
+    pub map: BatchFunction<'a>,
+}
+
+impl Prepared {
+    /// The mapping of this table.
+    ///
+    /// # Errors
+    /// A table without images, or with images that the operation cannot take; a model without a code to encode with.
+    pub fn on(&self, input: &TableFile) -> Result<Mapping<'_>> {
+        let image = input.image_shape()?;
+        let clean = |companion: Option<&RecordBatch>| {
+            companion.map(|companion| lists(companion, "image").map(pixels::values)).transpose()
+        };
+        Ok(match self {
+            Prepared::Corrupt(corruption, stream, stored) => {
+                // ingest has checked the corruption that there was when it ran.
+                corruption.kind().check(image)?;
+                let content = Content::Images(image, *stored);
+                let map =
+                    move |batch: &RecordBatch, _: Option<&RecordBatch>| corrupt(batch, content, corruption, stream);
+                Mapping { content, map: Box::new(map) }
+            }
+            Prepared::Encode(model) => {
+                model.check(image, input.path())?;
+                let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
+                    model.encode(batch, clean(companion)?.as_deref())
+                };
+                Mapping { content: model.features()?, map: Box::new(map) }
+            }
+            Prepared::Denoise(model, stored) => {
+                model.check(image, input.path())?;
+                let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
+                    model.denoise(batch, clean(companion)?.as_deref(), *stored)
+                };
+                Mapping { content: model.denoised(*stored), map: Box::new(map) }
+            }
+        })
+    }
+}
+
+/// The images of a batch with noise, as a batch of this content.
+fn corrupt(batch: &RecordBatch, content: Content, corruption: &Corruption, stream: &Stream) -> Result<RecordBatch> {
+    let Content::Images(image, stored) = content else { return Err(error::bug("noise makes images")) };
+    let clean = pixels::values(lists(batch, "image")?);
+    let mut noisy = vec![0.0; clean.len()];
+    let images = clean.chunks_exact(image.len()).zip(noisy.chunks_exact_mut(image.len()));
+    for (&id, (clean, noisy)) in ids(batch)?.values().iter().zip(images) {
+        corruption.kind().apply(clean, image, &mut stream.generator(id as u64, 0), noisy);
+    }
+    let mut columns = batch.columns()[..3].to_vec();
+    columns.push(pixels::column(noisy, image.len(), stored));
+    RecordBatch::try_new(content.schema(), columns).map_err(|cause| error::bug(cause.to_string()))
+}
