@@ -25,7 +25,7 @@
 //! immutable [`config::Pipeline`], and only stages, the pipeline and the commands are handed that. [`record`] is what a run leaves:
 //! the run directory, receipts, fingerprints, digests. [`pipeline`] decides for each stage whether its published result is still
 //! right, runs it in a scratch folder if not, checks that what it has read is unchanged, and puts the folder in place by one
-//! rename. A [`stage`] reads tables of earlier stages and writes its own; [`table`] is all that knows Parquet, and [`disk`] all
+//! rename. A [`stage`] reads tables of earlier stages and writes its own; [`table`] is all that knows Parquet, and [`store`] all
 //! that changes a file or folder. [`model`] and [`training`] are ordinary Burn, [`export`] hands the model and the tables to other
 //! programs; the operations that dominate their time on a CPU are in [`kernel`], and [`device`] is all that knows which other
 //! devices a build has. Whatever is printed passes [`text`], which keeps a terminal from obeying what others have written.
@@ -40,7 +40,6 @@ pub mod command;
 pub mod config;
 pub mod corruption;
 pub mod device;
-mod disk;
 mod engine;
 pub mod error;
 mod export;
@@ -59,6 +58,7 @@ mod report;
 mod setting;
 pub mod source;
 mod stage;
+mod store;
 pub mod table;
 mod terminal;
 pub mod text;

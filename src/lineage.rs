@@ -18,13 +18,13 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use crate::disk::LineFile;
 use crate::error::{self, Kind};
 use crate::pipeline::plan::StagePlan;
 use crate::progress::Progress;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::Workspace;
 use crate::stage::named;
+use crate::store::LineFile;
 use crate::table;
 use crate::text::escaped;
 

@@ -7,8 +7,6 @@ use arrow_array::RecordBatch;
 
 use super::{Kind, kind, of_checked_model, only_writer, print, progress, refuse_results, threads};
 use crate::cli::ApplyArgs;
-use crate::disk;
-use crate::disk::watch::Watch;
 use crate::engine::inference::Inference;
 use crate::engine::operation::Mapping;
 use crate::engine::threads::{MapInput, map_table};
@@ -18,6 +16,8 @@ use crate::interrupt;
 use crate::progress::{Progress, Task};
 use crate::source::settings::{Fit, Size};
 use crate::source::{Folder, Idx, Numpy, Source, Tables};
+use crate::store::local;
+use crate::store::watch::Watch;
 use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_table};
 
 /// Which half of the model is wanted.
@@ -80,7 +80,7 @@ pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
         open(path, args, &model)?;
         outputs.push(output);
     }
-    disk::create_folder(&args.output)?;
+    local::create_folder(&args.output)?;
     for (path, output) in args.input.iter().zip(outputs) {
         let written = Watch::new(|| files(path)).and_then(|watch| {
             let input = open(path, args, &model)?;
@@ -194,7 +194,7 @@ fn write(
     };
     let folder = output.parent().unwrap_or(Path::new("."));
     let name = output.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let temporary = format!(".{name}{}", disk::NEW);
+    let temporary = format!(".{name}{}", local::NEW);
     let _lock = only_writer(&folder.join(&temporary), output)?;
     let written = match input {
         Input::Table(table) => {
@@ -214,9 +214,9 @@ fn write(
         }
     };
     let temporary = folder.join(temporary);
-    let published = error::held(written, check).and_then(|_| disk::rename(&temporary, output));
-    published.inspect_err(|_| _ = disk::remove_file(&temporary))?;
-    disk::sync_folder(folder)
+    let published = error::held(written, check).and_then(|_| local::rename(&temporary, output));
+    published.inspect_err(|_| _ = local::remove_file(&temporary))?;
+    local::sync_folder(folder)
 }
 
 /// The row groups that `map` makes of others.

@@ -8,7 +8,6 @@ use super::results::{Results, folders};
 use super::scores;
 use super::{print, refuse_results};
 use crate::cli::DiffArgs;
-use crate::disk::write_beside_others;
 use crate::error;
 use crate::record::digest::short;
 use crate::record::fingerprint::Parts;
@@ -16,6 +15,7 @@ use crate::record::workspace::{Workspace, steadily};
 use crate::report::{Report, render_pair};
 use crate::stage::report::gather;
 use crate::stage::{STAGES, report};
+use crate::store::local::write_beside_others;
 use crate::text::{on_one_line, width};
 
 /// Prints the settings and the data that differ and all scores, side by side; with `--html`, also the reports.

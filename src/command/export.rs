@@ -9,7 +9,6 @@ use super::{of_checked_model, only_writer, print, progress, refuse_results, thre
 use crate::cli::ExportArgs;
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
-use crate::disk;
 use crate::error;
 use crate::export::{self, Source, write_tables};
 use crate::image::Pixels;
@@ -21,6 +20,7 @@ use crate::record::receipt::Receipt;
 use crate::record::workspace::{Workspace, steadily, whole_receipt_in};
 use crate::stage::export::stages;
 use crate::stage::{STAGES, train};
+use crate::store::local;
 use crate::table::WriteOptions;
 use crate::table::layout::{Layout, Profile, StoredPixels};
 
@@ -57,7 +57,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
         let folder = workspace.stage(train::NAME);
         let load = || ModelDescription::load(&folder, &ComputeDevice::default().inference());
         let (description, model) = of_checked_model(&folder, load)?;
-        disk::write_beside_others(file, &onnx::model(&description, &named_tensors(&model), args.part)?)?;
+        local::write_beside_others(file, &onnx::model(&description, &named_tensors(&model), args.part)?)?;
         print(file.display())?;
     }
     Ok(())
@@ -103,23 +103,23 @@ fn publish(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()>
     refuse_taken(folder)?;
     let name = folder.file_name().ok_or_else(|| error::settings(format!("{} has no name", folder.display())))?;
     let beside = |end: &str| folder.with_file_name(format!(".{}{end}", name.to_string_lossy()));
-    let (scratch, lock) = (beside(disk::NEW), beside(".lock"));
+    let (scratch, lock) = (beside(local::NEW), beside(".lock"));
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    disk::create_folder(parent)?;
+    local::create_folder(parent)?;
     let _only = only_writer(&lock, folder)?;
     // Once more, since another one may just have finished; what one that was killed has left goes.
     let written = refuse_taken(folder)
-        .and_then(|()| disk::remove_folder(&scratch))
-        .and_then(|()| disk::create_folder(&scratch))
+        .and_then(|()| local::remove_folder(&scratch))
+        .and_then(|()| local::create_folder(&scratch))
         .and_then(|()| write(&scratch))
-        .and_then(|()| disk::sync_folder(&scratch))
-        .and_then(|()| disk::rename(&scratch, folder))
-        .and_then(|()| disk::sync_folder(parent));
+        .and_then(|()| local::sync_folder(&scratch))
+        .and_then(|()| local::rename(&scratch, folder))
+        .and_then(|()| local::sync_folder(parent));
     if written.is_err() {
-        _ = disk::remove_folder(&scratch);
+        _ = local::remove_folder(&scratch);
     }
     // Whoever waits for it finds that it is gone, and takes a new one.
-    _ = disk::remove_file(&lock);
+    _ = local::remove_file(&lock);
     written
 }
 

@@ -22,13 +22,14 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Cli, Command, PipelineArgs, WorkArgs};
 use crate::config::{self, Pipeline};
-use crate::disk::{self, failpoint, only_writer};
 use crate::error;
 use crate::pipeline::Selection;
 use crate::progress::Progress;
 use crate::record::receipt::{Receipt, output_damage};
 use crate::record::workspace::{RECEIPT, steadily, whole_receipt_in};
 use crate::source;
+use crate::store::failpoint;
+use crate::store::local::{self, only_writer};
 use crate::text::{escaped, on_one_line};
 
 /// Carries out a command.
@@ -124,7 +125,7 @@ fn of_checked_model<T>(folder: &Path, load: impl Fn() -> Result<T>) -> Result<T>
 
 /// Refuses to write into the result of a stage. The place need not exist.
 fn refuse_results(place: &Path) -> Result<()> {
-    let near = disk::nearest_real(place).unwrap_or_default();
+    let near = local::nearest_real(place).unwrap_or_default();
     match near.ancestors().find(|folder| folder.join(RECEIPT).is_file()) {
         Some(result) => {
             let (place, result) = (place.display(), result.display());

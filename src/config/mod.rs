@@ -19,9 +19,9 @@ use serde_json::Value;
 
 pub use resolve::{Encode, Evaluate, Output, Pipeline};
 
-use crate::disk::read_text;
 use crate::error;
 use crate::setting::KeyPath;
+use crate::store::read_text;
 use document::Document;
 
 /// Most bytes of a pipeline file, a hundred times those of one that sets everything.

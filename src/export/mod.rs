@@ -10,11 +10,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::disk;
 use crate::image::Split;
 use crate::progress::Progress;
 use crate::record::StageName;
 use crate::record::workspace::Workspace;
+use crate::store::local;
 use crate::table::layout::{Layout, Profile};
 use crate::table::{FileRecord, RowGroup, TableFile, WriteOptions, write_file, write_rows};
 
@@ -56,7 +56,7 @@ pub fn write_tables(
     let task = progress.task("export", tables.iter().map(|source| source.table.rows()).sum(), "rows");
     for Source { stage, split, table } in tables {
         let inside = folder.join(stage.as_str());
-        disk::create_folder(&inside)?;
+        local::create_folder(&inside)?;
         let rows = table.rows();
         let part_rows = layout.rows_of_part(table.content(), rows);
         let parts = rows.div_ceil(part_rows).max(1);
@@ -93,7 +93,7 @@ pub fn write_tables(
             let file = write_rows(&inside, &name, converter.schema(), &options, layout.compression(), groups)?;
             files.push(FileRecord { name: format!("{stage}/{name}"), ..file });
         }
-        disk::sync_folder(&inside)?;
+        local::sync_folder(&inside)?;
     }
     if layout.profile == Profile::Hf {
         files.push(write_file(folder, "README.md", card::card(name, tables, &files).as_bytes())?);

@@ -14,10 +14,10 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::{Architecture, Autoencoder};
-use crate::disk::{MOST_TEXT, read_text, read_whole};
 use crate::error;
 use crate::image::ImageShape;
 use crate::model::settings::Loss;
+use crate::store::{MOST_TEXT, read_text, read_whole};
 
 /// The format of `model.json`: raised when an older limpid would misread a newer file.
 const FORMAT: u32 = 1;

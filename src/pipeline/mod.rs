@@ -12,7 +12,6 @@ use serde_json::json;
 
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
-use crate::disk;
 use crate::error::{self, Kind};
 use crate::interrupt;
 use crate::lineage::LineageRun;
@@ -21,8 +20,9 @@ use crate::quality::gate::{self, Requirement};
 use crate::quality::metrics::{METRICS, Metrics};
 use crate::record::StageName;
 use crate::record::receipt::{Receipt, Work, output_damage};
-use crate::record::workspace::{Workspace, WriteLock};
+use crate::record::workspace::Workspace;
 use crate::stage::{STAGES, Stage, StageContext, evaluate, report, train};
+use crate::store::{self, Lease};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
 use witness::Witness;
 
@@ -147,7 +147,7 @@ pub fn run(
     }
     let judged = stages.iter().any(|(stage, part)| JUDGED.contains(&stage.name()) && *part == Part::Selected);
     let lock = workspace.lock(options.lock_timeout, progress)?;
-    workspace.clean(&lock)?;
+    workspace.clean(&*lock)?;
     let RunOptions { force, verify, fresh, .. } = *options;
     let plan_options = PlanOptions { force, verify, verify_sources: verify, fresh };
     let mut plans = Vec::new();
@@ -177,7 +177,7 @@ pub fn run(
             Part::Idle => {}
             Part::Needed(by) => check_needed(plan, *by, progress)?,
             Part::Selected if plan.action == Action::UpToDate => {
-                workspace.remember(name, &plan.files, &lock)?;
+                workspace.remember(name, &plan.files, &*lock)?;
                 let fields = json!({ "stage": name, "action": plan.action });
                 progress.event("stage-skipped", &format!("{name}: up to date"), fields);
             }
@@ -185,7 +185,7 @@ pub fn run(
                 let fields = json!({ "stage": name, "action": plan.action, "reasons": plan.reasons });
                 progress.event("stage-started", &format!("{name}: {}", plan.reasons.join("; ")), fields);
                 let told = lineage.stage(plan, workspace);
-                let done = run_stage(*stage, plan, pipeline, workspace, options, progress, &lock);
+                let done = run_stage(*stage, plan, pipeline, workspace, options, progress, &*lock);
                 told.end_stage(&done, workspace);
                 let receipt = done?;
                 let fields = json!({ "stage": name, "seconds": receipt.seconds });
@@ -262,7 +262,7 @@ fn drop_checkpoints(
         let Some(read) = read.filter(|_| checkpoint.exists()) else { continue };
         let name = stage.name();
         progress.note(&format!("{name}: its checkpoint is not used, since the result of {read} is damaged"));
-        disk::remove_file(&checkpoint)?;
+        store::of(&checkpoint).remove(&checkpoint)?;
         plans[index] = plan_stage(*stage, *part == Part::Selected, pipeline, workspace, &plans[..index], options)?;
     }
     Ok(())
@@ -303,14 +303,14 @@ fn run_stage(
     workspace: &Workspace,
     options: &RunOptions,
     progress: &Progress,
-    lock: &WriteLock,
+    lock: &dyn Lease,
 ) -> Result<Receipt> {
     let parts = plan.parts.clone().ok_or_else(|| error::bug("a stage runs before its inputs"))?;
     let (started, clock) = (jiff::Timestamp::now(), Instant::now());
     let checkpoint = workspace.checkpoint(stage.name());
     if options.fresh {
         // So that the next run does not go on from what this one was told to ignore. There may be none.
-        _ = disk::remove_file(&checkpoint);
+        _ = store::of(&checkpoint).remove(&checkpoint);
     }
     let witness = Witness { stage, pipeline, workspace, parts: &parts, files: &plan.files };
     let made = workspace.scratch(stage.name(), lock).and_then(|scratch| {
@@ -333,7 +333,7 @@ fn run_stage(
         let checked = witness.check();
         if checked.as_ref().is_err_and(|cause| error::kind(cause) != Kind::TryAgain) {
             // It may have come of what was read.
-            _ = disk::remove_file(&checkpoint);
+            _ = store::of(&checkpoint).remove(&checkpoint);
         }
         checked.with_context(|| format!("nothing of the stage {} is published", stage.name()))
     };
@@ -357,7 +357,7 @@ fn run_stage(
     let receipt = published?;
     workspace.write_settings(pipeline)?;
     // The result is published: a checkpoint has nothing to add.
-    _ = disk::remove_file(&checkpoint);
+    _ = store::of(&checkpoint).remove(&checkpoint);
     Ok(receipt)
 }
 

@@ -78,7 +78,7 @@ fn example(files: &Outside) -> String {
     let Outside::Files(root, members) = files else { return String::new() };
     let changed = |member: &String| {
         let path = root.join(member);
-        let changed = std::fs::metadata(&path).map(|metadata| crate::disk::changed(&metadata)).ok()?;
+        let changed = std::fs::metadata(&path).map(|metadata| crate::store::local::changed(&metadata)).ok()?;
         Some((changed, path))
     };
     let last = members.iter().filter_map(changed).max();

@@ -14,12 +14,12 @@ use arrow_schema::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::disk::{MOST_TEXT, read_text};
 use crate::error;
 use crate::image::Split;
 use crate::quality::code::CodeHealth;
 use crate::quality::{Baseline, Scores};
 use crate::setting::flatten;
+use crate::store::{MOST_TEXT, read_text};
 
 /// The file that holds everything.
 pub const METRICS: &str = "metrics.json";

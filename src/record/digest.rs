@@ -10,9 +10,9 @@ use anyhow::{Context, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::error;
 use crate::source::Outside;
-use crate::table::nanoseconds;
-use crate::{disk, error};
+use crate::store::{self, RangeReader, local};
 
 /// A file, or all files of a folder that are read, as they were when they were digested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +43,9 @@ impl FileStamp {
 /// # Errors
 /// Interruption, or the file system.
 pub fn digest(path: &Path) -> Result<String> {
-    let file = disk::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let len = file.metadata().map_or(0, |metadata| metadata.len());
-    disk::digest_of(file, len).with_context(|| format!("cannot read {}", path.display()))
+    let file = store::of(path).open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let bytes = file.bytes();
+    store::digest_of(RangeReader::new(file, 0), bytes).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The stamp of files; the digest of `known` is taken over if place, names, sizes and times are unchanged, so that a folder of many
@@ -90,7 +90,7 @@ pub fn look(files: &Outside) -> Result<FileStamp> {
     let look = |path: &Path| -> Result<[u64; 3]> {
         let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
         check_is_file(path, &metadata)?;
-        Ok([metadata.len(), metadata.modified().map_or(0, nanoseconds), disk::changed(&metadata)])
+        Ok([metadata.len(), metadata.modified().map_or(0, local::nanoseconds), local::changed(&metadata)])
     };
     let Outside::Files(root, members) = files else {
         let [bytes, modified, changed] = look(path)?;

@@ -16,7 +16,8 @@ use super::digest::{FileStamp, digest, short};
 use super::fingerprint::Parts;
 use super::sealed::{seal, unseal};
 use crate::error::{self, Kind};
-use crate::table::{FileRecord, nanoseconds};
+use crate::store::{self, Stat};
+use crate::table::FileRecord;
 
 /// The format of receipts: raised when an older limpid would misread a newer one, which then counts as none.
 const FORMAT: u32 = 2;
@@ -128,18 +129,16 @@ impl Receipt {
 /// Interruption while it is read.
 pub fn output_damage(output: &FileRecord, folder: &Path, thorough: bool) -> Result<Option<String>> {
     let path = folder.join(&output.name);
-    let metadata = match std::fs::metadata(&path) {
-        Ok(metadata) => metadata,
+    let Stat { bytes, modified } = match store::of(&path).stat(&path) {
+        Ok(stat) => stat,
         Err(cause) if cause.kind() == ErrorKind::NotFound => {
             return Ok(Some(format!("{} is missing", path.display())));
         }
         Err(cause) => return Ok(Some(format!("{} cannot be read: {cause}", path.display()))),
     };
-    if metadata.len() != output.bytes {
-        let (found, expected) = (metadata.len(), output.bytes);
-        return Ok(Some(format!("{} has {found} bytes, {expected} were written", path.display())));
+    if bytes != output.bytes {
+        return Ok(Some(format!("{} has {bytes} bytes, {} were written", path.display(), output.bytes)));
     }
-    let modified = metadata.modified().map_or(0, nanoseconds);
     if modified == output.modified && !thorough {
         return Ok(None);
     }

@@ -9,35 +9,28 @@
 //!   .checkpoint/<stage>         where a long stage stands
 //! ```
 //!
-//! A stage's folder appears, or takes the place of its predecessor, by one rename: it is whole or absent, and the last good
-//! result stays until the new one replaces it. No other file knows this layout.
+//! A stage's folder appears, or takes the place of its predecessor, at once: it is whole or absent, and the last good result stays
+//! until the new one replaces it. How, and by which files, is up to the [`Store`]: `.lock` and `.scratch` are those of the file system.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::StageName;
 use super::digest::FileStamp;
 use super::receipt::Receipt;
 use super::sealed::{seal, unseal};
-use crate::disk::{self, MOST_TEXT};
 use crate::error;
 use crate::progress::Progress;
+use crate::store::{self, Lease, MOST_TEXT, Store};
 
 const SETTINGS: &str = "pipeline.json";
-const LOCK: &str = ".lock";
-const SCRATCH: &str = ".scratch";
 const CHECKPOINT: &str = ".checkpoint";
-/// What the name of a predecessor ends with that was moved aside.
-const ASIDE: &str = ".old";
-/// How long the holder of a lock may take to sign it.
-const SIGNED_AFTER: Duration = Duration::from_secs(1);
 /// Readers of whole folders (pyarrow, pandas, Spark) skip names that start with `_`.
 pub const RECEIPT: &str = "_receipt.json";
 
@@ -45,34 +38,6 @@ pub const RECEIPT: &str = "_receipt.json";
 #[derive(Debug, Clone)]
 pub struct Workspace {
     root: PathBuf,
-}
-
-/// Who holds a lock.
-#[derive(Debug, Serialize, Deserialize)]
-struct Holder {
-    pid: u32,
-    host: String,
-    since: String,
-}
-
-/// The right to write in a run directory; given back when dropped, or by the kernel when the process dies.
-///
-/// It is flock(2)'s. On NFS the client turns that into a lock of the whole file at the server, so that it holds between
-/// machines too, unless the mount has `nolock` or `local_lock`; where a file system has no locks, taking it fails.
-#[derive(Debug)]
-pub struct WriteLock {
-    _file: File,
-}
-
-impl WriteLock {
-    /// A lock with the name of this process in its file. Only messages use it: failing to write it is no reason not to work.
-    fn signed(mut file: File) -> Self {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let holder = Holder { pid: std::process::id(), host, since: jiff::Timestamp::now().to_string() };
-        _ = serde_json::to_string(&holder)
-            .map(|text| file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())));
-        Self { _file: file }
-    }
 }
 
 impl Workspace {
@@ -87,7 +52,7 @@ impl Workspace {
     /// There is none, or it cannot be read.
     pub fn existing(path: &Path) -> Result<Self> {
         let settings = path.join(SETTINGS);
-        match fs::metadata(&settings) {
+        match store::of(&settings).stat(&settings) {
             Ok(_) => Ok(Self { root: path.to_owned() }),
             Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 let message = format!("{} is not a run directory: it has no {SETTINGS}", path.display());
@@ -129,7 +94,7 @@ impl Workspace {
     /// Missing or unreadable.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T> {
         let path = self.root.join(SETTINGS);
-        let bytes = disk::read_whole(&path, MOST_TEXT).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = store::read_whole(&path, MOST_TEXT).with_context(|| format!("cannot read {}", path.display()))?;
         let bad = |cause: &dyn std::fmt::Display| {
             error::data(format!("{} is not what limpid wrote ({cause}); run the pipeline again", path.display()))
         };
@@ -144,10 +109,10 @@ impl Workspace {
     pub fn write_settings(&self, settings: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(settings).context("cannot serialise the settings")?;
         let (path, text) = (self.root.join(SETTINGS), seal(&format!("{text}\n"))?);
-        if disk::read_whole(&path, MOST_TEXT).is_ok_and(|old| old == text.as_bytes()) {
+        if store::read_whole(&path, MOST_TEXT).is_ok_and(|old| old == text.as_bytes()) {
             return Ok(());
         }
-        disk::write_atomically(&path, text.as_bytes())
+        self.store().replace(&path, text.as_bytes())
     }
 
     /// The receipt of a stage; none if it has never been published. One that is damaged counts as none: the stage is then
@@ -166,7 +131,7 @@ impl Workspace {
     /// It holds something else.
     pub fn check_own(&self, stage: StageName) -> Result<()> {
         let folder = self.stage(stage);
-        let taken = fs::read_dir(&folder).map_or(folder.exists(), |mut entries| entries.next().is_some());
+        let taken = self.store().list(&folder).map_or(folder.exists(), |names| !names.is_empty());
         if !taken || folder.join(RECEIPT).exists() || self.root.join(SETTINGS).exists() {
             return Ok(());
         }
@@ -174,109 +139,53 @@ impl Workspace {
         Err(error::settings(format!("{} exists and no run has made it; {advice}", folder.display())))
     }
 
-    /// Lets the receipt of a stage say how its source files look now, whose digests are what they were: a file that was touched would
-    /// be digested again by every run.
+    /// Updates how the source files of a stage look in its receipt, after their digests were found unchanged: a file that was
+    /// touched would be digested again by every run otherwise.
     ///
     /// # Errors
-    /// The file system.
-    pub fn remember(&self, stage: StageName, files: &BTreeMap<String, FileStamp>, _lock: &WriteLock) -> Result<()> {
+    /// The store.
+    pub fn remember(&self, stage: StageName, files: &BTreeMap<String, FileStamp>, _lease: &dyn Lease) -> Result<()> {
         let Some(mut receipt) = self.receipt(stage)?.filter(|receipt| receipt.files != *files) else { return Ok(()) };
         receipt.files.clone_from(files);
-        let (scratch, folder) = (self.root.join(SCRATCH), self.stage(stage));
-        disk::create_folder(&scratch)?;
-        let new = scratch.join(RECEIPT);
-        disk::write(&new, &receipt.serialise()?)?;
-        disk::rename(&new, &folder.join(RECEIPT))?;
-        disk::sync_folder(&folder)?;
-        disk::remove_folder(&scratch)
+        self.store().replace_published(&self.root, stage.as_str(), RECEIPT, &receipt.serialise()?)
     }
 
-    /// Takes the lock, waiting up to `timeout` (for ever if none) and saying for whom.
+    /// Takes the right to write, waiting up to `timeout` (for ever if none) and saying for whom.
     ///
     /// # Errors
-    /// Not obtained in time, interruption, or the file system, which may not support locks.
-    pub fn lock(&self, timeout: Option<Duration>, progress: &Progress) -> Result<WriteLock> {
-        let (path, start) = (self.root.join(LOCK), Instant::now());
-        let mut told = None;
-        loop {
-            // Opened again each time: whoever waits must not be left with a file that was removed with its folder.
-            disk::create_folder(&self.root)?;
-            let mut file = disk::open_lock(&path)?;
-            match file.try_lock() {
-                Ok(()) if disk::is_at(&file, &path) => return Ok(WriteLock::signed(file)),
-                Ok(()) => continue,
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(cause)) => {
-                    return Err(cause).with_context(|| format!("cannot lock {}", path.display()));
-                }
-            }
-            let (root, waited) = (self.root.display(), start.elapsed());
-            // Who has only just taken it has yet to sign.
-            let unknown = || (waited >= SIGNED_AFTER && told.is_none()).then(|| "another process".to_owned());
-            let holder = holder(&mut file).or_else(unknown);
-            if timeout.is_some_and(|timeout| waited >= timeout) {
-                let holder = holder.or(told).unwrap_or_else(|| "another process".to_owned());
-                let waited = waited.as_secs_f64();
-                return Err(error::try_again(format!("{root} is in use by {holder}; waited {waited:.1} s")));
-            }
-            if holder.is_some() && holder != told {
-                progress
-                    .note(&format!("waiting for {root}, which is in use by {}", holder.as_deref().unwrap_or_default()));
-                told = holder;
-            }
-            crate::interrupt::check()?;
-            std::thread::sleep(Duration::from_millis(100));
-        }
+    /// As [`Store::lease`].
+    pub fn lock(&self, timeout: Option<Duration>, progress: &Progress) -> Result<Box<dyn Lease>> {
+        self.store().lease(&self.root, timeout, progress)
     }
 
     /// Removes what a killed run has left, except checkpoints. Where it was killed while a result took the place of another,
     /// that is finished first.
     ///
     /// # Errors
-    /// The file system.
-    pub fn clean(&self, _lock: &WriteLock) -> Result<()> {
-        let scratch = self.root.join(SCRATCH);
-        for aside in names(&scratch, ASIDE)? {
-            let (new, old) = (scratch.join(aside.trim_end_matches(ASIDE)), scratch.join(&aside));
-            let target = self.root.join(aside.trim_end_matches(ASIDE));
-            if !target.try_exists().with_context(|| format!("cannot read {}", target.display()))? {
-                disk::rename(if new.join(RECEIPT).exists() { &new } else { &old }, &target)?;
-                disk::sync_folder(&self.root)?;
-            }
-        }
-        disk::remove_folder(&scratch)?;
-        for folder in [self.root.clone(), self.root.join(CHECKPOINT)] {
-            for name in names(&folder, disk::NEW)? {
-                disk::remove_file(&folder.join(name))?;
-            }
-        }
-        Ok(())
+    /// The store.
+    pub fn clean(&self, _lease: &dyn Lease) -> Result<()> {
+        self.store().clean(&self.root, &[self.root.clone(), self.root.join(CHECKPOINT)])
     }
 
-    /// An empty folder for a stage to work in.
+    /// An empty folder for a stage to write to.
     ///
     /// # Errors
-    /// The file system.
-    pub fn scratch(&self, stage: StageName, _lock: &WriteLock) -> Result<PathBuf> {
-        let path = self.root.join(SCRATCH).join(stage.as_str());
-        disk::remove_folder(&path)?;
-        disk::create_folder(&path)?;
-        Ok(path)
+    /// The store.
+    pub fn scratch(&self, stage: StageName, _lease: &dyn Lease) -> Result<PathBuf> {
+        self.store().draft(&self.root, stage.as_str())
     }
 
-    /// Puts the receipt into a stage's scratch folder and the folder into its place. After that the scratch folder holds the
-    /// predecessor, if there was one.
+    /// Puts the receipt into a stage's scratch folder and the folder into its place.
     ///
     /// # Errors
-    /// The file system; the last good result is still in place then, or put back into it by [`Self::clean`].
-    pub fn publish(&self, stage: StageName, receipt: &Receipt, _lock: &WriteLock) -> Result<()> {
-        let scratch = self.root.join(SCRATCH).join(stage.as_str());
-        let target = self.stage(stage);
-        let published = disk::write(&scratch.join(RECEIPT), &receipt.serialise()?)
-            .and_then(|_| disk::sync_folder(&scratch))
-            .and_then(|()| replace(&scratch, &target))
-            .and_then(|()| disk::sync_folder(&self.root));
-        published.with_context(|| format!("cannot publish {}", target.display()))
+    /// The store; the last good result is still in place then, or put back into it by [`Self::clean`].
+    pub fn publish(&self, stage: StageName, receipt: &Receipt, _lease: &dyn Lease) -> Result<()> {
+        let published = self.store().publish(&self.root, stage.as_str(), (RECEIPT, &receipt.serialise()?));
+        published.with_context(|| format!("cannot publish {}", self.stage(stage).display()))
+    }
+
+    fn store(&self) -> &'static dyn Store {
+        store::of(&self.root)
     }
 }
 
@@ -286,7 +195,7 @@ impl Workspace {
 /// It is there, or may be, and cannot be read.
 pub fn receipt_in(folder: &Path) -> Result<Option<Receipt>> {
     let path = folder.join(RECEIPT);
-    match disk::read_whole(&path, MOST_TEXT) {
+    match store::read_whole(&path, MOST_TEXT) {
         Ok(bytes) => Ok(Receipt::parse(&bytes)),
         // It is no receipt.
         Err(cause) if matches!(cause.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidData) => Ok(None),
@@ -316,7 +225,7 @@ pub fn whole_receipt_in(folder: &Path) -> Result<Option<Receipt>> {
 pub fn steadily<T>(folders: &[PathBuf], mut read: impl FnMut() -> Result<T>) -> Result<T> {
     /// More than a run has stages that it could publish one after the other.
     const TRIES: usize = 16;
-    let receipt = |folder: &PathBuf| disk::read_whole(&folder.join(RECEIPT), MOST_TEXT).ok();
+    let receipt = |folder: &PathBuf| store::read_whole(&folder.join(RECEIPT), MOST_TEXT).ok();
     let receipts = || folders.iter().map(receipt).collect::<Vec<_>>();
     for _ in 0..TRIES {
         let before = receipts();
@@ -327,41 +236,4 @@ pub fn steadily<T>(folders: &[PathBuf], mut read: impl FnMut() -> Result<T>) -> 
     }
     let folder = folders.first().cloned().unwrap_or_default();
     Err(error::try_again(format!("a run has replaced {} again and again while it was read", folder.display())))
-}
-
-/// Puts `new` in the place of `old`, which may exist, by one rename.
-fn replace(new: &Path, old: &Path) -> Result<()> {
-    if fs::symlink_metadata(old).is_err_and(|cause| cause.kind() == ErrorKind::NotFound) {
-        return disk::rename(new, old);
-    }
-    if disk::exchange(new, old)? {
-        return Ok(());
-    }
-    // Two renames instead of one. Between them there is no result; a run that is killed there has left both, and the next
-    // one finishes what it began.
-    let mut aside = new.as_os_str().to_owned();
-    aside.push(ASIDE);
-    disk::rename(old, Path::new(&aside))?;
-    disk::rename(new, old)
-}
-
-/// The names in a folder, which may be missing, that end with `end`.
-fn names(folder: &Path, end: &str) -> Result<Vec<String>> {
-    let names = match fs::read_dir(folder) {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.and_then(|entries| {
-            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<Vec<_>>>()
-        }),
-    };
-    let mut names = names.with_context(|| format!("cannot read {}", folder.display()))?;
-    names.retain(|name| name.ends_with(end));
-    Ok(names)
-}
-
-/// Who has signed a lock.
-fn holder(file: &mut File) -> Option<String> {
-    let mut text = String::new();
-    file.rewind().and_then(|()| file.take(1 << 10).read_to_string(&mut text)).ok()?;
-    let Holder { pid, host, since } = serde_json::from_str(&text).ok()?;
-    Some(format!("process {pid} on {host} since {since}"))
 }

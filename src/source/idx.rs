@@ -14,12 +14,13 @@ use serde_json::Value;
 use super::arrays::{self, Part};
 use super::draw::{Members, pick};
 use super::{ImageBytes, Outside, Source, SourceKind, check_channels, gzip, row_group_of};
+use crate::error;
 use crate::image::{ImageShape, Split};
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
 use crate::source::settings::{Arrays, RawArrays};
+use crate::store::local;
 use crate::table::RowGroup;
-use crate::{disk, error};
 
 /// Most labels that are accepted: 2^31, far beyond any data set of images.
 const MAX_ITEMS: u64 = 1 << 31;
@@ -188,7 +189,7 @@ fn open(path: &Path) -> Result<(Header, Payload)> {
 
 /// Opens a file of any type of numbers, raw or gzip, and reads its header.
 fn open_any(path: &Path) -> Result<(Header, Payload)> {
-    let file = disk::open(path).map_err(|cause| match cause.kind() {
+    let file = local::open(path).map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })?;

@@ -15,9 +15,9 @@ use image::imageops::{FilterType, crop_imm, resize};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel};
 
-use crate::disk::read_whole;
 use crate::image::{ImageShape, luma};
 use crate::source::settings::{Fit, Size};
+use crate::store::read_whole;
 use room::Room;
 
 /// Longest side of a picture that is decoded.

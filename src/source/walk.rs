@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::disk::real;
 use crate::error;
 use crate::progress::Progress;
+use crate::store::local::real;
 
 /// Most folders inside one another.
 const MAX_DEPTH: usize = 64;

@@ -22,8 +22,8 @@ pub use parquet_file::{columns, footer};
 pub use reader::{TableFile, errors, ids, labels, lists};
 pub use schema::{Content, SCHEMA_VERSION, classes};
 pub use writer::{
-    Emit, FileRecord, RowGroup, batch_rows, leading_columns, nanoseconds, row_group_rows, write_batch, write_file,
-    write_rows, write_table,
+    Emit, FileRecord, RowGroup, batch_rows, leading_columns, row_group_rows, write_batch, write_file, write_rows,
+    write_table,
 };
 
 /// How tables are written.

@@ -26,9 +26,9 @@ use super::parquet_file::{bad, check_compression, counted, opened, unusable};
 use super::schema::{Content, classes};
 use super::writer::{batch_rows, parquet_message, row_group_rows};
 use super::{footer as guard, pages};
-use crate::disk::{digest_of, failpoint};
 use crate::error;
 use crate::image::{Classes, ImageShape};
+use crate::store::{digest_of, failpoint};
 
 /// An opened table.
 #[derive(Clone)]

@@ -24,9 +24,9 @@ use super::checksum::{Chunk, Collector, Pages};
 use super::chunk::ListWriter;
 use super::footer;
 use super::schema::Content;
-use crate::disk::NewFile;
 use crate::error;
 use crate::ordered::in_order;
+use crate::store;
 
 /// Most rows of one record batch.
 const BATCH_ROWS: usize = 1024;
@@ -107,7 +107,7 @@ pub fn write_rows<'a>(
 ) -> Result<FileRecord> {
     let path = folder.join(name);
     let failed = |cause: ParquetError| write_error(&path, cause);
-    let sink = DigestWriter::new(BufWriter::with_capacity(1 << 20, NewFile::create(&path)?));
+    let sink = DigestWriter::new(BufWriter::with_capacity(1 << 20, store::of(&path).create(&path)?));
     let properties = properties(schema, options, compression).map_err(failed)?;
     let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties));
     let (mut writer, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
@@ -142,14 +142,8 @@ pub fn write_rows<'a>(
     sink.write_all(&end).with_context(|| format!("cannot write {}", path.display()))?;
     let (digest, bytes) = (sink.hasher.finalize().to_hex().to_string(), sink.bytes);
     let file = sink.inner.into_inner().map_err(io::IntoInnerError::into_error);
-    let metadata = file.with_context(|| format!("cannot write {}", path.display()))?.finish()?;
-    let modified = metadata.modified().map_or(0, nanoseconds);
+    let modified = file.with_context(|| format!("cannot write {}", path.display()))?.finish()?;
     Ok(FileRecord { name: name.to_owned(), rows: Some(rows), bytes, digest, modified })
-}
-
-/// Nanoseconds since 1970; 0 for a time before it.
-pub fn nanoseconds(time: std::time::SystemTime) -> u64 {
-    time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Makes row groups of batches, on any thread.
@@ -334,8 +328,8 @@ pub fn write_batch(folder: &Path, name: &str, batch: &RecordBatch) -> Result<Fil
 /// # Errors
 /// The file system.
 pub fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<FileRecord> {
-    let metadata = crate::disk::write(&folder.join(name), bytes)?;
-    let (digest, modified) = (blake3::hash(bytes).to_hex().to_string(), metadata.modified().map_or(0, nanoseconds));
+    let modified = store::write(&folder.join(name), bytes)?;
+    let digest = blake3::hash(bytes).to_hex().to_string();
     Ok(FileRecord { name: name.to_owned(), rows: None, bytes: bytes.len() as u64, digest, modified })
 }
 

@@ -14,10 +14,10 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::Optimizer;
-use crate::disk::{MOST_TEXT, read_whole};
 use crate::error;
 use crate::model::{Autoencoder, NamedTensor, load_weights, most_bytes, named_tensors, read_tensors, write_tensors};
 use crate::record::fingerprint::{Change, Parts};
+use crate::store::{self, MOST_TEXT, RangeReader, read_whole};
 
 /// Losses of one epoch, mean over pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -167,7 +167,7 @@ impl CheckpointFile {
     /// The file system.
     pub fn save(&self, state: &State) -> Result<()> {
         let bytes = self.serialise(state)?;
-        crate::disk::write_atomically(&self.path, &bytes)
+        store::of(&self.path).replace(&self.path, &bytes)
     }
 
     /// The state as the bytes of a file: safetensors, and the digest of them, since a wrong bit in a weight would show nowhere
@@ -229,7 +229,7 @@ impl CheckpointFile {
 
 /// The text of a checkpoint, of whose file only the start is read; none if it has none.
 fn read_text(path: &Path) -> std::io::Result<Option<Text>> {
-    let mut file = std::fs::File::open(path)?;
+    let mut file = RangeReader::new(store::of(path).open(path)?, 0);
     let (mut length, mut header) = ([0; 8], Vec::new());
     file.read_exact(&mut length)?;
     file.take(u64::from_le_bytes(length).min(MOST_TEXT)).read_to_end(&mut header)?;

@@ -12,10 +12,10 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Position, State};
-use crate::disk::read_whole;
 use crate::error;
 use crate::model::{Autoencoder, NamedTensor, named_tensors, read_tensors, write_tensors};
 use crate::record::receipt::Receipt;
+use crate::store::read_whole;
 
 /// The weights after the last epoch.
 pub const LAST: &str = "last.safetensors";

@@ -1,6 +1,6 @@
 //! Kills and failing disks at every step that changes something on disk.
 //!
-//! A step is a system call that changes a file or folder; see `disk/failpoint.rs`. A few stages of a small run directory are
+//! A step is a system call that changes a file or folder; see `store/failpoint.rs`. A few stages of a small run directory are
 //! those of new settings and the others those of old ones, so that one stage runs and replaces an earlier result. Kills
 //! and faults come at a sample of the steps, or at all of them where `LIMPID_STEPS` is `all`.
 

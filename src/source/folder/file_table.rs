@@ -9,7 +9,8 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
-use crate::{disk, error, interrupt};
+use crate::store::local;
+use crate::{error, interrupt};
 
 /// Most bytes of a row, which as JSON take thirty times as many in memory.
 const MOST_ROW: usize = 4 << 20;
@@ -38,7 +39,7 @@ pub fn open(path: &Path, wanted: &[&str]) -> Result<FileTable> {
     if path.exists() && !path.is_file() {
         return Err(bad(path, "it is not a file"));
     }
-    let file = disk::open(path).map_err(|cause| match cause.kind() {
+    let file = local::open(path).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => bad(path, "it does not exist"),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })?;

@@ -8,12 +8,12 @@ use anyhow::{Context, Result};
 use super::file_table::{self, FileTable, Row};
 use super::settings::{FolderLabels, FolderSettings};
 use super::{Entry, list, list_in};
-use crate::disk::real;
 use crate::error;
 use crate::image::{Classes, Split};
 use crate::progress::Progress;
 use crate::source::check_classes;
 use crate::source::draw::Draw;
+use crate::store::local::real;
 
 /// The files of both splits.
 pub struct Labelled {

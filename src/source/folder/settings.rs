@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Folder, files, metadata};
-use crate::disk::real;
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
 use crate::source::settings::{Faults, Fit, OnError, of_pictures, resolve_fit};
 use crate::source::{Outside, Source, SourceKind};
+use crate::store::local::real;
 
 /// Image files in a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -13,10 +13,10 @@ use anyhow::Result;
 use super::super::gzip;
 use super::files::{read_limited, read_part};
 use super::{Mnist, PARTS, Part, verify};
-use crate::disk;
 use crate::error::{self, Kind};
 use crate::interrupt;
 use crate::progress::Progress;
+use crate::store::local;
 
 /// Longest silence of a mirror.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -40,7 +40,7 @@ enum Message {
 /// # Errors
 /// No mirror delivers, interruption, the file system.
 pub fn download(mirrors: &[String], folder: &Path, progress: &Progress) -> Result<Mnist> {
-    disk::create_folder(folder)?;
+    local::create_folder(folder)?;
     let payloads = PARTS.iter().map(|part| match read_part(folder, part) {
         Ok(Some(payload)) => Ok(payload),
         // A damaged one is replaced.
@@ -72,7 +72,7 @@ fn fetch(mirror: &str, part: &Part, folder: &Path, progress: &Progress) -> Resul
     let name = if gzip::is_gzip(&bytes) { &name } else { part.name };
     let path = folder.join(name);
     let payload = verify(part, read_limited(gzip::payload(bytes.as_slice())?, part, &path)?, &path)?;
-    match disk::write_beside_others(&path, &bytes) {
+    match local::write_beside_others(&path, &bytes) {
         // Another process writes the same.
         Err(cause) if error::kind(&cause) == Kind::TryAgain => Ok(payload),
         written => written.map(|()| payload),

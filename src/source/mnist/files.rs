@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 
 use super::super::{archive_failure, gzip};
 use super::{Mnist, PARTS, Part, SHAPE, verify};
-use crate::{disk, error};
+use crate::error;
+use crate::store::local;
 
 /// MNIST from a folder: four IDX files, torchvision's `MNIST/raw` below it, or Keras' `mnist.npz`; none if it has none.
 ///
@@ -69,7 +70,7 @@ fn open(path: &Path) -> Result<Option<File>> {
     if path.exists() && !path.is_file() {
         return Err(error::data(format!("{} is not a file", path.display())));
     }
-    match disk::open(path) {
+    match local::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(cause) => Err(cause).with_context(|| format!("cannot open {}", path.display())),

@@ -10,9 +10,10 @@ use anyhow::{Context, Result};
 use flate2::CrcReader;
 use flate2::read::DeflateDecoder;
 
+use crate::error;
 use crate::image::{ImageShape, to_byte};
 use crate::source::{archive_failure, check_channels};
-use crate::{disk, error};
+use crate::store::local;
 
 /// Longest header that is read.
 const MAX_HEADER: usize = 1 << 16;
@@ -295,7 +296,7 @@ fn names(archive: &zip::ZipArchive<BufReader<File>>) -> Vec<String> {
 }
 
 fn open(path: &Path) -> Result<File> {
-    disk::open(path).map_err(|cause| match cause.kind() {
+    local::open(path).map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })

@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use glob::MatchOptions;
 
 use super::settings::ParquetSettings;
-use crate::disk::real;
 use crate::error;
 use crate::source::Outside;
 use crate::source::walk::Walk;
+use crate::store::local::real;
 
 /// Words in names that say what a file is for, as Hugging Face has them.
 const TRAIN: [&str; 2] = ["train", "training"];

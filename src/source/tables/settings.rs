@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Tables, files};
-use crate::disk::{nearest_real, real};
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
 use crate::source::settings::{Faults, Fit, OnError, drawn, of_pictures, refuse_given, resolve_fit};
 use crate::source::{Outside, Source, SourceKind};
+use crate::store::local::{nearest_real, real};
 
 /// A column of images in Parquet files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

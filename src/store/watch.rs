@@ -66,10 +66,10 @@ impl<'a> Watch<'a> {
 /// The identity of what a path leads to; none if nothing is there.
 fn identity(path: &Path) -> Result<Option<Identity>> {
     let of = |metadata: Metadata| Identity {
-        place: super::place(&metadata),
+        place: super::local::place(&metadata),
         bytes: metadata.len(),
         modified: metadata.modified().ok(),
-        changed: super::changed(&metadata),
+        changed: super::local::changed(&metadata),
     };
     match path.metadata() {
         Ok(metadata) => Ok(Some(of(metadata))),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::failpoint::reach;
-use super::write_in_steps;
+use super::local::write_in_steps;
 
 /// A file that lines are appended to, by several processes if need be. It is never cut: what is half written stays, on a line of
 /// its own.

@@ -6,14 +6,23 @@
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
+use anyhow::Result;
+
+use crate::interrupt;
+
 /// Most bytes of a file of settings, a receipt, a model's description or metrics: thousands of times what limpid writes into one.
 pub const MOST_TEXT: u64 = 64 << 20;
 
-/// The bytes of a file of at most `most` bytes.
+/// As [`Store::read`](super::Store::read), from the store that has the path.
 ///
 /// # Errors
-/// No regular file (`InvalidData`), a larger one (`FileTooLarge`), the file system.
+/// As that.
 pub fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    super::of(path).read(path, most)
+}
+
+/// As [`read_whole`], from the file system.
+pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     // Opening a pipe waits for who writes to it.
     let metadata = path.metadata()?;
     if !metadata.is_file() {
@@ -27,7 +36,7 @@ pub fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         return Err(too_large());
     }
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    super::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    super::local::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
 }
 
@@ -38,6 +47,31 @@ pub fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     String::from_utf8(read_whole(path, most)?)
         .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not text in UTF-8"))
+}
+
+/// Bytes that are digested between two looks at the interrupt flag.
+const CHUNK: usize = 1 << 20;
+
+/// Bytes from which on several threads digest them faster than one.
+const DIGESTED_ALONE: usize = 256 << 10;
+
+/// blake3 of what is left of a file of about `len` bytes, in hexadecimal; of large ones computed on all threads.
+///
+/// # Errors
+/// Interruption, or the file system.
+pub fn digest_of(mut file: impl Read, len: u64) -> Result<String> {
+    // One more than it has, to see its end.
+    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; len.saturating_add(1).min(CHUNK as u64) as usize]);
+    loop {
+        interrupt::check()?;
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finalize().to_hex().to_string()),
+            Ok(read) if read < DIGESTED_ALONE => _ = hasher.update(&buffer[..read]),
+            Ok(read) => _ = hasher.update_rayon(&buffer[..read]),
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+            Err(cause) => return Err(cause.into()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,24 +1,120 @@
-//! Writing to disk: what limpid makes, moves or removes, it does through this file.
+//! The file system: whatever limpid makes, moves or removes there, it does through this file.
 //!
-//! It hides what it takes that a result survives a kill and a power cut: a file is synced before a rename makes it count, a
-//! folder after its entries have changed. Each system call that changes something is a *step*, and [`failpoint`] can fail or
-//! end the program before any of them: tests do so at every one.
+//! It hides what makes a result survive a kill and a power cut: a file is synced before a rename makes it count, a folder after
+//! its entries have changed. Each system call that changes something is a *step*, and [`failpoint`] can fail or end the program
+//! before any of them: tests do so at every one.
 
-pub mod failpoint;
-mod line_file;
-pub mod watch;
-mod whole;
+mod lease;
+mod publish;
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
-use crate::{error, interrupt};
-use failpoint::reach;
-pub use line_file::LineFile;
-pub use whole::{MOST_TEXT, read_text, read_whole};
+use super::failpoint::{self, reach};
+use super::{Lease, ReadAt, Stat, Store};
+use crate::error;
+use crate::progress::Progress;
+
+/// The file system.
+pub struct Local;
+
+impl Store for Local {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>> {
+        Ok(Arc::new(OpenFile::new(open(path)?)?))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let metadata = fs::metadata(path)?;
+        Ok(Stat { bytes: metadata.len(), modified: metadata.modified().map_or(0, nanoseconds) })
+    }
+
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        super::whole::read_file(path, most)
+    }
+
+    fn create(&self, path: &Path) -> Result<Box<dyn super::NewFile>> {
+        Ok(Box::new(NewFile::create(path)?))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let mut names = names.collect::<io::Result<Vec<_>>>()?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        write_atomically(path, bytes)
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        remove_file(path)
+    }
+
+    fn draft(&self, run: &Path, stage: &str) -> Result<PathBuf> {
+        publish::draft(run, stage)
+    }
+
+    fn publish(&self, run: &Path, stage: &str, receipt: (&str, &[u8])) -> Result<()> {
+        publish::publish(run, stage, receipt)
+    }
+
+    fn replace_published(&self, run: &Path, stage: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        publish::replace_file(run, stage, name, bytes)
+    }
+
+    fn clean(&self, run: &Path, folders: &[PathBuf]) -> Result<()> {
+        publish::clean(run, folders)
+    }
+
+    fn lease(&self, run: &Path, timeout: Option<Duration>, progress: &Progress) -> Result<Box<dyn Lease>> {
+        Ok(Box::new(lease::take(run, timeout, progress)?))
+    }
+}
+
+/// A file that is open to be read.
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    bytes: u64,
+}
+
+impl OpenFile {
+    fn new(file: File) -> io::Result<Self> {
+        let bytes = file.metadata()?.len();
+        Ok(Self { file, bytes })
+    }
+}
+
+impl ReadAt for OpenFile {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    #[cfg(unix)]
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.file, buffer, at)
+    }
+
+    #[cfg(windows)]
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_read(&self.file, buffer, at)
+    }
+}
+
+/// An open file, of which any range can be read.
+///
+/// # Errors
+/// The file system.
+#[cfg(test)]
+pub fn opened(file: File) -> io::Result<Arc<dyn ReadAt>> {
+    Ok(Arc::new(OpenFile::new(file)?))
+}
 
 /// Opens a file to read it.
 ///
@@ -29,33 +125,8 @@ pub fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Bytes that are digested between two looks at the interrupt flag.
-const CHUNK: usize = 1 << 20;
-
-/// Bytes from which on several threads digest them faster than one.
-const DIGESTED_ALONE: usize = 256 << 10;
-
-/// blake3 of what is left of a file of about `len` bytes, in hexadecimal; of large ones computed on all threads.
-///
-/// # Errors
-/// Interruption, or the file system.
-pub fn digest_of(mut file: impl Read, len: u64) -> Result<String> {
-    // One more than it has, to see its end.
-    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; len.saturating_add(1).min(CHUNK as u64) as usize]);
-    loop {
-        interrupt::check()?;
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finalize().to_hex().to_string()),
-            Ok(read) if read < DIGESTED_ALONE => _ = hasher.update(&buffer[..read]),
-            Ok(read) => _ = hasher.update_rayon(&buffer[..read]),
-            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
-            Err(cause) => return Err(cause.into()),
-        }
-    }
-}
-
 /// A file that is being written.
-pub struct NewFile {
+struct NewFile {
     file: File,
     path: PathBuf,
 }
@@ -65,20 +136,25 @@ impl NewFile {
     ///
     /// # Errors
     /// The file system.
-    pub fn create(path: &Path) -> Result<Self> {
+    fn create(path: &Path) -> Result<Self> {
         let file = reach("create", &[path]).and_then(|()| File::create(path));
         let file = file.with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self { file, path: path.to_owned() })
     }
+}
 
-    /// Waits until the content is on disk, and tells about the file.
-    ///
-    /// # Errors
-    /// The file system.
-    pub fn finish(self) -> Result<Metadata> {
+impl super::NewFile for NewFile {
+    fn finish(self: Box<Self>) -> Result<u64> {
         let synced = reach("sync", &[&self.path]).and_then(|()| self.file.sync_all());
-        synced.and_then(|()| self.file.metadata()).with_context(|| format!("cannot write {}", self.path.display()))
+        let metadata = synced.and_then(|()| self.file.metadata());
+        let metadata = metadata.with_context(|| format!("cannot write {}", self.path.display()))?;
+        Ok(metadata.modified().map_or(0, nanoseconds))
     }
+}
+
+/// Nanoseconds since 1970; 0 for a time before it.
+pub fn nanoseconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 impl Write for NewFile {
@@ -92,21 +168,11 @@ impl Write for NewFile {
 }
 
 /// Writes two halves where something may come between them; otherwise reaching a step is free and so is a whole.
-fn write_in_steps(mut file: &File, path: &Path, buffer: &[u8]) -> io::Result<usize> {
+pub(super) fn write_in_steps(mut file: &File, path: &Path, buffer: &[u8]) -> io::Result<usize> {
     let half = if failpoint::installed() { buffer.len() / 2 } else { 0 };
     file.write_all(&buffer[..half])?;
     reach("write", &[path])?;
     Ok(half + file.write(&buffer[half..])?)
-}
-
-/// Writes a file, waits until it is on disk, and tells about it.
-///
-/// # Errors
-/// The file system.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<Metadata> {
-    let mut file = NewFile::create(path)?;
-    file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    file.finish()
 }
 
 /// What the name of a file that is about to replace another one ends with.
@@ -117,7 +183,7 @@ pub const NEW: &str = ".new";
 ///
 /// # Errors
 /// The file system; the old file is still in place then.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(NEW);
     replace(path, Path::new(&temporary), bytes)
@@ -150,7 +216,7 @@ fn parent(path: &Path) -> &Path {
 fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {
     let folder = parent(path);
     create_folder(folder)?;
-    let replaced = write(temporary, bytes).and_then(|_| rename(temporary, path));
+    let replaced = super::write(temporary, bytes).and_then(|_| rename(temporary, path));
     replaced.inspect_err(|_| _ = remove_file(temporary))?;
     sync_folder(folder)
 }
@@ -211,14 +277,14 @@ pub fn changed(_metadata: &Metadata) -> u64 {
 
 /// Device and inode: which file of all it is.
 #[cfg(unix)]
-fn place(metadata: &Metadata) -> (u64, u64) {
+pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino())
 }
 
 /// Which file of all it is, as far as the system tells: when it was made.
 #[cfg(not(unix))]
-fn place(metadata: &Metadata) -> (u64, u64) {
+pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
     let since = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).ok();
     (0, metadata.created().ok().and_then(since).map_or(0, |since| since.as_nanos() as u64))
 }

@@ -1,0 +1,92 @@
+//! Putting the folder of a stage in the place of its predecessor by one rename.
+//!
+//! A stage is made in `.scratch/<stage>` of its run. The folder appears whole or not at all, and the last good result stays until
+//! the new one replaces it.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::{NEW, create_folder, exchange, remove_file, remove_folder, rename, sync_folder};
+use crate::store::write;
+
+const SCRATCH: &str = ".scratch";
+/// What the name of a predecessor ends with that was moved aside.
+const ASIDE: &str = ".old";
+
+pub fn draft(run: &Path, stage: &str) -> Result<PathBuf> {
+    let path = run.join(SCRATCH).join(stage);
+    remove_folder(&path)?;
+    create_folder(&path)?;
+    Ok(path)
+}
+
+/// After this the draft folder holds the predecessor, if there was one.
+pub fn publish(run: &Path, stage: &str, (name, receipt): (&str, &[u8])) -> Result<()> {
+    let draft = run.join(SCRATCH).join(stage);
+    write(&draft.join(name), receipt)?;
+    sync_folder(&draft)?;
+    replace(&draft, &run.join(stage))?;
+    sync_folder(run)
+}
+
+pub fn replace_file(run: &Path, stage: &str, name: &str, bytes: &[u8]) -> Result<()> {
+    let (scratch, folder) = (run.join(SCRATCH), run.join(stage));
+    create_folder(&scratch)?;
+    let new = scratch.join(name);
+    write(&new, bytes)?;
+    rename(&new, &folder.join(name))?;
+    sync_folder(&folder)?;
+    remove_folder(&scratch)
+}
+
+pub fn clean(run: &Path, folders: &[PathBuf]) -> Result<()> {
+    let scratch = run.join(SCRATCH);
+    for aside in names(&scratch, ASIDE)? {
+        let (new, old) = (scratch.join(aside.trim_end_matches(ASIDE)), scratch.join(&aside));
+        let target = run.join(aside.trim_end_matches(ASIDE));
+        if !target.try_exists().with_context(|| format!("cannot read {}", target.display()))? {
+            // The new one was moved only once it was whole.
+            rename(if new.exists() { &new } else { &old }, &target)?;
+            sync_folder(run)?;
+        }
+    }
+    remove_folder(&scratch)?;
+    for folder in folders {
+        for name in names(folder, NEW)? {
+            remove_file(&folder.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts `new` in the place of `old`, which may exist, by one rename.
+fn replace(new: &Path, old: &Path) -> Result<()> {
+    if fs::symlink_metadata(old).is_err_and(|cause| cause.kind() == ErrorKind::NotFound) {
+        return rename(new, old);
+    }
+    if exchange(new, old)? {
+        return Ok(());
+    }
+    // Two renames instead of one. Between them there is no result; a run that is killed there has left both, and the next
+    // one finishes what it began.
+    let mut aside = new.as_os_str().to_owned();
+    aside.push(ASIDE);
+    rename(old, Path::new(&aside))?;
+    rename(new, old)
+}
+
+/// The names in a folder, which may be missing, that end with `end`.
+fn names(folder: &Path, end: &str) -> Result<Vec<String>> {
+    let names = match fs::read_dir(folder) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.and_then(|entries| {
+            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<Vec<_>>>()
+        }),
+    };
+    let mut names = names.with_context(|| format!("cannot read {}", folder.display()))?;
+    names.retain(|name| name.ends_with(end));
+    Ok(names)
+}

@@ -1,0 +1,52 @@
+//! Reading ranges of a file, from any thread.
+//!
+//! Every read says where, since a position that is shared would have two threads read each other's bytes.
+
+use std::fmt::Debug;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+/// A file of which any range can be read.
+pub trait ReadAt: Debug + Send + Sync {
+    /// Its size in bytes when it was opened.
+    fn bytes(&self) -> u64;
+
+    /// Reads some bytes from `at` on into `buffer`, and returns how many; 0 at the end.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+}
+
+/// A file from some place on.
+pub struct RangeReader {
+    file: Arc<dyn ReadAt>,
+    at: u64,
+}
+
+impl RangeReader {
+    /// The file from `at` on.
+    pub fn new(file: Arc<dyn ReadAt>, at: u64) -> Self {
+        Self { file, at }
+    }
+}
+
+impl Read for RangeReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for RangeReader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(step) => self.at.checked_add_signed(step),
+            SeekFrom::End(step) => self.file.bytes().checked_add_signed(step),
+        };
+        self.at = at.ok_or(ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
