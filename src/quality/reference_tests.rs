@@ -122,7 +122,7 @@ fn the_rank_of_a_code_follows_its_singular_values() {
     let health = scan.health().expect("converges");
     assert!((health.effective_rank.expect("is small") - 11.825_975_1).abs() < 1e-4);
     assert_eq!((health.size, health.dead_units), (WIDTH, 0));
-    // Two units that vary, one of them always the other; one that is always 0.
+    // Two equal units that vary, and one that is always 0.
     let mut scan = CodeScan::new(3, true);
     scan.add(&[1.0, 1.0, 0.0, 2.0, 2.0, 0.0, 4.0, 4.0, 0.0]);
     let health = scan.health().expect("converges");
