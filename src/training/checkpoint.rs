@@ -191,8 +191,8 @@ impl CheckpointFile {
         Ok(bytes)
     }
 
-    /// Restores a state; none if there is no file, and the reason if it is damaged or of another training. That is no error, since
-    /// the state can be computed again.
+    /// Restores a state; none if there is no file, and the reason if it is damaged or of another training. That is no error: the
+    /// state can be computed again.
     ///
     /// # Errors
     /// A file that cannot be read.

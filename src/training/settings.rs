@@ -38,8 +38,8 @@ pub struct Training {
 }
 
 impl Training {
-    /// The settings that decide every step of a training. Every setting is named, so that a new one cannot be forgotten: the choice
-    /// of weights and the time between checkpoints never count, and the number of epochs only if the schedule depends on it.
+    /// The settings that decide every step of a training. Every setting is named, so that a new one cannot be forgotten: the
+    /// choice of weights and the time between checkpoints never count, the number of epochs only if the schedule depends on it.
     pub fn decisive(&self) -> Value {
         let Self {
             input,
