@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::progress::{LogMode, Progress};
 
-/// What went wrong, in the terms that a scheduler acts on.
+/// The kind of a failure, as schedulers distinguish them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The command line or the settings are wrong: the same command will fail again.

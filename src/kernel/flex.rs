@@ -91,7 +91,7 @@ fn convolved(
     (tensor(output.values, output_shape(sizes)), output.origin)
 }
 
-/// What the backward pass of a layer with weights needs.
+/// The tensors that the backward pass of a layer with weights needs.
 #[derive(Debug, Clone)]
 struct LayerState<S> {
     x: Primitive,

@@ -28,7 +28,7 @@ pub struct Witness<'a> {
     pub pipeline: &'a Pipeline,
     /// The run directory.
     pub workspace: &'a Workspace,
-    /// What its result depends on.
+    /// Everything that its result depends on.
     pub parts: &'a Parts,
     /// The files outside the run that it reads.
     pub files: &'a BTreeMap<String, FileStamp>,

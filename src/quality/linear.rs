@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::moments::{Means, Moments};
 use crate::error;
 
-/// What the ridge regression adds to the variance of each pixel.
+/// The penalty of the ridge regression, added to the variance of each pixel.
 pub const RIDGE_PENALTY: f64 = 1e-4;
 
 /// Rows that one thread multiplies at a time.

@@ -45,7 +45,7 @@ pub enum Baseline {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Scores {
-    /// What was scored.
+    /// The name of what was scored.
     pub what: String,
     /// Which baseline it is; none for the model's images.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -22,7 +22,7 @@ use crate::table::{FileRecord, nanoseconds};
 /// missing.
 const FORMAT: u32 = 2;
 
-/// What a stage did.
+/// The record of what a stage did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Receipt {
@@ -31,7 +31,7 @@ pub struct Receipt {
     pub stage: String,
     /// Digest of `parts`.
     pub fingerprint: String,
-    /// What the result depends on.
+    /// Everything that the result depends on.
     pub parts: Parts,
     /// The stamps of the files that were read from outside the run, by the setting that names them.
     pub files: BTreeMap<String, FileStamp>,
@@ -39,7 +39,7 @@ pub struct Receipt {
     pub outputs: Vec<FileRecord>,
     /// When the stage started, RFC 3339.
     pub started: String,
-    /// How long it took.
+    /// Duration in seconds.
     pub seconds: f64,
     /// The pipeline's seed.
     pub seed: u64,
@@ -49,17 +49,17 @@ pub struct Receipt {
     pub threads: usize,
     /// The version of limpid.
     pub tool: String,
-    /// What else the stage has to say.
+    /// Further details of the stage.
     pub details: Value,
 }
 
-/// What a stage did, as far as the caller knows.
+/// The fields of a receipt that the caller provides.
 pub struct Work {
     /// The files that were written.
     pub outputs: Vec<FileRecord>,
     /// When the stage started.
     pub started: jiff::Timestamp,
-    /// How long it took.
+    /// Duration in seconds.
     pub seconds: f64,
     /// The pipeline's seed.
     pub seed: u64,
@@ -67,7 +67,7 @@ pub struct Work {
     pub device: String,
     /// Threads that were used.
     pub threads: usize,
-    /// What else the stage has to say.
+    /// Further details of the stage.
     pub details: Value,
 }
 

@@ -155,7 +155,7 @@ fn chunks(mut array: Array, count: u64, len: usize, rows: usize) -> impl Iterato
 /// Describes a file of one array, after reading all of it.
 ///
 /// # Errors
-/// It cannot be read, is damaged, or goes on after its numbers.
+/// It cannot be read, is damaged, or has bytes after its numbers.
 pub fn describe_npy(path: &Path) -> Result<String> {
     let mut array = Array::open(&Location::File(path.to_owned()))?;
     let too_many = || error::data("its header announces more numbers than there can be");

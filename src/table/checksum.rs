@@ -145,7 +145,7 @@ impl Collector {
     /// The result of `create`, and the pages of the columns that it created, in their order.
     ///
     /// # Errors
-    /// What `create` fails with.
+    /// The errors of `create`.
     pub fn during<T, E>(&self, create: impl FnOnce() -> Result<T, E>) -> Result<(T, Vec<Pages>), E> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let made = create();

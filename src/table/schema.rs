@@ -23,7 +23,7 @@ const WIDTH: &str = "limpid.width";
 const CHANNELS: &str = "limpid.channels";
 const CLASSES: &str = "limpid.classes";
 
-/// What a table holds.
+/// The kind of table, with the shape or size of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// Images as they came from the source, or corrupted.

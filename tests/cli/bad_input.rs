@@ -161,7 +161,7 @@ fn mnist_that_cannot_be_had_says_what_was_tried() {
     }
     let wrong = "is not MNIST's train-images-idx3-ubyte: it has 2368 bytes, expected 47040016";
     sandbox.limpid("run small.toml").env("MNIST_DIR", &empty).exits(65).says(wrong);
-    // Raw and gzip are told apart by content.
+    // Raw and gzip are distinguished by content.
     sandbox.write("gzip/train-images-idx3-ubyte", &gzip(&idx(&[3, 28, 28])));
     sandbox.limpid("run small.toml").env("MNIST_DIR", sandbox.path("gzip")).exits(65).says(wrong);
     sandbox.write("raw/train-images-idx3-ubyte.gz", &idx(&[3, 28, 28]));

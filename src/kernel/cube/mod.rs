@@ -202,7 +202,7 @@ impl CubePasses for CubeBackend {
     }
 }
 
-/// What the backward pass of a fully connected layer needs.
+/// The tensors that the backward pass of a fully connected layer needs.
 #[derive(Debug, Clone)]
 struct LinearState<B: Backend> {
     x: FloatTensor<B>,
@@ -237,7 +237,7 @@ impl<B: CubePasses> Backward<B, 3> for LinearBackward {
     }
 }
 
-/// What the backward pass of a convolution needs.
+/// The tensors that the backward pass of a convolution needs.
 #[derive(Debug, Clone)]
 struct ConvolutionState<B: Backend> {
     x: FloatTensor<B>,

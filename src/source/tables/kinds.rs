@@ -85,7 +85,7 @@ impl Labels {
     /// The label of a row.
     ///
     /// # Errors
-    /// A number that is too large, in words.
+    /// A number that is too large; as text.
     pub fn label(&self, column: Option<&ArrayRef>, row: usize) -> Result<Option<i64>, String> {
         let Some(column) = column.filter(|column| !column.is_null(row)) else { return Ok(None) };
         match self {
