@@ -1,7 +1,7 @@
-//! How long the kernels take, fused and as plain compositions of Burn's operations, at the sizes of the shipped models:
+//! Benchmarks of the kernels, fused and as plain compositions of Burn's operations, at the sizes of the shipped models:
 //! `cargo bench --bench kernels [FILTER]`.
 //!
-//! A layer is measured on a micro-batch, as training calls it. The fused version stays on one thread; of the plain one
+//! A layer is measured on a micro-batch, as training calls it. The fused version runs on one thread; for the plain one
 //! Burn decides. Backward passes start from the sum of the outputs, whose gradient is ones.
 
 use std::fmt;
@@ -15,12 +15,12 @@ use limpid::kernel::{self, Activation, AdamFactors, plain};
 use limpid::random::Stream;
 use limpid::table::pixels;
 
-/// Images that training takes through a dense and a convolutional model at once.
+/// Images of a micro-batch of the dense and the convolutional models.
 const DENSE_IMAGES: usize = 100;
 const CONV_IMAGES: usize = 25;
 /// Pixels of an MNIST image.
 const PIXELS: usize = 784;
-/// About as many parameters as the dense model has.
+/// About the number of parameters of the dense model.
 const PARAMETERS: usize = 50_000;
 /// Images of a batch of a table.
 const BATCH: usize = 1024;
@@ -40,7 +40,7 @@ fn random<const D: usize>(id: u64, shape: [usize; D], device: &Device) -> Tensor
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// Which implementation.
+/// The implementation.
 #[derive(Debug, Clone, Copy)]
 enum Version {
     Fused,
@@ -53,14 +53,14 @@ const VERSIONS: [Version; 2] = [Version::Fused, Version::Plain];
 #[derive(Debug, Clone, Copy)]
 enum Layer {
     Dense,
-    /// At so many rows and columns, without and with what follows.
+    /// At so many rows and columns of its input.
     Convolution(usize),
     ConvolutionMaxPool(usize),
-    /// From half as many rows and columns.
+    /// To so many rows and columns, from half as many.
     UpsampleConvolution(usize),
 }
 
-/// What is measured of a layer.
+/// A measurement of a layer.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     layer: Layer,
@@ -209,7 +209,7 @@ fn adam(bencher: Bencher<'_, '_>, version: Version) {
     };
     bencher
         .counter(ItemsCount::new(PARAMETERS))
-        // Nobody else holds the tensors, as in training: they are changed in place.
+        // The tensors are not shared, as in training, so that they are updated in place.
         .with_inputs(|| {
             let [p, g, h, m, v] = std::array::from_fn(|id| random(id as u64, [PARAMETERS], &device));
             (p, vec![g, h], [m, v.abs()])

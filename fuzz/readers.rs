@@ -1,7 +1,7 @@
-//! Everything of limpid that reads bytes from elsewhere, one function each: bytes in, and no panic, no allocation beyond
-//! what the bytes are worth, no end that does not come, and no error that calls a bad file a bug of limpid.
+//! The fuzz targets: a function for each reader of untrusted bytes. A finding is a panic, an allocation out of proportion to
+//! the input, an endless loop, or an error that calls a bad file a bug of limpid.
 //!
-//! The fuzz targets feed them with what libFuzzer makes up; `tests/corpus.rs` with the inputs that are kept in `seeds/`.
+//! libFuzzer calls them with generated inputs, `tests/corpus.rs` with the inputs that are kept in `seeds/`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use limpid::source::{
 use limpid::table::{Content, TableFile, columns, footer, row_group_rows};
 use limpid::training::checkpoint::CheckpointFile;
 
-/// Address space that a process gets: an allocation beyond it aborts, whether it would have been touched or not.
+/// Limit of the address space: an allocation beyond it aborts, even if it would never be touched.
 const MEMORY: u64 = 2 << 30;
 
 /// Limits the memory of this process.
@@ -84,7 +84,7 @@ pub fn arrays(bytes: &[u8]) {
     read(&SourceSettings::Npz(NpzSettings { path, arrays }));
 }
 
-/// A picture, as it is and made to fit.
+/// A picture, unchanged and fitted.
 pub fn picture(bytes: &[u8]) {
     let folder = Folder::new();
     folder.write("photos/train/a.png", bytes);
@@ -98,10 +98,10 @@ pub fn picture(bytes: &[u8]) {
     }
 }
 
-/// A table that says what the files of a folder are: CSV, and JSON lines.
+/// A table of the files of a folder: CSV, and JSON lines.
 pub fn listing(bytes: &[u8]) {
     let folder = Folder::new();
-    // The smallest of pictures.
+    // A BMP of one pixel.
     let picture = b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0\0\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07\x07\x07\0";
     for name in ["photos/a/1.png", "photos/a/2.png"] {
         folder.write(name, picture);
@@ -112,7 +112,7 @@ pub fn listing(bytes: &[u8]) {
     read(&SourceSettings::Folder(photos(&folder, Fit::default(), None)));
 }
 
-/// A Parquet file of others, as a source.
+/// A Parquet file of another program, as a source.
 pub fn foreign(bytes: &[u8]) {
     let folder = Folder::new();
     folder.write("data/some.parquet", bytes);
@@ -131,7 +131,7 @@ pub fn foreign(bytes: &[u8]) {
     }
 }
 
-/// What cannot be read is left out: whatever comes after it is read too.
+/// Bad pictures are left out, so that those after them are read too.
 const FAULTS: Faults = Faults { on_error: OnError::Skip, most: 100 };
 
 fn photos(folder: &Folder, fit: Fit, csv: Option<PathBuf>) -> FolderSettings {
@@ -174,7 +174,7 @@ pub fn pipeline(bytes: &[u8]) {
     }
 }
 
-/// A Parquet file, as a limpid table and as any.
+/// A Parquet file, as a limpid table and as any Parquet file.
 pub fn table(bytes: &[u8]) {
     let folder = Folder::new();
     let path = folder.write("some.parquet", bytes);
@@ -196,13 +196,13 @@ pub fn model(bytes: &[u8]) {
     let folder = Folder::new();
     folder.write("model.json", description);
     folder.write("last.safetensors", weights);
-    // The weights may have any name, also one that no file can have.
+    // The description may name any file of weights, even an impossible one.
     if let Err(cause) = ModelDescription::load(&folder.0, &ComputeDevice::default().inference()) {
         assert!(error::kind(&cause) != Kind::Bug, "{cause:#}");
     }
 }
 
-/// What limpid wrote itself and somebody damaged: a receipt, a checkpoint, the settings of a run.
+/// Damaged files of limpid: a receipt, a checkpoint, the settings of a run.
 pub fn receipt(bytes: &[u8]) {
     let folder = Folder::new();
     let path = folder.write("run/pipeline.json", bytes);
@@ -222,12 +222,12 @@ pub fn receipt(bytes: &[u8]) {
     }
 }
 
-/// The training that the checkpoints among the seeds are of.
+/// The fingerprint parts of the checkpoints among the seeds.
 fn parts() -> Parts {
     Parts { code: 1, settings: BTreeMap::new(), inputs: BTreeMap::new() }
 }
 
-/// The result; of a failure it is checked that it puts the blame on the data.
+/// The result; asserts that a failure is attributed to the data.
 fn judge<T>(result: anyhow::Result<T>) -> Option<T> {
     let blame = |cause: &anyhow::Error| assert!(error::kind(cause) == Kind::Data, "{cause:#}");
     result.inspect_err(blame).ok()
@@ -238,7 +238,7 @@ fn halves(bytes: &[u8]) -> (&[u8], &[u8]) {
     (&bytes[..middle], bytes.get(middle + 1..).unwrap_or_default())
 }
 
-/// A folder of its own, in memory where there is one.
+/// A temporary folder, in memory where possible.
 struct Folder(PathBuf);
 
 impl Folder {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the events of `limpid run --lineage FILE` against the published OpenLineage schemas, event and every facet.
+"""Validates the events of `limpid run --lineage FILE`, and every facet, against the published OpenLineage schemas.
 
     check_lineage.py SPEC FILE…
 

@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 MOST_STEPS = 1000
 WINDOW = 11
-# Above so many dB, errors are those of rounding to float32, which limpid's baselines are.
+# Above so many dB, errors come from rounding: limpid computes baselines in float32.
 MOST_DECIBELS = 100
 
 
@@ -138,11 +138,11 @@ def check(run):
     compare("is denoising", noisy, settings["corruption"] is not None, 0)
     pca = None
     if has_code and "pca" not in omitted:
-        # No more than the images have directions.
+        # At most the number of directions that the images span.
         pca = PCA(min(metrics["code"]["size"], clean.shape[1], max(len(clean) - 1, 1)), svd_solver="covariance_eigh").fit(clean)
 
     def images_of(scores):
-        """What `scores` are of, made again."""
+        """The images that `scores` are of, computed again."""
         match scores.get("baseline"):
             case None:
                 return lists(made, "image")
@@ -193,7 +193,7 @@ def check(run):
 
 
 def check_code(run, metrics, settings, labels, pca, compare):
-    """What there is only with a code: its state, and what features are good for."""
+    """Checks the metrics that need a code: its statistics, and the classifiers on features."""
     fit = settings["evaluate"]["fit-rows"]
     codes = [lists(table(run, "encode", split), "code") for split in ("train", "test")]
     if metrics["code"]["effective-rank"] is not None:
@@ -208,7 +208,7 @@ def check_code(run, metrics, settings, labels, pca, compare):
     train_labels = labels_of(table(run, "ingest", "train"))[:fit]
     used = [np.flatnonzero(~np.isnan(train_labels)), np.flatnonzero(np.isin(labels[:fit], train_labels))]
     known, truth = train_labels[used[0]], labels[used[1]]
-    # Where the objective is flat, the same rule stops two fits at different places: 30 of 10,000 images may tell, 12 of 1,000.
+    # Where the objective is flat, two fits with the same stopping rule differ: 30 of 10,000 images may differ, 12 of 1,000.
     tolerance = 2e-3 + 10 / len(truth)
     for probe in metrics["probes"]["features"]:
         match probe["kind"]:
@@ -227,7 +227,7 @@ def check_code(run, metrics, settings, labels, pca, compare):
 
 
 def fixture():
-    """The data of the tests in src/quality/reference_tests.rs, by the same formulas, and what the references make of it."""
+    """The reference values for the data of src/quality/reference_tests.rs, which the same formulas give."""
     count, width = 300, 12
     index = np.arange(count * width, dtype=np.int64)
     rows = ((index * index * 7919 + index * 104729) % 10007 / 10007).reshape(count, width).astype(np.float32)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares limpid's own results with those of its models in ONNX Runtime and PyTorch, on 1,000 test images a model.
+"""Compares limpid's results with those of the same models in ONNX Runtime and PyTorch, on 1,000 test images per model.
 
 usage: check_models.py [--limpid PATH]
 

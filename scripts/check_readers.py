@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Reads every table of a run, in every profile, with the programs that people use, and prints a Markdown table.
+"""Reads every table of a run, in every profile, with common programs, and prints a Markdown table.
 
-The profiles are written by `limpid export` and, where the name ends with "stage", by the last stage of a pipeline that has
-`[output] profile = "…"`: these files are read where they are, in the run's folder `export`.
+The profiles are written by `limpid export` and, where the name ends with "stage", by the stage `export` of a pipeline with
+`[output] profile = "…"`: these files are read in the run's folder `export`.
 
 usage: check_readers.py [--limpid PATH] [--only READER]...
 
 Needs pyarrow, pandas, polars, duckdb, datasets, lancedb, pyspark (and Java), chdb, numpy and pillow; a reader that is not
-installed is left out. A cell says "ok" if the reader opens the files of both splits, counts their rows, gives the ids, labels,
-splits and every number of every list as pyarrow does (and pictures the pixels of the list that they were made of); below the
-tables are a join of features and images, and the search of a code among the codes. Exits with 1 if anything else came out.
+installed is left out. A cell says "ok" if the reader opens the files of both splits and reads the same rows, ids, labels,
+splits and numbers of lists as pyarrow (and for pictures the pixels of the lists that they were made of). Below the
+tables are a join of features and images, and a nearest-neighbour search of codes. Exits with 1 if anything differs.
 """
 
 import argparse
@@ -119,7 +119,7 @@ def chdb(path, name):
     import chdb
     import pyarrow as pa
     query = f"SELECT toString(split) AS split, id, label, {name} FROM file('{path}/*.parquet', Parquet)"
-    # Pictures are bytes, which Arrow's text is not.
+    # Pictures are bytes, which are not valid as Arrow text.
     query += " SETTINGS output_format_arrow_string_as_string = 0"
     table = pa.ipc.open_file(pa.BufferReader(chdb.query(query, "Arrow").bytes())).read_all()
     text = lambda value: value.decode() if isinstance(value, bytes) else value
@@ -139,7 +139,7 @@ def numbers(value):
 
 
 def check(reader, path, name, truth):
-    """"ok", or what is wrong."""
+    """"ok", or the difference."""
     try:
         keys, values = reader(str(path), name)
         order = sorted(range(len(keys)), key=lambda row: keys[row])
@@ -217,7 +217,7 @@ with tempfile.TemporaryDirectory() as folder:
     (folder / "readers.toml").write_text(PIPELINE)
     run("run", "readers.toml")
     own = folder / "runs/readers"
-    # In the run itself each stage's folder has a receipt too, which these readers pass over by its name.
+    # The stages' folders of a run also have a receipt, which these readers skip by its name.
     copies = {"the run itself": own}
     for name, words in {"default": ["--part-rows", 250], "default, f32": ["--pixels", "f32"], "hf": ["--profile", "hf"],
                         "hf in parts": ["--profile", "hf", "--part-rows", 200], "spark": ["--profile", "spark"]}.items():

@@ -8,24 +8,24 @@ usage: compare.py [--limpid PATH] [--rounds 3] [--runs DIR] train dense|conv|den
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] ingest [--images 50000]
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] devices flex tch... [--epochs 2] [--set KEY=VALUE]...
 
-Real MNIST is where limpid finds it (MNIST_DIR). `train` takes any command that prints `epoch N: S s, train T, test U` a line:
+Real MNIST is read from where limpid finds it (MNIST_DIR). `train` takes any command that prints lines `epoch N: S s, train T, test U`:
 
     compare.py train conv --against "python scripts/peers/torch_train.py $MNIST_DIR conv --epochs 4 --seed {seed}"
     compare.py train dense --against "python scripts/peers/torch_train.py $MNIST_DIR dense --epochs 4" \\
                            --against "python scripts/peers/jax_dense.py $MNIST_DIR --epochs 4"
 
-With `--until`, a column says how many seconds of training it took until an epoch's mean training loss was that low: from the start,
-with what is compiled and tried out in the first epoch, to the end of that epoch.
+With `--until`, a column has the seconds of training until an epoch's mean training loss was that low: from the start, including
+compilation in the first epoch, to the end of that epoch.
 
-A round is one run of limpid, then one of each peer, with the round's number as the seed: `{seed}` in a peer's command stands for
-it. Losses are the means over the rounds. Seconds an epoch are those of training alone, without the test loss, the
+A round is one run of limpid, then one of each peer, with the round's number as the seed, which replaces `{seed}` in a peer's
+command. Losses are the means over the rounds. Seconds per epoch are those of training alone, without the test loss, the
 median over the epochs of a run; limpid's are in its receipt. `infer` compares encode and denoise of the 70,000 images with
 ONNX Runtime, `corrupt` compares Gaussian noise with numpy, both Parquet to Parquet through pyarrow (peers/, needs
-onnxruntime, onnx, numpy, pyarrow). What they write is compared first, then a stage of limpid's is timed by its receipt and a
-peer inside its script: neither counts the start of the process, its imports, or limpid's check of what is up to date, which
-the columns of whole processes do. limpid also digests its files and waits until they are on disk.
+onnxruntime, onnx, numpy, pyarrow). First the outputs are compared; then limpid's stage is timed by its receipt and the peer
+inside its script: neither includes the start of the process, imports, or limpid's planning, which the columns of whole
+processes do include. limpid also digests its files and syncs them to disk.
 
-`ingest` makes a folder of JPEGs of 32×32 and compares reading it with a plain Pillow loop, to memory and to Parquet; then it spoils
+`ingest` writes a folder of 32×32 JPEGs and compares reading it with a plain Pillow loop, to memory and to Parquet; then it damages
 100 of them and checks that limpid names each.
 
 `devices` trains the three models on each of limpid's own devices in turn, as its build has them.
@@ -112,13 +112,13 @@ def ratio(peers, own):
 
 
 def until(losses, seconds, wanted):
-    """Seconds until the first epoch with a loss that low; none if there is none."""
+    """Seconds until the end of the first epoch with such a loss; none if there is none."""
     reached = [sum(seconds[:epoch + 1]) for epoch, loss in enumerate(losses) if loss <= wanted]
     return reached[0] if reached else None
 
 
 def tell(name, seconds):
-    """Says what a run took, on stderr: the table comes when all have run."""
+    """Prints the time of a run to stderr, since the table is printed only at the end."""
     print(f"{statistics.median(seconds):.3f} s an epoch, the first {seconds[0]:.1f} s: {name}", file=sys.stderr, flush=True)
 
 
@@ -171,7 +171,7 @@ def devices(options):
                 limpid.command = [*command, "--device", device, "--fresh"]
                 output, receipt, _ = limpid.only("train", seed)
                 last = [json.loads(line) for line in output.splitlines() if '"event":"epoch"' in line][-1]
-                # Not the first epoch, if there are others: in it images are placed and kernels compiled.
+                # Without the first epoch, if there are others: in it images are uploaded and kernels compiled.
                 speeds = [speed["images-per-second"] for speed in receipt["details"]["speed"]]
                 rate = statistics.median(speeds[1:] or speeds)
                 runs[device].append((rate, last["train-loss"], last["test-loss"]))
@@ -230,7 +230,7 @@ def infer(options):
         command = [*python, stage, limpid.folder, models, out]
         checked(command)
         same(limpid.folder / stage, out, "error", 1e-4)
-        # A pixel that lies on the border of two bytes may become either.
+        # A pixel between two bytes may be rounded to either.
         column, tolerance = ("code", 1e-4) if stage == "encode" else ("image", 1)
         same(limpid.folder / stage, out, column, tolerance)
         lean = [*command[:-1], options.runs / "onnx" / f"{stage}-lean", "--without-error"]

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Computes what PyTorch makes of the operations of src/kernel: the numbers that its tests compare with.
+"""Computes the operations of src/kernel with PyTorch: the reference values of its tests.
 
 usage: kernel_reference.py [tests/fixtures/kernel_reference.safetensors]        needs torch and numpy
 
 Values and all gradients are computed by PyTorch's own operators in double precision and rounded to float32 at the end, so
-that a difference is the kernel's. Inputs are float32 numbers that follow from a formula (`number`), which
-src/kernel/reference_tests.rs repeats: the file holds outputs alone. Each is stored as its projection on a vector of the
-same formula, which sees every number, followed by at most 200 of its numbers, evenly taken. A case is named
-`operation sizes … activation`; the sizes are what the operation is called with.
+that differences come from the kernels. Inputs are float32 numbers from a formula (`number`), which
+src/kernel/reference_tests.rs repeats: the file holds outputs only. Each is stored as its projection on a vector of the
+same formula, which depends on every number, followed by at most 200 of its numbers at equal distances. A case is named
+`operation sizes … activation`; the sizes are the arguments of the operation.
 """
 
 import json
@@ -48,7 +48,7 @@ results = {}
 
 
 def layer(name, x, weight, function):
-    """Value and gradients of a layer, for a loss that is the sum of its outputs with factors; images are channels last."""
+    """Value and gradients of a layer, for a loss that is a weighted sum of its outputs; images are channels last."""
     for activation in ("identity", "relu"):
         inputs = [tensor(1, *x), tensor(2, *weight), tensor(3, weight[0])]
         inputs = [part.requires_grad_() for part in inputs]
@@ -106,7 +106,7 @@ for count in (1, 255, 1000):
     for part, values in {"value": parameter, "first": moments["exp_avg"], "second": moments["exp_avg_sq"]}.items():
         results[f"adam {count}/{part}"] = stored(values)
 
-# safetensors, by hand: the length of the header, the header, the numbers.
+# The safetensors format: the length of the header, the header, the numbers.
 header, offset = {"__metadata__": {"made-by": f"PyTorch {torch.__version__.split('+')[0]}, scripts/kernel_reference.py"}}, 0
 for name, values in results.items():
     header[name] = {"dtype": "F32", "shape": [len(values)], "data_offsets": [offset, offset + values.nbytes]}

@@ -31,7 +31,7 @@ HERE = Path(__file__).resolve().parent.parent
 
 @dataclass
 class Row:
-    """A model and how it is trained: a pipeline of pipelines/, and what is changed of it."""
+    """A training: a pipeline of pipelines/, with changed settings."""
 
     label: str
     pipeline: str
@@ -42,7 +42,7 @@ class Row:
         return [f"{key}={toml(value)}" for key, value in self.changes.items()]
 
     def name(self, seed):
-        """A folder for each training: what decides it, readable."""
+        """The folder of a training, named by pipeline, settings and seed."""
         words = re.sub(r"[^a-z0-9.]+", "-", " ".join([self.pipeline, *self.settings()]).replace("training.", ""))
         return f"{words.strip('-')}-seed-{seed}"
 
@@ -57,7 +57,7 @@ class Table:
     rows: list
     to: str
     baselines: bool = False
-    averaged: int = 0  # of the first row: epochs at its end whose weights another row takes the mean of
+    averaged: int = 0  # the number of last epochs of the first row whose weights another row averages
 
 
 def toml(value):
@@ -67,7 +67,7 @@ def toml(value):
 
 
 class Limpid:
-    """The program, on runs of its own."""
+    """Runs the program in its own folder of runs."""
 
     def __init__(self, options):
         self.options = options
@@ -84,7 +84,7 @@ class Limpid:
         return self.options.runs / name
 
     def seconds(self, row):
-        """What one epoch takes."""
+        """Seconds of one epoch."""
         run = self.run(row, 1, "train", "-one-epoch", "training.epochs=1")
         return json.loads((run / "train/_receipt.json").read_text())["details"]["speed"][0]["seconds"]
 
@@ -207,11 +207,11 @@ def results(run, to):
 
 
 def baselines(run):
-    """What costs nothing, as rows of the table that the run is in."""
+    """The baselines of a run, as rows of its table."""
     metrics = json.loads((run / "evaluate/metrics.json").read_text())
     rows = {score["what"]: dict(score) for score in metrics["scores"] if score.get("baseline")}
     for row in rows.values():
-        # Of pixels, which a model's cross-entropy is not measured on.
+        # Baselines output pixels, whereas a model's cross-entropy is computed from logits.
         row.pop("cross-entropy", None)
     for probe in (metrics["probes"] or {"features": []})["features"]:
         if probe["kind"] != "codes":
@@ -255,7 +255,7 @@ def average_of_weights(limpid, row, last):
     """The test cross-entropy of the dense model whose weights are the means of those after the `last` epochs."""
     epochs, weights = 20, []
     for epoch in range(epochs - last + 1, epochs + 1):
-        # Each goes on from the one before.
+        # Each training resumes from the one before.
         run = limpid.run(row, 1, "train", "-averaged", f"training.epochs={epoch}")
         weights.append(load_file(run / "train/last.safetensors"))
     mean = {name: np.mean([one[name] for one in weights], axis=0, dtype=np.float64) for name in weights[0]}
@@ -268,7 +268,7 @@ def average_of_weights(limpid, row, last):
 
 def processor():
     about = Path("/proc/cpuinfo").read_text()
-    # Other processors than x86's have no such line.
+    # Only x86 processors have such a line.
     named = re.search(r"(?m)^model name\s*:\s*(.+)", about)
     name = named[1].strip() if named else platform.machine()
     width = next((flag for flag in ["avx512f", "avx2"] if flag in about), "neither AVX2 nor AVX-512")
@@ -293,7 +293,7 @@ def main():
         return
     limpid = Limpid(options)
     tables = [TABLES[name] for name in options.only] or list(TABLES.values())
-    # All training first: what one epoch takes is measured in the end.
+    # All training first; the seconds of an epoch are measured at the end.
     for table in tables:
         for row in table.rows:
             for seed in range(1, row.seeds + 1):

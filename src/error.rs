@@ -1,7 +1,7 @@
-//! Exit codes, and how a failure is told.
+//! Exit codes, and how a failure is reported.
 //!
 //! Schedulers decide by the exit code whether to retry, so the codes are a contract (see the README). The code is
-//! attached where a failure is understood, as a [`Failure`] somewhere in the chain of causes; everything above only adds
+//! attached where the cause of a failure is known, as a [`Failure`] somewhere in the chain of causes; everything above only adds
 //! context. [`report`] is the one place that turns a chain into a number.
 
 use std::fmt;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::progress::{LogMode, Progress};
 
-/// What went wrong, in the terms that a scheduler acts on.
+/// The kind of a failure, as schedulers distinguish them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The command line or the settings are wrong: the same command will fail again.
@@ -70,8 +70,8 @@ pub fn data(message: impl Into<String>) -> anyhow::Error {
     failure(Kind::Data, message)
 }
 
-/// Bad data, or a failed reading of them: readers that turn what the system says into text leave how it ends, and then the disk is at
-/// fault and not the file.
+/// Bad data, or an I/O error: some readers turn the system's error into a message, which then contains `(os error N)`. In that
+/// case the disk is at fault and not the file.
 pub fn reading(message: impl Into<String>) -> anyhow::Error {
     let message = message.into();
     if message.contains("(os error ") { io(message) } else { data(message) }
@@ -97,7 +97,7 @@ pub fn work_pending(message: impl Into<String>) -> anyhow::Error {
     failure(Kind::WorkPending, message)
 }
 
-/// Something that cannot happen did: exit code 70.
+/// A broken invariant of limpid itself: exit code 70.
 pub fn bug(message: impl Into<String>) -> anyhow::Error {
     failure(Kind::Bug, message)
 }
@@ -106,8 +106,8 @@ fn failure(kind: Kind, message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Failure { kind, message: message.into() })
 }
 
-/// The kind of a chain of causes: the outermost [`Failure`] decides, without one the I/O error, and anything else was not
-/// foreseen, which makes it a bug.
+/// The kind of a chain of causes: that of the outermost [`Failure`], else that of the I/O error in it, else a bug, since the
+/// error was not foreseen.
 pub fn kind(error: &anyhow::Error) -> Kind {
     let chain = || error.chain();
     if let Some(failure) = chain().find_map(|cause| cause.downcast_ref::<Failure>()) {
@@ -117,8 +117,8 @@ pub fn kind(error: &anyhow::Error) -> Kind {
     }
 }
 
-/// What was made of some inputs, unless `check` says that these have changed meanwhile: what that made the work fail with says less.
-/// After an interruption they are not looked at, since the work ends anyway.
+/// The result `made` from some inputs, or the error of `check` if these changed meanwhile: the change explains more than the
+/// failure that it caused. An interrupted result is returned without a check, since the work ends anyway.
 ///
 /// # Errors
 /// Those of `check`, and then of `made`.
@@ -129,24 +129,24 @@ pub fn held<T>(made: anyhow::Result<T>, check: impl FnOnce() -> anyhow::Result<(
     check().and(made)
 }
 
-/// What an I/O error is to a scheduler: some of them come back however often the command is tried.
+/// The kind of an I/O error: some recur however often the command is retried.
 fn kind_of_io(cause: &io::Error) -> Kind {
     match cause.kind() {
         // A file where a folder has to be, or the reverse; a name that no file can have; a file system without locks, say.
         ErrorKind::AlreadyExists | ErrorKind::NotADirectory | ErrorKind::IsADirectory => Kind::Settings,
         ErrorKind::InvalidFilename | ErrorKind::Unsupported => Kind::Settings,
-        // Not the system's word, but Rust's: a path with a zero byte.
+        // Without a code of the system it comes from Rust: a path with a zero byte.
         ErrorKind::InvalidInput if cause.raw_os_error().is_none() => Kind::Settings,
         // Text that is not UTF-8.
         ErrorKind::InvalidData => Kind::Data,
-        // More than limpid reads of a file, if the system does not say so of one that is written.
+        // Without a code of the system: limpid's limit on files that it reads. With one: the system's, on files that are written.
         ErrorKind::FileTooLarge if cause.raw_os_error().is_none() => Kind::Data,
-        // One day there is room on the disk, the permission is given, the network is back, the file has come.
+        // May succeed later: disk full, permission, network, a missing file.
         _ => Kind::Io,
     }
 }
 
-/// Tells the chain of causes on stderr, outermost first, in lines or as one JSON event, and returns the exit code.
+/// Prints the chain of causes on stderr, outermost first, in lines or as one JSON event, and returns the exit code.
 pub fn report(error: &anyhow::Error, log: LogMode) -> u8 {
     let kind = kind(error);
     let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
@@ -160,7 +160,7 @@ pub fn report(error: &anyhow::Error, log: LogMode) -> u8 {
         }
     }
     let fields = json!({ "causes": causes, "exit-code": kind.exit_code() });
-    // Nothing is under way any more, so that there is no bar that lines could tear.
+    // No task runs any more, so there are no bars that a line could break.
     let log = if log == LogMode::Json { log } else { LogMode::Lines };
     Progress::new(log).event("error", &message, fields);
     kind.exit_code()

@@ -1,7 +1,7 @@
-//! What an image is: its shape, its split, its label's name, how its pixels are stored, and the one scaling between bytes and [0, 1].
+//! Types of an image: shape, split, class names, pixel format; and the scaling between bytes and [0, 1].
 //!
-//! A byte b stands for b / 255, and a number is stored as the nearest such step, half away from zero. Only images in the memory
-//! of a device are scaled elsewhere (`training::placed`, `corruption::on_device`).
+//! A byte b stands for b / 255; a number is stored as the nearest such value, rounded half away from zero. All scaling is done
+//! here, except of images in the memory of a device (`training::placed`, `corruption::on_device`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::vector::{Loop, vectorise};
 
-/// The names of the labels 0, 1, 2, …, where labels stand for names.
+/// Class names of the labels 0, 1, 2, …, if the source has any.
 pub type Classes = Option<Arc<[String]>>;
 
 /// A part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
-    /// What models are fitted on.
+    /// Images that models are fitted on.
     Train,
-    /// What scores are computed on.
+    /// Images that scores are computed on.
     Test,
 }
 
@@ -53,7 +53,7 @@ pub struct ImageShape {
 }
 
 impl ImageShape {
-    /// Most numbers of one image: such an image is a record batch of its own.
+    /// Most numbers of one image. An image of this size fills a record batch.
     pub const MAX_LEN: usize = 1 << 20;
 
     /// A shape whose sides are at least 1 and whose product is at most [`Self::MAX_LEN`].
@@ -128,19 +128,19 @@ pub fn to_bytes(pixels: &[f32]) -> Vec<u8> {
     bytes
 }
 
-/// The pixels as they come back from being stored as bytes.
+/// The pixels after a round trip through bytes.
 pub fn rounded(pixels: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; pixels.len()];
     to_unit(&to_bytes(pixels), &mut out);
     out
 }
 
-/// How much red, green and blue count for the brightness of a pixel (ITU-R BT.601-7, 2.5.1).
+/// Weights of red, green and blue in the brightness of a pixel (ITU-R BT.601-7, 2.5.1).
 pub const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 
 /// The brightness of a pixel by [`LUMA`], rounded.
 pub fn luma([red, green, blue]: [u8; 3]) -> u8 {
-    // As `LUMA` has it, in thousandths: exact, as Pillow and OpenCV compute it.
+    // `LUMA` in thousandths: exact, as Pillow and OpenCV compute it.
     let [red, green, blue] = [red, green, blue].map(u32::from);
     ((299 * red + 587 * green + 114 * blue + 500) / 1000) as u8
 }

@@ -1,7 +1,7 @@
-//! SIGTERM and SIGINT: a flag that long work looks at.
+//! SIGTERM and SIGINT: a flag that long work polls.
 //!
-//! The first signal asks: training saves a checkpoint, other stages stop at the next batch, and the process exits with 75.
-//! The second one exits at once, which is as safe as a kill.
+//! The first signal requests a stop: training saves a checkpoint, other stages stop at the next batch, and the process exits with
+//! 75. The second one exits at once, which is as safe as a kill.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ use crate::error::{self, Kind};
 
 static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(false)));
 
-/// Installs the handlers; called once, at the start of a command that works.
+/// Installs the handlers; called once, at the start of a command that does long work.
 ///
 /// # Errors
 /// The operating system refuses.
@@ -29,12 +29,12 @@ pub fn install() -> Result<()> {
     Ok(())
 }
 
-/// Whether a signal has come.
+/// Whether a signal has arrived.
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 
-/// Fails once a signal has come.
+/// Fails once a signal has arrived.
 ///
 /// # Errors
 /// [`Kind::TryAgain`].

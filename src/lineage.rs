@@ -1,14 +1,14 @@
-//! OpenLineage: what a run has read and written, told in the events that Marquez, DataHub and others understand.
+//! OpenLineage events: what a run has read and written, for Marquez, DataHub and other consumers.
 //!
 //! `run --lineage FILE` appends one event a line, as the file transport of OpenLineage's own clients does: `START` and one of
 //! `COMPLETE`, `FAIL` and `ABORT` (interrupted) for the run of the pipeline and for each stage that has work, whose parent it
 //! is. A stage that is up to date has no run. Each file is a data set, named by its absolute path in the namespace `file`, with
-//! its digest as version, and its schema and rows if it is a table. The environment places the pipeline in what started it:
+//! its digest as version, and its schema and rows if it is a table. Environment variables connect a pipeline to what started it:
 //! `OPENLINEAGE_NAMESPACE` (of jobs; `limpid` unless set) and `OPENLINEAGE_PARENT_ID` (`namespace/job/run`).
 //!
-//! Lineage is told beside the work: once its file is open, a failure to write to it keeps nothing from being made and published. It
-//! is said at once, and a run whose work has succeeded ends with the number of the events that are missing. What a full disk has
-//! left of an event stays on a line of its own ([`LineFile`]).
+//! Lineage never stops the work: once its file is open, an event that cannot be written is reported at once, stages still run and
+//! publish, and a run whose work has succeeded ends with an error that counts the missing events. An event that a full disk cut
+//! short stays on a line of its own ([`LineFile`]).
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -30,7 +30,7 @@ use crate::text::escaped;
 
 const PRODUCER: &str = concat!("urn:limpid:", env!("CARGO_PKG_VERSION"));
 const SPEC: &str = "https://openlineage.io/spec";
-/// The version of the events, whose schema holds that of any facet too.
+/// The version of the schema of events, which also defines facets in general.
 const EVENTS: &str = "2-0-2/OpenLineage.json";
 
 /// Where events are written, if they are wanted.
@@ -44,7 +44,7 @@ pub struct Lineage<'a> {
     progress: &'a Progress,
 }
 
-/// A run under way; one that is dropped before its end has failed.
+/// A run that has started; it fails if it is dropped before its end.
 pub struct LineageRun<'a> {
     lineage: &'a Lineage<'a>,
     id: String,
@@ -99,7 +99,7 @@ impl<'a> Lineage<'a> {
         }
     }
 
-    /// The run of a pipeline starts.
+    /// Starts the run of a pipeline.
     pub fn pipeline(&'a self, name: &str) -> LineageRun<'a> {
         self.begin("PIPELINE", name, self.parent.clone(), Vec::new(), Map::new())
     }
@@ -125,7 +125,7 @@ impl<'a> Lineage<'a> {
 }
 
 impl<'a> LineageRun<'a> {
-    /// The run of a stage of this pipeline starts, for the reasons of its plan.
+    /// Starts the run of a stage of this pipeline, with the reasons of its plan.
     pub fn stage(&self, plan: &StagePlan, workspace: &Workspace) -> LineageRun<'a> {
         let pipeline = self.job["name"].as_str().unwrap_or_default();
         let inputs = if self.lineage.file.is_some() { inputs(plan, workspace) } else { Vec::new() };
@@ -135,12 +135,12 @@ impl<'a> LineageRun<'a> {
         self.lineage.begin("STAGE", &format!("{pipeline}.{}", plan.stage), parent, inputs, facets)
     }
 
-    /// The run of a pipeline ends like this.
+    /// Ends the run of a pipeline.
     pub fn end(self, result: &Result<()>) {
         self.finish(result.as_ref().map(|()| Vec::new()));
     }
 
-    /// The run of a stage ends like this.
+    /// Ends the run of a stage.
     pub fn end_stage(self, result: &Result<Receipt>, workspace: &Workspace) {
         let wanted = self.lineage.file.is_some();
         let outputs = |receipt: &Receipt| if wanted { outputs(receipt, workspace) } else { Vec::new() };
@@ -270,8 +270,8 @@ fn facet(schema: &str, mut content: Value) -> Value {
     content
 }
 
-/// A UUID of version 7 (RFC 9562): milliseconds since 1970, then random bits, of which the standard library has as many as its
-/// hash maps need.
+/// A UUID of version 7 (RFC 9562): milliseconds since 1970, then random bits. These come from the random keys that the standard
+/// library makes for hash maps.
 fn uuid() -> String {
     let random = || u128::from(RandomState::new().hash_one(std::process::id()));
     let time = jiff::Timestamp::now().as_millisecond().max(0) as u128 & 0xffff_ffff_ffff;

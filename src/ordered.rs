@@ -1,7 +1,7 @@
-//! Work on many items at once, results in order, a bounded number in flight.
+//! A parallel map with results in order and a bounded number of items in flight.
 //!
-//! The order of the results never depends on the threads, which is what makes the files the same bytes on any machine;
-//! the bound is what keeps memory independent of the number of items.
+//! The order of the results does not depend on the threads, so that files have the same bytes on any machine; the bound keeps
+//! memory independent of the number of items.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -32,7 +32,7 @@ where
     let permits = Permits { free: Mutex::new(Some(threads + 1)), changed: Condvar::new() };
     let (sender, results) = mpsc::channel();
     std::thread::scope(|scope| {
-        // On every way out, so that no worker waits for a consumer that has gone.
+        // Dropped on every return path, so that no worker waits for a consumer that has gone.
         let _withdrawn = WithdrawOnDrop(&permits);
         for _ in 0..threads.max(1) {
             let (items, permits, work, sender) = (&items, &permits, &work, sender.clone());
@@ -43,10 +43,10 @@ where
                         next.map(|(index, item)| (index, item.and_then(work)))
                     }));
                     let is_last = !matches!(made, Ok(Some((_, Ok(_)))));
-                    // The consumer hears of a panic too: it would wait for ever for a result that does not come.
+                    // A panic is sent too: otherwise the consumer would wait for ever for this result.
                     let sent = made.transpose().is_none_or(|made| sender.send(made).is_ok());
                     if is_last || !sent {
-                        // With its permit, of which there is one more than workers.
+                        // Keeps its permit; there is one more permit than there are workers.
                         return;
                     }
                 }
@@ -68,15 +68,15 @@ where
     })
 }
 
-/// The right to take another item.
+/// A semaphore: a permit is the right to take another item.
 struct Permits {
-    /// How many there are; none once the consumer has gone.
+    /// Free permits; `None` once the consumer has gone.
     free: Mutex<Option<usize>>,
     changed: Condvar,
 }
 
 impl Permits {
-    /// Waits for one; false once the consumer has gone.
+    /// Waits for a permit; false once the consumer has gone.
     fn take(&self) -> bool {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let free = self.changed.wait_while(free, |free| *free == Some(0));

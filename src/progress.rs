@@ -1,8 +1,8 @@
-//! How far the work is: bars on a terminal, a line every few seconds elsewhere, or JSON lines.
+//! Progress messages: bars on a terminal, a line every few seconds elsewhere, or JSON lines.
 //!
-//! The only file that names indicatif. Everything goes to stderr; results go to stdout and are not this file's business.
+//! The only file that names indicatif. Everything goes to stderr; results go to stdout and are printed elsewhere.
 //!
-//! What JSON lines hold is written in [`SCHEMA`]; a test holds the lines of real runs against it.
+//! [`SCHEMA`] describes the JSON lines; a test validates the lines of real runs against it.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,7 @@ pub enum LogMode {
     Json,
 }
 
-/// Where progress is told; clones tell the same place.
+/// The destination of progress messages; clones share it.
 #[derive(Clone)]
 pub struct Progress {
     display: Display,
@@ -64,7 +64,7 @@ impl Progress {
         Self { interval, ..self }
     }
 
-    /// Starts to tell about a task of `total` units (0 if unknown), until the value returned is dropped.
+    /// Starts to report a task of `total` units (0 if unknown), until the value returned is dropped.
     pub fn task(&self, name: &str, total: u64, unit: &'static str) -> Task {
         let bar = match &self.display {
             Display::Bars(bars) => Some(bars.add(bar(name, total, unit))),
@@ -83,7 +83,7 @@ impl Progress {
         Task { state: Arc::new(state) }
     }
 
-    /// Says that something happened; `fields` go into the JSON line, `message` is for people.
+    /// Reports an event: `fields` go into the JSON line, `message` is for people.
     pub fn event(&self, event: &str, message: &str, fields: Value) {
         match &self.display {
             // A broken terminal must not end the work.
@@ -93,7 +93,7 @@ impl Progress {
         }
     }
 
-    /// Says something that needs no fields.
+    /// Reports a message without fields.
     pub fn note(&self, message: &str) {
         self.event("note", message, json!({}));
     }

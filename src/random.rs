@@ -1,19 +1,19 @@
-//! The keyed generator: random numbers as a pure function of what they are for.
+//! Counter-based random numbers: each is a pure function of the seed and of what it is used for.
 //!
 //! Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) turns a counter into four random
 //! words, so that the numbers of one image depend on (seed, purpose, split, id, epoch) and on nothing else: not on the
 //! thread, the batch or the images before it. Everything here uses only `+ - * /` and `sqrt`, which are the same on every
-//! machine, and works on sixteen counters at a time, which is what lets the compiler use vector registers.
+//! machine, and works on sixteen counters at a time, so that the compiler can use vector registers.
 
 use crate::image::Split;
 use crate::vector::{Loop, vectorise};
 
-/// Counters that are turned into words at once.
+/// Counters that one call turns into words.
 const LANES: usize = 16;
 /// Words of one call of the vectorised generator.
 const BLOCK: usize = 4 * LANES;
 
-/// All generators for one purpose in one split: the key of the cipher.
+/// The key of the cipher, shared by all generators for one purpose in one split.
 #[derive(Debug, Clone, Copy)]
 pub struct Stream {
     key: [u32; 2],
@@ -37,7 +37,7 @@ impl Stream {
         Self { key: [word(0), word(4)] }
     }
 
-    /// The key, for those who compute the cipher elsewhere.
+    /// The key, for implementations of the cipher on a device.
     pub fn key(&self) -> [u32; 2] {
         self.key
     }
@@ -91,15 +91,15 @@ impl Generator {
         self.fill(out, Normal);
     }
 
-    /// Fills `out` in whole blocks of the vectorised generator; what the last one has too many is dropped.
+    /// Fills `out` in whole blocks of the vectorised generator; surplus numbers of the last block are dropped.
     fn fill(&mut self, out: &mut [f32], transform: impl Transform) {
         self.left = 0;
         vectorise(&mut Fill { generator: self, out, transform });
     }
 }
 
-/// What is made of the words of one block. A trait, since a closure would not be inlined into code for another instruction
-/// set.
+/// Turns the random words of one block into numbers. A trait, since a closure would not be inlined into code for another
+/// instruction set.
 trait Transform {
     fn apply(&self, words: &[[u32; LANES]; 4], numbers: &mut [f32; BLOCK]);
 }

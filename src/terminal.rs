@@ -1,7 +1,7 @@
-//! Images in a terminal: as pictures where it can show them, as blocks of text everywhere.
+//! Draws images in a terminal: as pictures where it supports them, as blocks of text everywhere.
 //!
-//! What a terminal can is told by the environment alone. It is never asked: its answer would come on stdin, which may be
-//! somebody else's, and one that does not answer would have to be waited for.
+//! The environment alone decides what a terminal supports. It is never queried: its answer would come on stdin, which may belong
+//! to another program, and a terminal that does not answer would cost a timeout.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -39,7 +39,7 @@ const MOST_COLUMNS: usize = 100;
 const KITTY_CHUNK: usize = 4096;
 
 impl Drawing {
-    /// The way that [`Drawing::Auto`] stands for here.
+    /// Resolves [`Drawing::Auto`] for this environment; others stay as they are.
     pub fn resolve(self) -> Self {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         match self {
@@ -52,7 +52,7 @@ impl Drawing {
     /// The text that draws an image; none if it is not to be drawn.
     ///
     /// # Errors
-    /// None that content can cause.
+    /// The PNG encoder fails, which no content causes.
     pub fn draw(self, pixels: &[u8], shape: ImageShape) -> Result<Option<String>> {
         Ok(Some(match self.resolve() {
             Self::None => return Ok(None),
@@ -70,10 +70,10 @@ impl Drawing {
     }
 }
 
-/// What a terminal with these variables can.
+/// The form of drawing that a terminal with these environment variables supports.
 fn known(variable: impl Fn(&str) -> String) -> Drawing {
     let (term, program) = (variable("TERM"), variable("TERM_PROGRAM"));
-    // What sits between here and the terminal passes on text only.
+    // tmux and screen pass on text only.
     if !variable("TMUX").is_empty() || !variable("STY").is_empty() || term.starts_with("screen") {
         return Drawing::Blocks;
     }
@@ -91,7 +91,7 @@ fn known(variable: impl Fn(&str) -> String) -> Drawing {
     }
 }
 
-/// An image with every pixel repeated, or with some left out, so that its longer side is of a size to look at.
+/// An image enlarged by repeating pixels, or reduced by leaving some out, so that its longer side has a visible size.
 fn scaled(pixels: &[u8], shape: ImageShape) -> (Vec<u8>, ImageShape) {
     let side = shape.height.max(shape.width);
     let (times, step) = ((LEAST_SIDE / side).max(1), side.div_ceil(MOST_SIDE).max(1));
@@ -147,7 +147,7 @@ fn sixel(pixels: &[u8], shape: ImageShape) -> String {
         let [red, green, blue] = palette(index);
         _ = write!(out, "#{index};2;{red};{green};{blue}");
     }
-    // Six rows at a time, and of these one colour after the other, each of whose bits is a pixel of a column.
+    // Bands of six rows, drawn colour by colour: a sixel is a column of a band, one bit for each pixel of that colour.
     for band in indices.chunks(6 * shape.width) {
         let mut colours: Vec<usize> = band.to_vec();
         colours.sort_unstable();
@@ -174,7 +174,7 @@ fn sixel(pixels: &[u8], shape: ImageShape) -> String {
     out + "\x1b\\"
 }
 
-/// An image with two rows of pixels to a line; colours are averaged. Wide images are thinned out.
+/// An image as text, two rows of pixels to a line; channels are averaged, and wide images are reduced.
 fn blocks(pixels: &[u8], shape: ImageShape) -> String {
     const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
     let step = shape.width.div_ceil(MOST_COLUMNS).max(1);

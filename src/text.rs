@@ -1,10 +1,10 @@
-//! Text that others have written, as limpid shows it: names of files, columns and classes, metadata, values, messages.
+//! Escapes untrusted text before it is printed: names of files, columns and classes, metadata, values, messages.
 //!
-//! A terminal obeys control characters: a name that holds some could clear the screen, overwrite a line, or fill the clipboard
-//! (OSC 52). Whatever limpid prints passes [`escaped`], on stdout as on stderr; what it draws itself is the only exception.
-//! Which characters are escaped is decided here: control characters, and those that change the direction of text or break lines
-//! without being seen. They become `\u001b`, with four digits, which is their form in a JSON string too. The widths of columns, which
-//! texts decide as well, are bounded here: Rust panics where a text is to be padded beyond 65,535.
+//! A terminal interprets control characters: a name that holds some could clear the screen, overwrite a line, or fill the
+//! clipboard (OSC 52). Everything that limpid prints to stdout or stderr passes [`escaped`], except its own drawings.
+//! This module decides which characters are escaped: control characters, and invisible ones that change the direction of text or
+//! break lines. They become `\u001b`, with four digits, which is also their form in a JSON string. It also bounds the widths of
+//! columns, which depend on such texts: Rust panics where a text is to be padded beyond 65,535.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -13,12 +13,12 @@ use std::io::Write as _;
 /// Most characters of a text in a cell of a table, and most that a column is padded to.
 const LONGEST_CELL: usize = 60;
 
-/// A text of one or more lines without what a terminal obeys, other than the ends of lines and tabs.
+/// A text of one or more lines with what a terminal interprets escaped, except ends of lines and tabs.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     escape(text, |character| is_hidden(character) && !matches!(character, '\n' | '\t'))
 }
 
-/// A text without what a terminal obeys, the ends of lines included.
+/// A text with what a terminal interprets escaped, ends of lines and tabs included.
 pub fn on_one_line(text: &str) -> Cow<'_, str> {
     escape(text, is_hidden)
 }
@@ -30,7 +30,7 @@ pub fn cell(text: &str) -> String {
 
 /// A text on one line of at most so many characters, the last of them `…` if it was cut.
 pub fn shortened(text: &str, most: usize) -> String {
-    // What lies beyond may be megabytes.
+    // The text may be megabytes long; its start is enough.
     let start: String = text.chars().take(most + 1).collect();
     let shown = on_one_line(&start);
     if shown.chars().count() <= most {
@@ -46,17 +46,17 @@ pub fn column<'a>(texts: impl IntoIterator<Item = &'a str>, least: usize) -> Vec
     cells.into_iter().map(|cell| format!("{cell:width$}")).collect()
 }
 
-/// The width to pad the texts of a column to. What is longer than a cell stands out of it.
+/// The width to pad the texts of a column to. Texts longer than a cell exceed it.
 pub fn width<'a>(texts: impl IntoIterator<Item = &'a str>) -> usize {
     texts.into_iter().map(|text| text.chars().count()).max().unwrap_or(0).min(LONGEST_CELL)
 }
 
-/// Writes lines to stderr. It may be closed; that is no reason to stop.
+/// Writes lines to stderr. Errors are ignored, since stderr may be closed.
 pub fn say(lines: &str) {
     _ = writeln!(std::io::stderr(), "{}", escaped(lines));
 }
 
-/// Whether a terminal obeys a character, or shows the text around it otherwise than it stands there.
+/// Whether a terminal interprets a character, or it changes how the text around it is shown.
 fn is_hidden(character: char) -> bool {
     let direction =
         matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

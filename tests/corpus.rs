@@ -1,4 +1,4 @@
-//! What the fuzz targets have found and what they start from: every input in `fuzz/seeds` is read as its target reads it.
+//! Replays the fuzz seeds and past findings: every input in `fuzz/seeds` is read as its fuzz target reads it.
 
 #[path = "../fuzz/readers.rs"]
 mod readers;
@@ -14,7 +14,7 @@ fn replay(target: &str, read: fn(&[u8])) {
     seeds.sort();
     assert!(!seeds.is_empty());
     for seed in seeds {
-        // The last line before a failure says which seed it was.
+        // The last line before a failure shows the seed.
         println!("{}", seed.display());
         read(&std::fs::read(&seed).expect("readable"));
     }

@@ -1,4 +1,4 @@
-"""A nightly limpid run in Airflow: skipped if there is nothing to do, retried if that can help, failed at once if it cannot.
+"""A nightly limpid run in Airflow: skipped without work, retried after temporary failures, failed at once after others.
 
 The paths come from the environment of the Airflow worker: LIMPID (the binary), LIMPID_PIPELINE and LIMPID_RUNS.
 """
@@ -34,7 +34,7 @@ def limpid_nightly():
         try:
             code = process.wait()
         except BaseException:
-            # Airflow ends the task: limpid saves a checkpoint, from which the next try goes on.
+            # Airflow ends the task: limpid saves a checkpoint, from which the next try resumes.
             process.send_signal(signal.SIGTERM)
             process.wait()
             raise

@@ -3,7 +3,7 @@
 
 usage: numpy_corrupt.py RUN OUT [--std S]
 
-Prints the seconds from after the imports to the last file's end. The numbers are others than limpid's; their distribution
+Prints the seconds from after the imports to the end of the last file. The random numbers differ from limpid's; their distribution
 is the same.
 """
 

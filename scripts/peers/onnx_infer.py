@@ -4,8 +4,8 @@
 usage: onnx_infer.py build RUN MODELS             makes encoder.onnx and whole.onnx of limpid's weights; needs onnx, numpy
        onnx_infer.py encode|denoise RUN MODELS OUT [--without-error]
 
-Writes the columns that limpid writes; `--without-error` leaves out the reconstruction errors, and with them, for `encode`,
-the decoder. Prints the seconds from after the imports to the last file's end.
+Writes the columns that limpid writes; `--without-error` leaves out the reconstruction errors and, for `encode`, therefore
+the decoder. Prints the seconds from after the imports to the end of the last file.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def build():
     pixels = height * width * channels
     images, code = numbers("images", pixels), numbers("code", high * wide * maps)
 
-    # ONNX Runtime computes a whole graph, whatever is asked of it.
+    # Separate graphs, since ONNX Runtime computes a whole graph, whichever outputs are requested.
     def save(name, outputs):
         used = {name for node in nodes for name in node.input}
         graph = helper.make_graph(nodes, "limpid", [images], outputs, [c for c in constants if c.name in used])

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a plain loop with Pillow does with a folder of pictures: see compare.py, which runs this and limpid in turn.
+"""Reads a folder of pictures with a plain Pillow loop: see compare.py, which runs this and limpid in turn.
 
 usage: pillow_ingest.py make FOLDER COUNT      COUNT JPEGs of 32×32 in train/ and test/ and ten sub-folders each
        pillow_ingest.py damage FOLDER COUNT    spoils COUNT of them in four ways and prints their names

@@ -26,7 +26,7 @@ def lists(values):
 
 
 def write(path, results):
-    """Writes (batch that was read, columns that were made) in row groups, with limpid's Parquet settings."""
+    """Writes (input batch, computed columns) in row groups, with limpid's Parquet settings."""
     writer, group = None, []
 
     def flush():
@@ -35,7 +35,7 @@ def write(path, results):
             return
         table, group = pa.Table.from_batches(group), []
         if writer is None:
-            # Codes and errors have no values in common; bytes have 256.
+            # A dictionary for bytes only: codes and errors hardly repeat values.
             writer = pq.ParquetWriter(
                 path, table.schema, compression="zstd", compression_level=3,
                 use_dictionary=["split", "label", "image.list.element"], write_statistics=["id", "split", "label", "error"])

@@ -1,4 +1,4 @@
-//! The stand-in for a backend that the build lacks: the functions of the files beside it.
+//! The stub of a backend that the build lacks, with the functions of the backends' files.
 
 use burn::tensor::Device;
 

@@ -1,5 +1,5 @@
-//! Burn's CUDA backend. Its kernels are compiled while it runs by an LLVM that is linked in, so that it needs nothing but the
-//! NVIDIA driver and one file of the CUDA toolkit, `nvvm/libdevice/libdevice.10.bc`, which has the logarithm and the like.
+//! Burn's CUDA backend. Its kernels are compiled at run time by an LLVM that is linked in, so that it needs only the NVIDIA
+//! driver and one file of the CUDA toolkit, `nvvm/libdevice/libdevice.10.bc`, which has functions such as the logarithm.
 
 use burn::tensor::{Device, DeviceType};
 

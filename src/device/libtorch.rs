@@ -1,5 +1,5 @@
-//! LibTorch, through burn-tch, which Burn has deprecated: without this file and the feature `tch` limpid is the same, but for
-//! the devices `tch` and `tch:cuda:N`.
+//! LibTorch, through burn-tch, which Burn has deprecated. Only the devices `tch` and `tch:cuda:N` depend on this file and the
+//! feature `tch`.
 
 use burn::tensor::{Device, DeviceType};
 
@@ -11,7 +11,7 @@ use super::Absence;
 /// LibTorch has no CUDA, or there is no such GPU.
 #[expect(deprecated, reason = "burn-tch is kept as long as Burn has it")]
 pub fn open(gpu: Option<usize>, threads: usize) -> Result<Device, Absence> {
-    // LibTorch takes all cores unless told otherwise. It is told before its first operation, and once.
+    // LibTorch uses all cores by default. The number can be set once, before its first operation.
     static THREADS: std::sync::Once = std::sync::Once::new();
     THREADS.call_once(|| tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX)));
     let Some(index) = gpu else { return Ok(Device::libtorch()) };

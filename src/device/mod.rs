@@ -1,8 +1,8 @@
 //! The compute device, by name.
 //!
-//! Burn's device is a run-time value; this folder is all that knows which backends a build has. Each backend is a file here and
-//! a Cargo feature of the same name, and a build without it has `absent.rs` in its place. A device is opened before anything is
-//! done with it: what the build or the machine lacks is an error here, and never a panic later.
+//! Burn's device is a run-time value; only this folder knows which backends a build has. Each backend is a file here and
+//! a Cargo feature of the same name, and a build without it has `absent.rs` in its place. A device is opened and tested before it
+//! is used: a backend or device that is missing is an error here, and not a panic later.
 
 #[cfg(not(all(feature = "cuda", feature = "tch", feature = "wgpu")))]
 mod absent;
@@ -54,16 +54,16 @@ pub enum DeviceChoice {
     Named(DeviceName),
 }
 
-/// Why a device cannot be had.
+/// Why a device is not available.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Absence {
     /// The build lacks the backend.
     Build,
-    /// The machine lacks the device: what was looked for.
+    /// The machine lacks the device, with what was looked for.
     Machine(String),
 }
 
-/// A device that models can be trained and applied on: it is there and computes.
+/// A device that was opened and tested.
 #[derive(Debug, Clone)]
 pub struct ComputeDevice {
     name: DeviceName,
@@ -83,7 +83,7 @@ impl ComputeDevice {
     pub fn check(&self, precision: Precision) -> Result<()> {
         let can = match precision {
             Precision::F32 => true,
-            // limpid's kernels for flex know nothing but 32-bit floats.
+            // limpid's kernels for flex support 32-bit floats only.
             Precision::Bf16 => self.name != DeviceName::Flex && self.device.supports_dtype(FloatDType::BF16),
         };
         if can {
@@ -98,7 +98,7 @@ impl ComputeDevice {
         self.device.clone()
     }
 
-    /// The device for training one: it records what the backward pass needs.
+    /// The device for training a model: it records what the backward pass needs.
     pub fn training(&self) -> Device {
         self.device.clone().autodiff()
     }
@@ -118,7 +118,7 @@ impl fmt::Display for ComputeDevice {
 }
 
 impl DeviceName {
-    /// Opens the device; `threads` are those that it may use where it computes on the CPU.
+    /// Opens the device; `threads` is the number that it may use if it computes on the CPU.
     ///
     /// # Errors
     /// The build or the machine lacks it.
@@ -144,7 +144,7 @@ impl DeviceName {
         }
     }
 
-    /// What there is to know of: every GPU that a backend of this build sees, or the first one where it sees none.
+    /// All devices to list: every GPU that a backend of this build sees, or the first one where it sees none.
     pub fn all() -> Vec<Self> {
         let mut names = vec![DeviceName::Flex, DeviceName::LibTorch];
         names.extend((0..libtorch::gpus().max(1)).map(DeviceName::LibTorchCuda));
@@ -167,7 +167,7 @@ impl fmt::Display for DeviceName {
 }
 
 impl DeviceChoice {
-    /// Opens the device that is meant. `tell` hears of GPUs that are there and cannot be used.
+    /// Opens the device. `tell` is called with a message for each GPU that is there and cannot be used.
     ///
     /// # Errors
     /// The build or the machine lacks it.
@@ -222,7 +222,7 @@ fn unknown(text: &str) -> String {
 }
 
 impl Absence {
-    /// What is told of the device of this name.
+    /// The message about the device of this name.
     pub fn message(&self, name: DeviceName) -> String {
         match self {
             Absence::Build => {
@@ -233,10 +233,10 @@ impl Absence {
     }
 }
 
-/// The numbers of a tensor, for which the device is waited for: what it has failed with since it was last asked shows here.
+/// The numbers of a tensor. This waits for the device, and reports its failures since the last such call.
 ///
 /// # Errors
-/// It has: it lacks the memory, or cannot hold a layer in one piece.
+/// The device has failed: it lacks memory, or cannot hold a layer in one piece.
 pub fn numbers<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     let device = tensor.device();
     let data = if is_flex(&device) {
@@ -251,8 +251,8 @@ pub fn numbers<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     data.try_into_vec().map_err(|cause| error::bug(format!("a device computes in other numbers than f32: {cause:?}")))
 }
 
-/// Whether a device computes on the thread that calls it, so that work is spread over threads outside. Any other has its own
-/// parallelism, and one caller at a time.
+/// Whether a device computes on the calling thread, so that limpid spreads work over threads. Any other has its own
+/// parallelism, and takes one caller at a time.
 pub fn computes_where_called(device: &Device) -> bool {
     is_flex(device)
 }
@@ -262,7 +262,7 @@ pub fn is_flex(device: &Device) -> bool {
     *device == Device::flex()
 }
 
-/// Numbers of a model's largest layer that a device other than flex shall hold at once. It holds several times as many: the
+/// Most numbers of a model's largest layer that a device other than flex holds at once. It holds several times as many: all
 /// layers and their gradients.
 pub fn numbers_at_once(device: &Device) -> usize {
     // 64 MiB: some adapters bind no more than 128 at a time. A quarter of a GiB elsewhere.
@@ -305,8 +305,8 @@ pub(crate) mod tests {
         names.split(',').map(open).collect()
     }
 
-    /// How far numbers may be from those of flex, as a part of the greatest of them (docs/devices.md): NVIDIA's GPUs multiply
-    /// numbers of which they see 11 bits (TF32).
+    /// Tolerance against the numbers of flex, relative to the largest of them (docs/devices.md): NVIDIA's GPUs multiply with
+    /// 11 significant bits (TF32).
     pub fn tolerance(device: &ComputeDevice) -> f32 {
         match device.name() {
             DeviceName::Flex | DeviceName::LibTorch | DeviceName::Wgpu => 1e-4,
@@ -314,12 +314,12 @@ pub(crate) mod tests {
         }
     }
 
-    /// How far the loss of a few steps may be from that of flex, as a part of it.
+    /// Relative tolerance of the loss of a few steps against that of flex.
     pub fn course(device: &ComputeDevice) -> f64 {
         5.0 * f64::from(tolerance(device)).max(2e-4)
     }
 
-    /// How far it may be with half the bits from that with all, as a part of it: an H100 was 7 % off.
+    /// Relative tolerance of the loss with 16 bits against that with 32: an H100 was 7 % off.
     pub fn half_course(device: &ComputeDevice) -> f64 {
         match device.name() {
             DeviceName::LibTorchCuda(_) | DeviceName::Cuda(_) => 0.1,

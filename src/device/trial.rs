@@ -1,7 +1,7 @@
-//! Attempts at what a device may fail with.
+//! Turns panics of a backend into errors.
 //!
-//! A backend may see a device and yet fail on it, for want of a compiler, a library of the right version, or memory, and Burn
-//! then panics. Here such a panic becomes a reason.
+//! A backend may see a device and yet fail on it, for lack of a compiler, a library of the right version, or memory; Burn
+//! then panics.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::{Mutex, PoisonError};
@@ -10,8 +10,8 @@ use burn::tensor::{Device, Tensor};
 
 use crate::device::is_flex;
 
-/// Multiplies two matrices on the device and takes logarithms and exponentials of the product, before anything depends on it:
-/// functions like these come from elsewhere than products do.
+/// Tests a device before it is used: multiplies two matrices, and takes logarithms and exponentials of the product, which come
+/// from other libraries than products do.
 ///
 /// # Errors
 /// Why that fails, or that the result is wrong.
@@ -35,12 +35,12 @@ pub fn computes(device: &Device) -> Result<(), String> {
     }
 }
 
-/// Does some work, whose panics are errors. No other thread's panic should be told of meanwhile: it would go untold.
+/// Runs `work` and returns its panics as errors. Panics of other threads meanwhile are not printed.
 ///
 /// # Errors
-/// The work's error, or what it panics with: of a chain of causes the innermost.
+/// The work's error or the message of its panic; of a chain of causes the innermost.
 pub fn attempt<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    // Hooks are the process's: two that are exchanged at the same time might be put back in the wrong order.
+    // Panic hooks belong to the process: two exchanges at the same time might restore the wrong one.
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let hook = take_hook();
@@ -56,7 +56,7 @@ pub fn attempt<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String>
     done.map_err(|text| innermost(&text))
 }
 
-/// The innermost cause of a chain as CubeCL writes it, each with what it knows of its origin.
+/// The innermost cause of a chain as CubeCL formats it, without the lines about its origin.
 fn innermost(text: &str) -> String {
     let origin = |line: &&str| !matches!(line.trim(), "" | "Asked at:" | "No backtrace available");
     let cause = text.rsplit("Caused by:").next().unwrap_or(text);

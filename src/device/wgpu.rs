@@ -12,7 +12,7 @@ use super::Absence;
 /// # Errors
 /// There is no adapter, or it cannot be used.
 pub fn open(_gpu: Option<usize>, _threads: usize) -> Result<Device, Absence> {
-    // It can be initialised once in a process, and this is the one way to do it that reports a failure.
+    // wgpu can be initialised once in a process, and only this way reports a failure.
     static OPENED: OnceLock<Result<Device, String>> = OnceLock::new();
     let opened = OPENED.get_or_init(|| Device::wgpu_options().init().map_err(|cause| cause.to_string()));
     opened.clone().map_err(|cause| {
@@ -22,7 +22,7 @@ pub fn open(_gpu: Option<usize>, _threads: usize) -> Result<Device, Absence> {
     })
 }
 
-/// Adapters that are GPUs, and not the CPU in their place.
+/// Adapters that are GPUs, without CPU implementations.
 pub fn gpus() -> usize {
     let is_gpu = |device: &&Device| !matches!(device.as_dispatch(), DispatchDevice::Cube(CubeDevice::Wgpu(wgpu)) if wgpu.kind == WgpuDeviceKind::Cpu);
     Device::enumerate(DeviceType::Wgpu).iter().filter(is_gpu).count()

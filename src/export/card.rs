@@ -1,17 +1,17 @@
-//! The dataset card of an export: a README.md whose head tells Hugging Face `datasets` which files are which, and whose text
-//! tells people.
+//! The dataset card of an export: a README.md whose YAML header lists the files for Hugging Face `datasets`, and whose text is
+//! for people.
 
 use super::Source;
 use crate::table::FileRecord;
 
 /// The card of these tables of the run called `name`, which were written as `files`.
 ///
-/// Hugging Face `datasets` keeps what it has read under a name that it makes of the card's head, and of neither the folder nor the files:
-/// the head therefore has the digests of these, or another run, or the same run again, would be read as the first one.
+/// Hugging Face `datasets` caches what it has read under a key made of the card's header alone. The header therefore has digests
+/// of the files; otherwise another export, or a new one of the same run, would be read from the cache of the first.
 pub fn card(name: &str, tables: &[Source], files: &[FileRecord]) -> String {
     let mut stages: Vec<_> = tables.iter().map(|source| source.stage.as_str()).collect();
     stages.dedup();
-    // What a reader gets who names none.
+    // The configuration of readers that name none.
     let default = if stages.contains(&"denoise") { "denoise" } else { stages.last().copied().unwrap_or_default() };
     let mut text = format!("---\npretty_name: \"{name}\"\nconfigs:\n");
     for stage in &stages {
@@ -56,7 +56,7 @@ pub fn card(name: &str, tables: &[Source], files: &[FileRecord]) -> String {
     text
 }
 
-/// What the tables of a stage are.
+/// The description of a stage's tables.
 fn meaning(stage: &str) -> &'static str {
     match stage {
         "ingest" => "the images as they came",

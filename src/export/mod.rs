@@ -1,4 +1,4 @@
-//! Copies of a run's tables in the form that another program reads best.
+//! Copies of a run's tables in another layout, for other programs.
 //!
 //! The tables of a run always have limpid's own form, which every stage reads. An export is a copy of them in another
 //! [`Layout`]: the same rows, the same numbers. The stage `export` and the command `limpid export` both write it with
@@ -39,8 +39,8 @@ pub fn tables(workspace: &Workspace, stage: StageName) -> Result<Vec<Source>> {
     Split::ALL.into_iter().map(table).collect()
 }
 
-/// Writes tables of the run called `name` to `folder`, in one folder for each stage, and for Hugging Face a README.md that
-/// says so. The folders inside are synced, `folder` itself is not.
+/// Writes tables of the run called `name` to `folder`, in one folder for each stage, and for Hugging Face a dataset card
+/// (README.md). The folders inside are synced, `folder` itself is not.
 ///
 /// # Errors
 /// Unreadable tables, images that the layout cannot hold, the file system.
@@ -81,7 +81,7 @@ pub fn write_tables(
                             task.advance((end - start) as u64);
                         }
                         at += batch.num_rows();
-                        // The rest of the row group is for the next part.
+                        // The rest of the row group belongs to the next part.
                         if at >= to {
                             break;
                         }
@@ -101,7 +101,7 @@ pub fn write_tables(
     Ok(files)
 }
 
-/// Position, first row and end of each row group.
+/// Index, first row and end row of each row group.
 fn row_ranges(table: &TableFile) -> impl Iterator<Item = (usize, u64, u64)> + Send {
     (0..table.row_groups()).scan(0, |end, index| {
         let start = *end;

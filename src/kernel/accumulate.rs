@@ -1,4 +1,4 @@
-//! The inner loop of every convolution's backward pass: accumulate the gradient of the weights.
+//! The inner loop of every backward pass of a convolution: accumulates the gradient of the weights.
 #![expect(
     clippy::needless_range_loop,
     reason = "index loops over arrays of registers unroll; iterators may not inline"
@@ -7,8 +7,7 @@
 use super::correlate::{FEW_CHANNELS, Grid, Weights, padded, with_constant};
 use crate::vector::{Instructions, Kernel, NARROW_LANES, Single, Vector, WIDE_LANES};
 
-/// weights += sum over pixels of inputs × gradients: how the loss changes with the weights of a
-/// [`super::correlate::Correlate`].
+/// weights += sum over pixels of inputs × gradients: the gradient of the loss with respect to the weights of a
 pub struct Accumulate<'a> {
     /// Padded images.
     pub input: &'a [f32],
@@ -16,7 +15,7 @@ pub struct Accumulate<'a> {
     pub gradient: &'a [f32],
     /// The pixels to add.
     pub grid: Grid,
-    /// Where they are added.
+    /// The gradient that is added to.
     pub weights: &'a mut Weights,
 }
 
@@ -43,7 +42,7 @@ impl Kernel for Accumulate<'_> {
 }
 
 impl Accumulate<'_> {
-    /// What one row of weights gets from one row of pixels, channels in the registers.
+    /// Adds the part of one row of pixels to one row of weights, with channels in the registers.
     #[inline(always)]
     unsafe fn channels_in_registers<I: Instructions>(&mut self, row: usize, weight_row: usize) {
         let padded = padded(self.weights.channels);
@@ -129,7 +128,7 @@ impl Accumulate<'_> {
         }
     }
 
-    /// What one row of weights gets from one row of pixels, taps in the registers.
+    /// Adds the part of one row of pixels to one row of weights, with taps in the registers.
     #[inline(always)]
     unsafe fn taps_in_registers<I: Instructions>(&mut self, row: usize, weight_row: usize) {
         let Weights { taps, channels, .. } = *self.weights;

@@ -1,9 +1,9 @@
-//! One step of Adam in one pass over the numbers: the gradients' sum, both moments and the parameter.
+//! One step of Adam in one pass over the numbers: sum of gradients, both moments and the parameter.
 
 use super::AdamFactors;
 use crate::vector::{self, Loop};
 
-/// Numbers that go through all gradients before the next: they stay in the nearest cache.
+/// Numbers of each gradient that are summed before the next block, so that they stay in the L1 cache.
 const BLOCK: usize = 256;
 
 /// See [`super::adam`]; all slices have the same length, and `gradients` is not empty.

@@ -1,16 +1,16 @@
-//! The 3×3 convolution and its gradients, alone, after nearest upsampling or before a max-pooling, on slices.
+//! The 3×3 convolution and its gradients on slices: alone, after nearest upsampling, or before max-pooling.
 //!
-//! After upsampling, neighbouring outputs see the same input pixels: an output row has one of three kinds (even, odd, and
-//! last where the size is odd), each of which meets two input rows with weights that are sums of the three. The enlarged
-//! image therefore never exists, and four 2×2 convolutions do 4/9 of its arithmetic. Images go through one at a time, so
-//! that what is made on the way stays in the cache.
+//! After upsampling, neighbouring outputs depend on the same input pixels: an output row has one of three kinds (even, odd, and
+//! last where the size is odd), each of which reads two input rows with weights that are sums of the three. The enlarged
+//! image is therefore never built, and four 2×2 convolutions do 4/9 of its arithmetic. Images are processed one at a time, so
+//! that intermediate results stay in the cache.
 
 use super::accumulate::Accumulate;
 use super::correlate::{Aligned, Correlate, FEW_CHANNELS, Grid, Weights, padded};
 use super::pool::{MaxPool, Spread};
 use crate::vector::{self, NARROW_LANES};
 
-/// What changes the size of the image.
+/// A change of the size of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resize {
     /// Nothing.
@@ -34,21 +34,21 @@ pub struct Sizes {
     pub inputs: usize,
     /// Channels of the output.
     pub outputs: usize,
-    /// What changes the size.
+    /// The change of size.
     pub resize: Resize,
 }
 
-/// What a convolution gives.
+/// Output of a convolution.
 pub struct Output {
     /// `[n, h, w, outputs]`
     pub values: Vec<f32>,
-    /// With a pooling, which pixel each maximum was.
+    /// With a pooling, the pixel that each maximum came from.
     pub origin: Option<Vec<u8>>,
 }
 
 /// Gradients of a convolution.
 pub struct Gradients {
-    /// Of the input `[n, h, w, inputs]`, if it was asked for.
+    /// Of the input `[n, h, w, inputs]`, if requested.
     pub input: Option<Vec<f32>>,
     /// Of the weights `[outputs, inputs, 3, 3]`.
     pub weight: Vec<f32>,
@@ -65,7 +65,7 @@ const EVEN: Fold = &[&[0], &[1, 2]];
 const ODD: Fold = &[&[0, 1], &[2]];
 /// An even row at the end of an odd size: the row after it, which an even row in the middle shares, is outside.
 const LAST: Fold = &[&[0], &[1]];
-/// What an input pixel gave to the outputs 2i - 1 to 2i + 2.
+/// The weights with which an input pixel contributes to the outputs 2i - 1 to 2i + 2.
 const BACK: Fold = &[&[2], &[1, 2], &[0, 1], &[0]];
 const BACK_LAST: Fold = &[&[2], &[1], &[], &[]];
 
@@ -123,7 +123,7 @@ impl Sizes {
             };
             return vec![Pass { rows: PLAIN, columns: PLAIN, grid }];
         };
-        // For each kind: the first output, the first padded input that it meets, and how many outputs there are.
+        // For each kind: the first output, the first padded input that it reads, and the number of outputs.
         let kinds = |small: usize, large: usize| {
             let odd_size = large % 2;
             [(EVEN, 0, 0, small - odd_size), (ODD, 1, 1, small - odd_size), (LAST, large - 1, small - 1, odd_size)]
@@ -150,8 +150,8 @@ impl Sizes {
         passes
     }
 
-    /// The passes that make the input's gradient of the output's, which has a border of one pixel before and as many as
-    /// needed after, with rows of `stride` pixels.
+    /// The passes that compute the gradient of the input from that of the output, which has a border of one pixel before and as
+    /// many as needed after, with rows of `stride` pixels.
     fn back_passes(&self, stride: usize) -> Vec<Pass> {
         let inner = stride * self.outputs;
         let Resize::Upsample([height, width]) = self.resize else {
@@ -195,11 +195,11 @@ impl Sizes {
     }
 }
 
-/// The nine weights of every pair of channels in the order of [`Weights`], each a block that folding adds as a whole.
+/// The nine weights of every pair of channels in the order of [`Weights`], as blocks that folding adds up whole.
 struct Taps {
     /// Three rows of weights, of three columns each.
     weights: Weights,
-    /// Channels of what the weights meet.
+    /// Channels that are multiplied with the weights.
     from: usize,
 }
 
@@ -208,7 +208,7 @@ impl Taps {
         Self { weights: Weights::zeros(3, 3 * from, to), from }
     }
 
-    /// From `[outputs, inputs, 3, 3]`; `transposed` makes inputs of outputs, for the way back.
+    /// From `[outputs, inputs, 3, 3]`; `transposed` swaps inputs and outputs, for the backward pass.
     fn new(weight: &[f32], sizes: &Sizes, transposed: bool) -> Self {
         let (from, to) = if transposed { (sizes.outputs, sizes.inputs) } else { (sizes.inputs, sizes.outputs) };
         let mut taps = Self::zeros(from, to);
@@ -223,7 +223,7 @@ impl Taps {
         taps
     }
 
-    /// Calls `add` with the places of every block of a folded kernel and of a block that belongs to it, and their length.
+    /// Calls `add` with the offsets of each block of a folded kernel and of a block that is summed into it, and their length.
     fn blocks(&self, folded: &Weights, rows: Fold, columns: Fold, mut add: impl FnMut(usize, usize, usize)) {
         let narrow = folded.channels <= FEW_CHANNELS;
         let len = if narrow { self.from } else { self.from * padded(folded.channels) };
@@ -253,7 +253,7 @@ impl Taps {
         folded
     }
 
-    /// Adds a pass's gradient to that of the weights it was folded of.
+    /// Adds the gradient of a pass's folded weights to that of the weights.
     fn unfold(&mut self, folded: &Weights, rows: Fold, columns: Fold) {
         let mut values = std::mem::replace(&mut self.weights.values, Aligned::zeros(0));
         self.blocks(folded, rows, columns, |from, at, len| {
@@ -322,8 +322,8 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: &Size
     Output { values, origin }
 }
 
-/// The gradients, given that of the output; where there was a ReLU, `output` is what it gave, and where there was a
-/// pooling, `origin` is what [`forward`] gave.
+/// The gradients, given that of the output; where there was a ReLU, `output` is its result, and where there was a pooling,
+/// `origin` is that of [`forward`].
 pub fn backward(
     x: &[f32],
     weight: &[f32],
@@ -337,7 +337,7 @@ pub fn backward(
     let (input_len, output_len) = (sizes.input_len(), sizes.output_len());
     assert_eq!(gradient.len(), sizes.count * output_len, "the gradient does not have the size of the output");
     let [height, width] = sizes.convolved();
-    // One pixel before; after, what the last row and column of the way back meet, and a vector to read past the end.
+    // One pixel before; after, what the last row and column of the backward pass read, and room to read a whole vector.
     let (high, stride) = match sizes.resize {
         Resize::Upsample(_) => (2 * sizes.height + 2, 2 * sizes.width + 2),
         Resize::None | Resize::MaxPool => (sizes.height + 2, sizes.width + 2),

@@ -1,6 +1,6 @@
-//! The inner loop of every convolution: correlate rows of pixels with weights.
+//! The inner loop of every convolution: correlates rows of pixels with weights.
 //!
-//! Channels come last, so that the inputs of a pixel that one row of weights meets, its taps, are consecutive floats. A
+//! Channels come last, so that the inputs of a pixel under one row of weights, its taps, are consecutive floats. A
 //! row of output is then a small matrix product: pixels × taps by taps × output channels, with the output channels of
 //! several pixels in registers. Where there are few output channels the taps fill the registers instead.
 #![expect(
@@ -15,7 +15,7 @@ use crate::vector::{Instructions, Kernel, NARROW_LANES, NarrowVector, Vector, WI
 /// Most output channels for which the taps are put into the registers instead of the channels.
 pub const FEW_CHANNELS: usize = 4;
 
-/// Where rows of pixels find their inputs and outputs, in floats from the start of their slices.
+/// Offsets and strides of the inputs and outputs of rows of pixels, in floats from the start of their slices.
 #[derive(Debug, Clone, Copy)]
 pub struct Grid {
     /// Rows of pixels.
@@ -28,7 +28,7 @@ pub struct Grid {
     pub input_row: usize,
     /// From the inputs of a pixel to those of the next.
     pub input_pixel: usize,
-    /// From what a row of weights meets to what the next one meets.
+    /// From the inputs of a row of weights to those of the next.
     pub weight_row: usize,
     /// The first output (or gradient) of the first pixel.
     pub output: usize,
@@ -87,7 +87,7 @@ impl DerefMut for Aligned {
     }
 }
 
-/// Weights as the loops want them: for wide outputs `[row][tap][channel]`, channels padded to whole vectors with zeros; for
+/// Weights in the layout of the loops: for wide outputs `[row][tap][channel]`, channels padded to whole vectors with zeros; for
 /// narrow ones `[channel][row][tap]`.
 #[derive(Debug, Clone)]
 pub struct Weights {
@@ -107,7 +107,7 @@ impl Weights {
         Self { values: Aligned::zeros(rows * taps * padded(channels)), rows, taps, channels }
     }
 
-    /// Where one weight is.
+    /// The index of one weight.
     pub fn index(&self, row: usize, tap: usize, channel: usize) -> usize {
         if self.channels <= FEW_CHANNELS {
             (channel * self.rows + row) * self.taps + tap
@@ -122,7 +122,7 @@ pub fn padded(channels: usize) -> usize {
     if channels <= FEW_CHANNELS { channels } else { channels.next_multiple_of(NARROW_LANES) }
 }
 
-/// output = input ⋆ weights + bias, perhaps through a ReLU.
+/// output = input ⋆ weights + bias, perhaps with a ReLU.
 pub struct Correlate<'a> {
     /// Padded images.
     pub input: &'a [f32],
@@ -134,7 +134,7 @@ pub struct Correlate<'a> {
     pub relu: bool,
     /// The pixels to compute.
     pub grid: Grid,
-    /// Where the outputs go.
+    /// The outputs.
     pub output: &'a mut [f32],
 }
 
@@ -265,7 +265,7 @@ impl Correlate<'_> {
                 }
             }
             let to = output.add(grid.output + row * grid.output_row + pixel * grid.output_pixel + channel);
-            // Two loops, each simple enough to be unrolled, since only unrolled loops leave the sums in registers.
+            // Two loops, each simple enough to be unrolled: the sums stay in registers only in unrolled loops.
             if channel + N * V::LANES <= channels {
                 for p in 0..P {
                     for n in 0..N {

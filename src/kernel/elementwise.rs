@@ -1,7 +1,7 @@
-//! Losses and the sigmoid in one pass over the numbers, values and gradients together; exponentials.
+//! Losses, the sigmoid and exponentials. A loss and its gradient are computed in one pass.
 //!
-//! Written as loops over small arrays of plain arithmetic, which the compiler turns into vector instructions of whatever
-//! width the processor has. Sums are taken lane by lane, in f64 at the end.
+//! Written as loops over small arrays of plain arithmetic, which the compiler turns into vector instructions of the
+//! processor's width. Sums are taken lane by lane in f32, and added up in f64.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -153,8 +153,8 @@ impl<T: Term> Kernel for Sum<'_, T> {
     }
 }
 
-/// A gradient, or 0 for one that moves no weight: what a few layers make of such numbers has less than the least exponent, and
-/// processors take a hundred times as long for those. Adam divides by no less than 1e-8.
+/// A gradient, or 0 if it is too small to move a weight: a few layers further it would be subnormal, and arithmetic with
+/// subnormal numbers takes processors a hundred times as long. Adam divides by no less than 1e-8.
 #[inline(always)]
 fn normal(gradient: f32) -> f32 {
     if gradient.abs() < 1e-25 { 0.0 } else { gradient }
@@ -171,8 +171,8 @@ fn inverse<I: Instructions>(u: f32) -> f32 {
     y
 }
 
-/// exp(-a) for a ≥ 0; relative error below 2e-7 down to exp(-87), the least normal number, which stands for all smaller
-/// ones. NaN for NaN. Polynomial of Cephes' `expf`.
+/// exp(-a) for a ≥ 0; relative error below 2e-7 down to exp(-87), about the least normal number, which replaces all smaller
+/// results. NaN for NaN. Polynomial of Cephes' `expf`.
 #[inline(always)]
 fn exp_negative<I: Instructions>(a: f32) -> f32 {
     let x = if a > 87.0 { -87.0 } else { -a };

@@ -1,7 +1,7 @@
-//! limpid's own operations as Burn sees them: a backend extension for flex (`flex.rs`) and Burn's GPU backends (`cube/`), with
-//! backward passes under autodiff.
+//! The fused operations as a Burn backend extension: for flex (`flex.rs`) and Burn's GPU backends (`cube/`), with backward
+//! passes under autodiff.
 //!
-//! A call on a device that the extension does not list would panic; `kernel/mod.rs` calls it on these alone.
+//! A call on a device that the extension does not list panics; `kernel/mod.rs` checks the device first.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, backend_extension};
@@ -10,7 +10,7 @@ use burn::tensor::{Shape, TensorData};
 use super::convolution::{self, Resize};
 use super::{AdamFactors, linear};
 
-/// A loss over logits and targets.
+/// A loss of logits against targets.
 #[derive(Debug, Clone, Copy)]
 pub enum ElementwiseLoss {
     /// Binary cross-entropy.
@@ -41,7 +41,7 @@ pub trait FusedOperations: Backend {
         if relu { Self::relu(sums) } else { sums }
     }
 
-    /// A 3×3 convolution with what comes before or after it.
+    /// A 3×3 convolution, perhaps with upsampling before or pooling after it.
     #[fusion(dtype = x, shape = output_shape(&convolution_sizes(x, weight, bias, *resize)))]
     fn fused_convolution(
         x: FloatTensor<Self>,
@@ -60,7 +60,7 @@ pub trait FusedOperations: Backend {
         scale: f32,
     ) -> FloatTensor<Self>;
 
-    /// The sigmoid; under autodiff it is Burn's own, since training folds it into the loss.
+    /// The sigmoid. Under autodiff it is Burn's own, since training has the sigmoid inside the loss.
     #[fusion(default)]
     fn fused_sigmoid(logits: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::sigmoid(logits)
@@ -70,7 +70,7 @@ pub trait FusedOperations: Backend {
 /// Fused operations outside automatic differentiation.
 #[backend_extension(Flex)]
 pub trait FusedUpdates: Backend {
-    /// A step of Adam: the parameter and its two moments. Lists of tensors do not pass the extension, but their numbers do.
+    /// A step of Adam: the parameter and its two moments. Gradients are data, since an extension cannot take lists of tensors.
     fn fused_adam(
         parameter: FloatTensor<Self>,
         gradients: Vec<TensorData>,
@@ -80,7 +80,7 @@ pub trait FusedUpdates: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// The sizes of a fully connected layer; panics if its shapes do not go together.
+/// The sizes of a fully connected layer; panics if the shapes do not match.
 pub fn linear_sizes(x: &Shape, weight: &Shape, bias: &Shape) -> linear::Sizes {
     let ([count, inputs], [outputs, columns]) = (x.dims(), weight.dims());
     assert_eq!(inputs, columns, "a linear layer of {columns} inputs got {inputs}");
@@ -88,7 +88,7 @@ pub fn linear_sizes(x: &Shape, weight: &Shape, bias: &Shape) -> linear::Sizes {
     linear::Sizes { count, inputs, outputs }
 }
 
-/// The sizes of a convolution; panics if its shapes do not go together.
+/// The sizes of a convolution; panics if the shapes do not match.
 pub fn convolution_sizes(x: &Shape, weight: &Shape, bias: &Shape, resize: Resize) -> convolution::Sizes {
     let ([count, height, width, inputs], [outputs, channels, 3, 3]) = (x.dims(), weight.dims()) else {
         panic!("the kernel of a convolution is 3×3");
@@ -106,7 +106,7 @@ pub fn convolution_sizes(x: &Shape, weight: &Shape, bias: &Shape, resize: Resize
     convolution::Sizes { count, height, width, inputs, outputs, resize }
 }
 
-/// The shape of what a convolution gives.
+/// The shape of a convolution's output.
 pub fn output_shape(sizes: &convolution::Sizes) -> Shape {
     let [height, width] = sizes.output();
     Shape::new([sizes.count, height, width, sizes.outputs])

@@ -72,14 +72,14 @@ impl FusedUpdates for Flex {
         let gradients: Vec<&[f32]> = gradients.collect();
         let [mut parameter, mut first, mut second] =
             [parameter, first_moment, second_moment].map(|tensor| tensor.to_contiguous());
-        // Copies what something else still holds, such as the parameter in the model.
+        // Copies storage that is still shared, such as that of the parameter in the model.
         let values = (parameter.storage_mut(), first.storage_mut(), second.storage_mut());
         adam::step(values.0, &gradients, values.1, values.2, factors);
         (parameter, first, second)
     }
 }
 
-/// The output of a convolution of contiguous tensors and, with a pooling, where its maxima came from.
+/// The output of a convolution of contiguous tensors and, with a pooling, the pixel that each maximum came from.
 fn convolved(
     x: &Primitive,
     weight: &Primitive,
@@ -91,14 +91,14 @@ fn convolved(
     (tensor(output.values, output_shape(sizes)), output.origin)
 }
 
-/// What the backward pass of a layer with weights needs.
+/// The tensors that the backward pass of a layer with weights needs.
 #[derive(Debug, Clone)]
 struct LayerState<S> {
     x: Primitive,
     weight: Primitive,
-    /// What the layer gave, if it ended in a ReLU.
+    /// The layer's output, if it ended in a ReLU.
     output: Option<Primitive>,
-    /// Which pixel each maximum was, if the layer ended in a pooling.
+    /// The pixel that each maximum came from, if the layer ended in a pooling.
     origin: Option<Vec<u8>>,
     sizes: S,
 }
@@ -163,7 +163,7 @@ impl Backward<Flex, 3> for ConvolutionBackward {
 struct LossBackward;
 
 impl Backward<Flex, 1> for LossBackward {
-    /// The gradient, made together with the value.
+    /// The gradient, computed together with the value.
     type State = Primitive;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {

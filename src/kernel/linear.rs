@@ -1,8 +1,8 @@
 //! The fully connected layer and its gradients, on slices.
 //!
-//! An example is a pixel of a single row whose inputs are its taps, so that the loops of the convolution serve here too, with
-//! bias and ReLU inside: the layers of an autoencoder are too narrow on one side for a general matrix product, which would
-//! spend its time on packing.
+//! Examples are treated as pixels of one row and their inputs as taps, so that the loops of the convolution are used here too,
+//! with bias and ReLU inside: the layers of an autoencoder are too narrow on one side for a general matrix product, which would
+//! spend most of its time on packing.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ pub struct Sizes {
 
 /// Gradients of a layer.
 pub struct Gradients {
-    /// Of the input `[n, inputs]`, if it was asked for.
+    /// Of the input `[n, inputs]`, if requested.
     pub input: Option<Vec<f32>>,
     /// Of the weights `[outputs, inputs]`.
     pub weight: Vec<f32>,
@@ -31,7 +31,7 @@ pub struct Gradients {
     pub bias: Vec<f32>,
 }
 
-/// `count` examples of `taps` numbers each on their way to `outputs` numbers each.
+/// The grid of a product of `[count, taps]` that gives `[count, outputs]`.
 fn grid(count: usize, taps: usize, outputs: usize) -> Grid {
     Grid {
         rows: 1,
@@ -46,7 +46,7 @@ fn grid(count: usize, taps: usize, outputs: usize) -> Grid {
     }
 }
 
-/// x `[n, inputs]` times the transpose of weight `[outputs, inputs]` plus bias, perhaps through a ReLU.
+/// x `[n, inputs]` times the transpose of weight `[outputs, inputs]` plus bias, perhaps with a ReLU.
 pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: Sizes) -> Vec<f32> {
     let Sizes { count, inputs, outputs } = sizes;
     assert_eq!(weight.len(), outputs * inputs, "the weights do not have their size");
@@ -65,7 +65,7 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: Sizes
     multiply(x, &weights, bias, relu, count)
 }
 
-/// The gradients, given that of the output; where there was a ReLU, `output` is what it gave.
+/// The gradients, given that of the output; where there was a ReLU, `output` is its result.
 pub fn backward(
     x: &[f32],
     weight: &[f32],
@@ -86,7 +86,7 @@ pub fn backward(
     let mut bias = vec![0.0; outputs];
     vector::vectorise(&mut ColumnSums { rows: gradient, sums: &mut bias });
 
-    // Inputs play the part of output channels here, which are read in whole vectors.
+    // Inputs take the place of output channels here, which are read in whole vectors.
     let mut to_weight = Weights::zeros(1, outputs, inputs);
     let grid = grid(count, outputs, padded(inputs));
     let x = padded_rows(x, inputs);
@@ -134,7 +134,7 @@ fn padded_rows(rows: &[f32], len: usize) -> Cow<'_, [f32]> {
     Cow::Owned(wide)
 }
 
-/// Weights of one row as `[taps, channels]`, or as `[channels, taps]` transposed to it.
+/// Weights of one row without padding, as `[taps, channels]`.
 fn unpadded(weights: &Weights) -> Vec<f32> {
     let Weights { taps, channels, ref values, .. } = *weights;
     if channels <= FEW_CHANNELS {
@@ -159,7 +159,7 @@ struct Transpose<'a> {
 impl Loop for Transpose<'_> {
     #[inline(always)]
     fn run(&mut self) {
-        // As many rows as a cache line of the result holds.
+        // As many rows as a cache line of the result holds floats.
         const BLOCK: usize = 16;
         let (columns, stride) = (self.columns, self.stride);
         let (blocks, rest) = self.from.split_at(self.from.len() / (BLOCK * columns) * BLOCK * columns);
@@ -179,7 +179,7 @@ impl Loop for Transpose<'_> {
     }
 }
 
-/// The gradient where the ReLU let its input through.
+/// The gradient before a ReLU: that after it where its output is positive, else 0.
 struct Mask<'a> {
     output: &'a [f32],
     gradient: &'a [f32],

@@ -1,10 +1,10 @@
-//! The operations that training spends its time on.
+//! The operations that take most of the training time.
 //!
-//! Activations are channels-last, `[n, height, width, channels]`, as images are on disk; weights are shaped as PyTorch
-//! has them. On Burn's CPU backend, flex, and on its GPU backends each is a fused operation with a backward pass of its own
-//! (`extension.rs`, with `flex.rs` and `cube/`); on every other device it is a composition of Burn's operations (`plain.rs`)
-//! with the same results up to rounding. Nothing outside this folder knows which one ran. Fused operations on the CPU stay
-//! on the calling thread: parallelism is over micro-batches, outside.
+//! Activations are channels-last, `[n, height, width, channels]`, as images are on disk; weights have PyTorch's shapes. On flex,
+//! Burn's CPU backend, and on its GPU backends each is a fused operation with a backward pass of its own (`extension.rs`, with
+//! `flex.rs` and `cube/`); on every other device it is a composition of Burn's operations (`plain.rs`) with the same results up
+//! to rounding. The choice is hidden from the rest of the crate. Fused operations on the CPU stay on the calling thread:
+//! parallelism is over micro-batches, outside.
 #![expect(unsafe_code, reason = "vector instructions and matrix products work on pointers; bounds are checked before")]
 
 mod accumulate;
@@ -77,7 +77,7 @@ pub fn upsample_convolution(
     fused_convolution(x, weight, bias, activation, Resize::Upsample(size))
 }
 
-/// [`convolution`], then the greatest of each 2×2 pixels, NaN if there is one; odd sizes keep their last row and column:
+/// [`convolution`], then 2×2 max-pooling, NaN if a window has one; odd sizes keep their last row and column:
 /// `[n, ceil(h / 2), ceil(w / 2), outputs]`.
 pub fn convolution_max_pool(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
     if !has_fused(&x.device()) {
@@ -126,8 +126,8 @@ pub fn sigmoid(logits: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::fused_sigmoid(logits.into_dispatch()))
 }
 
-/// The first numbers of the keyed generators (`random.rs`) of this key and epoch for images with these positions, lower
-/// and upper words `[n, 2]` of 32 bits: `[n, pixels]`. On devices other than flex, which makes them for one image after the other.
+/// The first `pixels` numbers of the generators (`random.rs`) of this key and epoch, for images with these ids, whose lower and
+/// upper 32-bit words are `[n, 2]`: `[n, pixels]`. For devices other than flex, which generates them one image at a time.
 pub fn random_numbers(
     ids: Tensor<2, Int>,
     pixels: usize,
@@ -142,22 +142,22 @@ pub fn random_numbers(
     plain::random_numbers(ids, pixels, key, epoch, distribution)
 }
 
-/// What a step of Adam multiplies with.
+/// Coefficients of one step of Adam.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamFactors {
     /// Decay of the first moment, in [0, 1).
     pub beta_1: f32,
     /// Decay of the second moment, in [0, 1).
     pub beta_2: f32,
-    /// The learning rate with the corrections of both moments' bias.
+    /// The learning rate, with the bias corrections of both moments.
     pub rate: f32,
-    /// Added to the root of the second moment, with the correction of its bias.
+    /// Added to the root of the second moment, with its bias correction.
     pub epsilon: f32,
 }
 
-/// One step of Adam (Kingma & Ba 2015, the form at the end of their section 2): with g the sum of the gradients, added in
-/// their order, m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← p - rate · m / (√v + ε). All tensors
-/// have the same length and none is tracked; there is at least one gradient.
+/// One step of Adam (Kingma & Ba 2015, the form at the end of their section 2): with g the sum of the gradients in the order
+/// given, m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← p - rate · m / (√v + ε). All tensors have the same length and
+/// none is tracked by autodiff; there is at least one gradient.
 pub fn adam(
     parameter: Tensor<1>,
     gradients: Vec<Tensor<1>>,

@@ -1,5 +1,5 @@
-//! Every operation as a composition of Burn's own: what any device can run, and what fast versions are tested and measured
-//! against. Models call the functions of [`super`], which choose.
+//! Every operation as a composition of Burn's own: runs on any device, and is the reference that the fused versions are tested
+//! and measured against. Models call the functions of [`super`], which choose.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
@@ -30,7 +30,7 @@ pub fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation:
     activate(y.permute([0, 2, 3, 1]), activation)
 }
 
-/// [`convolution`], then the greatest of each 2×2 pixels; odd sizes keep their last row and column.
+/// [`convolution`], then 2×2 max-pooling; odd sizes keep their last row and column.
 pub fn convolution_max_pool(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
     let options = MaxPoolOptions::new([2, 2]).with_ceil_mode(true);
     let y = convolution(x, weight, bias, activation);
@@ -57,7 +57,7 @@ pub fn upsample_convolution(
 /// [0, 1]: max(z, 0) - z·x + ln(1 + exp(-|z|)).
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
     let magnitude = logits.clone().abs();
-    // Not relu, whose slope at 0 is not that of sigmoid.
+    // max(z, 0) without relu, whose slope at 0 is not sigmoid(0) = 1/2.
     let positive = (logits.clone() + magnitude.clone()) * 0.5;
     (positive - logits * targets + magnitude.neg().exp().log1p()).sum() * scale
 }

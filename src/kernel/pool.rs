@@ -1,4 +1,4 @@
-//! The 2×2 maximum of a channels-last image, where each maximum came from, and the way back.
+//! The 2×2 max-pooling of a channels-last image, with the origin of each maximum, and its backward pass.
 
 use crate::vector::{Instructions, Kernel, NARROW_LANES, Single, Vector, WIDE_LANES};
 
@@ -27,7 +27,7 @@ impl Kernel for MaxPool<'_> {
         assert_eq!(self.origin.len(), high * wide * channels, "every maximum has an origin");
         for pixel in 0..high * wide {
             let (row, column) = (2 * (pixel / wide), 2 * (pixel % wide));
-            // What lies outside is replaced by a pixel inside, which never exceeds itself.
+            // A pixel outside is replaced by one inside, which does not change the maximum.
             let (down, right) = (usize::from(row + 1 < height), usize::from(column + 1 < width));
             let at = |down: usize, right: usize| ((row + down) * width + column + right) * channels;
             let from = [at(0, 0), at(0, right), at(down, 0), if down * right == 1 { at(1, 1) } else { at(0, 0) }];
@@ -71,20 +71,20 @@ impl MaxPool<'_> {
     }
 }
 
-/// The gradient of a layer's output on its way back through ReLU and pooling, into an image with room around it, and
-/// its sum over the pixels, which is the gradient of the bias.
+/// The backward pass of pooling and ReLU: writes the gradient into an image with a border, and adds its sum over the pixels,
+/// the gradient of the bias, to `bias`.
 pub struct Spread<'a> {
-    /// `[rows, pixels, channels]`, of what came out.
+    /// `[rows, pixels, channels]`, of the output.
     pub gradient: &'a [f32],
-    /// What the ReLU gave, if there was one.
+    /// The output of the ReLU, if there was one.
     pub output: Option<&'a [f32]>,
-    /// Where each maximum came from, if there was a pooling.
+    /// The origin of each maximum, if there was a pooling.
     pub origin: Option<&'a [u8]>,
     /// Height, width and channels before the pooling.
     pub size: [usize; 3],
-    /// Where the gradient before pooling and ReLU goes.
+    /// Receives the gradient before pooling and ReLU.
     pub to: &'a mut [f32],
-    /// The place of the first number, and the distance of rows, in `to`.
+    /// The offset of the first number in `to`, and the distance of its rows.
     pub place: (usize, usize),
     /// One for each channel, added to.
     pub bias: &'a mut [f32],

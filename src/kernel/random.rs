@@ -1,5 +1,5 @@
-//! Numbers of the keyed generator (`random.rs`) for images that are on a device, as a composition of Burn's operations:
-//! Philox on 32-bit integers, which every backend has, its products put together from halves of 16 bits.
+//! The generator of `random.rs` for images that are on a device, as a composition of Burn's operations: Philox on 32-bit
+//! integers, which every backend has, with products assembled from halves of 16 bits.
 
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
@@ -8,7 +8,7 @@ pub const BLOCK: usize = 64;
 /// Counters of a block.
 pub const LANES: usize = BLOCK / 4;
 
-/// What is made of the generator's words.
+/// The distribution of random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Distribution {
     /// Numbers in [0, 1).
@@ -36,7 +36,7 @@ pub fn random_numbers(
     joined(numbers, pixels)
 }
 
-/// Numbers of blocks, `[n, blocks * LANES]` for each of the four words, in the order in which the generator gives them:
+/// Interleaves the four words of each block, `[n, blocks * LANES]` each, into the order of the generator:
 /// `[n, pixels]`.
 fn joined(words: [Tensor<2>; 4], pixels: usize) -> Tensor<2> {
     let [count, counters] = words[0].dims();
@@ -46,11 +46,11 @@ fn joined(words: [Tensor<2>; 4], pixels: usize) -> Tensor<2> {
     numbers.slice([0..count, 0..pixels])
 }
 
-/// The words of the generators of images, `[n, counters]` for each of the four of a block.
+/// The random words of images: for each of the four words of a counter, `[n, counters]`.
 fn words(ids: Tensor<2, Int>, counters: usize, [mut k0, mut k1]: [u32; 2], epoch: u32) -> [Tensor<2, Int>; 4] {
     let [count, _] = ids.dims();
     let shape = [count, counters];
-    // Brought to the device, as not every backend counts in 32 bits (Tensor::arange).
+    // Uploaded, since Tensor::arange does not count in 32 bits on every backend.
     let counter = TensorData::new((0..counters as i32).collect(), [1, counters]);
     let counter = Tensor::<2, Int>::from_data(counter, (&ids.device(), DType::I32));
     let mut a = counter.clone().expand(shape);
@@ -70,8 +70,8 @@ fn words(ids: Tensor<2, Int>, counters: usize, [mut k0, mut k1]: [u32; 2], epoch
     [a, b, c, d]
 }
 
-/// The upper and the lower word of the product of words and a constant. Integers are signed and wrap around, so that a shift to
-/// the right brings copies of the sign, which are masked away.
+/// The upper and the lower word of the product of words and a constant. Integers are signed and wrap around, so that a right
+/// shift copies the sign bit, which is masked away.
 fn product(x: Tensor<2, Int>, by: u32) -> [Tensor<2, Int>; 2] {
     let (by_high, by_low) = ((by >> 16) as i32, (by & 0xFFFF) as i32);
     let (high, low) = (upper(x.clone()), lower(x.clone()));
@@ -102,10 +102,10 @@ fn unit(words: Tensor<2, Int>) -> Tensor<2> {
 
 /// Two normal numbers from each pair of words.
 fn box_muller(radius: Tensor<2, Int>, angle: Tensor<2, Int>) -> [Tensor<2>; 2] {
-    // Not above 0, also where a device's logarithm of nearly 1 is.
+    // Clamped, since a device's logarithm of nearly 1 may exceed 0.
     let logarithm = ((bits(radius) + 1.0) * (1.0 / (1 << 24) as f32)).log().clamp_max(0.0);
     let radius = (logarithm * -2.0).sqrt();
-    // The generator's quadrants begin an eighth of a turn before the axes.
+    // The generator's quadrants are rotated by an eighth of a turn.
     let angle = unit(angle) * std::f32::consts::TAU - std::f32::consts::FRAC_PI_4;
     [radius.clone() * angle.clone().cos(), radius * angle.sin()]
 }

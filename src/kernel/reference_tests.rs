@@ -1,7 +1,7 @@
-//! Fused and plain against PyTorch: values and all gradients, from numbers in tests/fixtures/kernel_reference.safetensors.
+//! Compares fused and plain operations with PyTorch: values and all gradients, from tests/fixtures/kernel_reference.safetensors.
 //!
 //! That file, its format and its cases come from scripts/kernel_reference.py, which computes them in double precision. It
-//! names each case by what to call with which sizes, so that a case is added there alone; inputs follow from [`number`].
+//! names each case by operation and sizes, so that a new case is added there alone; inputs follow from [`number`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use safetensors::SafeTensors;
 
 use super::{Activation, AdamFactors, plain};
 
-/// Of the largest magnitude in a result, the difference that rounding to single precision may make; of a projection,
-/// times the root of how many numbers it sums.
+/// Tolerance of rounding to single precision, as a share of the largest magnitude in a result; for a projection, times the root
+/// of the number of its summands.
 const TOLERANCE: f64 = 2e-5;
 /// Numbers of a result that are stored, after its projection.
 const SAMPLES: usize = 200;
@@ -69,7 +69,7 @@ macro_rules! version {
     };
 }
 
-/// What a case gives, by name.
+/// The results of a case, by name.
 type Results = Vec<(&'static str, Vec<f32>)>;
 
 impl Version {
@@ -113,7 +113,7 @@ impl Version {
     }
 }
 
-/// Value and gradients of a layer, for a loss that is the sum of its outputs with factors.
+/// Value and gradients of a layer, for a loss that is a weighted sum of its outputs.
 fn layer<const D: usize>(
     x: [usize; D],
     weight: [usize; D],

@@ -1,4 +1,4 @@
-//! Fused against plain: every operation gives the values and all gradients of the composition of Burn's operations.
+//! Compares the fused operations with the compositions of Burn's operations: values and all gradients.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -15,12 +15,12 @@ fn random<const D: usize>(id: u64, shape: [usize; D], device: &Device) -> Tensor
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// Same values up to rounding: 2e-5 of the value, or 2e-5 of a typical one.
+/// Equal up to rounding: 2e-5 of the value, or of the largest magnitude.
 fn same<const D: usize>(fused: Tensor<D>, plain: Tensor<D>, what: &str) {
     near(fused, plain, 2e-5, what);
 }
 
-/// Same values up to this part of the value, or of a typical one.
+/// Equal up to `part` of the value, or of the largest magnitude.
 fn near<const D: usize>(fused: Tensor<D>, plain: Tensor<D>, part: f32, what: &str) {
     let (fused, plain) = (fused.into_data(), plain.into_data());
     assert_eq!(fused.shape(), plain.shape(), "{what}");
@@ -34,7 +34,7 @@ fn near<const D: usize>(fused: Tensor<D>, plain: Tensor<D>, part: f32, what: &st
 
 type Layer4 = dyn Fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>;
 
-/// Value and gradients of a layer with weights, and the gradients of a sum of its outputs with random factors.
+/// Value of a layer with weights, and the gradients of a sum of its outputs with random factors.
 fn layer4(layer: &Layer4, x: [usize; 4], outputs: usize, device: &Device) -> [Tensor<4>; 3] {
     let inputs = x[3];
     let x = random(1, x, device).require_grad();
@@ -59,7 +59,7 @@ fn compare(fused: &Layer4, plain: &Layer4, x: [usize; 4], outputs: usize, what: 
 }
 
 const ACTIVATIONS: [Activation; 2] = [Activation::Identity, Activation::Relu];
-/// Narrow, one vector, several, and what is left over of each.
+/// Less than a vector, one vector, several, and each with a remainder.
 const CHANNELS: [(usize, usize); 12] =
     [(1, 1), (1, 16), (16, 1), (3, 3), (1, 5), (5, 1), (2, 8), (8, 2), (16, 17), (33, 12), (9, 24), (64, 33)];
 
@@ -106,8 +106,8 @@ fn upsampled_convolutions_agree_at_even_and_odd_sizes() {
     }
 }
 
-/// As the models call them, on every device against Burn's operations on flex. One shape has more channels than a GPU's group of
-/// threads holds, and makes so many partial sums there that one thread adds up several.
+/// Every device against Burn's operations on flex. One shape has more channels than a GPU's group of threads holds, and so many
+/// partial sums there that one thread adds up several.
 #[test]
 fn convolutions_agree_on_every_device() {
     type Layer = fn(Tensor<4>, Tensor<4>, Tensor<1>, Activation) -> Tensor<4>;
@@ -152,13 +152,13 @@ fn convolutions_agree_on_every_device() {
     }
 }
 
-/// Twice the rows and columns, or so many less.
+/// Twice the rows and columns, less `less`.
 fn twice(x: &Tensor<4>, less: usize) -> [usize; 2] {
     let [_, height, width, _] = x.dims();
     [2 * height - less, 2 * width - less]
 }
 
-/// Every loop with something left over, at sizes that Miri gets through (scripts/check_memory.sh).
+/// Every loop with a remainder, at sizes that Miri gets through (scripts/check_memory.sh).
 #[test]
 fn small_sizes_agree() {
     const RELU: Activation = Activation::Relu;
@@ -201,8 +201,8 @@ fn linear_layers(sizes: &[(usize, usize, usize)], device: &ComputeDevice) {
     type Layer = fn(Tensor<2>, Tensor<2>, Tensor<1>, Activation) -> Tensor<2>;
     for activation in ACTIVATIONS {
         for &(count, inputs, outputs) in sizes {
-            // Where a device rounds a number next to 0 to the other side of a ReLU, its gradient is another one altogether: such numbers
-            // have no part in the sum that is differentiated.
+            // Sums next to 0 do not enter what is differentiated: where a device rounds one to the other side of a ReLU, its
+            // gradient differs altogether.
             let flex = Device::flex();
             let (x, weight) = (random(1, [count, inputs], &flex), random(2, [outputs, inputs], &flex));
             let sums = plain::linear(x, weight, random(3, [outputs], &flex), Activation::Identity);
@@ -239,7 +239,7 @@ fn losses(sizes: &[(usize, usize)], device: &ComputeDevice) {
     for &(count, pixels) in sizes {
         let result = |loss: Loss, device: &Device| {
             let logits = random(1, [count, pixels], device) * 5.0;
-            // With exact zeros, which a dead code gives, and where slopes must be those of the limit.
+            // With exact zeros, as dead codes have, where slopes must be those of the limit.
             let logits =
                 logits.clone().mask_fill(random(3, [count, pixels], device).lower_elem(-0.5), 0.0).require_grad();
             let targets = random(2, [count, pixels], device).clamp(0.0, 1.0);

@@ -1,4 +1,4 @@
-//! The loop over the stages: decide, run, publish.
+//! The loop over the stages: plan each, run it if necessary, check its inputs, and publish its result.
 
 pub mod plan;
 mod witness;
@@ -26,7 +26,7 @@ use crate::store::{self, Lease};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
 use witness::Witness;
 
-/// Which stages of a pipeline are meant.
+/// A range of stages of a pipeline.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// The first stage.
@@ -35,15 +35,15 @@ pub struct Selection {
     pub to: Option<String>,
 }
 
-/// Everything that a run needs to know besides the pipeline.
+/// The options of a run.
 pub struct RunOptions {
-    /// Which stages.
+    /// The stages to run.
     pub selection: Selection,
     /// Run selected stages even if they are up to date.
     pub force: bool,
-    /// Digest every file instead of believing unchanged sizes and times.
+    /// Digest every file instead of trusting unchanged sizes and times.
     pub verify: bool,
-    /// Go on from nothing.
+    /// Do not resume.
     pub fresh: bool,
     /// How long to wait for the lock; for ever if none.
     pub lock_timeout: Option<Duration>,
@@ -55,14 +55,14 @@ pub struct RunOptions {
     pub threads: usize,
 }
 
-/// What a stage is to a run of some stages.
+/// The part of a stage in a run of some stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// It runs unless it is up to date.
     Selected,
-    /// Its result is used as it is, by the selected stage of this name.
+    /// It does not run; the selected stage of this name reads its result.
     Needed(StageName),
-    /// It has no part in it.
+    /// It neither runs nor is read.
     Idle,
 }
 
@@ -96,10 +96,10 @@ impl Selection {
     }
 }
 
-/// Plans the selected stages; the plans of the others, which were only looked at, are left out.
+/// Plans the selected stages. Plans of the others are made too, but left out of the result.
 ///
 /// # Errors
-/// An outside file that cannot be read, and whatever a run would refuse before it starts a stage.
+/// An outside file that cannot be read, and everything that a run refuses before it starts a stage.
 pub fn plan(
     pipeline: &Pipeline,
     workspace: &Workspace,
@@ -120,14 +120,14 @@ pub fn plan(
     Ok(plans.into_iter().zip(stages).filter(|(_, (_, part))| *part == Part::Selected).map(|(plan, _)| plan).collect())
 }
 
-/// The stages with which a run is asked what its scores are worth: the one that computes them, and the one that tells of them.
+/// The stages whose selection makes a run check its gate: one computes the scores, the other reports them.
 pub const JUDGED: [StageName; 2] = [evaluate::NAME, report::NAME];
 
-/// Runs what has to be run, and tells `lineage` about each stage that does. Returns what the gate asks for of the scores, if
+/// Runs the selected stages that are not up to date, and reports each to `lineage`. Returns the requirements of the gate, if
 /// one of [`JUDGED`] is among the selected stages.
 ///
 /// # Errors
-/// Whatever a stage fails with. What the stages before it published stays.
+/// The errors of stages. The results of earlier stages stay published.
 pub fn run(
     pipeline: &Pipeline,
     workspace: &Workspace,
@@ -138,7 +138,7 @@ pub fn run(
     let stages = options.selection.stages(pipeline)?;
     check_place(pipeline, workspace, &stages)?;
     if !workspace.exists() {
-        // Nobody can be making what is missing: it is refused before anything is created.
+        // No other process can be making the missing results: the run is refused before anything is created.
         let needed = |(stage, part): &(&dyn Stage, Part)| match part {
             Part::Needed(by) => Some(has_not_run(stage.name(), *by)),
             _ => None,
@@ -156,7 +156,7 @@ pub fn run(
     }
     let damaged = distrust(&mut plans, &stages, pipeline, workspace, plan_options)?;
     drop_checkpoints(&damaged, &mut plans, &stages, pipeline, workspace, plan_options, progress)?;
-    // The stage says so as well; here it is said before the stages that come first have cost their time.
+    // The stage checks this too; here it fails before the stages before it have taken their time.
     let trains = |(plan, (stage, part)): (&StagePlan, &(&dyn Stage, Part))| {
         stage.name() == train::NAME && *part == Part::Selected && plan.action != Action::UpToDate
     };
@@ -196,12 +196,12 @@ pub fn run(
             }
         }
     }
-    // Once more for a run that was killed between a result and its settings.
+    // Again, for a run that was killed between publishing a result and writing the settings.
     workspace.write_settings(pipeline)?;
     if judged { judge(pipeline, workspace) } else { Ok(Vec::new()) }
 }
 
-/// Refuses to write among the source's images, and over folders that no run has made.
+/// Refuses to write among the source's images, and over folders that no run has written.
 fn check_place(pipeline: &Pipeline, workspace: &Workspace, stages: &[(&'static dyn Stage, Part)]) -> Result<()> {
     if let Some(folder) = pipeline.source.kind().folder_around(workspace.root()) {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -218,11 +218,11 @@ fn check_place(pipeline: &Pipeline, workspace: &Workspace, stages: &[(&'static d
     selected.try_for_each(|(stage, _)| workspace.check_own(stage.name()))
 }
 
-/// Digests what is going to be read, however right its size and time are, and plans to make again what is damaged. Returns
-/// the stages whose results are.
+/// Digests the inputs of the stages that will run, even if sizes and times are unchanged, and plans damaged ones to be made
+/// again. Returns the stages whose results are damaged.
 ///
-/// A disk that loses a bit, or a program that keeps the times of what it changes, shows in no other way. It costs one more
-/// reading of the inputs of the stages that run, which is little beside what these do with them.
+/// Nothing else detects a bit that a disk lost, or a program that keeps the times of files that it changes. It costs one more
+/// read of the inputs, which is little beside what the stages do with them.
 fn distrust(
     plans: &mut [StagePlan],
     stages: &[(&'static dyn Stage, Part)],
@@ -232,7 +232,7 @@ fn distrust(
 ) -> Result<BTreeSet<StageName>> {
     let thorough = PlanOptions { verify: true, ..options };
     let mut read: BTreeSet<StageName> = BTreeSet::new();
-    // Backwards, since what makes something again reads too.
+    // Backwards, since a stage that is made again reads its inputs too.
     for (index, (stage, part)) in stages.iter().enumerate().rev() {
         let selected = *part == Part::Selected;
         let kept = !selected || plans[index].action == Action::UpToDate;
@@ -246,7 +246,7 @@ fn distrust(
     Ok(plans.iter().filter(|plan| plan.damage.is_some()).map(|plan| plan.stage).collect())
 }
 
-/// Removes the checkpoints of stages that have read what is damaged: it may have been so when they were written.
+/// Removes the checkpoints of stages that read damaged results, which may have been damaged when the checkpoints were written.
 fn drop_checkpoints(
     damaged: &BTreeSet<StageName>,
     plans: &mut [StagePlan],
@@ -275,7 +275,7 @@ fn drop_checkpoints(
 pub fn metrics(workspace: &Workspace) -> Result<Option<Metrics>> {
     let folder = workspace.stage(evaluate::NAME);
     let metrics = Metrics::read(&folder)?;
-    // Checked after they were read: a wrong digit shows nowhere else.
+    // Digested after reading, since nothing else detects a wrong digit.
     for output in workspace.receipt(evaluate::NAME)?.iter().flat_map(|receipt| &receipt.outputs) {
         if output.name == METRICS
             && let Some(damage) = output_damage(output, &folder, true)?
@@ -287,7 +287,7 @@ pub fn metrics(workspace: &Workspace) -> Result<Option<Metrics>> {
     Ok(metrics)
 }
 
-/// What the gate asks for of the published scores, if there are any.
+/// The requirements of the gate, judged by the published scores, if there are any.
 ///
 /// # Errors
 /// Scores that cannot be read.
@@ -309,7 +309,7 @@ fn run_stage(
     let (started, clock) = (jiff::Timestamp::now(), Instant::now());
     let checkpoint = workspace.checkpoint(stage.name());
     if options.fresh {
-        // So that the next run does not go on from what this one was told to ignore. There may be none.
+        // Otherwise the next run would resume from it. There may be none.
         _ = store::of(&checkpoint).remove(&checkpoint);
     }
     let witness = Witness { stage, pipeline, workspace, parts: &parts, files: &plan.files };
@@ -332,7 +332,7 @@ fn run_stage(
     let check = || {
         let checked = witness.check();
         if checked.as_ref().is_err_and(|cause| error::kind(cause) != Kind::TryAgain) {
-            // It may have come of what was read.
+            // It may have been computed from the changed inputs.
             _ = store::of(&checkpoint).remove(&checkpoint);
         }
         checked.with_context(|| format!("nothing of the stage {} is published", stage.name()))
@@ -351,18 +351,18 @@ fn run_stage(
         workspace.publish(stage.name(), &receipt, lock)?;
         Ok(receipt)
     });
-    // After a success the predecessor is left, after a failure what is of no use and may be what fills the disk. A failure to
-    // remove it spoils nothing, and the next run begins with another attempt.
+    // Removes the replaced result after a success, and the scratch folder after a failure, which may be what fills the disk. An
+    // error is ignored: the next run tries again.
     _ = workspace.clean(lock);
     let receipt = published?;
     workspace.write_settings(pipeline)?;
-    // The result is published: a checkpoint has nothing to add.
+    // The published result replaces the checkpoint.
     _ = store::of(&checkpoint).remove(&checkpoint);
     Ok(receipt)
 }
 
-/// What a selected stage reads of one that is not selected must be there and whole; if it is out of date, that is said and it
-/// is used as it is.
+/// Checks that the result of a stage that is not selected, but is read, exists and is whole. If it is out of date, a note says
+/// so, and it is used.
 fn check_needed(plan: &StagePlan, by: StageName, progress: &Progress) -> Result<()> {
     let name = plan.stage;
     if plan.outputs.is_none() {

@@ -1,8 +1,8 @@
-//! What would run, and why.
+//! The plan of a run: which stages have to run, and why.
 //!
-//! The plan is what the loop itself decides by: for each stage it compares the fingerprint as it is now with the one in the
-//! receipt, and the files with their records. Digests of what an earlier stage has yet to make are unknown, unless that
-//! stage only restores what was there before, since the same settings give the same bytes.
+//! The run itself follows it. For each stage the current fingerprint is compared with that of the receipt, and the files with
+//! their records. Digests of outputs that an earlier stage has yet to make are unknown, unless that stage only
+//! restores an earlier result, since the same settings give the same bytes.
 
 use std::collections::BTreeMap;
 
@@ -19,15 +19,15 @@ use crate::record::workspace::Workspace;
 use crate::setting::flatten;
 use crate::stage::{Past, Resume, Stage};
 
-/// What a run would do with a stage.
+/// The action of a run for a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// Nothing: its result is there and still right.
+    /// None: its result is valid.
     UpToDate,
-    /// Make its result.
+    /// Compute its result.
     Run,
-    /// Make its result, going on from where an earlier run has come to.
+    /// Compute its result, resuming from an earlier run.
     Resume,
 }
 
@@ -37,30 +37,30 @@ pub enum Action {
 pub struct StagePlan {
     /// The stage.
     pub stage: StageName,
-    /// What would be done.
+    /// The action.
     pub action: Action,
-    /// Why, one line each; empty if nothing.
+    /// The reasons, one line each; empty if the stage is up to date.
     pub reasons: Vec<String>,
-    /// What has changed since its result was made: what those reasons that say so say, for programs.
+    /// The changes since its result was made, for programs; `reasons` has them as text.
     pub changes: Vec<Change>,
     /// The stages that have to run first.
     pub waits_for: Vec<StageName>,
-    /// What it goes on from, if it does.
+    /// What it resumes from, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
-    /// The parts of its fingerprint, unless they depend on what is yet to be made.
+    /// The parts of its fingerprint, unless they depend on outputs that are yet to be made.
     #[serde(skip)]
     pub parts: Option<Parts>,
-    /// The settings that its result has or will have.
+    /// The settings of its present or future result.
     #[serde(skip)]
     settings: BTreeMap<String, Value>,
     /// The outside files that it reads.
     #[serde(skip)]
     pub files: BTreeMap<String, FileStamp>,
-    /// What its outputs are or, by determinism, will be.
+    /// The digests of its outputs, present or, by determinism, future; by `stage/name`.
     #[serde(skip)]
     pub outputs: Option<BTreeMap<String, String>>,
-    /// What is wrong with the files that it has written, if it has.
+    /// The damage of the files that it has written, if any.
     #[serde(skip)]
     pub damage: Option<String>,
 }
@@ -70,15 +70,15 @@ pub struct StagePlan {
 pub struct PlanOptions {
     /// Run selected stages even if they are up to date.
     pub force: bool,
-    /// Digest every result instead of believing unchanged sizes and times.
+    /// Digest every result instead of trusting unchanged sizes and times.
     pub verify: bool,
     /// The same for the files outside that stages read.
     pub verify_sources: bool,
-    /// Go on from nothing.
+    /// Do not resume.
     pub fresh: bool,
 }
 
-/// Plans `stage` given the plans of the stages before it. A stage that is not `selected` is only looked at.
+/// Plans `stage`, given the plans of the stages before it. A stage that is not `selected` will not run; its state is reported.
 ///
 /// # Errors
 /// An outside file that cannot be read.
@@ -93,7 +93,7 @@ pub fn plan_stage(
     let receipt = workspace.receipt(stage.name())?;
     let files = match &receipt {
         _ if selected => stamps(stage, pipeline, receipt.as_ref().filter(|_| !options.verify_sources))?,
-        // What a stage has read that will not run again need not be there any more.
+        // The files that a stage has read may be gone if it will not run again.
         Some(receipt) => receipt.files.clone(),
         None => BTreeMap::new(),
     };
@@ -137,18 +137,18 @@ pub fn plan_stage(
             |output: &crate::table::FileRecord| (format!("{}/{}", stage.name(), output.name), output.digest.clone());
         receipt.outputs.iter().map(record).collect()
     };
-    // A stage that stays as it is, for being right or for not being selected, keeps its outputs.
+    // A stage that will not run, being up to date or not selected, keeps its outputs.
     let outputs = receipt.as_ref().filter(|_| restores || !selected).map(record);
     let settings = receipt.as_ref().filter(|_| !selected).map_or(&parts, |receipt| &receipt.parts).settings.clone();
     let mut resume = None;
     if !reasons.is_empty() && !options.fresh {
-        // As if the stages that run first gave what they gave before: what speaks against going on then does so anyway.
+        // Assumes that the stages that run first give their old outputs: whatever else prevents resuming is then found already.
         let mut assumed = parts.clone();
         let old = receipt.iter().flat_map(|receipt| &receipt.parts.inputs);
         assumed
             .inputs
             .extend(old.filter(|(name, _)| is_from(&waiting, name)).map(|(name, old)| (name.clone(), old.clone())));
-        // A result that is made again as it was, for being damaged or by force, has nothing to go on from.
+        // A result that is made again because it is damaged, or by force, cannot be resumed from.
         let published = receipt.as_ref().filter(|receipt| damage.is_none() && receipt.parts != assumed);
         let checkpoint = workspace.checkpoint(stage.name());
         let resumption = stage.resume(pipeline, &assumed, Past { checkpoint: &checkpoint, published })?;
@@ -189,7 +189,7 @@ fn is_from(stages: &[StageName], input: &str) -> bool {
     stages.iter().any(|stage| input.starts_with(&format!("{stage}/")))
 }
 
-/// The outside files that a stage reads, with the digests that are `known` where a file is as it was.
+/// The outside files that a stage reads, with the digests of `known` for unchanged files.
 pub fn stamps(stage: &dyn Stage, pipeline: &Pipeline, known: Option<&Receipt>) -> Result<BTreeMap<String, FileStamp>> {
     let stamps = stage.files(pipeline)?.into_iter().map(|(setting, files)| {
         let known = known.and_then(|receipt| receipt.files.get(setting));

@@ -1,9 +1,8 @@
-//! What a stage has read, held against what its receipt will say of it.
+//! Checks, before a result is published, that the inputs of the stage still have the digests of its receipt.
 //!
-//! The digests of a receipt were taken before the stage ran. So nothing is published unless everything that was read has them
-//! still: a bit that rots, a file that is edited, and pictures that come or go while the stage reads would otherwise give a
-//! wrong result under the right digest. Results of the run are digested once more; so are sources where that is cheap, and of
-//! others sizes and times tell, among them the time of the last change, which no program can set.
+//! The digests were taken before the stage ran. A bit that rots, a file that is edited, and pictures that come or go while the
+//! stage reads would otherwise give a wrong result under the right digest. Results of the run are digested again, and so are
+//! small sources; of large ones sizes and times are compared, including the inode's change time, which no program can set.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +17,7 @@ use crate::record::workspace::Workspace;
 use crate::source::Outside;
 use crate::stage::Stage;
 
-/// The most bytes and files of a source that are digested twice: some hundredths of a second of any ingest.
+/// Most bytes and files of a source that is digested again, which takes some hundredths of a second.
 const CHEAP: (u64, usize) = (16 << 20, 64);
 
 /// The inputs of a stage as they were when it was planned.
@@ -29,17 +28,17 @@ pub struct Witness<'a> {
     pub pipeline: &'a Pipeline,
     /// The run directory.
     pub workspace: &'a Workspace,
-    /// What its result depends on.
+    /// Everything that its result depends on.
     pub parts: &'a Parts,
     /// The files outside the run that it reads.
     pub files: &'a BTreeMap<String, FileStamp>,
 }
 
 impl Witness<'_> {
-    /// Checks that they are so still.
+    /// Checks that the inputs are unchanged.
     ///
     /// # Errors
-    /// They are not: of a source, try again; of a result of this run, the disk is at fault. Interruption, the file system.
+    /// They have changed: for a source, try again; for a result of this run, an I/O error. Interruption, the file system.
     pub fn check(&self) -> Result<()> {
         for (setting, files) in self.stage.files(self.pipeline)? {
             let count = if let Outside::Files(_, members) = &files { members.len() } else { 1 };
@@ -48,7 +47,7 @@ impl Witness<'_> {
                 let FileStamp { path, bytes, modified, .. } = before;
                 (path, bytes, modified) == (&after.path, &after.bytes, &after.modified)
             });
-            // A new owner or another link changes the inode, and nothing in the file: the digest tells.
+            // A new owner or hard link changes the inode, but not the content: the digest decides.
             let is_touched = before.is_some_and(|before| before.changed != after.changed);
             let is_cheap = after.bytes <= CHEAP.0 && count <= CHEAP.1;
             let differs = |before: &FileStamp| Ok::<_, anyhow::Error>(stamp(&files, None)?.digest != before.digest);
@@ -73,7 +72,7 @@ impl Witness<'_> {
     }
 }
 
-/// Names the file of a folder that has changed last.
+/// Names the file of a folder that changed last.
 fn example(files: &Outside) -> String {
     let Outside::Files(root, members) = files else { return String::new() };
     let changed = |member: &String| {

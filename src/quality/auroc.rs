@@ -1,4 +1,4 @@
-//! How well a score tells two kinds of images apart.
+//! The AUROC: how well a score separates two kinds of images.
 
 /// Area under the receiver operating characteristic: the chance that an image of the kind sought has a higher score than
 /// another image, ties counting half (Mann & Whitney 1947). None if one of the kinds is missing.

@@ -1,4 +1,4 @@
-//! How a code is used: units that do nothing, and how many directions there really are.
+//! Statistics of codes: dead units, zeros, and the effective rank.
 
 use anyhow::Result;
 use faer::Side;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::moments::Moments;
 use crate::error;
 
-/// The state of a code.
+/// Statistics of the codes of a set of images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CodeHealth {
@@ -19,11 +19,11 @@ pub struct CodeHealth {
     pub mean_activation: f64,
     /// Share of exact zeros.
     pub zeros: f64,
-    /// Dimensions in use, from 1 to the size; none for codes too large for it, and where all units are dead.
+    /// Effective rank, from 1 to the size; none for codes too large to compute it, and where all units are dead.
     pub effective_rank: Option<f64>,
 }
 
-/// Codes, as they stream by.
+/// Accumulates the statistics of codes that are streamed.
 pub struct CodeScan {
     least: Vec<f32>,
     most: Vec<f32>,
@@ -34,7 +34,7 @@ pub struct CodeScan {
 }
 
 impl CodeScan {
-    /// No codes of `size` yet; their rank is only found if `rank`.
+    /// No codes of `size` yet; the effective rank is computed only if `rank`.
     pub fn new(size: usize, rank: bool) -> Self {
         Self {
             least: vec![f32::INFINITY; size],
@@ -61,7 +61,7 @@ impl CodeScan {
         }
     }
 
-    /// What the codes show.
+    /// The statistics of all codes added.
     ///
     /// # Errors
     /// The decomposition does not converge.
@@ -86,7 +86,7 @@ fn effective_rank(moments: &Moments) -> Result<f64> {
     let eigenvalues = moments.covariance().self_adjoint_eigenvalues(Side::Lower);
     let eigenvalues = eigenvalues.map_err(|cause| error::bug(format!("no rank of the code: {cause:?}")))?;
     let greatest = eigenvalues.iter().copied().fold(0.0, f64::max);
-    // What is left of zero after rounding is none of a code's directions.
+    // Eigenvalues that are zero up to rounding do not count.
     let values: Vec<f64> = eigenvalues.into_iter().filter(|&value| value > greatest * 1e-12).map(f64::sqrt).collect();
     let sum: f64 = values.iter().sum();
     Ok(values.iter().map(|value| value / sum).map(|share| -share * share.ln()).sum::<f64>().exp())

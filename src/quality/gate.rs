@@ -1,41 +1,41 @@
-//! The quality gate: what the scores must reach.
+//! The quality gate: the scores that a run has to reach.
 //!
-//! It judges the metrics that are published, so that it gives the same answer whether or not anything had to run for them, and
-//! other requirements need no other metrics.
+//! It judges the published metrics, so that it gives the same answer whether or not a stage had to run, and a change of the
+//! requirements recomputes no metrics.
 
 use serde::{Deserialize, Serialize};
 
 use super::Baseline;
 use super::metrics::{FeatureKind, Metrics};
 
-/// What the scores must reach.
+/// The scores that are required.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Gate {
     /// The baselines that the model's images must beat in pooled PSNR.
     pub baselines: Vec<Baseline>,
-    /// By more than how many dB.
+    /// The margin in dB that must be exceeded.
     pub margin: f64,
     /// Least pooled PSNR of the model's images, in dB.
     pub least_psnr: Option<f64>,
     /// Least SSIM of the model's images.
     pub least_ssim: Option<f64>,
-    /// By more than what share the accuracies on codes must exceed those on principal components.
+    /// The share by which the accuracies on codes must exceed those on principal components.
     pub probe_margin: Option<f64>,
 }
 
-/// Something that the gate asks for, and what became of it.
+/// A requirement of the gate, and whether it is met.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Requirement {
-    /// What is asked for.
+    /// The requirement.
     pub asked: String,
-    /// What there is.
+    /// The value found.
     pub found: String,
-    /// Whether that is enough.
+    /// Whether the requirement is met.
     pub met: bool,
 }
 
-/// Judges `metrics` by everything that `gate` asks for.
+/// Judges `metrics` by every requirement of `gate`.
 pub fn judge(gate: &Gate, metrics: &Metrics) -> Vec<Requirement> {
     let mut requirements = Vec::new();
     let mut require = |asked: String, found: String, met: bool| {
@@ -84,14 +84,14 @@ pub fn judge(gate: &Gate, metrics: &Metrics) -> Vec<Requirement> {
     requirements
 }
 
-/// The requirements that are missed, in one line; none if there are none.
+/// The missed requirements in one line; none if all are met.
 pub fn missed(requirements: &[Requirement]) -> Option<String> {
     let missed = requirements.iter().filter(|requirement| !requirement.met);
     let lines: Vec<_> = missed.map(|Requirement { asked, found, .. }| format!("{asked} (found: {found})")).collect();
     (!lines.is_empty()).then(|| lines.join("; "))
 }
 
-/// That there is no such score, and why.
+/// The text for a missing score, with the reason.
 fn unknown(metrics: &Metrics, what: &str) -> String {
     let omitted = metrics.omitted.iter().find(|omitted| omitted.what == what);
     omitted.map_or("unknown".to_owned(), |omitted| format!("unknown, since {}", omitted.reason))

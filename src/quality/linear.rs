@@ -1,6 +1,6 @@
-//! What a matrix can do: principal components, and the linear denoiser that is best on the training images.
+//! Linear baselines: principal components, and the linear denoiser that is best on the training images.
 //!
-//! Both are closed forms of covariances. They are what a model has to beat to be worth its training.
+//! Both are closed forms of covariances. A model has to beat them to be worth its training.
 
 use anyhow::Result;
 use faer::linalg::matmul::matmul;
@@ -11,16 +11,16 @@ use rayon::prelude::*;
 use super::moments::{Means, Moments};
 use crate::error;
 
-/// What the ridge regression adds to the variance of each pixel.
+/// The penalty of the ridge regression, added to the variance of each pixel.
 pub const RIDGE_PENALTY: f64 = 1e-4;
 
 /// Rows that one thread multiplies at a time.
 const ROWS: usize = 128;
 
-/// The directions in which rows differ most.
+/// Principal components: the directions in which rows vary most.
 #[derive(Clone)]
 pub struct Pca {
-    /// What is taken from a row before it is projected.
+    /// The mean that is subtracted from a row before it is projected.
     from: Vec<f32>,
     mean: Vec<f32>,
     /// One component after the other.
@@ -28,8 +28,8 @@ pub struct Pca {
 }
 
 impl Pca {
-    /// The `count` leading components of the rows that `moments`, of rows with themselves, were made of; fewer if the rows, less
-    /// their mean, do not have so many directions.
+    /// The `count` leading components of the rows that went into `moments`, of rows with themselves; fewer if the centred rows do
+    /// not span so many directions.
     ///
     /// # Errors
     /// The decomposition does not converge.
@@ -46,7 +46,7 @@ impl Pca {
         Ok(Self { from: mean.clone(), mean, components: components.collect() })
     }
 
-    /// The same components for rows that have another mean, as noise gives them; what is reconstructed keeps the first mean.
+    /// The same components for rows with another mean, such as noisy ones; reconstructions keep the first mean.
     pub fn with_input_mean(self, mean: &[f64]) -> Self {
         Self { from: singles(mean), ..self }
     }
@@ -70,8 +70,8 @@ impl Pca {
     }
 }
 
-/// Coordinates of rows of `width` numbers along their two principal components, by the products of the rows with each other:
-/// rows may be wide, but should not be many. A component's greatest coordinate is positive.
+/// Coordinates of rows of `width` numbers along their two principal components, computed from the Gram matrix of the rows:
+/// rows may be wide, but should not be many. A component's coordinate of largest magnitude is positive.
 ///
 /// # Errors
 /// The decomposition does not converge.
@@ -120,7 +120,7 @@ impl Ridge {
         Ok(Self { means: [cross.left_means(), cross.right_means()].map(|means| singles(&means)), weights })
     }
 
-    /// What the map makes of rows.
+    /// Applies the map to rows.
     pub fn apply(&self, rows: &[f32]) -> Vec<f32> {
         let [from, to] = &self.means;
         shifted(&multiply(&shifted(rows, from, -1.0), self.weights.as_ref()), to, 1.0)

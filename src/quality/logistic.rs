@@ -1,11 +1,11 @@
-//! Multinomial logistic regression: how well features tell classes apart with a plane between each two.
+//! Multinomial logistic regression: how well features separate classes linearly.
 //!
 //! The objective is scikit-learn's with its default `C = 1`: the mean cross-entropy of the softmax plus half the squared
-//! weights over the number of rows, intercepts free, on standardised features. It is convex, and minimised by L-BFGS
-//! (Nocedal & Wright, Numerical Optimization, algorithm 7.4), which starts from a bound of the curvature that knows how features
-//! go together: neighbouring pixels almost say the same, and without it hundreds of steps go into telling them apart. Of more
-//! than 4,096 features it would fill the memory, and they are fitted without. Products are f32, sums over blocks of rows f64
-//! and in order.
+//! weights over the number of rows, intercepts unpenalised, on standardised features. It is convex, and minimised by L-BFGS
+//! (Nocedal & Wright, Numerical Optimization, algorithm 7.4), preconditioned with a bound of the curvature that holds the
+//! correlations of features: those of neighbouring pixels are so high that it takes hundreds of steps without it. For more
+//! than 4,096 features the bound would fill the memory, and they are fitted without. Products are f32, sums over blocks of rows
+//! f64 and in order.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -21,16 +21,16 @@ use super::rows::{Rows, Scaling};
 use crate::kernel::exp_of_negatives;
 use crate::{error, interrupt};
 
-/// The greatest component of the gradient that counts as none, as in scikit-learn.
+/// Convergence: no component of the gradient exceeds this, as in scikit-learn.
 const TOLERANCE: f64 = 1e-4;
-/// The same as a part of the objective, which is smaller where few images are easily told apart: with the other alone, the accuracy
-/// of the pixels of a few thousand was up to 2.6 points below that of the minimum.
+/// The same relative to the objective, which is smaller where few images are easily separated: with the absolute tolerance alone,
+/// the accuracy on the pixels of a few thousand images was up to 2.6 points below that of the minimum.
 const RELATIVE_TOLERANCE: f64 = 4e-4;
-/// What a component of the gradient cannot be told from zero by, being a mean of f32 products.
+/// The rounding error of a component of the gradient, which is a mean of f32 products.
 const LEAST_TOLERANCE: f64 = 1e-5;
-/// Most features that the bound of the curvature is made of: it takes a few matrices of their number squared.
+/// Most features for which the bound of the curvature is computed: it takes a few matrices of their number squared.
 const MOST_BOUNDED: usize = 4096;
-/// Steps after which the fit is good enough, converged or not.
+/// Steps after which the fit ends, converged or not.
 pub const MOST_STEPS: usize = 1000;
 /// Pairs of steps and changes of the gradient that L-BFGS remembers.
 const MEMORY: usize = 10;
@@ -45,9 +45,9 @@ pub struct Logistic {
     /// For each class its intercept, then its weights.
     weights: Vec<f64>,
     classes: usize,
-    /// Whether the gradient has vanished.
+    /// Whether the gradient fell below the tolerance.
     pub converged: bool,
-    /// What was minimised, in nats.
+    /// The minimum of the objective, in nats.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it with scikit-learn's"))]
     pub objective: f64,
 }
@@ -80,7 +80,7 @@ impl Logistic {
             let (next, next_value, next_gradient) = loop {
                 let next: Vec<f64> = weights.iter().zip(&direction).map(|(w, d)| w + length * d).collect();
                 let (next_value, next_gradient) = problem.evaluate(&next);
-                // Past this, rounding is all that is left.
+                // Shorter steps change the objective by rounding errors only.
                 if next_value <= value + 1e-4 * length * slope || length < 1e-10 {
                     break (next, next_value, next_gradient);
                 }
@@ -97,13 +97,13 @@ impl Logistic {
         Ok(Self { scaling: problem.scaling, weights, classes, converged, objective: value })
     }
 
-    /// The share of rows whose class it finds.
+    /// The share of rows that are classified correctly.
     pub fn accuracy(&self, rows: &Rows, labels: &[u32]) -> f64 {
         let weights = singles(&self.weights);
         let found = |block: Range<usize>| {
             let logits = logits(&rows.scaled(block.clone(), &self.scaling), &weights, self.classes);
             let right = logits.chunks_exact(self.classes).zip(&labels[block]).filter(|(logits, label)| {
-                // The first of equals.
+                // Of equal logits the first class wins.
                 let best = logits.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1));
                 best.is_some_and(|(class, _)| class == **label as usize)
             });
@@ -161,7 +161,7 @@ impl Problem<'_> {
                 logits.iter_mut().for_each(|logit| *logit = greatest - *logit);
             }
             exp_of_negatives(&mut logits);
-            // What the gradient is made of: probabilities, less 1 for the right class.
+            // The derivative of the loss by the logits: probabilities, less 1 for the right class.
             for (logits, &label) in logits.chunks_exact_mut(classes).zip(labels) {
                 let sum: f32 = logits.iter().sum();
                 loss += f64::from(sum).ln();
@@ -183,10 +183,10 @@ impl Problem<'_> {
     }
 }
 
-/// No curvature of the objective exceeds this one, wherever the weights are: half the covariance of the features for each class,
-/// and the penalty (Böhning 1992, Multinomial logistic regression algorithm, theorem 1).
+/// An upper bound of the Hessian of the objective, whatever the weights: for each class half the covariance of the features,
+/// plus the penalty (Böhning 1992, Multinomial logistic regression algorithm, theorem 1).
 struct Curvature {
-    /// Of the weights of a class; none for too many.
+    /// Cholesky factors for the weights of a class; none for too many features.
     factors: Option<Llt<f64>>,
     classes: usize,
 }
@@ -211,7 +211,7 @@ impl Curvature {
         Ok(Self { factors: Some(factors), classes: problem.classes })
     }
 
-    /// The step that a gradient would ask for if the curvature were this.
+    /// The bound's inverse times a gradient.
     fn step(&self, gradient: &[f64]) -> Vec<f64> {
         let Some(factors) = &self.factors else { return gradient.to_vec() };
         let width = gradient.len() / self.classes - 1;
@@ -219,7 +219,7 @@ impl Curvature {
         let step = factors.solve(slopes);
         let mut out = Vec::with_capacity(gradient.len());
         for (class, slopes) in gradient.chunks_exact(width + 1).enumerate() {
-            // Features have the mean 0, so that the curvature of an intercept is a half and apart from all others.
+            // Features have mean 0, so that the curvature of an intercept is 1/2 and independent of the weights.
             out.push(2.0 * slopes[0]);
             out.extend((0..width).map(|row| step[(row, class)]));
         }
@@ -240,7 +240,7 @@ fn logits(rows: &[f32], weights: &[f32], classes: usize) -> Vec<f32> {
     logits
 }
 
-/// The direction in which L-BFGS steps, from the last steps and changes of the gradient, the newest first.
+/// The search direction of L-BFGS, from the last steps and changes of the gradient, the newest first.
 fn direction(memory: &VecDeque<(Vec<f64>, Vec<f64>)>, gradient: &[f64], curvature: &Curvature) -> Vec<f64> {
     let mut direction: Vec<f64> = gradient.iter().map(|slope| -slope).collect();
     let mut shares = Vec::with_capacity(memory.len());
@@ -251,7 +251,7 @@ fn direction(memory: &VecDeque<(Vec<f64>, Vec<f64>)>, gradient: &[f64], curvatur
     }
     direction = curvature.step(&direction);
     if let Some((step, change)) = memory.front() {
-        // How much smaller the curvature was over the last step.
+        // The ratio of the bound to the curvature along the last step.
         let scale = dot(step, change) / dot(change, &curvature.step(change));
         direction.iter_mut().for_each(|d| *d *= scale);
     }

@@ -1,4 +1,4 @@
-//! The median filter: what image tools do about noise.
+//! The median filter, a baseline against noise.
 
 use crate::image::ImageShape;
 

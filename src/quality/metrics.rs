@@ -1,6 +1,6 @@
-//! What evaluate writes: `metrics.json` for programs that want all of it, `metrics.parquet` for those that want one number.
+//! The files that evaluate writes: `metrics.json` with everything, `metrics.parquet` as a table of single numbers.
 //!
-//! Keys of `metrics.json` are those of [`Metrics`]. `metrics.parquet` is a long table: a row for each number, with `what` was
+//! Keys of `metrics.json` are those of [`Metrics`]. `metrics.parquet` is a long table: a row for each number, with `what` is
 //! measured (images, features or code), on which `split`, the `metric`, the `class` (null for all together) and the `value`.
 
 use std::collections::{BTreeMap, HashSet};
@@ -21,14 +21,14 @@ use crate::quality::{Baseline, Scores};
 use crate::setting::flatten;
 use crate::store::{MOST_TEXT, read_text};
 
-/// The file that holds everything.
+/// The file of all metrics.
 pub const METRICS: &str = "metrics.json";
 /// The file that holds the numbers as a table.
 pub const METRICS_TABLE: &str = "metrics.parquet";
-/// The format of both.
+/// The format version of both.
 pub const FORMAT: u32 = 2;
 
-/// What `metrics.json` says.
+/// The content of `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Metrics {
@@ -42,7 +42,7 @@ pub struct Metrics {
     pub images: u64,
     /// Training images that baselines were fitted on.
     pub fit_rows: u64,
-    /// Mean entropy of a clean pixel in nats: what the cross-entropy of a perfect image would be.
+    /// Mean entropy of a clean pixel in nats: the cross-entropy of a perfect image.
     pub cross_entropy_floor: f64,
     /// The model's images first, then the baselines.
     pub scores: Vec<Scores>,
@@ -55,15 +55,15 @@ pub struct Metrics {
     pub best: Vec<ImageError>,
     /// Those with the highest, the highest first.
     pub worst: Vec<ImageError>,
-    /// How the code is used; none if the model has none.
+    /// Statistics of the code; none if the model has none.
     pub code: Option<CodeHealth>,
-    /// What features are good for; none if it cannot be tried.
+    /// Classifiers on features; none if none can be fitted.
     pub probes: Option<Probes>,
-    /// Whether the error betrays images of held-out classes; none if there are none.
+    /// How well the error detects images of held-out classes; none if there are none.
     pub anomaly: Option<Anomaly>,
-    /// What was left out, and why.
+    /// Metrics that were left out, with reasons.
     pub omitted: Vec<Omitted>,
-    /// What the scores mean.
+    /// Definitions of the scores.
     pub definitions: BTreeMap<String, String>,
 }
 
@@ -97,9 +97,9 @@ pub struct ImageError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Probes {
-    /// Training images that they were fitted on.
+    /// Training images that the classifiers were fitted on.
     pub train_images: usize,
-    /// Test images that they were tried on: those whose class the training split has.
+    /// Test images that they were tested on: those whose class occurs in the training split.
     pub test_images: usize,
     /// Number of classes.
     pub classes: usize,
@@ -111,9 +111,9 @@ pub struct Probes {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Probe {
-    /// Which.
+    /// Name of the features.
     pub what: String,
-    /// How they came about.
+    /// Origin of the features.
     pub kind: FeatureKind,
     /// Numbers for an image.
     pub size: usize,
@@ -127,7 +127,7 @@ pub struct Probe {
     pub neighbours_accuracy: f64,
 }
 
-/// How features come about.
+/// Origin of features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FeatureKind {
@@ -141,7 +141,7 @@ pub enum FeatureKind {
     Untrained,
 }
 
-/// How well the error finds images of classes that training has not seen.
+/// How well the error detects images of classes that were held out of training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Anomaly {
@@ -153,18 +153,18 @@ pub struct Anomaly {
     pub auroc: f64,
 }
 
-/// Something that is not in the metrics.
+/// A metric that was left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Omitted {
-    /// What.
+    /// The metric.
     pub what: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 impl Omitted {
-    /// What is left out, and why.
+    /// A metric, and the reason why it was left out.
     pub fn new(what: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { what: what.into(), reason: reason.into() }
     }
@@ -174,7 +174,7 @@ impl Metrics {
     /// Reads what evaluate wrote to `folder`; none if it has not.
     ///
     /// # Errors
-    /// A file that cannot be read, or that it did not write.
+    /// A file that cannot be read, or that evaluate did not write.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(METRICS);
         let text = match read_text(&path, MOST_TEXT) {
@@ -192,7 +192,7 @@ impl Metrics {
         })
     }
 
-    /// What whoever reads metrics takes for granted.
+    /// Checks the format and the invariants that readers of metrics rely on.
     fn checked(self) -> Result<Self, String> {
         if self.format != FORMAT {
             return Err(format!("its format is {}, expected {FORMAT}", self.format));
@@ -203,13 +203,13 @@ impl Metrics {
         Ok(self)
     }
 
-    /// What people call the class with this label: its name, or the label.
+    /// The name of the class with this label, or the label if it has none.
     pub fn class_name(&self, label: i64) -> String {
         let name = || self.class_names.as_ref()?.get(usize::try_from(label).ok()?);
         name().map_or_else(|| label.to_string(), String::clone)
     }
 
-    /// The scores of a baseline, the best if it is there twice.
+    /// The scores of a baseline; the best ones if it occurs twice.
     pub fn baseline(&self, baseline: Baseline) -> Option<&Scores> {
         let scores = self.scores.iter().filter(|scores| scores.baseline == Some(baseline));
         scores.min_by(|a, b| a.mse.total_cmp(&b.mse))
@@ -248,7 +248,7 @@ impl Metrics {
         if let Some(anomaly) = &self.anomaly {
             add(&self.scores[0].what, None, json!({ "anomaly-auroc": anomaly.auroc }));
         }
-        // The size of the codes is in two places, and the numbers agree.
+        // The size of the codes occurs twice, with the same value.
         let mut seen = HashSet::new();
         rows.retain(|(what, metric, class, _)| seen.insert((what.clone(), metric.clone(), *class)));
         rows
@@ -257,7 +257,7 @@ impl Metrics {
     /// The numbers as a table.
     ///
     /// # Errors
-    /// None that content can cause.
+    /// Arrow's, which no content causes.
     pub fn table(&self) -> Result<RecordBatch> {
         let rows = self.numbers();
         let text = |name: &str| Field::new(name, DataType::Utf8, false);

@@ -1,7 +1,8 @@
-//! What a model is worth: how close its images are to the clean ones, and what its features can be used for.
+//! Quality of a model: how close its images are to the clean ones, and how useful its features are.
 //!
-//! This file scores images; beside it are what they are compared with and what features are tried with. A score's type says what it is; its definition is written beside it into `metrics.json`. Sums are f64 and run in the
-//! order of the images, so that they do not depend on threads or batches.
+//! This file scores images; the others hold the baselines and the classifiers on features. The definition of each score is
+//! written beside it into `metrics.json`. Sums are f64 and run in the order of the images, so that they do not depend on threads
+//! or batches.
 
 pub mod auroc;
 pub mod code;
@@ -44,7 +45,7 @@ pub enum Baseline {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Scores {
-    /// What was scored.
+    /// The name of what was scored.
     pub what: String,
     /// Which baseline it is; none for the model's images.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,11 +60,11 @@ pub struct Scores {
     pub ssim: Option<f64>,
     /// Binary cross-entropy in nats per pixel.
     pub cross_entropy: f64,
-    /// Cross-entropy less its floor: what a model could still remove.
+    /// Cross-entropy less its floor: the part that a model could still remove.
     pub cross_entropy_over_floor: f64,
 }
 
-/// What the scores mean, for `metrics.json`.
+/// Definitions of the scores, for `metrics.json`.
 pub const DEFINITIONS: [(&str, &str); 18] = [
     ("mse", "mean over pixels in [0, 1] of the squared difference from the clean image"),
     ("psnr-pooled", "10 log10(1 / MSE) in dB, of the MSE of all images together"),
@@ -123,10 +124,10 @@ pub fn psnr(mse: f64) -> Option<f64> {
     (mse > 0.0).then(|| -10.0 * mse.log10())
 }
 
-/// Half of a step of 1/255: what a stored 0 or 1 may stand for.
+/// Half of a step of 1/255: the rounding error of a stored 0 or 1.
 const HALF_STEP: f64 = 0.5 / 255.0;
 
-/// Scores that grow image by image.
+/// Accumulates scores image by image.
 #[derive(Debug, Clone)]
 pub struct Scorer {
     shape: ImageShape,
@@ -138,7 +139,7 @@ pub struct Scorer {
     cross_entropy: f64,
 }
 
-/// What one image adds to the scores.
+/// The contribution of one image to the scores.
 pub struct ImageScore {
     /// Squared error, summed over pixels.
     pub squared: f64,

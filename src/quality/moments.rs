@@ -1,8 +1,7 @@
-//! Means and covariances of rows that stream by: all that PCA, the linear denoiser and the rank of a code need to know of a
-//! data set.
+//! Streaming means and covariances of rows: all that PCA, the linear denoiser and the rank of a code need of a data set.
 //!
-//! Products are added in f64, batch after batch, and a panel of columns is the work of one thread from the first batch to
-//! the last: neither the threads nor their number change a bit.
+//! Products are added in f64, batch after batch, and each panel of columns is summed by one thread from the first batch to
+//! the last: the result does not depend on the threads or their number.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
@@ -46,7 +45,7 @@ impl Means {
 pub struct Moments {
     left: Means,
     right: Means,
-    /// `left` by `right`, one column of it after the other.
+    /// `[left, right]`, column by column.
     products: Vec<f64>,
 }
 

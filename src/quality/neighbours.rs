@@ -1,4 +1,4 @@
-//! Classification by the nearest neighbours: how well distances between features follow the classes.
+//! Classification by the nearest neighbours: how well distances of features reflect the classes.
 
 use std::ops::Range;
 
@@ -11,12 +11,12 @@ use crate::interrupt;
 
 /// Neighbours that vote.
 pub const NEIGHBOURS: usize = 5;
-/// Rows that one thread finds the neighbours of at a time.
+/// Queries that one thread handles at a time.
 const QUERIES: usize = 512;
-/// Times so many rows whose scaled copies are in memory at once.
+/// Groups of [`QUERIES`] whose scaled copies are in memory at once.
 const PARTS: usize = 64;
 
-/// A neighbour: half its squared distance, less what all neighbours of the same row have in common, and its class.
+/// A neighbour: half its squared distance, less a term that all neighbours of a query share, and its class.
 #[derive(Clone, Copy)]
 struct Neighbour {
     distance: f32,
@@ -29,7 +29,7 @@ struct Neighbour {
 /// # Errors
 /// Interruption.
 pub fn accuracy(rows: &Rows, labels: &[u32], queries: &Rows, truth: &[u32]) -> anyhow::Result<f64> {
-    // Distances stay what they are when both sides move, and small numbers lose fewer digits.
+    // Centring both sides keeps distances, and small numbers lose fewer digits.
     let scaling = rows.scaling(false);
     let width = rows.width();
     let count = queries.count();

@@ -1,5 +1,5 @@
-//! The numbers of scipy 1.17 and scikit-learn 1.9 for data that a formula makes: `scripts/check_metrics.py --fixture` prints
-//! them.
+//! Compares with scipy 1.17 and scikit-learn 1.9 on data that a formula gives; `scripts/check_metrics.py --fixture` prints
+//! the expected numbers.
 
 use super::code::CodeScan;
 use super::linear::{Pca, Ridge};
@@ -50,7 +50,7 @@ fn principal_components_are_those_of_scikit_learn() {
     let pca = Pca::fit(&moments(train, [WIDTH; 2], train), 3).expect("converges");
     assert_eq!((pca.size(), pca.project(test).len()), (3, 300));
     assert!((mse(&pca.reconstruct(&pca.project(test)), test) - 0.066_485_406_6).abs() < 1e-6);
-    // Rows that are all half a unit lower have the same coordinates once their mean is taken.
+    // Rows that are all lower by half a unit have the same coordinates once their mean is subtracted.
     let lower: Vec<f32> = test.iter().map(|value| value - 0.5).collect();
     let means: Vec<f64> = moments(train, [WIDTH; 2], train).left_means().iter().map(|mean| mean - 0.5).collect();
     let pca = pca.with_input_mean(&means);
@@ -98,7 +98,7 @@ fn features_without_number_are_fitted_without_their_curvature() {
     let [train, test] = split(&rows).map(wide);
     let (known, truth) = labels.split_at(TRAIN);
     let linear = Logistic::fit(&train, known, 3).expect("is not interrupted");
-    // What is always 0 says nothing, so that the minimum is that of the others.
+    // A constant feature has no effect: the minimum is that of the others.
     assert!(linear.converged && (linear.objective - 0.628_221_65).abs() < 1e-4, "{}", linear.objective);
     assert_eq!(linear.accuracy(&test, truth), 0.68);
 }
@@ -122,14 +122,14 @@ fn the_rank_of_a_code_follows_its_singular_values() {
     let health = scan.health().expect("converges");
     assert!((health.effective_rank.expect("is small") - 11.825_975_1).abs() < 1e-4);
     assert_eq!((health.size, health.dead_units), (WIDTH, 0));
-    // Two units that vary, one of them always the other; one that is always 0.
+    // Two equal units that vary, and one that is always 0.
     let mut scan = CodeScan::new(3, true);
     scan.add(&[1.0, 1.0, 0.0, 2.0, 2.0, 0.0, 4.0, 4.0, 0.0]);
     let health = scan.health().expect("converges");
     assert!((health.effective_rank.expect("is small") - 1.0).abs() < 1e-6);
     assert_eq!((health.dead_units, health.zeros), (1, 1.0 / 3.0));
     assert!((health.mean_activation - 14.0 / 9.0).abs() < 1e-12);
-    // Codes that are all the same have no direction.
+    // Equal codes span no direction.
     let mut scan = CodeScan::new(2, true);
     scan.add(&[0.0, 3.0, 0.0, 3.0, 0.0, 3.0]);
     let health = scan.health().expect("has one");

@@ -1,4 +1,4 @@
-//! Features of many images in memory, as classifiers read them: in blocks, centred and scaled on the way.
+//! Features of many images in memory, read by classifiers in blocks that are centred and scaled when they are read.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::image::to_unit;
 
-/// Rows that are worked on at once. Sums over rows are sums of sums over blocks, in their order.
+/// Rows of a block. Sums over rows are sums of the blocks' sums, in their order.
 pub const BLOCK: usize = 1024;
 
 /// Features, one row after the other.
@@ -15,7 +15,7 @@ pub struct Rows {
     values: Values,
 }
 
-/// How they are held.
+/// The numbers, as they are stored.
 pub enum Values {
     /// Pixels as bytes, which stand for numbers in [0, 1].
     Bytes(Vec<u8>),
@@ -23,7 +23,7 @@ pub enum Values {
     Floats(Vec<f32>),
 }
 
-/// What is taken from each column of features, and what the rest is multiplied with.
+/// The mean that is subtracted from each column of features, and the factor that follows.
 pub struct Scaling {
     mean: Vec<f32>,
     factor: Vec<f32>,
@@ -49,7 +49,7 @@ impl Rows {
         len / self.width
     }
 
-    /// Size of a row as it is stored.
+    /// Size of a row in bytes, as it is stored.
     pub fn bytes_per_row(&self) -> usize {
         match &self.values {
             Values::Bytes(_) => self.width,
@@ -57,7 +57,7 @@ impl Rows {
         }
     }
 
-    /// The ranges of rows that are worked on at once.
+    /// The ranges of rows of the blocks.
     pub fn blocks(&self) -> Vec<Range<usize>> {
         let count = self.count();
         (0..count).step_by(BLOCK).map(|start| start..(start + BLOCK).min(count)).collect()
@@ -86,7 +86,7 @@ impl Rows {
         }
     }
 
-    /// What moves each column to mean 0 and, if `unit`, to variance 1; columns that do not vary stay as they are.
+    /// The scaling of each column to mean 0 and, if `unit`, to variance 1; constant columns are only centred.
     pub fn scaling(&self, unit: bool) -> Scaling {
         let count = self.count() as f64;
         let mean: Vec<f64> = self.sums(|value, _| value).into_iter().map(|sum| sum / count).collect();

@@ -1,7 +1,7 @@
-//! Digests of files, and stamps that tell without reading whether they are as they were.
+//! Digests of files, and stamps that detect changes without reading.
 //!
-//! A digest decides; a stamp only saves computing it again. So a stamp has whatever a file system tells of a change, the time
-//! of the inode's last change among it, which no program can set.
+//! The digest decides; the stamp only saves computing it again. A stamp therefore holds everything by which a file system shows a
+//! change, including the change time of the inode, which no program can set.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -14,24 +14,24 @@ use crate::error;
 use crate::source::Outside;
 use crate::store::{self, RangeReader, local};
 
-/// A file, or all files of a folder that are read, as they were when they were digested.
+/// The state of a file, or of all files of a folder that are read, when they were digested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStamp {
-    /// Where it was, without links: for recognising it, it decides about nothing.
+    /// Its path, with links resolved; it serves to recognise the file and enters no fingerprint.
     pub path: String,
     /// Size in bytes.
     pub bytes: u64,
     /// Last modification, in nanoseconds since 1970; of a folder, 64 bits of the digest of its files' names, sizes and times.
     pub modified: u64,
-    /// The same of the last change of any kind, which no program can set: what is edited and given its old time back shows here.
-    /// 0 where the system does not tell.
+    /// The same of the inode's change time, which no program can set: it reveals a file that was edited and given its old time
+    /// back. 0 where the system has none.
     pub changed: u64,
     /// blake3 of the content, in hexadecimal; of a folder, of its files' names and digests.
     pub digest: String,
 }
 
 impl FileStamp {
-    /// Whether a look at the files tells nothing new.
+    /// Whether the stamps are equal apart from the digest.
     pub fn is_as(&self, seen: &FileStamp) -> bool {
         let told = |stamp: &FileStamp| (stamp.path.clone(), stamp.bytes, stamp.modified, stamp.changed);
         told(self) == told(seen)
@@ -48,8 +48,8 @@ pub fn digest(path: &Path) -> Result<String> {
     store::digest_of(RangeReader::new(file, 0), bytes).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// The stamp of files; the digest of `known` is taken over if place, names, sizes and times are unchanged, so that a folder of many
-/// files costs a look at each and not its content.
+/// The stamp of files. The digest of `known` is reused if path, names, sizes and times are unchanged, so that a large folder
+/// costs one `stat` for each file, and its content is not read.
 ///
 /// # Errors
 /// No such file, one that has gone, or the file system.
@@ -62,7 +62,7 @@ pub fn stamp(files: &Outside, known: Option<&FileStamp>) -> Result<FileStamp> {
         Outside::File(path) => digest(path)?,
         Outside::Files(root, members) => {
             let digests = members.par_iter().map(|member| match digest(&root.join(member)) {
-                // A link that leads nowhere: ingest decides what becomes of it.
+                // A broken link: ingest reports it.
                 Err(cause) if is_missing(&cause) => Ok(String::new()),
                 digest => digest,
             });
@@ -76,7 +76,7 @@ pub fn stamp(files: &Outside, known: Option<&FileStamp>) -> Result<FileStamp> {
     Ok(FileStamp { digest, ..seen })
 }
 
-/// The stamp of files without a digest: what a look at them tells.
+/// The stamp of files without the digest, from their metadata alone.
 ///
 /// # Errors
 /// As [`stamp`].
@@ -118,7 +118,7 @@ fn is_missing(cause: &anyhow::Error) -> bool {
     cause.downcast_ref::<std::io::Error>().is_some_and(|cause| cause.kind() == ErrorKind::NotFound)
 }
 
-/// Refuses what can be read once at most, and might never end: a pipe.
+/// Refuses pipes and the like, which can be read only once and may never end.
 fn check_is_file(path: &Path, metadata: &std::fs::Metadata) -> Result<()> {
     if metadata.is_file() { Ok(()) } else { Err(error::data(format!("{} is not a file", path.display()))) }
 }

@@ -1,4 +1,4 @@
-//! What the result of a stage depends on, and nothing else, in a form that can be explained.
+//! Fingerprints: all that the result of a stage depends on, in parts, so that a change can be explained.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +15,8 @@ pub struct Parts {
     pub code: u32,
     /// The settings that it uses, by dotted key.
     pub settings: BTreeMap<String, Value>,
-    /// Digests of the files that it reads, by `stage/name`, or by the setting that says where a file of the user is: what a file
-    /// is read for decides, not where it lies.
+    /// Digests of the files that it reads, by `stage/name`, or by the setting that names a file of the user: the use of a file
+    /// counts, not its path.
     pub inputs: BTreeMap<String, String>,
 }
 
@@ -28,7 +28,7 @@ impl Parts {
         blake3::hash(&text).to_hex().to_string()
     }
 
-    /// What has changed from `old` to these parts.
+    /// The changes from `old` to these parts.
     pub fn changes(&self, old: &Parts) -> Vec<Change> {
         let mut changes = Vec::new();
         if self.code != old.code {
@@ -44,7 +44,7 @@ impl Parts {
     }
 }
 
-/// What differs between two maps, by key: first what the old one has, then what only the new one has.
+/// The differences between two maps, by key: first the keys of the old one, then those that only the new one has.
 fn differences<T: Clone + PartialEq>(
     old: &BTreeMap<String, T>,
     new: &BTreeMap<String, T>,
@@ -54,7 +54,7 @@ fn differences<T: Clone + PartialEq>(
     sides.filter(|(_, [old, new])| old != new).collect()
 }
 
-/// Something that a result depends on and that is not as it was.
+/// A change of something that a result depends on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Change {
@@ -98,7 +98,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// The settings of several stages as those of one: a key on which they disagree is there once for each, with its stage.
+/// The settings of several stages in one map: a key on which they disagree appears once for each stage, with its name.
 pub fn united<'a>(stages: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, Value>)>) -> BTreeMap<String, Value> {
     let mut by_key: BTreeMap<&str, Vec<(&str, &Value)>> = BTreeMap::new();
     for (stage, settings) in stages {

@@ -1,7 +1,7 @@
-//! What a run has left behind: the run directory, and in it, for each stage, the record of what its result was made from.
+//! The records of a run: the run directory, and for each stage what its result was made from.
 //!
-//! `workspace` knows where everything lies, `receipt` what a stage did, `fingerprint` what its result depends on, `digest` how
-//! files are told apart, and `sealed` how a small file tells its own damage. The loop that makes results is in `pipeline`.
+//! `workspace` holds the layout of the run directory, `receipt` what a stage did, `fingerprint` what its result depends on,
+//! `digest` how changed files are detected, and `sealed` a digest for small JSON files. The loop over stages is in `pipeline`.
 
 pub mod digest;
 pub mod fingerprint;

@@ -1,7 +1,7 @@
-//! Receipts: what a stage did, beside what it made.
+//! Receipts: the record of what a stage did, stored in its result.
 //!
-//! The fingerprint and its parts decide about reuse; the rest (times, device, host's threads) is for people and is the only
-//! place where such things are written. A receipt is sealed: one of which a bit is wrong counts as none.
+//! The fingerprint and its parts decide about reuse; the rest (times, device, threads) is for people and is written
+//! nowhere else. A receipt is sealed with a digest: a damaged one counts as missing.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -19,10 +19,11 @@ use crate::error::{self, Kind};
 use crate::store::{self, Stat};
 use crate::table::FileRecord;
 
-/// The format of receipts: raised when an older limpid would misread a newer one, which then counts as none.
+/// The format version of receipts: raised when an older limpid would misread a newer one. Receipts of another format count as
+/// missing.
 const FORMAT: u32 = 2;
 
-/// What a stage did.
+/// The record of what a stage did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Receipt {
@@ -31,15 +32,15 @@ pub struct Receipt {
     pub stage: String,
     /// Digest of `parts`.
     pub fingerprint: String,
-    /// What the result depends on.
+    /// Everything that the result depends on.
     pub parts: Parts,
-    /// The files that were read from outside the run, as they were, by the setting that says where they are.
+    /// The stamps of the files that were read from outside the run, by the setting that names them.
     pub files: BTreeMap<String, FileStamp>,
     /// The files that were written.
     pub outputs: Vec<FileRecord>,
     /// When the stage started, RFC 3339.
     pub started: String,
-    /// How long it took.
+    /// Duration in seconds.
     pub seconds: f64,
     /// The pipeline's seed.
     pub seed: u64,
@@ -49,17 +50,17 @@ pub struct Receipt {
     pub threads: usize,
     /// The version of limpid.
     pub tool: String,
-    /// What else the stage has to say.
+    /// Further details of the stage.
     pub details: Value,
 }
 
-/// What a stage did, as far as the caller knows.
+/// The fields of a receipt that the caller provides.
 pub struct Work {
     /// The files that were written.
     pub outputs: Vec<FileRecord>,
     /// When the stage started.
     pub started: jiff::Timestamp,
-    /// How long it took.
+    /// Duration in seconds.
     pub seconds: f64,
     /// The pipeline's seed.
     pub seed: u64,
@@ -67,12 +68,12 @@ pub struct Work {
     pub device: String,
     /// Threads that were used.
     pub threads: usize,
-    /// What else the stage has to say.
+    /// Further details of the stage.
     pub details: Value,
 }
 
 impl Receipt {
-    /// The receipt for work whose result depends on `parts`.
+    /// The receipt of work whose result depends on `parts`.
     pub fn new(stage: StageName, parts: Parts, files: BTreeMap<String, FileStamp>, work: Work) -> Self {
         let Work { outputs, started, seconds, seed, device, threads, details } = work;
         Self {
@@ -101,15 +102,15 @@ impl Receipt {
     /// The receipt as the bytes of a file.
     ///
     /// # Errors
-    /// None that content can cause.
+    /// The serialisation fails, which no content causes.
     pub fn serialise(&self) -> Result<Vec<u8>> {
         let mut text = serde_json::to_string_pretty(self).context("cannot serialise a receipt")?;
         text.push('\n');
         Ok(seal(&text)?.into_bytes())
     }
 
-    /// What is wrong with the files in `folder` compared with the receipt; none if they are as written. Files whose size
-    /// and time are unchanged are believed unless `thorough`.
+    /// The damage of the files in `folder` compared with the receipt; none if they are as written. Files with unchanged size
+    /// and time are trusted unless `thorough`.
     ///
     /// # Errors
     /// Interruption while a file is read.
@@ -123,7 +124,7 @@ impl Receipt {
     }
 }
 
-/// What is wrong with one of the files in `folder`, as [`Receipt::damage`] tells it.
+/// The damage of one of the files in `folder`, as in [`Receipt::damage`].
 ///
 /// # Errors
 /// Interruption while it is read.

@@ -1,14 +1,14 @@
-//! JSON that tells its own damage: its last key is a digest of the text without it.
+//! JSON objects that detect damage: the last key is a digest of the text without it.
 //!
-//! A wrong bit in a number is as good JSON as the right one, and nothing else would show it.
+//! A wrong bit in a number gives valid JSON, and nothing else would detect it.
 
 use anyhow::Result;
 
 use crate::error;
 
-/// What ends an object as `serde_json` writes it for people.
+/// The end of an object as `serde_json` pretty-prints it.
 const END: &str = "\n}\n";
-/// What comes before and after the digest.
+/// The text before and after the digest.
 const KEY: &str = ",\n  \"digest\": \"";
 const END_OF_DIGEST: &str = "\"\n}\n";
 /// Characters of a digest.
@@ -17,14 +17,14 @@ const DIGEST: usize = 2 * blake3::OUT_LEN;
 /// The text of an object with its digest.
 ///
 /// # Errors
-/// It is no object with a key.
+/// It is not an object with a key.
 pub fn seal(text: &str) -> Result<String> {
     let body = text.strip_suffix(END).filter(|body| !body.ends_with('{'));
     let body = body.ok_or_else(|| error::bug("only an object can be sealed"))?;
     Ok(format!("{body}{KEY}{}{END_OF_DIGEST}", blake3::hash(text.as_bytes()).to_hex()))
 }
 
-/// The text that was sealed; none if it is not that any more.
+/// The text that was sealed; none if a bit has changed.
 pub fn unseal(bytes: &[u8]) -> Option<String> {
     let rest = std::str::from_utf8(bytes).ok()?.strip_suffix(END_OF_DIGEST)?;
     let (body, digest) = rest.split_at_checked(rest.len().checked_sub(DIGEST)?)?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// The name of a stage, which is also its folder's. Each stage has its own, a constant of its file, so that no text stands for one.
+/// The name of a stage and of its folder. Each stage defines its name as a constant, so that names are not written as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct StageName(&'static str);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{EpochPoint, MapPoint, escape};
 use crate::quality::metrics::Metrics;
 
-/// Size of the loss curve's drawing and the room around it for labels, in SVG units, which are pixels where it is drawn.
+/// Size of the loss curve and the margin for labels, in SVG units, which are pixels on the page.
 struct Frame {
     class: &'static str,
     width: f64,
@@ -16,19 +16,19 @@ struct Frame {
 /// One of the losses of an epoch.
 type Loss = fn(&EpochPoint) -> f64;
 
-/// For a page and for a phone: text cannot shrink with a drawing.
+/// One for a wide page and one for a phone, since text cannot shrink with a drawing.
 const FRAMES: [Frame; 2] = [
     Frame { class: "wide", width: 760.0, height: 320.0, right: 96.0 },
     Frame { class: "narrow", width: 360.0, height: 250.0, right: 84.0 },
 ];
-/// Most epochs whose points can be told apart.
+/// Most epochs whose points are drawn: more could not be told apart.
 const MOST_DOTS: usize = 200;
 const LEFT: f64 = 52.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
 
-/// The losses over the epochs, with the floor as a dashed line, once for each width of the page. Points that are not finite
-/// are left out; none if nothing is left.
+/// The losses over the epochs, with the floor as a dashed line, once for each width of the page. Losses that are not finite
+/// are left out; none if all are.
 pub fn curve(history: &[EpochPoint], floor: Option<f64>, loss_name: &str) -> Option<String> {
     FRAMES.iter().map(|frame| framed(frame, history, floor, loss_name)).collect()
 }
@@ -71,7 +71,7 @@ fn framed(frame: &Frame, history: &[EpochPoint], floor: Option<f64>, loss_name: 
     }
     _ = write!(svg, "<text x=\"{right}\" y=\"{}\" text-anchor=\"end\">epoch</text>", bottom + 34.0);
     let mut taken: Vec<f64> = Vec::new();
-    // Labels of lines that end close together stand one below the other.
+    // Labels of lines that end close together are moved up until they do not overlap.
     let mut place = |y: f64| {
         let mut label = y + 4.0;
         while let Some(other) = taken.iter().find(|other| (label - **other).abs() < 14.0) {
@@ -94,7 +94,7 @@ fn framed(frame: &Frame, history: &[EpochPoint], floor: Option<f64>, loss_name: 
         let Some(end) = points.last() else { continue };
         let line: Vec<_> = points.iter().map(|p| format!("{:.1},{:.1}", x(p.epoch as f64), y(loss(p)))).collect();
         _ = write!(svg, "<polyline class=\"{class}\" points=\"{}\"/>", line.join(" "));
-        // Dots that one can point at are for as many epochs as can be told apart.
+        // Dots with tooltips, unless there are too many epochs to tell them apart.
         for point in points.iter().filter(|_| points.len() <= MOST_DOTS) {
             let (x, y) = (x(point.epoch as f64), y(loss(point)));
             let title = format!("epoch {}: {class} {:.5}", point.epoch, loss(point));
@@ -161,8 +161,8 @@ pub fn class_dots(metrics: &Metrics) -> String {
 /// Classes with a colour of their own.
 const COLOURS: usize = 10;
 
-/// Codes as points of a plane, with the names of their classes; `sheet` holds their images in rows of `columns`, each of `size`
-/// pixels.
+/// Codes as points of a plane, with the names of their classes; `sheet` is the data URI of their images in rows of `columns`,
+/// each of `size` (width, height) pixels.
 pub fn feature_map(
     points: &[MapPoint],
     name: impl Fn(i64) -> String,

@@ -1,9 +1,9 @@
-//! The page about a run: one HTML file that needs no network.
+//! The report of a run: one HTML file that needs no network.
 //!
-//! A page is a function of what earlier stages wrote, so that it too is the same bytes for the same run. Its text is a
-//! template with named places; a place without a value is an error, so that the two cannot drift apart. Its script only adds
-//! the image of a point under the pointer; everything else is there without it. Widths are those of the column that a run is
-//! shown in, so that two runs side by side look like one on a phone.
+//! A page is a function of the files of earlier stages, so that the same run gives the same bytes. Its text is a
+//! template with named placeholders; one without a value is an error, so that template and code cannot drift apart. Its script
+//! only adds the image of a point under the pointer; everything else is there without it. Widths are those of the column that a
+//! run is shown in, so that two runs side by side look like one on a phone.
 
 mod charts;
 pub mod pictures;
@@ -21,21 +21,21 @@ use sections::{escape, pairs};
 const TEMPLATE: &str = include_str!("template.html");
 const ARTICLE: &str = include_str!("article.html");
 
-/// Everything that is shown of a run.
+/// Everything that the report shows of a run.
 pub struct Report {
     /// Name of the run.
     pub name: String,
-    /// What was done, as a heading.
+    /// The task of the run, as a heading.
     pub title: String,
-    /// What training minimised.
+    /// Name of the training loss.
     pub loss_name: String,
     /// Size of the images.
     pub image: ImageShape,
     /// The first images of the test split.
     pub first: Figure,
-    /// Those that the model does best, in the order of the metrics.
+    /// The images with the lowest error, in the order of the metrics.
     pub best: Figure,
-    /// Those that it does worst.
+    /// The images with the highest error.
     pub worst: Figure,
     /// The losses of every epoch.
     pub history: Vec<EpochPoint>,
@@ -43,7 +43,7 @@ pub struct Report {
     pub loss_floor: Option<f64>,
     /// The scores.
     pub metrics: Metrics,
-    /// What the gate asks for.
+    /// The requirements of the gate.
     pub gate: Vec<Requirement>,
     /// Codes in two dimensions, if there are codes.
     pub map: Vec<MapPoint>,
@@ -58,11 +58,11 @@ pub struct Report {
 /// Some images of the test split: bytes, row-major, channels last.
 #[derive(Debug, Default)]
 pub struct Figure {
-    /// As they came.
+    /// The clean images.
     pub clean: Vec<Vec<u8>>,
-    /// With noise; empty without.
+    /// The noisy images; empty without noise.
     pub noisy: Vec<Vec<u8>>,
-    /// As the model made them.
+    /// The model's images.
     pub made: Vec<Vec<u8>>,
 }
 
@@ -93,13 +93,13 @@ pub struct MapPoint {
 /// The page of one run as HTML.
 ///
 /// # Errors
-/// A picture that cannot be encoded, or a place of the template without a value.
+/// A picture that cannot be encoded, or a placeholder of the template without a value.
 pub fn render(report: &Report) -> Result<String> {
     let title = escape(&report.name);
     fill(TEMPLATE, &[("title", title), ("class", "one".to_owned()), ("body", article(report)?)])
 }
 
-/// Two runs side by side, under a table of `differences` with a row for each: what differs, and both values.
+/// Two runs side by side, under a table of `differences` with a row for each: its name, and both values.
 ///
 /// # Errors
 /// As [`render`].
@@ -114,7 +114,7 @@ pub fn render_pair(left: &Report, right: &Report, differences: &[(String, [Strin
     fill(TEMPLATE, &[("title", title), ("class", "two".to_owned()), ("body", body)])
 }
 
-/// What is said of one run.
+/// The article about one run.
 fn article(report: &Report) -> Result<String> {
     let metrics = &report.metrics;
     fill(
@@ -137,7 +137,7 @@ fn article(report: &Report) -> Result<String> {
     )
 }
 
-/// Puts values in the places `{{name}}` of a template.
+/// Replaces the placeholders `{{name}}` of a template by values.
 fn fill(template: &str, values: &[(&str, String)]) -> Result<String> {
     let mut page = String::with_capacity(template.len());
     let mut rest = template;

@@ -1,6 +1,6 @@
 //! Images as pictures: rows and sheets of them as PNG data URIs.
 //!
-//! Large images are shrunk, so that the page stays of a size that a browser opens at once.
+//! Large images are shrunk, so that a browser opens the page at once.
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -15,11 +15,11 @@ pub const SHEET_SIDE: usize = 32;
 /// Empty columns between two images of a row.
 const GAP: usize = 2;
 
-/// Colours of what is too bright and of what is too dark in a difference.
+/// Colours of pixels that are too bright and too dark in a difference.
 const BRIGHTER: [u8; 3] = [214, 84, 48];
 const DARKER: [u8; 3] = [46, 122, 196];
 
-/// A picture, red, green, blue and opacity for each pixel.
+/// A picture: red, green, blue and opacity of each pixel.
 #[derive(Debug, Clone)]
 pub struct Picture {
     width: usize,
@@ -38,7 +38,8 @@ impl Picture {
         Self { width: shape.width, height: shape.height, rgba: rgba.collect() }
     }
 
-    /// What `made` has too much or too little of, as more or less of two colours on a transparent ground.
+    /// The difference of `made` from `clean`: one colour where it is brighter, another where it is darker, as opaque as it is
+    /// large.
     pub fn difference(made: &[u8], clean: &[u8], shape: ImageShape) -> Self {
         let pixels = made.chunks_exact(shape.channels).zip(clean.chunks_exact(shape.channels));
         let rgba = pixels.flat_map(|(made, clean)| {
@@ -49,7 +50,7 @@ impl Picture {
         Self { width: shape.width, height: shape.height, rgba: rgba.collect() }
     }
 
-    /// The picture with sides of at most `most` pixels, by means of squares.
+    /// The picture with sides of at most `most` pixels, each the mean of a square.
     pub fn shrunk(self, most: usize) -> Self {
         let factor = self.width.max(self.height).div_ceil(most);
         if factor == 1 {

@@ -1,4 +1,4 @@
-//! The sections of the page, each from the numbers that it shows to HTML; empty where there is nothing to show.
+//! The sections of the report as HTML; empty where there is nothing to show.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use crate::quality::gate::Requirement;
 use crate::quality::metrics::{FeatureKind, ImageError, Metrics, Probe};
 use crate::text::escaped;
 
-/// A column of the table of scores: head, decimals, whether more is better, and the score.
+/// A column of the table of scores: heading, decimals, whether higher is better, and the score.
 type Column = (&'static str, usize, bool, fn(&Scores) -> Option<f64>);
 const COLUMNS: [Column; 6] = [
     ("MSE", 5, false, |scores| Some(scores.mse)),
@@ -40,7 +40,7 @@ pub fn summary(metrics: &Metrics) -> String {
     format!("On {images} test images: {} at {psnr:.2} dB pooled PSNR against the clean images{beside}.", model.what)
 }
 
-/// The numbers to remember.
+/// The main scores, as tiles.
 pub fn tiles(metrics: &Metrics, gate: &[Requirement]) -> String {
     let model = &metrics.scores[0];
     let mut tiles = vec![(
@@ -71,7 +71,7 @@ pub fn tiles(metrics: &Metrics, gate: &[Requirement]) -> String {
     })
 }
 
-/// What the gate asks for.
+/// The requirements of the gate, and whether each is met.
 pub fn gate(gate: &[Requirement]) -> String {
     if gate.is_empty() {
         return String::new();
@@ -98,7 +98,7 @@ pub fn figures(report: &Report) -> Result<String> {
         + &section("Worst", &worst))
 }
 
-/// Rows of images, with what is known of each under them.
+/// Rows of images, with the scores of each under them, if known.
 fn strip(figure: &Figure, metrics: &Metrics, shape: ImageShape, known: &[ImageError]) -> Result<String> {
     let images = |images: &[Vec<u8>]| images.iter().map(|image| Picture::of(image, shape)).collect::<Vec<_>>();
     let pairs = figure.made.iter().zip(&figure.clean);
@@ -132,7 +132,7 @@ fn strip(figure: &Figure, metrics: &Metrics, shape: ImageShape, known: &[ImageEr
     Ok(html + "</figure>")
 }
 
-/// The losses.
+/// The loss curve.
 pub fn curve(report: &Report) -> String {
     let svg = charts::curve(&report.history, report.loss_floor, &report.loss_name);
     svg.map_or(String::new(), |svg| {
@@ -181,7 +181,7 @@ pub fn classes(metrics: &Metrics) -> String {
     if dots.is_empty() { dots } else { section("Class by class", &dots) }
 }
 
-/// What the features are good for, how the code is used, and what it looks like.
+/// The classifiers on features, the statistics of the code, and its map.
 pub fn features(report: &Report) -> Result<String> {
     let metrics = &report.metrics;
     let mut html = String::new();
@@ -253,7 +253,7 @@ pub fn features(report: &Report) -> Result<String> {
     Ok(if html.is_empty() { html } else { section("Features", &html) })
 }
 
-/// What the scores mean.
+/// The definitions of the scores.
 pub fn definitions(metrics: &Metrics) -> String {
     metrics.definitions.iter().fold(String::new(), |mut list, (name, meaning)| {
         _ = write!(list, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(meaning));
@@ -261,7 +261,7 @@ pub fn definitions(metrics: &Metrics) -> String {
     })
 }
 
-/// What differs between two runs.
+/// The table of differences between two runs.
 pub fn differences(rows: &[(String, [String; 2])]) -> String {
     let rows = rows.iter().fold(String::new(), |mut rows, (name, [left, right])| {
         let (name, left, right) = (escape(name), escape(left), escape(right));
@@ -291,7 +291,7 @@ fn section(title: &str, content: &str) -> String {
     format!("<section aria-label=\"{title}\"><h2>{title}</h2>{content}</section>")
 }
 
-/// Text that HTML shows as it is, in content and in quoted attributes.
+/// Escapes text for HTML, in content and in quoted attributes.
 pub fn escape(text: &str) -> String {
     escaped(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,4 +1,4 @@
-//! The page: what is shown, what is left out, and that nothing is loaded from elsewhere.
+//! Tests of the report: its content, what it omits, and that it loads nothing from elsewhere.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Images and labels in arrays: one of each for either split, or one for both, which are drawn from it.
+//! Sources of arrays of images and labels: an array for each split, or one for both, from which the splits are drawn.
 
 use anyhow::Result;
 
@@ -7,33 +7,33 @@ use crate::error;
 use crate::image::ImageShape;
 use crate::source::settings::Arrays;
 
-/// The images of a split, of an array that is at an `A`, with labels of type `L`.
+/// The images of a split, in an array located by an `A`, with labels of type `L`.
 #[derive(Clone)]
 pub struct Part<A, L> {
-    /// Where they are.
+    /// The location of the array.
     pub images: A,
     /// Size of each.
     pub shape: ImageShape,
-    /// How many the array holds.
+    /// Number of images in the array.
     pub held: u64,
-    /// A label for each that it holds.
+    /// A label for each image in the array.
     pub labels: Option<Vec<L>>,
-    /// Which of them are of the split.
+    /// The images that belong to the split.
     pub members: Members,
 }
 
 impl<A, L> Part<A, L> {
-    /// How many images there are.
+    /// Number of images of the split.
     pub fn count(&self) -> u64 {
         self.members.count(self.held)
     }
 }
 
-/// The parts of both splits; the test images are drawn if they have no array. `open` opens an array of images with that of
-/// their labels, all of them members, and `name` tells where an array is.
+/// The parts of both splits; the test images are drawn if they have no array. `open` opens an array of images with its
+/// labels, as a part with all images, and `name` gives the name of an array for messages.
 ///
 /// # Errors
-/// What `open` fails with, splits of different sizes or without any image, interruption.
+/// Errors of `open`, splits of different sizes or without any image, interruption.
 pub fn splits<A: Clone, L: Clone>(
     arrays: &Arrays<A>,
     seed: u64,

@@ -1,7 +1,7 @@
-//! Splits that are drawn: where images come as one set, a share of them is for testing.
+//! Draws splits: takes a share of a single set of images for testing.
 //!
-//! A draw depends on the seed and on what identifies an image, which is its name or, where it has none, its position: it stays
-//! the same whatever other images come after it.
+//! The draw depends on the seed and on the key of an image, which comes from its name or, without one, is its position. An
+//! image therefore stays in its split when other images are appended.
 
 use anyhow::Result;
 
@@ -9,7 +9,7 @@ use crate::image::Split;
 use crate::random::Stream;
 use crate::{error, interrupt};
 
-/// Draws splits.
+/// A draw of splits.
 #[derive(Debug, Clone, Copy)]
 pub struct Draw {
     stream: Stream,
@@ -17,18 +17,18 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// One that takes this share for testing.
+    /// A draw that takes this share for testing.
     pub fn new(seed: u64, test_fraction: f64) -> Self {
         Self { stream: Stream::new(seed, "split", Split::Train), test_fraction }
     }
 
-    /// The split of what `key` identifies.
+    /// The split of the image with this key.
     pub fn split(&self, key: u64) -> Split {
         let uniform = f64::from(self.stream.generator(key, 0).uniform());
         if uniform < self.test_fraction { Split::Test } else { Split::Train }
     }
 
-    /// What a draw fails with that leaves a split nothing of `count` images.
+    /// The error for a draw that leaves a split without any of `count` images.
     pub fn empty(&self, count: u64, split: Split) -> anyhow::Error {
         let (fraction, split) = (self.test_fraction, split.name());
         let message = format!("test-fraction = {fraction} of {count} images leaves none for the split {split}");
@@ -36,17 +36,17 @@ impl Draw {
     }
 }
 
-/// Which of the images of a set belong to a split.
+/// The images of a set that belong to a split.
 #[derive(Debug, Clone, Copy)]
 pub enum Members {
-    /// All: the set is the split.
+    /// All images of the set.
     All,
-    /// Those whose positions are drawn, and how many these are.
+    /// The images whose positions are drawn for the split, and their number.
     Drawn(Draw, Split, u64),
 }
 
 impl Members {
-    /// Those of both splits of a set of `count` images.
+    /// The members of both splits of a set of `count` images.
     ///
     /// # Errors
     /// One of the splits would be empty, interruption.
@@ -64,7 +64,7 @@ impl Members {
         Ok(Split::ALL.map(|split| Self::Drawn(draw, split, counts[split as usize])))
     }
 
-    /// Whether the image at this position is one.
+    /// Whether the image at this position is a member.
     pub fn has(&self, position: u64) -> bool {
         match self {
             Self::All => true,
@@ -72,7 +72,7 @@ impl Members {
         }
     }
 
-    /// How many there are of a set of `count` images.
+    /// The number of members in a set of `count` images.
     pub fn count(&self, count: u64) -> u64 {
         match self {
             Self::All => count,
@@ -84,8 +84,8 @@ impl Members {
 /// The positions and the bytes of images.
 pub type Picked = (Vec<u64>, Vec<u8>);
 
-/// The images of `size` bytes that belong to a split, of all of a set that come in `chunks`: at most `rows` at a time, which is
-/// also the most that a chunk has.
+/// The images of `size` bytes that belong to a split, picked from all images of a set, which come in `chunks`: at most `rows`
+/// at a time. A chunk has at most `rows` images.
 pub fn pick(
     mut chunks: impl Iterator<Item = Result<Vec<u8>>> + Send,
     size: usize,

@@ -1,7 +1,7 @@
-//! Image files in a folder: sub-folders or a table say the labels, sub-folders or a keyed draw the splits.
+//! The source `folder`: image files. Labels come from sub-folders or a table, splits from sub-folders or a keyed draw.
 //!
-//! The folder is listed once, in the order of the relative paths, byte by byte; an image's id is its position among those of
-//! its split. So ids depend on the names alone, not on the order in which a disk lists them, nor on which files are damaged.
+//! The folder is listed once, sorted bytewise by relative path; an image's id is its position in its split. Ids therefore
+//! depend on the names alone, not on the order in which a disk lists them, nor on which files are damaged.
 
 mod file_table;
 mod labels;
@@ -33,14 +33,14 @@ pub struct Folder {
     root: PathBuf,
     fit: Fit,
     shape: ImageShape,
-    /// The file that has this shape.
+    /// The file that the shape was taken from.
     first: String,
     splits: [Vec<Entry>; 2],
     classes: Classes,
     rejections: Rejections,
 }
 
-/// Most pictures that cannot be read before one that can is no longer sought, unless they may be left out.
+/// Undecodable pictures after which the search for a first good one ends, unless such pictures may be left out.
 const MOST_TRIED: usize = 1000;
 
 /// An image file.
@@ -52,7 +52,7 @@ struct Entry {
 }
 
 impl Folder {
-    /// Lists a folder and looks at its first image.
+    /// Lists a folder and decodes pictures until one gives the shape.
     ///
     /// # Errors
     /// A folder that cannot be read or holds no images of a split, labels that do not fit, no image that can be used,
@@ -63,7 +63,7 @@ impl Folder {
         Self::of(&settings.path, settings.fit, rejections, splits, classes)
     }
 
-    /// The source of these files, once the first of them is known.
+    /// The source of these files; decodes pictures until one gives the shape.
     fn of(root: &Path, fit: Fit, rejections: Rejections, splits: [Vec<Entry>; 2], classes: Classes) -> Result<Self> {
         let mut folder = Self {
             root: root.to_owned(),
@@ -74,7 +74,7 @@ impl Folder {
             classes,
             rejections,
         };
-        // Until one can be read: those before it are told when all are read.
+        // Bad pictures before the first good one are reported when all pictures are read.
         let (mut bad, mut least) = (Vec::new(), "");
         for (split, entries) in Split::ALL.iter().zip(&folder.splits) {
             for (id, entry) in (0..).zip(entries) {
@@ -84,7 +84,7 @@ impl Folder {
                         (folder.shape, folder.first) = (picture.shape, entry.path.clone());
                         return Ok(folder);
                     }
-                    // More say nothing new.
+                    // Further bad pictures would only lengthen the message.
                     Err(_) if bad.len() == MOST_TRIED => {
                         least = "at least ";
                         if !folder.rejections.skips() {
@@ -105,7 +105,7 @@ impl Folder {
         Reject { split, id, path: entry.path.clone(), name: self.path(entry).display().to_string(), reason }
     }
 
-    /// The image files below a folder, or one image file, all of the test split and without labels, as `fit` makes them.
+    /// The image files below a folder, or a single image file, in the test split and without labels, resized by `fit`.
     ///
     /// # Errors
     /// No images, or a first one that cannot be used.
@@ -133,7 +133,7 @@ impl Folder {
     fn read(&self, path: &str) -> Result<Result<Picture, String>> {
         let path = self.root.join(path);
         let file = match picture::read(&path) {
-            // A link that leads nowhere will not come back, other than a disk that fails.
+            // A broken link is a bad picture, whereas a failing disk is an error.
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Err("it does not exist".to_owned())),
             Err(cause) if matches!(cause.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidData) => {
                 return Ok(Err(cause.to_string()));
@@ -210,7 +210,7 @@ impl Source for Folder {
         self.classes.clone()
     }
 
-    /// Which file each image was.
+    /// The path of each image.
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         let rejected: HashSet<_> = self.rejections.listed().iter().map(|reject| (reject.split, reject.id)).collect();
         let kept = |split: Split| {

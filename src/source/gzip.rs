@@ -1,8 +1,8 @@
-//! A file's payload, raw or gzip.
+//! Reads a file that may be gzip-compressed.
 //!
-//! Which of the two it is shows in its first bytes, never in its name: people rename files, and tools unpack them in place.
-//! Like gzip(1), the reader goes on with the next member after the end of one, and takes zeros after the last one for the
-//! padding that tapes and block devices leave.
+//! The format is detected by the first bytes and not by the name: people rename files, and tools unpack them in place.
+//! Like gzip(1), the reader continues with the next member at the end of one, and skips zeros after the last one, the
+//! padding of tapes and block devices.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -10,10 +10,10 @@ use flate2::bufread::GzDecoder;
 
 /// Bytes read at a time.
 const BUFFER: usize = 1 << 18;
-/// What every gzip member starts with.
+/// The start of every gzip member.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// What a file holds once it is unpacked.
+/// The content of a file, decompressed if it is gzip.
 ///
 /// # Errors
 /// The start of the file cannot be read.
@@ -31,14 +31,14 @@ pub fn is_gzip(start: &[u8]) -> bool {
     start.starts_with(&MAGIC)
 }
 
-/// Whether an error of a payload means that its bytes are damaged; any other is the disk's.
+/// Whether an error of a payload means damaged data; any other comes from the disk.
 pub fn is_damage(cause: &io::Error) -> bool {
     matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 /// The members of a gzip file, one after the other.
 struct Members<R> {
-    /// The one that is being read; none at the end.
+    /// The current member; none at the end.
     member: Option<GzDecoder<R>>,
 }
 

@@ -1,6 +1,6 @@
 //! IDX, the format of MNIST: a big-endian header of magic and sizes, then numbers. Raw or gzip.
 //!
-//! A file is read as if it were hostile: sizes are checked before anything is allocated, and the payload must end exactly
+//! Files are untrusted: sizes are checked before memory is allocated, and the payload must end exactly
 //! where the header says. Images stream, so that a file may be larger than memory.
 
 use std::io::{self, BufRead, Read};
@@ -25,7 +25,7 @@ use crate::table::RowGroup;
 /// Most labels that are accepted: 2^31, far beyond any data set of images.
 const MAX_ITEMS: u64 = 1 << 31;
 
-/// Most bytes that gzip unpacks of one: 258 of two bits.
+/// Largest expansion of a byte by gzip: 258 bytes from two bits.
 const MOST_UNPACKED: u64 = 1032;
 
 /// The images and labels of both splits, by file.
@@ -57,7 +57,7 @@ impl Idx {
 fn part(images: &Path, labels: Option<&PathBuf>) -> Result<Part<PathBuf, u8>> {
     let (header, _) = open(images)?;
     let (shape, held) = header.images(images)?;
-    // Before anything is drawn from so many images as a damaged header may announce.
+    // Checked before splits are drawn from the number of images that a damaged header claims.
     let size = images.metadata().with_context(|| format!("cannot read {}", images.display()))?.len();
     if held.saturating_mul(shape.len() as u64) > size.saturating_mul(MOST_UNPACKED) {
         let (path, what) = (images.display(), format!("{held} images of {shape}"));
@@ -134,9 +134,9 @@ impl ImageReader {
     }
 }
 
-/// What an IDX file says of itself.
+/// The header of an IDX file.
 pub struct Header {
-    /// Type of its numbers, as Rust calls it.
+    /// Type of its numbers, named as in Rust.
     pub element: &'static str,
     /// Its sizes, the number of items first.
     pub sizes: Vec<u64>,
@@ -174,7 +174,7 @@ impl Header {
     }
 }
 
-/// What an IDX file holds after its header.
+/// The content of an IDX file after its header.
 type Payload = Box<dyn BufRead + Send>;
 
 /// Opens a file of bytes and reads its header.
@@ -237,7 +237,7 @@ fn read_labels(path: &Path, images: &Path, count: u64) -> Result<Vec<u8>> {
     }
     let what = format!("{found} labels");
     let mut labels = Vec::new();
-    // `take` rather than a buffer of the promised size: a short file allocates little.
+    // `take` rather than a buffer of the claimed size: a short file allocates little.
     (&mut payload).take(found).read_to_end(&mut labels).map_err(|cause| unreadable(path, cause, &what))?;
     if labels.len() as u64 != found {
         return Err(truncated(path, &what, labels.len() as u64));
@@ -271,7 +271,7 @@ fn truncated(path: &Path, what: &str, found: u64) -> anyhow::Error {
     error::data(format!("{} is truncated: its data end after {found} bytes, expected {what}", path.display()))
 }
 
-/// Damage shows as an I/O error from the decompressor; anything else is the disk's.
+/// Damage is an I/O error of the decompressor; other I/O errors come from the disk.
 fn unreadable(path: &Path, cause: io::Error, what: &str) -> anyhow::Error {
     if gzip::is_damage(&cause) {
         return error::data(format!("{} is damaged: {cause} (while reading {what})", path.display()));

@@ -1,10 +1,10 @@
-//! MNIST, found where people keep it or downloaded, and always the canonical images.
+//! MNIST from a local folder or a mirror, always verified against the canonical images.
 //!
-//! Mirrors and tools recompress the four files, so their payloads are what is digested and compared. They are small
+//! Mirrors and tools recompress the four files, so digests are taken of their payloads. They are small
 //! enough to hold in memory, which lets every container (raw IDX, gzip, Keras' archive) end in the same four byte strings.
 //!
-//! A folder that is named must hold it. A folder that is merely searched may hold anything: what is wrong there is said, and
-//! the search goes on.
+//! A folder that the user names must hold MNIST. In a folder that is merely searched, wrong files are reported, and
+//! the search continues.
 
 mod download;
 mod files;
@@ -148,7 +148,7 @@ impl Source for Mnist {
     }
 }
 
-/// Where TensorFlow 1, torchvision, Burn and Keras leave it.
+/// The folders where TensorFlow 1, torchvision, Burn and Keras store it.
 fn usual_places() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = ["MNIST_data", "data/MNIST/raw", "MNIST/raw"].map(PathBuf::from).to_vec();
     if let Some(home) = std::env::home_dir() {

@@ -1,6 +1,6 @@
-//! NumPy arrays: files of one (`.npy`), or an archive of several (`.npz`) such as Keras' `mnist.npz`.
+//! NumPy arrays: files with one (`.npy`), or an archive of several (`.npz`) such as Keras' `mnist.npz`.
 //!
-//! Arrays stream: of an archive, the member that is wanted is unpacked as it is read, and its checksum is compared at the end.
+//! Arrays are streamed: a member of an archive is decompressed as it is read, and its checksum is verified at the end.
 
 mod array;
 
@@ -28,7 +28,7 @@ pub struct Numpy {
 }
 
 impl Numpy {
-    /// Opens the arrays of an archive. Labels that nobody has named are those of the usual name, if there are any.
+    /// Opens the arrays of an archive. Unless the settings name labels, the arrays `y_train` and `y_test` are used if they exist.
     ///
     /// # Errors
     /// A file that cannot be read or is no archive, arrays that are missing or do not fit.
@@ -157,10 +157,10 @@ fn chunks(mut array: Array, count: u64, len: usize, rows: usize) -> impl Iterato
     })
 }
 
-/// What a file of one array is, once all of it was read.
+/// Describes a file of one array, after reading all of it.
 ///
 /// # Errors
-/// It cannot be read, is damaged, or goes on after its numbers.
+/// It cannot be read, is damaged, or has bytes after its numbers.
 pub fn describe_npy(path: &Path) -> Result<String> {
     let mut array = Array::open(&Location::File(path.to_owned()))?;
     let too_many = || error::data("its header announces more numbers than there can be");

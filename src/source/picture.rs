@@ -1,8 +1,8 @@
-//! A picture in a file's bytes, decoded and made to fit.
+//! Decodes a picture and fits it to the wanted size and channels.
 //!
-//! What it is shows in its first bytes, never in its name. It is turned as viewers turn it, by its EXIF orientation; 16 bits
-//! become 8; what is transparent shows white ground; grey is made of colour with the weights of ITU-R BT.601, as Pillow and
-//! OpenCV make it; scaling is linear, over the area that becomes a pixel.
+//! The format is detected by the first bytes and not by the name. A picture is rotated by its EXIF orientation, as viewers do; 16
+//! bits become 8; transparent pixels are laid on white; colour becomes grey with the weights of ITU-R BT.601, as in Pillow and
+//! OpenCV; scaling is linear, over the area that becomes a pixel.
 
 mod jpeg;
 mod room;
@@ -22,13 +22,13 @@ use room::Room;
 
 /// Longest side of a picture that is decoded.
 const MAX_SIDE: u32 = 1 << 15;
-/// Most bytes that the pixels of a picture take as they are decoded.
+/// Most bytes of a picture's decoded pixels.
 const MAX_BYTES: u64 = 512 << 20;
-/// Most bytes that are kept of what a PNG says besides its pixels: a colour profile or a text of a megabyte can hold a gibibyte.
+/// Most bytes of a PNG's metadata: a compressed colour profile or text of a megabyte can hold a gibibyte.
 const MAX_ASIDE: u64 = 16 << 20;
 /// Largest file of a picture.
 const MAX_FILE: u64 = 256 << 20;
-/// Bytes of a file above which no two are held at the same time.
+/// Size of a file above which only one is in memory at a time.
 const LARGE_FILE: u64 = 32 << 20;
 
 /// A decoded picture.
@@ -39,18 +39,18 @@ pub struct Picture {
     pub bytes: Vec<u8>,
 }
 
-/// A file that is to be a picture.
+/// The content of a picture file, not yet decoded.
 pub struct PictureFile {
-    /// What it holds.
+    /// The bytes of the file.
     pub bytes: Vec<u8>,
-    /// Large ones are held one at a time.
+    /// Held for a large file, so that only one is in memory.
     _turn: Option<MutexGuard<'static, ()>>,
 }
 
-/// Reads a file that is to be a picture.
+/// Reads a picture file.
 ///
 /// # Errors
-/// One that is too large or no file (`FileTooLarge`, `InvalidData`), and the file system.
+/// A file that is too large or not a regular file (`FileTooLarge`, `InvalidData`), and the file system.
 pub fn read(path: &Path) -> io::Result<PictureFile> {
     static TURN: Mutex<()> = Mutex::new(());
     let large = path.metadata()?.len() > LARGE_FILE;
@@ -59,16 +59,16 @@ pub fn read(path: &Path) -> io::Result<PictureFile> {
     Ok(PictureFile { bytes, _turn: turn })
 }
 
-/// Decodes a picture and makes it fit.
+/// Decodes a picture and fits it.
 ///
 /// # Errors
-/// Why it cannot be decoded, in words.
+/// The reason why it cannot be decoded, as text.
 pub fn decode(bytes: &[u8], fit: &Fit) -> Result<Picture, String> {
     let (image, _room) = if jpeg::is_jpeg(bytes) { jpeg::decode(bytes, fit)? } else { decode_other(bytes, fit)? };
     fitted(image, fit)
 }
 
-/// A picture of numbers that are there, of one channel or of red, green and blue, made to fit.
+/// A picture from decoded pixels, grey or RGB, fitted. Without a fit, any number of channels works.
 ///
 /// # Errors
 /// As [`decode`].
@@ -86,13 +86,13 @@ pub fn of_pixels(shape: ImageShape, bytes: Vec<u8>, fit: &Fit) -> Result<Picture
     fitted(image.ok_or("its pixels have gone")?, fit)
 }
 
-/// Whether a file starts as one of the formats does.
+/// Whether a file has the start of a supported format.
 pub fn is_picture(start: &[u8]) -> bool {
     use image::ImageFormat::{Bmp, Jpeg, Png, Tiff, WebP};
     matches!(image::guess_format(start), Ok(Bmp | Jpeg | Png | Tiff | WebP))
 }
 
-/// What the format is called that a file starts with.
+/// The name of the supported format that a file starts with.
 pub fn picture_format(start: &[u8]) -> Option<&'static str> {
     use image::ImageFormat::{Bmp, Jpeg, Png, Tiff, WebP};
     Some(match image::guess_format(start).ok()? {
@@ -105,7 +105,7 @@ pub fn picture_format(start: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Decodes a picture that is no JPEG.
+/// Decodes a picture of a format other than JPEG.
 fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
@@ -116,11 +116,11 @@ fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String>
     let format = reader.format().ok_or("it is not a PNG, JPEG, WebP, BMP or TIFF picture")?;
     let mut decoder = reader.into_decoder().map_err(|cause| cause.to_string())?;
     let pixels = decoder.total_bytes();
-    // What the decoder holds besides the pixels that it gives.
+    // The working memory of the decoder, besides the decoded pixels.
     let besides = match format {
-        // The frame and the canvas it is laid on, and a lossy frame's brightness and colours, as large as that says itself.
+        // The frame and the canvas, and the luma and chroma planes of a lossy frame, by the size in its own header.
         ImageFormat::WebP => 3 * pixels + 2 * largest(bytes, lossy_frame),
-        // The same pixels, of CMYK with a fourth channel, and one strip, which may be a JPEG of any size.
+        // The same pixels, with a fourth channel for CMYK, and one strip, which may be a JPEG of any size.
         ImageFormat::Tiff => pixels * 4 / 3 + 12 * largest(bytes, jpeg::frame),
         _ => 0,
     };
@@ -134,25 +134,25 @@ fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String>
     Ok((image, room))
 }
 
-/// Pixels of the largest of the frames whose headers are in some bytes, each told by its first nine: what only looks like one
-/// takes room for nothing, and else no harm is done.
+/// Pixels of the largest of the frames whose headers occur in some bytes; `frame` parses a header's first nine bytes. Bytes that
+/// only look like a header reserve memory needlessly, and do no other harm.
 fn largest(bytes: &[u8], frame: impl Fn(&[u8; 9]) -> Option<[u16; 2]>) -> u64 {
     let headers = bytes.windows(9).filter_map(|start| frame(start.first_chunk()?));
     headers.map(|[height, width]| u64::from(height) * u64::from(width)).max().unwrap_or(0)
 }
 
-/// The sides in the header of a lossy frame of WebP.
+/// Height and width in the header of a lossy frame of WebP.
 fn lossy_frame(start: &[u8; 9]) -> Option<[u16; 2]> {
     let [0x9d, 0x01, 0x2a, low, high, narrow, wide, ..] = *start else { return None };
-    // The two highest bits say how it was scaled.
+    // The two highest bits are a scaling factor.
     Some([[narrow, wide], [low, high]].map(|side| u16::from_le_bytes(side) & 0x3fff))
 }
 
-/// What is known of a picture before its pixels are decoded.
+/// The properties of a picture that are known before its pixels are decoded.
 struct Plan {
     /// Bytes of its pixels.
     pixels: u64,
-    /// Bytes that the decoder holds besides.
+    /// Bytes of the decoder's working memory.
     besides: u64,
     size: (u32, u32),
     colour: ColorType,
@@ -160,13 +160,13 @@ struct Plan {
 }
 
 impl Plan {
-    /// Room for the largest of the steps that make an image of it.
+    /// Reserves memory for the largest of the steps from the file to the fitted image.
     fn room(&self, fit: &Fit) -> Result<Room, String> {
         let (pixels, area) = (self.pixels, u64::from(self.size.0) * u64::from(self.size.1));
         if pixels > MAX_BYTES {
             return Err(format!("it has pixels of {} MiB; at most {} MiB work", pixels >> 20, MAX_BYTES >> 20));
         }
-        // As eight bits, with transparency and without.
+        // Copies with eight bits, with and without an alpha channel.
         let converted = match self.colour {
             ColorType::L8 => 3 * area,
             ColorType::Rgb8 => area,
@@ -178,7 +178,7 @@ impl Plan {
     }
 }
 
-/// Bytes that scaling takes between its two directions, whichever way the picture was turned.
+/// Bytes of the intermediate image of scaling, however the picture is rotated.
 fn scaling((width, height): (u32, u32), fit: &Fit) -> u64 {
     match fit.size {
         Size::Same => 0,
@@ -186,7 +186,7 @@ fn scaling((width, height): (u32, u32), fit: &Fit) -> u64 {
     }
 }
 
-/// The picture with the channels and the size that are wanted.
+/// Converts to the wanted channels and size.
 fn fitted(image: DynamicImage, fit: &Fit) -> Result<Picture, String> {
     let colour = image.color().has_color();
     let image = if image.color().has_alpha() { on_white(&image) } else { image };
@@ -207,7 +207,7 @@ fn fitted(image: DynamicImage, fit: &Fit) -> Result<Picture, String> {
     }
 }
 
-/// Lays what is transparent on white.
+/// Composites a picture with an alpha channel on white.
 fn on_white(image: &DynamicImage) -> DynamicImage {
     let mut image = image.to_rgba8();
     for pixel in image.pixels_mut() {
@@ -219,7 +219,7 @@ fn on_white(image: &DynamicImage) -> DynamicImage {
     DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(image).into_rgb8())
 }
 
-/// The picture in the size that is wanted.
+/// Scales or crops to the wanted size.
 fn sized<P: Pixel<Subpixel = u8> + 'static>(image: ImageBuffer<P, Vec<u8>>, size: Size) -> Result<Picture, String> {
     let (width, height) = image.dimensions();
     let [rows, columns] = match size {
@@ -236,7 +236,7 @@ fn sized<P: Pixel<Subpixel = u8> + 'static>(image: ImageBuffer<P, Vec<u8>>, size
         _ if [rows, columns] == [height as usize, width as usize] => image,
         Size::Same | Size::Resize(_) => scaled(&image),
         Size::Crop(_) => {
-            // The largest middle part with the ratio that is wanted.
+            // The largest centred part with the wanted aspect ratio.
             let (rows, columns) = (rows as u64, columns as u64);
             let part_width = (u64::from(height) * columns / rows).clamp(1, u64::from(width)) as u32;
             let part_height = (u64::from(width) * rows / columns).clamp(1, u64::from(height)) as u32;
@@ -287,7 +287,7 @@ mod tests {
         let mut crc = flate2::Crc::new();
         crc.update(&png[12..29]);
         png[29..33].copy_from_slice(&crc.sum().to_be_bytes());
-        // It is in the start of the frame.
+        // The size is in the frame header.
         let mut jpeg = encoded(picture(), ImageFormat::Jpeg);
         let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).expect("is there");
         for at in [frame + 5, frame + 7] {

@@ -1,7 +1,7 @@
-//! Pictures that could not be read: an end of the run, or a list of those that were left out.
+//! Collects pictures that could not be decoded: they end the run, or are left out and listed.
 //!
-//! A run that they end does not end at the first: whoever has to repair them wants to know of all. So the others are looked at
-//! too, while nothing more is written, up to a bound.
+//! A run does not end at the first bad picture, so that one run names all that need repair. The remaining pictures are decoded,
+//! up to a bound, while nothing more is written.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,30 +16,30 @@ use crate::source::settings::{Faults, OnError};
 
 /// Most pictures that a message names.
 const MOST_NAMED: usize = 10;
-/// Most that are counted before the run ends.
+/// Most bad pictures that are counted before the run ends.
 const MOST_COUNTED: usize = 1000;
-/// Most pictures, whole ones included, that are looked at after the first that ends the run.
+/// Most pictures, good ones included, that are decoded after the first bad one.
 const MOST_LOOKED_AT: u64 = 100_000;
 
-/// A picture that could not be read.
+/// A picture that could not be read or decoded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reject {
     /// Its split.
     pub split: Split,
     /// Its position in the split.
     pub id: u64,
-    /// Where it is in the source.
+    /// Its path in the source.
     pub path: String,
-    /// What messages call it.
+    /// Its name in messages.
     pub name: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// What was rejected so far, by any thread.
+/// The rejected pictures, collected from all threads.
 pub struct Rejections {
     faults: Faults,
-    /// Who says what becomes of them.
+    /// Who decides about bad pictures: a section of the pipeline, or a command.
     asker: Asker,
     seen: Mutex<Seen>,
 }
@@ -47,23 +47,23 @@ pub struct Rejections {
 #[derive(Default)]
 struct Seen {
     list: Vec<Reject>,
-    /// Pictures that were looked at since the first of the list.
+    /// Pictures that were decoded since the first bad one.
     since: u64,
 }
 
 impl Rejections {
-    /// None yet, of pictures that the pipeline's `section` describes.
+    /// An empty collection for the pictures of this section of the pipeline.
     pub fn new(faults: Faults, section: &'static str) -> Self {
         Self { faults, asker: Asker::Section(section), seen: Mutex::default() }
     }
 
-    /// None yet, of pictures that a command is to read, all of them.
+    /// An empty collection for a command, which fails at bad pictures.
     pub fn of_command() -> Self {
         let faults = Faults { on_error: OnError::Fail, most: 0 };
         Self { faults, asker: Asker::Command, seen: Mutex::default() }
     }
 
-    /// Who says what becomes of them.
+    /// Who decides about bad pictures.
     pub fn asker(&self) -> Asker {
         self.asker
     }
@@ -73,15 +73,15 @@ impl Rejections {
         self.faults.on_error == OnError::Skip
     }
 
-    /// Whether the run has to end, so that what is good need not be written.
+    /// Whether the run has to end, so that good pictures need not be written.
     pub fn ends_the_run(&self) -> bool {
         !self.skips() && !self.seen().list.is_empty()
     }
 
-    /// Notes a picture.
+    /// Adds a picture.
     ///
     /// # Errors
-    /// It is one too many.
+    /// Too many pictures were rejected.
     pub fn add(&self, reject: Reject) -> Result<()> {
         let mut seen = self.seen();
         seen.list.push(reject);
@@ -100,10 +100,10 @@ impl Rejections {
         Ok(())
     }
 
-    /// Hears that so many pictures were looked at.
+    /// Counts decoded pictures, good ones included.
     ///
     /// # Errors
-    /// The run has to end, and enough was looked at to say with what.
+    /// The run has to end, and enough pictures were decoded to report it.
     pub fn looked_at(&self, pictures: usize) -> Result<()> {
         let mut seen = self.seen();
         if self.skips() || seen.list.is_empty() {
@@ -113,7 +113,7 @@ impl Rejections {
         if seen.since > MOST_LOOKED_AT { Err(self.failure(&seen.list, "at least ")) } else { Ok(()) }
     }
 
-    /// The error that pictures are which may not be left out, or of which there are no others.
+    /// The error for rejected pictures, where they may not be left out or no good ones exist.
     pub fn failure(&self, list: &[Reject], least: &str) -> anyhow::Error {
         let mut list: Vec<_> = list.iter().collect();
         list.sort();
@@ -131,7 +131,7 @@ impl Rejections {
         let mut text: String = named.iter().map(line).collect();
         if !others.is_empty() {
             text += &format!("\n  and {} more", others.len());
-            // What is wrong with all of a column must not be hidden by a few rows that are wrong in another way.
+            // Other reasons than those above are shown too: the first pictures may fail in an unusual way.
             let mut known: HashSet<&str> = named.iter().map(|reject| reject.reason.as_str()).collect();
             let new = others.iter().filter(|reject| known.insert(&reject.reason));
             text.extend(new.take(3).map(|reject| format!(", such as {}: {}", reject.name, reject.reason)));
@@ -142,7 +142,7 @@ impl Rejections {
     /// Ends the run if pictures could not be read and may not be left out.
     ///
     /// # Errors
-    /// It does.
+    /// The run has to end.
     pub fn check(&self) -> Result<()> {
         if self.ends_the_run() { Err(self.failure(&self.seen().list, "")) } else { Ok(()) }
     }
@@ -151,17 +151,17 @@ impl Rejections {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was rejected, in the order of the splits and ids.
+    /// The rejected pictures, sorted by split and id.
     pub fn listed(&self) -> Vec<Reject> {
         let mut list = self.seen().list.clone();
         list.sort();
         list
     }
 
-    /// The table of what was rejected, if anything may be.
+    /// The table of rejected pictures, if pictures may be left out.
     ///
     /// # Errors
-    /// Something was that may not be.
+    /// Pictures were rejected and may not be left out.
     pub fn table(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         self.check()?;
         if !self.skips() {

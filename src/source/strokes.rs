@@ -1,6 +1,6 @@
-//! Made-up digits, so that the main job and every test run on any machine without a network.
+//! The source `strokes`: generated digits, so that a first run and every test work on any machine without a network.
 //!
-//! Each image is a function of (seed, split, id): any number of them can be made in any order.
+//! Each image is a function of (seed, split, id): any of them can be generated, in any order.
 
 mod colour;
 mod draw;

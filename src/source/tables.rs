@@ -1,7 +1,8 @@
-//! Parquet files of others: a column of encoded pictures, as Hugging Face has them, or of lists of numbers.
+//! The source `parquet`: files of other programs, with a column of encoded pictures, as Hugging Face has them, or of lists.
 //!
-//! The files of a split are read one after the other, in the order of their paths, and rows are decoded as they are read: what is
-//! held of a large picture is its small image. An image's id is its row, counted over all files of its split, or over all files where the splits are drawn.
+//! The files of a split are read one after the other, sorted by path, and rows are decoded as they are read, so that only the
+//! fitted image of a large picture stays in memory. An image's id is its row, counted over all files of its split, or over all
+//! files if the splits are drawn.
 
 mod choice;
 mod column;
@@ -34,22 +35,22 @@ use kinds::Labels;
 pub struct Tables {
     fit: Fit,
     shape: ImageShape,
-    /// The picture that has this shape.
+    /// The name of the picture that the shape was taken from.
     first: String,
     images: Images,
     labels: Labels,
     /// The columns of the first file; all have the same.
     columns: Columns,
-    /// The files of both splits; all in the first one if the splits are drawn.
+    /// The files of each split; all in the first if the splits are drawn.
     splits: [Vec<Part>; 2],
-    /// Which of their rows are of a split.
+    /// The rows that belong to each split.
     members: [Members; 2],
     rejections: Rejections,
 }
 
-/// Bytes that are read of a file at a time, before compression.
+/// Bytes that are read from a file at a time, before compression.
 const READ_BYTES: u64 = 16 << 20;
-/// Bytes of the images that are made of what is read at a time.
+/// Bytes of the images that are decoded at a time.
 const MADE_BYTES: usize = 16 << 20;
 
 /// One file.
@@ -61,16 +62,16 @@ struct Part {
 
 /// Consecutive rows of one file.
 struct Rows {
-    /// Names the file in messages.
+    /// The name of the file in messages.
     path: String,
-    /// Rows of the files before it.
+    /// Number of rows in the files before it.
     before: u64,
-    /// The position of the first in the file.
+    /// The position of the first row in the file.
     first: u64,
     batch: RecordBatch,
 }
 
-/// An image that was decoded.
+/// A decoded image.
 struct Image {
     id: u64,
     label: Option<i64>,
@@ -79,10 +80,10 @@ struct Image {
 
 /// Most rows of a split, as IDX files can have images.
 const MOST_ROWS: u64 = u32::MAX as u64;
-/// Most pictures that cannot be read before one that can is no longer sought, unless they may be left out.
+/// Undecodable pictures after which the search for a first good one ends, unless such pictures may be left out.
 const MOST_TRIED: usize = 1000;
 impl Tables {
-    /// Opens the files and looks at the first picture.
+    /// Opens the files and decodes pictures until one gives the shape.
     ///
     /// # Errors
     /// Files that cannot be read or are not Parquet, columns that are missing or of another type.
@@ -94,8 +95,8 @@ impl Tables {
         Self::of(files::splits(settings)?, draw, &wanted, fit, rejections)
     }
 
-    /// The images of one file, all of the test split, as `fit` makes them: those of the column `image`, or of one with a usual name.
-    /// Lists that do not say their shape are of `usual`. A column `id` of integers is kept.
+    /// The images of one file, in the test split, resized by `fit`: from the column `image`, or from one with a usual name.
+    /// Lists without a shape have that of `usual`. An integer column `id` is kept.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -157,7 +158,7 @@ impl Tables {
             let labels = |part: &Part| part.read(part.columns.label.as_slice(), 1 << 16);
             all().map(move |part| labels(part).map(|reader| (part.path.clone(), reader)))
         });
-        // Whoever gives a command cannot say otherwise: what are no labels is left out.
+        // A command has no setting for labels: a column that cannot be labels is left out.
         let labels = if wanted.asker == Asker::Command { labels.unwrap_or(Labels::None) } else { labels? };
         let (shape, first) = (ImageShape { height: 1, width: 1, channels: 1 }, String::new());
         let mut tables = Self { fit, shape, first, images, labels, columns, splits, members, rejections };
@@ -165,7 +166,7 @@ impl Tables {
         Ok(tables)
     }
 
-    /// The shape of the first image that can be read, and its name.
+    /// The shape of the first image that can be decoded, and its name.
     fn first_shape(&self) -> Result<(ImageShape, String)> {
         let (mut bad, mut least) = (Vec::new(), "");
         for (split, parts) in Split::ALL.iter().zip(&self.splits) {
@@ -178,7 +179,7 @@ impl Tables {
                     for index in 0..batch.num_rows() {
                         match self.images.image(column, index, &self.fit) {
                             Ok(picture) => return Ok((picture.shape, row_name(&path, row))),
-                            // More say nothing new.
+                            // Further bad pictures would only lengthen the message.
                             Err(_) if bad.len() == MOST_TRIED => {
                                 least = "at least ";
                                 if !self.rejections.skips() {
@@ -197,7 +198,7 @@ impl Tables {
         Err(self.rejections.failure(&bad, least))
     }
 
-    /// The files that hold a split.
+    /// The files that contain a split.
     fn parts(&self, split: Split) -> &[Part] {
         match self.members[split as usize] {
             Members::All => &self.splits[split as usize],
@@ -235,7 +236,7 @@ impl Tables {
         let images: Vec<_> = (0..batch.num_rows()).into_par_iter().map(one).collect();
         self.rejections.looked_at(images.len())?;
         let images = images.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
-        // Nothing more is written of a run that has to end.
+        // A run that has to end writes no more images.
         Ok(if self.rejections.ends_the_run() { Vec::new() } else { images })
     }
 
@@ -251,7 +252,7 @@ impl Tables {
         })
     }
 
-    /// The rows of a file that has so many `before` it, some at a time.
+    /// The rows of a file with so many rows `before` it, in batches.
     fn pieces(&self, part: &Part, before: u64) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
         let path = part.path.display().to_string();
         let columns = part.columns.all();
@@ -270,7 +271,7 @@ impl Tables {
     }
 }
 
-/// What messages call a row of a file.
+/// The name of a row in messages.
 fn row_name(path: &str, row: u64) -> String {
     format!("row {row} of {path}")
 }
@@ -299,7 +300,7 @@ impl Part {
         most: usize,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, String>> + use<>> {
         let rows = table::columns(&self.path, &self.metadata, columns, READ_BYTES, most)?;
-        // Columns come in the order of the file.
+        // The reader returns columns in the order of the file.
         let position = |wanted: &usize| columns.iter().filter(|column| *column < wanted).count();
         let positions: Vec<usize> = columns.iter().map(position).collect();
         Ok(rows.map(move |batch| batch?.project(&positions).map_err(|cause| cause.to_string())))

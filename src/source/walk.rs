@@ -1,9 +1,9 @@
-//! The files below folders, each of them once, wherever links lead.
+//! Lists the files below folders, following links, with each file listed once.
 //!
-//! A link may lead back to a folder above it, and two of them in one folder would make a walk that follows both endless. So a
-//! folder is entered once: it is known by its real path, as the file is that a link leads to. Which of several ways to a file
-//! counts does not depend on the order in which a disk lists names: what is reached without a link comes first, then links to
-//! folders, then links to files, each in the order of their paths.
+//! A link may lead back to a folder above it, so that a walk that follows links may never end. Each folder is therefore
+//! entered once, and folders and link targets are identified by their real paths. Of several paths to a file, the choice does not
+//! depend on the order in which a disk lists names: paths without links come first, then links to folders, then links to
+//! files, each in the order of their paths.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -17,37 +17,37 @@ use crate::store::local::real;
 /// Most folders inside one another.
 const MAX_DEPTH: usize = 64;
 
-/// What a walk has found.
+/// The result of a walk.
 #[derive(Default)]
 pub struct Walk {
     /// The files.
     pub files: Vec<PathBuf>,
     /// Whether it takes hidden files and enters hidden folders.
     hidden: bool,
-    /// How many files and folders were passed over because they were reached before, and the first of them by its path.
+    /// Number of files and folders that were skipped because they had been reached before, and the first of them by its path.
     repeated: (u64, Option<PathBuf>),
     /// The folders that were entered, by their real paths, and the paths by which they were reached.
     entered: HashMap<PathBuf, PathBuf>,
-    /// The real paths of the files that only a link has led to.
+    /// The real paths of files that are reached through links only.
     linked: HashSet<PathBuf>,
 }
 
-/// The links below one of the folders in which a walk begins.
+/// The links below one of the roots.
 struct Links<'a> {
     root: &'a Path,
     folders: BTreeSet<PathBuf>,
     files: BTreeSet<PathBuf>,
 }
 
-/// Which files a walk is to find.
+/// A filter of the files to list.
 type Wanted<'a> = &'a dyn Fn(&Path) -> bool;
 
 impl Walk {
-    /// Finds the files below some folders that are `wanted`, `hidden` ones too if they are. What links in several of the folders lead
-    /// to belongs to the first one, unless it lies in another.
+    /// Lists the `wanted` files below some folders, including hidden ones if `hidden`. The target of links in several of the
+    /// folders belongs to the first one, unless it lies in another.
     ///
     /// # Errors
-    /// A folder that cannot be read, or has too many around it; interruption.
+    /// A folder that cannot be read, or is nested too deeply; interruption.
     pub fn new(roots: &[PathBuf], hidden: bool, wanted: Wanted) -> Result<Self> {
         let mut walk = Self { hidden, ..Self::default() };
         let links = |root| Links { root, folders: BTreeSet::new(), files: BTreeSet::new() };
@@ -92,7 +92,7 @@ impl Walk {
                 links.folders.insert(path);
             } else if !wanted(&path) {
             } else if kind.is_symlink() {
-                // What leads nowhere is a file that cannot be read; what leads to a pipe is none.
+                // A broken link is listed as a file, to be reported; a link to a pipe is not.
                 if path.metadata().map_or(true, |metadata| metadata.is_file()) {
                     links.files.insert(path);
                 }
@@ -104,7 +104,7 @@ impl Walk {
         crate::interrupt::check()
     }
 
-    /// Adds the file that a link leads to, unless it was found.
+    /// Adds the target of a link, unless it was listed before.
     fn add_link(&mut self, link: PathBuf, wanted: Wanted) {
         let found = real(&link).is_some_and(|place| {
             let (around, name) = (place.parent().and_then(|around| self.entered.get(around)), place.file_name());
@@ -126,7 +126,7 @@ impl Walk {
         }
     }
 
-    /// Says what was reached more than once: whoever has made the links may take it for more data.
+    /// Reports what was reached more than once, since the user may count it as more data.
     pub fn tell(&self, progress: &Progress) {
         if let (count, Some(example)) = &self.repeated {
             progress.note(&format!(
@@ -143,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    /// The names that a walk finds in a folder, and how often it came to a place again.
+    /// The names that a walk lists in a folder, and the number of repetitions.
     fn found(folder: &Path, starts: &[&str]) -> (Vec<String>, u64) {
         let roots: Vec<_> = starts.iter().map(|start| folder.join(start)).collect();
         let png = |path: &Path| path.extension().is_some_and(|end| end == "png");
@@ -163,14 +163,14 @@ mod tests {
             std::fs::write(at(name), b"").expect("written");
         }
         assert_eq!(found(folder.path(), &[""]), (vec!["a/1.png".into(), "b/2.png".into()], 0));
-        // Back to where it began, twice, and to what is there already; the names sort before and behind the real ones.
+        // Links back to the root, twice, and to listed files and folders; their names sort before and after the real ones.
         for (target, link) in
             [(".", "one"), ("..", "a/two"), ("../b", "a/0"), ("../a/1.png", "b/0.png"), ("2.png", "b/9.png")]
         {
             symlink(target, at(link)).expect("linked");
         }
         assert_eq!(found(folder.path(), &[""]), (vec!["a/1.png".into(), "b/2.png".into()], 5));
-        // A hard link is a file of its own, what nothing else leads to is reached by the first of its links.
+        // A hard link is a separate file; a target without another path is listed under the first of its links.
         std::fs::hard_link(at("a/1.png"), at("a/hard.png")).expect("linked");
         for link in ["a/y.png", "a/x.png"] {
             symlink("../b/.4.png", at(link)).expect("linked");
@@ -178,7 +178,7 @@ mod tests {
         symlink("nowhere", at("a/z.png")).expect("linked");
         let names = ["a/1.png", "a/hard.png", "a/x.png", "a/z.png", "b/2.png"].map(str::to_owned).to_vec();
         assert_eq!(found(folder.path(), &[""]), (names, 6));
-        // What is below another beginning stays there; what a link leads to besides is the first one's.
+        // Files below another root belong to it; other targets of links belong to the first root.
         std::fs::write(at("c/5.png"), b"").expect("written");
         ["a/c", "b/c"].into_iter().for_each(|link| symlink("../c", at(link)).expect("linked"));
         std::fs::remove_file(at("a/two")).expect("removed");

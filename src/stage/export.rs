@@ -1,4 +1,4 @@
-//! export: the tables of images and features in the form that another program likes best, if the pipeline asks for it.
+//! export: copies the tables of images and features into the layout of another program, if the pipeline asks for it.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -13,8 +13,8 @@ use crate::table::layout::Profile;
 /// The stages that write tables of images or features.
 const TABLES: [StageName; 4] = [ingest::NAME, corrupt::NAME, encode::NAME, denoise::NAME];
 
-/// Those of them that a pipeline has, in order. A run directory may hold the results of others: of a model with a code that
-/// was there before one without.
+/// Those of them that a pipeline has, in order. A run directory may also hold results of stages that the pipeline no longer has,
+/// such as the codes of an earlier model.
 pub fn stages(pipeline: &Pipeline) -> impl Iterator<Item = StageName> {
     let applying = STAGES.iter().filter(|stage| stage.applies(pipeline)).map(|stage| stage.name());
     applying.filter(|name| TABLES.contains(name))
@@ -50,7 +50,7 @@ impl Stage for Export {
             settings["output"]["compression-level"] = json!(pipeline.output.compression_level);
         }
         if layout.profile == Profile::Hf {
-            // The dataset card has it.
+            // The dataset card contains it.
             settings["name"] = json!(pipeline.name);
         }
         settings

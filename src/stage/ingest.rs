@@ -1,4 +1,4 @@
-//! ingest: the source's images as tables.
+//! ingest: writes the source's images to tables.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -69,11 +69,11 @@ impl Stage for Ingest {
             }
         }
         let task = context.progress.task("ingest", total, "images");
-        // What nothing can be held out of is a mistake in the settings.
+        // Held-out labels that no image has are a mistake in the settings.
         let missing: Mutex<BTreeSet<i64>> = Mutex::new(pipeline.held_out.iter().copied().collect());
         let mut files = Vec::new();
         for split in Split::ALL {
-            // What is held out is held out of training; the test split keeps it, to be recognised.
+            // Classes are held out of training; the test split keeps them, to measure anomaly detection.
             let held_out = if split == Split::Train { pipeline.held_out.as_slice() } else { &[] };
             let groups = source.row_groups(split, row_group_rows(content, source.count(split)))?.map(|group| {
                 let (task, missing) = (task.clone(), &missing);
@@ -119,7 +119,7 @@ impl Stage for Ingest {
     }
 }
 
-/// What fails where labels are held out that no image has.
+/// The error for held-out labels that no image has.
 fn held_out_of_nothing(labels: &BTreeSet<i64>, classes: &Classes) -> anyhow::Error {
     const MOST: usize = 20;
     let labels = labels.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
@@ -129,7 +129,7 @@ fn held_out_of_nothing(labels: &BTreeSet<i64>, classes: &Classes) -> anyhow::Err
     error::data(format!("source.hold-out names {labels}, which is the label of no image{names}{more}"))
 }
 
-/// Takes the labels of a batch out of those that no image was seen to have.
+/// Removes the labels of a batch from `missing`.
 fn see(batch: &RecordBatch, missing: &Mutex<BTreeSet<i64>>) -> Result<()> {
     let mut missing = missing.lock().unwrap_or_else(PoisonError::into_inner);
     if !missing.is_empty() {
@@ -141,7 +141,7 @@ fn see(batch: &RecordBatch, missing: &Mutex<BTreeSet<i64>>) -> Result<()> {
 /// The images of a batch that have none of these labels.
 ///
 /// # Errors
-/// An image without a label, of which nobody knows.
+/// An image without a label, which cannot be held out or kept.
 fn without(batch: RecordBatch, held_out: &[i64]) -> Result<RecordBatch> {
     if held_out.is_empty() {
         return Ok(batch);

@@ -1,4 +1,4 @@
-//! report: one page about the run.
+//! report: writes the HTML page about the run.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ impl Stage for Report {
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
-        // All that evaluate reads, and what it makes.
+        // The inputs of evaluate, and its output.
         [Evaluate.inputs(pipeline), vec![Evaluate.name()]].concat()
     }
 
@@ -68,7 +68,7 @@ impl Stage for Report {
     }
 }
 
-/// Everything that a page about the results in `workspace` shows: made with these settings, from inputs with these digests.
+/// The content of the report on the results in `workspace`, which were made with these settings from inputs with these digests.
 ///
 /// # Errors
 /// Results that are missing, damaged, or not of one run; interruption.
@@ -150,7 +150,7 @@ fn images(table: &TableFile, wanted: &[i64]) -> Result<Vec<Vec<u8>>> {
     each_image(table, wanted, |bytes| bytes)
 }
 
-/// What `make` makes of the bytes of the images with these ids, each another, in this order.
+/// Applies `make` to the bytes of the images with these ids, which are distinct, in this order.
 fn each_image<T>(table: &TableFile, wanted: &[i64], make: impl Fn(Vec<u8>) -> T) -> Result<Vec<T>> {
     let mut found = BTreeMap::new();
     for batch in table.all() {

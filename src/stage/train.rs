@@ -1,4 +1,4 @@
-//! train: an autoencoder that gives the clean images back.
+//! train: trains an autoencoder to reconstruct the clean images.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Stage for Train {
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<StageName> {
-        // Noise is drawn again from its keys, not read: the stored noisy images are the same.
+        // Noise is generated again from its keys and not read; it is the same as in the stored noisy images.
         vec![ingest::NAME]
     }
 
@@ -82,7 +82,7 @@ impl Stage for Train {
         let train = context.table(ingest::NAME, Split::Train)?;
         let test = context.table(ingest::NAME, Split::Test)?;
         let image = train.image_shape()?;
-        // ingest has looked at the corruption that there was when it ran.
+        // ingest has checked the corruption that was set when it ran.
         if let Some(corruption) = pipeline.corruption {
             corruption.kind().check(image)?;
         }
@@ -142,38 +142,38 @@ impl Stage for Train {
             "best-epoch": state.position.best_epoch,
             "speed": speeds.iter().map(speed).collect::<Vec<_>>(),
         });
-        // None took a step that this version knows of.
+        // Empty if no step of a known device was taken.
         let devices = state.position.devices.join(", then ");
         Ok(Outputs { files, details, device: (!devices.is_empty()).then_some(devices) })
     }
 }
 
 impl Train {
-    /// All that decides every step of the training. How many steps there will be is not among it.
+    /// The fingerprint parts that decide every step of the training, whatever the number of steps.
     fn trajectory(&self, pipeline: &Pipeline, inputs: &BTreeMap<String, String>) -> Parts {
         Parts { code: self.version(), settings: flatten(&trajectory_settings(pipeline)), inputs: inputs.clone() }
     }
 }
 
-/// Whether the steps of a training are those of the finished one that was made of `old`.
+/// Whether a training takes the same steps as the finished one whose parts are `old`.
 fn same_steps(trajectory: &Parts, old: &Parts) -> bool {
     let mut old = old.clone();
     old.settings.retain(|key, _| trajectory.settings.contains_key(key) || !ENDS.contains(&key.as_str()));
     *trajectory == old
 }
 
-/// Settings that decide where a training ends and which of its weights are used, unless they decide its steps too.
+/// Settings that decide the end of a training and the weights that are used, unless they decide its steps too.
 const ENDS: [&str; 2] = ["training.epochs", "training.weights"];
 
-/// The settings that decide every step of the training: a finished one, or a checkpoint, is gone on from as long as they stay
-/// the same. How many epochs there will be is among them only if the schedule looks ahead.
+/// The settings that decide every step of the training: a finished training or a checkpoint can be resumed from as long as they
+/// are unchanged. The number of epochs is among them only if the schedule depends on it.
 fn trajectory_settings(pipeline: &Pipeline) -> Value {
     let Pipeline { seed, model, training, corruption, output, .. } = pipeline;
     let mut settings = json!({ "seed": seed, "model": model, "training": training.decisive() });
     if training.input == InputImages::Noisy {
         let Output { pixels, compression_level: _ } = output;
         settings["corruption"] = json!(corruption);
-        // The inputs of the test split, and of training with fixed noise, are those on disk.
+        // The inputs of the test split, and those with fixed noise, are as rounded as the stored images.
         settings["output"] = json!({ "pixels": pixels });
     }
     settings

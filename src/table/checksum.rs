@@ -1,7 +1,7 @@
-//! Checksums of pages, which the library checks where it reads but does not write.
+//! Checksums of Parquet pages, which the `parquet` crate verifies but does not write.
 //!
 //! A column chunk is collected as the header and the body of each page; [`Chunk::of`] puts the CRC-32 of the body into each
-//! header and moves what the chunk's description says of sizes and places. Format: parquet-format, `parquet.thrift`,
+//! header and corrects the sizes and offsets in the chunk's metadata. Format: parquet-format, `parquet.thrift`,
 //! `PageHeader.crc`; Thrift's compact protocol.
 
 use std::io::Write;
@@ -16,23 +16,23 @@ use parquet::file::writer::SerializedRowGroupWriter;
 
 use crate::error;
 
-/// Start of a field of 32 bits whose number is one more than that of the field before it.
+/// The first byte of a 32-bit field whose number is one more than that of the field before it.
 const NEXT_I32: u8 = 0x15;
-/// The type of a dictionary page, as a header has it: 2, zigzag.
+/// The type of a dictionary page in a header: 2 in zigzag encoding.
 const DICTIONARY_PAGE: u8 = 4;
 
-/// A column chunk in memory, each of whose pages has a checksum.
+/// A column chunk in memory, with a checksum in each page.
 pub struct Chunk {
     bytes: Bytes,
     close: ColumnCloseResult,
 }
 
 impl Chunk {
-    /// The chunk of `pages`, header and body of each in turn, which `close` describes as they are. The page of a dictionary may
+    /// The chunk of `pages`, header and body of each in turn; `close` is its metadata without checksums. The dictionary page may
     /// be anywhere among them.
     ///
     /// # Errors
-    /// Headers that are not the library's.
+    /// Headers that the `parquet` crate does not write.
     pub fn of(pages: &[Bytes], mut close: ColumnCloseResult) -> Result<Self> {
         let (pages, rest) = pages.as_chunks::<2>();
         let is_dictionary = |header: &Bytes| header.get(1) == Some(&DICTIONARY_PAGE);
@@ -84,7 +84,7 @@ impl Chunk {
 /// Appends the header of a page with a checksum.
 fn put_header(out: &mut BytesMut, header: &[u8], crc: u32) -> Result<()> {
     let unknown = || error::bug("the header of a page has another form than the library writes");
-    // The type and the two sizes come first, then, under a number that is at least two more, what the type asks for.
+    // A header is the type and two sizes, then fields of the type, numbered at least two higher.
     let mut at = 0;
     for _ in 0..3 {
         if header.get(at) != Some(&NEXT_I32) {
@@ -107,12 +107,12 @@ fn put_header(out: &mut BytesMut, header: &[u8], crc: u32) -> Result<()> {
     Ok(())
 }
 
-/// The pages of a column chunk that the library encodes.
+/// The pages of a column chunk that the `parquet` crate encodes.
 #[derive(Debug, Default, Clone)]
 pub struct Pages(Arc<Mutex<Vec<Bytes>>>);
 
 impl Pages {
-    /// All so far: header and body of each in turn.
+    /// Takes all pages so far: header and body of each in turn.
     pub fn take(&self) -> Vec<Bytes> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -134,7 +134,7 @@ impl PageStore for Pages {
     }
 }
 
-/// Hands out [`Pages`] for columns, and keeps them for whoever asked for the columns.
+/// Creates [`Pages`] for columns and keeps a handle to them.
 #[derive(Debug, Default)]
 pub struct Collector {
     turn: Mutex<()>,
@@ -142,10 +142,10 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// What `create` makes, and the pages of the columns that it made, in their order.
+    /// The result of `create`, and the pages of the columns that it created, in their order.
     ///
     /// # Errors
-    /// What `create` fails with.
+    /// The errors of `create`.
     pub fn during<T, E>(&self, create: impl FnOnce() -> Result<T, E>) -> Result<(T, Vec<Pages>), E> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let made = create();
@@ -180,7 +180,7 @@ mod tests {
         let most = [&header[..6], &[0x15, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x3c], &header[7..]].concat();
         assert_eq!(with(1 << 31), most);
         let mut out = BytesMut::new();
-        // One that has a checksum already, one that is cut, one of another form.
+        // A header with a checksum, one that is cut, and two of another form.
         for bad in [&with(3)[..], &header[..6], &[0x15, 0xff], &[0x1c, 0]] {
             assert!(put_header(&mut out, bad, 1).is_err(), "{bad:?}");
         }

@@ -1,10 +1,10 @@
-//! Columns of fixed-size lists, encoded and decoded as a whole.
+//! Fast encoding and decoding of columns of fixed-size lists.
 //!
-//! Parquet stores a list value by value, each with two levels, and the library works value by value too: four fifths of what
-//! it costs to store an image. Without nulls, and with every list of one size, levels follow from the number of rows, and the
-//! values of a page are one block: bytes are their own indices into a dictionary of 0 to 255 (8 bits each, bit-packed), floats
-//! are plain. So this file writes exactly one form of page, which any reader of Parquet takes, and reads that form alone;
-//! whatever looks different in the least is left to the library. Formats: parquet-format, `Encodings.md`, "RLE / Bit-Packing
+//! Parquet stores a list value by value, each with two levels, and the `parquet` crate processes value by value too: four
+//! fifths of the cost of storing an image. Without nulls, and with every list of one size, levels follow from the number of
+//! rows, and the values of a page are one block: bytes are their own indices into a dictionary of 0 to 255 (8 bits each,
+//! bit-packed), floats are plain. This file writes exactly one form of page, which any reader of Parquet takes, and reads
+//! only that form; anything else is left to the crate. Formats: parquet-format, `Encodings.md`, "RLE / Bit-Packing
 //! Hybrid", "Dictionary Encoding", "Plain".
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use super::bytes::TableBytes;
 use super::checksum::Chunk;
 use crate::error;
 
-/// What a list holds.
+/// The type of a list's items, and how it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Element {
     /// Indices into a dictionary of all bytes.
@@ -76,10 +76,10 @@ pub struct ListWriter {
 }
 
 impl ListWriter {
-    /// A writer for a column of this type, if it holds lists that are stored here.
+    /// A writer for a column of this type, if it holds lists of bytes or floats.
     ///
     /// # Errors
-    /// The compressor cannot be made.
+    /// The compressor cannot be created.
     pub fn new(data_type: &DataType, column: ColumnDescPtr, compression: ZstdLevel) -> Result<Option<Self>> {
         let DataType::FixedSizeList(item, _) = data_type else { return Ok(None) };
         let Some(element) = Element::of(item.data_type()) else { return Ok(None) };
@@ -139,7 +139,7 @@ impl ListWriter {
             statistics: None,
         };
         self.page(compressed, page.len(), PageType::DATA_PAGE, self.element.encoding())?;
-        // Where it begins is known once it has a checksum.
+        // Offset and size are set once the page has a checksum.
         self.offsets.append_offset_and_size(0, 0);
         self.offsets.append_row_count(rows as i64);
         self.rows += rows as u64;
@@ -150,7 +150,7 @@ impl ListWriter {
     /// Ends the chunk.
     ///
     /// # Errors
-    /// None that content can cause.
+    /// The metadata cannot be built, which no content causes.
     pub fn close(self) -> Result<Chunk> {
         let mut encodings = vec![Encoding::PLAIN, Encoding::RLE];
         encodings.extend((self.element == Element::Byte).then_some(Encoding::RLE_DICTIONARY));
@@ -231,7 +231,7 @@ pub fn read(file: &TableBytes, group: &RowGroupMetaData, name: &str, item: &Data
                 ..
             } if encoding == element.encoding() => {
                 let num_values = num_values as usize;
-                // Before the levels are made: a header can claim any number.
+                // Checked before the levels are generated: a header can claim any number.
                 let (found, expected) = (values.len() / element.size() + num_values, count);
                 if found > expected || !num_values.is_multiple_of(len) || buf.len() < num_values * element.size() {
                     return None;
@@ -267,8 +267,8 @@ fn dictionary() -> Vec<u8> {
     (0..256_u32).flat_map(u32::to_le_bytes).collect()
 }
 
-/// Repetition and definition levels of `rows` lists of `len` values: a list starts with 0 and goes on with 1, and every value
-/// is there.
+/// Repetition and definition levels of `rows` lists of `len` values without nulls: repetition is 0 at the start of a list and
+/// 1 in it, definition is 1.
 fn put_levels(page: &mut Vec<u8>, rows: usize, len: usize) {
     let with_length = |page: &mut Vec<u8>, put: &dyn Fn(&mut Vec<u8>)| {
         let start = page.len();
@@ -290,13 +290,13 @@ fn put_levels(page: &mut Vec<u8>, rows: usize, len: usize) {
     with_length(page, &|page| put_run(page, rows * len, 1));
 }
 
-/// `count` times the same level of one bit.
+/// An RLE run of `count` equal levels of one bit.
 fn put_run(page: &mut Vec<u8>, count: usize, level: u8) {
     put_varint(page, count << 1);
     page.push(level);
 }
 
-/// What comes between the levels and the values.
+/// The bytes between the levels and the values.
 fn put_values_header(page: &mut Vec<u8>, element: Element, count: usize) {
     if element == Element::Byte {
         page.push(8); // Bits of an index.

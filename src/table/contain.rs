@@ -1,8 +1,8 @@
-//! Panics of the Parquet reader, as errors.
+//! Turns panics of the Parquet reader into errors.
 //!
-//! The reader of the `parquet` crate answers most damage with an error, but some with a panic (an embedded Arrow schema of an
-//! unknown type, levels that do not add up). To its caller both mean the same: the file is damaged. This file hides the
-//! difference; the message that Rust prints for a panic is left out.
+//! The reader of the `parquet` crate reports most damage as an error, but panics at some (an embedded Arrow schema of an
+//! unknown type, inconsistent levels). Both mean that the file is damaged, and callers see no difference; the message that Rust
+//! prints for a panic is suppressed.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -15,10 +15,10 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does `work`; what it panics with is its error.
+/// Runs `work`; a panic becomes an error.
 ///
 /// # Errors
-/// What `work` fails or panics with, as a text.
+/// The error or the panic message of `work`, as text.
 pub fn contained<T, E: Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -30,7 +30,7 @@ pub fn contained<T, E: Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T
         }));
     });
     let before = INSIDE.replace(true);
-    // Whatever `work` was changing is not used again: a reader that has failed is dropped.
+    // Unwind safety: the state of `work` is not used again, since a reader that failed is dropped.
     let result = catch_unwind(AssertUnwindSafe(work));
     INSIDE.set(before);
     match result {
@@ -39,7 +39,7 @@ pub fn contained<T, E: Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T
     }
 }
 
-/// An iterator of which the first failure, panics included, is the last item.
+/// The same items; panics are errors, and the first error is the last item.
 pub fn contained_items<T, E: Display>(
     mut items: impl Iterator<Item = Result<T, E>>,
 ) -> impl Iterator<Item = Result<T, String>> {

@@ -1,8 +1,8 @@
-//! The footer of a table, guarded by a digest of itself.
+//! A digest of a table's footer, inside the footer.
 //!
-//! Checksums of pages say nothing about the footer, where a wrong bit renames a column, moves a row group or changes the names
-//! of labels. So limpid writes a digest of the footer into its metadata, computed with zeros in the digest's place. It counts
-//! only where the footer also says that limpid wrote the file: a program that rewrites a table may carry the metadata along.
+//! Checksums of pages do not cover the footer, where a wrong bit renames a column, moves a row group or changes class names.
+//! limpid therefore writes a digest of the footer into its metadata, computed with zeros in its place. It is checked
+//! only if `created_by` says that limpid wrote the file: a program that rewrites a table may copy the metadata.
 
 use std::io::Read;
 
@@ -13,15 +13,15 @@ use parquet::file::reader::Length;
 use super::bytes::TableBytes;
 use crate::error;
 
-/// What the footer calls who wrote the file.
+/// The value of `created_by` in the footer.
 pub const CREATED_BY: &str = concat!("limpid version ", env!("CARGO_PKG_VERSION"));
-/// How that starts in any version.
+/// Its prefix in any version.
 const CREATOR: &str = "limpid version ";
 /// The digest's key in the metadata.
 pub const DIGEST: &str = "limpid.footer-digest";
-/// What stands there before it is known, of the digest's length.
+/// Its value before the digest is known, of the same length.
 const PLACEHOLDER: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// Length of the footer and `PAR1`, which end a file.
+/// Size of the end of a file: the footer's length and `PAR1`.
 const TAIL: usize = 8;
 
 /// The entry of the metadata that [`seal`] puts the digest into.
@@ -29,10 +29,10 @@ pub fn entry() -> KeyValue {
     KeyValue::new(DIGEST.to_owned(), PLACEHOLDER.to_owned())
 }
 
-/// Puts the digest into the footer at the end of `bytes`, which end a file.
+/// Puts the digest into the footer at the end of `bytes`, which are the end of a file.
 ///
 /// # Errors
-/// They have no place for it.
+/// The footer has no entry for it.
 pub fn seal(bytes: &mut [u8]) -> Result<()> {
     let none = || error::bug("a footer without a place for its digest");
     let (rest, tail) = bytes.split_last_chunk::<TAIL>().ok_or_else(none)?;
@@ -49,10 +49,10 @@ pub fn is_guarded(metadata: &FileMetaData) -> bool {
     metadata.created_by().is_some_and(|creator| creator.starts_with(CREATOR))
 }
 
-/// Compares the footer of a file, which was read as `metadata`, with the digest that it has, if limpid wrote it.
+/// Compares the footer of a file, read as `metadata`, with its digest, if limpid wrote it.
 ///
 /// # Errors
-/// In words.
+/// Damage, as text.
 pub fn check(bytes: &TableBytes, metadata: &FileMetaData) -> Result<(), String> {
     if !is_guarded(metadata) {
         return Ok(());

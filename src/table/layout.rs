@@ -56,14 +56,14 @@ pub enum Lists {
     Variable,
 }
 
-/// What the columns beside images and codes take of a row: `id`, `split`, `label` and `error`.
+/// Bytes of a row without image or code: `id`, `split`, `label` and `error`.
 const LEADING_BYTES: u64 = 24;
 
 /// How an exported table is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Layout {
-    /// Whom it is for.
+    /// The kind of reader that it is for.
     pub profile: Profile,
     /// How images are stored.
     pub pixels: StoredPixels,
@@ -72,13 +72,13 @@ pub struct Layout {
     /// Most rows of a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_rows: Option<u64>,
-    /// Most content of a file before it is compressed, in MiB. A split is one file if it is neither limited so nor in rows.
+    /// Most uncompressed bytes of a file, in MiB. A split is one file if neither limit is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_mib: Option<u64>,
 }
 
 impl Layout {
-    /// The layout of a profile, but for what is given.
+    /// The layout of a profile, with the settings that are given in place of the profile's.
     pub fn new(
         profile: Profile,
         pixels: Option<StoredPixels>,
@@ -95,7 +95,7 @@ impl Layout {
         Self { profile, pixels, lists, part_rows, part_mib }
     }
 
-    /// Checks that images of this shape can be stored so.
+    /// Checks that images of this shape can be stored in this layout.
     ///
     /// # Errors
     /// PNG has no such pixels.
@@ -109,14 +109,14 @@ impl Layout {
         }
     }
 
-    /// Most rows of a file of a table, at least 1; `rows`, of which there are as many, if nothing limits them.
+    /// Most rows of a file for a table of `rows` rows, at least 1; `rows` if there is no limit.
     pub fn rows_of_part(&self, content: Content, rows: u64) -> u64 {
         let bytes = match (content, self.pixels) {
             (Content::Features(size), _) => size * size_of::<f32>(),
             (Content::Images(shape, _) | Content::Denoised(shape, _), StoredPixels::F32) => {
                 shape.len() * size_of::<f32>()
             }
-            // Of a PNG, what is packed into it.
+            // A PNG counts as its unpacked pixels.
             (Content::Images(shape, _) | Content::Denoised(shape, _), StoredPixels::U8 | StoredPixels::Png) => {
                 shape.len()
             }
@@ -125,7 +125,7 @@ impl Layout {
         [self.part_rows, by_size].into_iter().flatten().fold(rows, u64::min).max(1)
     }
 
-    /// The compression that every reader of the profile knows; none if it is limpid's usual one.
+    /// The compression that every reader of the profile supports; none for limpid's default.
     pub fn compression(&self) -> Option<Compression> {
         match self.profile {
             Profile::Default | Profile::Hf => None,
@@ -133,7 +133,7 @@ impl Layout {
         }
     }
 
-    /// What makes batches of this layout of those of a table.
+    /// The converter of a table's batches to this layout.
     ///
     /// # Errors
     /// Images that cannot be PNG.
@@ -169,7 +169,7 @@ impl Layout {
             metadata.insert("huggingface".to_owned(), features(&fields, classes).to_string());
         }
         if self.profile != Profile::Default || self.pixels == StoredPixels::Png || self.lists == Lists::Variable {
-            // Only limpid's own layout is one of its tables.
+            // Other layouts are no limpid tables.
             metadata.remove("limpid.table");
         }
         Arc::new(Schema::new_with_metadata(fields, metadata))
@@ -185,12 +185,12 @@ impl Layout {
     }
 }
 
-/// The fields of a picture as Hugging Face has them.
+/// The fields of an image in Hugging Face's format.
 fn png_fields() -> Vec<Field> {
     vec![Field::new("bytes", DataType::Binary, true), Field::new("path", DataType::Utf8, true)]
 }
 
-/// What Hugging Face's `datasets` reads from the footer: the features of the columns.
+/// The features of the columns in the footer, for Hugging Face's `datasets`.
 fn features(fields: &[Field], classes: &Classes) -> Value {
     let value = |kind: &str| json!({ "dtype": kind, "_type": "Value" });
     let number = |kind: &DataType| match kind {
@@ -216,7 +216,7 @@ fn features(fields: &[Field], classes: &Classes) -> Value {
     json!({ "info": { "features": features } })
 }
 
-/// Makes batches of a layout.
+/// Converts batches to a layout.
 pub struct Converter {
     layout: Layout,
     content: Content,
@@ -300,7 +300,7 @@ fn pictures(column: &arrow_array::FixedSizeListArray, shape: ImageShape) -> Resu
 /// An image as the bytes of a PNG file.
 ///
 /// # Errors
-/// None that an image of 1 to 4 channels can cause.
+/// The encoder fails, which no image of 1 to 4 channels causes.
 pub fn png(image: &[u8], shape: ImageShape) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, shape.width as u32, shape.height as u32);

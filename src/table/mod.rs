@@ -1,7 +1,7 @@
 //! Arrow tables and the Parquet files that hold them.
 //!
-//! Everything that passes between stages is a table of one of three kinds ([`Content`]). They are read
-//! one row group at a time and written row group by row group; where a function is mapped over one is `engine`'s business.
+//! Everything that passes between stages is a table of one of three kinds ([`Content`]). Tables are read and written one row
+//! group at a time; functions are mapped over them in `engine`.
 
 mod bytes;
 mod checksum;
@@ -33,7 +33,7 @@ pub struct WriteOptions {
     pub compression_level: i32,
     /// Threads that read, compute and encode.
     pub threads: usize,
-    /// Whether the rows come in the order of their ids, which the footer then says.
+    /// Whether the rows are in the order of their ids; if so, the footer says it.
     pub sorted: bool,
     /// The names of the labels.
     pub classes: Classes,

@@ -1,9 +1,9 @@
-//! How much the pages of a Parquet file claim to hold, before any is unpacked, and how many rows are read at a time because of it.
+//! Limits the memory that a Parquet file can claim: checks page headers before pages are unpacked, and bounds the rows per batch.
 //!
-//! The header of a page says how large the page is once it is decompressed, and the reader of the `parquet` crate takes so much
-//! memory on its word: a file of a kilobyte could ask for two gibibytes. This file reads the headers (Thrift's compact
-//! protocol, of which only sizes and counts matter here; everything else is passed over) and refuses what no writer makes. Rows are
-//! as large as the worst of what the headers allow: one value of a dictionary may be that of every row.
+//! The header of a page gives its decompressed size, and the reader of the `parquet` crate allocates that much without a
+//! check: a file of a kilobyte could ask for two gibibytes. This file reads the headers (Thrift's compact
+//! protocol, of which only sizes, counts and encodings matter here; everything else is skipped) and refuses sizes that no
+//! writer produces. The size of a row is the worst case that the headers allow: a value of a dictionary may be that of every row.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
@@ -14,25 +14,25 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use super::bytes::TableBytes;
 use crate::error;
 
-/// Most bytes of one page. Writers aim at a mebibyte; one that puts a whole row group into a page stays below this too.
+/// Most bytes of one page. Writers aim at a mebibyte; even a page with a whole row group stays below this.
 const MOST_BYTES: i64 = 256 << 20;
 /// Deepest nesting of a header; the real ones have two levels.
 const MOST_LEVELS: usize = 8;
 /// Longest header: statistics may hold values of any length.
 const MOST_HEADER: u64 = 1 << 20;
 
-/// Most bytes of the pages that are held at the same time: of each column that is read, a dictionary and a page of values, with what
-/// these are unpacked from.
+/// Most bytes of the pages in memory at the same time: for each column read, a dictionary and a page of values, and their
+/// compressed forms.
 const MOST_HELD: u64 = 512 << 20;
-/// Most bytes that the rows which are read at a time can be made to hold, unless it is a single one.
+/// Most bytes that the rows of a batch can take, unless it is a single row.
 const MOST_ROWS: u64 = 128 << 20;
 
-/// Checks the pages of the columns of a row group that are read, by their positions among its leaves, and says how many rows of
-/// them, at least 1, take about so many `bytes`: of rows that some of their pages say to be larger than the others, so many fewer.
-/// In a file whose footer is `guarded`, headers must say what it says: no checksum covers them.
+/// Checks the pages of the columns of a row group that are read, by their positions among its leaves. Returns the number of rows,
+/// at least 1, that take about so many `bytes`, judged by the page with the largest rows.
+/// In a file whose footer is `guarded`, headers must agree with the footer, since no checksum covers them.
 ///
 /// # Errors
-/// A page that claims too much or something else than the footer, no page where one should be, the file system.
+/// A page that claims too much or contradicts the footer, no page where one should be, the file system.
 pub fn check(
     file: &TableBytes,
     group: &RowGroupMetaData,
@@ -41,7 +41,7 @@ pub fn check(
     guarded: bool,
 ) -> Result<usize> {
     let rows = group.num_rows().max(0) as u64;
-    // Without rows it has no pages, as others write a table that is empty.
+    // A row group without rows, which other programs write for empty tables, has no pages.
     if rows == 0 {
         return Ok(usize::MAX);
     }
@@ -62,14 +62,14 @@ pub fn check(
     Ok(usize::try_from(rows).unwrap_or(usize::MAX))
 }
 
-/// What the pages of a column claim, in bytes.
+/// The sizes that the pages of a column claim, in bytes.
 #[derive(Default)]
 struct Claims {
-    /// The largest pages that are held at the same time.
+    /// The largest dictionary and page of values, in memory at the same time.
     held: u64,
-    /// A row of the page whose rows are the largest.
+    /// A row in the page with the largest rows.
     usual: u64,
-    /// The largest row that there can be.
+    /// The largest possible row.
     worst: u64,
 }
 
@@ -82,7 +82,7 @@ fn claims(file: &TableBytes, chunk: &ColumnChunkMetaData, rows: u64, guarded: bo
     let end = at.saturating_add(length);
     let mut reader = BufReader::with_capacity(1 << 10, file.at(at));
     let is_packed = chunk.compression() != Compression::UNCOMPRESSED;
-    // Texts and pictures may have any length; of numbers that are packed away to nothing there are as many as a page says.
+    // Texts and pictures may have any length. Numbers may be compressed to almost nothing, so that their count decides.
     let width = match chunk.column_type() {
         Type::BYTE_ARRAY => 0,
         Type::BOOLEAN => 1,
@@ -119,8 +119,8 @@ fn claims(file: &TableBytes, chunk: &ColumnChunkMetaData, rows: u64, guarded: bo
         at += input.length + packed as u64;
         let [unpacked, packed, count] = [unpacked, packed, count].map(|number| number as u64);
         let held = unpacked + if is_packed { packed } else { 0 };
-        // Each value is at least its length, in four bytes; of a dictionary, and of values that begin as the one before, every row may
-        // be the longest.
+        // Each value takes at least the four bytes of its length. With a dictionary, or with values that share a prefix with
+        // the one before, every row may have the longest value.
         let longest = unpacked.saturating_sub(4 * count.saturating_sub(1));
         if width == 0 && (is_dictionary || encoding == DELTA_BYTE_ARRAY) {
             worst = longest.max(worst);
@@ -145,26 +145,26 @@ fn claims(file: &TableBytes, chunk: &ColumnChunkMetaData, rows: u64, guarded: bo
     Ok(Claims { held: dictionary + page, usual: usual.max(width), worst: worst.max(width) })
 }
 
-/// The number of the encoding of texts that say how much of the one before they begin with.
+/// Parquet's number of the encoding that stores texts as a shared prefix with the one before and a suffix.
 const DELTA_BYTE_ARRAY: i64 = 7;
 
-/// What matters of the header of a page.
+/// The fields of a page header that matter here.
 struct Header {
     /// Bytes of the page once it is unpacked.
     unpacked: i64,
-    /// As it is stored.
+    /// Bytes as it is stored.
     packed: i64,
     is_dictionary: bool,
     /// Values in it.
     count: i64,
-    /// The number of their encoding.
+    /// Parquet's number of their encoding.
     encoding: i64,
-    /// Those of the levels of definition and repetition, where it says so.
+    /// The encodings of the definition and repetition levels, where the header has them.
     levels: [i64; 2],
 }
 
 impl Header {
-    /// Whether its encodings are those that the footer names for a page of a column.
+    /// Whether its encodings are among those that the footer lists for the column.
     fn is_of(&self, chunk: &ColumnChunkMetaData) -> bool {
         if self.is_dictionary {
             return self.encoding == Encoding::PLAIN as i64;
@@ -175,7 +175,7 @@ impl Header {
     }
 }
 
-/// A header that is read, and how many of its bytes have been.
+/// The input that a header is read from, and the number of bytes read.
 struct Input<R> {
     input: R,
     length: u64,
@@ -190,7 +190,7 @@ impl<R: Read> Input<R> {
             match (field, kind) {
                 (2, 4..=6) => header.unpacked = self.integer()?,
                 (3, 4..=6) => header.packed = self.integer()?,
-                // Of values, of a dictionary, and of values in the second version.
+                // The headers of a data page, a dictionary page, and a data page of version 2.
                 (5 | 7 | 8, 12) => {
                     header.is_dictionary = field == 7;
                     [header.count, header.encoding, header.levels[0], header.levels[1]] =
@@ -202,7 +202,7 @@ impl<R: Read> Input<R> {
         Ok(header)
     }
 
-    /// How many values a page has, and the numbers of encodings, which are in these fields.
+    /// The number of values of a page and the numbers of its encodings, which are in these fields.
     fn values(&mut self, fields: [i64; 4]) -> io::Result<[i64; 4]> {
         let (mut found, mut field) = ([0, -1, -1, -1], 0);
         while let Some(kind) = self.field(&mut field)? {
@@ -230,7 +230,7 @@ impl<R: Read> Input<R> {
     fn skip(&mut self, kind: u8, levels: usize) -> io::Result<()> {
         let levels = levels.checked_sub(1).ok_or(ErrorKind::InvalidData)?;
         match kind {
-            // Booleans are in their type.
+            // Booleans have no bytes: the type is the value.
             1 | 2 => {}
             3 => _ = self.byte()?,
             4..=6 => _ = self.varint()?,
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn values_are_counted_with_their_encoding() {
         let header = |bytes: &[u8]| Input { input: bytes, length: 0 }.header().expect("is a header");
-        // Sizes of 10 and 5; then the header of a dictionary, and of values in the second version, whose encoding is its fourth field.
+        // Sizes of 10 and 5; then a dictionary page, and a data page of version 2, whose encoding is its fourth field.
         let dictionary = header(&[0x25, 20, 0x15, 10, 0x4c, 0x15, 6, 0x15, 0, 0, 0]);
         assert_eq!((dictionary.is_dictionary, dictionary.count, dictionary.encoding), (true, 3, 0));
         let values = header(&[0x25, 20, 0x15, 10, 0x5c, 0x15, 8, 0x15, 0, 0x15, 8, 0x15, 14, 0, 0]);

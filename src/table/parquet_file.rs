@@ -1,7 +1,7 @@
-//! Any Parquet file: its footer, and some of its columns.
+//! Reads any Parquet file: its footer, and some of its columns.
 //!
-//! It hides what the reader of the `parquet` crate takes on a file's word: how large the footer is, how many rows there are, how
-//! large they are. Each is checked before memory is taken for it, or where rows are missing.
+//! The `parquet` crate trusts what a file claims about the size of the footer, the number of rows and their sizes. Here each
+//! is checked before memory is allocated for it, and missing rows are an error.
 
 use std::io::Read;
 use std::path::Path;
@@ -20,10 +20,10 @@ use super::writer::parquet_message;
 use super::{footer as guard, pages};
 use crate::error;
 
-/// Largest footer, of tens of thousands of row groups.
+/// Largest footer: enough for tens of thousands of row groups.
 const MOST_FOOTER: u32 = 128 << 20;
 
-/// Batches that end with an error if they do not have as many rows as they should.
+/// The same batches, followed by an error if they do not add up to `rows` rows.
 pub fn counted(
     mut batches: impl Iterator<Item = Result<RecordBatch, String>>,
     rows: u64,
@@ -64,7 +64,7 @@ pub fn opened(path: &Path) -> Result<(TableBytes, ArrowReaderMetadata)> {
     let mut groups = footer.metadata().row_groups().iter();
     let all = groups.try_fold(0_i64, |all, group| {
         let rows = group.num_rows();
-        // Lists have more values than rows.
+        // Only without lists is the number of values that of rows.
         let flat = |column: &&ColumnChunkMetaData| column.column_descr().max_rep_level() == 0;
         let same = group.columns().iter().filter(flat).all(|column| column.num_values() == rows);
         all.checked_add(rows).filter(|_| same && rows >= 0)
@@ -75,10 +75,10 @@ pub fn opened(path: &Path) -> Result<(TableBytes, ArrowReaderMetadata)> {
     Err(bad(path, "its footer is damaged: file, row groups and columns differ in their number of rows"))
 }
 
-/// Refuses a footer that is larger than any, before it is read.
+/// Refuses a footer that is too large, before it is read.
 fn check_footer(path: &Path, bytes: &TableBytes) -> Result<()> {
     let mut end = [0; 8];
-    // A file that is too short is told by who reads it.
+    // The reader reports a file that is too short.
     let Some(start) = bytes.len().checked_sub(end.len() as u64) else { return Ok(()) };
     bytes.at(start).read_exact(&mut end).with_context(|| format!("cannot read {}", path.display()))?;
     let length = u32::from_le_bytes([end[0], end[1], end[2], end[3]]);
@@ -89,11 +89,11 @@ fn check_footer(path: &Path, bytes: &TableBytes) -> Result<()> {
     Ok(())
 }
 
-/// Some columns of any Parquet file, by their positions and in the order of the file, so many rows at a time as take about `bytes`,
-/// but no more than `most`.
+/// Some columns of any Parquet file, by position and in the order of the file, in batches of about `bytes`, but of no more than
+/// `most` rows.
 ///
 /// # Errors
-/// A file that cannot be read or claims too much; damage that shows later is the last item, in words.
+/// A file that cannot be read or claims too much; damage that shows later is the last item, as text.
 pub fn columns(
     path: &Path,
     metadata: &ArrowReaderMetadata,
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(read(&[], 0), Ok(0));
         assert_eq!(read(&[4, 4], 9), Err("1 of 9 rows are missing".to_owned()));
         assert_eq!(read(&[4, 4, 4], 9), Err("it has more than 9 rows".to_owned()));
-        // What fails anyway says so once.
+        // A failure is reported once.
         let mut failed = counted([batch(4), Err("a bad page".to_owned())].into_iter(), 9);
         assert!(failed.next().is_some_and(|first| first.is_ok()));
         assert_eq!(

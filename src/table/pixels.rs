@@ -1,4 +1,4 @@
-//! Columns of images and of codes, made of numbers and read as numbers.
+//! Converts columns of images and codes to and from numbers.
 
 use std::sync::Arc;
 
@@ -30,15 +30,15 @@ pub fn fixed_size_list(values: ArrayRef, len: usize) -> ArrayRef {
     Arc::new(FixedSizeListArray::new(field, len as i32, values, None))
 }
 
-/// A column as the lists that it is.
+/// Downcasts a column to lists.
 ///
 /// # Errors
-/// It holds something else.
+/// It has another type.
 pub fn as_list(column: &ArrayRef) -> Result<&FixedSizeListArray> {
     column.as_fixed_size_list_opt().ok_or_else(|| error::bug("a column of images is not a list"))
 }
 
-/// The numbers of a column of lists, one list after the other: bytes scaled to [0, 1], floats as they are.
+/// The numbers of a column of lists, one list after the other: bytes scaled to [0, 1], floats unchanged.
 pub fn values(column: &FixedSizeListArray) -> Vec<f32> {
     let (start, end) = (column.value_offset(0) as usize, column.value_offset(column.len()) as usize);
     match column.values().data_type() {

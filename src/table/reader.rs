@@ -1,9 +1,9 @@
-//! Parquet in: a table that is checked when it is opened, and read one row group at a time.
+//! Reads a table from Parquet, one row group at a time; the file is checked when it is opened.
 //!
-//! Files are read as if they came from elsewhere, since `limpid encode` and `limpid denoise` take any: the schema, the
-//! nulls and the lengths of the lists are checked before a value is used. Another program that rewrites a table may
-//! compress it otherwise, reorder its columns, add some, call all of them nullable and store their values in related types;
-//! what leaves this file has the columns of its [`Content`], in that order and of its types, and nothing else.
+//! Files are untrusted, since `limpid encode` and `limpid denoise` take any: the schema, the nulls and the lengths of
+//! the lists are checked before a value is used. Another program that rewrites a table may use another compression,
+//! reorder its columns, add some, declare all of them nullable and store their values in related types;
+//! batches from this file have exactly the columns of their [`Content`], in that order and of its types.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -63,8 +63,8 @@ impl TableFile {
         if Content::is_of(opened.1.schema()) { Self::of(path, opened).map(Some) } else { Ok(None) }
     }
 
-    /// Opens a table of images that limpid wrote, or that has its columns and lists as long as images of the shape `usual`:
-    /// programs that rewrite tables drop what the footer says of them. None if it is any other table.
+    /// Opens a table of images that limpid wrote, or one with the same columns whose lists are as long as images of the shape
+    /// `usual`: programs that rewrite tables drop the metadata of the footer. None if it is any other table.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -76,12 +76,12 @@ impl TableFile {
         let Some(content) = Content::of_columns(metadata.schema(), usual) else { return Ok(None) };
         check_compression(path, &metadata)?;
         let table = Self { path: path.to_owned(), bytes, metadata, content };
-        // What the types do not say of the lists and the other columns, their first values do.
+        // Reads the first batch, since the types alone do not show whether lists and other columns fit.
         let fits = table.all().next().is_none_or(|first| first.is_ok());
         Ok(fits.then_some(table))
     }
 
-    /// What it holds.
+    /// The kind of table.
     pub fn content(&self) -> Content {
         self.content
     }
@@ -102,12 +102,12 @@ impl TableFile {
         }
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// blake3 of the file that was opened, in hexadecimal, whatever has its name now.
+    /// blake3 of the file that was opened, in hexadecimal, even if its path has been replaced meanwhile.
     ///
     /// # Errors
     /// Interruption, or the file system.
@@ -115,7 +115,7 @@ impl TableFile {
         digest_of(self.bytes.at(0), self.bytes.len()).with_context(|| format!("cannot read {}", self.path.display()))
     }
 
-    /// Whether checksums tell any damage to it, as they do where limpid wrote it.
+    /// Whether checksums cover all of it, as in files that limpid wrote.
     pub fn is_guarded(&self) -> bool {
         guard::is_guarded(self.metadata.metadata().file_metadata())
     }
@@ -151,7 +151,7 @@ impl TableFile {
         self.metadata.metadata().row_group(index).num_rows().max(0) as u64
     }
 
-    /// The batches of one row group, in order, each checked and with the columns of its content, in their order.
+    /// The batches of one row group, in order, each checked and with the columns of the content, in their order.
     ///
     /// # Errors
     /// A file that has become unreadable; each batch can fail where its pages are damaged.
@@ -238,8 +238,8 @@ impl TableFile {
         Ok(())
     }
 
-    /// The name and the lists of the column of lists of a row group, if they are small enough to be read as a whole and stored
-    /// as limpid stores them.
+    /// The name and the values of the list column of a row group, if the row group is small enough to be read at once and is
+    /// stored in limpid's own form.
     fn lists(&self, index: usize) -> Option<(String, ArrayRef)> {
         if self.row_group_rows(index) > row_group_rows(self.content, self.rows()) as u64 {
             return None;
@@ -256,10 +256,10 @@ impl TableFile {
     }
 }
 
-/// The values of a column of a type that another program has given them, which may become those that are wanted.
+/// Converts a column from a related type of another program.
 ///
 /// # Errors
-/// Lists of other lengths or with nulls, numbers that are too large; in words.
+/// Lists of other lengths or with nulls, numbers that are too large; as text.
 fn converted(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
     let cast = |wanted: &DataType| {
         let options = CastOptions { safe: false, ..CastOptions::default() };
@@ -272,7 +272,7 @@ fn converted(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
         DataType::FixedSizeList(..) => column.clone(),
         _ => cast(&DataType::FixedSizeList(Arc::new(item.as_ref().clone().with_nullable(true)), *size))?,
     };
-    // Only its items are called nullable.
+    // The items were declared nullable, but may have no nulls.
     let values = list.as_fixed_size_list().values().clone();
     if values.null_count() > 0 {
         return Err("has nulls".to_owned());

@@ -1,7 +1,7 @@
-//! What the columns of limpid's tables are, and how a file says what it holds.
+//! The schemas of limpid's tables, and the metadata by which a file says which kind it is.
 //!
 //! Every table starts with `id`, `split` and `label`, so that any two can be joined. Images and codes are fixed-size
-//! lists: Parquet itself stores plain lists, and readers that know Arrow get the size back. Shapes are written into the
+//! lists: Parquet itself stores plain lists, and readers that support Arrow restore the size. Shapes are written into the
 //! metadata of the field and, for readers that see only the footer, of the file.
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ const WIDTH: &str = "limpid.width";
 const CHANNELS: &str = "limpid.channels";
 const CLASSES: &str = "limpid.classes";
 
-/// What a table holds.
+/// The kind of table, with the shape or size of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// Images as they came from the source, or corrupted.
@@ -63,8 +63,7 @@ impl Content {
         Arc::new(Schema::new_with_metadata(fields, metadata))
     }
 
-    /// The schema of such a table in a file whose labels have these names: a list in JSON in the metadata of `label`, and of
-    /// the file.
+    /// The same with the class names of the labels, as a list in JSON in the metadata of `label` and of the schema.
     pub fn named_schema(self, classes: &Classes) -> SchemaRef {
         let schema = self.schema();
         let Some(classes) = classes else { return schema };
@@ -86,12 +85,12 @@ impl Content {
         }
     }
 
-    /// Whether a schema says that it is one of these.
+    /// Whether a schema says that it is a limpid table.
     pub fn is_of(schema: &Schema) -> bool {
         schema.metadata.contains_key(TABLE)
     }
 
-    /// Images of this shape, if a schema has the columns for them and says of no other.
+    /// Images of this shape, if a schema has the columns for them and names no other shape.
     pub fn of_columns(schema: &Schema, shape: ImageShape) -> Option<Self> {
         let image = schema.field_with_name("image").ok()?;
         let sides = [(HEIGHT, shape.height), (WIDTH, shape.width), (CHANNELS, shape.channels)];
@@ -107,7 +106,7 @@ impl Content {
         content.schema().fields().iter().all(|wanted| fits(wanted)).then_some(content)
     }
 
-    /// Reads what a schema holds.
+    /// The content that a schema describes.
     ///
     /// # Errors
     /// A schema that limpid did not write, or one of another version; the message starts with what was found.
@@ -146,8 +145,8 @@ impl Content {
     }
 }
 
-/// Whether values of a type may be those of a column of limpid's, as other programs store them: a list may not say how long it
-/// is, a number have fewer bits, and a text be in a dictionary or not.
+/// Whether values of a type, as other programs may store them, can be converted to that of a column of limpid's: a list without
+/// its fixed size, an integer of fewer bits, and text with or without a dictionary.
 fn can_become(found: &DataType, wanted: &DataType) -> bool {
     let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     match (found, wanted) {
@@ -163,7 +162,7 @@ fn can_become(found: &DataType, wanted: &DataType) -> bool {
     }
 }
 
-/// The names of the labels that a schema has, if any.
+/// The class names in a schema, if any.
 pub fn classes(schema: &Schema) -> Classes {
     let field = schema.field_with_name("label").ok().and_then(|field| field.metadata().get(CLASSES));
     let names: Vec<String> = serde_json::from_str(field.or(schema.metadata().get(CLASSES))?).ok()?;
@@ -197,7 +196,7 @@ fn image_shape(schema: &Schema) -> Result<(ImageShape, Pixels)> {
     Ok((shape, stored_pixels(schema)))
 }
 
-/// How the column `image` stores pixels.
+/// The pixel format of the column `image`.
 fn stored_pixels(schema: &Schema) -> Pixels {
     match schema.field_with_name("image").map(Field::data_type) {
         Ok(DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item))

@@ -1,7 +1,7 @@
-//! Parquet out: row groups encoded in parallel, appended in order, digested while they are written.
+//! Writes Parquet: row groups are encoded in parallel, appended in order, and digested while they are written.
 //!
-//! A row group is the unit of work: its size follows from the table alone, so that neither the number of threads nor the
-//! speed of any of them can change a byte of the file.
+//! A row group is the unit of work. Its size follows from the table alone, so that the bytes of the file do not depend on
+//! the number or speed of threads.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -30,25 +30,25 @@ use crate::store;
 
 /// Most rows of one record batch.
 const BATCH_ROWS: usize = 1024;
-/// Uncompressed size of a record batch that is aimed at: 1,024 images of MNIST's size are a little less. Encoding a batch
+/// Target size of a record batch, uncompressed: 1,024 images of MNIST's size are a little less. Encoding a batch
 /// takes several times this, since each value comes with its levels.
 const BATCH_BYTES: usize = 4 << 20;
-/// Uncompressed size of a row group that is aimed at; Parquet stores bytes as 32-bit integers. A row group is what one thread
-/// works on at a time, here and in most readers: with four times as much, the threads would wait for the last of MNIST's
+/// Target size of a row group, uncompressed; Parquet stores bytes as 32-bit integers. A row group is the unit of work of a
+/// thread, here and in most readers: with four times as much, the threads would wait for the last of MNIST's
 /// four groups.
 const ROW_GROUP_BYTES: usize = 16 << 20;
 
 /// Most row groups of a file, which Parquet numbers with 16 bits.
 const MAX_ROW_GROUPS: u64 = i16::MAX as u64;
-/// Most pixels or numbers of a row group: of so many groups, as many as eight terabytes of images have.
+/// Most numbers of a row group: [`MAX_ROW_GROUPS`] of them hold eight terabytes of images.
 const MAX_ROW_GROUP_NUMBERS: usize = 1 << 28;
 
-/// Takes the next batch of a row group.
+/// Receives the next batch of a row group.
 pub type Emit<'a> = &'a mut dyn FnMut(RecordBatch) -> Result<()>;
-/// What one row group is made of: called on a worker thread, it hands its batches, in order, to the function given.
+/// Produces one row group: called on a worker thread, it passes its batches, in order, to the function given.
 pub type RowGroup<'a> = Box<dyn FnOnce(Emit<'_>) -> Result<()> + Send + 'a>;
 
-/// A file as it was written: what a receipt says of it.
+/// A file that was written, as a receipt records it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Path within the stage's folder.
@@ -60,11 +60,11 @@ pub struct FileRecord {
     pub bytes: u64,
     /// blake3 of the bytes, in hexadecimal.
     pub digest: String,
-    /// Last modification, in nanoseconds since 1970: with the size, what a cheap check compares.
+    /// Time of the last modification, in nanoseconds since 1970. Quick checks compare it and the size.
     pub modified: u64,
 }
 
-/// Rows of one record batch: a function of what the table holds and nothing else, because page boundaries follow from it.
+/// Rows of one record batch: a function of the content alone, because page boundaries follow from it.
 pub fn batch_rows(content: Content) -> usize {
     (BATCH_BYTES / (content.width() * size_of::<f32>())).clamp(1, BATCH_ROWS)
 }
@@ -74,7 +74,7 @@ pub fn row_group_rows(content: Content, rows: u64) -> usize {
     let step = batch_rows(content);
     let batches = ROW_GROUP_BYTES / (step * content.width() * size_of::<f32>());
     let least = rows.div_ceil(MAX_ROW_GROUPS).div_ceil(step as u64) as usize;
-    // A header may claim any number of rows, and readers make room for a row group.
+    // Bounded, since a header may claim any number of rows and readers allocate memory for a row group.
     let most = MAX_ROW_GROUP_NUMBERS / (step * content.width());
     batches.max(least.min(most)).max(1) * step
 }
@@ -82,7 +82,7 @@ pub fn row_group_rows(content: Content, rows: u64) -> usize {
 /// Writes a table to `folder/name` and waits until it is on disk.
 ///
 /// # Errors
-/// What `row_groups` fail with, or the file system.
+/// The errors of `row_groups`, and those of the file system.
 pub fn write_table<'a>(
     folder: &Path,
     name: &str,
@@ -93,7 +93,7 @@ pub fn write_table<'a>(
     write_rows(folder, name, &content.named_schema(&options.classes), &options, None, row_groups)
 }
 
-/// As [`write_table`], rows of any schema; with another `compression`, if one is given.
+/// Like [`write_table`] for any schema; `compression` replaces the usual one.
 ///
 /// # Errors
 /// As [`write_table`].
@@ -133,7 +133,7 @@ pub fn write_rows<'a>(
             Ok(())
         },
     )?;
-    // What comes now is the footer, and what belongs to it.
+    // From here on the footer is written; it is held back until its digest is known.
     writer.flush().with_context(|| format!("cannot write {}", path.display()))?;
     writer.inner_mut().held = Some(Vec::new());
     let mut sink = writer.into_inner().map_err(failed)?;
@@ -146,22 +146,22 @@ pub fn write_rows<'a>(
     Ok(FileRecord { name: name.to_owned(), rows: Some(rows), bytes, digest, modified })
 }
 
-/// Makes row groups of batches, on any thread.
+/// Encodes row groups, on any thread.
 struct Encoder<'a> {
     factory: ArrowRowGroupWriterFactory,
-    /// Where that puts the pages of the columns that it writes.
+    /// Receives the pages of the columns that the factory's writers encode.
     pages: Arc<Collector>,
     /// One for each leaf.
     columns: Vec<ColumnDescPtr>,
     schema: SchemaRef,
     options: &'a WriteOptions,
-    /// Whether lists of one size are encoded as blocks, which is done in limpid's own compression.
+    /// Whether fixed-size lists are encoded by [`ListWriter`], which supports limpid's own compression only.
     blocks: bool,
 }
 
-/// A column of a row group under way.
+/// The writer of a column of a row group.
 enum ColumnWriter {
-    /// Lists of one size.
+    /// Fixed-size lists.
     Lists(Box<ListWriter>),
     /// Anything else.
     Other(Vec<(ArrowColumnWriter, Pages)>),
@@ -207,7 +207,7 @@ impl Encoder<'_> {
         let mut others = writers.into_iter().zip(pages).zip(&self.columns);
         let writer = |field: &FieldRef| {
             let others: Vec<_> = others.by_ref().take(leaves(field.data_type())).collect();
-            // What may be null has levels of its own.
+            // Nullable columns have other levels, which `ListWriter` does not write.
             if self.blocks
                 && !field.is_nullable()
                 && let DataType::FixedSizeList(item, _) = field.data_type()
@@ -223,7 +223,7 @@ impl Encoder<'_> {
     }
 }
 
-/// Parquet's columns for a field of this type.
+/// Number of Parquet's leaf columns for a field of this type.
 fn leaves(data_type: &DataType) -> usize {
     match data_type {
         DataType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),
@@ -244,7 +244,7 @@ fn properties(
     options: &WriteOptions,
     compression: Option<Compression>,
 ) -> parquet::errors::Result<WriterProperties> {
-    // Numbers that have few values in common; pixels have many, as floats too.
+    // No dictionary for columns with few equal values; pixels have many, as floats too.
     let columns = ArrowSchemaConverter::new().convert(schema)?;
     let differ =
         |path: &&ColumnPath| path.parts().first().is_some_and(|name| ["id", "code", "error"].contains(&name.as_str()));
@@ -253,7 +253,7 @@ fn properties(
         schema.metadata().iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
     metadata.push(footer::entry());
     metadata.sort_by(|a, b| a.key.cmp(&b.key));
-    // `split` and `id`, by which the rows are sorted. One file holds one split, so that `id` alone sorts it.
+    // Rows are sorted by `split` and `id`; since a file holds one split, `id` alone sorts it.
     let sorted_by = SortingColumn { column_idx: 0, descending: false, nulls_first: false };
     let builder = WriterProperties::builder()
         .set_created_by(footer::CREATED_BY.to_owned())
@@ -266,7 +266,7 @@ fn properties(
     Ok(builder.build())
 }
 
-/// What writing failed with: never the data's fault, since every batch was made here.
+/// An error of writing, which is never due to bad data, since every batch was made here.
 fn write_error(path: &Path, cause: ParquetError) -> anyhow::Error {
     error::io(format!("cannot write {}: {}", path.display(), parquet_message(&cause)))
 }
@@ -280,12 +280,12 @@ pub fn parquet_message(cause: &ParquetError) -> String {
     }
 }
 
-/// Digests what passes through.
+/// Digests the bytes that are written.
 struct DigestWriter<W> {
     inner: W,
     hasher: blake3::Hasher,
     bytes: u64,
-    /// What is written goes here instead, if there is one.
+    /// Receives the bytes instead, if set.
     held: Option<Vec<u8>>,
 }
 
@@ -370,7 +370,7 @@ mod tests {
             assert!((ROW_GROUP_BYTES * 3 / 4..=ROW_GROUP_BYTES).contains(&group), "{side}: {group}");
             assert_eq!(row_group_rows(images(side), 1000) % batch_rows(images(side)), 0, "{side}");
             assert!(row_group_rows(images(side), u64::MAX) * side * side <= MAX_ROW_GROUP_NUMBERS, "{side}");
-            // Of many images no more groups than a file may have.
+            // Large tables do not exceed the number of groups that a file may have.
             for count in [131_072, 1_281_167, 8_000_000] {
                 let rows = row_group_rows(images(side), count);
                 assert!(

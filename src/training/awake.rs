@@ -1,14 +1,14 @@
 //! Keeps the threads of the pool awake between the short parallel parts of a step.
 //!
-//! A step of a small model takes a few hundred microseconds, and a thread that has fallen asleep in between needs a good part of
-//! that to wake up. Waiting threads therefore ask for work until there has been none for a while.
+//! A step of a small model takes a few hundred microseconds, a good part of which a sleeping thread needs to wake up. Idle
+//! threads therefore poll for work until there has been none for a while.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rayon::Yield;
 
-/// How long a thread asks for work in vain before it may sleep.
+/// How long a thread polls in vain before it may sleep.
 const PATIENCE: Duration = Duration::from_millis(2);
 
 /// Does `work` on a thread of the pool while the others stay awake.
@@ -25,7 +25,7 @@ pub fn keep_awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
                 }
             });
         }
-        // Set on every way out, so that a panic does not leave the others waiting for their patience to end.
+        // Set on every return path, so that after a panic the others stop polling at once.
         let _guard = SetOnDrop(&done);
         work()
     })

@@ -1,8 +1,8 @@
 //! Training images in shuffled order, held in memory as bytes or streamed.
 //!
-//! An epoch is a sequence of windows and a window is a shuffled set of images. In memory there is one window, the whole
-//! split. Past the memory limit a window is a few row groups, drawn in an order of their own: every epoch still sees every
-//! image once, mixed as far as memory allows. Both orders depend on (seed, epoch) alone.
+//! An epoch is a sequence of windows; a window is a shuffled set of images. If the split fits the memory limit, it is the only
+//! window. Otherwise a window is a few row groups, in shuffled order: every epoch still sees every image once, mixed as far as
+//! memory allows. Both orders depend on (seed, epoch) alone.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(super) struct Window {
 /// The images of one optimizer step.
 pub struct Batch {
     window: Arc<Window>,
-    /// Which of the window's order.
+    /// The part of the window's order.
     range: Range<usize>,
 }
 
@@ -56,22 +56,22 @@ pub struct MicroBatch<'a> {
     positions: &'a [u32],
 }
 
-/// What a model sees and what it shall give back, one image after the other: numbers, or a tensor `[n, pixels]`.
+/// Inputs and targets of a model, one image after the other: numbers, or a tensor `[n, pixels]`.
 pub struct Examples<T = Vec<f32>> {
-    /// Corrupted numbers in [0, 1]; none if the model sees the target.
+    /// Corrupted pixels in [0, 1]; none if the input is the target.
     pub input: Option<T>,
-    /// Numbers in [0, 1].
+    /// Pixels in [0, 1].
     pub target: T,
 }
 
 impl<T> Examples<T> {
-    /// The same work on both.
+    /// Applies `work` to both.
     pub fn each<U>(&self, work: impl Fn(&T) -> U) -> Examples<U> {
         Examples { input: self.input.as_ref().map(&work), target: work(&self.target) }
     }
 }
 
-/// What decides how inputs are made.
+/// The settings that decide how inputs and targets are made.
 #[derive(Debug, Clone, Copy)]
 pub struct InputSettings {
     /// Size of the images.
@@ -80,33 +80,33 @@ pub struct InputSettings {
     pub seed: u64,
     /// The corruption, if there is one.
     pub corruption: Option<Corruption>,
-    /// What the model sees.
+    /// The images that the model gets as input.
     pub input: InputImages,
-    /// What it shall give back.
+    /// The images that it is trained to output.
     pub target: InputImages,
-    /// How the noisy set is stored.
+    /// The pixel format of the stored noisy set.
     pub stored: Pixels,
 }
 
-/// How inputs are made of clean images.
+/// Makes inputs and targets of clean images.
 #[derive(Clone, Copy)]
 pub struct Inputs {
     /// Size of the images.
     pub image: ImageShape,
-    /// The corruption, if the model sees corrupted images.
+    /// The corruption, if inputs are corrupted.
     pub corruption: Option<Corruption>,
-    /// Its random numbers.
+    /// The random numbers of inputs.
     pub stream: Stream,
-    /// Other random numbers, those of the targets, if they are corrupted too.
+    /// Those of targets, if they are corrupted too.
     pub target: Option<Stream>,
-    /// The epoch whose numbers are used; 0 for the stored ones.
+    /// The epoch whose random numbers are used; 0 for the stored noisy images.
     pub epoch: u32,
     /// Whether corrupted pixels are rounded as they are on disk.
     pub rounded: bool,
 }
 
 impl Inputs {
-    /// The inputs for `split`: those of the stored noisy set in epoch 0, fresh ones in any other.
+    /// The inputs for `split`: the stored noisy images in epoch 0, new noise in any other.
     pub fn new(settings: &InputSettings, split: Split, epoch: u32) -> Self {
         let InputSettings { image, seed, corruption, input, target, stored } = *settings;
         let noisy = input == InputImages::Noisy;
@@ -134,7 +134,7 @@ impl Inputs {
         Examples { input, target: target.unwrap_or(clean) }
     }
 
-    /// The same of `clean` images `[n, pixels]` that are on a device, with the keys that they have there.
+    /// The same for `clean` images `[n, pixels]` on a device, with their ids there.
     pub(super) fn of_placed(&self, clean: Tensor<2>, keys: &Keys) -> Examples<Tensor<2>> {
         let Some(corruption) = self.corruption else { return Examples { input: None, target: clean } };
         let corrupted = |stream: &Stream| {
@@ -164,7 +164,7 @@ impl TrainingImages {
         if images.table.rows().saturating_mul(pixels as u64) <= limit {
             images.held = Some(images.load(&(0..images.table.row_groups()).collect::<Vec<_>>())?);
         } else {
-            // The largest one: what is held out of training may leave little of any.
+            // The largest group: with classes held out of training, other groups may have few rows left.
             let largest = (0..images.table.row_groups()).map(|group| images.table.row_group_rows(group)).max();
             let group = largest.unwrap_or(0).max(1) * pixels as u64;
             images.groups_per_window = ((limit / group) as usize).max(1);
@@ -182,7 +182,7 @@ impl TrainingImages {
         self.pixels
     }
 
-    /// The batches of an epoch, of `size` images but for the last of each window.
+    /// The batches of an epoch, of `size` images, except the last of each window, which may have fewer.
     pub fn batches(&self, epoch: u32, size: usize) -> impl Iterator<Item = Result<Batch>> {
         self.windows(epoch).flat_map(move |window| {
             let (window, failure) = match window {
@@ -219,7 +219,7 @@ impl TrainingImages {
 
     fn load(&self, groups: &[usize]) -> Result<Window> {
         let rows = groups.iter().map(|&group| self.table.row_group_rows(group) as usize).sum();
-        // As much as they take: a vector that grows takes up to twice that.
+        // With the exact capacity: a vector that grows takes up to twice that.
         let (mut ids, mut pixels) = (Vec::with_capacity(rows), Vec::with_capacity(rows * self.pixels));
         for &group in groups {
             for batch in self.table.row_group(group)? {
@@ -244,7 +244,7 @@ impl Batch {
         (0..count).step_by(size).map(|start| Batch { window: Arc::clone(&window), range: range(start) }).collect()
     }
 
-    /// Its window, and which of the window's order it is.
+    /// Its window, and its part of the window's order.
     pub(super) fn place(&self) -> (&Arc<Window>, Range<usize>) {
         (&self.window, self.range.clone())
     }
@@ -262,12 +262,12 @@ impl Batch {
 }
 
 impl MicroBatch<'_> {
-    /// What the model sees and shall give back, for images of `pixels` numbers.
+    /// Inputs and targets, for images of `pixels` numbers.
     pub fn examples(&self, pixels: usize, inputs: &Inputs) -> Examples {
         let Window { ids, bytes, .. } = self.window;
         let mut target = vec![0.0; self.positions.len() * pixels];
         let image = |position: u32| &bytes[position as usize * pixels..][..pixels];
-        // Shuffled images are far apart: each is on its way from memory while those before it are converted.
+        // Shuffled images are far apart in memory: each is prefetched while those before it are converted.
         const AHEAD: usize = 4;
         for (index, (&position, target)) in self.positions.iter().zip(target.chunks_exact_mut(pixels)).enumerate() {
             if let Some(&later) = self.positions.get(index + AHEAD) {

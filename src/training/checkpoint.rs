@@ -1,8 +1,8 @@
-//! Where a training stands, in one file that is replaced atomically.
+//! The checkpoint of a training: one file that is replaced atomically.
 //!
 //! It holds everything that the rest of the training depends on, so that killed and resumed equals uninterrupted: weights,
 //! Adam's moments, the position in the epoch with the loss summed so far, the history, and the best weights. A digest at its
-//! end tells damage.
+//! end detects damage.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
@@ -24,7 +24,7 @@ use crate::store::{self, MOST_TEXT, RangeReader, read_whole};
 pub struct EpochRecord {
     /// Counted from 1.
     pub epoch: u64,
-    /// Mean over the batches of the epoch, each with the weights of its time.
+    /// Mean over the batches of the epoch, each with the weights before its step.
     pub train_loss: f64,
     /// Over the test split, with the weights at the end of the epoch.
     pub test_loss: f64,
@@ -50,11 +50,11 @@ pub struct Position {
     pub devices: Vec<String>,
 }
 
-/// Everything that a training is.
+/// The complete state of a training.
 pub struct State {
-    /// Where it stands.
+    /// Epoch, step, losses and history.
     pub position: Position,
-    /// The model as it is now.
+    /// The current model.
     pub model: Autoencoder,
     /// Adam's state.
     pub optimizer: Optimizer,
@@ -63,7 +63,7 @@ pub struct State {
 }
 
 impl State {
-    /// The state that has these tensors: the weights under `model.` and `best.`, and Adam's moments after so many `steps`.
+    /// The state made of these tensors: the weights under `model.` and `best.`, and Adam's moments after so many `steps`.
     ///
     /// # Errors
     /// A tensor that is missing or has another shape.
@@ -89,24 +89,24 @@ impl State {
     }
 }
 
-/// What a checkpoint file is to a training.
+/// Whether a training can resume from a checkpoint file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// There is none.
+    /// There is no file.
     Missing,
-    /// The training goes on from it.
+    /// The training resumes from it.
     Fits {
         /// Epochs that are finished.
         epochs: u64,
         /// Steps taken in the current one.
         steps: u64,
     },
-    /// It is not used, and why.
+    /// It cannot be used, with the reason.
     Unfit(String),
 }
 
 const DAMAGED: &str = "it is damaged";
-/// The name of the text beside the tensors.
+/// The key of the text in the safetensors metadata.
 const TEXT: &str = "limpid";
 
 #[derive(Serialize, Deserialize)]
@@ -119,19 +119,19 @@ struct Text {
 /// The checkpoint file of one training.
 pub struct CheckpointFile {
     path: PathBuf,
-    /// All that decides how the training goes: a checkpoint of another one is not used.
+    /// Everything that decides the steps of the training: a checkpoint with other parts is not used.
     parts: Parts,
-    /// Where the training ends: a checkpoint from beyond is not used either.
+    /// The last epoch: a checkpoint from beyond it is not used either.
     epochs: u64,
 }
 
 impl CheckpointFile {
-    /// The checkpoint at `path` for the training whose every step `parts` decide, of so many `epochs`.
+    /// The checkpoint at `path` for a training of so many `epochs` whose steps `parts` decide.
     pub fn new(path: PathBuf, parts: Parts, epochs: u64) -> Self {
         Self { path, parts, epochs }
     }
 
-    /// What the file is to the training, by its text alone.
+    /// Whether the training can resume from the file, judged by its text alone.
     ///
     /// # Errors
     /// A file that cannot be read.
@@ -161,7 +161,7 @@ impl CheckpointFile {
         Ok(())
     }
 
-    /// Writes the state beside the old one and puts it in its place.
+    /// Writes the state beside the old file, then replaces it.
     ///
     /// # Errors
     /// The file system.
@@ -170,11 +170,11 @@ impl CheckpointFile {
         store::of(&self.path).replace(&self.path, &bytes)
     }
 
-    /// The state as the bytes of a file: safetensors, and the digest of them, since a wrong bit in a weight would show nowhere
-    /// else.
+    /// The state as the bytes of a file: safetensors followed by their digest, since nothing else would detect a wrong bit in a
+    /// weight.
     ///
     /// # Errors
-    /// None that content can cause.
+    /// The serialisation fails, which no content causes.
     pub fn serialise(&self, state: &State) -> Result<Vec<u8>> {
         let (steps, moments) = state.optimizer.state();
         let with_prefix = |prefix: &'static str, tensors: Vec<NamedTensor>| {
@@ -191,13 +191,13 @@ impl CheckpointFile {
         Ok(bytes)
     }
 
-    /// Restores a state; none if there is no file, and the reason if it is damaged or of another training: what it held can
-    /// be computed again.
+    /// Restores a state; none if there is no file, and the reason if it is damaged or of another training. That is no error: the
+    /// state can be computed again.
     ///
     /// # Errors
     /// A file that cannot be read.
     pub fn load(&self, initial: Autoencoder, device: &Device) -> Result<Option<Result<State>>> {
-        // The weights, the best of them, and two moments of Adam.
+        // Four tensors for each parameter: weights, best weights, and Adam's two moments.
         let bytes = match read_whole(&self.path, most_bytes(initial.num_params(), 4)) {
             Ok(bytes) => bytes,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
@@ -221,13 +221,13 @@ impl CheckpointFile {
         State::assemble(text.position, text.steps, &tensors, initial, device)
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// The text of a checkpoint, of whose file only the start is read; none if it has none.
+/// The text of a checkpoint, without reading its tensors; none if it has none.
 fn read_text(path: &Path) -> std::io::Result<Option<Text>> {
     let mut file = RangeReader::new(store::of(path).open(path)?, 0);
     let (mut length, mut header) = ([0; 8], Vec::new());
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_position_comes_back_to_the_bit() {
-        // Sums of which a careless parser loses the last bit.
+        // Sums whose last bit an inexact parser loses.
         for numerator in 1..2000 {
             let position = Position { loss: f64::from(numerator) * 1e5 / 6.999_999e3, ..Position::default() };
             let text = serde_json::to_string(&position).expect("is JSON");

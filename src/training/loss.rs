@@ -1,4 +1,4 @@
-//! The losses, as sums over pixels.
+//! The training losses, as sums over pixels.
 
 use burn::tensor::Tensor;
 
@@ -14,7 +14,7 @@ impl Loss {
         }
     }
 
-    /// How people call it.
+    /// The name for people.
     pub fn name(self) -> &'static str {
         match self {
             Loss::CrossEntropy => "cross-entropy",

@@ -1,15 +1,15 @@
-//! Losses of steps that a device has not told yet.
+//! Losses of steps that are still on a device.
 //!
-//! To ask a device for a number is to wait until it has done everything that it was told before. Losses of steps are therefore
-//! left there for a while and fetched many at a time; they are added one by one in the order of the steps, so that when they are
-//! fetched changes no bit of their sum.
+//! Reading a number from a device waits until it has done everything that was enqueued before. Losses of steps are therefore
+//! left there for a while and fetched many at a time; they are added one by one in the order of the steps, so that the time of
+//! fetching changes no bit of their sum.
 
 use anyhow::Result;
 use burn::tensor::Tensor;
 
 use crate::device::numbers;
 
-/// Losses that are left on a device at most.
+/// Most losses that are left on a device.
 const MOST_WAITING: usize = 32;
 
 /// The loss of a batch, summed over its pixels.
@@ -34,7 +34,7 @@ impl Losses {
     pub fn add(&mut self, step: u64, loss: BatchLoss) -> bool {
         let known = matches!(loss, BatchLoss::Known(_));
         self.waiting.push((step, loss));
-        // The first at once: what a device cannot do shall not show after dozens of steps.
+        // The first is fetched at once, so that a device that cannot compute fails at once.
         known || !self.settled || self.waiting.len() >= MOST_WAITING
     }
 

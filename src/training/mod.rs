@@ -1,4 +1,4 @@
-//! The training loop.
+//! The training loop: epochs, steps, checkpoints, and the choice of the best weights.
 
 mod awake;
 pub mod batches;
@@ -37,13 +37,13 @@ use optimizer::Optimizer;
 pub use step::Step;
 use test_images::TestImages;
 
-/// What a training works with.
+/// A training: its settings, images, model and checkpoint.
 pub struct Trainer<'a> {
     /// Its settings.
     pub settings: &'a Training,
-    /// The model's.
+    /// The settings of the model.
     pub model: &'a Model,
-    /// What the model sees.
+    /// How inputs and targets are made of images.
     pub inputs: InputSettings,
     /// Size of the images.
     pub image: ImageShape,
@@ -51,21 +51,21 @@ pub struct Trainer<'a> {
     pub images: TrainingImages,
     /// The test split.
     pub test: TestImages,
-    /// Where the training stands, on disk.
+    /// The checkpoint on disk.
     pub checkpoint: CheckpointFile,
-    /// What it goes on from.
+    /// What training starts from.
     pub start: Start<'a>,
     /// The loss of a batch and its gradients, and the device.
     pub step: Step<'a>,
-    /// What the device is called.
+    /// The name of the device.
     pub device: String,
-    /// Where progress is told.
+    /// Receives progress messages.
     pub progress: &'a Progress,
 }
 
-/// What a training goes on from.
+/// What a training starts from.
 pub enum Start<'a> {
-    /// Nothing: its initial weights.
+    /// The initial weights.
     Beginning,
     /// Its checkpoint.
     Checkpoint,
@@ -73,7 +73,7 @@ pub enum Start<'a> {
     Published(&'a Path, &'a Receipt),
 }
 
-/// Seconds and images of each epoch that this process trained: what the hardware did, not what the settings say.
+/// Number, seconds and images of each epoch that this process trained: they depend on the hardware, not on the settings.
 pub type Speeds = Vec<(u64, f64, u64)>;
 
 impl Trainer<'_> {
@@ -100,7 +100,7 @@ impl Trainer<'_> {
                 self.finish_epoch(&mut state, speeds[speeds.len() - 1])
             });
             match trained {
-                // What was cut short has changed nothing: the state is that of the last step.
+                // An interrupted step has changed nothing: the state is that of the last whole step.
                 Err(cause) if error::kind(&cause) == Kind::TryAgain => {
                     self.checkpoint.save(&state)?;
                     return Err(cause);
@@ -117,7 +117,7 @@ impl Trainer<'_> {
     /// Takes the steps that are left of the current epoch; `saved` is when the last checkpoint was written.
     fn train_epoch(&self, state: &mut State, saved: &mut Instant, losses: &mut Losses) -> Result<()> {
         let taken = self.take_steps(state, saved, losses);
-        // However it ended, what is saved next holds the losses of all steps.
+        // Also after a failure, so that the next checkpoint holds the losses of all steps.
         self.settle(losses, state)?;
         taken
     }
@@ -140,7 +140,7 @@ impl Trainer<'_> {
             if losses.add(state.position.steps + 1, loss) {
                 self.settle(losses, state)?;
             }
-            // Of the middle of the step, so that neither the first nor the last is of no size.
+            // The rate at the middle of the step, so that neither the first nor the last step has size 0.
             let done = (state.position.images as f64 + batch.count() as f64 / 2.0) / count;
             let rate = settings.learning_rate_at(state.position.epochs as f64 + done);
             state.optimizer.step(&mut state.model, gradients, rate);
@@ -156,7 +156,7 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// Adds the losses of steps to the position.
+    /// Adds the losses that were taken in to the sum in the position.
     fn settle(&self, losses: &mut Losses, state: &mut State) -> Result<()> {
         let epoch = state.position.epochs + 1;
         match losses.settle(&mut state.position.loss)? {
@@ -165,7 +165,7 @@ impl Trainer<'_> {
         }
     }
 
-    /// The state that the training goes on from; that of its beginning if what holds it turns out to be damaged.
+    /// The state to start from; the initial state, with a note, if the checkpoint or result is damaged.
     fn start(&self) -> Result<State> {
         let initial = self.model.architecture.init(self.image, self.inputs.seed, self.step.device())?;
         let device = self.step.device().clone().inner();

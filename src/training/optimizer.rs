@@ -1,4 +1,4 @@
-//! Adam (Kingma & Ba 2015) with epsilon 1e-8, as the chapter has it, and its state in a form that a checkpoint can keep.
+//! Adam (Kingma & Ba 2015) with epsilon 1e-8, as in the textbook chapter, and its state as named tensors for a checkpoint.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -18,13 +18,13 @@ const EPSILON: f64 = 1e-8;
 pub struct Optimizer {
     /// Steps taken.
     steps: u64,
-    /// Of each parameter in the order of the model's layers, the first and the second moment; empty before the first step.
+    /// The first and the second moment of each parameter, in the order of the model's layers; empty before the first step.
     moments: Vec<[Tensor<1>; 2]>,
 }
 
 impl Optimizer {
-    /// Moves every parameter, by a step of the size `learning_rate`, against the sum of its gradients, which are added in their
-    /// order; on flex parameters are moved on all threads.
+    /// Updates every parameter with the sum of its gradients, which are added in their order; on flex parameters are updated in
+    /// parallel.
     pub fn step(&mut self, model: &mut Autoencoder, gradients: Vec<GradientsParams>, learning_rate: f64) {
         self.steps += 1;
         let factors = self.factors(learning_rate);
@@ -43,7 +43,7 @@ impl Optimizer {
         *model = model.clone().map(&mut Replacer(parameters.into_iter()));
     }
 
-    /// The factors of the step that `steps` counts last.
+    /// The factors of the current step.
     fn factors(&self, learning_rate: f64) -> AdamFactors {
         let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);
         let second = correction(BETA_2).sqrt();
@@ -67,7 +67,7 @@ impl Optimizer {
         (self.steps, moments.collect())
     }
 
-    /// Restores what [`Self::state`] gave for parameters of these sizes; false if `tensor` lacks a moment of that size.
+    /// Restores the result of [`Self::state`] for parameters of these sizes; false if `tensor` lacks a moment of the right size.
     pub fn restore<'a>(
         &mut self,
         steps: u64,
@@ -93,14 +93,14 @@ impl Optimizer {
     }
 }
 
-/// Takes the numbers of each parameter, their gradients and their moments together.
+/// Collects each parameter with its gradients and moments.
 struct Collector {
     gradients: Vec<GradientsParams>,
     moments: std::vec::IntoIter<[Tensor<1>; 2]>,
     parts: Vec<Part>,
 }
 
-/// What a step needs of one parameter.
+/// One parameter with its gradients and moments.
 struct Part {
     parameter: Tensor<1>,
     gradients: Vec<Tensor<1>>,
@@ -118,7 +118,7 @@ impl ModuleVisitor for Collector {
     }
 }
 
-/// Puts new numbers into the parameters, in the order in which [`Collector`] took them.
+/// Puts updated values into the parameters, in the order of [`Collector`].
 struct Replacer(std::vec::IntoIter<Tensor<1>>);
 
 impl ModuleMapper for Replacer {

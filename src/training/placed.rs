@@ -1,8 +1,7 @@
-//! Images in the memory of a device other than flex.
+//! Training images in the memory of a device other than flex.
 //!
-//! They go there once, as bytes, four in a 32-bit word, which every backend has. What a step needs of them is gathered, scaled
-//! and corrupted there, so that a step sends the device nothing but its commands. As that takes hundreds of commands, it is done
-//! for several steps at once.
+//! They are uploaded once, as bytes, four in a 32-bit word, which every backend has. Batches are gathered, scaled and corrupted
+//! on the device, so that a step uploads no pixels. Since this takes hundreds of commands, it is done for several steps at once.
 
 use std::ops::Range;
 use std::sync::{Arc, Weak};
@@ -42,7 +41,7 @@ impl PlacedImages {
         let placed = attempt(|| {
             let words = integers(words, [ids.len(), width], device);
             let placed = Self { words, keys: Keys::new(ids, device), pixels };
-            // What fails at all shall fail here.
+            // Waits, so that a failure shows here and not in a later step.
             arrived(&placed.words)?;
             placed.keys.arrived()?;
             Ok(placed)
@@ -71,28 +70,28 @@ impl PlacedImages {
     }
 }
 
-/// Numbers that are made at once for the steps to come, each in some 4-byte words that come and go.
+/// Numbers that are prepared at once for the next steps; each takes a few 4-byte words of temporary memory.
 const NUMBERS_AHEAD: usize = 1 << 22;
 
-/// A window of training images on a device. What it was made of need not stay in the host's memory.
+/// A window of training images on a device. The host's copy need not stay in memory.
 pub(super) struct PlacedWindow {
     window: Weak<Window>,
     bytes: Weak<Vec<u8>>,
     images: PlacedImages,
     order: Tensor<1, Int>,
-    /// Examples of some of the order, those that the next steps need.
+    /// Examples that were prepared ahead, and their part of the order.
     made: Option<(Range<usize>, Examples<Tensor<2>>)>,
 }
 
 impl PlacedWindow {
-    /// Places a window. What `last` has placed already, since the windows of all epochs share it, stays.
+    /// Places a window. If `last` has the same bytes, as the windows of all epochs may, its images are reused.
     ///
     /// # Errors
     /// The device's memory does not hold it.
     pub fn new(window: &Arc<Window>, pixels: usize, device: &Device, last: Option<Self>) -> Result<Self> {
         let images = match last {
             Some(last) if last.bytes.ptr_eq(&Arc::downgrade(&window.bytes)) => last.images,
-            // Given up before the next is placed, so that both need not fit at once.
+            // Freed before the next is placed, so that both need not fit at once.
             last => {
                 drop(last);
                 PlacedImages::new(&window.ids, &window.bytes, pixels, device)?
@@ -108,7 +107,7 @@ impl PlacedWindow {
         self.window.ptr_eq(&Arc::downgrade(window))
     }
 
-    /// The examples made of some images of the window's order, with the same inputs every time.
+    /// The examples of a part of the window's order; `inputs` must be the same in every call.
     pub fn examples(&mut self, range: Range<usize>, inputs: &Inputs) -> Examples<Tensor<2>> {
         let made = self.made.take().filter(|(made, _)| made.start <= range.start && range.end <= made.end);
         let (made, examples) = made.unwrap_or_else(|| {
@@ -144,7 +143,7 @@ mod tests {
             rounded: false,
         };
         for device in devices() {
-            // Sizes that leave a word full and not.
+            // Sizes that are and are not multiples of a word.
             for size in [1, 4, 7, 300] {
                 let bytes: Vec<u8> = (0..3 * size).map(|index| (index * 37 % 256) as u8).collect();
                 let images = PlacedImages::new(&[5, 6, 7], &bytes, size, &device.inference()).expect("fit");
@@ -169,7 +168,7 @@ mod tests {
             epoch: 1,
             rounded: false,
         };
-        // Eight images are made at once.
+        // Eight images are prepared at once.
         let pixels = NUMBERS_AHEAD / 8;
         let order: Vec<u32> = vec![3, 1, 4, 9, 5, 2, 6, 0, 8, 7];
         let bytes = (0..10 * pixels).map(|index| (index * 37 % 256) as u8).collect();
@@ -178,7 +177,7 @@ mod tests {
         let numbers = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("floats");
         for device in devices() {
             let mut placed = PlacedWindow::new(&window, pixels, &device.inference(), None).expect("fits");
-            // On, over the eighth, and back.
+            // Forwards, across the eighth, and back.
             for range in [0..3, 3..6, 6..10, 1..2] {
                 let found = placed.examples(range.clone(), &inputs);
                 let indices = order[range.clone()].iter().map(|&index| index as i32).collect();

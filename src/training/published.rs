@@ -1,8 +1,8 @@
-//! What a finished training leaves so that a longer one can go on from it.
+//! The published files of a finished training, from which a longer one can resume.
 //!
-//! The published weights, last and best, are most of the state; this file adds Adam's moments and the position, beside them.
-//! A training that is asked for more epochs than were published then ends with the same bytes as if it had been asked for
-//! them from the start. What is read was digested when it was written: anything else is not gone on from.
+//! The published weights, last and best, are most of the state; Adam's moments and the position are written beside them.
+//! A training that is later asked for more epochs then ends with the same bytes as if it had been asked for them from the
+//! start. Files are checked against the digests of their receipt before training resumes from them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub const LAST: &str = "last.safetensors";
 pub const BEST: &str = "best.safetensors";
 /// Adam's moments and the position.
 pub const OPTIMIZER: &str = "optimizer.safetensors";
-/// The name of the text beside the moments.
+/// The key of the text in the safetensors metadata.
 const TEXT: &str = "limpid";
 
 #[derive(Serialize, Deserialize)]
@@ -35,7 +35,7 @@ struct Text {
 /// The files that hold a state, by name.
 ///
 /// # Errors
-/// None that content can cause.
+/// The serialisation fails, which no content causes.
 pub fn serialise(state: &State) -> Result<[(&'static str, Vec<u8>); 3]> {
     let (steps, moments) = state.optimizer.state();
     let text = Text { steps, position: state.position.clone() };

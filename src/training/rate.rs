@@ -1,4 +1,4 @@
-//! How fast a device trains: what `limpid devices` measures.
+//! The training speed of a device, as `limpid devices` measures it.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,9 @@ use crate::source::strokes;
 
 /// Images of a step.
 const BATCH: usize = 200;
-/// Batches that are gone through again and again.
+/// Batches that are repeated.
 const BATCHES: usize = 10;
-/// Steps before the clock starts: kernels are compiled and chosen in them.
+/// Steps before the measurement, in which kernels are compiled and chosen.
 const WARM_UP: usize = 5;
 
 /// The models of the textbook chapter that are measured, by the name of their family.
@@ -37,7 +37,7 @@ pub fn models() -> [Architecture; 2] {
     ]
 }
 
-/// Images a second that steps of 200 images of 28×28 take on a device, measured for `time`.
+/// Images per second in training steps of 200 images of 28×28 on a device, measured for `time`.
 ///
 /// # Errors
 /// Interruption.
@@ -60,7 +60,7 @@ pub fn images_per_second(architecture: &Architecture, device: &ComputeDevice, ti
             images += batch.count();
             let over = index >= WARM_UP && start.elapsed() >= time;
             if index + 1 == WARM_UP || settle || over {
-                // What a device has not done yet is not counted. A loss that is not finite is no concern here.
+                // Waits for the device, so that only finished work counts. Whether the loss is finite does not matter here.
                 _ = losses.settle(&mut sum);
             }
             if index + 1 == WARM_UP {

@@ -1,11 +1,11 @@
-//! How Adam's step size changes over a training.
+//! The learning rate schedule.
 
 use std::f64::consts::PI;
 
 use crate::training::settings::{Schedule, Training};
 
 impl Training {
-    /// The step size after so many epochs, of which fractions count: it grows in proportion over the warm-up, and then stays, or
+    /// The learning rate after so many epochs, fractions included: it grows linearly over the warm-up, and is then constant, or
     /// falls to 0 at the end of the last epoch along half a period of the cosine (Loshchilov & Hutter 2017, without restarts).
     pub fn learning_rate_at(&self, epochs: f64) -> f64 {
         if epochs < self.warm_up_epochs {

@@ -10,9 +10,9 @@ use crate::device::Precision;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Training {
-    /// What the model sees.
+    /// The images that the model gets as input.
     pub input: InputImages,
-    /// What it shall give back: the clean images, or others with as much noise (Lehtinen et al. 2018, Noise2Noise).
+    /// The images that it is trained to output: the clean ones, or others with as much noise (Lehtinen et al. 2018, Noise2Noise).
     pub target: InputImages,
     /// Where the noise of noisy input comes from.
     pub noise: Noise,
@@ -22,7 +22,7 @@ pub struct Training {
     pub batch_size: usize,
     /// Adam's step size.
     pub learning_rate: f64,
-    /// How it changes.
+    /// How the step size changes.
     pub schedule: Schedule,
     /// Epochs over which it first grows from 0.
     pub warm_up_epochs: f64,
@@ -38,8 +38,8 @@ pub struct Training {
 }
 
 impl Training {
-    /// What decides every step of a training. Every setting is named, so that a new one cannot be forgotten: only the weights that
-    /// are used and the time between checkpoints never count, and how many epochs there will be does where the schedule looks ahead.
+    /// The settings that decide every step of a training. Every setting is named, so that a new one cannot be forgotten: the
+    /// choice of weights and the time between checkpoints never count, the number of epochs only if the schedule depends on it.
     pub fn decisive(&self) -> Value {
         let Self {
             input,
@@ -63,12 +63,12 @@ impl Training {
             "warm-up-epochs": warm_up_epochs,
             "memory-mib": memory_mib,
         });
-        // What is off is not written, as in the settings.
+        // Left out if off, as in the settings.
         if *precision != Precision::F32 {
             settings["precision"] = json!(precision);
         }
         if *schedule == Schedule::Cosine {
-            // Every step then depends on where the last one is.
+            // Every step then depends on the number of epochs.
             settings["epochs"] = json!(epochs);
         }
         if *input == InputImages::Noisy {

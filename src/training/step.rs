@@ -2,7 +2,7 @@
 //!
 //! On flex a batch is cut into micro-batches of a fixed size; each goes through forward and backward on one thread, and their
 //! gradients are added in the order of the images. Threads share nothing inside a step, and their number changes no bit. Any
-//! other device has its own parallelism: it gets the batch as a whole, or in parts that its memory holds, one after the other,
+//! other device has its own parallelism: it gets the batch as a whole, or in parts that fit its memory, one after the other,
 //! from images that were placed there before.
 
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +26,7 @@ use crate::interrupt;
 use crate::model::{Autoencoder, Made, Model};
 use crate::table::{ids, lists, pixels};
 
-/// What every step of a training has in common.
+/// The settings and device that all steps of a training share.
 pub struct Step<'a> {
     model: &'a Model,
     precision: Precision,
@@ -48,7 +48,7 @@ impl<'a> Step<'a> {
         &self.device
     }
 
-    /// Whether the threads of limpid do the work.
+    /// Whether micro-batches are computed on limpid's threads.
     pub fn is_on_threads(&self) -> bool {
         computes_where_called(&self.device)
     }
@@ -57,7 +57,7 @@ impl<'a> Step<'a> {
     /// order; on any other device their sum.
     ///
     /// # Errors
-    /// Interruption, which a step of large images would otherwise hold up for seconds, and images that a device cannot hold.
+    /// Interruption, checked between parts since a step of large images takes seconds, and images that a device cannot hold.
     pub fn gradients(
         &self,
         model: &Autoencoder,
@@ -97,7 +97,7 @@ impl<'a> Step<'a> {
         for start in range.clone().step_by(size) {
             let (loss, gradients) = part(tracked(&there.examples(start..range.end.min(start + size), inputs)))?;
             losses.push(loss);
-            // At once: a device has no memory for the gradients of every part.
+            // Accumulated at once: a device has no memory for the gradients of every part.
             sum.accumulate(model, gradients);
         }
         Ok((BatchLoss::OnDevice(losses, scale), vec![sum.grads()]))
@@ -168,8 +168,8 @@ impl<'a> Step<'a> {
         Examples { input: input.map(tensor), target: tensor(target) }
     }
 
-    /// How far the images that the model makes of examples are from those that it shall make, `scale` times the sum over their
-    /// pixels, and the codes on the way to them, if the model has any.
+    /// The loss between the model's outputs for examples and their targets, `scale` times the sum over pixels; and the codes, if
+    /// the model has any.
     fn loss(
         &self,
         model: &Autoencoder,
@@ -181,7 +181,7 @@ impl<'a> Step<'a> {
         let Made { codes, logits } = match precision {
             Precision::F32 => model.forward(input),
             Precision::Bf16 => {
-                // Layers compute as precisely as their input is; losses and weights stay as they are.
+                // Layers compute in the precision of their input; losses and weights stay 32-bit.
                 let Made { codes, logits } = model.forward(input.cast(FloatDType::BF16));
                 let full = |tensor: Tensor<2>| tensor.cast(FloatDType::F32);
                 Made { codes: codes.map(full), logits: full(logits) }
@@ -190,7 +190,7 @@ impl<'a> Step<'a> {
         (self.model.loss.scaled_sum(logits, target, scale), codes)
     }
 
-    /// What training minimises besides the loss, if the code's numbers shall be few (`model.sparsity`): their mean magnitude.
+    /// The sparsity penalty that is added to the loss (`model.sparsity`): the mean magnitude of the code's numbers.
     fn penalty(&self, codes: Tensor<2>, scale: f32) -> Option<Tensor<1>> {
         let sparsity = self.model.sparsity;
         let numbers_for_each_pixel = codes.dims()[1] as f64 / self.image.len() as f64;

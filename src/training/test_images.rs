@@ -1,4 +1,4 @@
-//! The test split, on which a training is scored after every epoch.
+//! The test split, on which the model is scored after every epoch.
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,7 @@ use super::batches::image_bytes;
 use super::placed::PlacedImages;
 use crate::table::{TableFile, ids, lists};
 
-/// The test split. It is read anew for every epoch, but for a device that is not flex: there its images stay.
+/// The test split. It is read again in every epoch, but on a device other than flex it stays in memory if it fits.
 pub struct TestImages {
     table: TableFile,
     pixels: usize,
@@ -20,7 +20,7 @@ pub struct TestImages {
 }
 
 impl TestImages {
-    /// The images of a table, which stay on a device that they are placed on if they take at most `limit` bytes.
+    /// The images of a table; they stay on the device if they take at most `limit` bytes.
     ///
     /// # Errors
     /// A table that does not hold images.
@@ -40,10 +40,10 @@ impl TestImages {
         self.table.all()
     }
 
-    /// All images on a device, always the same one, batch after batch.
+    /// All images on a device, which must be the same in every call, batch after batch.
     ///
     /// # Errors
-    /// Unreadable images: of those that stay at once, of others with their batch.
+    /// Unreadable images: at once if the images stay, else with their batch.
     pub fn placed(&self, device: &Device) -> Result<Box<dyn Iterator<Item = Result<PlacedImages>> + '_>> {
         let device = device.clone();
         let placed = self.stored().map(move |batch| self.place(&batch?, &device));

@@ -1,9 +1,9 @@
-//! Several floats at a time, on whatever the processor has.
+//! Portable vector code: floats in the registers of the processor, with the instruction set chosen at run time.
 //!
 //! Kernels are generic over a set of [`Instructions`] and inlined whole into one of the entry points below, each compiled
-//! for its instruction set and chosen at run time. A set has vectors of two widths, which together fit any number of
-//! channels: eight lanes, and sixteen, which are one register with AVX-512 and a pair of them elsewhere. Since lanes never
-//! meet in a kernel over channels, AVX2 and AVX-512 give the same bits there.
+//! for its instruction set. A set has vectors of two widths, which together fit any number of channels: eight lanes, and
+//! sixteen, which are one register with AVX-512 and a pair of them elsewhere. Since a kernel over channels never combines
+//! lanes, AVX2 and AVX-512 give the same bits there.
 #![expect(unsafe_code, reason = "vector instructions work on pointers; each caller says why they are valid")]
 
 mod portable;
@@ -17,9 +17,9 @@ pub const NARROW_LANES: usize = 8;
 /// Floats in a wide vector.
 pub const WIDE_LANES: usize = 16;
 
-/// Some floats. The results of a kernel differ between implementations only by the rounding of [`Vector::fma`].
+/// A vector of floats. The results of a kernel differ between implementations only by the rounding of [`Vector::fma`].
 pub trait Vector: Copy {
-    /// How many.
+    /// Number of floats.
     const LANES: usize;
 
     /// All lanes the same.
@@ -60,7 +60,7 @@ pub trait Vector: Copy {
     /// self where `left` equals `right`, and zero elsewhere.
     fn where_equal(self, left: Self, right: Self) -> Self;
 
-    /// Replaces `best` by `value`, and `mark` by `new_mark`, where `value` is greater; NaN is greater than any number, and
+    /// Replaces `best` by `value`, and `mark` by `new_mark`, where `value` is greater; NaN counts as greater than any number, but
     /// not than NaN.
     fn raise(best: &mut Self, value: Self, mark: &mut Self, new_mark: Self);
 
@@ -98,7 +98,7 @@ pub trait Instructions {
     /// Whether a product and a sum are one instruction.
     const FUSED: bool;
 
-    /// a · b + c, rounded once if the instruction set does both at once: for loops over plain numbers.
+    /// a · b + c, rounded once if the instruction set has a fused instruction: for loops over plain numbers.
     #[inline(always)]
     fn fma(a: f32, b: f32, c: f32) -> f32 {
         // `mul_add` is a slow library call where the processor lacks the instruction.
@@ -106,7 +106,7 @@ pub trait Instructions {
     }
 }
 
-/// A computation that is written once for all instruction sets.
+/// A computation that is generic over the instruction set.
 pub trait Kernel {
     /// Computes with an instruction set.
     ///
@@ -185,7 +185,7 @@ pub fn run_with(instructions: &str, kernel: &mut impl Kernel) -> bool {
     }
 }
 
-/// A loop over plain numbers, compiled for every instruction set: it has the same results on all of them.
+/// A loop over plain numbers, compiled for every instruction set: its results are the same on all of them.
 pub trait Loop {
     /// The loop.
     fn run(&mut self);
@@ -203,7 +203,7 @@ pub fn vectorise(body: &mut impl Loop) {
     run(&mut Body(body));
 }
 
-/// Tells the processor that these bytes will be read soon.
+/// Prefetches bytes that will be read soon.
 pub fn prefetch(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     {

@@ -1,8 +1,8 @@
-//! Vectors in plain Rust, for processors without the others and for what is left over of a row of channels.
+//! Vectors in plain Rust: for processors without AVX2, and for the remainder of a row of channels.
 
 use super::{Instructions, NARROW_LANES, NarrowVector, Vector, WideVector};
 
-/// One float: what is left over of a row of channels.
+/// One float: for the remainder of a row of channels.
 #[derive(Clone, Copy)]
 pub struct Single(f32);
 
@@ -181,7 +181,7 @@ impl<V: NarrowVector> WideVector for Several<V, 2> {
     }
 }
 
-/// Plain Rust, for processors without the others. The compiler makes of it what the target always has.
+/// Plain Rust, compiled to the baseline instructions of the target.
 pub struct Portable;
 
 impl Instructions for Portable {

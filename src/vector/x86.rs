@@ -1,6 +1,6 @@
 //! Vectors in the registers of x86-64 processors.
 //!
-//! The arithmetic is safe to call only where the instruction set is there: values of these types are made nowhere else than
+//! The arithmetic is safe to call only where the processor has the instruction set: values of these types are created only
 //! inside the entry points of [`super::run`], which check.
 
 use std::arch::x86_64::*;

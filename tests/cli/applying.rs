@@ -1,4 +1,4 @@
-//! `encode` and `denoise` on other data.
+//! The commands `encode` and `denoise`, which apply a model to other data.
 
 use std::process::Command;
 
@@ -79,7 +79,7 @@ fn weights_that_do_not_fit_their_model_are_refused() {
     refuses("not JSON");
     sandbox.write("copy/model.json", description.replace("last.safetensors", "../x").as_bytes());
     refuses("are not the name of a file beside it");
-    // More than all memory, if it were made.
+    // Weights that would exceed the memory if they were allocated.
     let hidden = format!("\"hidden\": [{}]", vec!["262144"; 99].join(","));
     let vast = description.replace("\"hidden\": [\n        32\n      ]", &hidden);
     assert_ne!(vast, description);
@@ -130,6 +130,6 @@ fn many_inputs_need_few_open_files() {
         .expect("starts");
     assert!(limited.status.success(), "{}", String::from_utf8_lossy(&limited.stderr));
     assert_eq!(sandbox.files("out").len(), 40);
-    // They are numbered, and count as the test split.
+    // Images without ids are numbered and belong to the test split.
     sandbox.limpid("inspect out/scan7.parquet --images 1").succeeds().prints("2 rows").prints("id 0, error ");
 }

@@ -1,4 +1,4 @@
-//! Bad input at the level of the program: the message names the file and the exit code tells the scheduler.
+//! Bad input: messages name the file, and exit codes show that a retry is useless.
 
 use std::io::Write;
 
@@ -52,14 +52,14 @@ fn what_a_file_is_read_for_decides_and_not_where_it_lies() {
     sandbox.limpid("run small.toml").succeeds();
     let (train, test) = (sandbox.path("train.idx"), sandbox.path("test.idx"));
 
-    // From another folder, and from another place.
+    // From another working directory.
     let (pipeline, runs) = (sandbox.path("small.toml"), sandbox.path("runs"));
     let words = format!("plan {} --runs {} --check", pipeline.display(), runs.display());
     sandbox.limpid(&words).inside("/".as_ref()).succeeds();
     std::fs::rename(&train, sandbox.path("moved.idx")).expect("renamed");
     sandbox.limpid("plan small.toml --check --set source.idx.train=moved.idx").succeeds();
 
-    // In exchanged roles, by the settings or by the files' names.
+    // The same files in exchanged roles, by the settings or by their names.
     let exchanged = "--set source.idx.train=test.idx --set source.idx.test=moved.idx";
     sandbox.limpid(&format!("plan small.toml --check {exchanged}")).exits(10).prints("source.idx.train: digest");
     std::fs::rename(&test, &train).and_then(|()| std::fs::rename(sandbox.path("moved.idx"), &test)).expect("renamed");
@@ -161,20 +161,20 @@ fn mnist_that_cannot_be_had_says_what_was_tried() {
     }
     let wrong = "is not MNIST's train-images-idx3-ubyte: it has 2368 bytes, expected 47040016";
     sandbox.limpid("run small.toml").env("MNIST_DIR", &empty).exits(65).says(wrong);
-    // Raw and gzip are told apart by content.
+    // Raw and gzip are distinguished by content.
     sandbox.write("gzip/train-images-idx3-ubyte", &gzip(&idx(&[3, 28, 28])));
     sandbox.limpid("run small.toml").env("MNIST_DIR", sandbox.path("gzip")).exits(65).says(wrong);
     sandbox.write("raw/train-images-idx3-ubyte.gz", &idx(&[3, 28, 28]));
     sandbox.limpid("run small.toml").env("MNIST_DIR", sandbox.path("raw")).exits(65).says(wrong);
-    // What cannot be opened is not missing.
+    // A file that cannot be opened is an I/O error, not a missing file.
     std::fs::create_dir(sandbox.path("loop")).expect("created");
     let name = "train-images-idx3-ubyte";
     std::os::unix::fs::symlink(name, sandbox.path("loop").join(name)).expect("linked");
     let unreadable = sandbox.limpid("run small.toml").env("MNIST_DIR", sandbox.path("loop")).exits(74);
     unreadable.says("cannot open ").never_says("does not hold MNIST");
-    // An empty variable is none.
+    // An empty variable counts as unset.
     sandbox.limpid("run small.toml").env("MNIST_DIR", "").exits(74).says("could not be downloaded");
-    // A place that is only searched may hold anything.
+    // A bad file in a folder that is only searched is skipped.
     sandbox.write("MNIST_data/train-images-idx3-ubyte", b"damaged");
     sandbox.limpid("run small.toml").exits(74).says("passing over MNIST_data (").says("could not be downloaded");
 }

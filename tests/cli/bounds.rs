@@ -1,4 +1,4 @@
-//! Files that hold or claim more than anybody has room for: none of them takes more memory than the README says.
+//! Files that hold or claim too much: reading any of them stays below the memory bound of the README.
 
 #![cfg(target_os = "linux")]
 
@@ -23,7 +23,7 @@ use crate::own_images::{encoded, png, sandbox as of};
 /// The bound that the README states, in MB.
 const BOUND: u64 = 2 * 1074;
 
-/// Runs a command, expects how it ends and what it says, and that it takes less than so many MB.
+/// Runs a command; expects this exit code, this text, and a peak of less than so many MB.
 fn expect(sandbox: &Sandbox, words: &str, code: i32, text: &str, most: u64) {
     let (done, peak) = sandbox.limpid(words).peak();
     println!("{words}: {peak} MB");
@@ -32,21 +32,21 @@ fn expect(sandbox: &Sandbox, words: &str, code: i32, text: &str, most: u64) {
     assert!(peak < most && most <= BOUND, "{words}: {peak} MB, expected less than {most}\n{done}");
 }
 
-/// A file of eight gibibytes that begins with these bytes, and takes no room on disk.
+/// A sparse file of eight gibibytes that begins with these bytes.
 fn sparse(sandbox: &Sandbox, name: &str, start: &[u8]) {
     sandbox.write(name, start);
     let file = File::options().write(true).open(sandbox.path(name)).expect("is there");
     file.set_len(8 << 30).expect("grows");
 }
 
-/// Zeros, compressed as zlib does.
+/// Zeros, zlib-compressed.
 fn zeros(mebibytes: usize) -> Vec<u8> {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(1));
     (0..mebibytes).for_each(|_| encoder.write_all(&[0; 1 << 20]).expect("memory"));
     encoder.finish().expect("memory")
 }
 
-/// A picture with one more chunk behind the first.
+/// A PNG with this chunk after the first.
 fn png_with(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let mut crc = flate2::Crc::new();
     crc.update(&[kind, data].concat());
@@ -56,12 +56,12 @@ fn png_with(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     whole
 }
 
-/// A TIFF picture of RGB in one strip, compressed as ZIP archives are.
+/// An RGB TIFF picture with one strip.
 fn tiff(width: u32, height: u32, compression: u32, strip: &[u8]) -> Vec<u8> {
     let entries: [[u32; 4]; 9] = [
         [256, 4, 1, width],
         [257, 4, 1, height],
-        // Its three times eight bits are behind the entries.
+        // Three values of eight bits, stored after the entries.
         [258, 3, 3, 8 + 2 + 9 * 12 + 4],
         [259, 3, 1, compression],
         [262, 3, 1, 2],
@@ -86,20 +86,20 @@ fn pictures_take_no_more_than_there_is_room_for() {
         sandbox.write(name, bytes);
         expect(&sandbox, &format!("inspect {name}"), code, text, most);
     };
-    // A profile or a text of a megabyte: what is of no use is passed over.
+    // Compressed profiles or texts that expand to 300 MiB are skipped.
     let bomb = zeros(300);
     for (name, kind, head) in
         [("iccp.png", b"iCCP", &b"x\0\0"[..]), ("ztxt.png", b"zTXt", b"x\0\0"), ("itxt.png", b"iTXt", b"x\0\x01\0\0\0")]
     {
         inspect(name, &png_with(kind, &[head, &bomb].concat()), 0, "a picture of 4×4×3", 120);
     }
-    // As many pixels as are there, twice, or none at all.
+    // Pixels that are in the file, and pixels that it only claims.
     inspect("bomb.tiff", &tiff(13_000, 13_000, 8, &zeros(484)), 65, "of memory; at most 1024 MiB work", 120);
     inspect("claim.tiff", &tiff(30_000, 30_000, 8, b""), 65, "it has pixels of 2574 MiB; at most 512 MiB work", 120);
     let large = RgbImage::from_pixel(600, 400, Rgb([1, 2, 3]));
     let mut jpeg = encoded(&large.into(), ImageFormat::Jpeg);
     inspect("large.tiff", &tiff(9_000, 8_000, 8, &zeros(207)), 65, "at most 1048576 numbers work", 700);
-    // A frame as large as there is, of many scans, and the same inside of a TIFF of a single pixel.
+    // A JPEG that claims a huge frame, alone and inside of a TIFF of a single pixel.
     let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).expect("is there");
     jpeg[frame + 5..frame + 9].copy_from_slice(&[0x40, 0, 0x28, 0]);
     inspect("frame.jpg", &jpeg, 65, "cannot be decoded", 700);
@@ -112,7 +112,7 @@ fn pictures_take_no_more_than_there_is_room_for() {
     let mut webp = encoded(&RgbImage::new(2, 2).into(), ImageFormat::WebP);
     webp[21..25].copy_from_slice(&[0xff, 0xff, 0xff, 0x0f]);
     inspect("claim.webp", &webp, 65, "cannot be decoded", 120);
-    // What is scaled is so in one direction first.
+    // Scaling in one direction first gives large intermediate images.
     let wide = encoded(&RgbImage::new(32_000, 8).into(), ImageFormat::Png);
     let folder = of("folder = { path = \"photos\", test-fraction = 0.5, resize = [16000, 20] }");
     (0..4).for_each(|index| _ = folder.write(&format!("photos/{index}.png"), &wide));
@@ -129,7 +129,7 @@ fn a_file_without_end_is_no_picture() {
     expect(&sandbox, "run small.toml --to ingest", 65, message, 120);
     expect(&sandbox, "encode runs/small photos/0.png -o out", 65, message, 120);
     expect(&sandbox, "inspect photos/0.png", 65, "it is larger than 256 MiB", 120);
-    // Tables that list pictures, in one row without end: text, or a value in quotes.
+    // Tables of pictures with a row without end: plain text, or a quoted value.
     sandbox.write("long.csv", &[b"file\n".to_vec(), vec![b'x'; 9 << 20]].concat());
     sandbox.write("quoted.csv", &[b"file\n\"".to_vec(), b"line\n".repeat(2 << 20)].concat());
     sandbox.write("long.jsonl", &[b"{\"file\": \"".to_vec(), vec![b'x'; 9 << 20]].concat());
@@ -139,7 +139,7 @@ fn a_file_without_end_is_no_picture() {
     }
 }
 
-/// Writes a column of pictures, or of texts, whose rows all have one value.
+/// Writes a column whose rows all have the same value, by a dictionary.
 fn fat(sandbox: &Sandbox, name: &str, column: &str, value: ArrayRef, rows: usize) {
     let keys = Int32Array::from(vec![0; rows]);
     let values: ArrayRef = Arc::new(DictionaryArray::new(keys, value));
@@ -162,7 +162,7 @@ fn tables_take_no_more_than_a_few_of_their_largest_rows() {
     fat(&sandbox, "train.parquet", "image", value(), 60);
     fat(&sandbox, "test.parquet", "image", value(), 2);
     expect(&sandbox, "run small.toml --threads 2", 0, "", 700);
-    // Nothing of use in every row, which costs no more.
+    // Useless bytes in every row cost no more.
     let value: ArrayRef = Arc::new(BinaryArray::from_vec(vec![&vec![0; 200 << 20]]));
     fat(&sandbox, "fat.parquet", "image", value, 30);
     assert!(sandbox.path("fat.parquet").metadata().expect("is there").len() < 1 << 16);
@@ -171,7 +171,7 @@ fn tables_take_no_more_than_a_few_of_their_largest_rows() {
     let value: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(100 << 20)]));
     fat(&sandbox, "text.parquet", "label", value, 30);
     expect(&sandbox, "inspect text.parquet", 0, "label: texts of more than 1024 bytes", 1200);
-    // A hundred million numbers that are packed away to nothing.
+    // A hundred million numbers that compress to almost nothing.
     let numbers = UInt8Array::from(vec![0; 100 << 20]);
     let offsets = OffsetBuffer::from_lengths(vec![1 << 20; 100]);
     let item = Arc::new(Field::new_list_field(DataType::UInt8, false));
@@ -179,7 +179,7 @@ fn tables_take_no_more_than_a_few_of_their_largest_rows() {
     let batch = RecordBatch::try_from_iter([("image", lists)]).expect("fits");
     crate::foreign::write(&sandbox, "lists.parquet", &[batch], Compression::UNCOMPRESSED);
     expect(&sandbox, "inspect lists.parquet", 0, "104857600", 120);
-    // A footer of nearly two gibibytes, which are there.
+    // A footer of nearly two gibibytes, in a sparse file.
     sparse(&sandbox, "footer.parquet", b"PAR1");
     let mut file = File::options().append(true).open(sandbox.path("footer.parquet")).expect("is there");
     file.write_all(&[0, 0, 0, 0x70, b'P', b'A', b'R', b'1']).expect("written");
@@ -203,7 +203,7 @@ fn settings_and_what_limpid_writes_have_an_end() {
     }
     sparse(&sandbox, "long.toml", b"");
     expect(&sandbox, "plan long.toml", 2, "it is larger than 1 MiB", 120);
-    // JSON of many values, which take thirty times their text once they are made.
+    // JSON of many values, which take thirty times the memory of their text once parsed.
     let list = [b"[".to_vec(), b"[],".repeat(20 << 20), b"1]".to_vec()].concat();
     sandbox.write("list.json", &list);
     expect(&sandbox, "inspect list.json", 65, "is JSON; limpid reads tables", 120);
@@ -224,7 +224,7 @@ fn settings_and_what_limpid_writes_have_an_end() {
     ] {
         let path = format!("runs/small/{name}");
         let before = sandbox.read(&path);
-        // Without its receipt a model is taken as it is.
+        // A model without a receipt is read without a check of its digest.
         let receipt = sandbox.read("runs/small/train/_receipt.json");
         if words.starts_with("encode") {
             std::fs::remove_file(sandbox.path("runs/small/train/_receipt.json")).expect("removed");

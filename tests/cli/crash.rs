@@ -1,6 +1,6 @@
-//! Kills at random moments, again and again until the work is done.
+//! Kills a run at random moments and repeats it, until it has finished.
 //!
-//! `LIMPID_KILLS` says how many (200 for a night, a few otherwise), `LIMPID_SEED` where the moments begin.
+//! `LIMPID_KILLS` is the number of kills (200 for a night, a few otherwise), `LIMPID_SEED` the seed of the moments.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -16,7 +16,7 @@ use crate::harness::{STAGES_AND_EXPORT as STAGES, Sandbox, files, link};
 const SETTINGS: &str =
     "--set training.epochs=60 --set training.checkpoint-seconds=1 --set output.profile=hf --set output.part-rows=200";
 
-/// Numbers that look random, the same for the same seed (Steele, Lea & Flood 2014, SplitMix64).
+/// A pseudo-random generator (Steele, Lea & Flood 2014, SplitMix64).
 pub struct Random(pub u64);
 
 impl Random {
@@ -34,7 +34,7 @@ pub fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
 }
 
-/// Every result of the run directory must be that of one of the others, whole.
+/// Every result in the run directory must be a whole result of one of the reference runs.
 fn expect_whole(sandbox: &Sandbox, kills: u64) {
     for stage in STAGES {
         let found = files(&sandbox.path("runs/small").join(stage)).ok();
@@ -67,7 +67,7 @@ fn a_run_that_is_killed_at_random_moments_ends_with_the_same_bytes() {
         let mut finished: BTreeSet<String> = BTreeSet::new();
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            // Somebody reads an earlier result all the while.
+            // Meanwhile a thread reads an earlier result.
             let reader = scope.spawn(|| {
                 let name = "denoise/test-00000-of-00001.parquet";
                 let read = |runs: &str| std::fs::read(sandbox.path(runs).join("small").join(name)).expect("readable");
@@ -83,7 +83,7 @@ fn a_run_that_is_killed_at_random_moments_ends_with_the_same_bytes() {
                 let mut run = sandbox.limpid(&format!("run small.toml --log json {SETTINGS}")).spawn();
                 let stderr = BufReader::new(run.stderr.take().expect("is piped"));
                 let told = scope.spawn(|| stderr.lines().map_while(Result::ok).collect::<Vec<_>>());
-                // The last rounds end by themselves, so that they can be compared.
+                // The last rounds are not killed, so that their results can be compared.
                 let moment = whole.mul_f64(random.below(1000) as f64 / 1500.0);
                 let patience = if kills < wanted { moment } else { Duration::MAX };
                 let start = Instant::now();
@@ -106,7 +106,7 @@ fn a_run_that_is_killed_at_random_moments_ends_with_the_same_bytes() {
                     status
                 });
                 for line in told.join().expect("reads") {
-                    // A kill can cut a line.
+                    // A kill can truncate a line.
                     let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
                     let stage = event["stage"].as_str().unwrap_or_default().to_owned();
                     match event["event"].as_str() {

@@ -1,4 +1,4 @@
-//! Results that were damaged after they were made.
+//! Detection of results that were damaged after they were published.
 
 use std::path::Path;
 
@@ -7,16 +7,16 @@ use limpid::record::receipt::Receipt;
 use crate::applying::idx;
 use crate::harness::{STAGES, STAGES_AND_EXPORT, Sandbox};
 
-/// What happened to a file.
+/// A kind of damage to a file.
 #[derive(Debug, Clone, Copy)]
 enum Damage {
-    /// One bit is another, and neither the size nor the time tells.
+    /// A flipped bit, with size and time unchanged.
     Bit,
-    /// The end is missing.
+    /// A truncated file.
     Cut,
-    /// The file is missing.
+    /// A missing file.
     Gone,
-    /// It is another file, with a time of its own.
+    /// Another file, with a new time.
     Replaced,
 }
 
@@ -60,7 +60,7 @@ fn damage_to_any_file_is_found_and_undone() {
     sandbox.limpid(&format!("{check} --verify")).succeeds();
 }
 
-/// `--verify` reads everything; without it, what a stage is about to read is what is read.
+/// `--verify` digests everything; without it, only inputs of stages that will run are digested.
 #[test]
 fn a_wrong_bit_is_noticed_before_it_is_used() {
     let sandbox = Sandbox::new();
@@ -74,10 +74,10 @@ fn a_wrong_bit_is_noticed_before_it_is_used() {
     ] {
         let path = sandbox.path(&format!("runs/small/{stage}/{name}"));
         damage(&path, Damage::Bit);
-        // Nothing reads it.
+        // No stage reads it.
         sandbox.limpid("run small.toml").succeeds().says(&format!("{stage}: up to date"));
         sandbox.limpid("run small.toml --only encode --force").exits(if stage == "corrupt" { 0 } else { 65 });
-        // Encode does.
+        // Encode reads it.
         sandbox
             .limpid(&format!("run small.toml --to encode {settings}"))
             .succeeds()
@@ -94,7 +94,7 @@ fn a_wrong_bit_is_noticed_before_it_is_used() {
     }
 }
 
-/// Lets the receipt of ingest say that nothing about a file has changed since.
+/// Updates the stamp in ingest's receipt, so that the file counts as unchanged.
 fn believe(sandbox: &Sandbox, file: &str) {
     use std::os::unix::fs::MetadataExt;
     let name = "runs/small/ingest/_receipt.json";
@@ -113,13 +113,13 @@ fn what_a_source_holds_is_verified_too() {
     sandbox.write("a.idx", &idx(&[5, 4, 4]));
     sandbox.write("b.idx", &idx(&[3, 4, 4]));
     sandbox.limpid("run small.toml --to train").succeeds();
-    // An edit that keeps the size and the time changes the inode, which no program can hide. A bit that rots on the disk does not:
-    // the receipt says here what it would say then.
+    // An edit that keeps size and modification time changes the inode's change time, which no program can set. Bit rot does not,
+    // which is simulated by a receipt with the new change time.
     damage(&sandbox.path("a.idx"), Damage::Bit);
     sandbox.limpid("plan small.toml --to train --check").exits(10).prints("source.idx.train: digest");
     believe(&sandbox, "a.idx");
     sandbox.limpid("run small.toml --to train").succeeds().says("ingest: up to date");
-    // What reads the results of ingest has no use for its source.
+    // Stages that read the results of ingest do not read its source.
     sandbox.limpid("run small.toml --to train --set seed=2").succeeds().says("ingest: up to date");
     sandbox
         .limpid("plan small.toml --to train --set seed=2 --verify --check")
@@ -137,13 +137,13 @@ fn a_source_that_was_touched_is_digested_once() {
     sandbox.write("a.idx", &idx(&[5, 4, 4]));
     sandbox.write("b.idx", &idx(&[3, 4, 4]));
     sandbox.limpid("run small.toml --to train").succeeds();
-    // The same bytes, and every time a new one.
+    // The same bytes, written again with new times.
     sandbox.write("a.idx", &sandbox.read("a.idx"));
     let plan = || sandbox.limpid("plan small.toml --to train --check").env("LIMPID_FAILPOINT", "read a.idx:1+:EIO");
     plan().exits(74);
     sandbox.limpid("run small.toml --to train").succeeds().says("ingest: up to date").says("train: up to date");
     plan().succeeds();
-    // A new link changes the inode alone.
+    // A new hard link changes the inode's change time only.
     std::fs::hard_link(sandbox.path("a.idx"), sandbox.path("linked.idx")).expect("linked");
     plan().exits(74);
     sandbox.limpid("run small.toml --to train").succeeds().says("ingest: up to date");
@@ -173,7 +173,7 @@ fn a_damaged_model_is_not_used_on_other_images() {
     let words = format!("encode runs/small {} -o out", images.display());
     let export = "export runs/small --onnx model.onnx";
     sandbox.limpid(&words).succeeds();
-    // What is not used may be missing.
+    // Files that a command does not use may be missing.
     std::fs::remove_file(sandbox.path("runs/small/train/history.parquet")).expect("removed");
     for words in [&words, export] {
         sandbox.limpid(words).succeeds();
@@ -186,12 +186,12 @@ fn a_damaged_model_is_not_used_on_other_images() {
             .says("the model in runs/small/train is damaged")
             .says("last.safetensors has changed: digest");
     }
-    // So is a receipt that cannot be read, which would say what the weights were.
+    // A receipt that cannot be read is refused too, since it holds the digests of the weights.
     sandbox.write("runs/small/train/_receipt.json", b"{");
     for words in [&words, export, "export runs/small --to tables"] {
         sandbox.limpid(words).exits(65).says("runs/small/train/_receipt.json is damaged; run the pipeline again");
     }
-    // A model without a receipt is taken as it is.
+    // A model without a receipt is read without a check.
     std::fs::remove_file(sandbox.path("runs/small/train/_receipt.json")).expect("removed");
     for words in [&words, export] {
         sandbox.limpid(words).succeeds();

@@ -1,4 +1,4 @@
-//! Devices: what `--device` says of those that are not there, and that a pipeline does the same on those that are.
+//! Devices: messages about missing ones, and equal results of a pipeline on available ones.
 //!
 //! The tests run on all devices that the build and the machine have, or those that `LIMPID_TEST_DEVICES=flex,tch` names.
 
@@ -19,12 +19,12 @@ fn devices() -> Vec<String> {
     names.split(',').map(str::to_owned).collect()
 }
 
-/// Whether a device gives the same bytes once more (docs/devices.md).
+/// Whether a device repeats results byte for byte (docs/devices.md).
 fn repeats(device: &str) -> bool {
     ["flex", "cpu", "tch"].contains(&device)
 }
 
-/// How far losses may be from those of flex, as a part of them: NVIDIA's GPUs multiply with fewer bits.
+/// Relative tolerance of losses against those of flex: NVIDIA's GPUs multiply with fewer bits.
 fn course(device: &str) -> f64 {
     if device.contains("cuda") { 1e-2 } else { 1e-3 }
 }
@@ -33,7 +33,7 @@ fn receipt(sandbox: &Sandbox, run: &str, stage: &str) -> Value {
     serde_json::from_slice(&sandbox.read(&format!("{run}/{stage}/_receipt.json"))).expect("is JSON")
 }
 
-/// Test losses of the epochs, as the log tells them.
+/// The test losses of the epochs, from the log.
 fn losses(log: &str) -> Vec<f64> {
     let events = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("is JSON"));
     events.filter(|event| event["event"] == "epoch").map(|event| event["test-loss"].as_f64().expect("a loss")).collect()
@@ -61,7 +61,7 @@ fn a_device_that_is_not_there_is_an_error_that_says_what_to_do() {
             done.exits(2).says(&format!("this machine lacks the device {device}: looked for")).never_says("panicked");
         } else {
             done.ends().never_says("panicked");
-            // It may be there.
+            // The folder exists if the device is available.
             _ = std::fs::remove_dir_all(sandbox.path("runs"));
         }
     }
@@ -120,14 +120,14 @@ fn a_pipeline_gives_the_same_on_every_device() {
             for stage in STAGES {
                 assert_eq!(receipt(&sandbox, "other/small", stage)["device"], device.as_str(), "{stage}");
             }
-            // The same once more, on some byte for byte, also where it is not what flex gives.
+            // A repetition, which on some devices has the same bytes, even if these differ from those of flex.
             run(&device, "again");
             for stage in STAGES {
                 let same =
                     sandbox.files(&format!("other/small/{stage}")) == sandbox.files(&format!("again/small/{stage}"));
                 assert!(same || !repeats(&device), "{device}: {stage}");
             }
-            // What one device has made, others go on from.
+            // Training resumes on another device.
             let plan = sandbox.limpid("run small.toml --runs other --device flex --set training.epochs=3").succeeds();
             plan.says("resuming after 2 epochs");
             let trained = if device == "flex" { device.clone() } else { format!("{device}, then flex") };

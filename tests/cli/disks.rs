@@ -1,10 +1,10 @@
-//! Disks that cannot be written to.
+//! Full and read-only disks.
 
 use std::process::Command;
 
 use crate::harness::Sandbox;
 
-/// Runs limpid with `runs` on a file system of its own, made in a private mount namespace; none where that is not allowed.
+/// Runs limpid with `runs` on a file system that is mounted in a private namespace; none where mounting is not allowed.
 fn with_mount(sandbox: &Sandbox, options: &str, words: &str) -> Option<(i32, String)> {
     let runs = sandbox.path("runs");
     std::fs::create_dir_all(&runs).expect("created");
@@ -27,7 +27,7 @@ fn with_mount(sandbox: &Sandbox, options: &str, words: &str) -> Option<(i32, Str
     }
 }
 
-/// A test that never runs proves nothing: where it is known that it should, skipping it is a failure.
+/// Reports a skipped test; fails where mounting is known to work, so that the test is not skipped unnoticed.
 fn skipped() {
     let expected = std::env::var_os("CI").is_some() && rustix::process::geteuid().is_root();
     let why = "file systems cannot be mounted here, which takes a user namespace or the capability CAP_SYS_ADMIN";
@@ -44,7 +44,7 @@ fn a_full_disk_is_an_io_error_with_the_path() {
     assert!(stderr.contains("runs/small/.scratch/ingest/train-00000-of-00001.parquet"), "{stderr}");
 }
 
-/// The same as with failpoints, on a real file system: a new result does not fit beside the old one.
+/// Like the failpoint tests, on a real file system: a new result does not fit beside the old one.
 #[test]
 fn a_disk_that_fills_up_keeps_the_last_good_result() {
     let sandbox = Sandbox::new();
@@ -78,7 +78,7 @@ fn a_folder_that_cannot_be_made_is_told_with_its_path() {
     sandbox.limpid("run small.toml").exits(2).says("cannot create runs");
 }
 
-/// A link to itself fails like a folder that one may not read, for the superuser too.
+/// A link to itself cannot be read even by the superuser, as a folder without permission cannot by others.
 #[cfg(unix)]
 #[test]
 fn what_cannot_be_read_is_not_told_as_missing() {

@@ -1,4 +1,4 @@
-//! MNIST from mirrors of every kind of badness; none of them needs the real one.
+//! Downloads of MNIST from misbehaving local servers, without the real data.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,8 +13,8 @@ use crate::harness::Sandbox;
 
 const PIPELINE: &str = "[source]\nmnist = {}\n[model]\ndense = {}\n";
 
-/// Calls `respond` with each connection to a server of its own, the name that it asks for and its headers; the address has
-/// no slash at its end.
+/// Starts a server that calls `respond` with each connection, the name requested and its headers. Returns its address, without
+/// a slash at the end.
 pub fn serve(mut respond: impl FnMut(&mut TcpStream, &str, &str) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("has an address");
@@ -32,7 +32,7 @@ pub fn serve(mut respond: impl FnMut(&mut TcpStream, &str, &str) + Send + 'stati
 /// Sends a response that announces `length` bytes.
 pub fn answer(stream: &mut TcpStream, header: &str, length: usize, body: &[u8]) {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{header}Connection: close\r\n\r\n");
-    // The client may have gone.
+    // The client may have closed the connection.
     _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
 }
 
@@ -88,7 +88,7 @@ fn interrupted(respond: impl FnMut(&mut TcpStream) + Send + 'static) {
 
 #[test]
 fn a_signal_ends_a_download_from_a_mirror_that_stalls() {
-    // Before the first byte, and in the middle.
+    // Before the first byte, and in the middle of the transfer.
     interrupted(|stream| _ = stream.read(&mut [0; 1]));
     interrupted(|stream| {
         answer(stream, "", 1000, &[0x1f, 0x8b, 8]);

@@ -1,4 +1,4 @@
-//! What commands write outside a run directory: whole or absent, whatever happens at any step that changes something on disk.
+//! Files that commands write outside a run directory are whole or absent, after a fault at any step that changes the disk.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -6,7 +6,7 @@ use crate::applying::idx;
 use crate::harness::{Done, Run, Sandbox};
 use crate::steps::{PIPELINE, expect_durable, steps};
 
-/// How a command is to end whose disk is full, or that is killed or asked to end.
+/// Expects the end of a command after this fault: a full disk, a kill, or a signal.
 fn expect_end(done: &Done, action: &str, what: &str) {
     let status = done.status();
     match action {
@@ -23,7 +23,7 @@ fn with_failpoint(run: Run, failpoint: &str) -> Run {
     if failpoint.is_empty() { run } else { run.env("LIMPID_FAILPOINT", failpoint) }
 }
 
-/// What `encode` writes for other images takes the place of an earlier result.
+/// The output of `encode` for other images replaces an earlier one.
 #[test]
 fn features_of_other_images_are_whole_or_absent() {
     let sandbox = Sandbox::with(PIPELINE);
@@ -60,7 +60,7 @@ fn features_of_other_images_are_whole_or_absent() {
     encode("runs", "").exits(75).says("another process is writing out/a.parquet");
 }
 
-/// A single file appears in its place at once, and what a kill leaves beside it is taken over by the next that writes it.
+/// Single files are replaced at once, and the next writer reuses the temporary file that a kill leaves.
 #[test]
 fn a_model_and_a_page_are_whole_or_absent() {
     let sandbox = Sandbox::with(PIPELINE);
@@ -85,7 +85,7 @@ fn a_model_and_a_page_are_whole_or_absent() {
         lock.lock().expect("locked");
         write("").exits(75).says(&format!("another process is writing out/{name}"));
         drop(lock);
-        // Somebody else's file is not written through a link.
+        // A link in place of the temporary file is not followed.
         std::fs::remove_file(sandbox.path(&format!("out/.{name}.limpid.new"))).expect("removed");
         let mine = sandbox.write("mine.txt", b"mine");
         std::os::unix::fs::symlink(&mine, sandbox.path(&format!("out/.{name}.limpid.new"))).expect("linked");
@@ -95,7 +95,7 @@ fn a_model_and_a_page_are_whole_or_absent() {
     }
 }
 
-/// What `export` writes appears in its place at once.
+/// An export appears at once.
 #[test]
 fn an_export_is_whole_or_absent() {
     let sandbox = Sandbox::with(PIPELINE);
@@ -116,7 +116,7 @@ fn an_export_is_whole_or_absent() {
             _ = std::fs::remove_dir_all(sandbox.path("out"));
             let done = export(&format!(":{}:{action}", index + 1)).ends();
             let what = format!("{action} at `{step}`\n{done}");
-            // The lock may stay: nobody holds it.
+            // The lock file may stay, since it is not locked.
             if step != "remove .out.lock" || action != "ENOSPC" {
                 expect_end(&done, action, &what);
                 assert!(action == "kill" || left() == [false; 2], "something is left after {what}");

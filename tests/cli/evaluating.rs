@@ -1,4 +1,4 @@
-//! Scores beside baselines, features that are tried, images that are held out, and the gate.
+//! The stage `evaluate`: scores, baselines, classifiers on features, held-out classes, and the gate.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -27,7 +27,7 @@ fn images_and_features_are_scored_beside_what_needs_no_training() {
     let mut names = texts(&metrics["scores"], "what");
     names.retain(|name| name != "median 5×5"); // only if it is better than 3×3
     assert_eq!(names, ["denoised", "noisy input", "constant mean", "median 3×3", "PCA 8", "ridge"]);
-    // What is known of such noise.
+    // The expected error of such noise.
     let mse = |name: &str| {
         let scores = metrics["scores"].as_array().expect("is a list");
         scores.iter().find(|scores| scores["what"] == name).expect("is there")["mse"].as_f64().expect("is a number")
@@ -42,7 +42,7 @@ fn images_and_features_are_scored_beside_what_needs_no_training() {
     }
     let bytes = |index: usize| metrics["probes"]["features"][index]["bytes-per-row"].as_u64();
     assert_eq!((bytes(0), bytes(2)), (Some(32), Some(784)));
-    // Classes and extremes are those of the images that were written.
+    // The scores of classes, and the best and worst images, are those of the written images.
     let classes = metrics["classes"].as_array().expect("is a list");
     assert_eq!(classes.iter().filter_map(|class| class["images"].as_u64()).sum::<u64>(), 120);
     let errors = |key: &str| -> Vec<f64> {
@@ -57,7 +57,7 @@ fn images_and_features_are_scored_beside_what_needs_no_training() {
     assert_eq!((best.len(), worst.len()), (10, 10));
     assert!(best.is_sorted() && worst.iter().rev().is_sorted() && best[9] <= worst[9]);
 
-    // The table says the same.
+    // `metrics.parquet` has the same numbers.
     let file = File::open(sandbox.path("runs/small/evaluate/metrics.parquet")).expect("is there");
     let reader =
         ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build()).expect("is Parquet");
@@ -112,14 +112,14 @@ fn a_missed_gate_has_its_own_exit_code_again_and_again() {
     for words in ["plan small.toml", "plan small.toml --only report"] {
         sandbox.limpid(&format!("{words} {high}")).succeeds().says("the gate is missed, so that a run ends with 3");
     }
-    // Nothing but the report tells of the gate.
+    // Only the report depends on the gate.
     let run = sandbox.limpid(&format!("run small.toml {high}")).exits(3).prints("runs/small");
     run.says("the gate is missed").says(missed).says("evaluate: up to date").says("report: done");
     sandbox.limpid(&format!("run small.toml {high}")).exits(3).says(missed).says("report: up to date");
     sandbox.limpid(&format!("plan small.toml {high} --check")).succeeds().says("a run ends with 3").says(missed);
     let page = String::from_utf8(sandbox.read("runs/small/report/report.html")).expect("is text");
     assert!(page.contains("1 missed") && page.contains("at least 99 dB"));
-    // Without evaluate there is nothing to judge.
+    // A run without evaluate has no gate.
     sandbox.limpid(&format!("run small.toml {high} --to train")).succeeds();
     sandbox
         .limpid("run small.toml --set gate.probe-margin=1")
@@ -159,7 +159,7 @@ fn held_out_classes_are_left_out_of_training_and_told_by_their_error() {
     let table = reader.map(|batch| batch.expect("reads")).next().expect("has rows");
     let labels = table.column_by_name("label").expect("is there").as_primitive::<Int64Type>();
     assert!(labels.iter().all(|label| !matches!(label, Some(1 | 7) | None)));
-    // Ids stay the positions in the source.
+    // Ids remain positions in the source.
     let ids = table.column_by_name("id").expect("is there").as_primitive::<Int64Type>();
     assert!(ids.len() < 600 && ids.values().is_sorted() && ids.values().last() > Some(&(ids.len() as i64)));
     sandbox.limpid("show runs/small").succeeds().prints("held-out class 1, 7");

@@ -1,4 +1,4 @@
-//! What is named wrongly ends with a code that tells a scheduler not to try again.
+//! Wrong names of files and folders give exit code 2, which schedulers do not retry.
 
 use crate::harness::Sandbox;
 

@@ -1,4 +1,4 @@
-//! `export`: the same rows in the forms of others, and the model as ONNX.
+//! The command `export`: the same rows in other layouts, and the model as ONNX.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, UInt8Type};
@@ -50,7 +50,7 @@ fn hugging_face_gets_pictures_and_names() {
     assert!(
         card.contains("- config_name: denoise\n  default: true\n") && card.contains("path: corrupt/train-*.parquet")
     );
-    // So that `datasets` does not take another result for this one, which it has read before.
+    // Digests in the card keep `datasets` from reading another export from its cache.
     let digests = |card: &str| {
         card.lines().filter(|line| line.starts_with("  description: ")).map(str::to_owned).collect::<Vec<_>>()
     };
@@ -60,7 +60,7 @@ fn hugging_face_gets_pictures_and_names() {
     let next = String::from_utf8(sandbox.read("out/next/README.md")).expect("is text");
     assert!(digests(&card).iter().zip(digests(&next)).all(|(one, other)| *one != other));
     sandbox.limpid("run small.toml").succeeds();
-    // What was exported is a source again.
+    // An export can be a source.
     sandbox.limpid("run small.toml --set name=again --set source.parquet.path=out/hf/denoise --to ingest").succeeds();
     let again = column(&sandbox, "runs/again/ingest/test-00000-of-00001.parquet", "image");
     assert_eq!(again.as_fixed_size_list().values().as_primitive::<UInt8Type>().values(), &bytes(&sandbox)[..]);
@@ -79,7 +79,7 @@ fn spark_gets_plain_lists_and_text() {
     assert_eq!(image.values().as_primitive::<UInt8Type>().values(), &bytes(&sandbox)[..]);
     let codes = "out/encode/test-00000-of-00001.parquet";
     assert_eq!(column(&sandbox, codes, "code").as_list::<i32>().value_length(5), 8);
-    // A dictionary of numbers that all differ would only be larger.
+    // Columns of distinct numbers have no dictionary, which would only enlarge them.
     let chunks = read(&sandbox, codes).1.row_group(0).columns().to_vec();
     let of = |name: &str| chunks.iter().find(|chunk| chunk.column_path().parts()[0] == name).expect("is there");
     assert!(["id", "code", "error"].iter().all(|name| of(name).dictionary_page_offset().is_none()));
@@ -108,7 +108,7 @@ fn options_differ_from_the_profile() {
     let image = column(&sandbox, &format!("out/{FILE}"), "image");
     let floats = image.as_list::<i32>().values().as_primitive::<Float32Type>().values().to_vec();
     assert!(floats.iter().zip(bytes(&sandbox)).all(|(float, byte)| *float == f32::from(byte) / 255.0));
-    // As it is, it is limpid's own table.
+    // The default layout is a limpid table.
     sandbox.limpid("export runs/small --to own").succeeds();
     sandbox.limpid(&format!("encode runs/small own/{FILE} -o codes")).succeeds();
     assert_eq!(
@@ -155,12 +155,12 @@ fn an_export_never_overwrites() {
 #[test]
 fn a_model_is_written_as_onnx_whole_or_in_halves() {
     let sandbox = finished();
-    // There is nothing to compute.
+    // Exports compute nothing, so that `--device` is refused.
     sandbox.limpid("export runs/small --onnx a.onnx --device flex").exits(2).says("--device");
     let size = |part: &str| {
         sandbox.limpid(&format!("export runs/small --onnx {part}.onnx --part {part}")).succeeds().prints(".onnx");
         let bytes = sandbox.read(&format!("{part}.onnx"));
-        // The first field is the version of the format, the second who wrote it.
+        // The first field is the format version, the second the producer.
         assert_eq!(&bytes[..10], b"\x08\x08\x12\x06limpid", "{part}");
         bytes.len()
     };

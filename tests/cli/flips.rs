@@ -1,6 +1,6 @@
-//! Single bits that flip in limpid's own files are noticed before use, or change nothing that is read.
+//! Single flipped bits in limpid's own files are detected before use, or change nothing that is read.
 //!
-//! `LIMPID_FLIPS` says how many of each file are tried (10,000 before a release); they are drawn over the whole file.
+//! `LIMPID_FLIPS` is the number of bits that are tried in each file (10,000 before a release), spread over the file.
 
 use arrow_array::RecordBatch;
 use burn::tensor::Device;
@@ -13,7 +13,7 @@ use limpid::table::TableFile;
 use crate::crash::{Random, number};
 use crate::harness::Sandbox;
 
-/// Flips bits of a file, one at a time, and reads it: `None` is an error, anything else must be what `read` gave before.
+/// Flips bits of a file, one at a time, and reads it: `read` must return an error (`None`) or the same as before.
 fn flip<T: PartialEq>(sandbox: &Sandbox, file: &str, read: impl Fn() -> Option<T>) {
     let (bytes, flips) = (sandbox.read(file), number("LIMPID_FLIPS", 150));
     let expected = read().unwrap_or_else(|| panic!("{file} is whole"));
@@ -39,7 +39,7 @@ fn flipped_bits_are_noticed_or_harmless() {
         .limpid("run small.toml --set source.strokes.train=60 --set source.strokes.test=30 --set output.profile=hf")
         .succeeds();
     let stage = |stage: &str| sandbox.path(&format!("runs/small/{stage}"));
-    // Tables are read as they are, without a receipt beside them.
+    // Tables are read without a receipt beside them.
     for (name, from) in [("images", "ingest"), ("noisy", "corrupt"), ("features", "encode"), ("denoised", "denoise")] {
         let file = format!("{name}.parquet");
         sandbox.write(&file, &sandbox.read(&format!("runs/small/{from}/test-00000-of-00001.parquet")));
@@ -69,7 +69,7 @@ fn flipped_bits_are_noticed_or_harmless() {
     ]
     .iter()
     .for_each(|file| small(file));
-    // A model is used beside its receipt.
+    // A model is read with its receipt.
     let used = |file: &str| {
         let folder = stage("train");
         flip(&sandbox, &format!("runs/small/train/{file}"), || {

@@ -1,5 +1,5 @@
-//! Tables that another program has rewritten, as pyarrow does: compressed otherwise, columns moved, added and nullable, rows
-//! in another order.
+//! limpid tables rewritten by another program, as pyarrow does: with other compression, and with columns moved, added and
+//! nullable, and rows in another order.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub fn read(sandbox: &Sandbox, path: &str) -> (RecordBatch, ParquetMetaData) {
     let footer = reader.metadata().as_ref().clone();
     let schema = reader.schema().clone();
     let batch = reader.build().expect("reads").next().expect("has rows").expect("reads");
-    // Only the file's own schema has its metadata.
+    // The batches' schema lacks the metadata of the file.
     (RecordBatch::try_new(schema, batch.columns().to_vec()).expect("fits"), footer)
 }
 
@@ -78,7 +78,7 @@ fn a_rewritten_table_gives_the_same_features() {
     let moved = ["note", "image", "label", "split", "id"]
         .map(|name| (name, if name == "note" { note.clone() } else { column(name) }));
     let moved = with_columns(&batch, moved.to_vec());
-    // Most programs that rewrite a table drop what its footer says of it.
+    // Most programs that rewrite a table drop the footer's metadata.
     let bare = Schema::new(
         moved
             .schema()
@@ -101,17 +101,17 @@ fn a_rewritten_table_gives_the_same_features() {
         let (made, footer) = read(&sandbox, &format!("out/{name}.parquet"));
         assert_eq!(codes(&made), codes(&features), "{name}");
         if name == "bare" {
-            // The names of the labels are gone as well.
+            // The class names are lost too.
             assert_eq!(made.columns()[..3], features.columns()[..3]);
         } else {
             assert_eq!(bare_schema(&made), bare_schema(&features), "{name}");
         }
-        // Nobody said that the rows are in order.
+        // The rewritten footer does not say that rows are sorted.
         assert!(footer.row_group(0).sorting_columns().is_none(), "{name}");
         let shown = sandbox.limpid(&format!("inspect {name}.parquet --images 1")).succeeds();
         assert!(name == "bare" || shown.stdout().contains("id 0, label"), "{name}");
     }
-    // Lists of another length are not images of the model's size, whatever the columns are called.
+    // Lists of another length are not taken for images of the model's size, whatever the names of columns.
     let item = Arc::new(Field::new("item", DataType::UInt8, true));
     let long = FixedSizeListArray::new(item, 784 * 2, column("image").as_fixed_size_list().values().clone(), None);
     let long: ArrayRef = arrow_cast::cast(&long, &DataType::new_list(DataType::UInt8, true)).expect("is possible");
@@ -125,7 +125,7 @@ fn a_rewritten_table_gives_the_same_features() {
         .limpid("encode runs/small twice.parquet -o out")
         .exits(65)
         .says("it has 1568 numbers, expected 784 for 28×28");
-    // As Polars and DuckDB store them: nothing says that lists have one length, and text is in another dictionary or in none.
+    // As Polars and DuckDB store tables: lists without a fixed size, and text with another dictionary or none.
     let cast = |name: &str, wanted: &DataType| arrow_cast::cast(&column(name), wanted).expect("is possible");
     let item = Arc::new(Field::new("item", DataType::UInt8, true));
     let text = DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::LargeUtf8));
@@ -179,7 +179,7 @@ fn a_row_group_that_is_too_large_is_cut() {
 fn a_table_without_rows_is_one() {
     let sandbox = Sandbox::new();
     sandbox.limpid("run small.toml --to train").succeeds();
-    // As pyarrow writes it: one row group, without rows and without pages.
+    // An empty table of pyarrow: one row group, without rows and without pages.
     sandbox.write("none.parquet", include_bytes!("../fixtures/no_rows.parquet"));
     assert_eq!(read_footer(&sandbox, "none.parquet").row_group(0).num_rows(), 0);
     for command in ["encode", "denoise"] {
@@ -250,14 +250,14 @@ fn nulls_where_there_can_be_none_are_refused() {
     }
 }
 
-/// Writes a table again with a footer that claims so many rows of its only row group, and of the file.
-/// The schema of a table but for the digest of its footer.
+/// The schema of a table without the digest of its footer.
 fn bare_schema(table: &RecordBatch) -> Schema {
     let mut metadata = table.schema().metadata().clone();
     assert!(metadata.remove("limpid.footer-digest").is_some());
     Schema::new_with_metadata(table.schema().fields().clone(), metadata)
 }
 
+/// Writes a table with a footer that claims so many rows, for its only row group and for the file.
 fn claim_rows(sandbox: &Sandbox, path: &str, rows: i64) {
     let footer = read_footer(sandbox, INPUT);
     let group = footer.row_group(0).clone().into_builder().set_num_rows(rows).build().expect("is one");
@@ -265,7 +265,7 @@ fn claim_rows(sandbox: &Sandbox, path: &str, rows: i64) {
     let (length, _) = whole[whole.len() - 8..].split_first_chunk().expect("is long");
     let mut bytes = whole[..whole.len() - 8 - u32::from_le_bytes(*length) as usize].to_vec();
     let mut end = Vec::new();
-    // As another program writes it, whose footer nothing guards.
+    // The file of another program has no digest of its footer.
     let file = footer.file_metadata();
     let (entries, schema) = (file.key_value_metadata().cloned(), file.schema_descr_ptr());
     let file = FileMetaData::new(file.version(), file.num_rows(), Some("another".to_owned()), entries, schema, None);

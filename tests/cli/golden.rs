@@ -1,8 +1,8 @@
-//! The bytes that limpid writes, held against digests that are committed: no change of its structure may change one of them.
+//! Golden tests: the bytes that limpid writes are compared with committed digests, so that a refactoring cannot change them.
 //!
-//! Six small pipelines have every kind of model, of layer above it and of export. Kernels round differently on processors of
-//! different kinds, so each kind has digests of its own; where it has none, or on another processor of the kind, the test says so. `LIMPID_GOLDEN=write` writes them
-//! anew, for a change that is meant to change bytes: stages then have new versions.
+//! Six small pipelines cover every kind of model, layer and export. Kernels round differently on different kinds of processor, so
+//! each kind has its own digests; where there are none, or on another processor of the kind, the test says so.
+//! `LIMPID_GOLDEN=write` writes them anew, for a change that is meant to change bytes and raises the versions of stages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,7 +55,7 @@ const PIPELINES: [(&str, &str, &str, &str); 6] = [
     ),
 ];
 
-/// The kind of processor, as far as the kernels know it.
+/// The kind of processor that the kernels distinguish.
 fn kind() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
@@ -69,7 +69,7 @@ fn kind() -> &'static str {
     std::env::consts::ARCH
 }
 
-/// The processor: products of matrices are cut by the sizes of its caches, which decide how sums are rounded.
+/// The processor model: matrix products are blocked by the sizes of its caches, which decide how sums are rounded.
 fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let value = |key: &str| {
@@ -95,7 +95,7 @@ fn digests() -> String {
         sandbox.limpid(&format!("export runs/{name} --onnx runs/{name}/model.onnx")).succeeds();
         let folder = sandbox.path(&format!("runs/{name}"));
         for (file, bytes) in files(&folder).expect("is there") {
-            // The settings are in the fingerprints; the lock says who ran it.
+            // The fingerprints cover the settings, and the lock names the process.
             if !file.starts_with('.') && file != "pipeline.json" {
                 lines.insert(format!("{name}/{file}"), blake3::hash(&bytes).to_hex().to_string());
             }
@@ -128,7 +128,7 @@ fn the_bytes_are_those_that_are_committed() {
     let mut differing: Vec<String> = lines(&found).symmetric_difference(&lines(expected)).cloned().collect();
     if made_on != processor() && !differing.is_empty() {
         println!("on this processor other bytes may be right: the digests were made on {made_on}");
-        // No sum is rounded in them.
+        // ingest rounds no sums.
         differing.retain(|line| line.contains("/ingest"));
     }
     assert!(differing.is_empty(), "other bytes, or files that are new or gone:\n{}", differing.join("\n"));

@@ -1,11 +1,11 @@
-//! One chainable way to run the binary and look at everything that it leaves: exit code, stdout, stderr, files.
+//! The test harness: runs the binary by chained calls, and checks exit code, stdout, stderr and files.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// A folder of its own with a pipeline file in it.
+/// A temporary folder with a pipeline file.
 pub struct Sandbox {
     folder: TempDir,
 }
@@ -31,7 +31,7 @@ impl Sandbox {
         Self::with(PIPELINE)
     }
 
-    /// A sandbox with another pipeline. Unless it has a gate of its own it has none: a few steps of training beat nothing.
+    /// A sandbox with another pipeline. Unless it has a gate, the gate is off, since a few steps of training beat no baseline.
     pub fn with(pipeline: &str) -> Self {
         let sandbox = Self { folder: tempfile::tempdir().expect("a folder") };
         let gate = if pipeline.contains("[gate]") { "" } else { "\n[gate]\nbaselines = []\n" };
@@ -61,12 +61,12 @@ impl Sandbox {
     pub fn limpid(&self, words: &str) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_limpid"));
         command.args(words.split_whitespace()).current_dir(self.folder.path());
-        // Nothing of the machine's own data may leak into a test.
+        // Keeps the machine's own data out of the tests.
         command.env_remove("MNIST_DIR").env("HOME", self.folder.path());
         Run { command }
     }
 
-    /// Every file of a stage by name, without the receipt, which tells times.
+    /// Every file of a stage by name, without the receipt, which contains times.
     pub fn files(&self, folder: &str) -> Vec<(String, Vec<u8>)> {
         files(&self.path(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"))
     }
@@ -75,11 +75,11 @@ impl Sandbox {
 /// Every stage of [`PIPELINE`], in order.
 pub const STAGES: [&str; 7] = ["ingest", "corrupt", "train", "encode", "denoise", "evaluate", "report"];
 
-/// Those that it has with `output.profile`.
+/// Its stages with `output.profile`.
 pub const STAGES_AND_EXPORT: [&str; 8] =
     ["ingest", "corrupt", "train", "encode", "denoise", "evaluate", "report", "export"];
 
-/// Every file below a folder by its path in it, without the receipt, which tells times.
+/// Every file below a folder by its relative path, without the receipt, which contains times.
 pub fn files(folder: &Path) -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -94,7 +94,7 @@ pub fn files(folder: &Path) -> std::io::Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
-/// Links every file below a folder into another.
+/// Hard-links every file below a folder into another.
 pub fn link(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("created");
     for entry in std::fs::read_dir(from).expect("is there") {
@@ -128,7 +128,7 @@ impl Run {
         self
     }
 
-    /// Runs it with a stdout that nobody reads, and expects this exit code.
+    /// Runs it with a closed stdout, and expects this exit code.
     pub fn exits_unread(mut self, code: i32) {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
@@ -149,7 +149,7 @@ impl Run {
         self.exits(0)
     }
 
-    /// Runs it, however it ends, and tells the most memory, in MB, that it held.
+    /// Runs it, with any exit code, and returns its peak memory in MB.
     #[cfg(target_os = "linux")]
     pub fn peak(mut self) -> (Done, u64) {
         let piped = std::process::Stdio::piped;
@@ -158,7 +158,7 @@ impl Run {
         let status = format!("/proc/{}/status", child.id());
         let ended = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
-            // The kernel keeps the maximum, so that only what happens after the last look is missed.
+            // The kernel records the maximum, so that only changes after the last look are missed.
             let watching = scope.spawn(|| {
                 let mut peak = 0;
                 while !ended.load(std::sync::atomic::Ordering::Relaxed) {
@@ -176,7 +176,7 @@ impl Run {
         })
     }
 
-    /// Runs it, however it ends.
+    /// Runs it, with any exit code.
     pub fn ends(mut self) -> Done {
         Done { output: self.command.output().expect("starts") }
     }
@@ -199,17 +199,17 @@ impl std::fmt::Display for Done {
 }
 
 impl Done {
-    /// What it printed as its result.
+    /// Its stdout.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
     }
 
-    /// How it ended.
+    /// Its exit status.
     pub fn status(&self) -> std::process::ExitStatus {
         self.output.status
     }
 
-    /// What it printed besides.
+    /// Its stderr.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }

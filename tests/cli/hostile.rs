@@ -1,4 +1,4 @@
-//! Names, values and metadata that a terminal would obey: none reaches stdout or stderr as it is, whatever the command.
+//! Escaping of names, values and metadata that a terminal would interpret, in the stdout and stderr of every command.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::harness::{Done, Run, Sandbox};
 use crate::own_arrays::{npy, npz};
 use crate::own_images::png;
 
-/// What the shell's clipboard, the screen, the cursor and the order of letters are changed with: C0, DEL, C1, and directions.
+/// Characters that change the clipboard, the screen, the cursor or the order of letters: C0, DEL, C1, and directions.
 const EVIL: &str = "\x1b]52;c;aGk=\x07\r\x1b[2J\x7f\u{9b}31m\u{202e}\u{2066}\u{feff}";
 
-/// Expects that nothing which a terminal obeys is in what a command has printed.
+/// Expects no character that a terminal interprets in the output of a command.
 fn clean(done: Done) -> Done {
     [done.stdout(), done.stderr()].iter().for_each(|text| expect_clean(text));
     done
 }
 
-/// Expects that nothing which a terminal obeys is in a text, and that what JSON there is can be read.
+/// Expects no character that a terminal interprets in a text, and valid JSON where it is JSON.
 fn expect_clean(text: &str) {
     let obeyed = |character: char| {
         let control = character.is_control() && character != '\n';
@@ -34,7 +34,7 @@ fn expect_clean(text: &str) {
     }
 }
 
-/// Runs a command that takes `--log` in both forms.
+/// Runs a command with both forms of `--log`.
 fn in_both_forms(run: impl Fn(&str) -> Run, code: i32) -> [Done; 2] {
     ["lines", "json"].map(|form| clean(run(form).exits(code)))
 }
@@ -60,7 +60,7 @@ fn a_file_cannot_command_the_terminal_that_inspects_it() {
     let sandbox = Sandbox::new();
     table(&sandbox, "table.parquet");
     let shown = clean(sandbox.limpid("inspect table.parquet").succeeds());
-    // Columns whose names are longer than Rust can pad a text to are cut.
+    // Names that are longer than Rust can pad are cut.
     let cut = format!("  {}… Utf8", "c".repeat(59));
     shown.prints("\\u001b]52;c;aGk=\\u0007\\u000d\\u001b[2J").prints("text\\u000aof two lines").prints(&cut);
 
@@ -76,7 +76,7 @@ fn a_file_cannot_command_the_terminal_that_inspects_it() {
     sandbox.write("odd.safetensors", &tensors);
     clean(sandbox.limpid("inspect odd.safetensors").exits(65)).says("\\u009b31m\\u202e");
 
-    // Whatever the name of the file itself.
+    // The name of the file is escaped too.
     for (name, code) in [(format!("{EVIL}.parquet"), 0), (format!("{EVIL}.png"), 0), (format!("{EVIL}.txt"), 65)] {
         match name.rsplit_once('.') {
             Some((_, "parquet")) => table(&sandbox, &name),
@@ -84,7 +84,7 @@ fn a_file_cannot_command_the_terminal_that_inspects_it() {
             _ => _ = sandbox.write(&name, b"text"),
         }
         clean(sandbox.limpid("inspect").arg(&name).exits(code));
-        // As a shell gives it to a command that takes one file.
+        // The name as a superfluous argument.
         clean(sandbox.limpid("inspect table.parquet").arg(&name).exits(2)).says("unexpected argument");
     }
     clean(sandbox.limpid("inspect").arg(EVIL).exits(2)).says("does not exist");
@@ -130,13 +130,13 @@ fn pictures_cannot_command_the_terminal_whatever_is_done_with_them() {
     }
     in_both_forms(|form| run("export runs/small --profile hf", form).arg(format!("--to={form}{EVIL}")), 0);
     in_both_forms(|form| run("export runs/small", form).arg(format!("--onnx={form}{EVIL}.onnx")), 0);
-    // What is exported, and the classes in it.
+    // The exported tables, and the classes in them.
     let exported = format!("lines{EVIL}/ingest/train-00000-of-00001.parquet");
     clean(sandbox.limpid("inspect").arg(exported).succeeds()).prints("\\u001b]52");
     clean(sandbox.limpid("inspect runs/small/ingest/files.parquet").succeeds());
     clean(sandbox.limpid("inspect runs/small/ingest/train-00000-of-00001.parquet").succeeds());
 
-    // Pictures that cannot be read are named, by the run and by the commands.
+    // Bad pictures are named by the run and by the commands.
     sandbox.write(&format!("photos/train/cat{EVIL}/broken{EVIL}.png"), b"\x89PNG\r\n\x1a\n");
     let [lines, _] = in_both_forms(|form| run("run small.toml --lineage events.jsonl", form), 65);
     lines.says("broken\\u001b]52");
@@ -155,7 +155,7 @@ fn lists_settings_and_run_directories_cannot_command_the_terminal() {
     sandbox.write("list.csv", format!("file,label\n\"{EVIL}.png\",\"{EVIL}\"\n").as_bytes());
     clean(sandbox.limpid("plan small.toml").ends());
     in_both_forms(|form| sandbox.limpid(&format!("run small.toml --log {form}")), 65);
-    // The settings, what names them, and TOML that quotes its own text.
+    // Settings, their names, and TOML errors that quote the file.
     clean(sandbox.limpid("plan small.toml").arg(format!("--set=name={EVIL}")).exits(2));
     clean(sandbox.limpid("plan small.toml").arg(format!("--set=model.{EVIL}=1")).exits(2));
     clean(sandbox.limpid("plan small.toml --only").arg(EVIL).exits(2)).says("has no stage");
@@ -165,7 +165,7 @@ fn lists_settings_and_run_directories_cannot_command_the_terminal() {
     clean(sandbox.limpid("plan").arg(format!("{EVIL}.toml")).exits(2));
     clean(sandbox.limpid("show").arg(EVIL).exits(2)).says("is not a run directory");
 
-    // A run directory from elsewhere.
+    // A run directory from another machine.
     let small = Sandbox::new();
     small.limpid("run small.toml").succeeds();
     let evil = serde_json::to_string(EVIL).expect("is text");

@@ -1,4 +1,4 @@
-//! `inspect`: what is in a file, where it comes from, and what is wrong with one that limpid cannot use.
+//! The command `inspect`: the content and origin of a file, and what is wrong with one that limpid cannot use.
 
 use crate::applying::idx;
 use crate::bad_input::gzip;
@@ -34,7 +34,7 @@ fn any_parquet_and_any_idx_is_shown() {
         .exits(65)
         .says("images.idx is truncated: its data end after 11 bytes");
     sandbox.limpid("inspect nothing").exits(2).says("nothing does not exist");
-    // What is there and cannot be opened is not missing.
+    // A path that cannot be opened is an I/O error, not a missing file.
     std::os::unix::fs::symlink("loop", sandbox.path("loop")).expect("linked");
     sandbox.limpid("inspect loop").exits(74).says("cannot read loop").never_says("does not exist");
 }
@@ -60,7 +60,7 @@ fn statistics_are_those_of_every_value() {
     let mean = pixels.iter().sum::<f64>() / pixels.len() as f64;
     assert_eq!(line("image").join(" "), format!("image 120 0 94080 {least} {mean:.5} {greatest}"));
     assert!(shown.contains("\nsplit: 1 different\n  test       120\n"), "{shown}");
-    // Every label is counted; digits are called what they are.
+    // Every label is counted; digits have class names.
     let counts: Vec<u64> = shown
         .split("\nlabel: 10 different\n")
         .nth(1)
@@ -69,10 +69,10 @@ fn statistics_are_those_of_every_value() {
         .map_while(|line| line.split_whitespace().last()?.parse().ok())
         .collect();
     assert_eq!((counts.len(), counts.iter().sum::<u64>()), (10, 120), "{shown}");
-    // Pictures in a struct have no numbers, and no statistics but their rows.
+    // Encoded pictures have no statistics but the number of rows.
     let shown = sandbox.limpid("inspect runs/small/export/denoise/test-00000-of-00001.parquet").succeeds().stdout();
     assert!(shown.contains("120      0"), "{shown}");
-    // Damage that the first rows do not show.
+    // Damage after the first rows.
     let path = "runs/small/ingest/train-00000-of-00001.parquet";
     let mut bytes = sandbox.read(path);
     let middle = bytes.len() / 2;
@@ -93,7 +93,7 @@ fn a_file_of_a_run_says_where_it_comes_from() {
         .prints(" s by limpid 0.")
         .prints(", as the receipt says")
         .prints("made from  corrupt/test-00000-of-00001.parquet (");
-    // Whatever the file is, and however deep in the stage's folder.
+    // Any file of a stage, in its sub-folders too.
     inspect("runs/small/train/last.safetensors")
         .succeeds()
         .prints("stage      train")
@@ -106,10 +106,10 @@ fn a_file_of_a_run_says_where_it_comes_from() {
         .succeeds()
         .prints("stage      export")
         .prints(", as the receipt says");
-    // Nobody says it of a copy.
+    // A copy outside the run has no provenance.
     std::fs::copy(sandbox.path(DENOISED), sandbox.path("copy.parquet")).expect("copied");
     assert!(!inspect("copy.parquet").succeeds().stdout().contains("provenance"));
-    // Another file in its place is noticed.
+    // A replaced file is detected.
     std::fs::copy(sandbox.path("runs/small/corrupt/test-00000-of-00001.parquet"), sandbox.path(DENOISED))
         .expect("copied");
     inspect(DENOISED).succeeds().prints("the file has changed since limpid wrote it");
@@ -183,7 +183,7 @@ fn images_are_drawn_as_the_terminal_can() {
     let sandbox = trained();
     sandbox.write("one.png", &png(8, 9, 1));
     let draw = |words: &str| sandbox.limpid(&format!("inspect {words}"));
-    // Where nobody looks, in blocks, whatever the terminal could.
+    // Where stdout is no terminal, images are drawn as blocks.
     let blocks = draw("runs/small/ingest/test-00000-of-00001.parquet").env("TERM", "xterm-kitty").succeeds().stdout();
     assert!(blocks.contains('█') && !blocks.contains('\x1b'), "{blocks}");
     let none = draw(&format!("{DENOISED} --draw none")).succeeds().stdout();

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::harness::Sandbox;
 
-/// The events of a file, each checked for what any event must have. `scripts/check_lineage.py` holds them against the
-/// published schemas.
+/// The events of a file, each checked for required fields. `scripts/check_lineage.py` validates them against the published
+/// schemas.
 fn events(sandbox: &Sandbox, name: &str) -> Vec<Value> {
     let text = String::from_utf8(sandbox.read(name)).expect("is text");
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect();
@@ -22,7 +22,7 @@ fn events(sandbox: &Sandbox, name: &str) -> Vec<Value> {
     events
 }
 
-/// Whatever `facets` there are say by whom and in which form.
+/// Every facet names its producer and its schema.
 fn every_facet(value: &Value) {
     let Some(object) = value.as_object() else {
         value.as_array().into_iter().flatten().for_each(every_facet);
@@ -82,12 +82,12 @@ fn every_stage_tells_what_it_read_and_wrote() {
     let images = dataset(&encode["inputs"], "ingest/test-00000-of-00001.parquet").expect("was read");
     assert_eq!(images["inputFacets"]["inputStatistics"]["rowCount"], 120);
     assert_eq!(images["inputFacets"]["dataQualityMetrics"]["rowCount"], 120);
-    // What one stage wrote is what the next one read, version included.
+    // The output of a stage is the input of the next, with the same version.
     let written = dataset(&find("small.ingest", "COMPLETE")["outputs"], "ingest/test-00000-of-00001.parquet");
     assert_eq!(written.expect("was written")["facets"], images["facets"]);
     assert!(dataset(&encode["inputs"], "train/model.json").is_some());
 
-    // Events are appended, and nothing runs that is up to date.
+    // Events are appended; stages that are up to date have none.
     sandbox.limpid("run small.toml --lineage lineage.jsonl").succeeds();
     let again = events(&sandbox, "lineage.jsonl");
     assert_eq!(again.len(), told.len() + 2);
@@ -128,7 +128,7 @@ fn a_failure_and_an_interruption_are_told() {
 
     let sandbox = Sandbox::new();
     let mut run = sandbox.limpid("run small.toml --set training.epochs=100000 --lineage lineage.jsonl").spawn();
-    // Held until the end: a run tells on stderr how it ended.
+    // Kept open, since the run prints to stderr until it ends.
     let mut lines = std::io::BufReader::new(run.stderr.take().expect("is piped")).lines();
     assert!(lines.any(|line| line.expect("is text").contains("train: epoch 1/")));
     std::process::Command::new("kill").args(["-s", "TERM", &run.id().to_string()]).status().expect("kills");
@@ -150,12 +150,12 @@ fn a_lineage_file_that_cannot_be_written_stops_only_before_the_work() {
         .says("cannot write to the lineage file /dev/full: No space left on device")
         .says("/dev/full lacks 4 lineage events, which could not be written; the results are published");
     sandbox.limpid("plan small.toml --to ingest --check").succeeds();
-    // What the work ends with comes first.
+    // The failure of the run takes precedence.
     let gate = "run small.toml --set gate.least-psnr=99 --lineage /dev/full";
     sandbox.limpid(gate).exits(3).says("cannot write to the lineage file");
 }
 
-/// The events of a file that has parts of others in it, and how many lines are such parts.
+/// The events of a file with truncated events, and the number of truncated lines.
 fn whole_events(text: &[u8]) -> (Vec<Value>, usize) {
     let text = String::from_utf8_lossy(text);
     let lines: Vec<_> = text.lines().map(serde_json::from_str::<Value>).collect();
@@ -184,7 +184,7 @@ fn what_a_full_disk_leaves_of_an_event_costs_no_other_event() {
         let left = sandbox.read("lineage.jsonl");
         let (events, broken) = whole_events(&left);
         assert_eq!((events.len(), broken), (3, 1), "{step}");
-        // Whoever comes next begins a line, and takes nothing away.
+        // The next run begins a new line, and removes nothing.
         sandbox.limpid(run).succeeds();
         let all = sandbox.read("lineage.jsonl");
         let (events, broken) = whole_events(&all);
@@ -193,7 +193,7 @@ fn what_a_full_disk_leaves_of_an_event_costs_no_other_event() {
     }
     let full = "write lineage.jsonl:2+:ENOSPC";
     sandbox.limpid(run).env("LIMPID_FAILPOINT", full).exits(74).says("lacks 3 lineage events");
-    // A lock that another program holds around the whole command is not waited for.
+    // A lock that another program holds during the whole run is not waited for.
     sandbox.write("locked.jsonl", b"half a line");
     let file = std::fs::File::open(sandbox.path("locked.jsonl")).expect("is there");
     file.lock().expect("is free");

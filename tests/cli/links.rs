@@ -1,4 +1,4 @@
-//! Links in folders of data, which may lead anywhere, and tables that may list files anywhere.
+//! Links in data folders, which may be cyclic or lead outside, and tables that list files anywhere.
 
 #![cfg(unix)]
 
@@ -10,7 +10,7 @@ use crate::foreign::read;
 use crate::harness::Sandbox;
 use crate::own_images::{TEST, TRAIN, images, png, sandbox};
 
-/// Links a path of the sandbox, whose folder is made.
+/// Creates a link in the sandbox, and its folder.
 fn link(sandbox: &Sandbox, target: &str, path: &str) {
     let path = sandbox.path(path);
     std::fs::create_dir_all(path.parent().expect("has one")).expect("created");
@@ -29,7 +29,7 @@ const INGEST: &str = "run small.toml --to ingest";
 fn links_that_lead_back_are_followed_once() {
     let sandbox = sandbox("folder = { path = \"photos\", test-fraction = 0.5 }");
     (0..8).for_each(|index| _ = sandbox.write(&format!("photos/a/{index}.png"), &png(4, 4, index)));
-    // Two of them: every level would have twice as many as the one above it.
+    // With two cyclic links, every level would have twice as many folders as the one above it.
     link(&sandbox, ".", "photos/0");
     link(&sandbox, "..", "photos/a/z");
     link(&sandbox, "a/3.png", "photos/3.png");
@@ -54,7 +54,7 @@ fn splits_may_be_links_to_what_lies_elsewhere() {
     {
         link(&sandbox, target, &format!("photos/{path}"));
     }
-    // What both splits lead to is for training, as far as it is in neither itself: here a folder counts before a file.
+    // The target of links of both splits belongs to training, unless it lies in a split; links to folders precede links to files.
     sandbox.limpid(INGEST).succeeds().says("links to what is read anyway, which counts once: 1, such as");
     assert_eq!(files(&sandbox), ["train/cats/1.png", "train/cats/2.png", "test/dogs/3.png", "test/dogs/4.png"]);
     link(&sandbox, "../all/cats", "photos/test/cats");
@@ -83,7 +83,7 @@ fn tables_that_links_lead_to_are_read_once() {
         run(source).succeeds();
         assert_eq!((images(&sandbox, TRAIN).0.len(), images(&sandbox, TEST).0.len()), (240, 120), "{source}");
     }
-    // By another name it is the same file.
+    // The same file under another name.
     link(&sandbox, "a/train-0.parquet", "data/test-1.parquet");
     run("parquet = { path = \"data\" }").succeeds().says("ingest: up to date");
     let source = "parquet = { train = \"data/a/train*.parquet\", test = \"data/test*.parquet\" }";
@@ -110,7 +110,7 @@ fn a_table_lists_files_of_its_folder_alone_unless_it_may() {
             .exits(65)
             .says(&format!("photos/list.jsonl: line 1: {path} leads out"));
     }
-    // Up again within the folder leads nowhere else.
+    // `..` that stays within the folder is allowed.
     std::fs::remove_file(sandbox.path("photos/metadata.csv")).expect("removed");
     sandbox.write("photos/train/metadata.csv", b"file_name,label\n../train/0.png,1\n");
     sandbox.write("photos/test/metadata.csv", b"file_name,label\n1.png,2\n");

@@ -1,4 +1,4 @@
-//! The lines of `--log json`, and the schema that says what they are.
+//! The lines of `--log json`, validated against the schema.
 
 use std::io::BufRead;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::Sandbox;
 
-/// Checks every line against what `schema --log` prints, and returns the names of the events.
+/// Validates every line against the output of `schema --log`, and returns the names of the events.
 fn checked(sandbox: &Sandbox, lines: &str) -> Vec<String> {
     let schema = sandbox.limpid("schema --log").succeeds().stdout();
     let schema: Value = serde_json::from_str(&schema).expect("is JSON");
@@ -15,7 +15,7 @@ fn checked(sandbox: &Sandbox, lines: &str) -> Vec<String> {
         let variants = schema["oneOf"].as_array().expect("is a list");
         let fitting = variants.iter().filter(|variant| fits(&event, variant)).count();
         assert!(fits(&event, &schema) && fitting == 1, "{fitting} variants of the schema fit {line}");
-        // Readers may meet fields that they do not know; limpid's own are all written down.
+        // The schema allows unknown fields, but must describe all of limpid's own.
         let name = event["event"].as_str().expect("is text");
         let variant = variants.iter().find(|variant| variant["properties"]["event"]["const"] == name);
         let known = &variant.expect("is known")["properties"];
@@ -27,7 +27,7 @@ fn checked(sandbox: &Sandbox, lines: &str) -> Vec<String> {
     lines.lines().map(check).collect()
 }
 
-/// Whether a value fits a schema, as far as the words go that the schema of the log uses.
+/// Whether a value fits a schema, for the keywords that the schema of the log uses.
 fn fits(value: &Value, schema: &Value) -> bool {
     let kind = |name: &Value| match name.as_str() {
         Some("object") => value.is_object(),

@@ -1,4 +1,4 @@
-//! Promise 4: memory is bounded, whatever the number and the size of the images.
+//! Memory is bounded, whatever the number and the size of the images.
 
 #![cfg(target_os = "linux")]
 
@@ -13,7 +13,7 @@ use parquet::basic::Compression;
 use crate::harness::Sandbox;
 use crate::own_images::{encoded, picture};
 
-/// Everything is streamed that can be: training would hold a set of images of up to `memory-mib`.
+/// With a small `memory-mib`, so that training streams too.
 const PIPELINE: &str = r#"
 [source]
 idx = { train = "train.idx", test = "test.idx" }
@@ -28,7 +28,7 @@ memory-mib = 1
 fit-rows = 4000
 "#;
 
-/// Writes images of noise, which no compression makes small.
+/// Writes images of noise, which do not compress.
 fn noise(sandbox: &Sandbox, name: &str, count: u32, side: u32) {
     let mut file = BufWriter::new(File::create(sandbox.path(name)).expect("created"));
     let header = [[0, 0, 8, 3], count.to_be_bytes(), side.to_be_bytes(), side.to_be_bytes()].concat();
@@ -41,7 +41,7 @@ fn noise(sandbox: &Sandbox, name: &str, count: u32, side: u32) {
     file.flush().expect("written");
 }
 
-/// Images of one size in a sandbox of their own.
+/// A sandbox with images of one size.
 fn images(count: u32, side: u32) -> Sandbox {
     let sandbox = Sandbox::with(PIPELINE);
     noise(&sandbox, "train.idx", count, side);
@@ -49,7 +49,7 @@ fn images(count: u32, side: u32) -> Sandbox {
     sandbox
 }
 
-/// Most memory, in MB, that a stage ever held.
+/// Peak memory of a stage, in MB.
 fn peak(sandbox: &Sandbox, stage: &str) -> u64 {
     let (done, peak) = sandbox.limpid(&format!("run small.toml --threads 1 --to {stage}")).peak();
     assert!(done.status().success(), "{stage}\n{done}");
@@ -58,7 +58,7 @@ fn peak(sandbox: &Sandbox, stage: &str) -> u64 {
 
 #[test]
 fn memory_does_not_grow_with_the_number_of_images() {
-    // Both fill as many row groups as are ever in flight at once.
+    // Both have more row groups than are ever in flight at once.
     let (few, many) = (images(80_000, 28), images(200_000, 28));
     let more = 120_000 * 28 * 28 / 1_000_000;
     for stage in ["ingest", "corrupt", "train", "encode", "denoise", "evaluate"] {
@@ -70,7 +70,7 @@ fn memory_does_not_grow_with_the_number_of_images() {
 
 #[test]
 fn memory_does_not_grow_with_the_number_of_large_pictures_in_parquet() {
-    // What is read is large and what is made of it small, or the other way round.
+    // Large pictures that become small images, and small files that become large ones.
     for (format, fit) in [(ImageFormat::Bmp, ", resize = [8, 8]"), (ImageFormat::Png, "")] {
         large_pictures(format, fit);
     }
@@ -84,7 +84,7 @@ fn large_pictures(format: ImageFormat, fit: &str) {
         ));
         let file = |seed| match format {
             ImageFormat::Bmp => encoded(&picture(256, 256, seed), format),
-            // Of one colour.
+            // A picture of one colour.
             _ => encoded(&RgbImage::from_pixel(256, 256, Rgb([seed as u8; 3])).into(), format),
         };
         for (name, count) in [("train.parquet", count), ("test.parquet", 1)] {

@@ -32,11 +32,11 @@ fn one_epoch_of_the_chapter_model_follows_pytorch() {
     };
     assert_eq!(stage("ingest")["outputs"][0]["rows"], 60_000);
     assert_eq!(stage("ingest")["outputs"][1]["rows"], 10_000);
-    // FACTS of the data set: the floor of the cross-entropy and the score of the mean pixel, on the test split.
+    // Constants of the data set: the floor of the cross-entropy and the score of the mean pixel, on the test split.
     let metrics = &shown["metrics"];
     assert!((metrics["cross-entropy-floor"].as_f64().expect("is a number") - 0.05808).abs() < 5e-5);
     assert!((metrics["scores"][1]["psnr-pooled"].as_f64().expect("is a number") - 10.16).abs() < 0.005);
-    // What scikit-learn gives for 32 principal components, and for pixels.
+    // scikit-learn's results for 32 principal components, and for pixels.
     let near = |value: &Value, expected: f64, tolerance: f64| {
         assert!((value.as_f64().expect("is a number") - expected).abs() < tolerance, "{value} is not {expected}");
     };
@@ -55,7 +55,7 @@ fn one_epoch_of_the_chapter_model_follows_pytorch() {
 fn a_download_that_breaks_off_is_tried_again() {
     let Some(folder) = mnist() else { return };
     let sandbox = Sandbox::with(DENSE);
-    // Each file is cut in half the first time.
+    // Each file is truncated the first time.
     let mut seen = HashSet::new();
     let mirror = serve(move |stream, name, _| {
         let body = std::fs::read(folder.join(name)).expect("is there");
@@ -68,7 +68,7 @@ fn a_download_that_breaks_off_is_tried_again() {
     names.sort();
     assert_eq!(names.len(), 4, "{names:?}");
     assert!(names.iter().all(|name| name.ends_with("-ubyte.gz")), "{names:?}");
-    // The second time it is there.
+    // The second run finds the files.
     sandbox.limpid("run small.toml --to ingest --force").succeeds();
 }
 
@@ -93,14 +93,14 @@ fn payloads(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
 fn it_is_found_in_every_container_and_place() {
     let Some(folder) = mnist() else { return };
     let payloads = payloads(&folder);
-    // No mirror, so that only what is found can work.
+    // Without a reachable mirror, only local files can work.
     let sandbox = Sandbox::with(&DENSE.replace("mnist = {}", "mnist = { mirrors = [\"http://127.0.0.1:9/\"] }"));
     let ingested = || {
         let run = sandbox.limpid("run small.toml --to ingest --force").succeeds();
         let files = sandbox.files("runs/small/ingest");
         (run, blake3::hash(&[files[0].1.as_slice(), &files[1].1].concat()))
     };
-    // Keras.
+    // Keras' archive.
     let file = std::fs::create_dir_all(sandbox.path(".keras/datasets"))
         .and_then(|()| std::fs::File::create(sandbox.path(".keras/datasets/mnist.npz")));
     let mut archive = zip::ZipWriter::new(file.expect("created"));
@@ -113,14 +113,14 @@ fn it_is_found_in_every_container_and_place() {
     }
     archive.finish().expect("writes");
     let (_, keras) = ingested();
-    // Burn's place comes before Keras'; raw files, one of them under the name of a gzip file.
+    // Burn's folder comes before Keras'; raw files, one of them under the name of a gzip file.
     for (index, (name, payload)) in payloads.iter().enumerate() {
         let end = if index == 1 { ".gz" } else { "" };
         sandbox.write(&format!(".cache/burn-dataset/mnist/{name}{end}"), payload);
     }
     std::fs::remove_dir_all(sandbox.path(".keras")).expect("removed");
     assert_eq!(ingested().1, keras);
-    // torchvision's place comes before Burn's; damage there is passed over.
+    // torchvision's folder comes before Burn's; a damaged file there is skipped.
     sandbox.write("MNIST/raw/train-images-idx3-ubyte", b"damaged");
     let (run, burn) = ingested();
     run.says("passing over MNIST/raw (").says("is not MNIST's train-images-idx3-ubyte: it has 7 bytes");

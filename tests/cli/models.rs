@@ -1,4 +1,4 @@
-//! Models beyond the chapter's: without a code, with residual blocks, with sparse codes.
+//! Models that the textbook chapter does not have: without a code, with residual blocks, with sparse codes.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
@@ -29,7 +29,7 @@ fn a_unet_denoises_and_has_no_features() {
     sandbox.limpid("show runs/small").succeeds().prints("denoise");
     sandbox.limpid("plan small.toml --check").succeeds();
 
-    // It says so if it is asked to encode, before it touches anything.
+    // A model without a code refuses to encode, before anything is changed.
     sandbox.limpid("run small.toml --only encode").exits(2).says("this pipeline has no stage \"encode\"");
     let images = "runs/small/ingest/test-00000-of-00001.parquet";
     sandbox.limpid(&format!("encode runs/small {images} -o out")).exits(2).says("a U-Net has no code");

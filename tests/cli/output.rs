@@ -1,4 +1,4 @@
-//! `[output]`: a pipeline that exports its tables in a last stage.
+//! `[output]`: a pipeline with the stage `export`.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
@@ -22,7 +22,7 @@ fn a_pipeline_that_names_a_profile_exports_its_tables() {
     let sandbox = Sandbox::new();
     sandbox.limpid("run small.toml").succeeds().never_says("export");
     assert!(!sandbox.path("runs/small/export").exists());
-    // Nothing else is made again for it.
+    // No other stage runs again.
     let hf = "--set output.profile=hf";
     assert_eq!(work(&sandbox, hf), reason("export", "it has not run yet"));
     sandbox.limpid(&format!("run small.toml {hf}")).succeeds().says("report: up to date").says("export: done in");
@@ -53,11 +53,11 @@ fn a_pipeline_that_names_a_profile_exports_its_tables() {
     let damaged = "runs/small/export/encode/test-00000-of-00001.parquet";
     std::fs::remove_file(sandbox.path(damaged)).expect("removed");
     assert_eq!(work(&sandbox, &parts), reason("export", &format!("{damaged} is missing")));
-    // What is exported follows what it is made from.
+    // Exports follow changes of the tables.
     let stages: Vec<_> =
         work(&sandbox, &format!("{parts} --set encode.input=noisy")).into_iter().map(|(stage, _)| stage).collect();
     assert_eq!(stages, ["encode", "evaluate", "report", "export"]);
-    // Without a profile there is no such stage, and nothing else has changed.
+    // Without a profile the stage does not exist, and no other stage changes.
     sandbox.limpid("plan small.toml --check").succeeds();
     sandbox.limpid("run small.toml --only export").exits(2).says("this pipeline has no stage \"export\"");
 }
@@ -68,7 +68,7 @@ fn pixels_lists_and_parts_are_settings() {
     sandbox
         .limpid("run small.toml --set output.profile=spark --set output.pixels=f32 --set output.part-mib=1")
         .succeeds();
-    // The tables of the run have them too.
+    // The tables of the run have the class names too.
     for (path, rows) in [
         ("corrupt/test-00000-of-00001.parquet", 120),
         ("export/corrupt/test-00000-of-00001.parquet", 120),
@@ -114,14 +114,14 @@ fn what_a_model_does_not_have_is_not_exported() {
         stages.join(" ")
     };
     assert_eq!(stages("runs/small/export"), "corrupt denoise encode ingest");
-    // A U-Net has no code; the codes of the model before it are still there.
+    // A U-Net has no code; the codes of the previous model still exist.
     let unet = "--set model.unet={channels=[4,8]} --set training.epochs=1";
     sandbox.limpid(&format!("run small.toml {unet} --set output.profile=spark")).succeeds();
     assert!(sandbox.path("runs/small/encode").exists());
     assert_eq!(stages("runs/small/export"), "corrupt denoise ingest");
     sandbox.limpid("export runs/small --to out").succeeds().never_says("out of date");
     assert_eq!(stages("out"), "corrupt denoise ingest");
-    // What is old is exported, and said to be.
+    // Outdated results are exported, with a note.
     sandbox.limpid(&format!("run small.toml {unet} --set seed=2 --to train")).succeeds();
     sandbox.limpid("export runs/small --to other").succeeds().says("denoise is out of date (");
 }

@@ -1,4 +1,4 @@
-//! Images of one's own in NumPy arrays and IDX files, in two sets or in one.
+//! The sources `npz`, `npy` and `idx`, with an array for each split or one for both.
 
 use std::io::Cursor;
 
@@ -52,7 +52,7 @@ fn numpy_arrays_are_read_from_archives_and_files() {
             .limpid("run small.toml --set source.npz.train-labels=y_test")
             .exits(65)
             .says("(y_test) has 2 labels, but data.npz (x_train) has 30 images");
-        // Damage that leaves the sizes as they are shows in the checksum.
+        // The checksum detects damage that keeps the sizes.
         if method == zip::CompressionMethod::Stored {
             let mut damaged = archive.clone();
             damaged[300] ^= 0xff;
@@ -133,7 +133,7 @@ fn a_share_of_one_set_is_drawn_for_testing() {
             .exits(65)
             .says("test-fraction = 0.000001 of 900 images leaves none for the split test");
     }
-    // The position decides, whatever the format.
+    // The draw depends on the position, whatever the format.
     assert!(drawn.iter().all(|test| *test == drawn[0]));
 }
 

@@ -1,4 +1,4 @@
-//! Images of one's own in folders of files, what a model makes of such files, and colours.
+//! The source `folder`, `encode` and `denoise` of picture files, and colour images.
 
 use std::io::Cursor;
 
@@ -39,13 +39,13 @@ pub fn images(sandbox: &Sandbox, path: &str) -> (Vec<i64>, Vec<Option<i64>>, Vec
     (numbers("id").values().to_vec(), numbers("label").iter().collect(), pixels)
 }
 
-/// The names of the labels that a table has.
+/// The class names of a table.
 pub fn classes(sandbox: &Sandbox, path: &str) -> Option<String> {
     let (batch, _) = read(sandbox, path);
     batch.schema().field_with_name("label").expect("is there").metadata().get("limpid.classes").cloned()
 }
 
-/// A folder with two classes in two splits: two images to train on, one to test.
+/// A folder with two classes and both splits: two training images, one test image.
 fn folder(sandbox: &Sandbox) {
     sandbox.write("photos/train/dog/b.png", &png(8, 9, 1));
     sandbox.write("photos/train/cat/z.BMP", &encoded(&picture(8, 9, 2), ImageFormat::Bmp));
@@ -67,7 +67,7 @@ fn a_folder_gives_its_images_in_the_order_of_their_paths() {
     assert_eq!((ids, labels), (vec![0, 1], vec![Some(0), Some(1)]));
     assert_eq!(pixels, [picture(8, 9, 2).into_bytes(), picture(8, 9, 1).into_bytes()].concat());
     assert_eq!(images(&sandbox, TEST).1, [Some(1)]);
-    // The names of the labels go with the tables, down to the last one.
+    // All tables have the class names.
     for path in
         [TRAIN, "runs/small/denoise/test-00000-of-00001.parquet", "runs/small/encode/test-00000-of-00001.parquet"]
     {
@@ -88,7 +88,7 @@ fn a_folder_is_up_to_date_until_a_file_changes() {
     folder(&sandbox);
     sandbox.limpid("run small.toml").succeeds();
     sandbox.limpid("plan small.toml --check").succeeds();
-    // Another time alone changes nothing, nor does another place.
+    // New times change nothing, nor does another path of the folder.
     sandbox.write("photos/train/dog/b.png", &png(8, 9, 1));
     std::fs::rename(sandbox.path("photos"), sandbox.path("moved")).expect("renamed");
     sandbox.limpid("plan small.toml --check --set source.folder.path=moved").succeeds();
@@ -117,7 +117,7 @@ fn splits_are_drawn_by_name_where_there_are_none() {
     let before = listed();
     let tests = before.iter().filter(|(_, split)| split == "test").count();
     assert!((8..30).contains(&tests), "{tests} of 60");
-    // More files change the split of none that was there.
+    // Additional files do not change the split of others.
     (60..70).for_each(|index| _ = write(index));
     sandbox.limpid("run small.toml --to ingest").succeeds();
     let after = listed();
@@ -135,7 +135,7 @@ fn a_csv_says_labels_and_splits() {
     assert_eq!(images(&sandbox, TRAIN).1, [Some(0), Some(1)]);
     assert_eq!(images(&sandbox, TEST).1, [Some(1)]);
     assert_eq!(classes(&sandbox, TEST).as_deref(), Some("[\"a\",\"b\"]"));
-    // Numbers stay what they are.
+    // Numeric labels are kept.
     sandbox.write("list.csv", b"file,label,split\n3.png,7,train\n1.png,5,test\n");
     sandbox.limpid("run small.toml --to ingest").succeeds();
     assert_eq!((images(&sandbox, TRAIN).1, classes(&sandbox, TRAIN)), (vec![Some(7)], None));
@@ -215,13 +215,13 @@ fn metadata_of_hugging_face_say_labels() {
     sandbox.limpid("run small.toml --to ingest").succeeds();
     assert_eq!((images(&sandbox, TRAIN).1, images(&sandbox, TEST).1), (vec![Some(7), Some(8)], vec![Some(9)]));
     sandbox.limpid("plan small.toml --to ingest --check").succeeds();
-    // What is in neither split is of none, as without a table.
+    // Files outside of both splits belong to none, as without a table.
     sandbox.write("photos/more/3.png", &png(4, 4, 3));
     let more = b"file_name,label\ntrain/0.png,7\ntrain/1.png,8\ntest/2.png,9\nmore/3.png,1\n";
     sandbox.write("photos/metadata.csv", more);
     sandbox.limpid("run small.toml --to ingest").succeeds();
     assert_eq!((images(&sandbox, TRAIN).1, images(&sandbox, TEST).1), (vec![Some(7), Some(8)], vec![Some(9)]));
-    // A table of something else is none.
+    // A table without labels is ignored.
     sandbox.write("photos/metadata.csv", b"file_name,text\ntrain/0.png,a cat\n");
     sandbox.limpid("run small.toml --to ingest").succeeds();
     assert_eq!(images(&sandbox, TRAIN).1, [None, None]);
@@ -255,7 +255,7 @@ fn metadata_may_be_json_lines() {
         ("[1, 2]", "photos/metadata.jsonl: line 1 is no JSON object"),
         ("{\"file_name\": \"train/0.png\", \"label\": 3}\nx", "photos/metadata.jsonl: line 2 is no JSON object"),
         ("{\"file_name\": \"0.png\", \"label\": 3}", "photos/metadata.jsonl: line 1: there is no file photos/0.png"),
-        // The columns are those that any line has.
+        // Columns are those of all lines.
         ("{\"label\": 3}\n{\"file_name\": \"train/0.png\"}", "photos/metadata.jsonl: line 1: there is no file photos"),
         (
             "{\"file_name\": \"train/0.png\", \"label\": 3}\n{\"file_name\": \"train/1.png\", \"split\": \"train\"}",
@@ -265,7 +265,7 @@ fn metadata_may_be_json_lines() {
         sandbox.write("photos/metadata.jsonl", text.as_bytes());
         sandbox.limpid(ingest).exits(65).says(expected);
     }
-    // Nor is what no line names a file in such a table, as a CSV without the column is not.
+    // A table in which no line names a file is ignored, as is a CSV without the column.
     sandbox.write("photos/metadata.jsonl", b"{\"label\": 3}\n{\"label\": 4}");
     sandbox.limpid(ingest).succeeds();
 }
@@ -314,7 +314,7 @@ fn broken_images_end_the_run_or_are_listed() {
     let skip = "run small.toml --to ingest --set source.folder.on-error=skip";
     for threads in [1, 3] {
         sandbox.limpid(&format!("{skip} --threads {threads} --force")).succeeds().says("3 pictures cannot be read");
-        // Ids count the files that are there, whole or not.
+        // Ids count all files, bad ones included.
         assert_eq!(images(&sandbox, TRAIN).0, [1, 3]);
         let (rejected, _) = read(&sandbox, "runs/small/ingest/rejected.parquet");
         let paths: Vec<_> =
@@ -329,7 +329,7 @@ fn broken_images_end_the_run_or_are_listed() {
         .says("train/dog/a.jpg");
     sandbox.write("photos/test/dog/a.webp", b"");
     sandbox.limpid(skip).exits(65).says("no picture of the split test can be read");
-    // Of many, ten are named and all are counted, whatever their split.
+    // Of many bad pictures ten are named and all are counted, whatever their split.
     (0..30).for_each(|index| _ = sandbox.write(&format!("photos/train/dog/x{index:02}.png"), b"x"));
     for threads in [1, 3] {
         sandbox
@@ -342,7 +342,7 @@ fn broken_images_end_the_run_or_are_listed() {
             .never_says("x07.png");
     }
     assert!(!sandbox.path("runs").exists() || !sandbox.path("runs/small/.scratch").exists());
-    // What is wrong with all of them is not hidden by what is wrong with some.
+    // A common reason is not hidden by a rare one.
     sandbox.write("photos/train/dog/c.png", &png(20, 10, 1));
     sandbox.limpid("run small.toml --to ingest").exits(65).says("c.png is 20×10, but train/cat/z.BMP is 8×9");
 }
@@ -386,14 +386,14 @@ fn a_run_does_not_write_over_what_no_run_has_made() {
         let words = format!("{words} --runs . --set name=\"photos\"");
         sandbox.limpid(&words).exits(2).says("the run directory ./photos would lie among the images of photos");
     }
-    // Beside it as little: it has a folder that a stage would replace.
+    // Nor into a folder with a sub-folder that a stage would replace.
     sandbox.write("other/train/mine.txt", b"mine");
     let other = "run small.toml --runs . --set name=\"other\"";
     sandbox.limpid(other).exits(2).says("./other/train exists and no run has made it");
     assert_eq!((sandbox.files("photos"), sandbox.files("other").len()), (before, 1));
     std::fs::remove_file(sandbox.path("other/train/mine.txt")).expect("removed");
     sandbox.limpid(other).succeeds();
-    // What a run has made it may make again, even if its receipt has gone.
+    // A result of a run may be replaced, even if its receipt is lost.
     std::fs::remove_file(sandbox.path("other/train/_receipt.json")).expect("removed");
     sandbox.limpid(other).succeeds().says("train: its receipt is missing");
 }
@@ -414,7 +414,7 @@ fn a_model_applies_to_pictures_and_folders_of_them() {
         sandbox.write(&format!("scans/{index}.png"), &png(28, 28, index));
     }
     sandbox.limpid("denoise runs/small scans scans/1.png -o out").succeeds().prints("out/scans.parquet");
-    // Grey, since the model is.
+    // Converted to grey, since the model's images are.
     let (ids, labels, pixels) = images(&sandbox, "out/scans.parquet");
     assert_eq!((ids, labels, pixels.len()), (vec![0, 1, 2], vec![None; 3], 3 * 784));
     assert_eq!(images(&sandbox, "out/1.parquet").2, pixels[784..1568]);
@@ -427,7 +427,7 @@ fn a_model_applies_to_pictures_and_folders_of_them() {
         .limpid("encode runs/small scans/3.png -o out")
         .exits(65)
         .says("but the model takes images of 28×28; --resize or --crop makes pictures fit");
-    // As a pipeline makes pictures fit.
+    // The same as the settings of a pipeline.
     for (option, setting) in [("--resize", "resize"), ("--crop", "crop")] {
         let folder = format!("{{path=\"scans\",labels=\"none\",test-fraction=0.5,{setting}=[28,28],grey=true}}");
         let pipeline = format!("[source]\nfolder = {folder}\n[model]\ndense = {{ code = 2 }}\n");
@@ -464,7 +464,7 @@ fn a_model_applies_to_pictures_and_folders_of_them() {
     sandbox.limpid("inspect scans").exits(65).says("is a folder of pictures");
 }
 
-/// Trains on coloured digits and returns the errors of the model's images, of its input, and of a constant.
+/// Trains on coloured digits and returns the errors of the model's images, of its inputs, and of a constant.
 fn learned(sandbox: &Sandbox) -> [f64; 3] {
     sandbox.limpid("run small.toml").succeeds();
     sandbox.limpid("plan small.toml --check").succeeds();
@@ -495,7 +495,7 @@ fn pairs_of_noisy_images_teach_what_is_clean() {
     let pairs = "target = \"noisy\"\nnoise = \"fixed\"\n";
     let noise = "corruption.gaussian.std = 0.2";
     let sandbox = Sandbox::with(&format!("{noise}{COLOURED}epochs = 6\nbatch-size = 50\n{pairs}"));
-    // Against the clean images, which training never saw.
+    // Scored against the clean images, which training never used.
     let [made, given, _] = learned(&sandbox);
     assert!(made * 2.0 < given, "{made} after {given}");
 }

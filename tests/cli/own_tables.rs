@@ -1,4 +1,4 @@
-//! Images of one's own in Parquet files of others.
+//! The source `parquet`: images in Parquet files of other programs.
 
 use std::sync::Arc;
 
@@ -71,12 +71,12 @@ fn parquet_columns_of_every_kind_give_the_same_images() {
         sandbox.limpid(&format!("run small.toml --to ingest {globs}")).succeeds();
         assert_eq!(images(&sandbox, TRAIN).2.len(), 6 * 36, "{name}");
         sandbox.limpid(&format!("plan small.toml --to ingest --check {globs}")).succeeds();
-        // Numbers are made to fit as pictures are.
+        // Lists of pixels are resized as pictures are.
         let fit = "--set source.parquet.resize=[6,8] --set source.parquet.grey=true";
         sandbox.limpid(&format!("run small.toml --to ingest {settings} {fit}")).succeeds();
         assert_eq!(images(&sandbox, TRAIN).2.len(), 6 * 48, "{name}");
     }
-    // A run would read its own results.
+    // Refused, since a run would read its own results.
     let sandbox = sandbox("parquet = { path = \".\" }");
     table(&sandbox, "train.parquet", binary.clone(), None, numbers.clone());
     table(&sandbox, "test.parquet", binary, None, numbers);
@@ -141,7 +141,7 @@ fn parquet_that_cannot_be_used_says_why() {
 
 #[test]
 fn parquet_files_that_are_one_set_are_drawn_from() {
-    // Five files that no name assigns, of which the last one is short.
+    // Five files whose names show no split, the last one shorter.
     let sandbox = sandbox("parquet = { path = \"data\", test-fraction = 0.25 }");
     let file = |index: u32, rows: u32| {
         let pictures: ArrayRef =
@@ -163,7 +163,7 @@ fn parquet_files_that_are_one_set_are_drawn_from() {
         let expected = ids.iter().flat_map(|id| picture(4, 4, *id as u32).into_bytes());
         assert!(*pixels == expected.collect::<Vec<_>>());
     }
-    // More rows at the end leave the others where they were, another seed does not.
+    // Appended rows do not change the split of others; another seed does.
     file(4, 20);
     sandbox.limpid("run small.toml --to ingest").succeeds();
     assert_eq!(drawn()[1].0.iter().filter(|id| **id < 170).copied().collect::<Vec<_>>(), test.0);
@@ -172,7 +172,7 @@ fn parquet_files_that_are_one_set_are_drawn_from() {
     sandbox.limpid(&format!("plan small.toml --to ingest {pattern}")).succeeds();
     sandbox.limpid(&format!("run small.toml --to ingest {pattern}")).succeeds();
     assert_eq!(drawn()[1].0.iter().filter(|id| **id < 170).copied().collect::<Vec<_>>(), test.0);
-    // What cannot be read keeps its place.
+    // Bad pictures keep their positions.
     sandbox.write("data/0.parquet", b"");
     let broken: ArrayRef = Arc::new((0..40).map(|_| Some(b"x".to_vec())).collect::<arrow_array::BinaryArray>());
     table(&sandbox, "data/0.parquet", broken, None, Arc::new(Int64Array::from(vec![0; 40])));
@@ -205,7 +205,7 @@ fn a_model_applies_to_tables_of_others() {
     assert_eq!((ids, labels), (vec![0, 1, 2], vec![Some(1), None, Some(0)]));
     assert_eq!(classes(&sandbox, "out/pictures.parquet").as_deref(), Some("[\"b\",\"x\"]"));
     assert_eq!(pixels, images(&sandbox, "out/scans.parquet").2);
-    // Lists that do not say their shape have the model's.
+    // Lists without a shape have that of the model.
     let mut lists = ListBuilder::new(UInt8Builder::new());
     for file in &files {
         let colours = image::load_from_memory(file).expect("is a picture").into_rgb8();
@@ -222,7 +222,7 @@ fn a_model_applies_to_tables_of_others() {
     sandbox.limpid(&format!("{apply} --image photo")).succeeds();
     let near = |left: &[u8], right: &[u8]| left.iter().zip(right).all(|(left, right)| left.abs_diff(*right) <= 1);
     assert!(near(&images(&sandbox, "out/lists.parquet").2, &pixels));
-    // Ids of one's own are kept, and what cannot be labels is left out.
+    // Integer ids are kept, and unusable labels are left out.
     let ids: ArrayRef = Arc::new(arrow_array::UInt16Array::from(vec![7, 5, 900]));
     let grades: ArrayRef = Arc::new(arrow_array::Float64Array::from(vec![0.5, 1.5, 2.5]));
     let batch = RecordBatch::try_from_iter([("label", grades), ("id", ids), ("img", pictures)]).expect("fits");
@@ -231,7 +231,7 @@ fn a_model_applies_to_tables_of_others() {
     let (ids, labels, found) = images(&sandbox, "out/numbered.parquet");
     assert_eq!((ids, labels, found), (vec![7, 5, 900], vec![None; 3], pixels));
     assert!(read(&sandbox, "out/numbered.parquet").1.row_group(0).sorting_columns().is_none());
-    // A shape that a list says of itself is not the model's, whatever else the table has.
+    // A list's own shape takes precedence over the model's.
     let floats: Vec<f32> = vec![0.5; 784];
     let mut tensors = FixedSizeListBuilder::new(Float32Builder::new(), 784);
     tensors.values().append_slice(&floats);

@@ -1,4 +1,4 @@
-//! Commands that read a run while it replaces its results.
+//! Commands that read a run directory while a run replaces results in it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +25,7 @@ fn what_is_read_while_a_run_replaces_it_is_one_generation() {
                 sandbox.limpid(&format!("run small.toml {small} {set} --from train --force")).succeeds();
             }
         });
-        // Even if a command does not end as it should.
+        // Stops the runs even if an assertion fails.
         let _over = Over(&over);
         for round in 0..number("LIMPID_ROUNDS", 15) {
             sandbox.limpid(&format!("export runs/small --to tables-{round}")).succeeds();

@@ -1,16 +1,16 @@
-//! A finished training that is asked for something else: what it goes on from, and that the result is the same.
+//! Resuming from a finished training: when it is possible, and that the result has the same bytes.
 
 use crate::harness::Sandbox;
 use crate::reuse::plan;
 
-/// What a training and everything that follows from it have written.
+/// The files of a training and of all later stages.
 fn results(sandbox: &Sandbox, runs: &str) -> Vec<(String, Vec<u8>)> {
     let stages = ["train", "encode", "denoise", "evaluate", "report"];
     stages.iter().flat_map(|stage| sandbox.files(&format!("{runs}/small/{stage}"))).collect()
 }
 
 fn same_as_from_the_start(sandbox: &Sandbox, settings: &str) {
-    // In a folder of its own for each, so that nothing is there to go on from.
+    // A new run directory, so that there is nothing to resume from.
     let runs = format!("clean {settings}").replace([' ', '='], "-");
     assert!(!sandbox.path(&runs).exists());
     sandbox.limpid(&format!("run small.toml --runs {runs} {settings}")).succeeds().says("epoch 1/");
@@ -21,7 +21,7 @@ fn same_as_from_the_start(sandbox: &Sandbox, settings: &str) {
     }
 }
 
-/// What is planned for the training.
+/// The planned action of the training, with its reasons.
 fn planned(sandbox: &Sandbox, words: &str) -> (String, String) {
     let (_, action, reasons) = plan(sandbox, words).swap_remove(2);
     (action, reasons)
@@ -39,7 +39,7 @@ fn more_epochs_go_on_where_fewer_ended() {
     assert_eq!(reasons, "training.epochs: 3 → 8; goes on after epoch 3, from its result");
     sandbox.limpid(&format!("run small.toml {more}")).succeeds().says("epoch 4/8").never_says("epoch 3/8");
     same_as_from_the_start(&sandbox, &more);
-    // Other weights of the same training need no training.
+    // Using other weights of the same training does not train again.
     let last = more.replace("=best", "=last");
     assert_eq!(planned(&sandbox, &last).0, "resume");
     sandbox.limpid(&format!("run small.toml {last}")).succeeds().never_says("train: epoch");
@@ -60,7 +60,7 @@ fn what_decides_the_steps_is_a_new_training() {
     ] {
         assert_eq!(planned(&sandbox, settings), ("run".to_owned(), reason.to_owned()));
     }
-    // A schedule that looks ahead makes every step depend on how many there will be.
+    // With the cosine schedule every step depends on the number of epochs.
     let cosine = "--set training.schedule=cosine";
     sandbox.limpid(&format!("run small.toml --runs cosine {cosine}")).succeeds();
     let expected = "training.epochs: 2 → 3; a new training: that decides its every step";
@@ -79,11 +79,11 @@ fn a_fresh_training_goes_on_from_nothing() {
     sandbox.limpid("run small.toml").succeeds();
     let settings = "--set training.epochs=3";
     assert_eq!(planned(&sandbox, &format!("{settings} --fresh")).0, "run");
-    // Only what would run anyway is run from the start.
+    // `--fresh` affects only stages that would run anyway.
     assert_eq!(planned(&sandbox, "--fresh").0, "up-to-date");
     sandbox.limpid(&format!("run small.toml {settings} --fresh")).succeeds().says("epoch 1/3");
     same_as_from_the_start(&sandbox, settings);
-    // A result that is made again on demand is made, not copied.
+    // With `--force` a result is computed again, not copied.
     sandbox.limpid(&format!("run small.toml {settings} --only train --force")).succeeds().says("epoch 1/3");
 
     let mut run = sandbox.limpid("run small.toml --set training.epochs=100000").spawn();
@@ -92,7 +92,7 @@ fn a_fresh_training_goes_on_from_nothing() {
     }
     run.kill().expect("killed");
     run.wait().expect("gone");
-    // The checkpoint of the longer training is beyond the result that it went on from.
+    // The checkpoint of the longer training is further than the published result.
     let (action, reasons) = planned(&sandbox, "--set training.epochs=100000");
     assert_eq!(action, "resume");
     assert!(reasons.ends_with(", from its checkpoint"), "{reasons}");
@@ -110,7 +110,7 @@ fn a_damaged_result_is_not_gone_on_from() {
     let mut bytes = std::fs::read(&path).expect("readable");
     *bytes.last_mut().expect("is not empty") ^= 1;
     std::fs::write(&path, bytes).expect("written");
-    // Damage that shows, and damage that only a digest shows.
+    // Damage that size or time shows, and damage that only a digest shows.
     let settings = "--set training.epochs=3";
     let (action, reasons) = planned(&sandbox, settings);
     assert_eq!(action, "run");

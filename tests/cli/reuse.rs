@@ -1,4 +1,4 @@
-//! What is run again and what is not, and why.
+//! Which stages run again, and why.
 
 use std::io::BufRead;
 
@@ -45,9 +45,9 @@ fn a_changed_setting_runs_what_depends_on_it_and_is_named() {
     assert_eq!(plans[4]["waits-for"], json!(["corrupt", "train"]));
     assert_eq!(running(&sandbox, "--set training.epochs=3"), ["train", "encode", "denoise", "evaluate", "report"]);
     assert_eq!(running(&sandbox, "--set encode.input=noisy"), ["encode", "evaluate", "report"]);
-    // How often checkpoints are written changes no result.
+    // The interval of checkpoints affects no result.
     assert_eq!(running(&sandbox, "--set training.checkpoint-seconds=5"), [""; 0]);
-    // A setting that changed no byte of the model changes the page that lists it.
+    // A setting that did not change the model still changes the report, which lists it.
     sandbox.limpid("run small.toml --to train --set training.memory-mib=99").succeeds();
     assert_eq!(running(&sandbox, "--set training.memory-mib=99"), ["report"]);
     sandbox
@@ -76,7 +76,7 @@ fn damage_is_noticed_and_repaired_without_repeating_what_follows() {
     flipped[whole.len() / 2] ^= 1;
     sandbox.write(name, &flipped);
     assert!(plan(&sandbox, "")[0].2.contains("has changed: digest"));
-    // Using it without repair is refused.
+    // Damaged results are not used.
     sandbox.limpid("run small.toml --only train --force").exits(65).says("the result of ingest is damaged");
     sandbox.limpid("run small.toml").succeeds();
     assert_eq!(sandbox.read(name), whole);
@@ -190,7 +190,7 @@ fn killed_and_resumed_equals_uninterrupted() {
 fn interrupted() -> Sandbox {
     let sandbox = Sandbox::new();
     let mut run = sandbox.limpid("run small.toml --set training.epochs=100000").spawn();
-    // Held until the end: a run tells on stderr how it ended.
+    // Kept open, since the run prints to stderr until it ends.
     let mut lines = std::io::BufReader::new(run.stderr.take().expect("is piped")).lines();
     assert!(lines.any(|line| line.expect("is text").contains("train: epoch 3/")));
     std::process::Command::new("kill").args(["-s", "TERM", &run.id().to_string()]).status().expect("kills");

@@ -1,11 +1,11 @@
-//! Several processes in one run directory.
+//! Concurrent processes in one run directory.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
 use crate::harness::{STAGES, Sandbox};
 
-/// Takes the lock of the run directory, as a process that works there.
+/// Takes the lock of the run directory, as another process would.
 fn locked(sandbox: &Sandbox) -> File {
     let signature = r#"{"pid":4711,"host":"elsewhere","since":"2026-01-02T03:04:05Z"}"#;
     let path = sandbox.write("runs/small/.lock", signature.as_bytes());
@@ -20,7 +20,7 @@ fn of_ten_processes_one_works_and_the_others_find_everything_done() {
     let lock = locked(&sandbox);
     let rivals: Vec<_> = (0..10).map(|_| sandbox.limpid("run small.toml --threads 1").spawn()).collect();
     let pids: Vec<u32> = rivals.iter().map(std::process::Child::id).collect();
-    // All of them wait before one may begin.
+    // All of them wait before the lock is released.
     let waiting = rivals.into_iter().map(|mut rival| {
         let mut stderr = BufReader::new(rival.stderr.take().expect("is piped"));
         let mut line = String::new();
@@ -32,7 +32,7 @@ fn of_ten_processes_one_works_and_the_others_find_everything_done() {
     });
     let waiting: Vec<_> = waiting.collect();
     drop(lock);
-    // Read side by side, so that none waits for a reader.
+    // Read in parallel, so that no process blocks on a full pipe.
     let told: Vec<String> = std::thread::scope(|scope| {
         let readers = waiting.into_iter().map(|(mut rival, mut stderr)| {
             scope.spawn(move || {
@@ -49,7 +49,7 @@ fn of_ten_processes_one_works_and_the_others_find_everything_done() {
         let count = |text: &str| told.iter().filter(|told| told.contains(&format!("{stage}: {text}"))).count();
         assert_eq!((count("done in"), count("up to date")), (1, 9), "{stage}");
     }
-    // Whom they name when the lock changes hands is one of them.
+    // The process that they name as the holder of the lock is one of them.
     for line in told.iter().flat_map(|told| told.lines()).filter(|line| line.starts_with("waiting")) {
         let pid = line.split("process ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
         assert!(pid.is_some_and(|pid| pids.contains(&pid)), "{line}");
@@ -83,7 +83,7 @@ fn whoever_waits_gives_up_when_it_is_told_to() {
     assert!(!sandbox.path("runs/small/ingest").exists());
 }
 
-/// A folder that is removed takes the lock in it along: whoever waits for that one must not work beside the next.
+/// A removed run directory takes its lock along: a process that waits for it must not run beside one that locks the new one.
 #[test]
 fn a_run_directory_that_is_removed_is_locked_again() {
     let sandbox = Sandbox::new();
@@ -93,7 +93,7 @@ fn a_run_directory_that_is_removed_is_locked_again() {
     let mut line = String::new();
     stderr.read_line(&mut line).expect("readable");
     std::fs::remove_dir_all(sandbox.path("runs/small")).expect("removed");
-    // The old lock is still held, by nobody who could still be in the way.
+    // The lock of the removed directory is still held, and must not be waited for.
     let mut told = String::new();
     stderr.read_to_string(&mut told).expect("readable");
     assert_eq!(waiting.wait().expect("ends").code(), Some(0), "{told}");

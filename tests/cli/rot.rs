@@ -1,7 +1,7 @@
-//! Bits that rot and files that change while they are read: nothing wrong is ever published.
+//! Bit rot, and files that change while they are read: no wrong result is ever published.
 //!
-//! A failpoint strikes at each read of each file in turn, until it is beyond the last one. `LIMPID_ROUNDS` set to anything runs
-//! all cases with new times too; otherwise a new time is tried at the second read of each file.
+//! A failpoint strikes at each read of each file in turn, until it is beyond the last one. If `LIMPID_ROUNDS` is set,
+//! all cases also run with new times; otherwise only the second read of each file does.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,14 +30,14 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What a stage reads of earlier ones, by its receipt.
+/// The inputs of a stage from earlier ones, by its receipt.
 fn inputs(sandbox: &Sandbox, stage: &str) -> Vec<String> {
     let receipt: Value =
         serde_json::from_slice(&sandbox.read(&format!("base/small/{stage}/_receipt.json"))).expect("is JSON");
     receipt["parts"]["inputs"].as_object().expect("is one").keys().filter(|key| key.contains('/')).cloned().collect()
 }
 
-/// The cases of a file: a read and what happens at it.
+/// The cases of a file: the number of a read, and the fault at it.
 fn cases() -> impl Iterator<Item = (usize, &'static str)> {
     let all = std::env::var_os("LIMPID_ROUNDS").is_some();
     (1..).flat_map(move |read| {
@@ -116,8 +116,8 @@ fn a_checkpoint_of_damaged_images_is_not_gone_on_from() {
     assert!(sandbox.files("runs/small/train") == sandbox.files("base/small/train"));
 }
 
-/// Changes each of these files at each read that `command` does; what it leaves in `folder` must be what it leaves of the files
-/// as they then are, or nothing.
+/// Changes each of these files at each read of `command`; its output in `folder` must be that for the changed files, or
+/// nothing.
 fn change_at_every_read(sandbox: &Sandbox, command: &str, changed: &[&str], folder: &str) {
     let result =
         |done: &Done| (done.status().code(), files(&sandbox.path(folder)).ok().filter(|files| !files.is_empty()));
@@ -125,7 +125,7 @@ fn change_at_every_read(sandbox: &Sandbox, command: &str, changed: &[&str], fold
         _ = std::fs::remove_dir_all(sandbox.path(folder));
         result(&sandbox.limpid(command).ends())
     };
-    // A table of limpid's tells damage by itself; whoever has read all of it need not care what becomes of it.
+    // limpid's tables detect damage themselves, so that a change after they were read does no harm.
     let guarded = |file: &str| folder == "out" && file.ends_with(".parquet");
     let unchanged = clean();
     let (mut refused, mut whole) = (0, 0);
@@ -219,7 +219,7 @@ fn a_source_that_changes_while_ingest_reads_is_not_published() {
         let command = format!("run {name}.toml --to ingest");
         sandbox.limpid(&command).succeeds();
         change_at_every_read(&sandbox, &command, changed, &format!("runs/{name}/ingest"));
-        // One that is believed by its time is digested before it is read again.
+        // A source that was trusted by its time is digested before it is read again.
         sandbox.limpid(&command).succeeds();
         sandbox.limpid(&format!("{command} --force")).succeeds();
     }
@@ -231,7 +231,7 @@ fn pictures_that_come_or_go_while_a_folder_is_read_are_noticed() {
     let pipeline = "[source]\nfolder = { path = \"photos\" }\n[model]\ndense = { code = 2 }\n";
     sandbox.write("f.toml", pipeline.as_bytes());
     for (fault, says) in [
-        // The third read, after the digest and the look at the first picture.
+        // The third read, after those for the digest and for the shape.
         ("read photos/train/cat/0.png:3:come", "photos/train/cat/copy-of-0.png changed last"),
         // The second read, after the digest.
         (

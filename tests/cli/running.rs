@@ -1,4 +1,4 @@
-//! A whole run: what it writes, and that the same input gives the same bytes.
+//! A whole run: its files, and that the same input gives the same bytes.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
@@ -58,7 +58,7 @@ fn a_run_writes_every_table_with_the_same_rows() {
             assert!(name.ends_with(".parquet") || name.starts_with('_'), "{stage}/{name}");
         }
     }
-    // The stored error is that of the stored images.
+    // The column `error` is that of the stored images.
     let clean = table(&sandbox, "runs/small/ingest/test-00000-of-00001.parquet");
     let denoised = table(&sandbox, "runs/small/denoise/test-00000-of-00001.parquet");
     let bytes = |table: &RecordBatch| -> Vec<f64> {
@@ -74,7 +74,7 @@ fn a_run_writes_every_table_with_the_same_rows() {
         let expected = mse(&made[row * 784..][..784], &clean[row * 784..][..784]);
         assert!((f64::from(errors.value(row)) - expected).abs() < 1e-6, "row {row}");
     }
-    // And the score is that of all of them.
+    // The score is that of all stored images.
     let metrics: Value = serde_json::from_slice(&sandbox.read("runs/small/evaluate/metrics.json")).expect("is JSON");
     assert_eq!(metrics["task"], "denoising");
     assert!((metrics["scores"][0]["mse"].as_f64().expect("is a number") - mse(&made, &clean)).abs() < 1e-7);
@@ -105,7 +105,7 @@ fn a_plain_autoencoder_has_no_noisy_images() {
 fn the_same_settings_give_the_same_bytes_on_any_number_of_threads() {
     let sandbox = Sandbox::new();
     let everything = |runs: &str| STAGES.map(|stage| sandbox.files(&format!("{runs}/small/{stage}")));
-    // Three row groups of images, and batches of which each thread gets a part, the last one of another size.
+    // Three row groups of images, and batches that are split between threads, with a smaller one at the end.
     let size = "--set source.strokes.train=11000 --set training.batch-size=250 --set training.epochs=1";
     for model in [" --set output.profile=hf --set output.part-rows=999", " --set model.conv={channels=[3,2]}"] {
         let conv = format!(" {size} --set evaluate.fit-rows=500{model}");
@@ -135,7 +135,7 @@ fn two_runs_can_be_compared() {
         .prints("training.epochs")
         .prints("denoised: psnr-pooled")
         .prints("codes: linear-accuracy");
-    // Data that differ are told as well as settings.
+    // `diff` reports different data as well as different settings.
     let own = "[source]\nnpy = { train = \"x.npy\", test-fraction = 0.5 }\n[model]\ndense = { code = 2 }\n";
     sandbox.write("own.toml", own.as_bytes());
     for (pixel, name) in [(1, "one"), (2, "two")] {
@@ -152,7 +152,7 @@ fn two_runs_can_be_compared() {
     std::fs::remove_dir_all(sandbox.path("runs/other/report")).expect("removed");
     sandbox.limpid("diff runs/small runs/other --html both.html").exits(2).says("runs/other has no report");
     sandbox.limpid("diff runs/small runs").exits(2).says("is not a run directory");
-    // What has not run yet differs in nothing.
+    // `diff` ignores the settings of stages that have not run in one of the runs.
     sandbox.limpid("run small.toml --set name=\"part\" --to ingest").succeeds();
     let diff = sandbox.limpid("diff runs/small runs/part").succeeds().stdout();
     assert!(diff.contains("settings") && !diff.contains("training.epochs"), "{diff}");
@@ -167,7 +167,7 @@ fn settings_are_told_as_the_results_were_made() {
     let shown = |words: &str| sandbox.limpid(&format!("show runs/small {words}")).succeeds().stdout();
     let before = shown("");
 
-    // A report that is asked for with other settings, and a run that fails before it has made anything.
+    // The report and `show` use the settings of the results, not those of a later report or of a run that failed.
     sandbox.limpid("run small.toml --only report --force --set training.epochs=99 --set model.loss=mse").succeeds();
     assert!(sandbox.read("runs/small/report/report.html") == page);
     sandbox
@@ -177,7 +177,7 @@ fn settings_are_told_as_the_results_were_made() {
     let settings = |text: &str| text.split("settings").nth(1).expect("has settings").to_owned();
     assert_eq!(settings(&shown("")), settings(&before));
 
-    // Results that are older than what they were made from.
+    // Results that are older than their inputs.
     assert!(!before.contains("out of date"), "{before}");
     sandbox.limpid("run small.toml --set name=\"other\"").succeeds();
     sandbox.limpid("run small.toml --to train --set seed=9").succeeds();
@@ -228,7 +228,7 @@ fn a_failure_is_told_in_the_form_of_the_log() {
     assert_eq!(last["message"], "the stage ingest failed");
     assert!(last["causes"][0].as_str().is_some_and(|cause| cause.contains("a.idx is not IDX")), "{told}");
     sandbox.limpid("run missing.toml --log json").exits(2).says("\"event\":\"error\"");
-    // Bars are of no use in a file.
+    // Bars are replaced by lines in a file.
     sandbox
         .limpid("run small.toml --log bar")
         .exits(65)

@@ -1,13 +1,13 @@
-//! A pipeline that is run again and again with other settings does each time exactly what the plan said before.
+//! Runs a pipeline repeatedly with random settings; each run must do exactly what `plan` said before.
 //!
-//! `LIMPID_ROUNDS` says how often (50 for a night, a few otherwise), `LIMPID_SEED` with which settings.
+//! `LIMPID_ROUNDS` is the number of runs (50 for a night, a few otherwise), `LIMPID_SEED` the seed of the settings.
 
 use serde_json::Value;
 
 use crate::crash::{Random, number};
 use crate::harness::Sandbox;
 
-/// Settings that a user may change, and what to.
+/// Settings that are changed, with their values.
 const CHOICES: [(&str, &[&str]); 11] = [
     ("seed", &["1", "2"]),
     ("source.strokes.train", &["300", "400"]),
@@ -22,7 +22,7 @@ const CHOICES: [(&str, &[&str]); 11] = [
     ("output.pixels", &["u8", "f32"]),
 ];
 
-/// A stage, what is done with it, and why.
+/// A stage, its action, and the reasons.
 type Decision = (String, String, Vec<String>);
 
 fn decision(value: &Value) -> Decision {
@@ -68,10 +68,10 @@ fn a_plan_is_what_the_run_then_does() {
         assert_eq!(plans.len(), done.len(), "round {round}: {words}\n{plan}{run}");
         for ((stage, planned, why), (_, action, reasons)) in plans.iter().map(decision).zip(&done) {
             let what = format!("round {round}, {stage}: planned {planned} {why:?}, done {action} {reasons:?}: {words}");
-            // What an earlier stage will give is not known before it has run; that it differs, or not, is then the reason.
+            // The plan cannot know the future output of an earlier stage; once it has run, a change of it becomes a reason.
             let (known, open): (Vec<_>, Vec<_>) = why.iter().partition(|reason| !reason.ends_with(" runs first"));
             let sources: Vec<_> = open.iter().filter_map(|reason| reason.strip_suffix(" runs first")).collect();
-            // So is what other images mean for a training.
+            // Likewise, whether other images mean a new training.
             let new = |reason: &str| reason.starts_with("a new training") && !why.iter().any(|known| known == reason);
             let (from_sources, others): (Vec<_>, Vec<_>) = reasons.iter().partition(|reason| {
                 sources.iter().any(|stage| reason.starts_with(&format!("{stage}/")) || new(reason))

@@ -1,8 +1,8 @@
-//! Kills and failing disks at every step that changes something on disk.
+//! Kills and disk faults at every step that changes something on disk.
 //!
-//! A step is a system call that changes a file or folder; see `store/failpoint.rs`. A few stages of a small run directory are
-//! those of new settings and the others those of old ones, so that one stage runs and replaces an earlier result. Kills
-//! and faults come at a sample of the steps, or at all of them where `LIMPID_STEPS` is `all`.
+//! A step is a system call that changes a file or folder; see `store/failpoint.rs`. In a small run directory, a few stages have
+//! results of the new settings and the others of the old ones, so that one stage runs and replaces an earlier result. Kills
+//! and faults strike at a sample of the steps, or at all of them if `LIMPID_STEPS` is `all`.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::{Run, STAGES_AND_EXPORT as STAGES, Sandbox, files, link};
 
-/// What the runs work on, with a checkpoint after every step of the training.
+/// The pipeline of the runs, with a checkpoint after every step of the training.
 pub const PIPELINE: &str = r#"
 name = "small"
 [source]
@@ -29,21 +29,21 @@ profile = "hf"
 part-rows = 150
 "#;
 
-/// What a stage finds in its place.
+/// The state of a stage's folder before it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Nothing.
     Empty,
-    /// The result of other settings.
+    /// It holds the result of other settings.
     Taken,
-    /// That, on a file system that cannot exchange two names.
+    /// The same, on a file system without atomic exchange of two names.
     TakenWithoutExchange,
 }
 
 impl Place {
     const ALL: [Self; 3] = [Self::Empty, Self::Taken, Self::TakenWithoutExchange];
 
-    /// A failpoint together with the one that makes it so. It comes first, so that it counts the steps that fail too.
+    /// Adds the failpoint of this state before another one, which therefore counts the failing steps too.
     fn with(self, failpoint: &str) -> String {
         match self {
             Self::Empty | Self::Taken => failpoint.to_owned(),
@@ -52,7 +52,7 @@ impl Place {
     }
 }
 
-/// One stage that is about to run.
+/// A stage to be run.
 struct Bench {
     sandbox: Sandbox,
     stage: usize,
@@ -75,8 +75,8 @@ impl Bench {
         self.sandbox.path("runs/small").join(stage)
     }
 
-    /// Makes the run directory anew: what comes before the stage is new, and from it on everything is old or missing. The files
-    /// are links, since limpid never changes a file in its place.
+    /// Resets the run directory: stages before this one have new results, this one and later ones old results or none. Files are
+    /// links, since limpid never changes a file in place.
     fn reset(&self) {
         _ = std::fs::remove_dir_all(self.sandbox.path("runs"));
         for (index, stage) in STAGES.iter().enumerate() {
@@ -92,7 +92,7 @@ impl Bench {
         }
     }
 
-    /// The command that makes the stage.
+    /// The command that runs the stage.
     fn run(&self, failpoint: &str) -> Run {
         let words = format!("run small.toml --threads 1 --to {}", self.name());
         let run = self.sandbox.limpid(&words);
@@ -126,7 +126,7 @@ impl Bench {
         }
     }
 
-    /// What a run leaves that is no result.
+    /// Temporary files that a run leaves.
     fn leavings(&self) -> Vec<PathBuf> {
         let names = |folder: &Path| -> Vec<PathBuf> {
             std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("readable").path()).collect()
@@ -137,7 +137,7 @@ impl Bench {
         all.into_iter().filter(|path| ends.iter().any(|end| path.to_string_lossy().ends_with(end))).collect()
     }
 
-    /// Runs the command once more, without a fault, and looks at everything.
+    /// Runs the command again, without a fault, and checks everything.
     fn expect_repaired(&self, published: bool, what: &str) -> String {
         let done = self.run("").succeeds();
         for stage in &STAGES[..self.stage] {
@@ -156,7 +156,7 @@ impl Bench {
     }
 }
 
-/// The steps that a command told on stderr.
+/// The steps that a command printed to stderr.
 pub fn steps(told: &str) -> Vec<String> {
     told.lines().filter_map(|line| line.strip_prefix("step: ")).map(str::to_owned).collect()
 }
@@ -180,7 +180,7 @@ fn at_every_step(sparse: usize, mut at: impl FnMut(&Bench, &[String], usize)) {
     }
 }
 
-/// Whether the stage's new result is in its place before this step, or so far that the next run puts it there.
+/// Whether, after these steps, the new result is in place, or will be by the next run.
 fn is_published(bench: &Bench, before: &[String]) -> bool {
     let stage = bench.name();
     let (into, aside) = (format!("/{stage} → runs/small/{stage}"), format!(" runs/small/{stage} → "));
@@ -217,14 +217,14 @@ fn a_disk_that_fails_at_any_step_keeps_the_last_good_result() {
         [("ENOSPC", "No space left on device"), ("EIO", "Input/output error"), ("EROFS", "Read-only file system")];
     let mut faults = 0;
     at_every_step(19, |bench, steps, index| {
-        // Once, as a disk that has a hiccup, or from then on, as one that is full.
+        // Once, like a transient error, or from then on, like a full disk.
         for lasting in ["", "+"] {
             let (errno, message) = errors[faults % errors.len()];
             let step = &steps[index];
             let what = format!("{errno}{lasting} at `{step}` of {}, whose place was {:?}", bench.name(), bench.place);
             bench.reset();
             let done = bench.run(&format!(":{}{lasting}:{errno}", index + 1)).ends();
-            // What cannot be removed costs no result.
+            // Failing to remove a file does not fail the run.
             let removing = step.starts_with("remove");
             match done.status().code() {
                 Some(0) => assert!(removing, "{what}\n{done}"),
@@ -248,10 +248,10 @@ fn a_disk_that_fails_at_any_step_keeps_the_last_good_result() {
     assert!(faults > 50);
 }
 
-/// What a power cut can take back is what was not synced: nothing may be renamed before it is on disk, nothing that is replaced
-/// may be removed before what is in `root` is, and in the end nothing but what is in `scratch` may be left to be synced.
+/// Changes that are not synced can be lost in a power cut: nothing may be renamed before it is synced, nothing that is replaced
+/// may be removed before `root` is synced, and at the end only files in `scratch` may be unsynced.
 pub fn expect_durable(steps: &[String], root: &str, scratch: &str) {
-    // Files with content, and folders with entries, that a power cut would take back.
+    // Files with unsynced content, and folders with unsynced entries.
     let mut volatile: BTreeSet<PathBuf> = BTreeSet::new();
     let parent = |path: &Path| {
         let parent = path.parent().expect("has a parent");
@@ -296,7 +296,7 @@ fn nothing_counts_before_it_is_on_disk() {
     }
 }
 
-/// The first signal asks, the second one ends: what either leaves is as good as what a kill leaves.
+/// The first signal requests a stop, the second one ends the process: both leave a state as good as after a kill.
 #[test]
 fn a_signal_at_any_step_spoils_nothing() {
     at_every_step(41, |bench, steps, index| {
@@ -305,7 +305,7 @@ fn a_signal_at_any_step_spoils_nothing() {
             let what = format!("{signals} signals before `{}` of {}", steps[index], bench.name());
             let faults = vec![format!(":{}:terminate", index + 1); signals].join(",");
             let done = bench.run(&faults).ends();
-            // After one, what is nearly done may be finished.
+            // After one signal, a stage that is nearly done may still finish.
             let code = done.status().code();
             assert!(code == Some(75) || (code == Some(0) && signals == 1), "{what}: {:?}\n{done}", done.status());
             bench.expect_whole(&what);

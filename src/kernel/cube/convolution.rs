@@ -1,7 +1,7 @@
 //! The 3×3 convolution on tensors of CubeCL.
 //!
-//! What comes after the products stays in a unit's registers: of each 2×2, a pooling takes the greatest. Sums are 32-bit floats,
-//! also of 16-bit numbers.
+//! Pooling and activation follow in registers: a unit holds each 2×2 that a pooling reduces. Sums are 32-bit floats, also of
+//! 16-bit numbers.
 #![expect(clippy::eq_op, reason = "what is not a number is not equal to itself")]
 
 use burn::tensor::{DType, Shape};
@@ -82,7 +82,7 @@ fn convolve_pool_kernel<E: Float, NI: Size, NO: Size>(
             #[unroll]
             for lane in 0..NO::value() {
                 let (value, best) = (sum.extract(lane), greatest.extract(lane));
-                // What is not a number is the greatest.
+                // NaN is greater than any number.
                 let taken = inside && (value > best || value != value);
                 greatest.insert(lane, select(taken, value, best));
                 from.insert(lane, select(taken, comptime!(pixel as i32).runtime(), from.extract(lane)));
@@ -97,18 +97,18 @@ fn convolve_pool_kernel<E: Float, NI: Size, NO: Size>(
     }
 }
 
-/// What both kernels take.
+/// Arguments of both kernels.
 struct Arguments {
     x: CubeTensor,
     /// `[3, 3, inputs, outputs]`.
     weight: CubeTensor,
     bias: CubeTensor,
     sizes: Sizes,
-    /// Of what the convolution gives.
+    /// Of the output.
     shape: Shape,
-    /// Channels of the input that are read at once, and those of the output.
+    /// Channels that are read at once: of the input and of the output.
     vectors: [usize; 2],
-    /// Units that there is work for.
+    /// Units that have work.
     blocks: usize,
 }
 
@@ -125,7 +125,7 @@ impl Arguments {
     }
 }
 
-/// A convolution with what comes before it: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]` and bias to
+/// A convolution, perhaps of an upsampled input: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]` and bias to
 /// `[n, h, w, outputs]`.
 pub fn convolve(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool, resize: Resize) -> CubeTensor {
     let Arguments { x, weight, bias, sizes, shape, vectors: [ni, no], blocks } = Arguments::of(x, weight, bias, resize);
@@ -159,8 +159,8 @@ pub fn convolve(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool,
     output
 }
 
-/// A convolution and the greatest of each 2×2 pixels of it, `[n, ceil(h / 2), ceil(w / 2), outputs]`, with which of the four
-/// that was (the lower bit is its column).
+/// A convolution and its 2×2 max-pooling, `[n, ceil(h / 2), ceil(w / 2), outputs]`, with the pixel that each maximum came from:
+/// 2 · row + column.
 pub fn convolve_pool(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, relu: bool) -> (CubeTensor, CubeTensor) {
     let Arguments { x, weight, bias, sizes, shape, vectors: [ni, no], blocks } =
         Arguments::of(x, weight, bias, Resize::MaxPool);

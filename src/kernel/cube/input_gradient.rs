@@ -1,6 +1,6 @@
-//! The gradient of the input of a 3×3 convolution, and the way back through a pooling, on tensors of CubeCL.
+//! The gradient of the input of a 3×3 convolution, and the backward pass of a pooling, on tensors of CubeCL.
 //!
-//! It is a convolution too; the way back through an upsampling adds up each 2×2 in a unit's registers.
+//! The gradient is a convolution too; that of an upsampling adds up each 2×2 in a unit's registers.
 
 use burn::tensor::DType;
 use burn_cubecl::cubecl;
@@ -13,8 +13,8 @@ use cubecl::prelude::*;
 use super::tile::{PAIRS, PIXELS, Sizes, add_products, block, of_pair, store};
 use super::{address_type, element, half, input_of, unit_cubes, unpooled as unpooled_shape, vector_size};
 
-/// The gradient of the input: the gradient of the output convolved with the weights turned around, and added up for each two
-/// rows and columns that an upsampling made of one.
+/// The gradient of the input: that of the output convolved with the flipped weights and, after an upsampling, summed over each
+/// 2×2.
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn back_kernel<E: Float, NI: Size, NO: Size>(
     gradient: &[Vector<E, NI>],
@@ -61,7 +61,7 @@ fn back_kernel<E: Float, NI: Size, NO: Size>(
     }
 }
 
-/// The gradient before a pooling and its ReLU: where a maximum came from, that of the maximum; elsewhere nothing.
+/// The gradient before a pooling and its ReLU: that of the maximum at its origin, 0 elsewhere.
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn unpool_kernel<E: Float, N: Size>(
     gradient: &[Vector<E, N>],
@@ -95,7 +95,7 @@ fn unpool_kernel<E: Float, N: Size>(
     unpooled[ABSOLUTE_POS] = value;
 }
 
-/// The gradient before a pooling to `output`, and before its ReLU if it had one: `[n, h, w, channels]` for these rows and columns.
+/// The gradient before a pooling that gave `output`, and before its ReLU if it had one: `[n, height, width, channels]`.
 pub fn unpool(
     gradient: CubeTensor,
     output: CubeTensor,
@@ -139,7 +139,7 @@ pub fn unpool(
     unpooled
 }
 
-/// The gradient of the input of a convolution, from that of what it computed, `[n, h, w, outputs]`.
+/// The gradient of the input of a convolution, from that of its output before pooling, `[n, h, w, outputs]`.
 pub fn input_gradient(gradient: CubeTensor, weight: CubeTensor, upsampled: bool) -> CubeTensor {
     let [count, height, width, outputs] = gradient.meta.shape().dims();
     let [_, inputs, ..] = weight.meta.shape().dims::<4>();
@@ -148,7 +148,7 @@ pub fn input_gradient(gradient: CubeTensor, weight: CubeTensor, upsampled: bool)
     let shape = input_of(gradient.meta.shape(), weight.meta.shape(), upsampled);
     let gradient = into_contiguous(gradient);
     let weight = into_contiguous(permute(weight, &[2, 3, 0, 1]));
-    // What goes in here came out there.
+    // Inputs and outputs change places in the backward pass.
     let sizes = Sizes { count, height, width, inputs: outputs, outputs: inputs };
     let output = empty(gradient.client.clone(), gradient.device.clone(), shape, gradient.dtype);
     let (ni, no) = (vector_size(outputs), vector_size(inputs));

@@ -13,7 +13,7 @@ use super::sum::sum_rows;
 use super::{UNITS as CUBE_UNITS, address_type};
 
 const UNITS: usize = CUBE_UNITS as usize;
-/// Cubes at most, each of which has its part of the sum.
+/// Most cubes; each has its partial sum.
 const CUBES: usize = 1024;
 
 #[cube(launch_unchecked, address_type = "dynamic")]
@@ -30,7 +30,7 @@ fn loss_kernel(
     let mut place = ABSOLUTE_POS;
     while place < len {
         let (z, x) = (logits[place], targets[place]);
-        // Of a number that is not positive, so that it is at most 1.
+        // exp(-|z|), which is at most 1.
         let small = (0.0 - z.abs()).exp();
         let sigmoid = select(z < 0.0, small, 1.0) / (1.0 + small);
         let difference = sigmoid - x;

@@ -1,8 +1,8 @@
-//! The fused operations on Burn's own GPU backends, `cuda` and `wgpu`: kernels of CubeCL where compositions of Burn's operations
-//! are slow there, and their backward passes under autodiff.
+//! The fused operations on Burn's own GPU backends, `cuda` and `wgpu`: CubeCL kernels where compositions of Burn's operations
+//! are slow there, and backward passes under autodiff.
 //!
-//! Without trying out which kernel is the fastest, which would take minutes in every process, Burn leaves the gradient of a
-//! convolution's weights to one unit for each weight, and that of a bias to one for each output.
+//! Without autotuning, which would take minutes in every process, Burn computes each weight's gradient of a convolution, and
+//! each output's gradient of a bias, in one unit.
 
 mod convolution;
 mod input_gradient;
@@ -31,10 +31,10 @@ use super::convolution::Resize;
 use super::extension::{ElementwiseLoss, FusedOperations, convolution_sizes, output_shape};
 use super::random::Distribution;
 
-/// Units of a cube, on every device, but where columns are added up.
+/// Units of a cube on every device, except in sums of columns.
 const UNITS: u32 = 256;
 
-/// What layers and their gradients are made of: the functions of `convolution.rs` and `sum.rs`.
+/// The kernels of this folder as backend operations, which layers and their gradients are composed of.
 #[backend_extension(Cube, Fusion)]
 pub trait CubePasses: Backend {
     /// See [`convolution::convolve`].
@@ -202,12 +202,12 @@ impl CubePasses for CubeBackend {
     }
 }
 
-/// What the backward pass of a fully connected layer needs.
+/// The tensors that the backward pass of a fully connected layer needs.
 #[derive(Debug, Clone)]
 struct LinearState<B: Backend> {
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
-    /// What it gave, if it ended in a ReLU.
+    /// The layer's output, if it ended in a ReLU.
     output: Option<FloatTensor<B>>,
 }
 
@@ -237,14 +237,14 @@ impl<B: CubePasses> Backward<B, 3> for LinearBackward {
     }
 }
 
-/// What the backward pass of a convolution needs.
+/// The tensors that the backward pass of a convolution needs.
 #[derive(Debug, Clone)]
 struct ConvolutionState<B: Backend> {
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
-    /// What it gave, if it ended in a ReLU or a pooling.
+    /// The layer's output, if it ended in a ReLU or a pooling.
     output: Option<FloatTensor<B>>,
-    /// Which pixel each maximum was, if it ended in a pooling.
+    /// The pixel that each maximum came from, if it ended in a pooling.
     origin: Option<IntTensor<B>>,
     relu: bool,
     resize: Resize,
@@ -261,7 +261,7 @@ impl<B: CubePasses> Backward<B, 3> for ConvolutionBackward {
         let ConvolutionState { x, weight, output, origin, relu, resize } = ops.state;
         let [x_node, weight_node, bias_node] = ops.parents;
         let [_, height, width, _] = x.shape().dims();
-        // Of what the convolution computed.
+        // The gradient of the convolution's own result, before pooling and ReLU.
         let gradient = match (output, origin) {
             (Some(output), Some(origin)) => B::cube_unpool(gradient, output, origin, [height, width], relu),
             (Some(output), None) => B::relu_backward(output, gradient),
@@ -287,7 +287,7 @@ impl<B: CubePasses> Backward<B, 3> for ConvolutionBackward {
 struct LossBackward;
 
 impl<B: CubePasses> Backward<B, 1> for LossBackward {
-    /// The gradient, made together with the value.
+    /// The gradient, computed together with the value.
     type State = FloatTensor<B>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -373,17 +373,17 @@ pub fn random_numbers(
     Tensor::from_dispatch(Dispatch::cube_random_numbers(ids.into_dispatch(), pixels, key, epoch, distribution))
 }
 
-/// Numbers that are read and written at once, where there are so many channels.
+/// The widest vector, in numbers, that divides this number of channels.
 fn vector_size(channels: usize) -> usize {
     [4, 2].into_iter().find(|size| channels.is_multiple_of(*size)).unwrap_or(1)
 }
 
-/// How wide the places in the largest of these are.
+/// The type of indices into the largest of these tensors.
 fn address_type(tensors: &[&CubeTensor]) -> AddressType {
     tensors.iter().map(|tensor| tensor.required_address_type()).max().unwrap_or_default()
 }
 
-/// Cubes of [`UNITS`] with at least so many units in all, and the units of one: for kernels whose units work alone.
+/// The number of cubes of [`UNITS`] for at least so many units, and the size of a cube: for units that do not cooperate.
 fn unit_cubes(client: &Client, units: usize) -> (CubeCount, CubeDim) {
     let dim = CubeDim::new_1d(UNITS);
     (calculate_cube_count_elemwise(client, units, dim), dim)

@@ -1,4 +1,4 @@
-//! Numbers of the keyed generator on tensors of CubeCL.
+//! The generator of `random.rs` on tensors of CubeCL.
 
 use std::f32::consts::{FRAC_PI_4, TAU};
 
@@ -27,7 +27,7 @@ fn unit(word: u32) -> f32 {
     bits(word) * STEP
 }
 
-/// One turn of the cipher for each unit, of which it makes four numbers.
+/// Each unit computes the cipher of one counter, which gives four numbers.
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn random_kernel(
     ids: &[i32],
@@ -91,10 +91,10 @@ fn random_kernel(
 #[cube]
 fn box_muller(radius: u32, angle: u32) -> (f32, f32) {
     let logarithm = ((bits(radius) + 1.0) * STEP).ln();
-    // Not above 0, also where a device's logarithm of nearly 1 is.
+    // Clamped, since a device's logarithm of nearly 1 may exceed 0.
     let logarithm = select(logarithm > 0.0, f32::new(0.0), logarithm);
     let radius = (logarithm * f32::new(-2.0)).sqrt();
-    // The generator's quadrants begin an eighth of a turn before the axes.
+    // The generator's quadrants are rotated by an eighth of a turn.
     let angle = unit(angle) * TAU - FRAC_PI_4;
     (radius * angle.cos(), radius * angle.sin())
 }

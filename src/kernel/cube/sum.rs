@@ -1,4 +1,4 @@
-//! Sums over rows on tensors of CubeCL. Burn's own have one unit for each column, which is too few where rows are many.
+//! Sums over rows on tensors of CubeCL. Burn's own sums use one unit for each column, which is slow for many rows.
 
 use burn::tensor::Shape;
 use burn_cubecl::cubecl;
@@ -14,9 +14,9 @@ use super::{address_type, element};
 /// Columns that a cube adds up.
 pub(super) const COLUMNS: usize = 32;
 
-/// Cubes that add up these columns, each [`COLUMNS`] of them, and their units: as many lines as rows are read at once.
+/// The number of cubes that sum these columns, [`COLUMNS`] each, and the size of a cube: each line of units sums other rows.
 pub(super) fn column_cubes(client: &Client, columns: usize) -> (CubeCount, CubeDim) {
-    // A power of two, as 1,024 and 256 units are.
+    // A power of two, since the limits of devices are (1,024 or 256 units).
     let lines = (client.properties().hardware.max_units_per_cube as usize / COLUMNS).clamp(1, 32);
     let dim = CubeDim::new_2d(COLUMNS as u32, lines as u32);
     (calculate_cube_count_elemwise(client, columns.next_multiple_of(COLUMNS) * lines, dim), dim)

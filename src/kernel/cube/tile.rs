@@ -1,14 +1,14 @@
-//! What a unit of the kernels for convolutions makes: two rows and four columns of a few channels. It reads four rows and six
-//! columns of the input, and uses each weight eight times.
+//! The tile of a unit in the convolution kernels: two rows and four columns of a vector of output channels. A unit reads four
+//! rows and six columns of the input, and uses each weight eight times.
 
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 
 use super::super::convolution;
 
-/// Pairs of columns that a unit makes.
+/// Pairs of columns of a tile.
 pub const PAIRS: usize = 2;
-/// Pixels that a unit makes: those of the first row and those of the second.
+/// Pixels of a tile: those of the first row, then those of the second.
 pub const PIXELS: usize = 4 * PAIRS;
 
 const fn row_of(pixel: usize) -> usize {
@@ -19,12 +19,12 @@ const fn column_of(pixel: usize) -> usize {
     pixel % (2 * PAIRS)
 }
 
-/// The first pixel of a pair of columns, the one beside it, and the two below.
+/// The index in a tile of a pixel of a pair of columns: 0 and 1 in the first row, 2 and 3 below.
 pub const fn of_pair(pair: usize, pixel: usize) -> usize {
     (pixel / 2) * 2 * PAIRS + 2 * pair + pixel % 2
 }
 
-/// Sizes of the image that is convolved (behind an upsampling, before a pooling), and its channels.
+/// Sizes of the image that is convolved (after an upsampling, before a pooling), and its channels.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 pub struct Sizes {
     /// Images.
@@ -33,32 +33,32 @@ pub struct Sizes {
     pub height: usize,
     /// Columns that are convolved.
     pub width: usize,
-    /// Channels of what is convolved.
+    /// Channels of the input.
     pub inputs: usize,
-    /// Channels of what comes of it.
+    /// Channels of the output.
     pub outputs: usize,
 }
 
 impl Sizes {
-    /// Those of a convolution on tensors.
+    /// The sizes of a convolution on tensors.
     pub fn of(sizes: &convolution::Sizes) -> Self {
         let &convolution::Sizes { count, inputs, outputs, .. } = sizes;
         let [height, width] = sizes.convolved();
         Self { count, height, width, inputs, outputs }
     }
 
-    /// As a kernel takes them.
+    /// The same as an argument of a kernel.
     pub fn launch(self) -> SizesLaunch {
         SizesLaunch::new(self.count, self.height, self.width, self.inputs, self.outputs)
     }
 
-    /// Units that make two rows and some columns of `channels`, `vector` at a time.
+    /// The number of tiles for `channels` output channels, `vector` in each.
     pub fn blocks(self, channels: usize, vector: usize) -> usize {
         self.count * self.height.div_ceil(2) * self.width.div_ceil(2 * PAIRS) * (channels / vector)
     }
 }
 
-/// Which image, pair of rows, block of columns and vector of channels a unit makes.
+/// Image, pair of rows, block of columns and vector of channels of a unit's tile.
 #[cube]
 pub fn block(position: usize, sizes: &Sizes, #[comptime] vector: usize) -> (usize, usize, usize, usize) {
     let vectors = sizes.outputs / vector;
@@ -68,12 +68,12 @@ pub fn block(position: usize, sizes: &Sizes, #[comptime] vector: usize) -> (usiz
     (place / (columns * rows), (place / columns) % rows, place % columns, channel)
 }
 
-/// Where the rows (or columns) are that some pairs of them see, from the one before the first to the one after the last; the
-/// nearest one that there is for those that are outside. After an upsampling, those of the small image.
+/// The rows (or columns) that a tile reads, from the one before its first to the one after its last, clamped to the image.
+/// After an upsampling, those of the small image.
 #[cube]
 fn neighbours(block: usize, size: usize, #[comptime] pairs: usize, #[comptime] upsampled: bool) -> Sequence<usize> {
     let mut places = Sequence::<usize>::new();
-    // One more than the place, so that there is one before the first.
+    // Positions plus one, so that the one before the first is not negative.
     let start = if upsampled { block * pairs } else { block * comptime!(2 * pairs) };
     let last = if upsampled { size.div_ceil(2) } else { size };
     #[unroll]
@@ -82,7 +82,7 @@ fn neighbours(block: usize, size: usize, #[comptime] pairs: usize, #[comptime] u
         if comptime!(seen == 0) {
             places.push(select(next >= 1, next - 1, 0usize));
         } else if comptime!(seen == 1 || upsampled && seen == 2) {
-            // Always there, and both of a pair lie on the same row of the small image.
+            // Always inside; both rows of a pair are the same row of the small image.
             places.push(next - 1);
         } else {
             places.push(select(next <= last, next - 1, last - 1));
@@ -91,7 +91,7 @@ fn neighbours(block: usize, size: usize, #[comptime] pairs: usize, #[comptime] u
     places
 }
 
-/// Whether these rows (or columns) are inside.
+/// Whether the rows (or columns) that a tile reads are inside the image.
 #[cube]
 fn insides(block: usize, size: usize, #[comptime] pairs: usize) -> Sequence<bool> {
     let mut inside = Sequence::<bool>::new();
@@ -103,8 +103,8 @@ fn insides(block: usize, size: usize, #[comptime] pairs: usize) -> Sequence<bool
     inside
 }
 
-/// Adds to the sums of two rows and some columns the products of the pixels around them with the weights
-/// `[3, 3, inputs, outputs]`, or with those turned around.
+/// Adds the products of a tile's input pixels with the weights `[3, 3, inputs, outputs]`, flipped if `turned`, to the sums of
+/// the tile.
 #[cube]
 pub fn add_products<E: Float, NI: Size, NO: Size>(
     x: &[Vector<E, NI>],
@@ -171,7 +171,7 @@ pub fn activate<N: Size>(sum: Vector<f32, N>, #[comptime] relu: bool) -> Vector<
     activated
 }
 
-/// Writes the sums of two rows and some columns where they are inside.
+/// Writes the sums of a tile, as far as it is inside the image.
 #[cube]
 pub fn store<E: Float, N: Size>(
     output: &mut [Vector<E, N>],

@@ -1,5 +1,5 @@
-//! The gradients of the weights and the bias of a 3×3 convolution on tensors of CubeCL. Nothing is added atomically, so that the
-//! same input gives the same bits.
+//! The gradients of the weights and the bias of a 3×3 convolution on tensors of CubeCL. There are no atomic additions, so that
+//! the same input gives the same bits.
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::cubecl;
@@ -13,12 +13,12 @@ use super::sum::{COLUMNS, column_cubes, column_sum};
 use super::tile::Sizes;
 use super::{UNITS, address_type, element, half, vector_size};
 
-/// Cubes that share the sum over all pixels: enough for every core of a GPU, few enough that their sums are soon added.
+/// Cubes that share the sum over all pixels: enough for every core of a GPU, few enough to add their partial sums quickly.
 const CUBES: usize = 1024;
 
-/// A part of the gradients of weights and bias, `[cubes, 9 inputs + 1, outputs]`. A unit adds up, along some rows, the products
-/// of one input channel's nine pixels with the gradients of some output channels; units of a cube with the same channels and
-/// other rows (lanes) then add up what they have.
+/// Partial gradients of weights and bias, `[cubes, 9 inputs + 1, outputs]`. A unit sums, along some rows, the products of one
+/// input channel's nine pixels with the gradients of some output channels; units of a cube with the same channels and other
+/// rows (lanes) then add up their sums.
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn weights_kernel<E: Float, N: Size>(
     x: &[E],
@@ -63,7 +63,7 @@ fn weights_kernel<E: Float, N: Size>(
             starts.push((image * height + at) * width);
             inside.push(there);
         }
-        // The nine pixels around the one whose gradient is next.
+        // The nine input pixels around the pixel whose gradient is next.
         let mut window = Array::<f32>::new(9usize);
         #[unroll]
         for r in 0..3usize {
@@ -120,7 +120,7 @@ fn weights_kernel<E: Float, N: Size>(
     }
 }
 
-/// Adds up the parts, and puts weights in the order `[outputs, inputs, 3, 3]`.
+/// Adds up the partial gradients, and puts weights in the order `[outputs, inputs, 3, 3]`.
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn gather_kernel<E: Float>(
     partial: &[f32],
@@ -145,8 +145,8 @@ fn gather_kernel<E: Float>(
     }
 }
 
-/// The gradients of weights `[outputs, inputs, 3, 3]` and bias, from the input of a convolution and the gradient of what it
-/// computed, `[n, h, w, outputs]`.
+/// The gradients of weights `[outputs, inputs, 3, 3]` and bias, from the input of a convolution and the gradient of its
+/// output before pooling, `[n, h, w, outputs]`.
 pub fn weight_gradients(x: CubeTensor, gradient: CubeTensor, upsampled: bool) -> (CubeTensor, CubeTensor) {
     let [count, height, width, outputs] = gradient.meta.shape().dims();
     let [rows, columns] = if upsampled { half([height, width]) } else { [height, width] };

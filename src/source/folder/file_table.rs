@@ -1,4 +1,4 @@
-//! Tables that say what the files of a folder are: CSV, or one JSON object a line where the name ends in `.jsonl`.
+//! Reads tables that describe the files of a folder: CSV, or JSON lines where the name ends in `.jsonl`.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -12,29 +12,29 @@ use serde_json::{Map, Value};
 use crate::store::local;
 use crate::{error, interrupt};
 
-/// Most bytes of a row, which as JSON take thirty times as many in memory.
+/// Most bytes of a row; parsed JSON may take thirty times as much memory.
 const MOST_ROW: usize = 4 << 20;
 
 /// A row of a table, as text.
 pub struct Row {
     /// The line of the file on which it begins.
     pub line: u64,
-    /// A value for each column; what is missing is empty.
+    /// A value for each column; empty where it is missing.
     pub values: Vec<String>,
 }
 
 /// A table that is read row after row.
 pub struct FileTable {
-    /// The names of its columns; of JSON lines, the keys of the first object, and of those that are looked for what others have.
+    /// The names of its columns; for JSON lines, all keys of the first object, and the wanted keys of the others.
     pub columns: Vec<String>,
-    /// Its rows; nothing is worth reading behind an error.
+    /// Its rows; reading ends at the first error.
     pub rows: Box<dyn Iterator<Item = Result<Row>>>,
 }
 
-/// Opens a table of which the columns `wanted` are looked for.
+/// Opens a table; `wanted` are the names of columns that the caller looks for.
 ///
 /// # Errors
-/// A file that cannot be opened, or a first line that is none.
+/// A file that cannot be opened, or a damaged header.
 pub fn open(path: &Path, wanted: &[&str]) -> Result<FileTable> {
     if path.exists() && !path.is_file() {
         return Err(bad(path, "it is not a file"));
@@ -50,10 +50,10 @@ pub fn open(path: &Path, wanted: &[&str]) -> Result<FileTable> {
     }
 }
 
-/// Bytes of a file that were read since the last row, which its reader resets.
+/// Bytes that were read since the last row; the consumer of rows resets it.
 type Since = Rc<Cell<usize>>;
 
-/// A file whose reading fails where a row has no end.
+/// A reader that fails if a row exceeds [`MOST_ROW`].
 struct Rows<R> {
     file: R,
     since: Since,
@@ -71,7 +71,7 @@ impl<R: Read> Read for Rows<R> {
     }
 }
 
-/// What is wrong with a table.
+/// The error for a bad table.
 pub fn bad(path: &Path, what: &str) -> anyhow::Error {
     error::data(format!("{}: {what}", path.display()))
 }
@@ -91,7 +91,7 @@ fn csv(path: &Path, file: File) -> Result<FileTable> {
     Ok(FileTable { columns, rows: Box::new(rows) })
 }
 
-/// What reading CSV fails with, which may be the disk's fault.
+/// The error of reading CSV: bad data, or an I/O error.
 fn csv_failure(path: &Path, cause: csv::Error) -> anyhow::Error {
     let what = cause.to_string();
     match cause.into_kind() {
@@ -104,7 +104,7 @@ fn csv_failure(path: &Path, cause: csv::Error) -> anyhow::Error {
 fn json_lines(path: &Path, mut file: File, wanted: &[&str]) -> Result<FileTable> {
     let mut names: Vec<String> = Vec::new();
     for object in objects(path, &file) {
-        // All of the first one, since messages tell them, and what is looked for of any other.
+        // All keys of the first object, which error messages list, and the wanted keys of the others.
         let first = names.is_empty();
         for (name, _) in object?.1 {
             if first || (wanted.contains(&name.to_lowercase().as_str()) && !names.contains(&name)) {
@@ -141,7 +141,7 @@ fn objects<R: Read>(path: &Path, file: R) -> impl Iterator<Item = Result<(u64, M
             text => text.with_context(|| unreadable(&path))?,
         };
         let text = text.trim_start_matches('\u{feff}').trim();
-        // An empty line ends what a text editor writes.
+        // Empty lines are skipped; text editors leave one at the end.
         let object = if text.is_empty() { Ok(Map::new()) } else { serde_json::from_str(text) };
         Ok((line, object.map_err(|cause| bad(&path, &format!("line {line} is no JSON object: {cause}")))?))
     });

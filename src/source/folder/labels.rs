@@ -1,4 +1,4 @@
-//! Which files belong to which split, and what their labels are.
+//! The splits and labels of the files of a folder, from sub-folders, tables, or a draw.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -23,7 +23,7 @@ pub struct Labelled {
     pub classes: Classes,
 }
 
-/// A file, its split if that is known, and the name of its label.
+/// A file, its split if it is not drawn, and the name of its label.
 struct Item {
     path: String,
     split: Option<Split>,
@@ -77,12 +77,12 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
     Ok(Labelled { splits, classes })
 }
 
-/// Refuses a file that is listed twice, by a way around: it could be in both splits.
+/// Refuses a file that is listed under two paths, since it could be in both splits.
 fn check_distinct(root: &Path, items: &[Item]) -> Result<()> {
     let real_root = real(root).unwrap_or_default();
     let mut seen = BTreeMap::new();
     for Item { path, .. } in items {
-        // Links inside of the folder stay names of their own.
+        // Links inside the folder are not resolved: they count as separate files.
         let around = path.starts_with('/') || path.split('/').any(|part| part == "..");
         let place = if around { real_parent(&root.join(path)) } else { Some(real_root.join(path)) };
         if let Some(other) = place.and_then(|place| seen.insert(place, path)) {
@@ -92,18 +92,18 @@ fn check_distinct(root: &Path, items: &[Item]) -> Result<()> {
     Ok(())
 }
 
-/// A path of whose folders none is a link or leads up.
+/// A path whose folders are resolved, without links and `..`.
 fn real_parent(path: &Path) -> Option<PathBuf> {
     Some(real(path.parent()?)?.join(path.file_name()?))
 }
 
-/// What identifies a file whose split is drawn: its name, so that it stays the same whatever other files come or go.
+/// The key of a file in the draw of splits: from its path, so that its split does not depend on other files.
 fn key(path: &str) -> u64 {
     let digest = blake3::hash(path.as_bytes());
     digest.as_bytes()[..8].iter().fold(0, |key, &byte| key << 8 | u64::from(byte))
 }
 
-/// Labels as numbers: the positions of their sorted names, or the names themselves if they are `numeric` and may be.
+/// Labels as numbers: the positions of their sorted names, or the numbers that the names are, if `numeric` and all are numbers.
 fn numbered(items: &[Item], numeric: bool) -> (Vec<Option<i64>>, Classes) {
     let names: BTreeSet<&str> = items.iter().filter_map(|item| item.label.as_deref()).collect();
     let label = |item: &Item, number: &dyn Fn(&str) -> Option<i64>| item.label.as_deref().and_then(number);
@@ -131,7 +131,7 @@ fn from_folders(settings: &FolderSettings, progress: &Progress) -> Result<Vec<It
         let advice = format!("or source.folder.path = {:?} to have the splits drawn", inside.display().to_string());
         return Err(error::data(format!("{message}; name it with source.folder.{key}, {advice}")));
     }
-    // Where there are splits, what lies outside belongs to none.
+    // If there are folders of splits, files outside of them belong to none.
     let listing = if found[0] { list_in(root, &[train, test])? } else { list(root)? };
     listing.tell(progress);
     let mut items = Vec::new();
@@ -160,7 +160,7 @@ fn from_folders(settings: &FolderSettings, progress: &Progress) -> Result<Vec<It
     Ok(items)
 }
 
-/// Refuses a folder whose sub-folders have the names of the splits but for capitals: they would be taken for labels.
+/// Refuses sub-folders whose names are those of the splits in other case: they would be taken for labels.
 fn refuse_other_case(root: &Path, names: [&str; 2]) -> Result<()> {
     let unreadable = || format!("cannot read {}", root.display());
     let mut alike = [None, None];
@@ -181,32 +181,32 @@ fn refuse_other_case(root: &Path, names: [&str; 2]) -> Result<()> {
     Err(error::data(format!("{message}; {advice}")))
 }
 
-/// The names that people give to the column of files, the first of which counts: Hugging Face's is `file_name`.
+/// Usual names of the column of files, in order of preference; Hugging Face's is `file_name`.
 const FILE_COLUMNS: [&str; 6] = ["file_name", "file", "filename", "path", "image", "name"];
-/// And to that of labels.
+/// Usual names of the column of labels.
 const LABEL_COLUMNS: [&str; 3] = ["label", "class", "category"];
 
-/// And to that of splits.
+/// Usual names of the column of splits.
 const SPLIT_COLUMNS: [&str; 1] = ["split"];
 
-/// The columns that tables are asked for.
+/// All of these names.
 fn wanted() -> Vec<&'static str> {
     [&FILE_COLUMNS[..], &LABEL_COLUMNS, &SPLIT_COLUMNS].concat()
 }
 
-/// What Hugging Face calls the tables of its folders of images.
+/// Names of the metadata tables in Hugging Face's image folders.
 const METADATA: [&str; 2] = ["metadata.csv", "metadata.jsonl"];
 
-/// Tables in a folder that say as Hugging Face's do which labels the files have.
+/// Metadata tables in a folder in Hugging Face's format, which hold the labels of the files.
 pub struct Metadata {
-    /// What they are called.
+    /// Their file name.
     pub name: &'static str,
-    /// Where they are below the folder: one for all, or one in the folder of each split.
+    /// Their paths below the folder: one for all, or one in the folder of each split.
     pub paths: Vec<String>,
 }
 
-/// The files that a source is made of: those that its table lists, wherever they are, which may be what [`metadata`] has found, or
-/// all in the folder. A table that cannot be read lists none: ingest will say so.
+/// The files of a source: those that its table lists, which may be the one that [`metadata`] found, or all in the folder. A table
+/// that cannot be read lists none, which ingest reports.
 ///
 /// # Errors
 /// A folder that cannot be read.
@@ -224,7 +224,7 @@ pub fn files(settings: &FolderSettings, found: Option<&Metadata>) -> Result<Vec<
     Ok(listed.unwrap_or_default().into_iter().map(|item| item.path).collect())
 }
 
-/// The tables of a folder. None where a table is named, no labels are wanted, or they do not have any.
+/// The metadata tables of a folder. None if the settings name a table, if no labels are wanted, or if the tables have none.
 ///
 /// # Errors
 /// One that cannot be read.
@@ -248,7 +248,7 @@ pub fn metadata(settings: &FolderSettings) -> Result<Option<Metadata>> {
     Ok(None)
 }
 
-/// Labels by the tables of [`metadata`]; splits by them or, where they do not say, by sub-folder.
+/// Labels from the tables of [`metadata`]; splits from them or, where they have none, from sub-folders.
 fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Item>> {
     let root = &settings.path;
     let mut items = Vec::new();
@@ -263,19 +263,19 @@ fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Ite
             let folder = item.path.split_once('/').map(|(folder, _)| folder);
             item.split = Split::ALL.into_iter().find(|split| folder == Some(splits[*split as usize]));
         }
-        // As without a table: what lies outside of both belongs to none.
+        // As without a table, files outside of both folders belong to no split.
         items.retain(|item| item.split.is_some());
     }
     Ok(items)
 }
 
-/// The position of the column that has the first of these names that there is.
+/// The position of the first of these names that is a column, ignoring case.
 fn column(columns: &[String], names: &[&str]) -> Option<usize> {
     names.iter().find_map(|wanted| columns.iter().position(|name| name.to_lowercase() == *wanted))
 }
 
-/// Splits and labels by a table, whose files are below `inside` in `root`. The files are those that it lists, in the order of
-/// their paths.
+/// Splits and labels from a table, whose files are below `inside` in `root`. The files are those that it lists, sorted by
+/// path.
 fn from_table(table: &Path, settings: &FolderSettings, inside: &str) -> Result<Vec<Item>> {
     let root = &settings.path;
     let bad = |what: String| file_table::bad(table, &what);
@@ -311,7 +311,7 @@ fn from_table(table: &Path, settings: &FolderSettings, inside: &str) -> Result<V
     Ok(items.into_values().collect())
 }
 
-/// Whether a path may name something that is not below the folder in which it begins, whatever there is.
+/// Whether a path may leave the folder in which it begins, judged without the file system.
 fn leads_out(path: &Path) -> bool {
     let depth = path.components().try_fold(0_usize, |depth, part| match part {
         Component::Normal(_) => Some(depth + 1),
@@ -322,7 +322,7 @@ fn leads_out(path: &Path) -> bool {
     depth.is_none()
 }
 
-/// A path without the parts that change nothing, so that a file has one name.
+/// A path without empty and `.` parts, so that a file has one name.
 fn normal(path: &str) -> String {
     let root = if path.starts_with('/') { "/" } else { "" };
     let parts: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();

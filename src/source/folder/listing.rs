@@ -1,4 +1,4 @@
-//! The image files below a folder, in the order of their relative paths.
+//! Lists the image files below a folder, sorted by relative path.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::source::walk::Walk;
 
 /// Ends of the names of image files, in lower case.
 const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "jfif", "webp", "bmp", "tif", "tiff"];
-/// Those of images of other formats.
+/// Ends of the names of image files of unsupported formats.
 const OTHER_EXTENSIONS: [&str; 20] = [
     "gif", "heic", "heif", "avif", "jxl", "jp2", "pbm", "pgm", "ppm", "pnm", "tga", "dds", "exr", "hdr", "ico", "psd",
     "svg", "dcm", "dng", "cr2",
@@ -21,13 +21,13 @@ const OTHER_EXTENSIONS: [&str; 20] = [
 pub struct Listing {
     /// The relative paths of the images, sorted byte by byte.
     pub images: Vec<String>,
-    /// Images of formats that are not read.
+    /// Images of unsupported formats.
     others: Vec<PathBuf>,
     walk: Walk,
 }
 
 impl Listing {
-    /// Says what is passed over: whoever put it there may take it for part of the data.
+    /// Reports skipped files, since the user may count them as data.
     pub fn tell(&self, progress: &Progress) {
         self.walk.tell(progress);
         let Some(example) = self.others.iter().min() else { return };
@@ -47,7 +47,7 @@ pub fn list(root: &Path) -> Result<Listing> {
     list_in(root, &[])
 }
 
-/// As [`list`], of these sub-folders alone, or of the whole folder if there are none.
+/// Like [`list`], for these sub-folders, or for the whole folder if there are none.
 ///
 /// # Errors
 /// As [`list`].
@@ -69,7 +69,7 @@ pub fn list_in(root: &Path, folders: &[&str]) -> Result<Listing> {
     Ok(Listing { images, others, walk })
 }
 
-/// Whether a file's name ends in one of these, in capitals or not.
+/// Whether a file has one of these extensions, ignoring case.
 fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
     extension.is_some_and(|extension| extensions.contains(&extension.as_str()))

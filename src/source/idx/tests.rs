@@ -1,4 +1,4 @@
-//! One test per malformation: the message names the file, what was found and what was expected.
+//! One test for each malformation: the message names the file, what was found and what was expected.
 
 use std::io::Write;
 

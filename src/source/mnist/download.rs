@@ -1,7 +1,7 @@
-//! MNIST from a mirror.
+//! Downloads MNIST from a mirror.
 //!
-//! A file appears under its name only once its digest is right. The transfer has a thread of its own, which may block for
-//! as long as a mirror keeps silent; the thread that waits for it looks at the clock and at the interrupt flag.
+//! A file gets its name only once its digest is verified. The transfer has a thread of its own, which may block for
+//! as long as a mirror is silent; the waiting thread checks time limits and the interrupt flag.
 
 use std::io::Read;
 use std::path::Path;
@@ -22,12 +22,12 @@ use crate::store::local;
 const SILENCE: Duration = Duration::from_secs(20);
 /// Longest transfer of one file.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Time between two looks at the interrupt flag.
+/// Time between two checks of the interrupt flag.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What the transferring thread tells.
+/// A message of the transferring thread.
 enum Message {
-    /// The mirror has answered and announces so many bytes, 0 if it does not say.
+    /// The mirror has answered with this content length, 0 if it gave none.
     Length(u64),
     /// The next bytes.
     Bytes(Vec<u8>),
@@ -35,7 +35,7 @@ enum Message {
     End,
 }
 
-/// Downloads what `folder` lacks from the first mirror that delivers it whole.
+/// Downloads the files that `folder` lacks from the first mirror that delivers them whole.
 ///
 /// # Errors
 /// No mirror delivers, interruption, the file system.
@@ -51,7 +51,7 @@ pub fn download(mirrors: &[String], folder: &Path, progress: &Progress) -> Resul
 
 fn download_part(mirrors: &[String], part: &Part, folder: &Path, progress: &Progress) -> Result<Vec<u8>> {
     let mut failures = Vec::new();
-    // Each mirror twice: a dropped connection is common, and a clean start is simple and safe.
+    // Each mirror is tried twice, from the start, since dropped connections are common.
     for mirror in mirrors.iter().flat_map(|mirror| [mirror, mirror]) {
         match fetch(mirror, part, folder, progress) {
             Ok(payload) => return Ok(payload),
@@ -68,12 +68,12 @@ fn download_part(mirrors: &[String], part: &Part, folder: &Path, progress: &Prog
 fn fetch(mirror: &str, part: &Part, folder: &Path, progress: &Progress) -> Result<Vec<u8>> {
     let name = format!("{}.gz", part.name);
     let bytes = transfer(format!("{}/{name}", mirror.trim_end_matches('/')), part, &name, progress)?;
-    // Some proxies unpack what passes through them.
+    // Some proxies decompress files.
     let name = if gzip::is_gzip(&bytes) { &name } else { part.name };
     let path = folder.join(name);
     let payload = verify(part, read_limited(gzip::payload(bytes.as_slice())?, part, &path)?, &path)?;
     match local::write_beside_others(&path, &bytes) {
-        // Another process writes the same.
+        // Another process is writing the same file.
         Err(cause) if error::kind(&cause) == Kind::TryAgain => Ok(payload),
         written => written.map(|()| payload),
     }
@@ -82,7 +82,7 @@ fn fetch(mirror: &str, part: &Part, folder: &Path, progress: &Progress) -> Resul
 /// The bytes at an address, which are not many more than those of `part`.
 fn transfer(url: String, part: &Part, name: &str, progress: &Progress) -> Result<Vec<u8>> {
     interrupt::check()?;
-    // Of limited size, so that the network waits for a slow reader and not memory.
+    // Bounded, so that a slow receiver slows the transfer instead of filling memory.
     let (sender, messages) = mpsc::sync_channel(4);
     // Never joined: after an interruption the process ends without it, after a failure it ends by its own time-outs.
     std::thread::spawn(move || {
@@ -90,7 +90,7 @@ fn transfer(url: String, part: &Part, name: &str, progress: &Progress) -> Result
         _ = sender.send(end);
     });
     let (start, mut task, mut bytes) = (Instant::now(), None, Vec::new());
-    // Gzip never makes it larger than this.
+    // Gzip adds less than this.
     let most = part.len + (1 << 20);
     loop {
         match receive(&messages)? {
@@ -121,13 +121,13 @@ fn receive(messages: &Receiver<Result<Message>>) -> Result<Message> {
     }
 }
 
-/// Requests an address and sends on what comes; a receiver that has gone ends it.
+/// Requests an address and sends the messages; it ends when the receiver is dropped.
 fn request(url: &str, sender: &SyncSender<Result<Message>>) -> Result<()> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_connect(Some(Duration::from_secs(10)))
         .timeout_per_read(Some(SILENCE))
         .timeout_global(Some(PATIENCE))
-        // The file is compressed already, and is wanted as it is.
+        // The file is compressed already, and is stored as it is.
         .accept_encoding("identity")
         .user_agent(concat!("limpid/", env!("CARGO_PKG_VERSION")))
         .build()

@@ -1,6 +1,6 @@
-//! MNIST in a folder: the four IDX files, raw or gzip under either name, or Keras' archive.
+//! Reads MNIST from a folder: the four IDX files, raw or gzip under either name, or Keras' archive.
 //!
-//! Only a file that is not there counts as missing; one that cannot be opened is an error with its cause.
+//! Only a file that does not exist counts as missing; one that cannot be opened is an error.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -38,7 +38,7 @@ pub fn first_missing(folder: &Path) -> &'static str {
     missing.unwrap_or(&PARTS[0]).name
 }
 
-/// The payload of a part from a folder; none if it has no such file. Of two files, raw and gzip, one that is whole will do.
+/// The payload of a part from a folder; none if it has no such file. Of a raw and a gzip file, one good one suffices.
 ///
 /// # Errors
 /// Files that cannot be read or hold something else.
@@ -59,14 +59,14 @@ pub fn read_part(folder: &Path, part: &Part) -> Result<Option<Vec<u8>>> {
     failure.map_or(Ok(None), Err)
 }
 
-/// Where a part may be in a folder.
+/// The paths that a part may have in a folder.
 fn candidates(folder: &Path, part: &Part) -> [PathBuf; 2] {
     [folder.join(part.name), folder.join(format!("{}.gz", part.name))]
 }
 
 /// Opens a file; none if it is not there.
 fn open(path: &Path) -> Result<Option<File>> {
-    // Opening a pipe would wait for whoever writes to it.
+    // Opening a pipe would wait for a writer.
     if path.exists() && !path.is_file() {
         return Err(error::data(format!("{} is not a file", path.display())));
     }
@@ -77,7 +77,7 @@ fn open(path: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Reads a payload, but not much more than it should have: a wrong file shall not fill the memory.
+/// Reads a payload up to one byte more than its size, so that a wrong file cannot fill the memory.
 pub fn read_limited(payload: impl Read, part: &Part, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(part.len);
     let read = payload.take(part.len as u64 + 1).read_to_end(&mut bytes);
@@ -90,7 +90,7 @@ pub fn read_limited(payload: impl Read, part: &Part, path: &Path) -> Result<Vec<
     Ok(bytes)
 }
 
-/// Keras keeps the same bytes as four NumPy arrays in an archive: the IDX headers are put back before the check.
+/// Reads Keras' archive, which has the same bytes as four NumPy arrays: the IDX headers are restored before the check.
 fn read_keras(file: File, path: &Path) -> Result<Mnist> {
     let failed = |cause| archive_failure(path, "is damaged", cause);
     let mut archive = zip::ZipArchive::new(io::BufReader::new(file)).map_err(failed)?;

@@ -1,5 +1,5 @@
-//! One NumPy array (format of NEP 1), read as if it were hostile: the header is bounded, sizes are multiplied with care, and
-//! the data must end where the header says.
+//! Reads one NumPy array (format of NEP 1) from an untrusted file: the header is bounded, sizes are multiplied with overflow
+//! checks, and the data must end where the header says.
 
 use std::fmt;
 use std::fs::File;
@@ -22,7 +22,7 @@ const MAX_LABELS: u64 = 1 << 31;
 /// Most images, as IDX can have.
 const MAX_IMAGES: u64 = u32::MAX as u64;
 
-/// Where an array is.
+/// The location of an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// A file of its own.
@@ -49,7 +49,7 @@ pub enum Element {
     Signed(usize),
     /// Floats.
     Float(usize),
-    /// True or false, in a byte.
+    /// Booleans of one byte.
     Boolean,
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for Element {
 }
 
 impl Element {
-    /// The type that NumPy describes so; little-endian only.
+    /// Parses a NumPy type description; little-endian only.
     fn parse(description: &str) -> Option<Self> {
         let (order, rest) = description.split_at_checked(1)?;
         let (kind, size) = rest.split_at_checked(1)?;
@@ -89,10 +89,10 @@ impl Element {
         }
     }
 
-    /// Numbers as pixels: bytes as they are, floats from [0, 1], what is true as white.
+    /// Converts numbers to pixels: bytes unchanged, floats from [0, 1], true as 255.
     ///
     /// # Errors
-    /// The position and the value of a float that is none.
+    /// The position and the value of a float outside [0, 1].
     pub fn pixels(self, numbers: &[u8]) -> Result<Vec<u8>, (usize, f64)> {
         let size = match self {
             Element::Float(size) => size,
@@ -110,7 +110,7 @@ impl Element {
     }
 }
 
-/// An opened array, from its first number on.
+/// An opened array, positioned at its first number.
 pub struct Array {
     location: Location,
     /// The type of its numbers.
@@ -118,7 +118,7 @@ pub struct Array {
     /// Its sizes, the number of items first.
     pub sizes: Vec<u64>,
     payload: CrcReader<Box<dyn Read + Send>>,
-    /// Bytes of its numbers, as the file or the archive says.
+    /// Bytes of its numbers, according to the size of the file or archive member.
     len: u64,
     /// The checksum of a member of an archive.
     crc: Option<u32>,
@@ -177,10 +177,10 @@ impl Array {
         Ok(Self { location: location.clone(), element, sizes, payload, len, crc })
     }
 
-    /// Shape and number of images.
+    /// The shape and the number of images.
     ///
     /// # Errors
-    /// Sizes or numbers that images do not have.
+    /// Sizes or a type that images do not have, or a file that is too short.
     pub fn images(&self) -> Result<(ImageShape, u64)> {
         let bad = |what: String| error::data(format!("{} {what}", self.location));
         let (count, [height, width, channels]) = match self.sizes[..] {
@@ -221,7 +221,7 @@ impl Array {
     /// The next numbers, as they are stored.
     ///
     /// # Errors
-    /// Data that end before, or are damaged.
+    /// Data that end too early or are damaged.
     pub fn read(&mut self, numbers: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; numbers * self.element.size()];
         self.payload.read_exact(&mut bytes).map_err(|cause| unreadable(&self.location, cause))?;
@@ -258,7 +258,7 @@ impl Array {
             return Err(bad(format!("has {count} labels; at most {MAX_LABELS} work")));
         }
         let (mut labels, size, element) = (Vec::new(), self.element.size(), self.element);
-        // In pieces: a short file allocates little.
+        // Read in pieces, so that a short file allocates little.
         while (labels.len() as u64) < count {
             let piece = (count - labels.len() as u64).min(1 << 20) as usize;
             let bytes = self.read(piece)?;
@@ -310,13 +310,13 @@ fn archive(path: &Path) -> Result<zip::ZipArchive<BufReader<File>>> {
 /// The bytes of an array, its header included.
 struct Payload {
     reader: Box<dyn Read + Send>,
-    /// How many there are, or should be.
+    /// Their number, by the file's size or the archive's directory.
     len: u64,
     /// The checksum of a member of an archive.
     crc: Option<u32>,
 }
 
-/// A member of an archive as it unpacks.
+/// Opens a member of an archive; it is decompressed as it is read.
 fn open_member(path: &Path, name: &str) -> Result<Payload> {
     let mut archive = archive(path)?;
     let index = archive.index_for_name(&format!("{name}.npy")).ok_or_else(|| {
@@ -340,7 +340,7 @@ fn open_member(path: &Path, name: &str) -> Result<Payload> {
     Ok(Payload { reader, len, crc: Some(crc) })
 }
 
-/// The text of an entry of the header, which is a Python dictionary: up to the comma that ends it.
+/// The value of an entry of the header, a Python dictionary, as text: up to the comma or parenthesis that ends it.
 fn entry<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     let rest = header.split_once(&format!("'{key}':"))?.1.trim_start();
     let end = if rest.starts_with('(') { rest.find(')')? } else { rest.find([',', '}'])? };
@@ -351,7 +351,7 @@ fn little_endian(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
-/// Damage shows as an I/O error from the decompressor; anything else is the disk's.
+/// Damage is an I/O error of the decompressor; other I/O errors come from the disk.
 fn unreadable(location: &Location, cause: io::Error) -> anyhow::Error {
     match cause.kind() {
         io::ErrorKind::UnexpectedEof => {

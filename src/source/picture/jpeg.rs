@@ -1,7 +1,7 @@
-//! JPEG, decoded once and strictly.
+//! A strict JPEG decoder.
 //!
-//! The `image` crate decodes the tables of a file twice, which takes longer than a small picture itself, and makes up what a
-//! damaged file lacks: a picture that is cut would be half grey and nobody would hear of it.
+//! The `image` crate decodes the tables of a file twice, which takes longer than a small picture itself, and fills in what a
+//! damaged file lacks: a truncated picture would be half grey without an error.
 
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, GrayImage, RgbImage};
@@ -19,21 +19,21 @@ pub fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xd8, 0xff])
 }
 
-/// The sides in the header of a frame.
+/// Height and width in a frame header.
 pub fn frame(start: &[u8; 9]) -> Option<[u16; 2]> {
     let [0xff, 0xc0..=0xc2, 0, 11 | 14 | 17 | 20, 8, high, low, wide, narrow] = *start else { return None };
     Some([[high, low], [wide, narrow]].map(u16::from_be_bytes))
 }
 
-/// Whether there is a scan that does not have all of so many components.
+/// Whether a scan has fewer than so many components.
 fn has_part(bytes: &[u8], components: u8) -> bool {
     let part = |start: &[u8]| start[0] == 0xff && start[1] == 0xda && start[2] == 0 && start[4] < components;
     bytes.windows(5).any(|start| part(start) && start[3] == 6 + 2 * start[4])
 }
 
-/// Decodes a JPEG to grey or RGB and turns it by its EXIF orientation, once there is room for what `fit` makes of it.
+/// Decodes a JPEG to grey or RGB and applies its EXIF orientation, after memory for decoding and for `fit` is reserved.
 pub fn decode(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String> {
-    // The marker of the end; what some programs append follows it.
+    // Looks for the end marker anywhere, since some programs append data.
     if !bytes.windows(2).rev().any(|pair| pair == [0xff, 0xd9]) {
         return Err("it is cut: it has no end".to_owned());
     }
@@ -47,7 +47,7 @@ pub fn decode(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String> {
     let pixels = decoder.output_buffer_size().ok_or("it has no size")? as u64;
     let info = decoder.info().ok_or("it has no size")?;
     let size = (u32::from(info.width), u32::from(info.height));
-    // Where it takes several scans to have all of its numbers, they wait in two bytes each.
+    // With several scans, coefficients are kept in two bytes each until all are read.
     let [width, height] = [size.0, size.1].map(|side| u64::from(side).next_multiple_of(32));
     let several = info.sof.is_progressive() || has_part(bytes, info.components);
     let besides = if several { 2 * u64::from(info.components) * width * height } else { 0 };

@@ -1,24 +1,24 @@
-//! Room in memory for the pictures that are being decoded.
+//! A memory budget for decoding pictures.
 //!
-//! What a picture takes is known once its header was read. All threads share one room, so that many large pictures at the same time
-//! take no more than one does: who finds it full waits until another picture is done.
+//! The memory that a picture takes is known once its header is read. All threads share one budget, so that many large pictures
+//! together take no more than one may: a thread waits until enough is free.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Most bytes that the pictures take together which are being decoded: their pixels, and what decoding and scaling need besides.
+/// Most bytes of all pictures that are being decoded: their pixels, and the working memory of decoding and scaling.
 const MOST_BYTES: u64 = 1 << 30;
 
 static FREE: Mutex<u64> = Mutex::new(MOST_BYTES);
 static FREED: Condvar = Condvar::new();
 
-/// A part of the room, free again when it is dropped.
+/// A reservation of memory, released when it is dropped.
 pub struct Room(u64);
 
 impl Room {
-    /// Waits for so many bytes.
+    /// Waits until so many bytes are free, and reserves them.
     ///
     /// # Errors
-    /// More than there are, in words.
+    /// More than the budget, as text.
     pub fn of(bytes: u64) -> Result<Self, String> {
         if bytes > MOST_BYTES {
             let [bytes, most] = [bytes, MOST_BYTES].map(|bytes| bytes >> 20);

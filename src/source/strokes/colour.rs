@@ -1,8 +1,8 @@
-//! Coloured digits on coloured ground: every digit has its own two colours, a little different in each image.
+//! Colours digits: each digit has its own ink and ground colour, with a small variation between images.
 //!
-//! So the colours follow from the shape, and a model that sees only the brightness can learn them. All of them keep away from
-//! black and white, so that noise of moderate strength is hardly ever clipped: it is then as often too bright as too dark,
-//! which training on noisy targets needs.
+//! Colours therefore follow from the shape, and a model that sees only the brightness can learn them. All of them keep away from
+//! black and white, so that moderate noise is hardly ever clipped: its mean is then zero, which training on noisy targets
+//! needs.
 
 /// Ink and ground of each digit from 0 to 9, in bytes of red, green and blue: bright on dark, of ten hues.
 const PALETTE: [[[u8; 3]; 2]; 10] = [

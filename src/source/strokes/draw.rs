@@ -1,7 +1,6 @@
-//! The built-in data source `strokes`: handwritten-looking digits 0-9 that the program draws
-//! itself, so that tests and a first run need neither a download nor a file.
+//! Draws handwritten-looking digits 0-9.
 //!
-//! The decision hidden here is what a digit is: a table of pen strokes (a few control points for
+//! A digit is a table of pen strokes (a few control points for
 //! each style of writing it) put through random deformations, then drawn with a round pen and
 //! framed as MNIST frames its digits (ink in a 20x20 box, centred by centre of mass in 28x28).
 //!

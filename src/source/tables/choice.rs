@@ -1,4 +1,4 @@
-//! Which columns of a file are read.
+//! Chooses the columns of a file to read.
 
 use std::path::Path;
 
@@ -10,22 +10,22 @@ use crate::error;
 use crate::image::ImageShape;
 use crate::source::Asker;
 
-/// The names that people give to the column of images.
+/// Usual names of the column of images.
 const IMAGE_COLUMNS: [&str; 5] = ["image", "img", "images", "pixels", "picture"];
-/// And to that of labels.
+/// Usual names of the column of labels.
 const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
 
-/// Which columns are read, and how.
+/// The settings that choose columns and their shape.
 pub struct Wanted {
-    /// The column of images; the usual names are tried if none.
+    /// The column of images; if none, the usual names are tried.
     pub image: Option<String>,
-    /// The column of labels; likewise, but there need not be any.
+    /// The column of labels; likewise, but it may be missing.
     pub label: Option<String>,
-    /// Sides of images that are lists of numbers, whatever these say of themselves.
+    /// The shape of images that are lists of numbers; overrides the file's metadata.
     pub shape: Option<Vec<usize>>,
-    /// The shape of those that say nothing.
+    /// The shape of lists without metadata.
     pub usual: Option<ImageShape>,
-    /// Who said so.
+    /// Who chose: a section of the pipeline, or a command.
     pub asker: Asker,
 }
 
@@ -41,16 +41,16 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// In the order in which they are read.
+    /// All positions, in the order in which they are read.
     pub fn all(self) -> Vec<usize> {
         [Some(self.image), self.label, self.id].into_iter().flatten().collect()
     }
 }
 
-/// The positions of the columns of images and labels. The first file decides which names they have where nobody says it.
+/// The positions of the columns of images and labels. Where the settings name none, the first file decides the names for all.
 ///
 /// # Errors
-/// A column that is named and not there.
+/// A named column that does not exist.
 pub fn columns(
     wanted: &Wanted,
     schema: &Schema,
@@ -71,9 +71,9 @@ pub fn columns(
     };
     let image = find(image, "image")?;
     let label = label.as_ref().map(|label| find(label, "label")).transpose()?;
-    // Those of a command go along; what cannot be labels is none.
+    // With a command, labels are optional: unusable columns are left out.
     let usable = |label: &usize| wanted.asker != Asker::Command || Labels::can_be(schema.field(*label).data_type());
-    // In a pipeline images are numbered.
+    // Only commands keep ids; a pipeline numbers images.
     let is_id = |field: &FieldRef| field.name() == "id" && field.data_type().is_integer();
     let id = schema.fields().iter().position(is_id).filter(|_| wanted.asker == Asker::Command);
     Ok(Columns { image, label: label.filter(usable), id })

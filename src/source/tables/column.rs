@@ -1,4 +1,4 @@
-//! Columns of images, whatever their types.
+//! Decodes columns of images of any supported type.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int64Type, UInt8Type};
@@ -11,20 +11,20 @@ use crate::source::check_channels;
 use crate::source::picture::{self, Picture};
 use crate::source::settings::Fit;
 
-/// What a column of images holds.
+/// The content of a column of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Images {
-    /// Files of pictures.
+    /// Encoded picture files.
     Encoded,
-    /// Numbers, row by row, channels last.
+    /// Pixels, row by row, channels last.
     Numbers(ImageShape),
 }
 
 impl Images {
-    /// What the column at this position of a schema holds.
+    /// The content of the column at this position of a schema.
     ///
     /// # Errors
-    /// Nothing that could be images, or lists whose shape nobody says; in words.
+    /// A type that images do not have, or lists without a shape; as text.
     pub fn of(schema: &Schema, column: usize, wanted: &Wanted) -> Result<Self, String> {
         let field = schema.field(column);
         let (name, found) = (field.name(), field.data_type());
@@ -48,7 +48,7 @@ impl Images {
             let value: serde_json::Value = serde_json::from_str(text).ok()?;
             value["shape"].as_array()?.iter().map(|side| side.as_u64().map(|side| side as usize)).collect()
         };
-        // One list of numbers says nothing about rows and columns.
+        // A flat list shows no rows and columns.
         let nested = nested.filter(|sides| sides.len() > 1);
         let usual = wanted.usual.map(|usual| vec![usual.height, usual.width, usual.channels]);
         let said = wanted.shape.clone().or_else(tensor).or_else(limpid).or(nested).or(usual);
@@ -65,10 +65,10 @@ impl Images {
         Ok(Images::Numbers(shape))
     }
 
-    /// One image of such a column.
+    /// Decodes one image of the column.
     ///
     /// # Errors
-    /// Why it cannot be used, in words.
+    /// The reason why it cannot be used, as text.
     pub fn image(self, column: &ArrayRef, row: usize, fit: &Fit) -> Result<Picture, String> {
         if column.is_null(row) {
             return Err("it is null".to_owned());
@@ -94,7 +94,7 @@ fn is_bytes(field: &Field) -> bool {
     field.name() == "bytes" && is_binary(field.data_type())
 }
 
-/// The type of the numbers in lists, however deep, and the sides of lists in lists if all are fixed.
+/// The type of the numbers in nested lists, and the sizes of the lists if all are fixed.
 fn element(found: &DataType) -> Option<(&DataType, Option<Vec<usize>>)> {
     let (inner, side) = match found {
         DataType::List(inner) | DataType::LargeList(inner) => (inner, None),
@@ -110,7 +110,7 @@ fn element(found: &DataType) -> Option<(&DataType, Option<Vec<usize>>)> {
     })
 }
 
-/// The bytes of a picture.
+/// The bytes of an encoded picture.
 fn encoded(column: &ArrayRef, row: usize) -> Option<&[u8]> {
     let bytes = match column.as_struct_opt() {
         Some(fields) => fields.column_by_name("bytes")?,
@@ -127,7 +127,7 @@ fn encoded(column: &ArrayRef, row: usize) -> Option<&[u8]> {
     }
 }
 
-/// All numbers in a list of lists, as bytes.
+/// All numbers in nested lists, as bytes.
 fn numbers(mut values: ArrayRef) -> Result<Vec<u8>, String> {
     loop {
         if values.null_count() > 0 {

@@ -1,4 +1,4 @@
-//! Which files belong to which split.
+//! Finds the Parquet files of each split, by setting, pattern, or name.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -12,25 +12,25 @@ use crate::source::Outside;
 use crate::source::walk::Walk;
 use crate::store::local::real;
 
-/// Words in names that say what a file is for, as Hugging Face has them.
+/// Words in file names that name a split, as in Hugging Face data sets.
 const TRAIN: [&str; 2] = ["train", "training"];
 const TEST: [&str; 3] = ["test", "testing", "eval"];
-/// What tests where nothing else does.
+/// Words of the files that are used for testing if there are none of [`TEST`].
 const VALIDATION: [&str; 4] = ["validation", "valid", "val", "dev"];
 
-/// What to do where names do not say which files are for what.
+/// Advice for names that do not show the splits.
 const ADVICE: &str =
     "name the files with source.parquet.train and .test, or let the splits be drawn with .test-fraction";
 
-/// The files of train and test, each in the order of their paths; all in the first where the splits are drawn.
+/// The files of train and test, each sorted by path; all in the first if the splits are drawn.
 ///
 /// # Errors
-/// A folder that cannot be read, a pattern that is none, no files, one that is of both splits.
+/// A folder that cannot be read, an invalid pattern, no files, a file that is in both splits.
 pub fn splits(settings: &ParquetSettings) -> Result<[Vec<PathBuf>; 2]> {
     disjoint(candidates(settings)?)
 }
 
-/// Refuses files that would be in both splits.
+/// Refuses files that are in both splits.
 fn disjoint([train, test]: [Vec<PathBuf>; 2]) -> Result<[Vec<PathBuf>; 2]> {
     let tested: HashSet<_> = test.iter().map(|path| real(path)).collect();
     if let Some(shared) = train.iter().find(|path| tested.contains(&real(path))) {
@@ -77,17 +77,18 @@ pub fn files(settings: &ParquetSettings) -> Result<Vec<(&'static str, Outside)>>
     })
 }
 
-/// The longest start of a pattern that is a folder, whatever its name has in it; empty if that is the working folder.
+/// The longest start of a pattern that is an existing folder, even with special characters in its name; empty for the working
+/// folder.
 pub fn fixed_part(pattern: &Path) -> &Path {
     pattern.ancestors().skip(1).find(|start| start.is_dir()).unwrap_or(Path::new(""))
 }
 
-/// The files that a pattern means: itself, if there is such a file.
+/// The files that match a pattern; the pattern itself if it is a file.
 fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
     if pattern.is_file() {
         return Ok(vec![pattern.to_owned()]);
     }
-    // A folder that there is has no wildcards in its name, only brackets or the like.
+    // An existing folder is taken literally, even if its name has brackets or the like.
     let (text, folder) = (pattern.to_string_lossy(), fixed_part(pattern));
     let rest = pattern.strip_prefix(folder).unwrap_or(pattern);
     if rest.components().any(|part| part.as_os_str() == "**") {
@@ -105,7 +106,7 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
     sorted(files, &text)
 }
 
-/// The files below a folder, at any depth, that a pattern means; the walk of the `glob` crate follows links for ever.
+/// The files below a folder that match a pattern with `**`; the `glob` crate would follow cyclic links for ever.
 fn deep(folder: &Path, pattern: &Path, text: &str) -> Result<Vec<PathBuf>> {
     let pattern = glob::Pattern::new(&pattern.to_string_lossy()).map_err(|cause| no_pattern(text, &cause))?;
     let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
@@ -116,7 +117,7 @@ fn deep(folder: &Path, pattern: &Path, text: &str) -> Result<Vec<PathBuf>> {
     sorted(walk.files.iter().map(|path| named(path)).collect(), text)
 }
 
-/// In the order of their paths, what several links lead to once.
+/// Sorted by path; a file that several links lead to is kept once.
 fn sorted(mut files: Vec<PathBuf>, text: &str) -> Result<Vec<PathBuf>> {
     let mut seen = HashSet::new();
     files.sort_by_cached_key(|path| (path.is_symlink(), path.clone()));
@@ -142,7 +143,7 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>> {
         .map_err(|_| error::data(format!("{} holds no Parquet files", folder.display())))
 }
 
-/// The Parquet files below a folder whose paths say which split they are.
+/// The Parquet files below a folder whose paths name their split.
 fn in_folder(folder: &Path) -> Result<[Vec<PathBuf>; 2]> {
     let all = below(folder)?;
     let named = |words: &[&str]| -> Vec<PathBuf> {
@@ -192,7 +193,7 @@ mod tests {
         assert!(train[0].ends_with("train-00000-of-00002.parquet"));
         write("test/0000.parquet");
         assert!(in_folder(folder.path()).expect("has both")[1][0].ends_with("test/0000.parquet"));
-        // Only what is no folder by itself is a pattern.
+        // An existing folder is no pattern.
         write("run[1]/a.parquet");
         write("run1/b.parquet");
         let pattern = folder.path().join("run[1]/*.parquet");

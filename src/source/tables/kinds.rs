@@ -1,4 +1,4 @@
-//! Columns of labels, texts and integers, as other programs store them.
+//! Reads columns of labels, texts and integers of the types that other programs use.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,26 +13,26 @@ use crate::image::Classes;
 use crate::source::check_classes;
 use crate::table;
 
-/// What to do about labels that are none.
+/// Advice for a column that cannot be labels.
 const ADVICE: &str = "name another column with source.parquet.label";
 
-/// What a column of labels holds.
+/// The content of a column of labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Labels {
-    /// There is none.
+    /// There are no labels.
     None,
-    /// Numbers, and what they are called if anybody says it.
+    /// Numbers, and their class names if the metadata has any.
     Numbers(Classes),
     /// Names, sorted: a label is the position of its name.
     Names(Vec<String>),
 }
 
 impl Labels {
-    /// What the column `field` of a schema holds; `columns` reads it alone in every file, where it must be known which names
-    /// there are.
+    /// The content of the column `field` of a schema. For a column of text, `columns` reads it in every file, to collect the
+    /// names.
     ///
     /// # Errors
-    /// A type that is neither numbers nor text, and what `columns` fails with.
+    /// A type that is neither integers nor text, and errors of `columns`.
     pub fn of<R, I>(field: Option<&Field>, schema: &Schema, columns: impl Fn() -> I) -> Result<Self>
     where
         R: Iterator<Item = Result<RecordBatch, String>>,
@@ -85,14 +85,14 @@ impl Labels {
     /// The label of a row.
     ///
     /// # Errors
-    /// A number that is too large, in words.
+    /// A number that is too large; as text.
     pub fn label(&self, column: Option<&ArrayRef>, row: usize) -> Result<Option<i64>, String> {
         let Some(column) = column.filter(|column| !column.is_null(row)) else { return Ok(None) };
         match self {
             Labels::None => Ok(None),
             Labels::Names(names) => {
                 let position = |name: &str| names.binary_search_by(|known| known.as_str().cmp(name)).ok();
-                // Keys of a dictionary are made usable all at once: of one row, not of all rows for each.
+                // Sliced to one row, since reading a dictionary converts the keys of all rows.
                 Ok(text(&column.slice(row, 1), 0).and_then(position).map(|at| at as i64))
             }
             Labels::Numbers(_) => integer(column, row).map(Some).map_err(|cause| format!("its label {cause}")),
@@ -103,7 +103,7 @@ impl Labels {
 /// The number in a row of a column of integers.
 ///
 /// # Errors
-/// It is null or too large, in words that follow what it is.
+/// It is null or too large; as text that follows the name of the value.
 pub fn integer(column: &ArrayRef, row: usize) -> Result<i64, String> {
     if column.is_null(row) {
         return Err("is null".to_owned());
@@ -115,7 +115,7 @@ pub fn integer(column: &ArrayRef, row: usize) -> Result<i64, String> {
     )
 }
 
-/// The names that Hugging Face's metadata give to the labels of a column.
+/// The class names of a column in Hugging Face's metadata.
 pub fn hugging_face(schema: &Schema, column: &str) -> Classes {
     let value: serde_json::Value = serde_json::from_str(schema.metadata().get("huggingface")?).ok()?;
     let feature = &value["info"]["features"][column];

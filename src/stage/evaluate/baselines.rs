@@ -1,4 +1,4 @@
-//! What can be had without training: the images that a model's are compared with.
+//! The baselines: images made without training, which the model's images are compared with.
 
 use anyhow::Result;
 use rayon::prelude::*;
@@ -13,14 +13,14 @@ use crate::quality::metrics::Omitted;
 use crate::quality::moments::{Means, Moments};
 use crate::table::{TableFile, ids, lists, pixels};
 
-/// Most pixels of an image for which there are covariances: three matrices of this many squared doubles, 400 MB.
+/// Most numbers of an image for which covariances are computed: three matrices of this many squared doubles, 400 MB.
 pub const MOST_PIXELS: usize = 4096;
 
-/// The images that the task starts from and the clean ones, row by row.
+/// Clean images and, if the task is denoising, the noisy ones, row by row.
 pub struct Pairs<'a> {
-    /// As they came from the source.
+    /// The clean images.
     pub clean: &'a TableFile,
-    /// With noise, if the task is denoising.
+    /// The noisy images, if the task is denoising.
     pub noisy: Option<&'a TableFile>,
 }
 
@@ -28,7 +28,7 @@ impl Pairs<'_> {
     /// Hands the first `rows` rows to `take`, batch by batch: ids, clean and noisy images.
     ///
     /// # Errors
-    /// Tables that are damaged or do not hold the same rows, what `take` fails with, interruption.
+    /// Tables that are damaged or do not hold the same rows, errors of `take`, interruption.
     pub fn each(&self, rows: u64, mut take: impl FnMut(&[i64], &[f32], Option<&[f32]>) -> Result<()>) -> Result<()> {
         let mut beside = self.noisy.map(TableFile::all);
         self.clean.first(rows, |batch| {
@@ -50,13 +50,13 @@ impl Pairs<'_> {
     }
 }
 
-/// What two tables fail with that should hold the same rows.
+/// The error for two tables that do not hold the same rows.
 pub fn different(left: &TableFile, right: &TableFile) -> anyhow::Error {
     let (left, right) = (left.path().display(), right.path().display());
     error::data(format!("{left} and {right} do not hold the same rows"))
 }
 
-/// Everything that was fitted.
+/// The fitted baselines.
 pub struct Baselines {
     shape: ImageShape,
     /// Training images that they were fitted to.
@@ -67,7 +67,7 @@ pub struct Baselines {
     ridge: Option<Ridge>,
     /// The leading components of clean images, for features.
     pub components: Option<Pca>,
-    /// What was left out, and why.
+    /// Baselines that were left out, with reasons.
     pub omitted: Vec<Omitted>,
 }
 
@@ -100,7 +100,7 @@ impl Baselines {
             Some(_) if !matrices => leave_out("pca", too_large.clone()),
             Some(_) => {}
         }
-        // Each of these decompositions may take a minute.
+        // Each of the decompositions may take a minute.
         interrupt::check()?;
         let ridge = noisy.as_ref().zip(cross.as_ref()).map(|(noisy, cross)| Ridge::fit(noisy, cross)).transpose()?;
         if denoising && !matrices {
@@ -131,7 +131,7 @@ impl Baselines {
         names
     }
 
-    /// What they make of some images, one list for each, all clipped to [0, 1].
+    /// The baselines' images for some inputs, one list for each baseline, clipped to [0, 1].
     pub fn images(&self, clean: &[f32], noisy: Option<&[f32]>) -> Vec<Vec<f32>> {
         let input = noisy.unwrap_or(clean);
         let mut made = vec![vec![self.constant; clean.len()]];

@@ -1,7 +1,7 @@
-//! What features are good for: classifiers on the codes, and on what could have been had without training.
+//! Classifiers on the codes, and on features that need no training.
 //!
-//! One kind of features is in memory at a time, as much of it as `evaluate.fit-rows` and [`MOST_BYTES`] allow, and beside it what a
-//! classifier computes with.
+//! One kind of features is in memory at a time, limited by `evaluate.fit-rows` and [`MOST_BYTES`], besides the working memory of
+//! a classifier.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -29,25 +29,25 @@ use crate::table::{Content, TableFile, ids, labels, lists, pixels};
 const MOST_BYTES: usize = 512 << 20;
 /// Most classes that classifiers are fitted for.
 const MOST_CLASSES: usize = 100;
-/// Most weights of a classifier, which remembers some twenty times as many numbers.
+/// Most weights of a classifier; L-BFGS stores some twenty times as many numbers.
 const MOST_WEIGHTS: usize = 4 << 20;
 
 /// The tables that features come from, of the training and the test split each.
 pub struct FeatureTables {
-    /// What encode wrote.
+    /// The tables of encode.
     pub codes: [TableFile; 2],
-    /// The images that it read.
+    /// The images that encode read.
     pub images: [TableFile; 2],
 }
 
-/// Images of both splits that classifiers see: which rows, and the class of each.
+/// The images of a split that classifiers see: their rows, and the class of each.
 struct Labelled {
     rows: Vec<usize>,
     classes: Vec<u32>,
 }
 
 impl FeatureTables {
-    /// The state of the test codes.
+    /// Statistics of the test codes.
     ///
     /// # Errors
     /// A table that is damaged, interruption.
@@ -62,8 +62,8 @@ impl FeatureTables {
         scan.health()
     }
 
-    /// Tries classifiers on the codes and on other features of the same images, of which at most `limit` of each split are
-    /// used. `untrained` is the model before training. Also returns the seconds that each took.
+    /// Fits and tests classifiers on the codes and on other features of the same images, at most `limit` of each
+    /// split. `untrained` is the model before training. Also returns the seconds that each took.
     ///
     /// # Errors
     /// Tables that are damaged or do not hold the same rows, interruption.
@@ -76,7 +76,7 @@ impl FeatureTables {
     ) -> Result<(Option<Probes>, Value)> {
         let size = self.codes[0].content().width();
         let pixel_count = self.images[0].image_shape()?.len();
-        // Of the widest features that are gathered.
+        // The width of the widest features.
         let widest = size.max(components.map_or(0, Pca::size));
         let floats = widest * size_of::<f32>();
         let pixel_bytes = match self.images[0].content() {
@@ -183,7 +183,7 @@ impl FeatureTables {
     }
 }
 
-/// What `make` makes of the lists of a column, `width` numbers for each row, of the rows wanted, which ascend.
+/// Applies `make` to the lists of a column, in the wanted rows, which ascend; it returns `width` numbers for each row.
 fn gather(
     table: &TableFile,
     column: &str,
@@ -200,7 +200,7 @@ fn gather(
     Ok(Rows::new(width, Values::Floats(values)))
 }
 
-/// The pixels of the rows wanted, as they are stored.
+/// The pixels of the wanted rows, as they are stored.
 fn gather_pixels(table: &TableFile, width: usize, wanted: &[usize]) -> Result<Rows> {
     let (mut bytes, mut floats) = (Vec::new(), Vec::new());
     each_wanted(table, wanted, |batch, rows| {
@@ -222,7 +222,7 @@ fn gather_pixels(table: &TableFile, width: usize, wanted: &[usize]) -> Result<Ro
     Ok(Rows::new(width, values))
 }
 
-/// Hands each batch to `take`, with those of its rows that are wanted.
+/// Calls `take` with each batch and the wanted rows in it.
 fn each_wanted(
     table: &TableFile,
     wanted: &[usize],

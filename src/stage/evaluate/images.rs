@@ -1,4 +1,4 @@
-//! Scores of images: the model's and the baselines', all together and class by class, and which the model does best and worst.
+//! Scores of the model's images and the baselines', all together and by class, and the images with the lowest and highest error.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ const EXTREMES: usize = 10;
 /// Most classes that are scored one by one.
 const MOST_CLASSES: usize = 100;
 
-/// What the images show.
+/// The scores of a test split.
 pub struct ImageResults {
     /// Mean entropy of a clean pixel.
     pub floor: f64,
@@ -32,7 +32,7 @@ pub struct ImageResults {
     pub errors: Vec<(f32, Option<i64>)>,
 }
 
-/// Scores of some images, image by image.
+/// Accumulates the scores of some images.
 #[derive(Clone)]
 struct Group {
     images: u64,
@@ -108,7 +108,7 @@ pub fn score(
         classes.clear();
         baselines.omitted.push(Omitted::new("classes", format!("the labels have more than {MOST_CLASSES} values")));
     }
-    // Of as many errors the first image comes first.
+    // Ties are sorted by id.
     results.sort_by(|a, b| a.mse.total_cmp(&b.mse).then(a.id.cmp(&b.id)));
     let best = results.iter().take(EXTREMES).cloned().collect();
     results.sort_by(|a, b| b.mse.total_cmp(&a.mse).then(a.id.cmp(&b.id)));
@@ -118,7 +118,7 @@ pub fn score(
         .into_iter()
         .map(|(class, group)| ClassScores { class, images: group.images, scores: group.scores(&names, len).1 })
         .collect();
-    // Of the median filters the wider one is there only if it is better.
+    // The wider median filter is kept only if it is better.
     let medians: Vec<_> = scores.iter().filter(|scores| scores.baseline == Some(Baseline::Median)).collect();
     if let [narrow, wide] = medians.as_slice()
         && narrow.mse <= wide.mse

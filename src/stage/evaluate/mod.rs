@@ -1,5 +1,5 @@
-//! evaluate: how good the images of the test split are, as written, and what the features are good for, beside what can be
-//! had without training a model.
+//! evaluate: scores the images of the test split as they were written, and the usefulness of the features, beside baselines that
+//! need no training.
 
 mod baselines;
 mod features;
@@ -46,7 +46,7 @@ impl Stage for Evaluate {
     fn settings(&self, pipeline: &Pipeline) -> Value {
         json!({
             "source": { "hold-out": pipeline.held_out },
-            // The seed makes the untrained encoder.
+            // The seed decides the weights of the untrained encoder.
             "seed": pipeline.seed,
             "encode": pipeline.encode,
             "evaluate": pipeline.evaluate,
@@ -121,13 +121,13 @@ impl Stage for Evaluate {
         let table = metrics.table()?;
         let files =
             vec![context.write(METRICS, text.as_bytes())?, write_batch(&context.scratch, METRICS_TABLE, &table)?];
-        // What depends on the machine is for the receipt alone.
+        // Times depend on the machine and are written to the receipt only.
         let details = json!({ "seconds": { "baselines": fitted, "images": scored - fitted, "probes": seconds } });
         Ok(Outputs { files, details, device: None })
     }
 }
 
-/// How well the errors tell images of held-out classes from others; images without a label are passed over.
+/// The AUROC of the error for images of held-out classes against others; images without a label are left out.
 fn anomaly(held_out: &[i64], errors: &[(f32, Option<i64>)]) -> Option<Anomaly> {
     let scores = errors.iter().filter_map(|(error, label)| Some((*error, held_out.contains(&(*label)?))));
     let scores: Vec<_> = scores.collect();

@@ -1,4 +1,4 @@
-//! Written here and read by the library, written by the library and read here, and pages that lie.
+//! Round trips between this module and the `parquet` crate in both directions, and damaged pages.
 
 use std::fs::File;
 
@@ -83,7 +83,7 @@ fn what_the_library_writes_otherwise_is_left_to_it() {
         writer.write(&batch).expect("is written");
         writer.close().expect("has a footer");
         assert_eq!(read_here(&file, &schema, 16), None);
-        // Nor is another column's name, or another length of the lists, taken for ours.
+        // Lists of another length are not read here either.
         let file = written(&schema, &[lists(&schema, 50, 16)]);
         assert_eq!(read_here(&file, &schema, 8), None);
         assert!(read_here(&file, &schema, 16).is_some());
