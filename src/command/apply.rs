@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
-use super::{Kind, kind, of_checked_model, only_writer, print, progress, refuse_results, threads};
+use super::checked_model::of_checked_model;
+use super::output_place::refuse_results;
+use super::path_kind::{Kind, kind};
+use super::print::print;
+use super::{progress, threads};
 use crate::cli::ApplyArgs;
-use crate::disk;
 use crate::disk::watch::Watch;
+use crate::disk::{self, only_writer};
 use crate::engine::{MapInput, map_table};
 use crate::error;
 use crate::image::{Pixels, Split};

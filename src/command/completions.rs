@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::print_own;
+use super::print::print_own;
 use crate::cli::Cli;
 
 /// Prints the completions of a shell.

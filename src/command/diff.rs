@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
+use super::output_place::refuse_results;
+use super::print::print;
 use super::results::{Results, folders};
 use super::scores;
-use super::{print, refuse_results};
 use crate::cli::DiffArgs;
 use crate::disk::write_beside_others;
 use crate::error;

@@ -4,12 +4,15 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::checked_model::of_checked_model;
+use super::output_place::refuse_results;
+use super::print::print;
 use super::results::out_of_date;
-use super::{of_checked_model, only_writer, print, progress, refuse_results, threads};
+use super::{progress, threads};
 use crate::cli::ExportArgs;
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
-use crate::disk;
+use crate::disk::{self, only_writer};
 use crate::error;
 use crate::export::{self, Source, onnx, write_tables};
 use crate::image::Pixels;

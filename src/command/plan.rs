@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::{load, print, print_line};
+use super::load;
+use super::print::{print, print_line};
 use crate::cli::{PipelineArgs, PlanArgs};
 use crate::error;
 use crate::pipeline;

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::{load, print, progress, threads};
+use super::print::print;
+use super::{load, progress, threads};
 use crate::cli::RunArgs;
 use crate::error;
 use crate::interrupt;

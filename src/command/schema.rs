@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::print_own;
+use super::print::print_own;
 use crate::{config, progress};
 
 /// Prints the JSON schema of pipeline files, for editors that complete and check TOML, or that of the log.

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde_json::json;
 
+use super::print::{print, print_line};
 use super::results::Results;
 use super::scores;
-use super::{print, print_line};
 use crate::cli::ShowArgs;
 use crate::record::digest::short;
 use crate::record::workspace::Workspace;

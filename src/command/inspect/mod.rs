@@ -13,7 +13,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, downcast_primitive_array};
 use arrow_schema::{DataType, Schema};
 
-use super::{Kind, kind, print, print_line, print_own};
+use super::path_kind::{Kind, kind};
+use super::print::{print, print_line, print_own};
 use crate::cli::InspectArgs;
 use crate::error;
 use crate::image::{ImageShape, Pixels, to_bytes};
