@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 
+use super::arguments::{progress, threads};
 use super::checked_model::of_checked_model;
 use super::output_place::refuse_results;
 use super::path_kind::{Kind, kind};
 use super::print::print;
-use super::{progress, threads};
 use crate::cli::ApplyArgs;
 use crate::disk::watch::Watch;
 use crate::disk::{self, only_writer};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::arguments::threads;
 use super::print::print;
-use super::threads;
 use crate::cli::DevicesArgs;
 use crate::device::{Absence, DeviceName};
 use crate::interrupt;

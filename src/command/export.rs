@@ -4,11 +4,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::arguments::{progress, threads};
 use super::checked_model::of_checked_model;
 use super::output_place::refuse_results;
 use super::print::print;
 use super::results::out_of_date;
-use super::{progress, threads};
 use crate::cli::ExportArgs;
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::load;
+use super::arguments::{PipelineArgs, load};
 use super::print::{print, print_line};
-use crate::cli::{PipelineArgs, PlanArgs};
+use crate::cli::PlanArgs;
 use crate::error;
 use crate::pipeline;
 use crate::pipeline::plan::{Action, PlanOptions, StagePlan};

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
+use super::arguments::{load, progress, threads};
 use super::print::print;
-use super::{load, progress, threads};
 use crate::cli::RunArgs;
 use crate::error;
 use crate::interrupt;
