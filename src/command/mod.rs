@@ -1,4 +1,7 @@
-//! The commands: one file each. Results go to stdout, everything else to stderr.
+//! The command line: the list of the commands, each with its arguments in a file of its own.
+//!
+//! A new command is a module, a variant of [`Command`] and an arm of its `match` here. Results go to stdout, everything else to
+//! stderr.
 
 mod apply;
 mod completions;
@@ -12,7 +15,7 @@ mod schema;
 mod show;
 
 // What several commands use.
-pub(crate) mod arguments;
+mod arguments;
 mod checked_model;
 mod output_place;
 mod path_kind;
@@ -21,9 +24,28 @@ mod results;
 mod scores;
 
 use anyhow::Result;
+use clap::{Parser, Subcommand};
 
-use crate::cli::{Cli, Command};
 use crate::disk::failpoint;
+use crate::progress::LogMode;
+
+/// Compresses and denoises images with autoencoders: images in, features and denoised images in Parquet out.
+///
+/// Exit codes: 0 done; 2 usage or settings; 3 the scores miss the gate; 10 `plan --check` found work; 65 bad data; 70 a bug; 74 I/O; 75 try again later.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// The form of progress messages and of the error message.
+    pub fn log_mode(&self) -> LogMode {
+        self.command.arguments().log_mode()
+    }
+}
 
 /// Carries out a command.
 ///
@@ -31,17 +53,81 @@ use crate::disk::failpoint;
 /// Whatever it fails with; see `error` for what becomes of it.
 pub fn execute(cli: Cli) -> Result<()> {
     failpoint::install()?;
-    match cli.command {
-        Command::Run(args) => run::run(&args),
-        Command::Plan(args) => plan::plan(&args),
-        Command::Show(args) => show::show(&args),
-        Command::Diff(args) => diff::diff(&args),
-        Command::Encode(args) => apply::apply(&args, apply::Direction::Encode),
-        Command::Denoise(args) => apply::apply(&args, apply::Direction::Denoise),
-        Command::Export(args) => export::export(&args),
-        Command::Inspect(args) => inspect::inspect(&args),
-        Command::Devices(args) => devices::devices(&args),
-        Command::Schema { log } => schema::schema(log),
-        Command::Completions { shell } => completions::completions(shell),
+    cli.command.arguments().execute()
+}
+
+/// A command, implemented for its arguments.
+trait Execute {
+    /// Carries out the command.
+    fn execute(&self) -> Result<()>;
+
+    /// The form of progress messages and of the error message. A command with `--log` returns the value of that argument.
+    fn log_mode(&self) -> LogMode {
+        LogMode::Auto
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline: every stage whose result is not there or no longer right.
+    Run(run::RunArgs),
+    /// Say what a run would do and why.
+    Plan(plan::PlanArgs),
+    /// Show the stages, files, rows, settings and scores of a run.
+    Show(show::ShowArgs),
+    /// Compare the settings and scores of two runs.
+    Diff(diff::DiffArgs),
+    /// Write the features of other images with a trained model.
+    ///
+    /// The `id`, `split` and `label` of limpid's own tables are kept, and an integer `id` and the labels of other tables; other images are
+    /// numbered (rows of a table, files of a folder in the order of their paths) and count as `test`. `error` is the error of the reconstruction against the input itself, since
+    /// there is no other image to compare with.
+    Encode(apply::EncodeArgs),
+    /// Clean other images with a trained model.
+    ///
+    /// The `id`, `split` and `label` of limpid's own tables are kept, and an integer `id` and the labels of other tables; other images are
+    /// numbered (rows of a table, files of a folder in the order of their paths) and count as `test`. `error` is how far the result is from the input itself, since there is
+    /// no clean image to compare with: it says how much was changed.
+    Denoise(apply::DenoiseArgs),
+    /// Copy the tables of a run into the form that another program likes best, or write its model as ONNX.
+    Export(export::ExportArgs),
+    /// Show what is in a Parquet file, an IDX file or a picture, where it comes from, and what is wrong with one that is none.
+    Inspect(inspect::InspectArgs),
+    /// List the devices for `--device`: whether this build and this machine have each, and how fast it trains.
+    Devices(devices::DevicesArgs),
+    /// Print the JSON schema of pipeline files.
+    Schema(schema::SchemaArgs),
+    /// Print completions for a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+impl Command {
+    /// The arguments of the command.
+    fn arguments(&self) -> &dyn Execute {
+        match self {
+            Command::Run(args) => args,
+            Command::Plan(args) => args,
+            Command::Show(args) => args,
+            Command::Diff(args) => args,
+            Command::Encode(args) => args,
+            Command::Denoise(args) => args,
+            Command::Export(args) => args,
+            Command::Inspect(args) => args,
+            Command::Devices(args) => args,
+            Command::Schema(args) => args,
+            Command::Completions(args) => args,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
     }
 }
