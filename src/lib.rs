@@ -35,7 +35,6 @@
 //! The binary, its benchmarks and its fuzz targets use this library; nothing of it is supported for others yet.
 #![allow(rustdoc::private_intra_doc_links, reason = "this page is for those who work on limpid")]
 
-pub mod cli;
 pub mod command;
 pub mod config;
 pub mod corruption;

@@ -6,9 +6,9 @@ use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use clap::Parser;
-use limpid::cli::Cli;
+use limpid::command::{self, Cli};
 use limpid::progress::{LogMode, Progress};
-use limpid::{command, error, text};
+use limpid::{error, text};
 
 /// Training takes and gives back the same few large tensors again and again: this allocator keeps their pages at hand.
 #[global_allocator]

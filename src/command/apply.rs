@@ -4,25 +4,94 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
+use clap::Args;
 
-use super::{Kind, kind, of_checked_model, only_writer, print, progress, refuse_results, threads};
-use crate::cli::ApplyArgs;
+use super::Execute;
+use super::arguments::{DeviceArgs, WorkArgs, progress, threads};
+use super::checked_model::of_checked_model;
+use super::output_place::refuse_results;
+use super::path_kind::{Kind, kind};
+use super::print::print;
 use crate::engine::inference::Inference;
 use crate::engine::operation::Mapping;
 use crate::engine::threads::{MapInput, map_table};
 use crate::error;
 use crate::image::{Pixels, Split};
 use crate::interrupt;
-use crate::progress::{Progress, Task};
+use crate::progress::{LogMode, Progress, Task};
 use crate::source::settings::{Fit, Size};
 use crate::source::{Folder, Idx, Numpy, Source, Tables};
-use crate::store::local;
+use crate::store::local::{self, only_writer};
 use crate::store::watch::Watch;
 use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_table};
 
+/// Arguments of `encode` and `denoise`.
+#[derive(Debug, Args)]
+struct ApplyArgs {
+    /// The model: a run directory, or the folder of its train stage.
+    model: PathBuf,
+    /// Parquet files with a column of images, pictures, folders of pictures, IDX files (raw or gzip), or NumPy arrays (.npy).
+    #[arg(required = true)]
+    input: Vec<PathBuf>,
+    /// The folder to write to: one Parquet file for each input, under its name without the format.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Scale every picture to the size of the model's images.
+    #[arg(long)]
+    resize: bool,
+    /// Scale every picture until it covers that size, and keep the middle.
+    #[arg(long, conflicts_with = "resize")]
+    crop: bool,
+    /// The column of images in the Parquet files of others; `image` or another usual name unless given.
+    #[arg(long, value_name = "COLUMN")]
+    image: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// How.
+    #[command(flatten)]
+    work: WorkArgs,
+}
+
+/// Arguments of `encode`.
+#[derive(Debug, Args)]
+pub struct EncodeArgs {
+    /// Arguments that `encode` and `denoise` share.
+    #[command(flatten)]
+    apply: ApplyArgs,
+}
+
+impl Execute for EncodeArgs {
+    fn execute(&self) -> Result<()> {
+        apply(&self.apply, Direction::Encode)
+    }
+
+    fn log_mode(&self) -> LogMode {
+        self.apply.work.log
+    }
+}
+
+/// Arguments of `denoise`.
+#[derive(Debug, Args)]
+pub struct DenoiseArgs {
+    /// Arguments that `encode` and `denoise` share.
+    #[command(flatten)]
+    apply: ApplyArgs,
+}
+
+impl Execute for DenoiseArgs {
+    fn execute(&self) -> Result<()> {
+        apply(&self.apply, Direction::Denoise)
+    }
+
+    fn log_mode(&self) -> LogMode {
+        self.apply.work.log
+    }
+}
+
 /// Which half of the model is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+enum Direction {
     /// The code.
     Encode,
     /// The image.
@@ -48,7 +117,7 @@ enum Input {
 
 /// Applies the model to every input. All are checked before anything is written; each is open only while it is looked at,
 /// so that their number is not limited by that of open files.
-pub fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
+fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     interrupt::install()?;
     // A source and a table say themselves whether they are in order.
     let threads = threads(args.work.threads)?;

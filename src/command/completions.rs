@@ -1,15 +1,24 @@
 //! `limpid completions`
 
 use anyhow::Result;
-use clap::CommandFactory;
+use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::print_own;
-use crate::cli::Cli;
+use super::print::print_own;
+use super::{Cli, Execute};
 
-/// Prints the completions of a shell.
-pub fn completions(shell: Shell) -> Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "limpid", &mut script);
-    print_own(String::from_utf8_lossy(&script))
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    shell: Shell,
+}
+
+impl Execute for CompletionsArgs {
+    /// Prints the completions of a shell.
+    fn execute(&self) -> Result<()> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "limpid", &mut script);
+        print_own(String::from_utf8_lossy(&script))
+    }
 }

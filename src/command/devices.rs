@@ -3,16 +3,29 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::Args;
 use serde::Serialize;
 
-use super::{print, threads};
-use crate::cli::DevicesArgs;
+use super::Execute;
+use super::arguments::threads;
+use super::print::print;
 use crate::device::{Absence, DeviceName};
 use crate::interrupt;
 use crate::training::rate;
 
 /// How long each model trains on each device.
 const TIME: Duration = Duration::from_secs(1);
+
+/// Arguments of `devices`.
+#[derive(Debug, Args)]
+pub struct DevicesArgs {
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    /// Threads for devices that are the CPU; all cores unless given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    threads: Option<u16>,
+}
 
 /// What there is to say of a device.
 #[derive(Serialize)]
@@ -36,24 +49,26 @@ struct Rates {
     conv: f64,
 }
 
-/// Prints every device, whether it can be used, and how fast it trains.
-pub fn devices(args: &DevicesArgs) -> Result<()> {
-    interrupt::install()?;
-    let threads = threads(args.threads)?;
-    let names = DeviceName::all();
-    if args.json {
-        let all: Vec<Listed> = names.into_iter().map(|name| look_at(name, threads)).collect::<Result<_>>()?;
-        return print(serde_json::to_string_pretty(&all)?);
-    }
-    print(format!("{:12}{:>14}{:>14}", "device", "dense", "conv"))?;
-    for name in names {
-        let Listed { device, why, images_per_second, .. } = look_at(name, threads)?;
-        match (images_per_second, why) {
-            (Some(Rates { dense, conv }), _) => print(format!("{device:12}{dense:>14.0}{conv:>14.0}  images/s"))?,
-            (None, why) => print(format!("{device:12}{}", why.unwrap_or_default()))?,
+impl Execute for DevicesArgs {
+    /// Prints every device, whether it can be used, and how fast it trains.
+    fn execute(&self) -> Result<()> {
+        interrupt::install()?;
+        let threads = threads(self.threads)?;
+        let names = DeviceName::all();
+        if self.json {
+            let all: Vec<Listed> = names.into_iter().map(|name| look_at(name, threads)).collect::<Result<_>>()?;
+            return print(serde_json::to_string_pretty(&all)?);
         }
+        print(format!("{:12}{:>14}{:>14}", "device", "dense", "conv"))?;
+        for name in names {
+            let Listed { device, why, images_per_second, .. } = look_at(name, threads)?;
+            match (images_per_second, why) {
+                (Some(Rates { dense, conv }), _) => print(format!("{device:12}{dense:>14.0}{conv:>14.0}  images/s"))?,
+                (None, why) => print(format!("{device:12}{}", why.unwrap_or_default()))?,
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Opens a device and measures it.

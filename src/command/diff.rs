@@ -1,13 +1,16 @@
 //! `limpid diff`
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use anyhow::Result;
+use clap::Args;
 
+use super::Execute;
+use super::output_place::refuse_results;
+use super::print::print;
 use super::results::{Results, folders};
 use super::scores;
-use super::{print, refuse_results};
-use crate::cli::DiffArgs;
 use crate::error;
 use crate::record::digest::short;
 use crate::record::fingerprint::Parts;
@@ -18,65 +21,79 @@ use crate::stage::{STAGES, report};
 use crate::store::local::write_beside_others;
 use crate::text::{on_one_line, width};
 
-/// Prints the settings and the data that differ and all scores, side by side; with `--html`, also the reports.
-pub fn diff(args: &DiffArgs) -> Result<()> {
-    args.html.iter().try_for_each(|file| refuse_results(file))?;
-    let workspaces = [Workspace::existing(&args.left)?, Workspace::existing(&args.right)?];
-    let mut table = vec![(String::new(), workspaces.each_ref().map(|side| side.root().display().to_string()))];
-    let sides = [Results::read(&workspaces[0])?, Results::read(&workspaces[1])?];
-    let pages = match args.html {
-        Some(_) => Some([page(&workspaces[0])?, page(&workspaces[1])?]),
-        None => None,
-    };
-    // A stage that one side has not run yet has settings on the other side alone, which are no difference.
-    let pending: Vec<_> = sides.iter().flat_map(Results::pending).collect();
-    table.extend(differing(sides.each_ref().map(|side| side.settings(&pending)), ToString::to_string));
-    let digest = |digest: &String| format!("digest {}", short(digest));
-    table.extend(differing(sides.each_ref().map(|side| side.sources(&pending)), digest));
-    if table.len() == 1 {
-        table.push(("settings".to_owned(), ["the same".to_owned(), "the same".to_owned()]));
-    }
-    for stage in STAGES.iter().map(|stage| stage.name()) {
-        let state = |side: &Results| {
-            if side.pending().any(|pending| pending == stage) {
-                "has not run"
-            } else if side.out_of_date.contains_key(&stage) {
-                "out of date"
-            } else {
-                "–"
-            }
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A run directory.
+    left: PathBuf,
+    /// Another one.
+    right: PathBuf,
+    /// Also write a page with the reports of both, side by side.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl Execute for DiffArgs {
+    /// Prints the settings and the data that differ and all scores, side by side; with `--html`, also the reports.
+    fn execute(&self) -> Result<()> {
+        self.html.iter().try_for_each(|file| refuse_results(file))?;
+        let workspaces = [Workspace::existing(&self.left)?, Workspace::existing(&self.right)?];
+        let mut table = vec![(String::new(), workspaces.each_ref().map(|side| side.root().display().to_string()))];
+        let sides = [Results::read(&workspaces[0])?, Results::read(&workspaces[1])?];
+        let pages = match self.html {
+            Some(_) => Some([page(&workspaces[0])?, page(&workspaces[1])?]),
+            None => None,
         };
-        let states = sides.each_ref().map(state);
-        if states != ["–"; 2] {
-            table.push((stage.to_string(), states.map(ToOwned::to_owned)));
+        // A stage that one side has not run yet has settings on the other side alone, which are no difference.
+        let pending: Vec<_> = sides.iter().flat_map(Results::pending).collect();
+        table.extend(differing(sides.each_ref().map(|side| side.settings(&pending)), ToString::to_string));
+        let digest = |digest: &String| format!("digest {}", short(digest));
+        table.extend(differing(sides.each_ref().map(|side| side.sources(&pending)), digest));
+        if table.len() == 1 {
+            table.push(("settings".to_owned(), ["the same".to_owned(), "the same".to_owned()]));
         }
+        for stage in STAGES.iter().map(|stage| stage.name()) {
+            let state = |side: &Results| {
+                if side.pending().any(|pending| pending == stage) {
+                    "has not run"
+                } else if side.out_of_date.contains_key(&stage) {
+                    "out of date"
+                } else {
+                    "–"
+                }
+            };
+            let states = sides.each_ref().map(state);
+            if states != ["–"; 2] {
+                table.push((stage.to_string(), states.map(ToOwned::to_owned)));
+            }
+        }
+        let numbers = sides.map(|side| side.metrics.as_ref().map_or(Vec::new(), scores::numbers));
+        // In the order of the left side, then what only the right one has.
+        let [left, right] = &numbers;
+        let only_right = right.iter().filter(|(name, _)| !left.iter().any(|(known, _)| known == name));
+        for (name, _) in left.iter().chain(only_right) {
+            let value = |side: &Vec<(String, f64)>| {
+                let number = side.iter().find(|(known, _)| known == name);
+                number.map_or("–".to_owned(), |(_, number)| {
+                    let count = ["code: size", "code: dead-units"].contains(&name.as_str());
+                    if count { format!("{number}") } else { format!("{number:.5}") }
+                })
+            };
+            table.push((name.clone(), numbers.each_ref().map(value)));
+        }
+        if let (Some(path), Some([left, right])) = (&self.html, &pages) {
+            let html = render_pair(left, right, &table)?;
+            write_beside_others(path, html.as_bytes())?;
+        }
+        // Whole: what differs may be the end.
+        let rows: Vec<_> =
+            table.iter().map(|(name, [left, right])| [name, left, right].map(|cell| on_one_line(cell))).collect();
+        let [first, second] = [0, 1].map(|at| width(rows.iter().map(|row| &*row[at])));
+        for [name, left, right] in &rows {
+            print(format!("{name:first$}  {left:second$}  {right}"))?;
+        }
+        Ok(())
     }
-    let numbers = sides.map(|side| side.metrics.as_ref().map_or(Vec::new(), scores::numbers));
-    // In the order of the left side, then what only the right one has.
-    let [left, right] = &numbers;
-    let only_right = right.iter().filter(|(name, _)| !left.iter().any(|(known, _)| known == name));
-    for (name, _) in left.iter().chain(only_right) {
-        let value = |side: &Vec<(String, f64)>| {
-            let number = side.iter().find(|(known, _)| known == name);
-            number.map_or("–".to_owned(), |(_, number)| {
-                let count = ["code: size", "code: dead-units"].contains(&name.as_str());
-                if count { format!("{number}") } else { format!("{number:.5}") }
-            })
-        };
-        table.push((name.clone(), numbers.each_ref().map(value)));
-    }
-    if let (Some(path), Some([left, right])) = (&args.html, &pages) {
-        let html = render_pair(left, right, &table)?;
-        write_beside_others(path, html.as_bytes())?;
-    }
-    // Whole: what differs may be the end.
-    let rows: Vec<_> =
-        table.iter().map(|(name, [left, right])| [name, left, right].map(|cell| on_one_line(cell))).collect();
-    let [first, second] = [0, 1].map(|at| width(rows.iter().map(|row| &*row[at])));
-    for [name, left, right] in &rows {
-        print(format!("{name:first$}  {left:second$}  {right}"))?;
-    }
-    Ok(())
 }
 
 /// What two sides have otherwise, or only one of them has.

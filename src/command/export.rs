@@ -1,66 +1,115 @@
 //! `limpid export`: tables of a run in another form, and its model as ONNX.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use clap::Args;
 
+use super::Execute;
+use super::arguments::{WorkArgs, progress, threads};
+use super::checked_model::of_checked_model;
+use super::output_place::refuse_results;
+use super::print::print;
 use super::results::out_of_date;
-use super::{of_checked_model, only_writer, print, progress, refuse_results, threads};
-use crate::cli::ExportArgs;
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
 use crate::error;
 use crate::export::{self, Source, write_tables};
 use crate::image::Pixels;
 use crate::interrupt;
+use crate::model::onnx::Part;
 use crate::model::{ModelDescription, named_tensors, onnx};
-use crate::progress::Progress;
+use crate::progress::{LogMode, Progress};
 use crate::record::StageName;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::{Workspace, steadily, whole_receipt_in};
 use crate::stage::export::stages;
 use crate::stage::{STAGES, train};
-use crate::store::local;
+use crate::store::local::{self, only_writer};
 use crate::table::WriteOptions;
-use crate::table::layout::{Layout, Profile, StoredPixels};
+use crate::table::layout::{Layout, Lists, Profile, StoredPixels};
 
-/// Writes what is asked for, whole or not at all.
-pub fn export(args: &ExportArgs) -> Result<()> {
-    interrupt::install()?;
-    let workspace = Workspace::existing(&args.run)?;
-    [&args.to, &args.onnx].into_iter().flatten().try_for_each(|place| refuse_results(place))?;
-    let progress = progress(&args.work);
-    let threads = threads(args.work.threads)?;
-    if let Some(folder) = &args.to {
-        let pipeline: Pipeline = workspace.settings()?;
-        // Floats stay floats, but in a profile whose images are pictures.
-        let floats = pipeline.output.pixels == Pixels::F32 && args.profile != Profile::Hf;
-        let pixels = args.pixels.or(floats.then_some(StoredPixels::F32));
-        let layout = Layout::new(args.profile, pixels, args.lists, args.part_rows, args.part_mib);
-        let compression_level = pipeline.output.compression_level;
-        let options = WriteOptions { compression_level, threads, sorted: true, classes: None };
-        let folders: Vec<_> = stages(&pipeline).map(|stage| workspace.stage(stage)).collect();
-        let (digests, tables) = steadily(&folders, || tables(&workspace, &pipeline, &progress))?;
-        publish(folder, |scratch| {
-            let written = write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress);
-            // Once more: a bit may have rotted since.
-            for (Source { stage, table, .. }, digest) in tables.iter().zip(&digests) {
-                if table.digest()? != *digest {
-                    return Err(damaged(*stage, &format!("{} has changed while it was read", table.path().display())));
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["to", "onnx"])))]
+pub struct ExportArgs {
+    /// The run directory.
+    run: PathBuf,
+    /// A new folder for the tables: one folder in it for each stage.
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Whom the tables are for.
+    #[arg(long, value_enum, default_value = "default", requires = "to")]
+    profile: Profile,
+    /// How images are stored; as the profile has them unless given.
+    #[arg(long, value_enum, requires = "to")]
+    pixels: Option<StoredPixels>,
+    /// How lists are stored; as the profile has them unless given.
+    #[arg(long, value_enum, requires = "to")]
+    lists: Option<Lists>,
+    /// Most rows of one file; a split is one file unless given.
+    #[arg(long, value_name = "N", requires = "to", value_parser = clap::value_parser!(u64).range(1..))]
+    part_rows: Option<u64>,
+    /// Most content of one file before it is compressed, in MiB.
+    #[arg(long, value_name = "N", requires = "to", value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    part_mib: Option<u64>,
+    /// A file for the model, as ONNX.
+    #[arg(long, value_name = "FILE")]
+    onnx: Option<PathBuf>,
+    /// Which part of the model.
+    #[arg(long, value_enum, default_value = "whole", requires = "onnx")]
+    part: Part,
+    /// How.
+    #[command(flatten)]
+    work: WorkArgs,
+}
+
+impl Execute for ExportArgs {
+    /// Writes what is asked for, whole or not at all.
+    fn execute(&self) -> Result<()> {
+        interrupt::install()?;
+        let workspace = Workspace::existing(&self.run)?;
+        [&self.to, &self.onnx].into_iter().flatten().try_for_each(|place| refuse_results(place))?;
+        let progress = progress(&self.work);
+        let threads = threads(self.work.threads)?;
+        if let Some(folder) = &self.to {
+            let pipeline: Pipeline = workspace.settings()?;
+            // Floats stay floats, but in a profile whose images are pictures.
+            let floats = pipeline.output.pixels == Pixels::F32 && self.profile != Profile::Hf;
+            let pixels = self.pixels.or(floats.then_some(StoredPixels::F32));
+            let layout = Layout::new(self.profile, pixels, self.lists, self.part_rows, self.part_mib);
+            let compression_level = pipeline.output.compression_level;
+            let options = WriteOptions { compression_level, threads, sorted: true, classes: None };
+            let folders: Vec<_> = stages(&pipeline).map(|stage| workspace.stage(stage)).collect();
+            let (digests, tables) = steadily(&folders, || tables(&workspace, &pipeline, &progress))?;
+            publish(folder, |scratch| {
+                let written = write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress);
+                // Once more: a bit may have rotted since.
+                for (Source { stage, table, .. }, digest) in tables.iter().zip(&digests) {
+                    if table.digest()? != *digest {
+                        return Err(damaged(
+                            *stage,
+                            &format!("{} has changed while it was read", table.path().display()),
+                        ));
+                    }
                 }
-            }
-            written.map(|_| ())
-        })?;
-        print(folder.display())?;
+                written.map(|_| ())
+            })?;
+            print(folder.display())?;
+        }
+        if let Some(file) = &self.onnx {
+            let folder = workspace.stage(train::NAME);
+            let load = || ModelDescription::load(&folder, &ComputeDevice::default().inference());
+            let (description, model) = of_checked_model(&folder, load)?;
+            local::write_beside_others(file, &onnx::model(&description, &named_tensors(&model), self.part)?)?;
+            print(file.display())?;
+        }
+        Ok(())
     }
-    if let Some(file) = &args.onnx {
-        let folder = workspace.stage(train::NAME);
-        let load = || ModelDescription::load(&folder, &ComputeDevice::default().inference());
-        let (description, model) = of_checked_model(&folder, load)?;
-        local::write_beside_others(file, &onnx::model(&description, &named_tensors(&model), args.part)?)?;
-        print(file.display())?;
+
+    fn log_mode(&self) -> LogMode {
+        self.work.log
     }
-    Ok(())
 }
 
 /// The tables that a run has, of the stages that its pipeline has, and the digest of each.

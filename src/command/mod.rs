@@ -1,4 +1,7 @@
-//! The commands: one file each. Results go to stdout, everything else to stderr.
+//! The command line: the list of the commands, each with its arguments in a file of its own.
+//!
+//! A new command is a module, a variant of [`Command`] and an arm of its `match` here. Results go to stdout, everything else to
+//! stderr.
 
 mod apply;
 mod completions;
@@ -7,30 +10,42 @@ mod diff;
 mod export;
 mod inspect;
 mod plan;
-mod results;
 mod run;
 mod schema;
-mod scores;
 mod show;
 
-use std::fmt::Display;
-use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
+// What several commands use.
+mod arguments;
+mod checked_model;
+mod output_place;
+mod path_kind;
+mod print;
+mod results;
+mod scores;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use clap::{Parser, Subcommand};
 
-use crate::cli::{Cli, Command, PipelineArgs, WorkArgs};
-use crate::config::{self, Pipeline};
-use crate::error;
-use crate::pipeline::Selection;
-use crate::progress::Progress;
-use crate::record::receipt::{Receipt, output_damage};
-use crate::record::workspace::{RECEIPT, steadily, whole_receipt_in};
-use crate::source;
+use crate::progress::LogMode;
 use crate::store::failpoint;
-use crate::store::local::{self, only_writer};
-use crate::text::{escaped, on_one_line};
+
+/// Compresses and denoises images with autoencoders: images in, features and denoised images in Parquet out.
+///
+/// Exit codes: 0 done; 2 usage or settings; 3 the scores miss the gate; 10 `plan --check` found work; 65 bad data; 70 a bug; 74 I/O; 75 try again later.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// The form of progress messages and of the error message.
+    pub fn log_mode(&self) -> LogMode {
+        self.command.arguments().log_mode()
+    }
+}
 
 /// Carries out a command.
 ///
@@ -38,134 +53,81 @@ use crate::text::{escaped, on_one_line};
 /// Whatever it fails with; see `error` for what becomes of it.
 pub fn execute(cli: Cli) -> Result<()> {
     failpoint::install()?;
-    match cli.command {
-        Command::Run(args) => run::run(&args),
-        Command::Plan(args) => plan::plan(&args),
-        Command::Show(args) => show::show(&args),
-        Command::Diff(args) => diff::diff(&args),
-        Command::Encode(args) => apply::apply(&args, apply::Direction::Encode),
-        Command::Denoise(args) => apply::apply(&args, apply::Direction::Denoise),
-        Command::Export(args) => export::export(&args),
-        Command::Inspect(args) => inspect::inspect(&args),
-        Command::Devices(args) => devices::devices(&args),
-        Command::Schema { log } => schema::schema(log),
-        Command::Completions { shell } => completions::completions(shell),
+    cli.command.arguments().execute()
+}
+
+/// A command, implemented for its arguments.
+trait Execute {
+    /// Carries out the command.
+    fn execute(&self) -> Result<()>;
+
+    /// The form of progress messages and of the error message. A command with `--log` returns the value of that argument.
+    fn log_mode(&self) -> LogMode {
+        LogMode::Auto
     }
 }
 
-/// Prints lines of the result, without what a terminal would obey.
-fn print(lines: impl Display) -> Result<()> {
-    print_own(escaped(&lines.to_string()))
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline: every stage whose result is not there or no longer right.
+    Run(run::RunArgs),
+    /// Say what a run would do and why.
+    Plan(plan::PlanArgs),
+    /// Show the stages, files, rows, settings and scores of a run.
+    Show(show::ShowArgs),
+    /// Compare the settings and scores of two runs.
+    Diff(diff::DiffArgs),
+    /// Write the features of other images with a trained model.
+    ///
+    /// The `id`, `split` and `label` of limpid's own tables are kept, and an integer `id` and the labels of other tables; other images are
+    /// numbered (rows of a table, files of a folder in the order of their paths) and count as `test`. `error` is the error of the reconstruction against the input itself, since
+    /// there is no other image to compare with.
+    Encode(apply::EncodeArgs),
+    /// Clean other images with a trained model.
+    ///
+    /// The `id`, `split` and `label` of limpid's own tables are kept, and an integer `id` and the labels of other tables; other images are
+    /// numbered (rows of a table, files of a folder in the order of their paths) and count as `test`. `error` is how far the result is from the input itself, since there is
+    /// no clean image to compare with: it says how much was changed.
+    Denoise(apply::DenoiseArgs),
+    /// Copy the tables of a run into the form that another program likes best, or write its model as ONNX.
+    Export(export::ExportArgs),
+    /// Show what is in a Parquet file, an IDX file or a picture, where it comes from, and what is wrong with one that is none.
+    Inspect(inspect::InspectArgs),
+    /// List the devices for `--device`: whether this build and this machine have each, and how fast it trains.
+    Devices(devices::DevicesArgs),
+    /// Print the JSON schema of pipeline files.
+    Schema(schema::SchemaArgs),
+    /// Print completions for a shell.
+    Completions(completions::CompletionsArgs),
 }
 
-/// Prints one line of the result; the end of a line in a name or a value does not begin another.
-fn print_line(line: impl Display) -> Result<()> {
-    print_own(on_one_line(&line.to_string()))
-}
-
-/// Prints what limpid alone has written, as it is: a terminal is meant to obey a drawing. That the reader has gone
-/// (`limpid show … | head`) changes neither the rest of the work nor the exit code.
-fn print_own(text: impl Display) -> Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to stdout"),
-    }
-}
-
-/// What a path leads to, by the first bytes of a file and never by its name.
-enum Kind {
-    /// A folder.
-    Folder,
-    /// A Parquet file.
-    Parquet,
-    /// A picture.
-    Picture,
-    /// A NumPy array.
-    Array,
-    /// Anything else: IDX, or something that reading it as IDX tells.
-    Idx,
-}
-
-/// Looks at a path.
-fn kind(path: &Path) -> Result<Kind> {
-    let mut start = Vec::new();
-    if path.is_dir() {
-        return Ok(Kind::Folder);
-    }
-    // Whatever else there is, a pipe say, can be read once at most, and might never end.
-    if path.exists() && !path.is_file() {
-        return Err(error::data(format!("{} is neither a file nor a folder", path.display())));
-    }
-    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
-    read.map_err(|cause| match cause.kind() {
-        ErrorKind::NotFound => error::settings(format!("{} does not exist", path.display())),
-        _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
-    })?;
-    Ok(match start.as_slice() {
-        [b'P', b'A', b'R', b'1', ..] => Kind::Parquet,
-        start if source::is_picture(start) => Kind::Picture,
-        start if start.starts_with(b"\x93NUMPY") => Kind::Array,
-        _ => Kind::Idx,
-    })
-}
-
-/// What `load` makes of the model in a folder, whose files are checked against the receipt of the run that trained it, if that is
-/// there: a wrong bit in a weight would show nowhere else.
-///
-/// # Errors
-/// Damage, and what `load` fails with.
-fn of_checked_model<T>(folder: &Path, load: impl Fn() -> Result<T>) -> Result<T> {
-    steadily(&[folder.to_owned()], || {
-        let Some(receipt) = whole_receipt_in(folder)? else { return load() };
-        // Checked after it was loaded: what has rotted before then has rotted now.
-        let loaded = load();
-        check_model(folder, &receipt).and(loaded)
-    })
-}
-
-/// Refuses to write into the result of a stage. The place need not exist.
-fn refuse_results(place: &Path) -> Result<()> {
-    let near = local::nearest_real(place).unwrap_or_default();
-    match near.ancestors().find(|folder| folder.join(RECEIPT).is_file()) {
-        Some(result) => {
-            let (place, result) = (place.display(), result.display());
-            Err(error::settings(format!("{place} cannot be written to: {result} is the result of a run")))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Digests the files of a model that are used.
-fn check_model(folder: &Path, receipt: &Receipt) -> Result<()> {
-    // The history is not used, and which of the weights are is for the model to say.
-    for output in receipt.outputs.iter().filter(|output| !output.name.ends_with(".parquet")) {
-        let there = folder.join(&output.name).exists();
-        if let Some(damage) = there.then(|| output_damage(output, folder, true)).transpose()?.flatten() {
-            return Err(error::data(format!("the model in {} is damaged: {damage}", folder.display())));
+impl Command {
+    /// The arguments of the command.
+    fn arguments(&self) -> &dyn Execute {
+        match self {
+            Command::Run(args) => args,
+            Command::Plan(args) => args,
+            Command::Show(args) => args,
+            Command::Diff(args) => args,
+            Command::Encode(args) => args,
+            Command::Denoise(args) => args,
+            Command::Export(args) => args,
+            Command::Inspect(args) => args,
+            Command::Devices(args) => args,
+            Command::Schema(args) => args,
+            Command::Completions(args) => args,
         }
     }
-    Ok(())
 }
 
-/// The pipeline and the stages that the arguments mean.
-fn load(args: &PipelineArgs) -> Result<(Pipeline, Selection)> {
-    let pipeline = config::load(&args.pipeline, &args.set)?;
-    let selection = match &args.only {
-        Some(stage) => Selection { from: Some(stage.clone()), to: Some(stage.clone()) },
-        None => Selection { from: args.from.clone(), to: args.to.clone() },
-    };
-    Ok((pipeline, selection))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
 
-/// Where the progress of work is told.
-fn progress(args: &WorkArgs) -> Progress {
-    Progress::new(args.log).every(args.log_every)
-}
-
-/// The number of threads, which rayon is told too.
-fn threads(given: Option<u16>) -> Result<usize> {
-    let available = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = given.map_or_else(available, usize::from);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
-    Ok(threads)
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
 }

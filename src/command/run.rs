@@ -1,41 +1,76 @@
 //! `limpid run`
 
-use anyhow::Result;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use super::{load, print, progress, threads};
-use crate::cli::RunArgs;
+use anyhow::Result;
+use clap::Args;
+
+use super::Execute;
+use super::arguments::{DeviceArgs, PipelineArgs, WorkArgs, duration, load, progress, threads};
+use super::print::print;
 use crate::error;
 use crate::interrupt;
 use crate::lineage::Lineage;
 use crate::pipeline::{self, RunOptions};
+use crate::progress::LogMode;
 use crate::quality::gate;
 use crate::record::workspace::Workspace;
 
-/// Runs a pipeline and prints where its results are.
-pub fn run(args: &RunArgs) -> Result<()> {
-    let (pipeline, selection) = load(&args.pipeline)?;
-    interrupt::install()?;
-    let threads = threads(args.work.threads)?;
-    let progress = progress(&args.work);
-    let device = args.device.device.open(threads, |reason| progress.note(reason))?;
-    let workspace = Workspace::new(&args.pipeline.runs, &pipeline.name);
-    let options = RunOptions {
-        selection,
-        force: args.pipeline.force,
-        verify: args.pipeline.verify,
-        fresh: args.pipeline.fresh,
-        lock_timeout: args.lock_timeout,
-        data: args.data.clone(),
-        device,
-        threads,
-    };
-    let lineage = Lineage::open(args.lineage.as_deref(), &progress)?;
-    let run = lineage.pipeline(&pipeline.name);
-    let done = pipeline::run(&pipeline, &workspace, &options, &progress, &run).and_then(|requirements| {
-        print(workspace.root().display())?;
-        let missed = gate::missed(&requirements);
-        missed.map_or(Ok(()), |missed| Err(error::gate_missed(format!("the gate is missed: {missed}"))))
-    });
-    run.end(&done);
-    done.and_then(|()| lineage.check_complete())
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Which pipeline, and which of its stages.
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// Where.
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// How.
+    #[command(flatten)]
+    work: WorkArgs,
+    /// Wait so long if another process uses the run directory, as in 30s, 10m or 2h; for ever unless given.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    lock_timeout: Option<Duration>,
+    /// The folder for downloaded data.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+    /// Append OpenLineage run events to this file, one a line.
+    #[arg(long, value_name = "FILE")]
+    lineage: Option<PathBuf>,
+}
+
+impl Execute for RunArgs {
+    /// Runs a pipeline and prints where its results are.
+    fn execute(&self) -> Result<()> {
+        let (pipeline, selection) = load(&self.pipeline)?;
+        interrupt::install()?;
+        let threads = threads(self.work.threads)?;
+        let progress = progress(&self.work);
+        let device = self.device.device.open(threads, |reason| progress.note(reason))?;
+        let workspace = Workspace::new(&self.pipeline.runs, &pipeline.name);
+        let options = RunOptions {
+            selection,
+            force: self.pipeline.force,
+            verify: self.pipeline.verify,
+            fresh: self.pipeline.fresh,
+            lock_timeout: self.lock_timeout,
+            data: self.data.clone(),
+            device,
+            threads,
+        };
+        let lineage = Lineage::open(self.lineage.as_deref(), &progress)?;
+        let run = lineage.pipeline(&pipeline.name);
+        let done = pipeline::run(&pipeline, &workspace, &options, &progress, &run).and_then(|requirements| {
+            print(workspace.root().display())?;
+            let missed = gate::missed(&requirements);
+            missed.map_or(Ok(()), |missed| Err(error::gate_missed(format!("the gate is missed: {missed}"))))
+        });
+        run.end(&done);
+        done.and_then(|()| lineage.check_complete())
+    }
+
+    fn log_mode(&self) -> LogMode {
+        self.work.log
+    }
 }

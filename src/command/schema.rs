@@ -1,15 +1,27 @@
 //! `limpid schema`
 
 use anyhow::Result;
+use clap::Args;
 
-use super::print_own;
+use super::Execute;
+use super::print::print_own;
 use crate::{config, progress};
 
-/// Prints the JSON schema of pipeline files, for editors that complete and check TOML, or that of the log.
-pub fn schema(log: bool) -> Result<()> {
-    print_own(if log {
-        progress::SCHEMA.trim_end().to_owned()
-    } else {
-        serde_json::to_string_pretty(&config::schema())?
-    })
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// That of the lines of `--log json` instead.
+    #[arg(long)]
+    log: bool,
+}
+
+impl Execute for SchemaArgs {
+    /// Prints the JSON schema of pipeline files, for editors that complete and check TOML, or that of the log.
+    fn execute(&self) -> Result<()> {
+        print_own(if self.log {
+            progress::SCHEMA.trim_end().to_owned()
+        } else {
+            serde_json::to_string_pretty(&config::schema())?
+        })
+    }
 }

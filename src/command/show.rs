@@ -1,60 +1,78 @@
 //! `limpid show`
 
+use std::path::PathBuf;
+
 use anyhow::Result;
+use clap::Args;
 use serde_json::json;
 
+use super::Execute;
+use super::print::{print, print_line};
 use super::results::Results;
 use super::scores;
-use super::{print, print_line};
-use crate::cli::ShowArgs;
 use crate::record::digest::short;
 use crate::record::workspace::Workspace;
 use crate::stage::evaluate;
 
-/// Prints the stages, files, rows, settings and scores of a run.
-pub fn show(args: &ShowArgs) -> Result<()> {
-    let workspace = Workspace::existing(&args.run)?;
-    let results = Results::read(&workspace)?;
-    let (settings, sources) = (results.settings(&[]), results.sources(&[]));
-    let Results { stages, out_of_date, metrics, gate } = results;
-    if args.json {
-        let receipts: Vec<_> = stages.iter().filter_map(|(_, receipt)| receipt.as_ref()).collect();
-        let text = json!({ "settings": settings, "sources": sources, "stages": receipts, "out-of-date": out_of_date, "metrics": metrics, "gate": gate });
-        return print(serde_json::to_string_pretty(&text)?);
-    }
-    print(workspace.root().display())?;
-    for (name, receipt) in &stages {
-        let Some(receipt) = receipt else {
-            print(format!("\n{name}  has not run"))?;
-            continue;
-        };
-        let state = out_of_date.get(name).map_or(String::new(), |cause| format!(", out of date: {cause}"));
-        print("")?;
-        print_line(format!("{name}  {} in {:.1} s on {}{state}", receipt.started, receipt.seconds, receipt.device))?;
-        for output in &receipt.outputs {
-            let rows = output.rows.map_or(String::new(), |rows| format!("{rows} rows"));
-            let path = workspace.stage(*name).join(&output.name);
-            print_line(format!("  {:>12}  {:>10}  {}", size(output.bytes), rows, path.display()))?;
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The run directory.
+    run: PathBuf,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Execute for ShowArgs {
+    /// Prints the stages, files, rows, settings and scores of a run.
+    fn execute(&self) -> Result<()> {
+        let workspace = Workspace::existing(&self.run)?;
+        let results = Results::read(&workspace)?;
+        let (settings, sources) = (results.settings(&[]), results.sources(&[]));
+        let Results { stages, out_of_date, metrics, gate } = results;
+        if self.json {
+            let receipts: Vec<_> = stages.iter().filter_map(|(_, receipt)| receipt.as_ref()).collect();
+            let text = json!({ "settings": settings, "sources": sources, "stages": receipts, "out-of-date": out_of_date, "metrics": metrics, "gate": gate });
+            return print(serde_json::to_string_pretty(&text)?);
         }
-        if let Some(damage) = receipt.damage(&workspace.stage(*name), false)? {
-            print_line(format!("  damaged: {damage}"))?;
+        print(workspace.root().display())?;
+        for (name, receipt) in &stages {
+            let Some(receipt) = receipt else {
+                print(format!("\n{name}  has not run"))?;
+                continue;
+            };
+            let state = out_of_date.get(name).map_or(String::new(), |cause| format!(", out of date: {cause}"));
+            print("")?;
+            print_line(format!(
+                "{name}  {} in {:.1} s on {}{state}",
+                receipt.started, receipt.seconds, receipt.device
+            ))?;
+            for output in &receipt.outputs {
+                let rows = output.rows.map_or(String::new(), |rows| format!("{rows} rows"));
+                let path = workspace.stage(*name).join(&output.name);
+                print_line(format!("  {:>12}  {:>10}  {}", size(output.bytes), rows, path.display()))?;
+            }
+            if let Some(damage) = receipt.damage(&workspace.stage(*name), false)? {
+                print_line(format!("  damaged: {damage}"))?;
+            }
         }
-    }
-    print("\nsettings")?;
-    for (key, value) in &settings {
-        print_line(format!("  {key} = {value}"))?;
-    }
-    for (key, digest) in &sources {
-        print_line(format!("  {key}: digest {}", short(digest)))?;
-    }
-    if let Some(metrics) = metrics {
-        let state = if out_of_date.contains_key(&evaluate::NAME) { ", out of date" } else { "" };
-        print(format!("\n{} of {} {} images{state}", metrics.task, metrics.images, metrics.split.name()))?;
-        for line in scores::lines(&metrics, &gate) {
-            print(line)?;
+        print("\nsettings")?;
+        for (key, value) in &settings {
+            print_line(format!("  {key} = {value}"))?;
         }
+        for (key, digest) in &sources {
+            print_line(format!("  {key}: digest {}", short(digest)))?;
+        }
+        if let Some(metrics) = metrics {
+            let state = if out_of_date.contains_key(&evaluate::NAME) { ", out of date" } else { "" };
+            print(format!("\n{} of {} {} images{state}", metrics.task, metrics.images, metrics.split.name()))?;
+            for line in scores::lines(&metrics, &gate) {
+                print(line)?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Bytes for people.

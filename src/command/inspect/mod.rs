@@ -6,15 +6,17 @@ mod statistics;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, downcast_primitive_array};
 use arrow_schema::{DataType, Schema};
+use clap::Args;
 
-use super::{Kind, kind, print, print_line, print_own};
-use crate::cli::InspectArgs;
+use super::Execute;
+use super::path_kind::{Kind, kind};
+use super::print::{print, print_line, print_own};
 use crate::error;
 use crate::image::{ImageShape, Pixels, to_bytes};
 use crate::source::settings::Fit;
@@ -31,25 +33,40 @@ const READ_BYTES: u64 = 4 << 20;
 /// Characters of a text that are printed.
 const MOST_CHARACTERS: usize = 1000;
 
-/// Prints what is in a file, where it comes from and what its columns hold, and draws its first images, or prints its first
-/// rows.
-pub fn inspect(args: &InspectArgs) -> Result<()> {
-    let path = &args.file;
-    let kind = kind(path)?;
-    if let Kind::Folder = kind {
-        return Err(error::data(format!("{} is {}", path.display(), look_at_folder(path))));
-    }
-    let made = print_provenance(path)?;
-    match kind {
-        Kind::Folder => Ok(()),
-        Kind::Parquet => inspect_parquet(args),
-        Kind::Picture => inspect_picture(path, args.draw),
-        Kind::Array | Kind::Idx => match look(path)? {
-            Look::Idx => inspect_idx(args),
-            // What limpid has written is no mistake to look at.
-            Look::Other { what, whole: true, .. } if made => print(format!("{}: {what}", path.display())),
-            Look::Other { what, advice, .. } => Err(error::data(format!("{} is {what}; {advice}", path.display()))),
-        },
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A Parquet file, an IDX file or a picture.
+    file: PathBuf,
+    /// How many images to draw, or rows of another table to print.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    images: usize,
+    /// How images are drawn.
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
+    draw: Drawing,
+}
+
+impl Execute for InspectArgs {
+    /// Prints what is in a file, where it comes from and what its columns hold, and draws its first images, or prints its first
+    /// rows.
+    fn execute(&self) -> Result<()> {
+        let path = &self.file;
+        let kind = kind(path)?;
+        if let Kind::Folder = kind {
+            return Err(error::data(format!("{} is {}", path.display(), look_at_folder(path))));
+        }
+        let made = print_provenance(path)?;
+        match kind {
+            Kind::Folder => Ok(()),
+            Kind::Parquet => inspect_parquet(self),
+            Kind::Picture => inspect_picture(path, self.draw),
+            Kind::Array | Kind::Idx => match look(path)? {
+                Look::Idx => inspect_idx(self),
+                // What limpid has written is no mistake to look at.
+                Look::Other { what, whole: true, .. } if made => print(format!("{}: {what}", path.display())),
+                Look::Other { what, advice, .. } => Err(error::data(format!("{} is {what}; {advice}", path.display()))),
+            },
+        }
     }
 }
 

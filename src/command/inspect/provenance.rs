@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::command::{print, print_line};
+use crate::command::print::{print, print_line};
 use crate::config::Pipeline;
 use crate::record::digest::{digest, short};
 use crate::record::receipt::Receipt;

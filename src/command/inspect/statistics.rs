@@ -14,7 +14,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
-use crate::command::print;
+use crate::command::print::print;
 use crate::error;
 use crate::table;
 use crate::text::{self, cell};

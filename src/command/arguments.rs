@@ -1,0 +1,116 @@
+//! Arguments that several commands take, and the functions that read them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::config::{self, Pipeline};
+use crate::device::DeviceChoice;
+use crate::pipeline::Selection;
+use crate::progress::{LogMode, Progress};
+
+/// A pipeline and where it runs.
+#[derive(Debug, Args)]
+pub struct PipelineArgs {
+    /// The pipeline, a TOML file.
+    pub pipeline: PathBuf,
+    /// Override one setting, as in `--set training.epochs=5`; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The folder that holds the run directories.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Only this stage.
+    #[arg(long, value_name = "STAGE", conflicts_with_all = ["from", "to"])]
+    pub only: Option<String>,
+    /// This stage and those after it.
+    #[arg(long, value_name = "STAGE")]
+    pub from: Option<String>,
+    /// Nothing after this stage.
+    #[arg(long, value_name = "STAGE")]
+    pub to: Option<String>,
+    /// Run the selected stages even if they are up to date.
+    #[arg(long)]
+    pub force: bool,
+    /// Digest every file instead of believing those whose size and time are unchanged.
+    #[arg(long)]
+    pub verify: bool,
+    /// Train from the start: go on neither from a checkpoint nor from a finished training of fewer epochs.
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+/// Where models are trained and applied.
+#[derive(Debug, Args)]
+pub struct DeviceArgs {
+    /// The compute device: flex (the CPU, also called cpu), tch, tch:cuda:N, cuda:N, wgpu, or auto, the best that `limpid devices` lists.
+    #[arg(long, default_value = "flex")]
+    pub device: DeviceChoice,
+}
+
+/// How work is done.
+#[derive(Debug, Args)]
+pub struct WorkArgs {
+    /// Threads; all cores unless given. Results do not depend on it, on flex.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: Option<u16>,
+    /// The form of progress messages on stderr.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub log: LogMode,
+    /// Time between two lines about the same task, where there are no bars.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub log_every: Duration,
+}
+
+/// Seconds, or a number with s, m or h.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.char_indices().find(|(_, c)| c.is_ascii_alphabetic()) {
+        Some((at, _)) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(format!("unknown unit {unit:?}; use s, m or h")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{number:?} is not a whole number"))?;
+    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
+}
+
+/// The pipeline and the stages that the arguments mean.
+pub fn load(args: &PipelineArgs) -> Result<(Pipeline, Selection)> {
+    let pipeline = config::load(&args.pipeline, &args.set)?;
+    let selection = match &args.only {
+        Some(stage) => Selection { from: Some(stage.clone()), to: Some(stage.clone()) },
+        None => Selection { from: args.from.clone(), to: args.to.clone() },
+    };
+    Ok((pipeline, selection))
+}
+
+/// Where the progress of work is told.
+pub fn progress(args: &WorkArgs) -> Progress {
+    Progress::new(args.log).every(args.log_every)
+}
+
+/// The number of threads, which rayon is told too.
+pub fn threads(given: Option<u16>) -> Result<usize> {
+    let available = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = given.map_or_else(available, usize::from);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
+    Ok(threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert!(duration("1d").is_err() && duration("-1s").is_err() && duration("99999999999999999999h").is_err());
+    }
+}
