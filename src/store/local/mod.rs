@@ -4,11 +4,12 @@
 //! its entries have changed. Each system call that changes something is a *step*, and [`failpoint`] can fail or end the program
 //! before any of them: tests do so at every one.
 
+mod file;
 mod lease;
 mod publish;
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,6 +20,10 @@ use super::failpoint::{self, reach};
 use super::{Lease, ReadAt, Stat, Store};
 use crate::error;
 use crate::progress::Progress;
+#[cfg(test)]
+pub use file::opened;
+pub use file::write_in_steps;
+use file::{NewFile, OpenFile};
 
 /// The file system.
 pub struct Local;
@@ -77,45 +82,6 @@ impl Store for Local {
     }
 }
 
-/// A file that is open to be read.
-#[derive(Debug)]
-struct OpenFile {
-    file: File,
-    bytes: u64,
-}
-
-impl OpenFile {
-    fn new(file: File) -> io::Result<Self> {
-        let bytes = file.metadata()?.len();
-        Ok(Self { file, bytes })
-    }
-}
-
-impl ReadAt for OpenFile {
-    fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    #[cfg(unix)]
-    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.file, buffer, at)
-    }
-
-    #[cfg(windows)]
-    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_read(&self.file, buffer, at)
-    }
-}
-
-/// An open file, of which any range can be read.
-///
-/// # Errors
-/// The file system.
-#[cfg(test)]
-pub fn opened(file: File) -> io::Result<Arc<dyn ReadAt>> {
-    Ok(Arc::new(OpenFile::new(file)?))
-}
-
 /// Opens a file to read it.
 ///
 /// # Errors
@@ -125,54 +91,9 @@ pub fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// A file that is being written.
-struct NewFile {
-    file: File,
-    path: PathBuf,
-}
-
-impl NewFile {
-    /// Creates an empty file, in the place of any other.
-    ///
-    /// # Errors
-    /// The file system.
-    fn create(path: &Path) -> Result<Self> {
-        let file = reach("create", &[path]).and_then(|()| File::create(path));
-        let file = file.with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self { file, path: path.to_owned() })
-    }
-}
-
-impl super::NewFile for NewFile {
-    fn finish(self: Box<Self>) -> Result<u64> {
-        let synced = reach("sync", &[&self.path]).and_then(|()| self.file.sync_all());
-        let metadata = synced.and_then(|()| self.file.metadata());
-        let metadata = metadata.with_context(|| format!("cannot write {}", self.path.display()))?;
-        Ok(metadata.modified().map_or(0, nanoseconds))
-    }
-}
-
 /// Nanoseconds since 1970; 0 for a time before it.
 pub fn nanoseconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
-}
-
-impl Write for NewFile {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        write_in_steps(&self.file, &self.path, buffer)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-/// Writes two halves where something may come between them; otherwise reaching a step is free and so is a whole.
-pub(super) fn write_in_steps(mut file: &File, path: &Path, buffer: &[u8]) -> io::Result<usize> {
-    let half = if failpoint::installed() { buffer.len() / 2 } else { 0 };
-    file.write_all(&buffer[..half])?;
-    reach("write", &[path])?;
-    Ok(half + file.write(&buffer[half..])?)
 }
 
 /// What the name of a file that is about to replace another one ends with.
