@@ -24,6 +24,7 @@ mod log;
 mod memory;
 mod mnist;
 mod models;
+mod onnx;
 mod output;
 mod own_arrays;
 mod own_images;
