@@ -14,6 +14,7 @@ mod mnist;
 mod numpy;
 mod picture;
 mod rejected;
+mod scenes;
 pub mod settings;
 pub mod strokes;
 mod tables;
@@ -147,6 +148,8 @@ choices! {
     "npy" npy => Npy(NpySettings),
     /// Digits that limpid draws itself.
     "strokes" strokes => Strokes(StrokesSettings),
+    /// Pictures of textured shapes that limpid draws itself.
+    "scenes" scenes => Scenes(scenes::ScenesSettings),
 }
 
 impl SourceSettings {
