@@ -17,18 +17,18 @@
 //!                                  report
 //! ```
 //!
-//! If a pipeline asks for it, a last stage, `export`, copies the tables of images and features into the form that another
-//! program likes best.
+//! The last stage, `export`, is optional: it copies the tables of images and features into the layout that another program
+//! reads best.
 //!
-//! [`image`], [`random`], [`vector`], [`setting`] and [`text`] are what everything stands on. A setting belongs to what it sets
-//! (`source/settings.rs`, `model/settings.rs`, …); [`config`] reads TOML, imports those types and turns the file into an
-//! immutable [`config::Pipeline`], and only stages, the pipeline and the commands are handed that. [`record`] is what a run leaves:
-//! the run directory, receipts, fingerprints, digests. [`pipeline`] decides for each stage whether its published result is still
-//! right, runs it in a scratch folder if not, checks that what it has read is unchanged, and puts the folder in place by one
-//! rename. A [`stage`] reads tables of earlier stages and writes its own; [`table`] is all that knows Parquet, and [`store`] all
-//! that changes a file or folder. [`model`] and [`training`] are ordinary Burn, [`export`] hands the model and the tables to other
-//! programs; the operations that dominate their time on a CPU are in [`kernel`], and [`device`] is all that knows which other
-//! devices a build has. Whatever is printed passes [`text`], which keeps a terminal from obeying what others have written.
+//! All modules may use [`image`], [`random`], [`vector`], [`setting`] and [`text`]. A setting is declared in the module that
+//! uses it (`source/settings.rs`, `model/settings.rs`, …); [`config`] imports those types, reads TOML and resolves the file to
+//! an immutable [`config::Pipeline`], which only stages, the pipeline and the commands receive. [`record`] defines what a run
+//! leaves on disk: the run directory, receipts, fingerprints, digests. [`pipeline`] checks for each stage whether its published
+//! result is up to date, runs it in a scratch folder if not, checks that its inputs have not changed meanwhile, and publishes
+//! the folder by one rename. A [`stage`] reads tables of earlier stages and writes its own. Only [`table`] knows Parquet, and
+//! only [`store`] changes files and folders. [`model`] and [`training`] use Burn; the operations that dominate their time on a
+//! CPU are in [`kernel`], and only [`device`] knows which other devices a build has. [`export`] converts the model and the
+//! tables for other programs. All printed text passes [`text`], which escapes the control characters of names and data.
 //!
 //! `CONTRIBUTING.md` says what to create, and where to register it, to add a stage, a corruption, a source or a model.
 //!

@@ -1,4 +1,4 @@
-//! Parse, call, print the chain of causes, exit.
+//! Entry point: parses the command line, runs the command, prints its error and returns its exit code.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use limpid::command::{self, Cli};
 use limpid::progress::{LogMode, Progress};
 use limpid::{error, text};
 
-/// Training takes and gives back the same few large tensors again and again: this allocator keeps their pages at hand.
+/// Training allocates and frees the same few large tensors repeatedly; this allocator keeps their pages.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     };
     let log = cli.log_mode();
     std::panic::set_hook(Box::new(move |panic| tell(panic, log)));
-    // A panic is a bug: it gets the exit code of one, after its own message.
+    // A panic is a bug: its message is printed first, then it is reported with the exit code of bugs.
     match std::panic::catch_unwind(|| command::execute(cli)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(cause)) => ExitCode::from(error::report(&cause, log)),
@@ -29,8 +29,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tells what is wrong with the command line, or the help that it asks for. Clap's message has colours, and the arguments as they
-/// are: one with control characters, say the name of a file that a shell has filled in, costs the message its colours.
+/// Prints an error of the command line, or the help that it asks for. Clap's message has colours and the unescaped arguments:
+/// if one of these has control characters, as in a file name that a shell has completed, the message is escaped and has no
+/// colours.
 fn refuse(cause: &clap::Error) -> ExitCode {
     let arguments = || std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     if arguments().all(|argument| matches!(text::escaped(&argument), Cow::Borrowed(_))) {
@@ -40,7 +41,7 @@ fn refuse(cause: &clap::Error) -> ExitCode {
     ExitCode::from(cause.exit_code() as u8)
 }
 
-/// Tells of a panic as Rust does, with the stack if `RUST_BACKTRACE` asks for it.
+/// Prints a panic as Rust does, with the stack if `RUST_BACKTRACE` asks for it.
 fn tell(panic: &PanicHookInfo<'_>, log: LogMode) {
     let stack = Backtrace::capture();
     let asked = stack.status() == BacktraceStatus::Captured;

@@ -1,4 +1,4 @@
-//! `limpid encode` and `limpid denoise`: a trained model on other data.
+//! `limpid encode` and `limpid denoise`: apply a trained model to other data.
 
 use std::path::{Path, PathBuf};
 
@@ -89,7 +89,7 @@ impl Execute for DenoiseArgs {
     }
 }
 
-/// Which half of the model is wanted.
+/// The output of the model that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
     /// The code.
@@ -109,17 +109,17 @@ impl Direction {
 
 /// An input that fits the model.
 enum Input {
-    /// A table of limpid's, whose ids, splits and labels go on.
+    /// A table of limpid's, whose ids, splits and labels are kept.
     Table(TableFile),
-    /// Anything else, all of the test split.
+    /// Anything else, with all images in the test split.
     Source(Box<dyn Source>),
 }
 
-/// Applies the model to every input. All are checked before anything is written; each is open only while it is looked at,
-/// so that their number is not limited by that of open files.
+/// Applies the model to every input. All inputs are checked before anything is written. Each is open only while it is checked
+/// or read, so that the limit of open files does not limit their number.
 fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     interrupt::install()?;
-    // A source and a table say themselves whether they are in order.
+    // Each source or table replaces `sorted` and `classes` by its own.
     let threads = threads(args.work.threads)?;
     let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None };
     let progress = progress(&args.work);
@@ -153,7 +153,7 @@ fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     for (path, output) in args.input.iter().zip(outputs) {
         let written = Watch::new(|| files(path)).and_then(|watch| {
             let input = open(path, args, &model)?;
-            // A table that tells damage by itself is read to its end even if a run replaces it.
+            // A table with checksums detects damage itself, and may be replaced by a run while it is read.
             let guarded = matches!(&input, Input::Table(table) if table.is_guarded());
             let check = || if guarded { Ok(()) } else { watch.check() };
             write(&output, input, &model, direction, &options, &progress, check)
@@ -178,17 +178,17 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference) -> Result<Input> {
         (_, true) => Size::Crop(sides),
         _ => Size::Same,
     };
-    // The model decides whether it sees colour.
+    // The model's channels decide between grey and RGB.
     let grey = match image.channels {
         1 => Some(true),
         3 => Some(false),
         _ => None,
     };
     let fit = Fit { size, grey };
-    // Only pictures can be made to fit.
+    // Only pictures can be resized or cropped.
     let (source, pictures): (Box<dyn Source>, bool) = match kind(path)? {
         Kind::Parquet => {
-            // A column of another name than limpid's is one of others.
+            // Only tables of others have their images in a column of another name.
             let column = args.image.as_deref().filter(|column| *column != "image");
             let own = if column.is_none() { TableFile::open_rewritten(path, image) } else { TableFile::open_own(path) };
             if let Some(table) = own? {
@@ -210,7 +210,7 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference) -> Result<Input> {
     Ok(Input::Source(source))
 }
 
-/// Ends of names that say a format: of tables, arrays and pictures, and of IDX files as people name them and as MNIST's are.
+/// Suffixes that denote a format: of tables, arrays and pictures, and of IDX files, those in common use and MNIST's.
 const FORMAT_ENDS: [&str; 19] = [
     ".parquet",
     ".npy",
@@ -233,7 +233,7 @@ const FORMAT_ENDS: [&str; 19] = [
     ".ubyte",
 ];
 
-/// The input's name without the ends of its format, and `.parquet`.
+/// The input's name with the suffix of its format replaced by `.parquet`.
 fn output_name(path: &Path) -> Result<String> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| error::settings(format!("{} has no usable file name", path.display())))?;
@@ -243,7 +243,7 @@ fn output_name(path: &Path) -> Result<String> {
     Ok(format!("{stem}.parquet"))
 }
 
-/// Writes one result beside its place and, if `check` has nothing against the input after it was read, renames it into it.
+/// Writes one result under a temporary name, and renames it into place if `check` succeeds after the input was read.
 fn write(
     output: &Path,
     input: Input,
@@ -278,7 +278,7 @@ fn write(
             let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
             let options = WriteOptions { classes: source.classes(), sorted: source.is_sorted(), ..options.clone() };
             let written = write_table(folder, &temporary, content, options, groups);
-            // Pictures that cannot be read are told now.
+            // Fails now if pictures could not be decoded.
             written.and_then(|written| source.tables().map(|_| written))
         }
     };
@@ -288,7 +288,7 @@ fn write(
     local::sync_folder(folder)
 }
 
-/// The row groups that `map` makes of others.
+/// Row groups with `map` applied to each batch.
 fn mapped<'a, 'b: 'a>(
     groups: impl Iterator<Item = Result<RowGroup<'b>>> + Send,
     map: &'a (impl Fn(&RecordBatch) -> Result<RecordBatch> + Sync),

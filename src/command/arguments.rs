@@ -64,7 +64,7 @@ pub struct WorkArgs {
     pub log_every: Duration,
 }
 
-/// Seconds, or a number with s, m or h.
+/// Parses a duration: seconds, or a number with s, m or h.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.char_indices().find(|(_, c)| c.is_ascii_alphabetic()) {
         Some((at, _)) => text.split_at(at),
@@ -80,7 +80,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(factor).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
 }
 
-/// The pipeline and the stages that the arguments mean.
+/// Loads the pipeline and the selection of its stages.
 pub fn load(args: &PipelineArgs) -> Result<(Pipeline, Selection)> {
     let pipeline = config::load(&args.pipeline, &args.set)?;
     let selection = match &args.only {
@@ -90,12 +90,12 @@ pub fn load(args: &PipelineArgs) -> Result<(Pipeline, Selection)> {
     Ok((pipeline, selection))
 }
 
-/// Where the progress of work is told.
+/// The progress reporter that the arguments describe.
 pub fn progress(args: &WorkArgs) -> Progress {
     Progress::new(args.log).every(args.log_every)
 }
 
-/// The number of threads, which rayon is told too.
+/// The number of threads, which becomes the size of rayon's pool.
 pub fn threads(given: Option<u16>) -> Result<usize> {
     let available = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = given.map_or_else(available, usize::from);

@@ -8,23 +8,23 @@ use crate::error;
 use crate::record::receipt::{Receipt, output_damage};
 use crate::record::workspace::{steadily, whole_receipt_in};
 
-/// What `load` makes of the model in a folder, whose files are checked against the receipt of the run that trained it, if that is
-/// there: a wrong bit in a weight would show nowhere else.
+/// Loads the model in a folder with `load`, and checks its files against the receipt of the run that trained it, if there is
+/// one: a flipped bit in a weight would not be detected otherwise.
 ///
 /// # Errors
-/// Damage, and what `load` fails with.
+/// Damage, and errors of `load`.
 pub fn of_checked_model<T>(folder: &Path, load: impl Fn() -> Result<T>) -> Result<T> {
     steadily(&[folder.to_owned()], || {
         let Some(receipt) = whole_receipt_in(folder)? else { return load() };
-        // Checked after it was loaded: what has rotted before then has rotted now.
+        // Checked after loading: damage that was loaded is still in the file now.
         let loaded = load();
         check_model(folder, &receipt).and(loaded)
     })
 }
 
-/// Digests the files of a model that are used.
+/// Checks the digests of those files of a model that are used.
 fn check_model(folder: &Path, receipt: &Receipt) -> Result<()> {
-    // The history is not used, and which of the weights are is for the model to say.
+    // The history is not used. Missing files are left to `load`, which knows the weights that the model uses.
     for output in receipt.outputs.iter().filter(|output| !output.name.ends_with(".parquet")) {
         let there = folder.join(&output.name).exists();
         if let Some(damage) = there.then(|| output_damage(output, folder, true)).transpose()?.flatten() {

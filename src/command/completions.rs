@@ -1,4 +1,4 @@
-//! `limpid completions`
+//! `limpid completions`: prints completions for a shell.
 
 use anyhow::Result;
 use clap::{Args, CommandFactory};

@@ -1,4 +1,4 @@
-//! `limpid devices`
+//! `limpid devices`: lists the devices, and measures how fast each trains.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::device::{Absence, DeviceName};
 use crate::interrupt;
 use crate::training::rate;
 
-/// How long each model trains on each device.
+/// How long each model trains on each device for the measurement.
 const TIME: Duration = Duration::from_secs(1);
 
 /// Arguments of `devices`.
@@ -27,19 +27,19 @@ pub struct DevicesArgs {
     threads: Option<u16>,
 }
 
-/// What there is to say of a device.
+/// An entry of the list of devices.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Listed {
     device: String,
-    /// The Cargo feature that has it; none for what every build has.
+    /// The Cargo feature that provides it; none for flex, which every build has.
     feature: Option<&'static str>,
     in_build: bool,
     /// Unknown unless it is in the build.
     on_machine: Option<bool>,
-    /// Why it cannot be used.
+    /// The reason why it cannot be used.
     why: Option<String>,
-    /// Of steps of 200 images of 28×28, by the family of the model.
+    /// Training speed in steps of 200 images of 28×28, by family of models.
     images_per_second: Option<Rates>,
 }
 
@@ -71,7 +71,7 @@ impl Execute for DevicesArgs {
     }
 }
 
-/// Opens a device and measures it.
+/// Opens a device and measures its training speed.
 fn look_at(name: DeviceName, threads: usize) -> Result<Listed> {
     let opened = name.open(threads);
     let images_per_second = match &opened {

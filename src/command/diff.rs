@@ -1,4 +1,4 @@
-//! `limpid diff`
+//! `limpid diff`: prints the settings and scores of two runs side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ impl Execute for DiffArgs {
             Some(_) => Some([page(&workspaces[0])?, page(&workspaces[1])?]),
             None => None,
         };
-        // A stage that one side has not run yet has settings on the other side alone, which are no difference.
+        // Settings of a stage that only one side has run are not a difference.
         let pending: Vec<_> = sides.iter().flat_map(Results::pending).collect();
         table.extend(differing(sides.each_ref().map(|side| side.settings(&pending)), ToString::to_string));
         let digest = |digest: &String| format!("digest {}", short(digest));
@@ -68,7 +68,7 @@ impl Execute for DiffArgs {
             }
         }
         let numbers = sides.map(|side| side.metrics.as_ref().map_or(Vec::new(), scores::numbers));
-        // In the order of the left side, then what only the right one has.
+        // In the order of the left side, followed by those that only the right one has.
         let [left, right] = &numbers;
         let only_right = right.iter().filter(|(name, _)| !left.iter().any(|(known, _)| known == name));
         for (name, _) in left.iter().chain(only_right) {
@@ -85,7 +85,7 @@ impl Execute for DiffArgs {
             let html = render_pair(left, right, &table)?;
             write_beside_others(path, html.as_bytes())?;
         }
-        // Whole: what differs may be the end.
+        // Values are not shortened, since they may differ at the end.
         let rows: Vec<_> =
             table.iter().map(|(name, [left, right])| [name, left, right].map(|cell| on_one_line(cell))).collect();
         let [first, second] = [0, 1].map(|at| width(rows.iter().map(|row| &*row[at])));
@@ -96,7 +96,7 @@ impl Execute for DiffArgs {
     }
 }
 
-/// What two sides have otherwise, or only one of them has.
+/// The entries that differ between two sides, or that only one of them has.
 fn differing<T: PartialEq>(
     [left, right]: [BTreeMap<String, T>; 2],
     tell: impl Fn(&T) -> String,
@@ -107,7 +107,7 @@ fn differing<T: PartialEq>(
     differing.map(|key| (key.clone(), [value(&left, key), value(&right, key)])).collect()
 }
 
-/// The page about a run, of the results and the settings that its report was made of.
+/// The report of a run, made from the results and settings that its published report was made from.
 fn page(workspace: &Workspace) -> Result<Report> {
     steadily(&folders(workspace), || page_once(workspace))
 }

@@ -1,4 +1,4 @@
-//! `limpid export`: tables of a run in another form, and its model as ONNX.
+//! `limpid export`: writes tables of a run in another layout, and its model as ONNX.
 
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,7 @@ pub struct ExportArgs {
 }
 
 impl Execute for ExportArgs {
-    /// Writes what is asked for, whole or not at all.
+    /// Writes the tables and the model that are asked for, each complete or not at all.
     fn execute(&self) -> Result<()> {
         interrupt::install()?;
         let workspace = Workspace::existing(&self.run)?;
@@ -74,7 +74,7 @@ impl Execute for ExportArgs {
         let threads = threads(self.work.threads)?;
         if let Some(folder) = &self.to {
             let pipeline: Pipeline = workspace.settings()?;
-            // Floats stay floats, but in a profile whose images are pictures.
+            // Pixels stored as floats stay floats, except in the profile that stores images as pictures.
             let floats = pipeline.output.pixels == Pixels::F32 && self.profile != Profile::Hf;
             let pixels = self.pixels.or(floats.then_some(StoredPixels::F32));
             let layout = Layout::new(self.profile, pixels, self.lists, self.part_rows, self.part_mib);
@@ -84,7 +84,7 @@ impl Execute for ExportArgs {
             let (digests, tables) = steadily(&folders, || tables(&workspace, &pipeline, &progress))?;
             publish(folder, |scratch| {
                 let written = write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress);
-                // Once more: a bit may have rotted since.
+                // Digested again, since a file may have been damaged after the first check.
                 for (Source { stage, table, .. }, digest) in tables.iter().zip(&digests) {
                     if table.digest()? != *digest {
                         return Err(damaged(
@@ -112,7 +112,7 @@ impl Execute for ExportArgs {
     }
 }
 
-/// The tables that a run has, of the stages that its pipeline has, and the digest of each.
+/// The digests of the tables of a run, of the stages in its pipeline, and the tables.
 fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Result<(Vec<String>, Vec<Source>)> {
     let mut receipts: Vec<(StageName, Receipt)> = Vec::new();
     for stage in STAGES.iter().filter(|stage| stage.applies(pipeline)) {
@@ -147,7 +147,7 @@ fn damaged(stage: StageName, damage: &str) -> anyhow::Error {
     error::data(format!("the result of {stage} is damaged: {damage}"))
 }
 
-/// Has a folder written beside its place and renames it into it.
+/// Writes a folder under a temporary name beside its place, and renames it into place.
 fn publish(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     refuse_taken(folder)?;
     let name = folder.file_name().ok_or_else(|| error::settings(format!("{} has no name", folder.display())))?;
@@ -156,7 +156,7 @@ fn publish(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()>
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     local::create_folder(parent)?;
     let _only = only_writer(&lock, folder)?;
-    // Once more, since another one may just have finished; what one that was killed has left goes.
+    // Checked again, since another process may just have finished; what a killed process has left is removed.
     let written = refuse_taken(folder)
         .and_then(|()| local::remove_folder(&scratch))
         .and_then(|()| local::create_folder(&scratch))
@@ -167,12 +167,12 @@ fn publish(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()>
     if written.is_err() {
         _ = local::remove_folder(&scratch);
     }
-    // Whoever waits for it finds that it is gone, and takes a new one.
+    // A process that has opened this lock finds that it is gone, and opens a new one.
     _ = local::remove_file(&lock);
     written
 }
 
-/// Refuses a folder that holds something.
+/// Refuses a place that is taken, unless by an empty folder.
 fn refuse_taken(folder: &Path) -> Result<()> {
     let taken = std::fs::read_dir(folder).map_or(folder.exists(), |mut entries| entries.next().is_some());
     if taken {

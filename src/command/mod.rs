@@ -14,7 +14,7 @@ mod run;
 mod schema;
 mod show;
 
-// What several commands use.
+// Shared by several commands.
 mod arguments;
 mod checked_model;
 mod output_place;
@@ -50,7 +50,7 @@ impl Cli {
 /// Carries out a command.
 ///
 /// # Errors
-/// Whatever it fails with; see `error` for what becomes of it.
+/// Those of the command; see `error` for how they are reported.
 pub fn execute(cli: Cli) -> Result<()> {
     failpoint::install()?;
     cli.command.arguments().execute()

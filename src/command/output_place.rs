@@ -1,4 +1,4 @@
-//! Where a command may write: anywhere but into the results of a run.
+//! Checks that commands do not write into the results of a run.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::error;
 use crate::record::workspace::RECEIPT;
 use crate::store::local;
 
-/// Refuses to write into the result of a stage. The place need not exist.
+/// Refuses a place inside the result of a stage. The place need not exist.
 pub fn refuse_results(place: &Path) -> Result<()> {
     let near = local::nearest_real(place).unwrap_or_default();
     match near.ancestors().find(|folder| folder.join(RECEIPT).is_file()) {

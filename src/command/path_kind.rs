@@ -1,4 +1,4 @@
-//! Which kind of input a path is: a folder, or a file whose format its first bytes tell.
+//! The kind of input at a path: a folder, or a file format, recognised by the first bytes.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::error;
 use crate::source;
 
-/// What a path leads to, by the first bytes of a file and never by its name.
+/// The kind of input at a path; a file is recognised by its first bytes, never by its name.
 pub enum Kind {
     /// A folder.
     Folder,
@@ -19,17 +19,17 @@ pub enum Kind {
     Picture,
     /// A NumPy array.
     Array,
-    /// Anything else: IDX, or something that reading it as IDX tells.
+    /// Anything else: IDX, or a file that reading it as IDX refuses.
     Idx,
 }
 
-/// Looks at a path.
+/// Finds the kind of input at a path.
 pub fn kind(path: &Path) -> Result<Kind> {
     let mut start = Vec::new();
     if path.is_dir() {
         return Ok(Kind::Folder);
     }
-    // Whatever else there is, a pipe say, can be read once at most, and might never end.
+    // Anything else, such as a pipe, can be read only once, and might never end.
     if path.exists() && !path.is_file() {
         return Err(error::data(format!("{} is neither a file nor a folder", path.display())));
     }

@@ -1,4 +1,4 @@
-//! `limpid plan`
+//! `limpid plan`: prints which stages a run would execute, and why.
 
 use anyhow::Result;
 use clap::Args;
@@ -53,7 +53,7 @@ impl Execute for PlanArgs {
                 }
             }
         }
-        // What is to be evaluated first may have other scores.
+        // The gate is not judged if evaluate would run, since the scores may change.
         let judged = plans.iter().any(|plan| pipeline::JUDGED.contains(&plan.stage));
         let pends = |plan: &StagePlan| plan.stage == evaluate::NAME && plan.action != Action::UpToDate;
         if judged

@@ -7,18 +7,18 @@ use anyhow::{Context, Result};
 
 use crate::text::{escaped, on_one_line};
 
-/// Prints lines of the result, without what a terminal would obey.
+/// Prints lines of the result, with control characters escaped.
 pub fn print(lines: impl Display) -> Result<()> {
     print_own(escaped(&lines.to_string()))
 }
 
-/// Prints one line of the result; the end of a line in a name or a value does not begin another.
+/// Prints one line of the result, with line breaks in names and values escaped too.
 pub fn print_line(line: impl Display) -> Result<()> {
     print_own(on_one_line(&line.to_string()))
 }
 
-/// Prints what limpid alone has written, as it is: a terminal is meant to obey a drawing. That the reader has gone
-/// (`limpid show … | head`) changes neither the rest of the work nor the exit code.
+/// Prints text of limpid's own without escaping, such as drawings, which use control sequences. A closed pipe, as by `| head`,
+/// changes neither the rest of the work nor the exit code.
 pub fn print_own(text: impl Display) -> Result<()> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -1,6 +1,6 @@
-//! What `show` and `diff` tell about a run directory: what is published there, and how it came about.
+//! The published results of a run directory and the settings that they were made with, for `show` and `diff`.
 //!
-//! Settings are those in the receipts, not those of the last command: it may have failed, or run a part of the stages.
+//! Settings are those in the receipts, not those of the last command, which may have failed or run only some of the stages.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,16 +21,16 @@ use crate::stage::STAGES;
 pub struct Results {
     /// The stages of its pipeline, in order, each with its receipt if it has run.
     pub stages: Vec<(StageName, Option<Receipt>)>,
-    /// Stages whose inputs are no longer those that their result was made from, and which.
+    /// Stages whose inputs have changed since their result was made, each with the changed input.
     pub out_of_date: BTreeMap<StageName, String>,
     /// The scores, if it has been evaluated.
     pub metrics: Option<Metrics>,
-    /// What the gate of the last run that made a result, or found all up to date, asks for of them.
+    /// The requirements of the gate, as set in the last run that made a result or found all up to date, judged by these scores.
     pub gate: Vec<Requirement>,
 }
 
 impl Results {
-    /// Reads what is published.
+    /// Reads the published results.
     ///
     /// # Errors
     /// The file system, and files that limpid did not write.
@@ -48,18 +48,18 @@ impl Results {
         Ok(Self { stages, out_of_date, metrics, gate })
     }
 
-    /// The settings that made them, but for those of some stages.
+    /// The settings that the results were made with, except those of some stages.
     pub fn settings(&self, without: &[StageName]) -> BTreeMap<String, Value> {
-        // A stage that tells the settings of its inputs has none of its own to add.
+        // A stage whose parts include the settings of its inputs adds none of its own.
         let telling = |name: StageName| STAGES.iter().any(|stage| stage.name() == name && stage.tells_settings());
         let own = receipts(&self.stages).filter(|(name, _)| !telling(*name) && !without.contains(name));
         united(own.map(|(name, receipt)| (name.as_str(), &receipt.parts.settings)))
     }
 
-    /// The digests of the files outside the run that they were made from, but for those of some stages.
+    /// The digests of the files outside the run that the results were made from, except those of some stages.
     pub fn sources(&self, without: &[StageName]) -> BTreeMap<String, String> {
         let made = receipts(&self.stages).filter(|(name, _)| !without.contains(name));
-        // Inputs inside the run are a stage and a file of it.
+        // Inputs inside the run are named `stage/file`.
         let outside =
             made.flat_map(|(_, receipt)| receipt.parts.inputs.iter().filter(|(input, _)| !input.contains('/')));
         outside.map(|(input, digest)| (input.clone(), digest.clone())).collect()
@@ -76,13 +76,13 @@ pub fn folders(workspace: &Workspace) -> Vec<PathBuf> {
     STAGES.iter().map(|stage| workspace.stage(stage.name())).collect()
 }
 
-/// Those of the stages that have run.
+/// The receipts of the stages that have run.
 fn receipts(stages: &[(StageName, Option<Receipt>)]) -> impl Iterator<Item = (StageName, &Receipt)> {
     stages.iter().filter_map(|(name, receipt)| Some((*name, receipt.as_ref()?)))
 }
 
-/// The stages, of those in order with their receipts, whose inputs are no longer those that their result was made from, and
-/// which.
+/// The stages whose inputs have changed since their result was made, each with the changed input. `receipts` are in the order
+/// of the stages.
 pub fn out_of_date(receipts: Vec<(StageName, &Receipt)>) -> BTreeMap<StageName, String> {
     let mut out_of_date: BTreeMap<StageName, String> = BTreeMap::new();
     for (name, receipt) in &receipts {

@@ -1,4 +1,4 @@
-//! `limpid run`
+//! `limpid run`: runs a pipeline.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `limpid schema`
+//! `limpid schema`: prints the JSON schema of pipeline files or of the log.
 
 use anyhow::Result;
 use clap::Args;

@@ -7,7 +7,7 @@ use crate::text::{cell, shortened, width};
 /// Characters of a class's name that are printed in a table.
 const LONGEST_NAME: usize = 12;
 
-/// Everything that evaluate found, and what the gate says to it, line by line.
+/// The lines with all results of evaluate and the requirements of the gate.
 pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
     let decibels = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2} dB"));
     let mut lines = vec![format!(
@@ -82,7 +82,7 @@ pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
     lines
 }
 
-/// The numbers that two runs are compared by: a name and the value.
+/// The numbers by which two runs are compared, each with its name.
 pub fn numbers(metrics: &Metrics) -> Vec<(String, f64)> {
     let mut numbers = Vec::new();
     for scores in &metrics.scores {

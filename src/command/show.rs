@@ -1,4 +1,4 @@
-//! `limpid show`
+//! `limpid show`: prints the stages, settings and scores of a run.
 
 use std::path::PathBuf;
 
@@ -75,7 +75,7 @@ impl Execute for ShowArgs {
     }
 }
 
-/// Bytes for people.
+/// A size in B, kB or MB.
 fn size(bytes: u64) -> String {
     match bytes {
         0..10_000 => format!("{bytes} B"),

@@ -1,13 +1,13 @@
 //! Checks a tree of settings against the JSON schema of [`RawPipeline`](super::raw::RawPipeline).
 //!
-//! A general validator would say "not valid under any of the given schemas"; this one knows the few constructs that our
-//! schema uses and can therefore report every problem at once, in the words of a user, with the nearest right key.
+//! A general validator reports "not valid under any of the given schemas". This one handles only the constructs that our schema
+//! uses, and reports every problem at once, with the expected type or the most similar key.
 
 use serde_json::{Map, Value};
 
 use crate::setting::{KeyPath, Problem};
 
-/// Every disagreement of `settings` with `schema`, in the order of the keys.
+/// All violations of `schema` by `settings`, in the order of the keys.
 pub fn check(schema: &Value, settings: &Map<String, Value>) -> Vec<Problem> {
     let mut checker = Checker { schema, problems: Vec::new() };
     checker.table(schema, &KeyPath::default(), settings);
@@ -24,7 +24,7 @@ impl<'a> Checker<'a> {
         self.problems.push(Problem { path: path.clone(), message });
     }
 
-    /// Follows `$ref`, and `anyOf [X, null]`, which is how an optional table is described.
+    /// Follows `$ref`, and `anyOf [X, null]`, the schema of an optional table.
     fn resolve(&self, mut node: &'a Value) -> &'a Value {
         loop {
             if let Some(reference) = node["$ref"].as_str() {
@@ -97,7 +97,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The nearest key of this table, or the same key where it really belongs.
+    /// The hint for an unknown key: the most similar key of this table, the section that has this key, or all keys of this
+    /// table.
     fn hint(&self, node: &'a Value, key: &str) -> String {
         let empty = Map::new();
         let properties = node["properties"].as_object().unwrap_or(&empty);
@@ -120,7 +121,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// The strings that an enumeration allows, however the schema spells it.
+/// The strings that an enumeration allows: its `enum`, or the constants of its `oneOf`.
 fn choices(node: &Value) -> Vec<&str> {
     let listed = node["enum"].as_array().into_iter().flatten();
     let documented = node["oneOf"].as_array().into_iter().flatten().map(|option| &option["const"]);

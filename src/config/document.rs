@@ -1,7 +1,7 @@
-//! A pipeline file as a tree of values that remember where they were written.
+//! A parsed pipeline file: a tree of values, and the position of each in the file.
 //!
-//! Values become `serde_json::Value`, the one tree that the checks, the defaults, `--set` and deserialisation share; the
-//! places live beside it, keyed by path, so that a problem found late can still name the line.
+//! Values become `serde_json::Value`, which the checks, the defaults, `--set` and deserialisation share. Positions are kept
+//! separately, keyed by path, so that a problem found in any of these steps is reported with its line.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,10 +13,10 @@ use toml::de::{DeTable, DeValue};
 use crate::error;
 use crate::setting::KeyPath;
 
-/// Sections whose tables are choices of which the pipeline makes one.
+/// Sections of whose tables a pipeline chooses one.
 pub const CHOICES: [&str; 3] = ["source", "corruption", "model"];
 
-/// A tree of settings with the place of each.
+/// A tree of settings with the position of each.
 pub struct Document {
     /// The settings.
     pub root: Map<String, Value>,
@@ -25,7 +25,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Parses TOML; `name` stands for the file in messages.
+    /// Parses TOML; `name` names the file in messages.
     ///
     /// # Errors
     /// Text that is not TOML, with line and column.
@@ -75,8 +75,8 @@ impl Document {
         }
     }
 
-    /// Applies one `--set KEY=VALUE`. The value is TOML; what is not is taken as a string. Naming a choice that the file
-    /// does not make replaces the one that it makes.
+    /// Applies one `--set KEY=VALUE`. The value is parsed as TOML, or else taken as a string. A key of one of [`CHOICES`] that
+    /// names another table than the file's replaces that table.
     ///
     /// # Errors
     /// No `=`, an empty key, or a key that leads through something that is not a table.
@@ -116,7 +116,7 @@ impl Document {
         Ok(())
     }
 
-    /// Fills in what is missing. A table inside one of [`CHOICES`] only completes a choice that was made.
+    /// Adds the defaults of missing keys; of the tables inside one of [`CHOICES`], only to the chosen one.
     pub fn fill_from(&mut self, defaults: &Map<String, Value>) {
         for (section, default) in defaults {
             let Value::Object(default) = default else {
@@ -140,14 +140,14 @@ impl Document {
         }
     }
 
-    /// Where a setting, or the nearest one inside or around it, was written: `file:line:column` or the `--set`.
+    /// The position of a setting, or of the nearest one inside or around it: `file:line:column`, or its `--set`.
     pub fn place(&self, path: &KeyPath) -> &str {
         let around = std::iter::successors(Some(path.clone()), KeyPath::parent);
         let place = |path: KeyPath| {
             let inside = || self.places.iter().find(|(key, _)| key.is_within(&path)).map(|(_, place)| place);
             self.places.get(&path).or_else(inside)
         };
-        // Everything is inside the root, which has no place of its own.
+        // Without the root, which has no position of its own and contains every setting.
         around.filter(|path| path.parent().is_some()).find_map(place).unwrap_or(&self.default_place)
     }
 }

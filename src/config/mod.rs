@@ -1,11 +1,11 @@
-//! Settings: a TOML file in, an immutable [`Pipeline`] out.
+//! Reads a pipeline file (TOML) with its overrides and resolves it to an immutable [`Pipeline`].
 //!
 //! ```text
-//! file ──▶ document (values with places) ──▶ --set ──▶ check against the schema of raw ──▶ + default.toml
+//! file ──▶ document (values with positions) ──▶ --set ──▶ check against the schema of raw ──▶ + default.toml
 //!      ──▶ RawPipeline ──▶ resolve ──▶ Pipeline
 //! ```
 //!
-//! Every problem that can be found is reported in one go, each with its place.
+//! All problems that can be found are reported in one error, each with its position in the file.
 
 mod check;
 mod document;
@@ -24,10 +24,10 @@ use crate::setting::KeyPath;
 use crate::store::read_text;
 use document::Document;
 
-/// Most bytes of a pipeline file, a hundred times those of one that sets everything.
+/// Largest pipeline file, in bytes: a hundred times one that sets every key.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// All defaults, annotated; embedded so that documentation and program cannot drift apart.
+/// All defaults with their explanation, embedded so that the documented values are those in use.
 pub const DEFAULTS: &str = include_str!("default.toml");
 
 /// The JSON schema of pipeline files.
@@ -38,7 +38,7 @@ pub fn schema() -> Value {
 /// Reads and resolves a pipeline file with `--set` overrides.
 ///
 /// # Errors
-/// An unreadable file, one that is larger than a pipeline is, or settings that are wrong: one error that lists every problem.
+/// A file that cannot be read or is too large, or invalid settings: one error that lists every problem.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Pipeline> {
     let text = read_text(path, MOST_BYTES)
         .map_err(|cause| error::settings(format!("cannot read the pipeline file {}: {cause}", path.display())))?;
@@ -47,17 +47,18 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Pipeline> {
     parse(&path.display().to_string(), &text, overrides, stem, folder)
 }
 
-/// Resolves the text of a pipeline file; `name` stands for the file in messages.
+/// Resolves the text of a pipeline file. `name` names the file in messages, `stem` is the default name of the run, and relative
+/// paths start at `folder`.
 ///
 /// # Errors
-/// Settings that are wrong: one error that lists every problem.
+/// Invalid settings: one error that lists every problem.
 pub fn parse(name: &str, text: &str, overrides: &[String], stem: &str, folder: &Path) -> Result<Pipeline> {
     let mut document = Document::parse(name, text)?;
     for assignment in overrides {
         document.set(assignment)?;
     }
     let mut problems = check::check(&schema(), &document.root);
-    // What passed the check is resolved even if something else did not, so that all problems come at once.
+    // Settings that fail the check are removed and the others resolved, so that all problems are reported at once.
     for problem in &problems {
         remove(&mut document.root, &problem.path);
     }
@@ -83,7 +84,7 @@ pub fn parse(name: &str, text: &str, overrides: &[String], stem: &str, folder: &
     Err(error::settings(format!("the settings have {count}:{}", lines.collect::<String>())))
 }
 
-/// Removes a setting: an entry of a list takes the whole list with it.
+/// Removes a setting; for an entry of a list, the whole list.
 fn remove(root: &mut serde_json::Map<String, Value>, path: &KeyPath) {
     let names = path.names();
     let Some((last, parents)) = names.split_last() else { return };

@@ -1,8 +1,8 @@
 //! The settings as they are written in a pipeline file.
 //!
-//! These types only mirror the file: every key is optional here, because defaults come from `default.toml` and
-//! completeness is judged in `resolve.rs`. Their JSON schema, derived from the types, is what a file is checked against
-//! and what `limpid schema` prints, so a key, its type, its range and its documentation are written once.
+//! Every key is optional here, because defaults come from `default.toml` and `resolve.rs` checks that none is missing. A file
+//! is checked against the JSON schema derived from these types, with types, ranges and documentation; `limpid schema` prints
+//! it.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

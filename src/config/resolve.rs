@@ -1,8 +1,8 @@
-//! Settings as written become settings as used.
+//! Resolves settings as written, [`RawPipeline`], to settings as used, [`Pipeline`].
 //!
-//! Nothing is checked again after this: a [`Pipeline`] is complete, consistent and immutable, and it is what the run directory
-//! keeps. Whether the model fits the images is checked here if their size is known, and by ingest if files have to
-//! be opened for it.
+//! A [`Pipeline`] is complete, consistent and immutable, so that no later code checks settings; the run directory stores it.
+//! Whether the model fits the images is checked here if their size is known, and by ingest if files have to be opened to find
+//! it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,39 +30,39 @@ pub struct Pipeline {
     pub seed: u64,
     /// Where the images come from.
     pub source: SourceSettings,
-    /// Labels whose images the training split leaves out.
+    /// Labels whose images are left out of the training split, sorted.
     pub held_out: Vec<i64>,
-    /// How images are corrupted, if they are.
+    /// The corruption, if there is one.
     pub corruption: Option<Corruption>,
     /// The autoencoder.
     pub model: Model,
     /// How the model is trained.
     pub training: Training,
-    /// What is encoded.
+    /// Settings of the stage `encode`.
     pub encode: Encode,
-    /// What scores are computed beside.
+    /// Settings of the stage `evaluate`.
     pub evaluate: Evaluate,
-    /// What the scores must reach.
+    /// The scores that are required.
     pub gate: Gate,
     /// How results are stored.
     pub output: Output,
-    /// How they are exported, if they are.
+    /// The layout of exported tables, if tables are exported.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub export: Option<Layout>,
 }
 
-/// What is encoded.
+/// Settings of the stage `encode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Encode {
     /// The images whose features are written.
     pub input: InputImages,
 }
 
-/// What scores are computed beside.
+/// Settings of the stage `evaluate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Evaluate {
-    /// Training images that baselines and classifiers are fitted on, at most.
+    /// Most training images that baselines and classifiers are fitted on.
     pub fit_rows: u64,
 }
 
@@ -87,7 +87,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
     pipeline.filter(|_| problems.is_empty()).ok_or(problems.0)
 }
 
-/// Resolves each section, and checks them against each other as far as they are there; none if one of them is not.
+/// Resolves each section and checks them against each other; none if a section cannot be resolved.
 fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut Problems) -> Option<Pipeline> {
     let RawPipeline { name, seed, source, corruption, model, training, encode, evaluate, gate, output } = raw;
     let name = resolve_name(name, stem, problems);
@@ -121,7 +121,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     })
 }
 
-/// The name of the run: the one that is given, or else the stem of the pipeline file.
+/// Checks the name of the run, which is the stem of the pipeline file unless given.
 fn resolve_name(name: Option<String>, stem: &str, problems: &mut Problems) -> String {
     let advice = if name.is_none() { "give it a `name`: " } else { "" };
     let name = name.unwrap_or_else(|| stem.to_owned());
@@ -133,7 +133,7 @@ fn resolve_name(name: Option<String>, stem: &str, problems: &mut Problems) -> St
     name
 }
 
-/// The model, which must fit images of this shape if it is known.
+/// Resolves the model and checks that it fits images of this shape, if that is known.
 fn resolve_model(raw: RawModel, folder: &Path, image: Option<ImageShape>, problems: &mut Problems) -> Option<Model> {
     let loss = problems.required("model.loss", raw.loss);
     let sparsity = problems.required("model.sparsity", raw.sparsity);
@@ -147,7 +147,7 @@ fn resolve_model(raw: RawModel, folder: &Path, image: Option<ImageShape>, proble
     Some(Model { architecture, loss: loss?, sparsity: sparsity? })
 }
 
-/// Checks that nothing asks for the code of a model without one.
+/// Checks that no setting needs the code of a model without one.
 fn check_code(model: Option<&Model>, gate: Option<&Gate>, problems: &mut Problems) {
     let Some(model) = model.filter(|model| !model.architecture.family().has_code()) else { return };
     let name = model.architecture.family().name();
@@ -161,7 +161,8 @@ fn check_code(model: Option<&Model>, gate: Option<&Gate>, problems: &mut Problem
     }
 }
 
-/// Checks that the images can be corrupted, if their shape is known, and that nothing asks for noise that there is not.
+/// Checks that images of this shape, if it is known, can be corrupted, and that no setting needs noise that the corruption does
+/// not provide.
 fn check_corruption(
     corruption: Option<&Corruption>,
     image: Option<ImageShape>,
@@ -198,7 +199,7 @@ fn check_corruption(
     }
 }
 
-/// How the run's own tables are stored, and the layout of those that are exported, if any are.
+/// The storage of the run's own tables, and the layout of exported tables, if tables are exported.
 fn resolve_output(raw: RawOutput, problems: &mut Problems) -> Option<(Output, Option<Layout>)> {
     let RawOutput { pixels, compression_level, profile, lists, part_rows, part_mib } = raw;
     if profile.is_none() {
@@ -232,7 +233,7 @@ fn resolve_gate(raw: RawGate, problems: &mut Problems) -> Option<Gate> {
     })
 }
 
-/// The labels, each once, in order.
+/// The labels, sorted and without duplicates.
 fn held_out(labels: Option<&[i64]>) -> Vec<i64> {
     labels.unwrap_or_default().iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
 }

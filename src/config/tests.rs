@@ -1,4 +1,4 @@
-//! Settings: what is refused, with which words, and that what is shipped resolves.
+//! Tests of settings: which are refused, with which messages, and that the shipped pipelines resolve.
 
 use std::path::Path;
 

@@ -1,8 +1,9 @@
 //! Corruptions: the noise or the loss that a denoiser learns to undo.
 //!
-//! Each is a pure function of an image and the image's own random numbers, so that the stored noisy images, fresh training noise
-//! and a resumed run agree on any number of threads. To add one: a file here that implements [`Choice`] and [`CorruptionKind`] for
-//! its settings, and a line in the list below; its defaults, with their explanation, in `config/default.toml`.
+//! Each is a pure function of an image and the image's own random numbers, so that stored noisy images, new noise in training
+//! and a resumed run do not depend on the number of threads. To add one: a file here that implements [`Choice`] and
+//! [`CorruptionKind`] for its settings, and a line in the list below; its defaults, with their explanation, in
+//! `config/default.toml`.
 //!
 //! [`Choice`]: crate::setting::Choice
 
@@ -26,9 +27,9 @@ pub use masking::Masking;
 use on_device::Numbers;
 pub use salt_pepper::SaltAndPepper;
 
-/// What every corruption can do.
+/// The operations of a kind of corruption.
 pub trait CorruptionKind {
-    /// Whether an image has one corrupted form, instead of another for each draw of random numbers.
+    /// Whether the corruption is deterministic, without random numbers.
     fn is_fixed(&self) -> bool {
         false
     }
@@ -36,7 +37,7 @@ pub trait CorruptionKind {
     /// Checks that images of this shape can be corrupted.
     ///
     /// # Errors
-    /// They cannot.
+    /// A shape that the corruption does not support.
     fn check(&self, _image: ImageShape) -> Result<()> {
         Ok(())
     }
@@ -44,12 +45,12 @@ pub trait CorruptionKind {
     /// Corrupts one image of this shape, pixels in [0, 1], into `out` of the same length.
     fn apply(&self, pixels: &[f32], image: ImageShape, generator: &mut Generator, out: &mut [f32]);
 
-    /// Corrupts images of this shape, `[n, pixels]` in [0, 1], as [`Self::apply`] does with the generators that `numbers` stands for.
+    /// Corrupts images of this shape, `[n, pixels]` in [0, 1], as [`Self::apply`] does with the generators of `numbers`.
     fn apply_on_device(&self, images: Tensor<2>, image: ImageShape, numbers: &Numbers<'_>) -> Tensor<2>;
 }
 
 choices! {
-    /// A corruption and its strength, as precise as it was written: 0.2 is told as 0.2.
+    /// The chosen corruption and its strength, in `f64`, so that 0.2 is serialised as 0.2.
     #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
     pub enum Corruption, kind: dyn CorruptionKind;
 

@@ -20,12 +20,12 @@ pub struct Inference {
     description: ModelDescription,
     model: Autoencoder,
     device: Device,
-    /// Held while a device other than flex computes: it has its own parallelism, and memory for one batch at a time. Whichever
-    /// thread that is, the device shall see one, since it may keep memory for each.
+    /// Locked while a device other than flex computes: it has its own parallelism, and memory for one batch at a time. All
+    /// threads use the same stream, since a device may keep memory for each stream.
     turn: Mutex<StreamId>,
 }
 
-/// What a model makes of some images.
+/// The output of a model for some images.
 struct Applied {
     /// Empty if the model has no code.
     codes: Vec<f32>,
@@ -57,7 +57,7 @@ impl Inference {
         self.description.image
     }
 
-    /// The table that [`Self::encode`] makes.
+    /// The content of the tables that [`Self::encode`] makes.
     ///
     /// # Errors
     /// A model without a code.
@@ -70,7 +70,7 @@ impl Inference {
         Ok(Content::Features(size))
     }
 
-    /// The table that [`Self::denoise`] makes.
+    /// The content of the tables that [`Self::denoise`] makes.
     pub fn denoised(&self, pixels: Pixels) -> Content {
         Content::Denoised(self.image(), pixels)
     }
@@ -78,7 +78,7 @@ impl Inference {
     /// Checks that the model takes images of this size; `from` names them in the message.
     ///
     /// # Errors
-    /// It does not.
+    /// Images of another size.
     pub fn check(&self, image: ImageShape, from: &Path) -> Result<()> {
         if image == self.image() {
             return Ok(());
@@ -101,21 +101,20 @@ impl Inference {
         self.batch(batch, features, codes, errors)
     }
 
-    /// Images that the model makes of a batch of images, with the error of each against `clean`, or against the images
-    /// that went in.
+    /// Output images of the model for a batch of images, with the error of each against `clean`, or against its input.
     ///
     /// # Errors
     /// A batch that does not hold images, or numbers outside of [0, 1]; interruption.
     pub fn denoise(&self, batch: &RecordBatch, clean: Option<&[f32]>, stored: Pixels) -> Result<RecordBatch> {
         let images = self.images(batch)?;
         let column = pixels::column(self.apply(&images)?.images, self.image().len(), stored);
-        // The error of what is written, rounding included.
+        // The error of the pixels as they are written, rounding included.
         let written = pixels::values(pixels::as_list(&column)?);
         let errors = self.errors(&written, clean.unwrap_or(&images));
         self.batch(batch, self.denoised(stored), column, errors)
     }
 
-    /// The numbers of a batch of images, which another program may have written.
+    /// The pixels of a batch of images, checked to be in [0, 1], since another program may have written them.
     fn images(&self, batch: &RecordBatch) -> Result<Vec<f32>> {
         let images = pixels::values(lists(batch, "image")?);
         match images.iter().position(|value| !(0.0..=1.0).contains(value)) {
@@ -127,7 +126,7 @@ impl Inference {
         }
     }
 
-    /// Codes of images, one after the other, made on all threads; none if the model has no code.
+    /// Codes of images, one after the other, computed on all threads; empty if the model has no code.
     ///
     /// # Errors
     /// The device fails.
@@ -142,7 +141,7 @@ impl Inference {
         Ok(codes.concat())
     }
 
-    /// Does work on a device other than flex.
+    /// Runs `work` on a device other than flex, one call at a time.
     fn in_turn<T>(&self, work: impl FnOnce() -> T) -> T {
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         turn.executes(work)
@@ -171,7 +170,7 @@ impl Inference {
         let len = self.image().len();
         let mut applied = Applied { codes: Vec::new(), images: Vec::with_capacity(images.len()) };
         for chunk in images.chunks(self.images_at_once() * len) {
-            // A batch of large images takes a while.
+            // A batch of large images may take long.
             interrupt::check()?;
             let Made { codes, logits } = self.model.forward(self.tensor(chunk));
             applied.codes.extend(codes.map_or(Ok(Vec::new()), numbers)?);

@@ -1,7 +1,7 @@
-//! Map stages as jobs: a table in, the table that an operation makes of its batches out.
+//! Map stages as jobs: a job applies an operation to each batch of a table and writes the results to another table.
 //!
-//! A [`Job`] is data that another process can be sent: what is done, to which row groups of which files, and where the result
-//! goes. An [`Engine`] runs jobs; [`threads::Threads`] does so on the threads of this process.
+//! A [`Job`] is plain data, which can be sent to another process: the operation, the row groups of the input files, and the
+//! output file. An [`Engine`] runs jobs; [`threads::Threads`] runs them on the threads of this process.
 
 pub mod inference;
 pub mod operation;
@@ -16,15 +16,15 @@ use serde::{Deserialize, Serialize};
 use crate::table::FileRecord;
 use operation::Operation;
 
-/// A part of a map stage that one process does.
+/// The part of a map stage that one process runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Job {
-    /// What is done to each batch.
+    /// The operation on each batch.
     pub operation: Operation,
-    /// The rows that are read.
+    /// The input rows.
     pub input: TablePart,
-    /// The same rows of another table, which the operation sees beside them.
+    /// The same rows of another table, as a second input.
     pub companion: Option<TablePart>,
     /// The file that is written.
     pub output: Shard,
@@ -36,7 +36,7 @@ pub struct Job {
 pub struct TablePart {
     /// The Parquet file.
     pub path: PathBuf,
-    /// blake3 of the file, in hexadecimal, by which another process knows that it reads the same.
+    /// blake3 of the file, in hexadecimal, by which another process can check that it reads the same file.
     pub digest: String,
     /// Its row groups.
     pub row_groups: Range<usize>,
@@ -56,11 +56,11 @@ pub struct Shard {
 
 /// Runs jobs.
 pub trait Engine {
-    /// Writes the table of each job and describes the files in the order of the jobs; `rows_done` is called with the number of
-    /// rows whenever some are finished.
+    /// Writes the table of each job and returns the records of the files in the order of the jobs; `rows_done` is called with
+    /// the number of rows of each finished batch.
     ///
     /// # Errors
-    /// Unreadable input, a companion with other rows, what the operation fails with, or the file system.
+    /// Unreadable input, a companion with other rows, errors of the operation or of the file system.
     fn run(&self, jobs: &[Job], rows_done: &(dyn Fn(u64) + Sync)) -> Result<Vec<FileRecord>>;
 }
 

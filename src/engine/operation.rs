@@ -15,7 +15,7 @@ use crate::image::{Pixels, Split};
 use crate::random::Stream;
 use crate::table::{Content, TableFile, ids, lists, pixels};
 
-/// What a map stage does to every batch, with all that its result depends on besides the batch.
+/// The operation of a map stage on each batch, with everything else that its result depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Operation {
@@ -25,17 +25,17 @@ pub enum Operation {
         corruption: Corruption,
         /// The seed of the run.
         seed: u64,
-        /// The split of the images, which have noise of their own in each.
+        /// The split of the images; each split has its own random numbers.
         split: Split,
         /// The type of the pixels that are written.
         pixels: Pixels,
     },
-    /// Makes codes of images.
+    /// Encodes images to codes.
     Encode {
         /// The model.
         model: ModelFiles,
     },
-    /// Makes clean images of images.
+    /// Denoises images.
     Denoise {
         /// The model.
         model: ModelFiles,
@@ -55,7 +55,7 @@ pub struct ModelFiles {
 }
 
 impl Operation {
-    /// Whether it compares what it makes with the clean images, where its input has others.
+    /// Whether it measures errors against the clean images, if its input has others.
     pub fn sees_clean_images(&self) -> bool {
         match self {
             Operation::Corrupt { .. } => false,
@@ -63,7 +63,7 @@ impl Operation {
         }
     }
 
-    /// The operation, with what it needs loaded.
+    /// Prepares the operation: loads its model, or keys its random numbers.
     ///
     /// # Errors
     /// A model that is missing or damaged.
@@ -90,14 +90,14 @@ pub enum Prepared {
     Denoise(Inference, Pixels),
 }
 
-/// Makes a batch of a batch, beside the same rows of a companion if there is one.
+/// Maps a batch, with the same rows of a companion if there is one, to a batch.
 pub type BatchFunction<'a> = Box<dyn Fn(&RecordBatch, Option<&RecordBatch>) -> Result<RecordBatch> + Sync + 'a>;
 
-/// What is made of a table.
+/// The function that maps the batches of a table, and the content of the result.
 pub struct Mapping<'a> {
-    /// The content of the table that is made.
+    /// The content of the resulting table.
     pub content: Content,
-    /// Makes a batch of each batch.
+    /// The function applied to each batch.
     pub map: BatchFunction<'a>,
 }
 
@@ -105,7 +105,8 @@ impl Prepared {
     /// The mapping of this table.
     ///
     /// # Errors
-    /// A table without images, or with images that the operation cannot take; a model without a code to encode with.
+    /// A table without images, or with images of a shape that the operation does not support; encoding with a model without a
+    /// code.
     pub fn on(&self, input: &TableFile) -> Result<Mapping<'_>> {
         let image = input.image_shape()?;
         let clean = |companion: Option<&RecordBatch>| {
@@ -113,7 +114,7 @@ impl Prepared {
         };
         Ok(match self {
             Prepared::Corrupt(corruption, stream, stored) => {
-                // ingest has checked the corruption that there was when it ran.
+                // Checked again, since the corruption may have changed since ingest checked it.
                 corruption.kind().check(image)?;
                 let content = Content::Images(image, *stored);
                 let map =
@@ -138,7 +139,7 @@ impl Prepared {
     }
 }
 
-/// The images of a batch with noise, as a batch of this content.
+/// Corrupts the images of a batch; the result has this content.
 fn corrupt(batch: &RecordBatch, content: Content, corruption: &Corruption, stream: &Stream) -> Result<RecordBatch> {
     let Content::Images(image, stored) = content else { return Err(error::bug("noise makes images")) };
     let clean = pixels::values(lists(batch, "image")?);

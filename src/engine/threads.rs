@@ -1,6 +1,6 @@
-//! Jobs on the threads of this process.
+//! Runs jobs on the threads of this process.
 //!
-//! A row group is the unit of work of a thread, from reading to encoding; their results are appended in order, so that the bytes do
+//! A thread processes one row group at a time, from reading to encoding; results are appended in order, so that the bytes do
 //! not depend on the number of threads.
 
 use std::ops::Range;
@@ -15,7 +15,7 @@ use super::{Engine, Job};
 use crate::error;
 use crate::table::{Emit, FileRecord, RowGroup, TableFile, WriteOptions, batch_rows, ids, row_group_rows, write_table};
 
-/// This process.
+/// The engine that runs jobs in this process.
 pub struct Threads {
     /// Number of threads.
     pub threads: usize,
@@ -25,7 +25,7 @@ pub struct Threads {
 
 impl Engine for Threads {
     fn run(&self, jobs: &[Job], rows_done: &(dyn Fn(u64) + Sync)) -> Result<Vec<FileRecord>> {
-        // Loaded once for jobs of the same operation that follow each other, as the splits of a stage do.
+        // Loaded once for consecutive jobs with the same operation, such as the splits of a stage.
         let mut prepared: Option<(&Operation, Prepared)> = None;
         let mut files = Vec::with_capacity(jobs.len());
         for Job { operation, input, companion, output } in jobs {
@@ -45,23 +45,23 @@ impl Engine for Threads {
     }
 }
 
-/// Row groups of a table, and of a table with the same rows that are seen beside them.
+/// The input of a map: row groups of a table, and a companion with the same rows, if there is one.
 #[derive(Clone)]
 pub struct MapInput<'a> {
     /// The table whose batches are mapped.
     pub table: &'a TableFile,
-    /// Which of its row groups.
+    /// Its row groups that are mapped.
     pub row_groups: Range<usize>,
     /// The table with the same rows.
     pub companion: Option<&'a TableFile>,
 }
 
-/// Writes the table that `mapping` makes of each batch of the input to a file in a folder; `rows_done` is called with the number
-/// of rows whenever some are finished.
+/// Applies `mapping` to each batch of the input and writes the results to a file in a folder; `rows_done` is called with the
+/// number of rows of each finished batch.
 ///
-/// The order of the rows, declared only if the input declares it, and the names of the labels are the input's. So are the row
-/// groups, each the work of one thread, unless they are larger than limpid makes them: those of another program are read one batch
-/// after the other and cut, since a row group that is written is held in memory.
+/// The output has the input's order of rows, declared as sorted only if the input declares it, and its names of labels. It also
+/// has the input's row groups, unless they are larger than limpid's: those of another program are read in sequence and split,
+/// since a row group is held in memory while it is written.
 ///
 /// # Errors
 /// As [`Engine::run`].
@@ -85,7 +85,7 @@ pub fn map_table(
     let map = &map;
     let most = row_group_rows(table.content(), table.rows()) as u64;
     if companion.is_none() && row_groups.clone().any(|index| table.row_group_rows(index) > most) {
-        // Rows in order within each of its row groups need not be so in what is cut across them.
+        // Rows that are sorted within each row group of the input may be unsorted in one that spans several.
         let options = WriteOptions { sorted: false, ..options };
         return write_table(folder, name, content, options, recut(table, row_groups, map)?);
     }
@@ -115,7 +115,7 @@ pub fn map_table(
     write_table(folder, name, content, options, row_groups)
 }
 
-/// Row groups of limpid's size, whatever those of the table are.
+/// Splits the rows into row groups of limpid's size, mapped by `map`.
 fn recut<'a>(
     table: &TableFile,
     row_groups: Range<usize>,

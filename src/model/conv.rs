@@ -1,7 +1,7 @@
 //! The convolutional autoencoder: 3×3 convolutions and 2×2 max-pooling down, nearest upsampling and convolutions up.
 //!
-//! Residual blocks may follow each of these layers. The code is the last feature map, row-major with channels last, or the output
-//! of a dense layer behind it.
+//! Residual blocks may follow each of these layers. The code is the last feature map, row-major with channels last, or the
+//! output of a dense layer after it.
 
 use anyhow::Result;
 use burn::module::Module;
@@ -19,7 +19,7 @@ use crate::image::ImageShape;
 use crate::kernel::Activation;
 use crate::setting::{Choice, Section};
 
-/// Its settings.
+/// Settings of a convolutional autoencoder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Conv {
@@ -109,7 +109,7 @@ impl Family for Conv {
     }
 
     fn largest_layer(&self, image: ImageShape) -> usize {
-        // The output of an upsampling that is no part of the convolution behind it, and the output of that.
+        // The outputs of an upsampling that is not fused with its convolution, and of that convolution.
         let inputs = self.channels.last().into_iter().chain(&self.decoder_channels);
         let up = upsampled(image, self.channels.len()).into_iter().zip(inputs.zip(&self.decoder_channels));
         let up = up.map(|([height, width], (inputs, outputs))| height * width * inputs.max(outputs));
@@ -168,16 +168,16 @@ impl Family for Conv {
     }
 }
 
-/// The layers with weights; each but a dense code and the logits has a ReLU.
+/// The layers with weights. A ReLU follows each, except a dense code, which has its own activation, and the logits.
 #[derive(Module, Debug)]
 pub struct ConvNetwork {
     encoder: Vec<Convolution>,
-    /// Those that follow each layer of the encoder.
+    /// The residual blocks after each layer of the encoder.
     encoder_blocks: Vec<Vec<Residual>>,
     encoder_code: Option<Linear>,
     decoder_code: Option<Linear>,
     decoder: Vec<Convolution>,
-    /// Those that follow each layer of the decoder but the last, which gives the logits.
+    /// The residual blocks after each layer of the decoder, except the last, which computes the logits.
     decoder_blocks: Vec<Vec<Residual>>,
     #[module(skip)]
     image: ImageShape,

@@ -1,7 +1,7 @@
-//! What the families of 3×3 convolutions and 2×2 poolings share: the sizes of their feature maps, their limits, their layers.
+//! Functions shared by the families with 3×3 convolutions and 2×2 poolings: sizes of feature maps, limits, layers.
 //!
-//! Sides that do not halve evenly are rounded up on the way down (28 → 14 → 7 → 4, as TensorFlow's SAME padding does), and each
-//! upsampling enlarges to exactly the size that its pooling came from.
+//! Pooling rounds odd sides up (28 → 14 → 7 → 4, as TensorFlow's SAME padding does), and each upsampling restores the size
+//! before its pooling.
 
 use anyhow::Result;
 
@@ -9,8 +9,7 @@ use super::family::check_widths;
 use crate::error;
 use crate::image::ImageShape;
 
-/// Images that go through a model at once: as many as give its largest layer this many numbers, which stay in the cache, within
-/// limits.
+/// A micro-batch has as many images, within limits, as give its largest layer this many numbers, which stay in the cache.
 const ACTIVATIONS: usize = 640 << 10;
 const IMAGES: [usize; 2] = [1, 25];
 
@@ -30,28 +29,29 @@ pub fn upsampled(image: ImageShape, poolings: usize) -> Vec<[usize; 2]> {
     sizes(image, poolings).into_iter().rev().skip(1).collect()
 }
 
-/// The shape of the feature map of the last of `channels` after so many poolings.
+/// The shape of the feature map after `poolings` poolings, with the last of `channels`.
 pub fn feature_map(image: ImageShape, poolings: usize, channels: &[usize]) -> ImageShape {
     let [height, width] = sizes(image, poolings)[poolings];
     ImageShape { height, width, channels: channels.last().copied().unwrap_or(image.channels) }
 }
 
-/// Numbers of the largest output of convolutions that are each followed by a pooling, for one image.
+/// Size of the largest convolution output before a pooling, in numbers of one image.
 pub fn largest_before_pooling(image: ImageShape, channels: &[usize]) -> usize {
     let maps = channels.iter().enumerate();
     maps.map(|(level, channels)| feature_map(image, level, &[*channels]).len()).max().unwrap_or(1)
 }
 
-/// [`super::Family::micro_batch`] of a model whose widest layer of the image's size has so many channels, if it has such a layer.
+/// [`super::Family::micro_batch`]; `widest` is the most channels of a layer at the image's size, if there is one.
 pub fn micro_batch(image: ImageShape, widest: Option<&usize>) -> usize {
     let largest = image.height * image.width * widest.copied().unwrap_or(1).max(image.channels);
     (ACTIVATIONS / largest).clamp(IMAGES[0], IMAGES[1])
 }
 
-/// Checks the layers of the model called `key`: at least so many entries of `channels`, few enough residual blocks, widths.
+/// Checks the layers of the model called `key`: at least `least` entries of `channels`, at most [`MOST_BLOCKS`] residual
+/// blocks, and the widths.
 ///
 /// # Errors
-/// One of them is not so.
+/// A number outside of these limits.
 pub fn check_layers(key: &str, channels: &[usize], least: usize, blocks: usize, widths: &[usize]) -> Result<()> {
     if channels.len() < least {
         let s = if least == 1 { "y" } else { "ies" };
@@ -64,10 +64,11 @@ pub fn check_layers(key: &str, channels: &[usize], least: usize, blocks: usize, 
     check_widths(widths.iter().copied())
 }
 
-/// Checks that the model called `key` can halve images of this shape so many times, once for each pooling of its `entries`.
+/// Checks that images of this shape can be halved by `poolings` poolings. Messages use `key`, the model, and `entries`, the
+/// length of its `channels`.
 ///
 /// # Errors
-/// It cannot.
+/// Images that are too small.
 pub fn check_image(key: &str, image: ImageShape, poolings: usize, entries: usize) -> Result<()> {
     let least = image.height.min(image.width);
     if least < LEAST_SIDE {
@@ -83,7 +84,8 @@ pub fn check_image(key: &str, image: ImageShape, poolings: usize, entries: usize
     Ok(())
 }
 
-/// [`super::Family::layers`] of convolutions from width to width, and of those in `count` residual blocks of each of these widths.
+/// [`super::Family::layers`] of convolutions between consecutive `widths`, and of `count` residual blocks of each width in
+/// `blocks`.
 pub fn layers(widths: &[usize], blocks: &[usize], count: usize) -> impl Iterator<Item = [usize; 2]> {
     let layers: Vec<_> = widths.windows(2).map(|pair| [9 * pair[0], pair[1]]).collect();
     let blocks: Vec<_> = blocks.iter().flat_map(|&width| vec![[9 * width, width]; 2 * count]).collect();

@@ -14,16 +14,15 @@ use crate::image::ImageShape;
 use crate::kernel::Activation;
 use crate::setting::{Choice, Section};
 
-/// Images that go through a model at once: as many as take these multiplications, which make a pass worth its overhead, within
-/// limits.
+/// A micro-batch has as many images, within limits, as take this many multiplications, which outweigh the overhead of a pass.
 const MULTIPLICATIONS: usize = 10 << 20;
 const IMAGES: [usize; 2] = [25, 100];
 
-/// Its settings.
+/// Settings of a dense autoencoder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Dense {
-    /// Widths between the image and the code.
+    /// Widths of the layers between the image and the code.
     pub hidden: Vec<usize>,
     /// Size of the code.
     pub code: usize,
@@ -107,7 +106,7 @@ impl Family for Dense {
     }
 }
 
-/// So many layers with a ReLU and one without, from `x` on.
+/// Adds `hidden` layers with a ReLU and one without, starting at `x`, and returns the name of the output.
 fn linear_layers(graph: &mut Graph, x: &str, layers: &str, hidden: usize) -> String {
     let mut x = x.to_owned();
     for layer in 0..=hidden {
@@ -120,7 +119,7 @@ fn linear_layers(graph: &mut Graph, x: &str, layers: &str, hidden: usize) -> Str
     x
 }
 
-/// The layers with weights; each but the code and the logits has a ReLU.
+/// The layers with weights. A ReLU follows each, except the code, which has its own activation, and the logits.
 #[derive(Module, Debug)]
 pub struct DenseNetwork {
     encoder: Vec<Linear>,

@@ -1,4 +1,4 @@
-//! What every family of models has: settings that describe its layers, and a network with weights.
+//! The traits of a family of models: its settings, which describe the layers, and its network with weights.
 
 use anyhow::Result;
 use burn::tensor::Tensor;
@@ -8,38 +8,39 @@ use super::onnx::graph::Graph;
 use crate::error;
 use crate::image::ImageShape;
 
-/// The settings of a family: all that is known of a model without its weights.
+/// The settings of a family, and the properties of a model that follow from them without its weights.
 pub trait Family {
-    /// The model as a sentence names it, with its article: "a U-Net".
+    /// The name of the model in messages, with its article: "a U-Net".
     fn name(&self) -> &'static str;
 
-    /// Checks that there can be such layers and that they fit images of this shape.
+    /// Checks that the layers are possible and fit images of this shape.
     ///
     /// # Errors
     /// Widths of 0, layers that contradict each other, images that are too small.
     fn check(&self, image: ImageShape) -> Result<()>;
 
-    /// Images that one thread takes through the model at once: enough to be worth the overhead of a pass, few enough to leave
-    /// work for several threads and to keep the activations in the cache. It depends on nothing but settings and shape, because
-    /// the order in which gradients are added follows from it.
+    /// Number of images in one pass on one thread: enough to outweigh the overhead of a pass, few enough to leave work for
+    /// other threads and to keep the activations in the cache. It depends on settings and shape alone, because it decides the
+    /// order in which gradients are summed.
     fn micro_batch(&self, image: ImageShape) -> usize;
 
-    /// Numbers of the largest layer's output for one image.
+    /// Size of the largest layer's output for one image, in numbers.
     fn largest_layer(&self, image: ImageShape) -> usize;
 
-    /// Of each layer, the weights of one output (without its bias) and the number of outputs.
+    /// For each layer, the number of weights of one output (without its bias) and the number of outputs.
     fn layers(&self, image: ImageShape) -> Vec<[usize; 2]>;
 
-    /// Whether there is a code that stands for an image.
+    /// Whether the model has a code.
     fn has_code(&self) -> bool;
 
-    /// Numbers in the code of one image, if there is one.
+    /// Size of the code of one image, if the model has a code.
     fn code_size(&self, image: ImageShape) -> Option<usize>;
 
-    /// Adds the nodes that make `code` of `images`, both flat, to an ONNX graph; none if there is no code.
+    /// Adds the nodes that compute `code` from `images`, both flat, to an ONNX graph; none if there is no code.
     fn encoder_graph(&self, graph: &mut Graph, image: ImageShape);
 
-    /// Adds the nodes that make flat logits of `code`, or of `images` if there is no code, and returns the name of the logits.
+    /// Adds the nodes that compute flat logits from `code`, or from `images` if there is no code, and returns the name of the
+    /// logits.
     fn decoder_graph(&self, graph: &mut Graph, image: ImageShape) -> String;
 }
 
@@ -58,7 +59,7 @@ pub trait Network: Sized {
     fn forward(&self, images: Tensor<2>) -> Made;
 }
 
-/// What a model makes of images.
+/// The output of a model.
 pub struct Made {
     /// `[n, code]`, if the model has a code.
     pub codes: Option<Tensor<2>>,
@@ -66,13 +67,13 @@ pub struct Made {
     pub logits: Tensor<2>,
 }
 
-/// Most weights of one layer: 2^28, a gibibyte.
+/// Most weights of one layer: 2^28, which take 1 GiB.
 pub const MOST_WEIGHTS: usize = 1 << 28;
 
 /// Checks the widths of layers: numbers or channels of their outputs.
 ///
 /// # Errors
-/// One is 0 or beyond all memory.
+/// A width of 0 or above [`MOST_WEIGHTS`].
 pub fn check_widths(widths: impl IntoIterator<Item = usize>) -> Result<()> {
     match widths.into_iter().find(|width| !(1..=MOST_WEIGHTS).contains(width)) {
         Some(width) => {

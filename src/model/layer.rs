@@ -1,4 +1,4 @@
-//! The layers that have weights, named and shaped as PyTorch has them.
+//! Layers with weights, named and shaped as in PyTorch.
 //!
 //! Initial weights are Glorot-uniform (Glorot & Bengio 2010), U(-a, a) with a = sqrt(6 / (fan_in + fan_out)), drawn from
 //! limpid's keyed generator; biases are zero.
@@ -18,7 +18,7 @@ pub struct Initializer {
 }
 
 impl Initializer {
-    /// The initial weights that `seed` stands for, on `device`.
+    /// Initial weights drawn with `seed`, on `device`.
     pub fn new(seed: u64, device: &Device) -> Self {
         Self { stream: Stream::new(seed, "weights", Split::Train), layer: 0, device: device.clone() }
     }
@@ -39,7 +39,7 @@ impl Initializer {
     }
 }
 
-/// The numbers of a layer, as precise as its input.
+/// The weight and bias of a layer, in the type of its input.
 fn weights<const D: usize>(weight: &Param<Tensor<D>>, bias: &Param<Tensor<1>>, of: DType) -> (Tensor<D>, Tensor<1>) {
     let (weight, bias) = (weight.val(), bias.val());
     if weight.dtype() == of { (weight, bias) } else { (weight.cast(of), bias.cast(of)) }
@@ -90,13 +90,13 @@ impl Convolution {
         kernel::convolution(x, weight, bias, activation)
     }
 
-    /// Convolves, then takes the greatest of each 2×2 pixels; odd sizes keep their last row and column.
+    /// Convolution and 2×2 max-pooling; an odd last row or column is pooled alone.
     pub fn forward_max_pool(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (weight, bias) = weights(&self.weight, &self.bias, x.dtype());
         kernel::convolution_max_pool(x, weight, bias, activation)
     }
 
-    /// Enlarges the image to `size` (rows, columns) by repeating pixels, then convolves.
+    /// Nearest upsampling to `size` (rows, columns) and convolution.
     pub fn forward_upsampled(&self, x: Tensor<4>, size: [usize; 2], activation: Activation) -> Tensor<4> {
         let (weight, bias) = weights(&self.weight, &self.bias, x.dtype());
         kernel::upsample_convolution(x, size, weight, bias, activation)
@@ -104,8 +104,8 @@ impl Convolution {
 }
 
 /// x + convolution(ReLU(convolution(x))), which keeps the size and the channels (He et al. 2016; without a ReLU after the sum,
-/// as Lim et al. 2017 have it). The second convolution starts as zeros, so that every block starts as the identity (Zhang et
-/// al. 2019, Fixup) and needs no normalisation.
+/// as in Lim et al. 2017). The second convolution starts as zeros, so that every block starts as the identity (Zhang et al.
+/// 2019, Fixup) and needs no normalisation.
 #[derive(Module, Debug)]
 pub struct Residual {
     first: Convolution,
@@ -113,7 +113,7 @@ pub struct Residual {
 }
 
 impl Residual {
-    /// A number of blocks of so many channels, with their initial weights.
+    /// Creates `count` blocks of `channels` channels, with initial weights.
     pub fn blocks(channels: usize, count: usize, initializer: &mut Initializer) -> Vec<Self> {
         let block = |_| {
             let first = Convolution::new(channels, channels, initializer);
@@ -123,7 +123,7 @@ impl Residual {
         (0..count).map(block).collect()
     }
 
-    /// `[n, height, width, channels]` through one block after the other.
+    /// Applies the blocks in sequence to `[n, height, width, channels]`.
     pub fn forward_all(blocks: &[Self], x: Tensor<4>) -> Tensor<4> {
         blocks.iter().fold(x, |x, block| {
             let inner = block.first.forward(x.clone(), Activation::Relu);

@@ -1,5 +1,4 @@
-//! Models: autoencoders, whose encoder makes a code of an image and whose decoder makes the image of the code; and denoisers
-//! without a code.
+//! Models: autoencoders, which encode an image to a code and decode the code to an image, and denoisers without a code.
 //!
 //! To add a family: a file here with its settings ([`Choice`](crate::setting::Choice) and [`Family`]) and its layers ([`Network`]),
 //! and a line in the list below; its defaults, with their explanation, in `config/default.toml`, and its PyTorch class in
@@ -36,7 +35,7 @@ use crate::setting::choices;
 use family::MOST_WEIGHTS;
 use layer::Initializer;
 
-/// The architecture of a model and what its training minimises.
+/// The architecture of a model and the loss of its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// Its layers.
@@ -49,8 +48,8 @@ pub struct Model {
     pub sparsity: f64,
 }
 
-/// Declares the families, from a line for each: its key in a pipeline file, its field and variant, the types of its settings and of
-/// its network, and after `=>` nothing else.
+/// Declares the families of models. Each line has the key in a pipeline file, the field, the variant, and the types of the
+/// settings and of the network.
 macro_rules! families {
     ($($(#[$attribute:meta])* $key:literal $field:ident => $variant:ident($settings:ty, $network:ty),)+) => {
         choices! {
@@ -112,21 +111,21 @@ families! {
     "unet" unet => Unet(Unet, unet::UnetNetwork),
 }
 
-/// Images that go through a model at once on a device that is not flex, at least and at most.
+/// Least and greatest number of images in one pass on a device other than flex.
 const DEVICE_IMAGES: [usize; 2] = [1, 1 << 14];
 
 impl Architecture {
-    /// Images that a device other than flex takes through the model at once.
+    /// Number of images in one pass on a device other than flex.
     pub fn device_batch(&self, image: ImageShape, device: &Device) -> usize {
         let [least, most] = DEVICE_IMAGES;
         (numbers_at_once(device) / self.family().largest_layer(image)).clamp(least, most)
     }
 
-    /// Checks that there can be such layers and that they fit images of this shape. Settings were checked when they were
-    /// read; a `model.json` may say anything.
+    /// Checks that the layers are possible and fit images of this shape. Settings were checked when they were read; a
+    /// `model.json` was not.
     ///
     /// # Errors
-    /// As [`Family::check`], and layers beyond all memory.
+    /// As [`Family::check`], and a layer with too many weights.
     pub fn check(&self, image: ImageShape) -> Result<()> {
         self.family().check(image)?;
         let weights = |[inputs, outputs]: [usize; 2]| inputs.saturating_mul(outputs);
@@ -137,7 +136,7 @@ impl Architecture {
         Ok(())
     }
 
-    /// Weights and biases of a model that [`Self::check`] accepts.
+    /// Number of weights and biases of a model that [`Self::check`] accepts.
     pub fn parameters(&self, image: ImageShape) -> usize {
         let layers = self.family().layers(image).into_iter();
         layers.fold(0, |sum: usize, [inputs, outputs]| sum.saturating_add((inputs + 1).saturating_mul(outputs)))

@@ -28,7 +28,7 @@ pub enum CodeActivation {
 }
 
 impl CodeActivation {
-    /// As the operations know it.
+    /// The activation as the kernels define it.
     pub fn kernel(self) -> Activation {
         match self {
             CodeActivation::Relu => Activation::Relu,
@@ -37,7 +37,7 @@ impl CodeActivation {
     }
 }
 
-/// Widths as they are written; their schema has checked that they are positive.
+/// Converts widths as written, which the schema has checked to be positive.
 pub fn widths(written: Vec<i64>) -> Vec<usize> {
     written.into_iter().map(|width| width as usize).collect()
 }

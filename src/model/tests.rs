@@ -1,4 +1,4 @@
-//! Shapes, determinism and the way to disk and back, for every family.
+//! Tests of every family: shapes, determinism, writing to disk and reading back.
 
 use std::collections::BTreeMap;
 
@@ -108,7 +108,7 @@ fn a_residual_block_starts_as_the_identity_and_skips_carry_the_image() {
     let blocks = Residual::blocks(2, 3, &mut Initializer::new(1, &device));
     let map = x.clone().reshape([1, 8, 4, 2]);
     assert_eq!(Residual::forward_all(&blocks, map.clone()).into_data(), map.into_data());
-    // With the smallest map cut off, what comes through has come through the skip.
+    // With the smallest feature map cut off, the output depends on the image through the skip alone.
     let model =
         Architecture::Unet(Unet { channels: vec![3, 5], residual_blocks: 1 }).init(image, 1, &device).expect("fits");
     let mut tensors: BTreeMap<String, NamedTensor> =
@@ -219,7 +219,7 @@ fn the_largest_layer_need_not_be_the_outermost() {
     let largest = |architecture: Architecture| architecture.family().largest_layer(image);
     assert_eq!(largest(conv(&[16, 8], &[8, 16])), 28 * 28 * 16);
     assert_eq!(largest(conv(&[4, 64], &[8, 4])), 14 * 14 * 64);
-    // Upsampled before it is convolved.
+    // The largest output is that of an upsampling, before its convolution.
     assert_eq!(largest(conv(&[4, 4], &[40, 2])), 28 * 28 * 40);
     let unet = |channels: &[usize]| Architecture::Unet(Unet { channels: channels.to_vec(), residual_blocks: 0 });
     assert_eq!(largest(unet(&[8, 16])), 28 * 28 * 16);

@@ -1,9 +1,9 @@
-//! A denoiser with skip connections (U-Net, Ronneberger et al. 2015): 3×3 convolutions and 2×2 max-pooling down, nearest
-//! upsampling and convolutions up, and at each size the output of the way down is added to that of the way up.
+//! A denoiser with skip connections (U-Net, Ronneberger et al. 2015): 3×3 convolutions and 2×2 max-pooling in the encoder,
+//! nearest upsampling and convolutions in the decoder; at each size the encoder's output is added to the decoder's.
 //!
-//! There is no code, because detail passes beside the smallest feature map: no part of the model stands for the image. Skips are
-//! added (as in LinkNet, Chaurasia & Culurciello 2017) rather than appended, which halves the channels that the way up
-//! convolves. Residual blocks follow at each size on both ways.
+//! There is no code, because the skip connections carry detail past the smallest feature map. Skips are added (as in LinkNet,
+//! Chaurasia & Culurciello 2017) rather than concatenated, which halves the input channels of the decoder's convolutions.
+//! Residual blocks follow at each size of both.
 
 use anyhow::Result;
 use burn::module::Module;
@@ -20,7 +20,7 @@ use crate::image::ImageShape;
 use crate::kernel::Activation;
 use crate::setting::{Choice, Section};
 
-/// Its settings.
+/// Settings of a U-Net.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Unet {
@@ -75,7 +75,7 @@ impl Family for Unet {
     }
 
     fn largest_layer(&self, image: ImageShape) -> usize {
-        // The output of an upsampling that is no part of the convolution behind it.
+        // The output of an upsampling that is not fused with its convolution.
         let inputs = self.channels.iter().skip(1).rev();
         let up = upsampled(image, self.poolings()).into_iter().zip(inputs);
         let up = up.map(|([height, width], inputs)| height * width * inputs);
@@ -122,7 +122,8 @@ impl Family for Unet {
     }
 }
 
-/// The layers with weights; each convolution but the second of a residual block and the one that gives the logits has a ReLU.
+/// The layers with weights. A ReLU follows each convolution, except the second of a residual block and the last, which computes
+/// the logits.
 #[derive(Module, Debug)]
 pub struct UnetNetwork {
     first: Level,

@@ -1,7 +1,7 @@
 //! A model on disk: `model.json`, enough to rebuild it, beside safetensors with its weights.
 //!
-//! Both are read as if they came from elsewhere: the description is checked, every tensor must be there with its shape and
-//! no other may be.
+//! Both are read as untrusted input: the description is checked, and the tensors must be exactly those of the model, by name
+//! and shape.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -21,18 +21,19 @@ use crate::store::{MOST_TEXT, read_text, read_whole};
 
 /// The format of `model.json`: raised when an older limpid would misread a newer file.
 const FORMAT: u32 = 1;
-/// Numbers of a model that is always made, so that it can be said which of its tensors do not fit.
+/// Models of up to this many parameters are built whatever the file holds, so that an error can name the tensor that does not
+/// fit.
 const SMALL: usize = 1 << 20;
-/// Most bytes of a file of weights, whatever its description says.
+/// Largest file of weights, in bytes, whatever its description says.
 const MOST_WEIGHTS: u64 = 64 << 30;
 
-/// Most bytes of a file that holds a model's weights so many `times`, what describes them included.
+/// Most bytes of a file that holds a model's weights `times` times, with its metadata.
 pub fn most_bytes(parameters: usize, times: u64) -> u64 {
     let bytes = (parameters.max(SMALL) as u64).saturating_mul(4 * times).saturating_mul(2).saturating_add(MOST_TEXT);
     bytes.min(MOST_WEIGHTS)
 }
 
-/// What `model.json` says.
+/// The content of `model.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ModelDescription {
@@ -44,14 +45,14 @@ pub struct ModelDescription {
     pub architecture: Architecture,
     /// What it was trained to minimise.
     pub loss: Loss,
-    /// The weights to use: a file beside this one.
+    /// The name of the file with the weights, in the same folder.
     pub weights: String,
     /// Number of weights.
     pub parameters: usize,
 }
 
 impl ModelDescription {
-    /// Describes a model whose weights are in `weights`.
+    /// Describes a model whose weights are in the file `weights`.
     pub fn new(image: ImageShape, architecture: &Architecture, loss: Loss, weights: &str, parameters: usize) -> Self {
         let (architecture, weights) = (architecture.clone(), weights.to_owned());
         Self { format: FORMAT, image, architecture, loss, weights, parameters }
@@ -85,7 +86,7 @@ impl ModelDescription {
         if Path::new(&description.weights).components().count() != 1 || description.weights.starts_with('.') {
             return Err(bad(format!("its weights {:?} are not the name of a file beside it", description.weights)));
         }
-        // What a model may be is a question of the data here, not of the settings.
+        // An impossible architecture is bad data here, not bad settings.
         description.architecture.check(description.image).map_err(|cause| bad(cause.to_string()))?;
         Ok(description)
     }
@@ -93,7 +94,7 @@ impl ModelDescription {
     /// Reads the description and the weights of the model in `folder`.
     ///
     /// # Errors
-    /// As [`Self::read`]; missing or damaged weights, and those that do not fit.
+    /// As [`Self::read`]; weights that are missing, damaged, or do not fit.
     pub fn load(folder: &Path, device: &Device) -> Result<(Self, Autoencoder)> {
         let description = Self::read(folder)?;
         let path = folder.join(&description.weights);
@@ -105,7 +106,7 @@ impl ModelDescription {
         let tensors = read_tensors(&path, &bytes)?.0;
         let misfit =
             |cause: String| error::data(format!("{} does not fit the model of model.json: {cause}", path.display()));
-        // A few words can describe a model beyond all memory: it is made only if so many numbers are there.
+        // A short description may ask for more memory than there is: the model is built only if the file holds as many numbers.
         let found: usize = tensors.values().map(|tensor| tensor.values.len()).sum();
         if expected > found.max(SMALL) {
             return Err(misfit(format!("it holds {found} numbers, the model has {expected}")));
@@ -211,10 +212,10 @@ fn name(path: &[String]) -> String {
     path.get(1..).unwrap_or_default().join(".")
 }
 
-/// Serialises tensors and text as safetensors: the same bytes for the same content.
+/// Serialises tensors and metadata as safetensors; the same content gives the same bytes.
 ///
 /// # Errors
-/// None that content can cause.
+/// A shape that does not fit its values, which is a bug.
 pub fn write_tensors(tensors: &[NamedTensor], metadata: BTreeMap<String, String>) -> Result<Vec<u8>> {
     let bytes: Vec<Vec<u8>> =
         tensors.iter().map(|tensor| tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
@@ -222,13 +223,13 @@ pub fn write_tensors(tensors: &[NamedTensor], metadata: BTreeMap<String, String>
         TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map(|view| (tensor.name.clone(), view))
     });
     let views = views.collect::<Result<Vec<_>, _>>().context("cannot serialise the weights")?;
-    // One entry at most, since safetensors keeps the text in an unordered map.
+    // One entry at most: safetensors keeps metadata in an unordered map, whose order would change the bytes.
     debug_assert!(metadata.len() <= 1);
     let metadata = (!metadata.is_empty()).then(|| metadata.into_iter().collect::<HashMap<_, _>>());
     safetensors::serialize(views, metadata).context("cannot serialise the weights")
 }
 
-/// Tensors by name, and the text beside them.
+/// Tensors by name, and the metadata of the file.
 pub type TensorsAndText = (BTreeMap<String, NamedTensor>, HashMap<String, String>);
 
 /// Reads safetensors of 32-bit floats; `path` is for messages.

@@ -1,16 +1,16 @@
-//! The run directory.
+//! The run directory: its layout, and how results are published in it.
 //!
 //! ```text
 //! <runs>/<name>/
 //!   pipeline.json               the resolved settings of the last run that made a result or found all up to date
 //!   <stage>/                    what a stage published: its files and _receipt.json
-//!   .lock                       locked by the kernel while a command writes; says who
-//!   .scratch/<stage>/           what a stage is making; removed by the next run
-//!   .checkpoint/<stage>         where a long stage stands
+//!   .lock                       locked while a command writes; names the process
+//!   .scratch/<stage>/           the result that a stage is writing; removed by the next run
+//!   .checkpoint/<stage>         the checkpoint of a stage
 //! ```
 //!
-//! A stage's folder appears, or takes the place of its predecessor, at once: it is whole or absent, and the last good result stays
-//! until the new one replaces it. How, and by which files, is up to the [`Store`]: `.lock` and `.scratch` are those of the file system.
+//! A stage's folder is published atomically: it is complete or absent, and the last good result stays until the new one
+//! replaces it. How is up to the [`Store`]; `.lock` and `.scratch` are used by that of the file system.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -31,7 +31,7 @@ use crate::store::{self, Lease, MOST_TEXT, Store};
 
 const SETTINGS: &str = "pipeline.json";
 const CHECKPOINT: &str = ".checkpoint";
-/// Readers of whole folders (pyarrow, pandas, Spark) skip names that start with `_`.
+/// The name of a receipt. Readers of whole folders (pyarrow, pandas, Spark) skip names that start with `_`.
 pub const RECEIPT: &str = "_receipt.json";
 
 /// A run directory.
@@ -62,7 +62,7 @@ impl Workspace {
         }
     }
 
-    /// Whether it has been created. One that cannot be looked at may be there: what is wrong with it shows when it is used.
+    /// Whether it exists; true if that cannot be found out, so that using it reports the error.
     pub fn exists(&self) -> bool {
         self.root.try_exists().unwrap_or(true)
     }
@@ -72,23 +72,23 @@ impl Workspace {
         &self.root
     }
 
-    /// Where a stage publishes.
+    /// The folder of a stage's published result.
     pub fn stage(&self, stage: StageName) -> PathBuf {
         self.root.join(stage.as_str())
     }
 
-    /// Where a file is that a fingerprint calls `stage/name`.
+    /// The path of a file that a fingerprint names `stage/name`.
     pub fn input(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    /// Where a stage keeps its checkpoint.
+    /// The path of a stage's checkpoint.
     pub fn checkpoint(&self, stage: StageName) -> PathBuf {
         self.root.join(CHECKPOINT).join(stage.as_str())
     }
 
-    /// The resolved settings of the last run that made a result or found all up to date. What a stage was made with says its
-    /// receipt.
+    /// The resolved settings of the last run that made a result or found all up to date. The settings that a stage was made
+    /// with are in its receipt.
     ///
     /// # Errors
     /// Missing or unreadable.
@@ -102,7 +102,7 @@ impl Workspace {
         serde_json::from_str(&text).map_err(|cause| bad(&cause))
     }
 
-    /// Keeps the resolved settings.
+    /// Stores the resolved settings.
     ///
     /// # Errors
     /// The file system.
@@ -115,20 +115,19 @@ impl Workspace {
         self.store().replace(&path, text.as_bytes())
     }
 
-    /// The receipt of a stage; none if it has never been published. One that is damaged counts as none: the stage is then
-    /// made again.
+    /// The receipt of a stage; none if the stage was never published, or if the receipt is damaged, so that the stage runs
+    /// again.
     ///
     /// # Errors
-    /// It is there, or may be, and cannot be read.
+    /// A receipt that exists, or may exist, and cannot be read.
     pub fn receipt(&self, stage: StageName) -> Result<Option<Receipt>> {
         receipt_in(&self.stage(stage))
     }
 
-    /// Checks that the folder in which a stage publishes is free or a run's: what a run has made has a receipt, or lies beside
-    /// the settings of one.
+    /// Checks that a stage's folder is free or was made by a run: then it has a receipt, or lies beside the settings of a run.
     ///
     /// # Errors
-    /// It holds something else.
+    /// The folder holds other files.
     pub fn check_own(&self, stage: StageName) -> Result<()> {
         let folder = self.stage(stage);
         let taken = self.store().list(&folder).map_or(folder.exists(), |names| !names.is_empty());
@@ -139,8 +138,8 @@ impl Workspace {
         Err(error::settings(format!("{} exists and no run has made it; {advice}", folder.display())))
     }
 
-    /// Updates how the source files of a stage look in its receipt, after their digests were found unchanged: a file that was
-    /// touched would be digested again by every run otherwise.
+    /// Updates the sizes and times of source files in a stage's receipt after their digests were found unchanged. Otherwise
+    /// every run would digest a file again whose time has changed.
     ///
     /// # Errors
     /// The store.
@@ -150,7 +149,7 @@ impl Workspace {
         self.store().replace_published(&self.root, stage.as_str(), RECEIPT, &receipt.serialise()?)
     }
 
-    /// Takes the right to write, waiting up to `timeout` (for ever if none) and saying for whom.
+    /// Acquires the lease to write, waiting up to `timeout` (for ever if none) and reporting who holds it.
     ///
     /// # Errors
     /// As [`Store::lease`].
@@ -158,8 +157,7 @@ impl Workspace {
         self.store().lease(&self.root, timeout, progress)
     }
 
-    /// Removes what a killed run has left, except checkpoints. Where it was killed while a result took the place of another,
-    /// that is finished first.
+    /// Removes what a killed run has left, except checkpoints. An interrupted publication is finished first.
     ///
     /// # Errors
     /// The store.
@@ -167,7 +165,7 @@ impl Workspace {
         self.store().clean(&self.root, &[self.root.clone(), self.root.join(CHECKPOINT)])
     }
 
-    /// An empty folder for a stage to write to.
+    /// Creates an empty folder for a stage to write to.
     ///
     /// # Errors
     /// The store.
@@ -175,10 +173,10 @@ impl Workspace {
         self.store().draft(&self.root, stage.as_str())
     }
 
-    /// Puts the receipt into a stage's scratch folder and the folder into its place.
+    /// Writes the receipt into a stage's scratch folder and publishes the folder.
     ///
     /// # Errors
-    /// The store; the last good result is still in place then, or put back into it by [`Self::clean`].
+    /// The store; the last good result is still in place then, or [`Self::clean`] finishes the publication.
     pub fn publish(&self, stage: StageName, receipt: &Receipt, _lease: &dyn Lease) -> Result<()> {
         let published = self.store().publish(&self.root, stage.as_str(), (RECEIPT, &receipt.serialise()?));
         published.with_context(|| format!("cannot publish {}", self.stage(stage).display()))
@@ -189,22 +187,22 @@ impl Workspace {
     }
 }
 
-/// The receipt in a stage's folder, wherever that is, as [`Workspace::receipt`] reads it.
+/// Reads the receipt in a stage's folder, as [`Workspace::receipt`] does.
 ///
 /// # Errors
-/// It is there, or may be, and cannot be read.
+/// A receipt that exists, or may exist, and cannot be read.
 pub fn receipt_in(folder: &Path) -> Result<Option<Receipt>> {
     let path = folder.join(RECEIPT);
     match store::read_whole(&path, MOST_TEXT) {
         Ok(bytes) => Ok(Receipt::parse(&bytes)),
-        // It is no receipt.
+        // Not a receipt that limpid has written.
         Err(cause) if matches!(cause.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidData) => Ok(None),
         Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(cause) => Err(cause).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 
-/// The receipt in a stage's folder, for who will not make that stage again.
+/// Reads the receipt in a stage's folder, for callers that do not run the stage again.
 ///
 /// # Errors
 /// It is damaged, or cannot be read.
@@ -217,13 +215,13 @@ pub fn whole_receipt_in(folder: &Path) -> Result<Option<Receipt>> {
     Ok(receipt)
 }
 
-/// What `read` makes of the results in some stages' folders, which a run may replace at any time: it reads again where one has
-/// while it did, so that what it makes is of one generation of each.
+/// Calls `read`, which reads results in some stages' folders, and calls it again if a run has replaced one of them meanwhile,
+/// so that everything is read from one generation of each.
 ///
 /// # Errors
-/// What `read` fails with, and a run that replaces them time and again.
+/// Errors of `read`; a run that replaces the folders again and again.
 pub fn steadily<T>(folders: &[PathBuf], mut read: impl FnMut() -> Result<T>) -> Result<T> {
-    /// More than a run has stages that it could publish one after the other.
+    /// More than the stages of a run, each of which may be published during one try.
     const TRIES: usize = 16;
     let receipt = |folder: &PathBuf| store::read_whole(&folder.join(RECEIPT), MOST_TEXT).ok();
     let receipts = || folders.iter().map(receipt).collect::<Vec<_>>();

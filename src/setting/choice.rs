@@ -1,7 +1,8 @@
 //! Sections of which a pipeline file chooses one table: `[source]`, `[corruption]` and `[model]`.
 //!
-//! Each kind of source, corruption and model is a file with its settings; [`choices!`] makes of a list of them what is written
-//! in the section, what is chosen, and the way from one to the other. A new kind is its file and its line in that list.
+//! Each kind of source, corruption and model has a file with its settings. From a list of the kinds, [`choices!`] generates the
+//! section as written, the enum of the chosen settings, and the function that resolves one to the other. A new kind is a file
+//! and a line in that list.
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -13,11 +14,11 @@ pub trait Choice: Sized {
     /// The table as it is written. Every key is optional: default.toml completes it.
     type Written: DeserializeOwned + JsonSchema;
 
-    /// The settings as they are used; none if a problem was added to the section.
+    /// Resolves the settings; none if a problem was added to the section.
     fn resolve(written: Self::Written, section: &mut Section<'_>) -> Option<Self>;
 }
 
-/// Declares such a section:
+/// Declares a section of which a pipeline file chooses one table:
 ///
 /// ```text
 /// choices! {
@@ -53,7 +54,7 @@ macro_rules! choices {
         }
 
         impl $enum {
-            /// What all kinds can do, of the chosen one.
+            /// The chosen kind as a trait object.
             pub fn $behaviour(&self) -> &dyn $trait {
                 match self {
                     $(Self::$variant(settings) => settings,)+
@@ -69,7 +70,7 @@ macro_rules! choices {
         }
 
         impl $written {
-            /// The choice that was made; none if there is none or its settings have a problem.
+            /// Resolves the chosen kind; none if there is none or its settings have a problem.
             pub fn resolve(self, section: &mut $crate::setting::Section<'_>) -> Option<$enum> {
                 section.one_of(&[$(($key, self.$field.is_some())),+], $optional);
                 $(if let Some(written) = self.$field {

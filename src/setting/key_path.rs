@@ -1,7 +1,7 @@
 //! The path of a setting in a pipeline file, as a list of keys.
 //!
-//! It is no string, because a quoted key of TOML may contain dots and brackets: `"training.epochs" = 3` is one unknown key, not
-//! the number of epochs.
+//! It is not a string, because a quoted key of TOML may contain dots and brackets: `"training.epochs" = 3` is one unknown key,
+//! not the number of epochs.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use std::fmt;
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyPath(Vec<Key>);
 
-/// One step.
+/// One element of a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    /// Into a table.
+    /// A key of a table.
     Name(String),
-    /// Into a list.
+    /// An index of a list.
     Index(usize),
 }
 
@@ -29,17 +29,17 @@ impl KeyPath {
         Self([self.0.as_slice(), &[Key::Index(index)]].concat())
     }
 
-    /// The path of what this one is in; none of all settings.
+    /// The path of the enclosing table or list; none for the root.
     pub fn parent(&self) -> Option<Self> {
         self.0.split_last().map(|(_, parents)| Self(parents.to_vec()))
     }
 
-    /// Whether it is `outer` or leads into it.
+    /// Whether it is `outer` or inside it.
     pub fn is_within(&self, outer: &Self) -> bool {
         self.0.starts_with(&outer.0)
     }
 
-    /// The names on the way, up to the first list.
+    /// The keys of tables, up to the first index of a list.
     pub fn names(&self) -> Vec<&str> {
         let names = self.0.iter().map_while(|key| match key {
             Key::Name(name) => Some(name.as_str()),
@@ -49,7 +49,7 @@ impl KeyPath {
     }
 }
 
-/// The path of a setting that limpid knows, as `section.key`.
+/// The path of a known setting, from `section.key`.
 impl From<&str> for KeyPath {
     fn from(dotted: &str) -> Self {
         Self(dotted.split('.').map(|name| Key::Name(name.to_owned())).collect())
@@ -64,7 +64,7 @@ impl fmt::Display for KeyPath {
                 Key::Index(index) => write!(f, "[{index}]")?,
                 Key::Name(name) => {
                     let dot = if position == 0 { "" } else { "." };
-                    // As TOML spells it.
+                    // Keys that are not bare are quoted, as in TOML.
                     match !name.is_empty() && name.chars().all(bare) {
                         true => write!(f, "{dot}{name}")?,
                         false => write!(f, "{dot}{name:?}")?,

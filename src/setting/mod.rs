@@ -1,4 +1,4 @@
-//! What the settings of all modules have in common: paths, problems, and sections of which a pipeline file chooses one table.
+//! Types that the settings of all modules share: key paths, problems, and sections of which a pipeline file chooses one table.
 
 mod choice;
 mod key_path;
@@ -12,8 +12,8 @@ pub(crate) use choice::{Choice, choices};
 pub use key_path::KeyPath;
 pub use problem::{Problem, Problems, Section};
 
-/// Whether a setting is off, where that is its type's default. Such settings are not written: what was made before there was
-/// the setting is what is made without it.
+/// Whether a setting is off, for settings that are off by their type's default. They are not serialised then, so that results
+/// from before the setting existed keep their fingerprint.
 pub fn is_off<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()
 }
@@ -28,7 +28,7 @@ pub fn flatten(settings: &Value) -> BTreeMap<String, Value> {
                     walk(&path, value, out);
                 }
             }
-            // No settings at all have no key.
+            // An empty root has no key.
             _ if prefix.is_empty() => {}
             value => _ = out.insert(prefix.to_owned(), value.clone()),
         }

@@ -1,4 +1,4 @@
-//! Problems of settings, collected so that a user is told all of them at once.
+//! Problems of settings, collected so that all are reported at once.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ impl Problems {
         self.0.is_empty()
     }
 
-    /// Whether a setting at `path` or inside it has one.
+    /// Whether a setting at `path` or inside it has a problem.
     pub fn any_within(&self, path: &str) -> bool {
         let path = path.into();
         self.0.iter().any(|problem| problem.path.is_within(&path))
@@ -34,7 +34,7 @@ impl Problems {
         self.0.push(Problem { path: path.into(), message: message.into() });
     }
 
-    /// A value that default.toml or the pipeline file must give; a problem if neither does.
+    /// Returns a value that default.toml or the pipeline file must give; adds a problem if neither does.
     pub fn required<T>(&mut self, path: &str, value: Option<T>) -> Option<T> {
         if value.is_none() {
             self.add(path, format!("`{path}` is missing"));
@@ -43,7 +43,7 @@ impl Problems {
     }
 }
 
-/// A table of a pipeline file while it is resolved.
+/// A table of a pipeline file that is being resolved.
 pub struct Section<'a> {
     name: String,
     folder: &'a Path,
@@ -80,17 +80,17 @@ impl<'a> Section<'a> {
         self.problems.required(&self.path(key), value)
     }
 
-    /// A path as the pipeline file means it: a relative one starts at the folder of that file.
+    /// Resolves a path of the pipeline file: a relative one starts at the folder of that file.
     pub fn file(&self, path: String) -> PathBuf {
         self.folder.join(path)
     }
 
-    /// Adds a problem if more than one choice was made, or none although one has to be.
+    /// Adds a problem if more than one table was chosen, or none although one is required.
     pub fn one_of(&mut self, choices: &[(&str, bool)], optional: bool) {
         let name = &self.name;
         let chosen: Vec<_> = choices.iter().filter(|(_, chosen)| *chosen).map(|(key, _)| *key).collect();
         if let [_, .., last] = chosen[..] {
-            // Its place is the last choice: other problems inside the section would hide one of the section itself.
+            // Reported for the last choice: a problem of the section itself is not reported if there are others inside it.
             let message = format!("[{name}] names {} at once; keep one", chosen.join(" and "));
             self.add(last, message);
         } else if chosen.is_empty() && !optional {

@@ -1,7 +1,7 @@
 //! Sources: where images come from.
 //!
-//! A source knows its shape and counts at once and hands out row groups, each a closure that makes the record batches of
-//! one when a worker thread gets to it. To add a kind of source: a file here that implements [`Choice`](crate::setting::Choice) and
+//! An opened source knows the shape and the counts of its images. It returns row groups as closures, which worker threads call
+//! to make the record batches. To add a kind of source: a file here that implements [`Choice`](crate::setting::Choice) and
 //! [`SourceKind`] for its settings and [`Source`] for what they open, and a line in the list below; its defaults, with their
 //! explanation, in `config/default.toml`.
 
@@ -45,10 +45,10 @@ use crate::progress::Progress;
 use crate::setting::choices;
 use crate::table::{Content, RowGroup, batch_rows, leading_columns, pixels};
 
-/// The first bytes of what a gzip file holds.
+/// The first 4 KiB of the decompressed content of a gzip file.
 ///
 /// # Errors
-/// It cannot be read or unpacked.
+/// It cannot be read or decompressed.
 pub fn unpacked_start(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut start = Vec::new();
     gzip::payload(std::fs::File::open(path)?)?.take(1 << 12).read_to_end(&mut start)?;
@@ -60,10 +60,10 @@ pub trait Source: Sync {
     /// Size of every image.
     fn shape(&self) -> ImageShape;
 
-    /// Number of images of a split, at least 1; a few may turn out to be unreadable.
+    /// Number of images of a split, at least 1; reading may find some that cannot be decoded.
     fn count(&self, split: Split) -> u64;
 
-    /// The images of a split, `rows` to a row group.
+    /// The images of a split, in row groups of `rows` images.
     ///
     /// # Errors
     /// Opening fails; each row group can fail too.
@@ -78,15 +78,15 @@ pub trait Source: Sync {
         true
     }
 
-    /// The names of the labels, if it knows them.
+    /// The names of the labels, if the source has them.
     fn classes(&self) -> Classes {
         None
     }
 
-    /// What it has to say about the images once all were read: tables by file name.
+    /// Tables about the images, by file name, such as those that were skipped; complete once all images were read.
     ///
     /// # Errors
-    /// Some could not be read, and may not be left out.
+    /// Images that could not be decoded and may not be skipped.
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         Ok(Vec::new())
     }
@@ -94,8 +94,8 @@ pub trait Source: Sync {
 
 /// The settings of one kind of source.
 pub trait SourceKind {
-    /// The settings that decide the images, by the keys that the user knows: the fingerprint of ingest is made of them. Every field
-    /// is named where it is made, so that a new one cannot be forgotten. Where files are decides nothing: they are digested.
+    /// The settings that decide the images, by their keys in a pipeline file, for the fingerprint of ingest. Implementations
+    /// destructure all fields, so that a new one cannot be forgotten. Paths are left out, since the files are digested.
     fn decisive(&self, seed: u64) -> Value;
 
     /// The size of the images, if it is known without opening a file.
@@ -103,7 +103,7 @@ pub trait SourceKind {
         None
     }
 
-    /// The files whose content decides the images, by setting; none of a source that always yields the same.
+    /// The files whose content decides the images, by setting; none for a source whose images are always the same.
     ///
     /// # Errors
     /// A folder that cannot be listed.
@@ -111,7 +111,7 @@ pub trait SourceKind {
         Ok(Vec::new())
     }
 
-    /// The folder of the source in which `place`, which need not exist, would be taken for images or labels of them.
+    /// The folder of the source around `place`, if files there would be read as images or labels. `place` need not exist.
     fn folder_around(&self, _place: &Path) -> Option<&Path> {
         None
     }
@@ -164,12 +164,12 @@ impl SourceSettings {
 pub enum Outside {
     /// One file.
     File(PathBuf),
-    /// Files below a folder, by their relative paths, which count like their content.
+    /// Files below a folder, by their relative paths, which are digested like their content.
     Files(PathBuf, Vec<String>),
 }
 
 impl Outside {
-    /// All of them.
+    /// The paths of all files.
     pub fn paths(self) -> Vec<PathBuf> {
         match self {
             Self::File(path) => vec![path],
@@ -192,7 +192,7 @@ pub struct ImageBytes<'a> {
     pub labels: Option<&'a [u8]>,
 }
 
-/// The row group that these images make.
+/// The row group of these images.
 pub fn row_group_of(images: ImageBytes<'_>) -> RowGroup<'_> {
     Box::new(move |emit| {
         let ImageBytes { split, shape, ids, bytes, labels } = images;
@@ -206,7 +206,7 @@ pub fn row_group_of(images: ImageBytes<'_>) -> RowGroup<'_> {
     })
 }
 
-/// A batch of images: one for each of `labels`, with as many of `ids`.
+/// A batch of images: one for each of `labels`, with the first of `ids`.
 pub fn batch(
     split: Split,
     shape: ImageShape,
@@ -222,13 +222,13 @@ pub fn batch(
         .map_err(|cause| error::bug(format!("a source made a malformed batch: {cause}")))
 }
 
-/// Most rows of what is taken for channels that come before rows and columns, and most channels of what is not.
+/// Images with more channels than this, and at most as many rows as this, are taken to have their channels first.
 const MOST_CHANNELS: usize = 4;
 
-/// Refuses images of many channels and hardly a row, which are ones whose channels come first, as PyTorch has them.
+/// Refuses images whose sizes suggest that their channels come first, as in PyTorch.
 ///
 /// # Errors
-/// In words that follow the name of the array.
+/// The message, to be appended to the name of the array.
 fn check_channels(shape: ImageShape) -> Result<(), String> {
     if shape.height > MOST_CHANNELS || shape.width <= MOST_CHANNELS || shape.channels <= MOST_CHANNELS {
         return Ok(());
@@ -236,7 +236,8 @@ fn check_channels(shape: ImageShape) -> Result<(), String> {
     Err(format!("has images of {shape}, which look like channels, rows and columns; their channels must come last"))
 }
 
-/// What opening or reading an archive fails with: the disk's fault where the system says so, and otherwise what the archive `is`.
+/// The error of opening or reading an archive: an I/O error if the system reported one, and otherwise bad data, described by
+/// `is`.
 fn archive_failure(path: &Path, is: &str, cause: ZipError) -> anyhow::Error {
     match cause {
         ZipError::Io(cause) if cause.raw_os_error().is_some() => {
@@ -246,13 +247,13 @@ fn archive_failure(path: &Path, is: &str, cause: ZipError) -> anyhow::Error {
     }
 }
 
-/// Most names of labels, all of which every table carries.
+/// Most names of classes; every table stores all of them in its metadata.
 const MOST_CLASSES: usize = 1 << 16;
 
-/// Refuses texts that cannot be the names of classes, since there are too many.
+/// Refuses labels with too many different texts to be names of classes.
 ///
 /// # Errors
-/// In words that follow what has them.
+/// The message, to be appended to the name of what has the labels.
 fn check_classes(count: usize) -> Result<(), String> {
     if count <= MOST_CLASSES {
         return Ok(());
@@ -260,7 +261,7 @@ fn check_classes(count: usize) -> Result<(), String> {
     Err(format!("has more than {MOST_CLASSES} different texts, which are no names of classes"))
 }
 
-/// Where the settings of pictures come from, which messages name: a pipeline file or the options of a command.
+/// The origin of the settings of pictures, for messages: a pipeline file or the options of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     /// This section of a pipeline file.
@@ -282,7 +283,7 @@ impl Asker {
 /// Checks that a picture has the shape of the first one.
 ///
 /// # Errors
-/// It has another.
+/// A picture of another shape, with advice.
 fn check_fit(asker: Asker, path: &Path, found: ImageShape, first: &str, expected: ImageShape) -> Result<()> {
     if found == expected {
         return Ok(());
@@ -320,7 +321,7 @@ fn string_column<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(values))
 }
 
-/// The names of the labels of digits.
+/// The names of the classes of digits, 0 to 9.
 fn digits() -> Classes {
     Some((0..10).map(|digit| digit.to_string()).collect::<Vec<_>>().into())
 }

@@ -1,4 +1,4 @@
-//! Settings that several kinds of source have.
+//! Settings that several kinds of source share.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::Outside;
 use crate::image::ImageShape;
 use crate::setting::Section;
 
-/// Four arrays, or where they are; or two, of which the test images are drawn.
+/// Images and labels of both splits in four arrays, or in two from which the test images are drawn. A `T` locates an array.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Arrays<T> {
@@ -31,32 +31,32 @@ pub struct Arrays<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Fit {
-    /// Its size.
+    /// The size.
     pub size: Size,
-    /// Grey, or RGB; none if all are of one kind anyway.
+    /// Converted to grey (true) or RGB (false); none if all pictures must be of one kind.
     pub grey: Option<bool>,
 }
 
-/// The size that pictures get.
+/// The size that pictures are converted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Size {
-    /// The one that all of them have.
+    /// No scaling: all pictures must have the same size.
     #[default]
     Same,
     /// Scaled to these rows and columns.
     Resize([usize; 2]),
-    /// Scaled until it covers these rows and columns, of which the middle is kept.
+    /// Scaled until it covers these rows and columns, then cropped to the middle.
     Crop([usize; 2]),
 }
 
-/// What is done with pictures that cannot be read.
+/// What is done with pictures that cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Faults {
-    /// What the first one does.
+    /// Whether such a picture ends the run or is skipped.
     pub on_error: OnError,
-    /// How many may be skipped.
+    /// Most pictures that may be skipped.
     pub most: u64,
 }
 
@@ -71,7 +71,7 @@ pub enum OnError {
     Skip,
 }
 
-/// Adds to settings that decide a result what is made of pictures.
+/// Adds the settings of the conversion of pictures, and of those that cannot be decoded, to settings for a fingerprint.
 pub fn of_pictures(mut settings: Value, fit: &Fit, faults: &Faults) -> Value {
     let (Fit { size, grey }, Faults { on_error, most }) = (fit, faults);
     match size {
@@ -87,7 +87,7 @@ pub fn of_pictures(mut settings: Value, fit: &Fit, faults: &Faults) -> Value {
     settings
 }
 
-/// Adds what decides which images are drawn for testing, if they are drawn.
+/// Adds the settings of the draw of test images, if they are drawn, to settings for a fingerprint.
 pub fn drawn(mut settings: Value, test_fraction: Option<f64>, seed: u64) -> Value {
     if let Some(test_fraction) = test_fraction {
         settings["test-fraction"] = json!(test_fraction);
@@ -96,7 +96,7 @@ pub fn drawn(mut settings: Value, test_fraction: Option<f64>, seed: u64) -> Valu
     settings
 }
 
-/// Four arrays, or where they are, as a pipeline file has them.
+/// [`Arrays`] as written in a pipeline file.
 pub struct RawArrays {
     /// Training images.
     pub train: Option<String>,
@@ -111,7 +111,7 @@ pub struct RawArrays {
 }
 
 impl RawArrays {
-    /// The arrays, with the place that each text stands for.
+    /// Resolves the arrays; `place` makes the location of an array from its text.
     pub fn resolve<T: PartialEq>(
         self,
         place: impl Fn(&Section<'_>, String) -> T,
@@ -136,13 +136,13 @@ impl RawArrays {
 }
 
 impl Arrays<PathBuf> {
-    /// What decides besides the files.
+    /// The settings that decide the images, besides the files.
     pub fn decisive(&self, seed: u64) -> Value {
         let Arrays { train: _, train_labels: _, test: _, test_labels: _, test_fraction } = self;
         drawn(json!({}), *test_fraction, seed)
     }
 
-    /// The files, under these names of their settings.
+    /// The files, each with the name of its setting.
     pub fn files(&self, settings: [&'static str; 4]) -> Vec<(&'static str, Outside)> {
         let Arrays { train, train_labels, test, test_labels, test_fraction: _ } = self;
         let files = [Some(train), train_labels.as_ref(), test.as_ref(), test_labels.as_ref()];
@@ -151,14 +151,14 @@ impl Arrays<PathBuf> {
     }
 }
 
-/// Adds a problem of each key of test images that is given although they are drawn from the others.
+/// Adds a problem for each key of test images that is given although `test-fraction` draws them.
 pub fn refuse_given(keys: &[(&str, bool)], section: &mut Section<'_>) {
     for (key, _) in keys.iter().filter(|(_, given)| *given) {
         section.add(key, "is given although `test-fraction` has the test images drawn from the others; keep one");
     }
 }
 
-/// Size and channels of pictures as they are written.
+/// Resolves the size and channels of pictures.
 pub fn resolve_fit(
     resize: Option<Vec<i64>>,
     crop: Option<Vec<i64>>,

@@ -1,4 +1,4 @@
-//! denoise: the output of the model for every image; for the noisy images, if there are any.
+//! denoise: the output of the model for every noisy image, or for every clean one if there is no corruption.
 
 use anyhow::Result;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The stages: each a name, what it reads, the settings that decide its result, and a function that makes it.
+//! The stages. Each has a name, inputs, the settings that decide its result, and a function that makes the result.
 //!
 //! To add one: a file here and a line in [`STAGES`].
 
@@ -53,7 +53,7 @@ pub fn named(name: &str) -> Option<&'static dyn Stage> {
 
 /// A step of the pipeline.
 pub trait Stage: Sync {
-    /// Its name, which is also its folder's.
+    /// Its name, which is also the name of its folder.
     fn name(&self) -> StageName;
 
     /// Version of its code: raised when the same input gives another output.
@@ -67,7 +67,7 @@ pub trait Stage: Sync {
     /// The stages whose results it reads.
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName>;
 
-    /// The files outside the run that it reads, by the setting that says where they are.
+    /// The files outside the run that it reads, by the setting that names them.
     ///
     /// # Errors
     /// A folder that cannot be listed.
@@ -78,12 +78,12 @@ pub trait Stage: Sync {
     /// The settings that decide its result, and no others.
     fn settings(&self, pipeline: &Pipeline) -> Value;
 
-    /// Whether its result tells with which settings its inputs were made: these then decide it too.
+    /// Whether its result contains the settings of its inputs, which then also decide it.
     fn tells_settings(&self) -> bool {
         false
     }
 
-    /// What it would go on from to make a result of these parts, if it is a stage that can.
+    /// The state from which it would resume to make a result of these parts; none for stages that cannot resume.
     ///
     /// # Errors
     /// A checkpoint that cannot be read.
@@ -98,29 +98,29 @@ pub trait Stage: Sync {
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs>;
 }
 
-/// What a stage has left of earlier runs.
+/// What earlier runs of a stage have left to resume from.
 #[derive(Debug, Clone, Copy)]
 pub struct Past<'a> {
-    /// Where its checkpoint would be.
+    /// The path of its checkpoint, which need not exist.
     pub checkpoint: &'a Path,
-    /// The receipt of its result, if that is whole and of other parts.
+    /// The receipt of its published result, if that is undamaged and of other parts.
     pub published: Option<&'a Receipt>,
 }
 
-/// Whether a stage goes on from something.
+/// Whether a stage resumes, and from which state.
 #[derive(Debug, Default)]
 pub struct Resumption {
-    /// From what.
+    /// The state that it resumes from, if it does.
     pub from: Option<Resume>,
-    /// Why not from something that is there.
+    /// The reasons why other existing state is not used.
     pub unused: Vec<String>,
 }
 
-/// What a stage goes on from.
+/// The state that a stage resumes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Resume {
-    /// What holds the state.
+    /// Where the state is stored.
     pub from: ResumeFrom,
     /// Epochs that are finished.
     pub epochs: u64,
@@ -128,13 +128,13 @@ pub struct Resume {
     pub steps: u64,
 }
 
-/// What holds the state that a stage goes on from.
+/// Where the state that a stage resumes from is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResumeFrom {
     /// A checkpoint.
     Checkpoint,
-    /// What it has published.
+    /// Its published result.
     Result,
 }
 
@@ -151,13 +151,13 @@ impl fmt::Display for Resume {
     }
 }
 
-/// What a stage has made.
+/// The output of a stage.
 pub struct Outputs {
     /// Its files.
     pub files: Vec<FileRecord>,
-    /// What the receipt shall say besides.
+    /// Further details for the receipt.
     pub details: Value,
-    /// What computed, if it was not this run's device alone.
+    /// The devices that computed, if not this run's device alone.
     pub device: Option<String>,
 }
 
@@ -167,7 +167,7 @@ impl From<Vec<FileRecord>> for Outputs {
     }
 }
 
-/// What a stage works with.
+/// What a stage receives to make its result.
 pub struct StageContext<'a> {
     /// The settings.
     pub pipeline: &'a Pipeline,
@@ -175,21 +175,21 @@ pub struct StageContext<'a> {
     pub scratch: PathBuf,
     /// The run directory, to read from.
     pub workspace: &'a Workspace,
-    /// Where a checkpoint is kept.
+    /// The path of the checkpoint.
     pub checkpoint: PathBuf,
-    /// What to go on from.
+    /// Where to resume from, if at all.
     pub resume: Option<ResumeFrom>,
     /// The settings that decide the result, by dotted key.
     pub decisive: BTreeMap<String, Value>,
     /// Digests of everything that is read.
     pub inputs: BTreeMap<String, String>,
-    /// Where downloaded data are kept.
+    /// The folder of downloaded data.
     pub data: PathBuf,
     /// The device for models.
     pub device: ComputeDevice,
-    /// Threads to use.
+    /// Number of threads.
     pub threads: usize,
-    /// Where progress is told.
+    /// Receives progress and messages.
     pub progress: &'a Progress,
 }
 
@@ -207,7 +207,7 @@ impl StageContext<'_> {
         self.workspace.stage(stage)
     }
 
-    /// The stage whose images play this role.
+    /// The stage that makes these images.
     pub fn images_stage(input: InputImages) -> StageName {
         match input {
             InputImages::Clean => ingest::NAME,
@@ -215,8 +215,8 @@ impl StageContext<'_> {
         }
     }
 
-    /// Writes, for each split, the table that an operation makes of the images of stage `input`. The operation also sees the clean
-    /// images where `input` has others.
+    /// Applies an operation to the images of stage `input` and writes a table for each split. An operation that measures errors
+    /// also gets the clean images, if `input` has others.
     ///
     /// # Errors
     /// As [`Engine::run`].
@@ -245,14 +245,14 @@ impl StageContext<'_> {
         Ok(engine.run(&jobs, &|rows| task.advance(rows))?.into())
     }
 
-    /// All row groups of a table of an earlier stage, for another process.
+    /// All row groups of a table of an earlier stage, as the input of a job.
     fn part(&self, stage: StageName, split: Split, row_groups: usize) -> TablePart {
         let name = split.file_name();
         let digest = self.inputs.get(&format!("{stage}/{name}")).cloned().unwrap_or_default();
         TablePart { path: self.folder(stage).join(name), digest, row_groups: 0..row_groups }
     }
 
-    /// The model that this run has trained, for another process.
+    /// The model that this run has trained, for an operation.
     pub fn model(&self) -> ModelFiles {
         let prefix = format!("{}/", train::NAME);
         let files = self.inputs.iter().filter_map(|(name, digest)| Some((name.strip_prefix(&prefix)?, digest)));
@@ -260,7 +260,7 @@ impl StageContext<'_> {
         ModelFiles { folder: self.folder(train::NAME), digests }
     }
 
-    /// How tables are written.
+    /// The options of tables that the stage writes.
     pub fn write_options(&self) -> WriteOptions {
         let compression_level = self.pipeline.output.compression_level;
         WriteOptions { compression_level, threads: self.threads, sorted: true, classes: None }

@@ -1,17 +1,18 @@
-//! Faults on request, for tests: a run that fails or ends right before a step of its choice.
+//! Injects faults for tests: makes the program fail or end right before a chosen step.
 //!
-//! `LIMPID_FAILPOINT` is read once, when the program starts; where it is unset, a step costs one look at a variable. It is
-//! compiled into every build, so that what the tests look at is the program that users run. It holds, separated by commas,
-//! `trace`, which tells every step on stderr, and faults of the form `STEP:ACTION` or `STEP:N:ACTION`:
+//! `LIMPID_FAILPOINT` is read once, when the program starts; if it is unset, a step costs the check of one variable. Failpoints
+//! are compiled into every build, so that tests run the program that users run. The variable holds, separated by commas,
+//! `trace`, which prints every step to stderr, and faults of the form `STEP:ACTION` or `STEP:N:ACTION`:
 //!
-//! - STEP is any part of a step as `trace` tells it, like `sync` or `create runs/x/.scratch/train/model.json`; empty for all.
-//! - N is which of the steps that match, counted from 1; with a `+` behind it, all from that one on.
-//! - ACTION is `kill` (SIGKILL), `terminate` (SIGTERM; the work goes on until it notices), the error with which the step
-//!   fails (`ENOSPC`, `EIO`, `EROFS`, or `EINVAL`), or what happens to the file that the step names: `rot` flips a bit in its
-//!   middle and keeps its time, `edit` flips the bit and gives it a new time, `come` makes a copy of it beside it, `gone` removes it.
+//! - STEP is any part of a step as `trace` prints it, like `sync` or `create runs/x/.scratch/train/model.json`; empty for all.
+//! - N is the number of the matching step, counted from 1; with a `+` after it, all from that one on.
+//! - ACTION is `kill` (SIGKILL), `terminate` (SIGTERM; the work goes on until it notices), the error with which the step fails
+//!   (`ENOSPC`, `EIO`, `EROFS`, or `EINVAL`), or a change of the file that the step names: `rot` flips a bit in its middle and
+//!   keeps its modification time, `edit` flips the bit and gives it a new one, `come` makes a copy beside it, `gone` removes
+//!   it.
 //!
-//! A write that is killed or fails has written half of its bytes. Reads are steps as well, but only for faults whose STEP starts
-//! with `read`: they are many, and `trace` does not tell them.
+//! A write that is killed or fails has written half of its bytes. Reads are steps as well, but only for faults whose STEP
+//! starts with `read`: they are many, and `trace` does not print them.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -29,7 +30,7 @@ use crate::text::say;
 
 const VARIABLE: &str = "LIMPID_FAILPOINT";
 
-/// What the variable says; unset until [`install`].
+/// The parsed variable; unset until [`install`].
 static FAILPOINTS: OnceLock<Vec<Failpoint>> = OnceLock::new();
 
 #[derive(Debug)]
@@ -44,18 +45,18 @@ enum Action {
     Kill,
     Terminate,
     Fail(Errno),
-    /// A bit of the file flips; whether its time is a new one.
+    /// Flips a bit of the file; true gives it a new modification time.
     Flip(bool),
-    /// A copy of it appears.
+    /// Copies the file.
     Come,
-    /// It disappears.
+    /// Removes the file.
     Gone,
 }
 
-/// Reads the variable.
+/// Reads and parses the variable.
 ///
 /// # Errors
-/// It says something else than the head of this file.
+/// A value that is not of the form given at the head of this file.
 pub fn install() -> Result<()> {
     let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else { return Ok(()) };
     let text = text.to_string_lossy();
@@ -67,21 +68,21 @@ pub fn install() -> Result<()> {
     Ok(())
 }
 
-/// Whether anything was asked for.
+/// Whether any failpoint is set.
 pub fn installed() -> bool {
     FAILPOINTS.get().is_some()
 }
 
-/// Comes to the step `operation` on some paths, which is about to be taken.
+/// Triggers the failpoints of the step `operation` on some paths, right before it is taken.
 ///
 /// # Errors
-/// The one that was asked for.
+/// The injected error.
 pub fn reach(operation: &str, paths: &[&Path]) -> io::Result<()> {
     let Some(failpoints) = FAILPOINTS.get() else { return Ok(()) };
     failpoints.iter().filter(|point| !point.is_of_reads()).try_for_each(|point| point.reach(operation, paths))
 }
 
-/// Comes to a read of a file.
+/// Triggers the failpoints of a read of a file.
 ///
 /// # Errors
 /// As [`reach`].
@@ -115,7 +116,7 @@ impl Failpoint {
         Some(Self::Fault { step, first, repeated, action, seen: AtomicU64::new(0) })
     }
 
-    /// Whether it waits for reads.
+    /// Whether it applies to reads.
     fn is_of_reads(&self) -> bool {
         matches!(self, Self::Fault { step, .. } if step.starts_with("read"))
     }

@@ -1,6 +1,6 @@
 //! A file of lines that several processes append to.
 //!
-//! It hides what a full disk or a kill leaves: half a line stays where it is, and the next line begins anew.
+//! It handles partial lines, which a full disk or a kill may leave: they stay, and the next line starts on a line of its own.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -11,19 +11,18 @@ use std::time::Duration;
 use super::failpoint::reach;
 use super::local::write_in_steps;
 
-/// A file that lines are appended to, by several processes if need be. It is never cut: what is half written stays, on a line of
-/// its own.
+/// A file that several processes may append lines to. It is never truncated: a partial line stays, on a line of its own.
 pub struct LineFile {
     file: File,
     path: PathBuf,
-    /// The same file, to look at its end; none of what has none, a pipe say, or may not be read.
+    /// The same file, for reading its last byte; none for a pipe, or if it may not be read.
     end: Option<File>,
-    /// Whether the last line was written in part, for want of a look.
+    /// Whether the last line was written in part; used if `end` is none.
     broken: Cell<bool>,
 }
 
 impl LineFile {
-    /// Opens a file, and makes it if it is not there.
+    /// Opens a file, and creates it if it is missing.
     ///
     /// # Errors
     /// The file system.
@@ -34,10 +33,10 @@ impl LineFile {
         Ok(Self { file, path: path.to_owned(), end, broken: Cell::new(false) })
     }
 
-    /// Appends a line, in one call, so that the lines of several processes stay whole.
+    /// Appends a line in one call, so that lines of several processes do not mix.
     ///
     /// # Errors
-    /// The file system; a part of the line may be there then.
+    /// The file system; a part of the line may have been written then.
     pub fn append(&self, line: &str) -> io::Result<()> {
         self.wait_for_turn();
         let before = if self.ends_within_a_line() { "\n" } else { "" };
@@ -59,22 +58,22 @@ impl LineFile {
         done
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the file ends in the middle of a line, which this or another process could not write to its end.
+    /// Whether the file ends with a partial line of this or another process.
     fn ends_within_a_line(&self) -> bool {
         let Some(mut end) = self.end.as_ref() else { return self.broken.get() };
         let mut last = [0];
-        // An empty file has no last byte to go to.
+        // In an empty file, this seek fails.
         let seen = end.seek(SeekFrom::End(-1)).and_then(|_| end.read_exact(&mut last));
         seen.is_ok() && last != *b"\n"
     }
 
-    /// Locks the file, so that nobody writes between the look at its end and the line. A tenth of a second is more than a line
-    /// takes: who holds the lock for longer is not writing, as flock(1) around the whole command.
+    /// Locks the file, so that no process writes between reading its last byte and appending. A line takes less than a tenth of
+    /// a second: a lock held for longer is not that of a line, but for example that of flock(1) around the whole command.
     fn wait_for_turn(&self) {
         for _ in 0..100 {
             if !matches!(self.file.try_lock(), Err(TryLockError::WouldBlock)) {

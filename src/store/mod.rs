@@ -1,7 +1,7 @@
-//! Where bytes are kept: what a run needs of a file system, or of an object store.
+//! Stores: the file operations that a run needs, of a file system or an object store.
 //!
-//! A place is a path, and [`of`] says which store has it. [`local`] is the file system. Another store is a file here that implements
-//! [`Store`], and a line in [`of`]: tables, receipts, models and checkpoints are read and written through it.
+//! [`of`] returns the store of a path; [`local`] is the file system. Another store is a file here that implements [`Store`],
+//! and a line in [`of`]. Tables, receipts, models and checkpoints are read and written through stores.
 
 pub mod failpoint;
 mod line_file;
@@ -23,23 +23,23 @@ pub use line_file::LineFile;
 pub use range::{RangeReader, ReadAt};
 pub use whole::{MOST_TEXT, digest_of, read_text, read_whole};
 
-/// The store that has what is at `path`.
+/// The store of the file or folder at `path`.
 pub fn of(_path: &Path) -> &'static dyn Store {
     &local::Local
 }
 
-/// What a run needs of the place where its files are.
+/// The file operations that a run needs.
 pub trait Store: Sync {
-    /// Opens a file, of which any range can be read then, whatever takes its name meanwhile.
+    /// Opens a file to read ranges of it; it stays readable if its name is replaced or removed.
     ///
     /// # Errors
     /// No such file, or one that cannot be read.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>>;
 
-    /// The size and time of a file.
+    /// The size and modification time of a file.
     ///
     /// # Errors
-    /// No such file, or one that cannot be looked at.
+    /// No such file, or one whose metadata cannot be read.
     fn stat(&self, path: &Path) -> io::Result<Stat>;
 
     /// The bytes of a file of at most `most` bytes.
@@ -48,7 +48,7 @@ pub trait Store: Sync {
     /// No regular file (`InvalidData`), a larger one (`FileTooLarge`), one that cannot be read.
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
 
-    /// Begins a file, in the place of any other. It need not be there, or whole, before [`NewFile::finish`].
+    /// Creates a file, replacing any other. It need not be visible, or complete, before [`NewFile::finish`].
     ///
     /// # Errors
     /// It cannot be written.
@@ -60,7 +60,7 @@ pub trait Store: Sync {
     /// No such folder, or one that cannot be read.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
 
-    /// Writes a small file, in the place of another at once: who reads it finds the old one whole or the new one.
+    /// Replaces a small file atomically: readers find the old content or the new.
     ///
     /// # Errors
     /// It cannot be written; the old one is still in place then.
@@ -72,39 +72,40 @@ pub trait Store: Sync {
     /// It cannot be removed.
     fn remove(&self, path: &Path) -> Result<()>;
 
-    /// An empty folder in which the files of a stage of the run at `run` are made.
+    /// Creates an empty folder for the files of a stage of the run at `run`.
     ///
     /// # Errors
     /// It cannot be made.
     fn draft(&self, run: &Path, stage: &str) -> Result<PathBuf>;
 
-    /// Writes the receipt, a file of this name, into the draft of a stage and puts the draft in the place of its folder at once.
+    /// Writes the receipt, a file of this name, into the draft of a stage and replaces the stage's folder by the draft
+    /// atomically.
     ///
     /// # Errors
-    /// It cannot; the old folder is still in place then, or put back into it by [`Self::clean`].
+    /// It cannot be published; the old folder is still in place then, or [`Self::clean`] finishes the publication.
     fn publish(&self, run: &Path, stage: &str, receipt: (&str, &[u8])) -> Result<()>;
 
-    /// As [`Self::replace`], a file in the folder that a stage has published, in which nothing else appears meanwhile.
+    /// As [`Self::replace`], for a file in the published folder of a stage; no temporary file appears in the folder.
     ///
     /// # Errors
     /// As [`Self::replace`].
     fn replace_published(&self, run: &Path, stage: &str, name: &str, bytes: &[u8]) -> Result<()>;
 
-    /// Removes what a killed process has left in a run: drafts, and files under way in `folders`. A publication that it was killed
-    /// in is finished first.
+    /// Removes what a killed process has left in a run: drafts, and temporary files in `folders`. An interrupted publication is
+    /// finished first.
     ///
     /// # Errors
-    /// Something cannot be removed.
+    /// A file or folder cannot be renamed or removed.
     fn clean(&self, run: &Path, folders: &[PathBuf]) -> Result<()>;
 
-    /// Takes the right to write in a run, waiting up to `timeout` (for ever if none) and saying for whom.
+    /// Acquires the lease to write in a run, waiting up to `timeout` (for ever if none) and reporting who holds it.
     ///
     /// # Errors
     /// Not obtained in time, interruption, a store without locks.
     fn lease(&self, run: &Path, timeout: Option<Duration>, progress: &Progress) -> Result<Box<dyn Lease>>;
 }
 
-/// A file without its content.
+/// The size and modification time of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// Size in bytes.
@@ -113,19 +114,19 @@ pub struct Stat {
     pub modified: u64,
 }
 
-/// The right to write in a run; given back when dropped, or by the store when the process dies.
+/// The right to write in a run; released when dropped, or by the store when the process dies.
 pub trait Lease: Debug {}
 
 /// A file that is being written.
 pub trait NewFile: Write + Send {
-    /// Waits until the file will outlive a power cut, and returns when it was modified, in nanoseconds since 1970.
+    /// Syncs the file, so that it survives a power cut, and returns its modification time, in nanoseconds since 1970.
     ///
     /// # Errors
     /// It cannot be written.
     fn finish(self: Box<Self>) -> Result<u64>;
 }
 
-/// Writes a file as [`Store::create`] does, and returns when it was modified.
+/// Creates, writes and syncs a file, and returns its modification time, in nanoseconds since 1970.
 ///
 /// # Errors
 /// As [`Store::create`].

@@ -1,6 +1,6 @@
-//! Reading ranges of a file, from any thread.
+//! Reads ranges of a file, from any thread.
 //!
-//! Every read says where, since a position that is shared would have two threads read each other's bytes.
+//! Each read gives its position: with a shared position, threads would disturb each other.
 
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -18,14 +18,14 @@ pub trait ReadAt: Debug + Send + Sync {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
 }
 
-/// A file from some place on.
+/// A reader of a file, with its own position.
 pub struct RangeReader {
     file: Arc<dyn ReadAt>,
     at: u64,
 }
 
 impl RangeReader {
-    /// The file from `at` on.
+    /// A reader that starts at byte `at`.
     pub fn new(file: Arc<dyn ReadAt>, at: u64) -> Self {
         Self { file, at }
     }

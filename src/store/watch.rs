@@ -1,7 +1,7 @@
-//! Whether files stay as they are while they are read.
+//! Detects changes of files while they are read.
 //!
-//! Nothing is read for it: device, inode, size and times are compared before and after. Among them is the time of the last
-//! change of the inode, which no program can set, so that a file which was edited and given its old time back shows too.
+//! Device, inode, size and times are compared before and after, without reading the content. ctime, which no program can set,
+//! reveals a file that was edited and given its old modification time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 
 use crate::error;
 
-/// What tells, without reading it, that a file is the same and unchanged.
+/// Metadata by which a file is recognised as the same and unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Identity {
     place: (u64, u64),
@@ -22,17 +22,17 @@ struct Identity {
     changed: u64,
 }
 
-/// Files as they were when the watch began.
+/// Files, with their identity when the watch began.
 pub struct Watch<'a> {
     list: Box<dyn Fn() -> Result<Vec<PathBuf>> + 'a>,
     seen: BTreeMap<PathBuf, Option<Identity>>,
 }
 
 impl<'a> Watch<'a> {
-    /// Looks at the files that `list` names.
+    /// Records the identity of the files that `list` returns.
     ///
     /// # Errors
-    /// What `list` fails with, the file system.
+    /// Errors of `list` or of the file system.
     pub fn new(list: impl Fn() -> Result<Vec<PathBuf>> + 'a) -> Result<Self> {
         let seen = list()?.into_iter().map(|path| identity(&path).map(|identity| (path, identity)));
         let seen = seen.collect::<Result<_>>()?;
@@ -42,7 +42,7 @@ impl<'a> Watch<'a> {
     /// Checks that the same files are there, unchanged.
     ///
     /// # Errors
-    /// They are not: try again. What `list` fails with, the file system.
+    /// A file was added, removed or changed: try again. Errors of `list` or of the file system.
     pub fn check(&self) -> Result<()> {
         let changed = |path: &Path, what: &str| {
             Err(error::try_again(format!("{} {what} while it was read; run the same command again", path.display())))
@@ -63,7 +63,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// The identity of what a path leads to; none if nothing is there.
+/// The identity of the file at a path, with links followed; none if there is none.
 fn identity(path: &Path) -> Result<Option<Identity>> {
     let of = |metadata: Metadata| Identity {
         place: super::local::place(&metadata),

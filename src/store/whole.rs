@@ -1,7 +1,7 @@
-//! Reading a file as a whole: never more of it than its reader is prepared for.
+//! Reads whole files, up to a bound.
 //!
-//! It hides how a file is kept from filling the memory, or from never ending: its kind and its length are looked at before it is
-//! opened, and no more than the bound is read, whatever the length was said to be.
+//! A file can neither fill the memory nor block for ever: its kind and length are checked before it is opened, and no more than
+//! the bound is read, whatever its length is said to be.
 
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
@@ -16,14 +16,14 @@ pub const MOST_TEXT: u64 = 64 << 20;
 /// As [`Store::read`](super::Store::read), from the store that has the path.
 ///
 /// # Errors
-/// As that.
+/// As [`Store::read`](super::Store::read).
 pub fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     super::of(path).read(path, most)
 }
 
 /// As [`read_whole`], from the file system.
 pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    // Opening a pipe waits for who writes to it.
+    // Opening a pipe would block until another process writes to it.
     let metadata = path.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidData, "it is not a file"));
@@ -49,18 +49,18 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
         .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not text in UTF-8"))
 }
 
-/// Bytes that are digested between two looks at the interrupt flag.
+/// Bytes that are digested between two checks for interruption.
 const CHUNK: usize = 1 << 20;
 
-/// Bytes from which on several threads digest them faster than one.
+/// Least number of bytes that several threads digest faster than one.
 const DIGESTED_ALONE: usize = 256 << 10;
 
-/// blake3 of what is left of a file of about `len` bytes, in hexadecimal; of large ones computed on all threads.
+/// blake3 of the rest of a file of about `len` bytes, in hexadecimal; computed on all threads if it is large.
 ///
 /// # Errors
 /// Interruption, or the file system.
 pub fn digest_of(mut file: impl Read, len: u64) -> Result<String> {
-    // One more than it has, to see its end.
+    // One byte more than the file has, since a read into an empty buffer looks like the end.
     let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; len.saturating_add(1).min(CHUNK as u64) as usize]);
     loop {
         interrupt::check()?;
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(kind(&folder.path().join("none")), Err(ErrorKind::NotFound));
         std::fs::write(&path, b"\xff").expect("written");
         assert_eq!(read_text(&path, 4).map_err(|cause| cause.kind()), Err(ErrorKind::InvalidData));
-        // What says that it has no length is read no further either.
+        // The bound also holds for a file whose length is given as 0.
         #[cfg(target_os = "linux")]
         assert_eq!(kind(Path::new("/proc/self/status")), Err(ErrorKind::FileTooLarge));
     }

@@ -1,7 +1,7 @@
-//! The bytes of an opened Parquet file, as the readers of the `parquet` crate take them.
+//! The bytes of an open Parquet file, for the readers of the `parquet` crate.
 //!
-//! The crate's own way to share a file shares its position too. A file that was opened is read to its end whatever takes its name
-//! meanwhile: a table of a run can be read on while the run replaces it.
+//! The crate's own way to share a file shares its position too, which several threads would overwrite. An open file stays
+//! readable when its name is replaced, so that a table can be read while a run replaces it.
 
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -13,7 +13,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use crate::store::{self, RangeReader, ReadAt};
 
-/// An opened file; clones are the same one.
+/// An open file, which clones share.
 #[derive(Debug, Clone)]
 pub struct TableBytes(Arc<dyn ReadAt>);
 
@@ -35,7 +35,7 @@ impl TableBytes {
         store::local::opened(file).map(Self)
     }
 
-    /// Reads from this place on.
+    /// A reader that starts at byte `at`.
     pub fn at(&self, at: u64) -> RangeReader {
         RangeReader::new(Arc::clone(&self.0), at)
     }
@@ -55,7 +55,7 @@ impl ChunkReader for TableBytes {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        // Not room for what a file claims, but for what it has.
+        // Memory for the bytes that the file has, not for a length that a damaged footer claims.
         let there = self.len().saturating_sub(start).min(length as u64) as usize;
         let mut buffer = Vec::with_capacity(there);
         self.at(start).take(length as u64).read_to_end(&mut buffer)?;

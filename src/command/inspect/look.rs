@@ -1,4 +1,4 @@
-//! What a file looks like that is no table, no IDX file and no picture, and what to do with it.
+//! Recognises files that are not tables, IDX files or pictures, and advises what to do with them.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -10,18 +10,18 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 
 use crate::source::{describe_npy, names_in_npz, unpacked_start};
 
-/// Bytes at the start of a file that tell what it is.
+/// Bytes at the start of a file by which it is recognised.
 const START: u64 = 1 << 16;
 /// Largest JSON file that is read to its end.
 const MOST_JSON: u64 = 64 << 20;
-/// Keys of one that are told.
+/// Most keys of a JSON object that are printed.
 const MOST_KEYS: usize = 12;
-/// Largest header of a safetensors file that is believed.
+/// Largest header of a safetensors file that is accepted.
 const MOST_HEADER: u64 = 100 << 20;
 
-/// What a file is.
+/// The recognised format of a file.
 pub enum Look {
-    /// What reading it as IDX tells.
+    /// To be read as IDX, which reports any error.
     Idx,
     /// Something else.
     Other {
@@ -29,7 +29,7 @@ pub enum Look {
         what: String,
         /// What to do with it.
         advice: String,
-        /// Whether all of it is there, as far as can be seen.
+        /// Whether the file seems complete.
         whole: bool,
     },
 }
@@ -43,7 +43,7 @@ fn damaged(what: impl Into<String>) -> Look {
     Look::Other { what: what.into(), advice: advice.into(), whole: false }
 }
 
-/// Starts of files of other programs, what these are, and what to do with them.
+/// The first bytes of files of other programs, a description of the format, and advice.
 const MAGICS: [(&[u8], &str, &str); 13] = [
     (
         b"ARROW1",
@@ -64,7 +64,7 @@ const MAGICS: [(&[u8], &str, &str); 13] = [
     (b"\x7fELF", "a program", "name a file of data"),
 ];
 
-/// Looks at a file.
+/// Recognises a file.
 ///
 /// # Errors
 /// It cannot be read.
@@ -131,7 +131,7 @@ pub fn look(path: &Path) -> Result<Look> {
     Ok(other(what, "limpid reads Parquet, IDX, NumPy arrays and pictures"))
 }
 
-/// What a gzip file holds.
+/// Recognises the content of a gzip file.
 fn packed(path: &Path) -> Look {
     match unpacked_start(path) {
         Ok(start) if start.starts_with(&[0, 0]) => Look::Idx,
@@ -144,7 +144,7 @@ fn packed(path: &Path) -> Look {
     }
 }
 
-/// A file of tensors: the length of its header, and the header, in JSON.
+/// Recognises safetensors by the length of the header, and the header, in JSON.
 fn safetensors(start: &[u8], size: u64) -> Option<Look> {
     let (length, rest) = start.split_first_chunk::<8>()?;
     let length = u64::from_le_bytes(*length);
@@ -171,7 +171,7 @@ fn safetensors(start: &[u8], size: u64) -> Option<Look> {
     Some(other(what, "a model is used by its run: limpid encode RUN INPUT… -o DIR"))
 }
 
-/// The start of a file as text, if it is; what is cut off in the middle of a character is left out.
+/// The start of a file as text, if it is UTF-8, without a character that is cut off at the end.
 fn text(start: &[u8], size: u64) -> Option<&str> {
     let text = match std::str::from_utf8(start) {
         Ok(text) => text,
@@ -204,7 +204,7 @@ fn as_text(path: &Path, text: &str, size: u64) -> Result<Look> {
                 return Err(std::io::Error::from(cause)).with_context(|| format!("cannot read {}", path.display()));
             }
             Err(cause) if cause.is_eof() => return Ok(damaged(format!("JSON that breaks off ({cause})"))),
-            // TOML may begin so too.
+            // Not JSON; TOML may begin with a bracket too.
             Err(_) => {}
         }
     }
@@ -225,9 +225,9 @@ fn as_text(path: &Path, text: &str, size: u64) -> Result<Look> {
     })
 }
 
-/// What is told of JSON whose values are passed over: as values they would take thirty times the room of their text.
+/// The outline of a JSON file. Its values are skipped: parsed, they would take thirty times the memory of their text.
 enum Outline {
-    /// The first keys of an object in the order of the alphabet, and one more if there are more.
+    /// The first keys of an object in alphabetical order, and one more if there are more than are printed.
     Object(Vec<String>),
     /// A list.
     List,
@@ -235,7 +235,7 @@ enum Outline {
 
 impl Outline {
     fn read(file: File) -> serde_json::Result<Self> {
-        // However it has grown since its size was looked at.
+        // Bounded, since the file may have grown since its size was checked.
         let mut json = serde_json::Deserializer::from_reader(BufReader::new(file.take(MOST_JSON)));
         let outline = Self::deserialize(&mut json)?;
         json.end().map(|()| outline)
@@ -272,7 +272,7 @@ impl<'de> Deserialize<'de> for Outline {
     }
 }
 
-/// What a folder looks like, and what to do with it.
+/// A description of a folder, and advice what to do with it.
 pub fn look_at_folder(path: &Path) -> String {
     let names: Vec<String> = std::fs::read_dir(path)
         .into_iter()

@@ -1,4 +1,4 @@
-//! `limpid inspect`: what is in a Parquet file, an IDX file or a picture, where it comes from, and what anything else is.
+//! `limpid inspect`: describes a Parquet file, an IDX file or a picture and its provenance, and recognises other formats.
 
 mod look;
 mod provenance;
@@ -28,9 +28,9 @@ use look::{Look, look, look_at_folder};
 use provenance::print_provenance;
 use statistics::print_statistics;
 
-/// Bytes of rows that are read at a time to print them.
+/// Bytes of rows that are read at a time for printing.
 const READ_BYTES: u64 = 4 << 20;
-/// Characters of a text that are printed.
+/// Most characters of a text that are printed.
 const MOST_CHARACTERS: usize = 1000;
 
 /// Arguments of `inspect`.
@@ -62,7 +62,7 @@ impl Execute for InspectArgs {
             Kind::Picture => inspect_picture(path, self.draw),
             Kind::Array | Kind::Idx => match look(path)? {
                 Look::Idx => inspect_idx(self),
-                // What limpid has written is no mistake to look at.
+                // Other files that limpid has written are described without an error.
                 Look::Other { what, whole: true, .. } if made => print(format!("{}: {what}", path.display())),
                 Look::Other { what, advice, .. } => Err(error::data(format!("{} is {what}; {advice}", path.display()))),
             },
@@ -76,13 +76,13 @@ fn inspect_parquet(args: &InspectArgs) -> Result<()> {
     describe(path)?;
     match TableFile::open(path) {
         Ok(table) => draw_table(&table, args)?,
-        // Any other table is shown as far as its values are numbers and text.
+        // Of any other table, numbers and text are printed, and the types of other values.
         Err(_) => print_rows(path, args.images)?,
     }
     print_statistics(path)
 }
 
-/// Checks that a Parquet file ends as it must: one that was cut tells so more plainly than its reader would.
+/// Checks the end of a Parquet file: the error for a truncated one is clearer than that of the reader.
 fn expect_end(path: &Path) -> Result<()> {
     let unreadable = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(unreadable)?;
@@ -166,12 +166,12 @@ fn print_rows(path: &Path, rows: usize) -> Result<()> {
     Ok(())
 }
 
-/// The names of the columns, as wide as each other.
+/// The names of the columns, padded to the same width.
 fn names(schema: &Schema) -> Vec<String> {
     text::column(schema.fields().iter().map(|field| field.name().as_str()), 8)
 }
 
-/// A number or a text; of anything else, the type.
+/// A value as text: numbers and text as they are, and anything else as its type.
 fn value(column: &ArrayRef, row: usize) -> String {
     if column.is_null(row) {
         return "null".to_owned();
@@ -184,7 +184,7 @@ fn value(column: &ArrayRef, row: usize) -> String {
     )
 }
 
-/// A text in quotes, of a long one the beginning.
+/// A quoted text, shortened if it is long.
 fn text(value: &str) -> String {
     let end = value.char_indices().nth(MOST_CHARACTERS).map(|(end, _)| end);
     end.map_or_else(|| format!("{value:?}"), |end| format!("{:?}…", &value[..end]))
@@ -214,7 +214,7 @@ fn inspect_idx(args: &InspectArgs) -> Result<()> {
     };
     let shape = reader.shape;
     print(format!("{}: IDX, {} images of {shape}", path.display(), reader.count))?;
-    // All of it, so that damage shows wherever it is.
+    // The whole file is read, so that damage anywhere is found.
     let (mut drawn, mut seen) = (0, Range::default());
     for images in reader.chunks(batch_rows(Content::Images(shape, Pixels::U8))) {
         let images = images?;
@@ -228,7 +228,7 @@ fn inspect_idx(args: &InspectArgs) -> Result<()> {
     seen.print()
 }
 
-/// The least, the sum and the greatest of some bytes.
+/// The count, sum, least and greatest of some bytes.
 #[derive(Default)]
 struct Range {
     count: u64,

@@ -1,4 +1,4 @@
-//! Where a file comes from: what the receipt beside it says, and whether the file is still the one that it tells about.
+//! The provenance of a file: what the receipt beside it says, and whether the file still has the digest in it.
 
 use std::path::{Path, PathBuf};
 
@@ -11,10 +11,10 @@ use crate::record::receipt::Receipt;
 use crate::record::workspace::{RECEIPT, Workspace, receipt_in};
 use crate::table::FileRecord;
 
-/// How many folders up from a file its receipt may be: a stage's folder may hold folders.
+/// Most levels above a file at which its receipt may be: a stage's folder may hold folders.
 const MOST_LEVELS: usize = 2;
 
-/// Prints what is known about who made a file; false if nobody says.
+/// Prints the pipeline, stage, seed and inputs that made a file; false if it has no receipt.
 ///
 /// # Errors
 /// A file that cannot be read.
@@ -50,7 +50,8 @@ pub fn print_provenance(path: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// The folder of the stage that has made a file, its receipt, and what that says about the file, which may be the receipt.
+/// The folder of the stage that made a file, its receipt, and the receipt's record of the file; none if the file is the
+/// receipt.
 fn find(path: &Path) -> Option<(PathBuf, Receipt, Option<FileRecord>)> {
     let path = path.canonicalize().ok()?;
     path.ancestors().skip(1).take(MOST_LEVELS).find_map(|folder| {

@@ -1,6 +1,6 @@
-//! What the columns of a Parquet file hold: counts, and the least, mean and greatest of their numbers.
+//! Statistics of the columns of a Parquet file: counts, and the least, mean and greatest of their numbers.
 //!
-//! Every value is read, a few mebibytes of one column at a time, so that damage anywhere in the file shows too.
+//! Every value is read, a few mebibytes of one column at a time, so that damage anywhere in the file is found.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,12 +25,12 @@ const BATCH_BYTES: u64 = 4 << 20;
 const MOST_ROWS: usize = 1024;
 /// Most different labels or texts that are counted.
 const MOST_NAMES: usize = 1000;
-/// Longest of them, in bytes.
+/// Longest label or text that is counted, in bytes.
 const MOST_NAME_BYTES: usize = 1 << 10;
-/// Most of them that are printed.
+/// Most labels or texts that are printed.
 const MOST_PRINTED: usize = 20;
 
-/// What was seen of a column.
+/// Statistics of the values of a column so far.
 #[derive(Default)]
 struct Column {
     name: String,
@@ -42,12 +42,12 @@ struct Column {
     least: f64,
     greatest: f64,
     sum: f64,
-    /// How often each text, or label, was there; none if there are too many, or a long one.
+    /// The count of each text or label; none if there are too many, or one is too long.
     names: Option<BTreeMap<String, u64>>,
     has_long: bool,
 }
 
-/// Prints what is in the columns.
+/// Prints the statistics of all columns.
 ///
 /// # Errors
 /// Damage, with the row, and the file system.
@@ -90,7 +90,7 @@ pub fn print_statistics(path: &Path) -> Result<()> {
 }
 
 impl Column {
-    /// Takes in more of the column.
+    /// Adds values of the column.
     fn see(&mut self, values: &ArrayRef) {
         self.rows += values.len() as u64;
         self.nulls += values.logical_null_count() as u64;
@@ -101,7 +101,7 @@ impl Column {
         }
     }
 
-    /// Takes in numbers, however deep in lists, and texts.
+    /// Adds numbers, at any depth of lists, and texts.
     fn see_inside(&mut self, values: &ArrayRef) {
         match values.data_type() {
             DataType::List(_) => {
@@ -202,7 +202,7 @@ impl Column {
         [cell(&self.name), rows, nulls, numbers, number(self.least), mean, number(self.greatest)]
     }
 
-    /// Prints how often each label or text is there.
+    /// Prints the count of each label or text.
     fn print_names(&self, classes: Option<&[String]>) -> Result<()> {
         let Some(names) = &self.names else {
             if self.has_long {
@@ -230,7 +230,7 @@ impl Column {
     }
 }
 
-/// Whether a column is one of labels, of which each is counted.
+/// Whether a column holds labels, which are counted.
 fn is_label(name: &str) -> bool {
     ["label", "labels", "class"].contains(&name)
 }

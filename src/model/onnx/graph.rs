@@ -1,13 +1,13 @@
-//! An ONNX graph under construction, out of the layers that limpid's models have.
+//! Builds an ONNX graph from the layers of limpid's models.
 //!
-//! Images are flat with channels last outside, and channels first inside, as ONNX defines convolutions. Layers have the names of
-//! their weights, results those of what made them.
+//! Inputs and outputs are flat with channels last; inside, channels come first, as ONNX defines convolutions. Methods take the
+//! names of their input and of the layer's weights, and return the name of their output.
 
 use super::proto::Message;
 use crate::image::ImageShape;
 use crate::model::settings::CodeActivation;
 
-/// The numbers that stand for types of tensors in the format.
+/// ONNX's codes for types of tensors.
 pub const FLOAT: i64 = 1;
 const INT64: i64 = 7;
 
@@ -32,9 +32,9 @@ enum Attribute<'a> {
 pub struct Graph {
     /// The operations, in order.
     pub nodes: Vec<Message>,
-    /// Tensors that are no weights.
+    /// Constant tensors other than weights.
     pub constants: Vec<Message>,
-    /// The names of all that operations read.
+    /// The names of the inputs of all operations.
     pub inputs: Vec<String>,
 }
 
@@ -64,7 +64,7 @@ impl Graph {
         output.to_owned()
     }
 
-    /// Adds a list of integers.
+    /// Adds a constant list of integers.
     fn integers(&mut self, name: &str, values: &[i64]) {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constants.push(initializer(name, std::iter::once(values.len() as i64), INT64, &bytes));
@@ -115,7 +115,7 @@ impl Graph {
         self.node("MaxPool", &[&y], &format!("{layer}.pool"), &attributes)
     }
 
-    /// Nearest upsampling to so many rows and columns, and a convolution with a ReLU.
+    /// Nearest upsampling to `[height, width]`, and a convolution with a ReLU.
     pub fn upsample_convolution(&mut self, x: &str, [height, width]: [usize; 2], layer: &str) -> String {
         let size = format!("{layer}.size");
         self.integers(&size, &[height as i64, width as i64]);
@@ -130,7 +130,7 @@ impl Graph {
         self.relu(&y, &format!("{layer}.relu"))
     }
 
-    /// Residual blocks, one after the other.
+    /// `count` residual blocks in sequence.
     pub fn residual_blocks(&mut self, x: &str, blocks: &str, count: usize) -> String {
         (0..count).fold(x.to_owned(), |x, block| {
             let (first, second) = (format!("{blocks}.{block}.first"), format!("{blocks}.{block}.second"));
@@ -141,7 +141,7 @@ impl Graph {
         })
     }
 
-    /// Flat with channels last to channels first.
+    /// From flat images with channels last to channels first.
     pub fn unflatten(&mut self, x: &str, shape: ImageShape, name: &str) -> String {
         let sides = [-1, shape.height as i64, shape.width as i64, shape.channels as i64];
         self.integers(&format!("{name}.sides"), &sides);
@@ -150,7 +150,7 @@ impl Graph {
         self.node("Transpose", &[&image], &format!("{name}.first"), &order)
     }
 
-    /// Channels first to flat with channels last.
+    /// From channels first to flat images with channels last.
     pub fn flatten(&mut self, x: &str, len: usize, name: &str, output: &str) -> String {
         self.integers(&format!("{name}.len"), &[-1, len as i64]);
         let order = [("perm", Attribute::Integers(&[0, 2, 3, 1]))];

@@ -1,7 +1,7 @@
 //! A trained model as ONNX: `images` [n, pixels] in [0, 1] to `code` [n, size] and `image` [n, pixels].
 //!
-//! The graph computes what limpid computes: pixels row by row with the channels last outside, and channels first inside, as
-//! ONNX defines convolutions. Inputs and outputs are as flat as limpid's tables have them; their sizes are in the metadata.
+//! Inputs and outputs are flat, row by row with the channels last, as in limpid's tables; their sizes are in the metadata.
+//! Inside the graph channels come first, as ONNX defines convolutions.
 
 pub mod graph;
 mod proto;
@@ -13,11 +13,11 @@ use crate::error;
 use graph::{FLOAT, Graph, initializer};
 use proto::Message;
 
-/// The version of the operators: the first whose `Resize` has axes, of 2022, since most programs that read ONNX are not new.
+/// Version of the operators: the first whose `Resize` has axes (2022), so that older programs can read the file.
 const OPSET: i64 = 18;
-/// The version of the file format that goes with it.
+/// Version of the file format that belongs to it.
 const IR_VERSION: i64 = 8;
-/// A message has at most 2 GiB; some are for all but the weights.
+/// Most bytes of weights: a message has at most 2 GiB, of which 1 MiB is kept for the rest.
 const MOST_BYTES: usize = (2 << 30) - (1 << 20);
 
 /// Which part of a model.

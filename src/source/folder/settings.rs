@@ -1,4 +1,4 @@
-//! The settings of a folder of image files.
+//! Settings of the source `folder`: image files in a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use crate::store::local::real;
 pub struct FolderSettings {
     /// The folder.
     pub path: PathBuf,
-    /// Where labels come from without a `csv`.
+    /// Where labels come from if there is no `csv`.
     pub labels: FolderLabels,
     /// The table that lists files, labels and splits.
     pub csv: Option<PathBuf>,
@@ -35,7 +35,7 @@ pub struct FolderSettings {
     pub test_fraction: f64,
     /// Size and channels that pictures are converted to.
     pub fit: Fit,
-    /// What is done with files that cannot be read.
+    /// What is done with files that cannot be decoded.
     pub faults: Faults,
 }
 
@@ -109,7 +109,7 @@ impl Choice for FolderSettings {
 
 impl SourceKind for FolderSettings {
     fn decisive(&self, seed: u64) -> Value {
-        // Which files a table may list is decided before any is read.
+        // `outside` only decides whether a table is refused, not what the images are.
         let Self { path: _, labels, csv: _, outside: _, train, test, test_fraction, fit, faults } = self;
         let settings =
             json!({ "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": seed });
@@ -124,7 +124,7 @@ impl SourceKind for FolderSettings {
         Ok([("source.folder.path", listed)].into_iter().chain(csv).chain(found).collect())
     }
 
-    // Its sub-folders are splits and labels.
+    // Sub-folders of this folder would be taken for splits or labels.
     fn folder_around(&self, place: &Path) -> Option<&Path> {
         real(place).is_some_and(|place| Some(place) == real(&self.path)).then_some(&self.path)
     }

@@ -1,4 +1,4 @@
-//! The settings of a column of images in Parquet files.
+//! Settings of the source `parquet`: a column of images in Parquet files.
 
 use std::path::{Path, PathBuf};
 
@@ -18,24 +18,24 @@ use crate::store::local::{nearest_real, real};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ParquetSettings {
-    /// A folder whose files say in their names which split they are.
+    /// A folder whose files have the split in their names.
     pub path: Option<PathBuf>,
     /// A pattern of paths of training images.
     pub train: Option<PathBuf>,
     /// A pattern of paths of test images.
     pub test: Option<PathBuf>,
-    /// Share of the images that are drawn for testing, where the files do not say which are.
+    /// Share of the images that are drawn for testing, if the files do not have splits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_fraction: Option<f64>,
     /// The column of images; the usual names are tried if none.
     pub image: Option<String>,
-    /// The column of labels; `label` if there is one, if none.
+    /// The column of labels; the usual names are tried if none.
     pub label: Option<String>,
     /// Rows, columns and channels of images that are plain lists of numbers.
     pub shape: Option<Vec<usize>>,
     /// Size and channels that pictures are converted to.
     pub fit: Fit,
-    /// What is done with pictures that cannot be read.
+    /// What is done with pictures that cannot be decoded.
     pub faults: Faults,
 }
 
@@ -120,7 +120,7 @@ impl SourceKind for ParquetSettings {
         files::files(self)
     }
 
-    // All tables below the folder are read, and below the fixed part of a pattern with `**`.
+    // All Parquet files below the folder, or below the fixed part of a pattern with `**`, are read as images.
     fn folder_around(&self, place: &Path) -> Option<&Path> {
         let near = nearest_real(place)?;
         let around = |folder: &Path| real(folder).is_some_and(|folder| near.starts_with(folder));

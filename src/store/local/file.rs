@@ -1,4 +1,4 @@
-//! Open files: one that is read at any place, one that is written and synced.
+//! Open files of the file system: one to read ranges of, one to write and sync.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use super::nanoseconds;
 use crate::store::ReadAt;
 use crate::store::failpoint::{self, reach};
 
-/// A file that is open to be read.
+/// A file that is open for reading.
 #[derive(Debug)]
 pub struct OpenFile {
     file: File,
@@ -20,7 +20,7 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
-    /// The file, with its size as it is now.
+    /// The file, with its current size.
     ///
     /// # Errors
     /// The file system.
@@ -62,7 +62,7 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Creates an empty file, in the place of any other.
+    /// Creates an empty file, replacing any other.
     ///
     /// # Errors
     /// The file system.
@@ -82,7 +82,8 @@ impl crate::store::NewFile for NewFile {
     }
 }
 
-/// Writes two halves where something may come between them; otherwise reaching a step is free and so is a whole.
+/// Writes the buffer. With failpoints, it is written in two halves with the step `write` between them, so that a fault leaves a
+/// partial write.
 pub fn write_in_steps(mut file: &File, path: &Path, buffer: &[u8]) -> io::Result<usize> {
     let half = if failpoint::installed() { buffer.len() / 2 } else { 0 };
     file.write_all(&buffer[..half])?;

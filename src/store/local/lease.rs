@@ -1,7 +1,7 @@
-//! The right to write in a run directory: a lock of the file `.lock` in it.
+//! The lease to write in a run directory: a lock on the file `.lock` in it.
 //!
-//! It is flock(2)'s. On NFS the client turns that into a lock of the whole file at the server, so that it holds between
-//! machines too, unless the mount has `nolock` or `local_lock`; where a file system has no locks, taking it fails.
+//! The lock is taken with flock(2). An NFS client turns it into a lock of the whole file at the server, so that it holds
+//! between machines too, unless the mount has `nolock` or `local_lock`. On a file system without locks, taking it fails.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -17,10 +17,10 @@ use crate::store::Lease;
 use crate::{error, interrupt};
 
 const LOCK: &str = ".lock";
-/// How long the holder of a lock may take to sign it.
+/// How long the holder of a lock may take to write its name into the file.
 const SIGNED_AFTER: Duration = Duration::from_secs(1);
 
-/// A lock; given back when dropped, or by the kernel when the process dies.
+/// A lock; released when dropped, or by the kernel when the process dies.
 #[derive(Debug)]
 pub struct WriteLock {
     _file: File,
@@ -37,7 +37,7 @@ struct Holder {
 }
 
 impl WriteLock {
-    /// A lock with the name of this process in its file. Only messages use it: failing to write it is no reason not to work.
+    /// Writes the name of this process into the lock file. Only messages use it, so that failing to write it is not an error.
     fn signed(mut file: File) -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let holder = Holder { pid: std::process::id(), host, since: jiff::Timestamp::now().to_string() };
@@ -51,7 +51,7 @@ pub fn take(run: &Path, timeout: Option<Duration>, progress: &Progress) -> Resul
     let (path, start) = (run.join(LOCK), Instant::now());
     let mut told = None;
     loop {
-        // Opened again each time: whoever waits must not be left with a file that was removed with its folder.
+        // Opened again each time, since the file may have been removed with its folder meanwhile.
         create_folder(run)?;
         let mut file = open_lock(&path)?;
         match file.try_lock() {
@@ -63,7 +63,7 @@ pub fn take(run: &Path, timeout: Option<Duration>, progress: &Progress) -> Resul
             }
         }
         let (root, waited) = (run.display(), start.elapsed());
-        // Who has only just taken it has yet to sign.
+        // A process that has just taken the lock may not have written its name yet.
         let unknown = || (waited >= SIGNED_AFTER && told.is_none()).then(|| "another process".to_owned());
         let holder = holder(&mut file).or_else(unknown);
         if timeout.is_some_and(|timeout| waited >= timeout) {
@@ -80,7 +80,7 @@ pub fn take(run: &Path, timeout: Option<Duration>, progress: &Progress) -> Resul
     }
 }
 
-/// The process that has signed a lock.
+/// The process named in a lock file, for messages.
 fn holder(file: &mut File) -> Option<String> {
     let mut text = String::new();
     file.rewind().and_then(|()| file.take(1 << 10).read_to_string(&mut text)).ok()?;

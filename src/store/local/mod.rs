@@ -1,8 +1,8 @@
-//! The file system: whatever limpid makes, moves or removes there, it does through this file.
+//! The store of the file system. Files and folders of results are created, renamed and removed only here.
 //!
-//! It hides what makes a result survive a kill and a power cut: a file is synced before a rename makes it count, a folder after
-//! its entries have changed. Each system call that changes something is a *step*, and [`failpoint`] can fail or end the program
-//! before any of them: tests do so at every one.
+//! It makes results survive a kill and a power cut: a file is synced before it is renamed into place, a folder after its
+//! entries have changed. Each system call that changes something is a *step*, and [`failpoint`] can fail or end the program
+//! before any step; tests do so at every one.
 
 mod file;
 mod lease;
@@ -96,11 +96,11 @@ pub fn nanoseconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
-/// What the name of a file that is about to replace another one ends with.
+/// The suffix of a file that is about to replace another.
 pub const NEW: &str = ".new";
 
-/// Replaces a small file of a run, which is locked, by one rename, after writing the new one beside it under a name that ends with
-/// [`NEW`]: what one that was killed has left is then found.
+/// Replaces a small file of a run, whose lease the caller holds, by one rename. The new one is written beside it under a name that
+/// ends with [`NEW`], by which the file that a killed process has left is found.
 ///
 /// # Errors
 /// The file system; the old file is still in place then.
@@ -110,8 +110,8 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, Path::new(&temporary), bytes)
 }
 
-/// As [`write_atomically`], in a folder that is not limpid's own: the name beside it is hidden and limpid's, and locked, so that
-/// what one that was killed has left is taken over by the next that writes the same file.
+/// As [`write_atomically`], in a folder that is not limpid's own. The temporary file has a hidden name that ends with `.limpid`
+/// and [`NEW`], and is locked; the one that a killed process has left is reused by the next that writes the same file.
 ///
 /// # Errors
 /// As [`write_atomically`], and a folder of that name; another process is writing it.
@@ -129,7 +129,7 @@ pub fn write_beside_others(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, &temporary, bytes)
 }
 
-/// The folder of a file; a bare name has a parent without a name.
+/// The folder of a file; `.` for a bare name.
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -142,17 +142,17 @@ fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {
     sync_folder(folder)
 }
 
-/// The real path of what is at `path`; none if nothing is. An empty path is the working folder.
+/// The canonical path of `path`; none if it does not exist. An empty path is the working folder.
 pub fn real(path: &Path) -> Option<PathBuf> {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }.canonicalize().ok()
 }
 
-/// The real path of the nearest that there is of `path` and the folders around it: in it lies what will be made at `path`.
+/// The canonical path of `path`, or of its nearest ancestor that exists: a file that is created at `path` will lie in it.
 pub fn nearest_real(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(real)
 }
 
-/// Makes a folder, unless it is there, with those above it.
+/// Creates a folder and its missing parents.
 ///
 /// # Errors
 /// The file system.
@@ -168,13 +168,13 @@ fn create_with_parents(path: &Path) -> io::Result<()> {
     create_with_parents(above)?;
     reach("create folder", &[path])?;
     match fs::create_dir(path) {
-        // Another process was faster.
+        // Another process created it first.
         Err(cause) if cause.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         created => created.and_then(|()| sync_names(above)),
     }
 }
 
-/// Opens a file that is there to be locked, and makes it if it is not there.
+/// Opens a lock file, and creates it if it is missing.
 ///
 /// # Errors
 /// The file system.
@@ -183,34 +183,35 @@ pub fn open_lock(path: &Path) -> Result<File> {
     reach("open", &[path]).and_then(|()| open()).with_context(|| format!("cannot open {}", path.display()))
 }
 
-/// When anything about a file changed last, in nanoseconds since 1970, which no program can set; 0 where the system does not tell.
+/// When the content or metadata of a file last changed (ctime), in nanoseconds since 1970, which no program can set; 0 if
+/// unknown.
 #[cfg(unix)]
 pub fn changed(metadata: &Metadata) -> u64 {
     use std::os::unix::fs::MetadataExt;
     (metadata.ctime() as u64).wrapping_mul(1_000_000_000).wrapping_add(metadata.ctime_nsec() as u64)
 }
 
-/// When anything about a file changed last: the system does not tell.
+/// When the content or metadata of a file last changed: unknown on this system.
 #[cfg(not(unix))]
 pub fn changed(_metadata: &Metadata) -> u64 {
     0
 }
 
-/// Device and inode: which file of all it is.
+/// Device and inode, which identify a file.
 #[cfg(unix)]
 pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino())
 }
 
-/// Which file of all it is, as far as the system tells: when it was made.
+/// The creation time, in place of a device and inode.
 #[cfg(not(unix))]
 pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
     let since = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).ok();
     (0, metadata.created().ok().and_then(since).map_or(0, |since| since.as_nanos() as u64))
 }
 
-/// Locks a file beside an output, which two processes would write across each other.
+/// Locks a file beside an output, so that no two processes write the output at the same time.
 ///
 /// # Errors
 /// Another process has it, or the file system.
@@ -219,7 +220,7 @@ pub fn only_writer(lock: &Path, output: &Path) -> Result<File> {
         let file = open_lock(lock)?;
         match file.try_lock() {
             Ok(()) if is_at(&file, lock) => return Ok(file),
-            // It was renamed or removed in the meantime: that output is finished.
+            // It was renamed or removed meanwhile: the other process has finished.
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(error::try_again(format!("another process is writing {}", output.display())));
@@ -239,13 +240,13 @@ pub fn is_at(file: &File, path: &Path) -> bool {
     open.is_some() && open == place(fs::metadata(path))
 }
 
-/// Whether an open file is still the one at `path`: where open files cannot be removed, it is.
+/// Whether an open file is still the one at `path`: always, where open files cannot be removed.
 #[cfg(not(unix))]
 pub fn is_at(_file: &File, _path: &Path) -> bool {
     true
 }
 
-/// Moves a file or folder within a file system; a file takes the place of any other.
+/// Renames a file or folder within a file system; a file replaces any other.
 ///
 /// # Errors
 /// The file system.
@@ -254,7 +255,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     renamed.with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
 }
 
-/// Lets two folders change places by one rename; false where the file system cannot, as some network file systems.
+/// Exchanges two folders by one rename; false if the file system does not support it, as some network file systems.
 ///
 /// # Errors
 /// The file system.
@@ -278,7 +279,7 @@ fn exchange_names(_one: &Path, _other: &Path) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// Waits until the names in a folder are on disk.
+/// Syncs the entries of a folder to disk.
 ///
 /// # Errors
 /// The file system.
@@ -313,10 +314,10 @@ pub fn remove_folder(path: &Path) -> Result<()> {
         Err(cause) => Err(cause),
     };
     let mut entries = entries.with_context(|| format!("cannot remove {}", path.display()))?;
-    // In an order that does not depend on the file system, so that a failpoint finds the same step again.
+    // Sorted, so that a failpoint hits the same step on every file system.
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
-        // Not the type of what a link leads to.
+        // The type of the entry itself; links are not followed.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_folder(&entry.path())?;
         } else {

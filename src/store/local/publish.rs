@@ -1,7 +1,7 @@
-//! Putting the folder of a stage in the place of its predecessor by one rename.
+//! Publishes the folder of a stage, which replaces its predecessor by one rename.
 //!
-//! A stage is made in `.scratch/<stage>` of its run. The folder appears whole or not at all, and the last good result stays until
-//! the new one replaces it.
+//! A stage writes to `.scratch/<stage>` of its run. Its folder then appears complete or not at all, and the last good result
+//! stays until the new one replaces it.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -13,7 +13,7 @@ use super::{NEW, create_folder, exchange, remove_file, remove_folder, rename, sy
 use crate::store::write;
 
 const SCRATCH: &str = ".scratch";
-/// What the name of a predecessor ends with that was moved aside.
+/// The suffix of a predecessor that was moved aside.
 const ASIDE: &str = ".old";
 
 pub fn draft(run: &Path, stage: &str) -> Result<PathBuf> {
@@ -23,7 +23,7 @@ pub fn draft(run: &Path, stage: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// After this the draft folder holds the predecessor, if there was one.
+/// Afterwards the draft folder holds the predecessor, if there was one.
 pub fn publish(run: &Path, stage: &str, (name, receipt): (&str, &[u8])) -> Result<()> {
     let draft = run.join(SCRATCH).join(stage);
     write(&draft.join(name), receipt)?;
@@ -48,7 +48,7 @@ pub fn clean(run: &Path, folders: &[PathBuf]) -> Result<()> {
         let (new, old) = (scratch.join(aside.trim_end_matches(ASIDE)), scratch.join(&aside));
         let target = run.join(aside.trim_end_matches(ASIDE));
         if !target.try_exists().with_context(|| format!("cannot read {}", target.display()))? {
-            // The new one was moved only once it was whole.
+            // The old one was moved aside only when the new one was complete.
             rename(if new.exists() { &new } else { &old }, &target)?;
             sync_folder(run)?;
         }
@@ -62,7 +62,7 @@ pub fn clean(run: &Path, folders: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Puts `new` in the place of `old`, which may exist, by one rename.
+/// Replaces `old`, which need not exist, by `new`; by one rename where the file system can exchange folders.
 fn replace(new: &Path, old: &Path) -> Result<()> {
     if fs::symlink_metadata(old).is_err_and(|cause| cause.kind() == ErrorKind::NotFound) {
         return rename(new, old);
@@ -70,8 +70,8 @@ fn replace(new: &Path, old: &Path) -> Result<()> {
     if exchange(new, old)? {
         return Ok(());
     }
-    // Two renames instead of one. Between them there is no result; a run that is killed there has left both, and the next
-    // one finishes what it began.
+    // Two renames instead of one. A run that is killed between them leaves no published result, but both folders, and the next
+    // one finishes the publication.
     let mut aside = new.as_os_str().to_owned();
     aside.push(ASIDE);
     rename(old, Path::new(&aside))?;
