@@ -45,10 +45,10 @@ struct ApplyArgs {
     /// The column of images in the Parquet files of others; `image` or another usual name unless given.
     #[arg(long, value_name = "COLUMN")]
     image: Option<String>,
-    /// Where.
+    /// The device.
     #[command(flatten)]
     device: DeviceArgs,
-    /// How.
+    /// Threads and progress.
     #[command(flatten)]
     work: WorkArgs,
 }

@@ -38,7 +38,7 @@ pub struct ExportArgs {
     /// A new folder for the tables: one folder in it for each stage.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// Whom the tables are for.
+    /// The kind of reader that the tables are for.
     #[arg(long, value_enum, default_value = "default", requires = "to")]
     profile: Profile,
     /// How images are stored; as the profile has them unless given.
@@ -59,7 +59,7 @@ pub struct ExportArgs {
     /// Which part of the model.
     #[arg(long, value_enum, default_value = "whole", requires = "onnx")]
     part: Part,
-    /// How.
+    /// Threads and progress.
     #[command(flatten)]
     work: WorkArgs,
 }

@@ -90,7 +90,7 @@ pub enum Command {
     /// numbered (rows of a table, files of a folder in the order of their paths) and count as `test`. `error` is how far the result is from the input itself, since there is
     /// no clean image to compare with: it says how much was changed.
     Denoise(apply::DenoiseArgs),
-    /// Copy the tables of a run into the form that another program likes best, or write its model as ONNX.
+    /// Copy the tables of a run into the layout that another program reads best, or write its model as ONNX.
     Export(export::ExportArgs),
     /// Show what is in a Parquet file, an IDX file or a picture, where it comes from, and what is wrong with one that is none.
     Inspect(inspect::InspectArgs),

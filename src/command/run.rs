@@ -23,10 +23,10 @@ pub struct RunArgs {
     /// Which pipeline, and which of its stages.
     #[command(flatten)]
     pipeline: PipelineArgs,
-    /// Where.
+    /// The device.
     #[command(flatten)]
     device: DeviceArgs,
-    /// How.
+    /// Threads and progress.
     #[command(flatten)]
     work: WorkArgs,
     /// Wait so long if another process uses the run directory, as in 30s, 10m or 2h; for ever unless given.

@@ -40,7 +40,7 @@ pub struct RawPipeline {
     /// Which images the features are computed from.
     #[serde(default)]
     pub encode: RawEncode,
-    /// What scores are computed beside.
+    /// Baselines and classifiers that scores are compared with.
     #[serde(default)]
     pub evaluate: RawEvaluate,
     /// What the scores must reach.
@@ -55,9 +55,9 @@ pub struct RawPipeline {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RawTraining {
-    /// What the model sees.
+    /// The images that the model gets as input.
     pub input: Option<InputImages>,
-    /// What it shall give back.
+    /// The images that the model is trained to output.
     pub target: Option<InputImages>,
     /// Where the noise of noisy input comes from.
     pub noise: Option<Noise>,
@@ -70,7 +70,7 @@ pub struct RawTraining {
     /// Adam's step size.
     #[schemars(range(min = 1e-9, max = 10.0))]
     pub learning_rate: Option<f64>,
-    /// How it changes.
+    /// How the learning rate changes over the training.
     pub schedule: Option<Schedule>,
     /// Epochs, of which fractions count, over which it first grows from 0.
     #[schemars(range(min = 0.0, max = 1e6))]
@@ -104,7 +104,7 @@ pub struct RawOutput {
     /// Compression level of zstd.
     #[schemars(range(min = 1, max = 22))]
     pub compression_level: Option<i64>,
-    /// Whom the tables are exported for, in a last stage; they are not exported unless given.
+    /// The kind of reader that a last stage exports tables for; nothing is exported unless given.
     pub profile: Option<Profile>,
     /// How exported lists are stored; as the profile has them unless given.
     pub lists: Option<Lists>,
@@ -116,7 +116,7 @@ pub struct RawOutput {
     pub part_mib: Option<i64>,
 }
 
-/// What scores are computed beside.
+/// Baselines and classifiers that scores are compared with.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RawEvaluate {

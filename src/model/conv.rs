@@ -52,7 +52,7 @@ pub struct RawConv {
     /// Size of the dense code; the last feature map is the code unless given.
     #[schemars(range(min = 1, max = 65_536))]
     code: Option<i64>,
-    /// What follows the layer that makes the dense code.
+    /// Activation after the layer that makes the dense code.
     code_activation: Option<CodeActivation>,
 }
 

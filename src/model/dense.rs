@@ -40,7 +40,7 @@ pub struct RawDense {
     /// Size of the code.
     #[schemars(range(min = 1, max = 65_536))]
     code: Option<i64>,
-    /// What follows the layer that makes the code.
+    /// Activation after the layer that makes the code.
     code_activation: Option<CodeActivation>,
 }
 

@@ -19,7 +19,7 @@ use crate::error;
 use crate::image::{Classes, ImageShape, to_bytes};
 use crate::table::{Content, TableFile, lists, pixels};
 
-/// Whom exported tables are for.
+/// The kind of reader that exported tables are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]

@@ -77,7 +77,7 @@ pub struct RawFolder {
     crop: Option<Vec<i64>>,
     /// Make every image grey (true) or RGB (false); unless given, all must be of one kind.
     grey: Option<bool>,
-    /// What a file does that cannot be read.
+    /// What is done with a file that cannot be read.
     on_error: Option<OnError>,
     /// How many may be skipped.
     #[schemars(range(min = 0))]

@@ -67,7 +67,7 @@ pub struct RawParquet {
     crop: Option<Vec<i64>>,
     /// Make every picture grey (true) or RGB (false); unless given, all must be of one kind.
     grey: Option<bool>,
-    /// What a picture does that cannot be read.
+    /// What is done with a picture that cannot be read.
     on_error: Option<OnError>,
     /// How many may be skipped.
     #[schemars(range(min = 0))]
