@@ -13,6 +13,7 @@ pub mod median;
 pub mod metrics;
 pub mod moments;
 pub mod neighbours;
+pub mod noise_level;
 #[cfg(test)]
 mod reference_tests;
 pub mod rows;

@@ -1,6 +1,7 @@
 //! `limpid inspect`: describes a Parquet file, an IDX file or a picture and its provenance, and recognises other formats.
 
 mod look;
+mod noise;
 mod provenance;
 mod statistics;
 
@@ -75,7 +76,10 @@ fn inspect_parquet(args: &InspectArgs) -> Result<()> {
     expect_end(path)?;
     describe(path)?;
     match TableFile::open(path) {
-        Ok(table) => draw_table(&table, args)?,
+        Ok(table) => {
+            draw_table(&table, args)?;
+            noise::print_of_table(&table)?;
+        }
         // Of any other table, numbers and text are printed, and the types of other values.
         Err(_) => print_rows(path, args.images)?,
     }
@@ -202,7 +206,8 @@ fn inspect_picture(path: &Path, drawing: Drawing) -> Result<()> {
     draw(&picture.bytes, picture.shape, drawing)?;
     let mut range = Range::default();
     range.see(&picture.bytes);
-    range.print()
+    range.print()?;
+    noise::print_of_picture(&picture.bytes, picture.shape)
 }
 
 fn inspect_idx(args: &InspectArgs) -> Result<()> {

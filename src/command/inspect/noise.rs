@@ -1,0 +1,40 @@
+//! The estimated noise level of images, as `limpid inspect` prints it.
+
+use anyhow::Result;
+
+use crate::command::print::print;
+use crate::image::{ImageShape, to_unit};
+use crate::quality::noise_level::noise_level;
+use crate::table::{TableFile, lists, pixels};
+
+/// Images of a table whose noise is estimated: its first ones.
+const IMAGES: u64 = 16;
+
+/// Prints the estimate for a picture, if it is large enough for one.
+pub fn print_of_picture(bytes: &[u8], shape: ImageShape) -> Result<()> {
+    let mut image = vec![0.0; bytes.len()];
+    to_unit(bytes, &mut image);
+    print_levels(noise_level(&image, shape).into_iter().collect())
+}
+
+/// Prints the estimate for the first images of a table, if they are large enough for one.
+pub fn print_of_table(table: &TableFile) -> Result<()> {
+    let Ok(shape) = table.image_shape() else { return Ok(()) };
+    let mut levels = Vec::new();
+    table.first(IMAGES, |batch| {
+        let values = pixels::values(lists(batch, "image")?);
+        levels.extend(values.chunks_exact(shape.len()).filter_map(|image| noise_level(image, shape)));
+        Ok(())
+    })?;
+    print_levels(levels)
+}
+
+fn print_levels(mut levels: Vec<f64>) -> Result<()> {
+    levels.sort_by(f64::total_cmp);
+    let Some(median) = levels.get(levels.len() / 2) else { return Ok(()) };
+    let of = if levels.len() == 1 { String::new() } else { format!(", median of {} images", levels.len()) };
+    print(format!(
+        "\nnoise\n  estimated standard deviation {median:.4} of a range of 1, {:.1} of 255{of}",
+        255.0 * median
+    ))
+}
