@@ -207,6 +207,25 @@ fn numbers_stay_as_they_were_written() {
 }
 
 #[test]
+fn a_strength_is_a_number_or_a_range() {
+    let pipeline = parsed(MINIMAL, &["corruption.gaussian.std=[0, 0.2]"]).expect("resolves");
+    assert_eq!(serde_json::json!(pipeline.corruption).to_string(), r#"{"gaussian":{"std":[0.0,0.2]}}"#);
+    let poisson = parsed(MINIMAL, &["corruption.poisson={}"]).expect("resolves");
+    assert_eq!(serde_json::json!(poisson.corruption).to_string(), r#"{"poisson":{"peak":30.0}}"#);
+    for (std, problem) in [
+        ("[0.3, 0.2]", "corruption.gaussian.std: is a range from 0.3 down to 0.2: write the lower number first"),
+        ("[0.1]", "corruption.gaussian.std: needs at least 2 entries"),
+        ("[0.1, -1]", "corruption.gaussian.std[1]: must lie between 0 and 100, found -1"),
+        ("true", "corruption.gaussian.std: expected a number, found true"),
+    ] {
+        let message = message(MINIMAL, &[&format!("corruption.gaussian.std={std}")]);
+        assert!(message.contains(problem), "{message}");
+    }
+    let message = message(MINIMAL, &["corruption.poisson.peak=0"]);
+    assert!(message.contains("must lie between 0.01 and 1000000, found 0"), "{message}");
+}
+
+#[test]
 fn relative_paths_start_at_the_pipeline_file() {
     let text = "[source]\nidx = { train = \"a\", test = \"/b\" }\n[model]\ndense = {}\n";
     let SourceSettings::Idx(IdxSettings(files)) = parsed(text, &[]).expect("resolves").source else {

@@ -73,6 +73,11 @@ impl Numbers<'_> {
         self.draw(Distribution::Uniform)
     }
 
+    /// A uniform number in [0, 1) for each image, `[n, 1]`, of the part of the stream that is called so.
+    pub fn one_each(&self, part: &str) -> Tensor<2> {
+        Numbers { pixels: 1, stream: &self.stream.apart(part), ..*self }.uniform()
+    }
+
     fn draw(&self, distribution: Distribution) -> Tensor<2> {
         random_numbers(self.keys.0.clone(), self.pixels, self.stream.key(), self.epoch, distribution)
     }
@@ -86,7 +91,7 @@ pub fn rounded(images: Tensor<2>) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corruption::{Corruption, Gaussian, Grayscale, Masking, SaltAndPepper};
+    use crate::corruption::{Corruption, Gaussian, Grayscale, Masking, Poisson, SaltAndPepper, Speckle, Strength};
     use crate::device::tests::devices;
     use crate::image::{ImageShape, Split};
 
@@ -119,13 +124,31 @@ mod tests {
                     let [host, found] = both(corruption, pixels, &device.inference());
                     assert_eq!(host, found, "{device}: {corruption:?}, {pixels} pixels");
                 }
-                let mut others = vec![Corruption::Gaussian(Gaussian { std: 0.5 })];
+                let mut others = vec![Corruption::Gaussian(Gaussian::new(0.5))];
+                for std in [Strength::Same(0.3), Strength::Drawn([0.1, 0.5])] {
+                    others.push(Corruption::Gaussian(Gaussian { std }));
+                    others.push(Corruption::Speckle(Speckle { std }));
+                }
                 others.extend((pixels % 3 == 0).then_some(Corruption::Grayscale(Grayscale {})));
                 for corruption in others {
                     let [host, found] = both(corruption, pixels, &device.inference());
                     let most = host.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                     assert!(most < 1e-5, "{device}: {corruption:?}, {pixels} pixels: off by {most}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn photons_are_the_same_on_every_device_but_for_rounding() {
+        for device in devices() {
+            // Small and large means, and both.
+            for peak in [Strength::Same(8.0), Strength::Same(30.0), Strength::Drawn([5.0, 20.0])] {
+                let [host, found] = both(Corruption::Poisson(Poisson { peak }), 10_000, &device.inference());
+                let differing = host.iter().zip(&found).filter(|(host, found)| (*host - *found).abs() > 1e-6).count();
+                assert!(differing <= 5, "{device}: {peak:?}: {differing} of {} differ", host.len());
+                let most = host.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(most < 1.001 / 5.0, "{device}: {peak:?}: off by {most}");
             }
         }
     }
