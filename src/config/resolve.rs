@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::raw::{RawGate, RawOutput, RawPipeline};
 use crate::corruption::Corruption;
 use crate::image::{ImageShape, Pixels};
+use crate::model::settings::Loss;
 use crate::model::{Model, RawModel};
 use crate::quality::Baseline;
 use crate::quality::gate::Gate;
@@ -104,6 +105,10 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let output = resolve_output(output, problems);
     let seed = problems.required("seed", seed);
     check_corruption(corruption.as_ref(), image, training.as_ref(), encode_input, problems);
+    if let Some(corruption) = &corruption {
+        let (output, loss) = (output.map(|(output, _)| output), model.as_ref().map(|model| model.loss));
+        check_clipping(corruption, output, loss, training.as_ref(), problems);
+    }
     let (output, export) = output?;
     Some(Pipeline {
         name,
@@ -195,6 +200,29 @@ fn check_corruption(
         if encode_input == Some(InputImages::Noisy) {
             problems.add("encode.input", format!("\"noisy\" {advice}"));
         }
+    }
+}
+
+/// Checks that what noise makes that is not clipped can be stored and learnt.
+fn check_clipping(
+    corruption: &Corruption,
+    output: Option<Output>,
+    loss: Option<Loss>,
+    training: Option<&Training>,
+    problems: &mut Problems,
+) {
+    if corruption.kind().keeps_range() {
+        return;
+    }
+    let path = format!("corruption.{}.clip", corruption.key());
+    if output.is_some_and(|output| output.pixels != Pixels::F32) {
+        let advice = "set output.pixels = \"f32\", or leave `clip` out";
+        problems.add(&path, format!("false needs floats, since bytes are clipped as they are stored: {advice}"));
+    }
+    let noisy_target = training.is_some_and(|training| training.target == InputImages::Noisy);
+    if noisy_target && loss == Some(Loss::CrossEntropy) {
+        let advice = "needs targets in [0, 1]: take model.loss = \"mse\" for noisy targets";
+        problems.add(&path, format!("false leaves [0, 1], but \"cross-entropy\" {advice}"));
     }
 }
 

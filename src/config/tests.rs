@@ -226,6 +226,20 @@ fn a_strength_is_a_number_or_a_range() {
 }
 
 #[test]
+fn noise_that_is_not_clipped_needs_floats() {
+    let kept = "corruption.speckle.clip=false";
+    let refused = message(MINIMAL, &[kept]);
+    assert!(refused.contains("corruption.speckle.clip: false needs floats"), "{refused}");
+    let floats = "output.pixels=f32";
+    let pipeline = parsed(MINIMAL, &[kept, floats]).expect("resolves");
+    assert_eq!(serde_json::json!(pipeline.corruption).to_string(), r#"{"speckle":{"std":0.2,"clip":false}}"#);
+    let targets = ["training.input=noisy", "training.target=noisy"];
+    let refused = message(MINIMAL, &[kept, floats, targets[0], targets[1]]);
+    assert!(refused.contains("\"cross-entropy\" needs targets in [0, 1]"), "{refused}");
+    assert!(parsed(MINIMAL, &[kept, floats, targets[0], targets[1], "model.loss=mse"]).is_ok());
+}
+
+#[test]
 fn relative_paths_start_at_the_pipeline_file() {
     let text = "[source]\nidx = { train = \"a\", test = \"/b\" }\n[model]\ndense = {}\n";
     let SourceSettings::Idx(IdxSettings(files)) = parsed(text, &[]).expect("resolves").source else {

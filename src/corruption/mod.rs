@@ -6,6 +6,7 @@
 //!
 //! [`Choice`]: crate::setting::Choice
 
+mod clip;
 mod gaussian;
 mod grayscale;
 mod masking;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::image::ImageShape;
 use crate::random::Generator;
 use crate::setting::choices;
+pub use clip::Clip;
 pub use gaussian::Gaussian;
 pub use grayscale::Grayscale;
 pub use masking::Masking;
@@ -39,6 +41,11 @@ pub trait CorruptionKind {
         false
     }
 
+    /// Whether pixels in [0, 1] stay in it.
+    fn keeps_range(&self) -> bool {
+        true
+    }
+
     /// Checks that images of this shape can be corrupted.
     ///
     /// # Errors
@@ -47,7 +54,7 @@ pub trait CorruptionKind {
         Ok(())
     }
 
-    /// Corrupts one image of this shape, pixels in [0, 1], into `out` of the same length.
+    /// Corrupts one image of this shape, pixels in [0, 1] unless an earlier corruption left it, into `out` of the same length.
     fn apply(&self, pixels: &[f32], image: ImageShape, generator: &mut Generator, out: &mut [f32]);
 
     /// Corrupts images of this shape, `[n, pixels]` in [0, 1], as [`Self::apply`] does with the generators that `numbers` stands for.
@@ -62,17 +69,17 @@ choices! {
     /// How images are corrupted.
     pub struct RawCorruption, optional: true, {}
 
-    /// Additive normal noise, clipped to [0, 1].
+    /// Additive normal noise.
     "gaussian" gaussian => Gaussian(Gaussian),
     /// Takes the colours away, which a model then learns to put back.
     "grayscale" grayscale => Grayscale(Grayscale),
     /// Sets a share of the pixels to 0.
     "masking" masking => Masking(Masking),
-    /// Photon noise, clipped to [0, 1].
+    /// Photon noise.
     "poisson" poisson => Poisson(Poisson),
     /// Sets a share of the pixels to 0 or 1, each as likely.
     "salt-and-pepper" salt_and_pepper => SaltAndPepper(SaltAndPepper),
-    /// Multiplicative normal noise, clipped to [0, 1].
+    /// Multiplicative normal noise.
     "speckle" speckle => Speckle(Speckle),
 }
 
@@ -147,7 +154,7 @@ mod tests {
         for peak in [4.0, 30.0, 1000.0] {
             // Not so bright that counts are clipped.
             let pixel = 0.3;
-            let poisson = || Corruption::Poisson(Poisson { peak: Strength::Same(peak) });
+            let poisson = || Corruption::Poisson(Poisson { peak: Strength::Same(peak), clip: Clip(true) });
             if peak > 4.0 {
                 expect(poisson(), pixel, f64::from(pixel) / peak);
             }
@@ -156,8 +163,24 @@ mod tests {
             assert!(corrupted(&poisson(), 0.0).iter().all(|&x| x == 0.0), "{peak}");
         }
         for pixel in [0.1, 0.5] {
-            let speckle = Corruption::Speckle(Speckle { std: Strength::Same(0.2) });
+            let speckle = Corruption::Speckle(Speckle { std: Strength::Same(0.2), clip: Clip(true) });
             expect(speckle, pixel, (0.2 * f64::from(pixel)).powi(2));
+        }
+    }
+
+    #[test]
+    fn noise_that_is_not_clipped_keeps_its_mean_and_variance_at_black_and_white() {
+        let clip = Clip(false);
+        for (corruption, pixel, deviation) in [
+            (Corruption::Gaussian(Gaussian { std: Strength::Same(0.2), clip }), 0.0, 0.2),
+            (Corruption::Speckle(Speckle { std: Strength::Same(0.2), clip }), 1.0, 0.2),
+            (Corruption::Poisson(Poisson { peak: Strength::Same(25.0), clip }), 1.0, 0.2),
+        ] {
+            let out = corrupted(&corruption, pixel);
+            let [mean, variance] = moments(&out);
+            assert!((mean - f64::from(pixel)).abs() < 0.035 * deviation, "{corruption:?}: mean {mean}");
+            assert!((variance.sqrt() / deviation - 1.0).abs() < 0.025, "{corruption:?}: variance {variance}");
+            assert!(share(&out, |x| !(0.0..=1.0).contains(&x)) > 0.4 && !corruption.kind().keeps_range());
         }
     }
 
@@ -166,7 +189,7 @@ mod tests {
         let (stream, shape) = (Stream::new(1, "noise", Split::Train), ImageShape { height: 1, width: 64, channels: 1 });
         let noise = |std: Strength, id: u64| {
             let mut out = [0.0; 64];
-            Gaussian { std }.apply(&[0.5; 64], shape, &mut stream.generator(id, 3), &mut out);
+            Gaussian { std, clip: Clip(true) }.apply(&[0.5; 64], shape, &mut stream.generator(id, 3), &mut out);
             out.map(|x| x - 0.5)
         };
         let mut drawn: Vec<f32> = Vec::new();
@@ -188,7 +211,7 @@ mod tests {
     #[test]
     fn nothing_happens_at_strength_zero() {
         for corruption in [
-            Corruption::Speckle(Speckle { std: Strength::Same(0.0) }),
+            Corruption::Speckle(Speckle { std: Strength::Same(0.0), clip: Clip(true) }),
             Corruption::Gaussian(Gaussian::new(0.0)),
             Corruption::Masking(Masking { fraction: 0.0 }),
             Corruption::SaltAndPepper(SaltAndPepper { fraction: 0.0 }),

@@ -91,7 +91,9 @@ pub fn rounded(images: Tensor<2>) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corruption::{Corruption, Gaussian, Grayscale, Masking, Poisson, SaltAndPepper, Speckle, Strength};
+    use crate::corruption::{
+        Clip, Corruption, Gaussian, Grayscale, Masking, Poisson, SaltAndPepper, Speckle, Strength,
+    };
     use crate::device::tests::devices;
     use crate::image::{ImageShape, Split};
 
@@ -126,8 +128,10 @@ mod tests {
                 }
                 let mut others = vec![Corruption::Gaussian(Gaussian::new(0.5))];
                 for std in [Strength::Same(0.3), Strength::Drawn([0.1, 0.5])] {
-                    others.push(Corruption::Gaussian(Gaussian { std }));
-                    others.push(Corruption::Speckle(Speckle { std }));
+                    for clip in [true, false].map(Clip) {
+                        others.push(Corruption::Gaussian(Gaussian { std, clip }));
+                        others.push(Corruption::Speckle(Speckle { std, clip }));
+                    }
                 }
                 others.extend((pixels % 3 == 0).then_some(Corruption::Grayscale(Grayscale {})));
                 for corruption in others {
@@ -144,7 +148,8 @@ mod tests {
         for device in devices() {
             // Small and large means, and both.
             for peak in [Strength::Same(8.0), Strength::Same(30.0), Strength::Drawn([5.0, 20.0])] {
-                let [host, found] = both(Corruption::Poisson(Poisson { peak }), 10_000, &device.inference());
+                let [host, found] =
+                    both(Corruption::Poisson(Poisson { peak, clip: Clip(true) }), 10_000, &device.inference());
                 let differing = host.iter().zip(&found).filter(|(host, found)| (*host - *found).abs() > 1e-6).count();
                 assert!(differing <= 5, "{device}: {peak:?}: {differing} of {} differ", host.len());
                 let most = host.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

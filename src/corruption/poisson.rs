@@ -1,4 +1,5 @@
-//! Photon noise: a pixel x becomes Poisson(peak · x) / peak, as if white were `peak` photons on average; clipped to [0, 1].
+//! Photon noise: a pixel x becomes Poisson(peak · x) / peak, as if white were `peak` photons on average; clipped to [0, 1]
+//! unless asked not to.
 //!
 //! A count is the inverse of the distribution function at one uniform number of the pixel, so that it takes no other number however
 //! it comes out. Small means are inverted by walking up from 0; large ones by the expansion of Cornish and Fisher, rounded down, as
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::CorruptionKind;
+use super::clip::Clip;
 use super::on_device::Numbers;
 use super::strength::{Limited, Limits, Strength};
 use crate::image::ImageShape;
@@ -23,6 +25,9 @@ use crate::setting::{Choice, Section};
 pub struct Poisson {
     /// Mean photons of a pixel of value 1.
     pub peak: Strength,
+    /// Whether the noisy pixels are clipped to [0, 1].
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub clip: Clip,
 }
 
 /// Photon noise.
@@ -32,6 +37,8 @@ pub struct RawPoisson {
     /// Mean photons of a white pixel: fewer are more noise; or a range, `[10.0, 100.0]`, of which every image draws its own.
     #[schemars(with = "Option<Limited<Poisson>>")]
     peak: Option<Strength>,
+    /// Whether the noisy pixels are clipped to [0, 1]; `false` needs `output.pixels = "f32"`.
+    clip: Option<bool>,
 }
 
 impl Limits for Poisson {
@@ -44,17 +51,22 @@ impl Limits for Poisson {
 impl Choice for Poisson {
     type Written = RawPoisson;
 
-    fn resolve(RawPoisson { peak }: RawPoisson, section: &mut Section<'_>) -> Option<Self> {
-        Some(Self { peak: section.required("peak", peak)?.checked("peak", section) })
+    fn resolve(RawPoisson { peak, clip }: RawPoisson, section: &mut Section<'_>) -> Option<Self> {
+        let peak = section.required("peak", peak)?.checked("peak", section);
+        Some(Self { peak, clip: Clip(section.required("clip", clip)?) })
     }
 }
 
 impl CorruptionKind for Poisson {
+    fn keeps_range(&self) -> bool {
+        self.clip.0
+    }
+
     fn apply(&self, pixels: &[f32], _image: ImageShape, generator: &mut Generator, out: &mut [f32]) {
         let peak = self.peak.of(generator);
         generator.fill_uniform(out);
         for (out, &pixel) in out.iter_mut().zip(pixels) {
-            *out = (count((pixel * peak).max(0.0), *out) / peak).clamp(0.0, 1.0);
+            *out = self.clip.apply(count((pixel * peak).max(0.0), *out) / peak);
         }
     }
 
@@ -65,7 +77,7 @@ impl CorruptionKind for Poisson {
         // The branch that is not taken gets a mean that it can compute with.
         let expanded = expanded_on_device(means.clone().clamp_min(SMALL), uniform.clone());
         let counts = expanded.mask_where(small, walked_on_device(means.clamp_max(SMALL), uniform));
-        peak.divide(counts).clamp(0.0, 1.0)
+        self.clip.apply_on_device(peak.divide(counts))
     }
 }
 

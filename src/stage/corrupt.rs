@@ -7,6 +7,7 @@ use super::{Outputs, Stage, StageContext, ingest};
 use crate::config::Pipeline;
 use crate::engine::operation::Operation;
 use crate::error;
+use crate::image::Pixels;
 use crate::record::StageName;
 
 /// Its name.
@@ -39,7 +40,8 @@ impl Stage for Corrupt {
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
         let corruption = pipeline.corruption.ok_or_else(|| error::bug("corrupt runs without a corruption"))?;
-        let (seed, pixels) = (pipeline.seed, pipeline.output.pixels);
+        let pixels = if corruption.kind().keeps_range() { pipeline.output.pixels } else { Pixels::Unclipped };
+        let seed = pipeline.seed;
         context.map_images(NAME, ingest::NAME, |split| Operation::Corrupt { corruption, seed, split, pixels })
     }
 }
