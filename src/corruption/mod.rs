@@ -13,6 +13,7 @@ mod masking;
 pub mod on_device;
 mod poisson;
 mod salt_pepper;
+mod several;
 mod speckle;
 mod strength;
 
@@ -31,6 +32,7 @@ pub use masking::Masking;
 use on_device::Numbers;
 pub use poisson::Poisson;
 pub use salt_pepper::SaltAndPepper;
+pub use several::Several;
 pub use speckle::Speckle;
 pub use strength::Strength;
 
@@ -44,6 +46,11 @@ pub trait CorruptionKind {
     /// Whether pixels in [0, 1] stay in it.
     fn keeps_range(&self) -> bool {
         true
+    }
+
+    /// The corruptions that it is made of, if it is made of others.
+    fn members(&self) -> &[Corruption] {
+        &[]
     }
 
     /// Checks that images of this shape can be corrupted.
@@ -63,7 +70,7 @@ pub trait CorruptionKind {
 
 choices! {
     /// A corruption and its strength, as precise as it was written: 0.2 is told as 0.2.
-    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     pub enum Corruption, kind: dyn CorruptionKind;
 
     /// How images are corrupted.
@@ -79,6 +86,8 @@ choices! {
     "poisson" poisson => Poisson(Poisson),
     /// Sets a share of the pixels to 0 or 1, each as likely.
     "salt-and-pepper" salt_and_pepper => SaltAndPepper(SaltAndPepper),
+    /// Several of them, in this order.
+    "several" several => Several(Several),
     /// Multiplicative normal noise.
     "speckle" speckle => Speckle(Speckle),
 }

@@ -92,7 +92,7 @@ pub fn rounded(images: Tensor<2>) -> Tensor<2> {
 mod tests {
     use super::*;
     use crate::corruption::{
-        Clip, Corruption, Gaussian, Grayscale, Masking, Poisson, SaltAndPepper, Speckle, Strength,
+        Clip, Corruption, Gaussian, Grayscale, Masking, Poisson, SaltAndPepper, Several, Speckle, Strength,
     };
     use crate::device::tests::devices;
     use crate::image::{ImageShape, Split};
@@ -100,7 +100,7 @@ mod tests {
     const IDS: [u64; 5] = [0, 1, 77, (1 << 32) + 5, u64::MAX];
 
     /// Images of `pixels` numbers, corrupted on the host and on a device.
-    fn both(corruption: Corruption, pixels: usize, device: &Device) -> [Vec<f32>; 2] {
+    fn both(corruption: &Corruption, pixels: usize, device: &Device) -> [Vec<f32>; 2] {
         let stream = Stream::new(3, "noise", Split::Train);
         let image = ImageShape { height: 1, width: pixels, channels: 1 };
         let clean: Vec<f32> = (0..IDS.len() * pixels).map(|index| (index % 256) as f32 / 255.0).collect();
@@ -123,7 +123,7 @@ mod tests {
                     Corruption::Masking(Masking { fraction: 0.3 }),
                     Corruption::SaltAndPepper(SaltAndPepper { fraction: 0.4 }),
                 ] {
-                    let [host, found] = both(corruption, pixels, &device.inference());
+                    let [host, found] = both(&corruption, pixels, &device.inference());
                     assert_eq!(host, found, "{device}: {corruption:?}, {pixels} pixels");
                 }
                 let mut others = vec![Corruption::Gaussian(Gaussian::new(0.5))];
@@ -133,9 +133,11 @@ mod tests {
                         others.push(Corruption::Speckle(Speckle { std, clip }));
                     }
                 }
+                let masking = Corruption::Masking(Masking { fraction: 0.3 });
+                others.push(Corruption::Several(Several(vec![masking.clone(), others[1].clone(), masking])));
                 others.extend((pixels % 3 == 0).then_some(Corruption::Grayscale(Grayscale {})));
                 for corruption in others {
-                    let [host, found] = both(corruption, pixels, &device.inference());
+                    let [host, found] = both(&corruption, pixels, &device.inference());
                     let most = host.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                     assert!(most < 1e-5, "{device}: {corruption:?}, {pixels} pixels: off by {most}");
                 }
@@ -149,7 +151,7 @@ mod tests {
             // Small and large means, and both.
             for peak in [Strength::Same(8.0), Strength::Same(30.0), Strength::Drawn([5.0, 20.0])] {
                 let [host, found] =
-                    both(Corruption::Poisson(Poisson { peak, clip: Clip(true) }), 10_000, &device.inference());
+                    both(&Corruption::Poisson(Poisson { peak, clip: Clip(true) }), 10_000, &device.inference());
                 let differing = host.iter().zip(&found).filter(|(host, found)| (*host - *found).abs() > 1e-6).count();
                 assert!(differing <= 5, "{device}: {peak:?}: {differing} of {} differ", host.len());
                 let most = host.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

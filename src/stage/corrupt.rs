@@ -39,9 +39,10 @@ impl Stage for Corrupt {
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
-        let corruption = pipeline.corruption.ok_or_else(|| error::bug("corrupt runs without a corruption"))?;
+        let corruption = pipeline.corruption.as_ref().ok_or_else(|| error::bug("corrupt runs without a corruption"))?;
         let pixels = if corruption.kind().keeps_range() { pipeline.output.pixels } else { Pixels::Unclipped };
         let seed = pipeline.seed;
-        context.map_images(NAME, ingest::NAME, |split| Operation::Corrupt { corruption, seed, split, pixels })
+        let operation = |split| Operation::Corrupt { corruption: corruption.clone(), seed, split, pixels };
+        context.map_images(NAME, ingest::NAME, operation)
     }
 }
