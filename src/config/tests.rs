@@ -226,6 +226,15 @@ fn a_strength_is_a_number_or_a_range() {
 }
 
 #[test]
+fn the_quality_of_jpeg_is_a_whole_number_or_a_range() {
+    let pipeline = parsed(MINIMAL, &["corruption.jpeg.quality=[10, 80]"]).expect("resolves");
+    assert_eq!(serde_json::json!(pipeline.corruption).to_string(), r#"{"jpeg":{"quality":[10,80]}}"#);
+    assert!(message(MINIMAL, &["corruption.jpeg.quality=30.5"]).contains("expected a whole number, found 30.5"));
+    assert!(message(MINIMAL, &["corruption.jpeg.quality=0"]).contains("must lie between 1 and 100, found 0"));
+    assert!(message(MINIMAL, &["corruption.jpeg.quality=[80, 10]"]).contains("is a range from 80 down to 10"));
+}
+
+#[test]
 fn several_corruptions_are_a_list_of_tables() {
     let written = |pipeline: Pipeline| serde_json::json!(pipeline.corruption).to_string();
     let several = r#"{"several":[{"speckle":{"std":0.2}},{"gaussian":{"std":[0.1,0.2]}}]}"#;

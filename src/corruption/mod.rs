@@ -9,6 +9,7 @@
 mod clip;
 mod gaussian;
 mod grayscale;
+mod jpeg;
 mod masking;
 pub mod on_device;
 mod poisson;
@@ -28,6 +29,7 @@ use crate::setting::choices;
 pub use clip::Clip;
 pub use gaussian::Gaussian;
 pub use grayscale::Grayscale;
+pub use jpeg::Jpeg;
 pub use masking::Masking;
 use on_device::Numbers;
 pub use poisson::Poisson;
@@ -80,6 +82,8 @@ choices! {
     "gaussian" gaussian => Gaussian(Gaussian),
     /// Takes the colours away, which a model then learns to put back.
     "grayscale" grayscale => Grayscale(Grayscale),
+    /// JPEG artefacts.
+    "jpeg" jpeg => Jpeg(Jpeg),
     /// Sets a share of the pixels to 0.
     "masking" masking => Masking(Masking),
     /// Photon noise.

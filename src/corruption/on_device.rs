@@ -92,7 +92,7 @@ pub fn rounded(images: Tensor<2>) -> Tensor<2> {
 mod tests {
     use super::*;
     use crate::corruption::{
-        Clip, Corruption, Gaussian, Grayscale, Masking, Poisson, SaltAndPepper, Several, Speckle, Strength,
+        Clip, Corruption, Gaussian, Grayscale, Jpeg, Masking, Poisson, SaltAndPepper, Several, Speckle, Strength,
     };
     use crate::device::tests::devices;
     use crate::image::{ImageShape, Split};
@@ -122,6 +122,8 @@ mod tests {
                 for corruption in [
                     Corruption::Masking(Masking { fraction: 0.3 }),
                     Corruption::SaltAndPepper(SaltAndPepper { fraction: 0.4 }),
+                    Corruption::Jpeg(Jpeg { quality: Strength::Same(30) }),
+                    Corruption::Jpeg(Jpeg { quality: Strength::Drawn([10, 80]) }),
                 ] {
                     let [host, found] = both(&corruption, pixels, &device.inference());
                     assert_eq!(host, found, "{device}: {corruption:?}, {pixels} pixels");
