@@ -6,7 +6,9 @@
 //!
 //! [`Choice`]: crate::setting::Choice
 
+mod blur;
 mod clip;
+mod downsample;
 mod gaussian;
 mod grayscale;
 mod jpeg;
@@ -14,6 +16,7 @@ mod masking;
 pub mod on_device;
 mod poisson;
 mod salt_pepper;
+mod separable;
 mod several;
 mod speckle;
 mod strength;
@@ -26,7 +29,9 @@ use serde::{Deserialize, Serialize};
 use crate::image::ImageShape;
 use crate::random::Generator;
 use crate::setting::choices;
+pub use blur::Blur;
 pub use clip::Clip;
+pub use downsample::Downsample;
 pub use gaussian::Gaussian;
 pub use grayscale::Grayscale;
 pub use jpeg::Jpeg;
@@ -78,6 +83,10 @@ choices! {
     /// How images are corrupted.
     pub struct RawCorruption, optional: true, {}
 
+    /// Blur by a Gaussian.
+    "blur" blur => Blur(Blur),
+    /// Loss of resolution.
+    "downsample" downsample => Downsample(Downsample),
     /// Additive normal noise.
     "gaussian" gaussian => Gaussian(Gaussian),
     /// Takes the colours away, which a model then learns to put back.
@@ -225,6 +234,8 @@ mod tests {
     fn nothing_happens_at_strength_zero() {
         for corruption in [
             Corruption::Speckle(Speckle { std: Strength::Same(0.0), clip: Clip(true) }),
+            Corruption::Blur(Blur { std: 0.0 }),
+            Corruption::Downsample(Downsample { factor: 1 }),
             Corruption::Gaussian(Gaussian::new(0.0)),
             Corruption::Masking(Masking { fraction: 0.0 }),
             Corruption::SaltAndPepper(SaltAndPepper { fraction: 0.0 }),

@@ -92,7 +92,8 @@ pub fn rounded(images: Tensor<2>) -> Tensor<2> {
 mod tests {
     use super::*;
     use crate::corruption::{
-        Clip, Corruption, Gaussian, Grayscale, Jpeg, Masking, Poisson, SaltAndPepper, Several, Speckle, Strength,
+        Blur, Clip, Corruption, Downsample, Gaussian, Grayscale, Jpeg, Masking, Poisson, SaltAndPepper, Several,
+        Speckle, Strength,
     };
     use crate::device::tests::devices;
     use crate::image::{ImageShape, Split};
@@ -101,8 +102,13 @@ mod tests {
 
     /// Images of `pixels` numbers, corrupted on the host and on a device.
     fn both(corruption: &Corruption, pixels: usize, device: &Device) -> [Vec<f32>; 2] {
+        both_of(corruption, ImageShape { height: 1, width: pixels, channels: 1 }, device)
+    }
+
+    /// The same of images of this shape.
+    fn both_of(corruption: &Corruption, image: ImageShape, device: &Device) -> [Vec<f32>; 2] {
         let stream = Stream::new(3, "noise", Split::Train);
-        let image = ImageShape { height: 1, width: pixels, channels: 1 };
+        let pixels = image.len();
         let clean: Vec<f32> = (0..IDS.len() * pixels).map(|index| (index % 256) as f32 / 255.0).collect();
         let mut host = vec![0.0; clean.len()];
         for ((id, clean), out) in IDS.iter().zip(clean.chunks(pixels)).zip(host.chunks_mut(pixels)) {
@@ -142,6 +148,29 @@ mod tests {
                     let [host, found] = both(&corruption, pixels, &device.inference());
                     let most = host.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                     assert!(most < 1e-5, "{device}: {corruption:?}, {pixels} pixels: off by {most}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blur_and_loss_of_resolution_are_the_same_on_every_device() {
+        for device in devices() {
+            for image in [[7, 9, 1], [28, 28, 1], [5, 12, 3], [1, 1, 3]] {
+                let [height, width, channels] = image;
+                let image = ImageShape { height, width, channels };
+                for corruption in [
+                    Corruption::Blur(Blur { std: 1.5 }),
+                    Corruption::Blur(Blur { std: 0.0 }),
+                    Corruption::Downsample(Downsample { factor: 3 }),
+                    Corruption::Downsample(Downsample { factor: 1 }),
+                ] {
+                    let [host, found] = both_of(&corruption, image, &device.inference());
+                    let most = host.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(
+                        most < 1e-5 && host.len() == found.len(),
+                        "{device}: {corruption:?}, {image}: off by {most}"
+                    );
                 }
             }
         }
