@@ -232,7 +232,7 @@ fn normal_numbers(bencher: Bencher<'_, '_>) {
 fn corrupt(bencher: Bencher<'_, '_>) {
     let images: Vec<u8> = (0..BATCH * PIXELS).map(|index| (index * 7 % 256) as u8).collect();
     let (corruption, image) =
-        (Corruption::Gaussian(Gaussian { std: 0.5 }), ImageShape { height: 28, width: 28, channels: 1 });
+        (Corruption::Gaussian(Gaussian::new(0.5)), ImageShape { height: 28, width: 28, channels: 1 });
     let stream = stream();
     bencher.counter(BytesCount::new(images.len())).bench_local(|| {
         let mut clean = vec![0.0; images.len()];

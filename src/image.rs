@@ -86,6 +86,8 @@ pub enum Pixels {
     U8,
     /// A 32-bit float, 0 to 1.
     F32,
+    /// A 32-bit float of any value: noise that is not clipped.
+    Unclipped,
 }
 
 /// Writes the [0, 1] values of `bytes` to `out`, of the same length.

@@ -32,14 +32,26 @@ impl Stream {
         hasher.update(split.name().as_bytes());
         hasher.update(b"/");
         hasher.update(purpose.as_bytes());
-        let hash = hasher.finalize();
-        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| hash.as_bytes()[at + byte]));
-        Self { key: [word(0), word(4)] }
+        Self::keyed(&hasher)
     }
 
     /// The key, for implementations of the cipher on a device.
     pub fn key(&self) -> [u32; 2] {
         self.key
+    }
+
+    /// The stream for a part of this one's purpose, which shares no numbers with it or with other parts.
+    pub fn apart(&self, part: &str) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        self.key.iter().for_each(|word| _ = hasher.update(&word.to_le_bytes()));
+        hasher.update(part.as_bytes());
+        Self::keyed(&hasher)
+    }
+
+    fn keyed(hasher: &blake3::Hasher) -> Self {
+        let hash = hasher.finalize();
+        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| hash.as_bytes()[at + byte]));
+        Self { key: [word(0), word(4)] }
     }
 
     /// The generator of one image (or any other numbered thing) in one epoch; stored data use epoch 0.
@@ -58,6 +70,13 @@ pub struct Generator {
 }
 
 impl Generator {
+    /// The generator of the same image and epoch in [`Stream::apart`].
+    pub fn apart(&self, part: &str) -> Self {
+        let [_, epoch, low, high] = self.counter;
+        let counter = [0, epoch, low, high];
+        Self { key: Stream { key: self.key }.apart(part).key, counter, words: [0; 4], left: 0 }
+    }
+
     /// A uniformly distributed word.
     pub fn word(&mut self) -> u32 {
         if self.left == 0 {
@@ -191,9 +210,21 @@ fn box_muller(radius: &[u32; LANES], angle: &[u32; LANES], out: &mut [f32]) {
     }
 }
 
+/// exp(-x) for x in [0, 87]; relative error below 2e-7. Polynomial of Cephes' `expf`.
+pub fn exp_negative(x: f32) -> f32 {
+    let twos = (x * std::f32::consts::LOG2_E + 0.5).floor();
+    // ln 2 in two parts: the first has few bits, so that its product with the exponent is exact.
+    let f = twos * 0.693_359_4 - x - twos * 2.121_944_4e-4;
+    let mut p = 1.987_569_1e-4;
+    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+        p = p * f + coefficient;
+    }
+    (p * f * f + f + 1.0) * f32::from_bits((127 - twos as u32) << 23)
+}
+
 /// Natural logarithm of a positive normal number; relative error below 2e-7. Polynomial of Cephes' `logf`.
 #[inline(always)]
-fn ln(x: f32) -> f32 {
+pub fn ln(x: f32) -> f32 {
     let bits = x.to_bits();
     // Mantissa in [sqrt(1/2), sqrt(2)), so that the polynomial's argument is small.
     let high = (bits & 0x007F_FFFF) > 0x0035_04F3;
@@ -304,6 +335,28 @@ mod tests {
         assert_ne!(base, first(1, "a", Split::Test, 1, 1));
         assert_ne!(base, first(1, "a", Split::Train, 1 << 32 | 1, 1));
         assert_ne!(base, first(1, "a", Split::Train, 1, 2));
+    }
+
+    #[test]
+    fn parts_have_numbers_of_their_own_whatever_was_drawn_before() {
+        let stream = Stream::new(1, "a", Split::Train);
+        let mut generator = stream.generator(7, 2);
+        let (mut own, mut part) = (generator.clone(), generator.apart("x"));
+        let words = |generator: &mut Generator| [0; 3].map(|_| generator.word());
+        assert_eq!(words(&mut part.clone()), words(&mut stream.apart("x").generator(7, 2)));
+        words(&mut generator);
+        assert_eq!(words(&mut part.clone()), words(&mut generator.apart("x")));
+        assert_ne!(words(&mut part), words(&mut own));
+        assert_ne!(words(&mut generator.apart("x")), words(&mut generator.apart("y")));
+    }
+
+    #[test]
+    fn exponentials_are_precise() {
+        for step in 0..870 {
+            let x = step as f32 * 0.1;
+            let (found, exact) = (f64::from(exp_negative(x)), (-f64::from(x)).exp());
+            assert!((found / exact - 1.0).abs() < 2e-7, "{x}: {found} instead of {exact}");
+        }
     }
 
     #[test]

@@ -24,13 +24,17 @@ impl<'a> Checker<'a> {
         self.problems.push(Problem { path: path.clone(), message });
     }
 
-    /// Follows `$ref`, and `anyOf [X, null]`, the schema of an optional table.
-    fn resolve(&self, mut node: &'a Value) -> &'a Value {
+    /// Follows `$ref`, and `anyOf`: to the option of the type that was found, or else to the first that is not null, since an
+    /// optional table is described as `anyOf [X, null]`.
+    fn resolve(&self, mut node: &'a Value, found: &Value) -> &'a Value {
         loop {
             if let Some(reference) = node["$ref"].as_str() {
                 node = self.schema.pointer(reference.trim_start_matches('#')).unwrap_or(&Value::Null);
             } else if let Some(options) = node["anyOf"].as_array() {
-                node = options.iter().find(|option| option["type"] != "null").unwrap_or(&Value::Null);
+                let options = options.iter().filter(|option| option["type"] != "null");
+                let mut options = options.map(|option| self.resolve(option, found));
+                let first = options.next().unwrap_or(&Value::Null);
+                return std::iter::once(first).chain(options).find(|option| is_of_type(found, option)).unwrap_or(first);
             } else {
                 return node;
             }
@@ -38,7 +42,7 @@ impl<'a> Checker<'a> {
     }
 
     fn table(&mut self, node: &'a Value, path: &KeyPath, table: &Map<String, Value>) {
-        let node = self.resolve(node);
+        let node = self.resolve(node, &Value::Null);
         for (key, value) in table {
             let path = path.name(key);
             match node["properties"].get(key) {
@@ -52,7 +56,7 @@ impl<'a> Checker<'a> {
     }
 
     fn value(&mut self, node: &'a Value, path: &KeyPath, value: &Value) {
-        let node = self.resolve(node);
+        let node = self.resolve(node, value);
         let choices = choices(node);
         if !choices.is_empty() {
             if !choices.iter().any(|choice| value.as_str() == Some(choice)) {
@@ -112,7 +116,7 @@ impl<'a> Checker<'a> {
         }
         let sections = self.schema["properties"].as_object().unwrap_or(&empty);
         for (section, property) in sections {
-            if self.resolve(property)["properties"].get(key).is_some() {
+            if self.resolve(property, &Value::Null)["properties"].get(key).is_some() {
                 return format!("; it belongs to [{section}]");
             }
         }
@@ -134,6 +138,18 @@ fn expected_type(node: &Value) -> &str {
         Value::String(name) => name,
         Value::Array(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or(""),
         _ => "",
+    }
+}
+
+/// Whether a value is of the type of a node, if not in its range.
+fn is_of_type(value: &Value, node: &Value) -> bool {
+    match value {
+        Value::Object(_) => expected_type(node) == "object",
+        Value::Array(_) => expected_type(node) == "array",
+        Value::Number(_) => matches!(expected_type(node), "number" | "integer"),
+        Value::String(_) => expected_type(node) == "string",
+        Value::Bool(_) => expected_type(node) == "boolean",
+        Value::Null => false,
     }
 }
 

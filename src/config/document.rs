@@ -96,11 +96,11 @@ impl Document {
         };
         if let [section, choice, rest @ ..] = keys.as_slice()
             && CHOICES.contains(section)
-            && (value.is_object() || !rest.is_empty())
+            && (is_choice(&value) || !rest.is_empty())
             && let Some(Value::Object(table)) = self.root.get_mut(*section)
             && !table.contains_key(*choice)
         {
-            table.retain(|_, other| !other.is_object());
+            table.retain(|_, other| !is_choice(other));
         }
         let mut table = &mut self.root;
         let (last, parents) = keys.split_last().expect("split yields at least one part");
@@ -116,7 +116,8 @@ impl Document {
         Ok(())
     }
 
-    /// Adds the defaults of missing keys; of the tables inside one of [`CHOICES`], only to the chosen one.
+    /// Fills in what is missing. A table inside one of [`CHOICES`] only completes a choice that was made, there or in an entry of a
+    /// list of tables there.
     pub fn fill_from(&mut self, defaults: &Map<String, Value>) {
         for (section, default) in defaults {
             let Value::Object(default) = default else {
@@ -137,6 +138,9 @@ impl Document {
                     (Some(_), _) => {}
                 }
             }
+            if CHOICES.contains(&section.as_str()) {
+                complete_entries(table, default);
+            }
         }
     }
 
@@ -149,6 +153,27 @@ impl Document {
         };
         // Without the root, which has no position of its own and contains every setting.
         around.filter(|path| path.parent().is_some()).find_map(place).unwrap_or(&self.default_place)
+    }
+}
+
+/// Whether the value of a key in one of [`CHOICES`] is one that can be chosen: a table, or a list of tables.
+fn is_choice(value: &Value) -> bool {
+    let is_list = |items: &Vec<Value>| !items.is_empty() && items.iter().all(Value::is_object);
+    value.is_object() || value.as_array().is_some_and(is_list)
+}
+
+/// Completes the choices that are made in the entries of lists of tables.
+fn complete_entries(table: &mut Map<String, Value>, defaults: &Map<String, Value>) {
+    let entries = table.values_mut().filter_map(Value::as_array_mut).flatten();
+    for entry in entries.filter_map(Value::as_object_mut) {
+        for (key, chosen) in entry.iter_mut() {
+            if let (Value::Object(chosen), Some(Value::Object(default))) = (chosen, defaults.get(key)) {
+                for (key, value) in default {
+                    chosen.entry(key.clone()).or_insert_with(|| value.clone());
+                }
+            }
+        }
+        complete_entries(entry, defaults);
     }
 }
 

@@ -84,13 +84,11 @@ pub fn parse(name: &str, text: &str, overrides: &[String], stem: &str, folder: &
     Err(error::settings(format!("the settings have {count}:{}", lines.collect::<String>())))
 }
 
-/// Removes a setting; for an entry of a list, the whole list.
+/// Removes a setting: an entry of a list takes the whole list with it, but a setting in a table in a list does not.
 fn remove(root: &mut serde_json::Map<String, Value>, path: &KeyPath) {
-    let names = path.names();
-    let Some((last, parents)) = names.split_last() else { return };
-    let table = parents.iter().try_fold(root, |table, parent| table.get_mut(*parent).and_then(Value::as_object_mut));
-    if let Some(table) = table {
-        table.remove(*last);
+    let (table, name) = path.table_and_name();
+    if let (Some(table), Some(name)) = (table.within(root), name) {
+        table.remove(name);
     }
 }
 

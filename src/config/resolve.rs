@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::raw::{RawGate, RawOutput, RawPipeline};
 use crate::corruption::Corruption;
 use crate::image::{ImageShape, Pixels};
+use crate::model::settings::Loss;
 use crate::model::{Model, RawModel};
 use crate::quality::Baseline;
 use crate::quality::gate::Gate;
-use crate::setting::{Problem, Problems, Section};
+use crate::setting::{KeyPath, Problem, Problems, Section};
 use crate::source::SourceSettings;
 use crate::table::layout::{Layout, StoredPixels};
 use crate::training::settings::{InputImages, Training};
@@ -104,6 +105,10 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let output = resolve_output(output, problems);
     let seed = problems.required("seed", seed);
     check_corruption(corruption.as_ref(), image, training.as_ref(), encode_input, problems);
+    if let Some(corruption) = &corruption {
+        let (output, loss) = (output.map(|(output, _)| output), model.as_ref().map(|model| model.loss));
+        check_clipping(corruption, output, loss, training.as_ref(), "corruption".into(), problems);
+    }
     let (output, export) = output?;
     Some(Pipeline {
         name,
@@ -170,10 +175,8 @@ fn check_corruption(
     encode_input: Option<InputImages>,
     problems: &mut Problems,
 ) {
-    if let (Some(corruption), Some(image)) = (corruption, image)
-        && let Err(cause) = corruption.kind().check(image)
-    {
-        problems.add("corruption", cause.to_string());
+    if let (Some(corruption), Some(image)) = (corruption, image) {
+        check_fits(corruption, image, "corruption".into(), problems);
     }
     if let Some(Training { input, target: InputImages::Noisy, .. }) = training {
         if *input == InputImages::Clean {
@@ -188,7 +191,8 @@ fn check_corruption(
             );
         }
     }
-    if corruption.is_none() {
+    // One with a problem would be noise if it had none.
+    if corruption.is_none() && !problems.any_within("corruption") {
         let advice = "needs noise: add a [corruption] table, for example gaussian = { std = 0.5 }";
         if training.is_some_and(|training| training.input == InputImages::Noisy) {
             problems.add("training.input", format!("\"noisy\" {advice}"));
@@ -196,6 +200,48 @@ fn check_corruption(
         if encode_input == Some(InputImages::Noisy) {
             problems.add("encode.input", format!("\"noisy\" {advice}"));
         }
+    }
+}
+
+/// Checks that images of this shape can be corrupted, by each of several corruptions; `path` is where it is written.
+fn check_fits(corruption: &Corruption, image: ImageShape, path: KeyPath, problems: &mut Problems) {
+    let members = corruption.kind().members();
+    for (position, member) in members.iter().enumerate() {
+        check_fits(member, image, path.name(corruption.key()).index(position), problems);
+    }
+    if members.is_empty()
+        && let Err(cause) = corruption.kind().check(image)
+    {
+        problems.add_at(path, cause.to_string());
+    }
+}
+
+/// Checks that what noise makes that is not clipped, here or in one of several corruptions, can be stored and learnt.
+fn check_clipping(
+    corruption: &Corruption,
+    output: Option<Output>,
+    loss: Option<Loss>,
+    training: Option<&Training>,
+    path: KeyPath,
+    problems: &mut Problems,
+) {
+    let (path, members) = (path.name(corruption.key()), corruption.kind().members());
+    for (position, member) in members.iter().enumerate() {
+        check_clipping(member, output, loss, training, path.index(position), problems);
+    }
+    if corruption.kind().keeps_range() || !members.is_empty() {
+        return;
+    }
+    let path = path.name("clip");
+    if output.is_some_and(|output| output.pixels != Pixels::F32) {
+        let advice = "set output.pixels = \"f32\", or leave `clip` out";
+        problems
+            .add_at(path.clone(), format!("false needs floats, since bytes are clipped as they are stored: {advice}"));
+    }
+    let noisy_target = training.is_some_and(|training| training.target == InputImages::Noisy);
+    if noisy_target && loss == Some(Loss::CrossEntropy) {
+        let advice = "needs targets in [0, 1]: take model.loss = \"mse\" for noisy targets";
+        problems.add_at(path, format!("false leaves [0, 1], but \"cross-entropy\" {advice}"));
     }
 }
 

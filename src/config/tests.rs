@@ -207,6 +207,110 @@ fn numbers_stay_as_they_were_written() {
 }
 
 #[test]
+fn a_strength_is_a_number_or_a_range() {
+    let pipeline = parsed(MINIMAL, &["corruption.gaussian.std=[0, 0.2]"]).expect("resolves");
+    assert_eq!(serde_json::json!(pipeline.corruption).to_string(), r#"{"gaussian":{"std":[0.0,0.2]}}"#);
+    let poisson = parsed(MINIMAL, &["corruption.poisson={}"]).expect("resolves");
+    assert_eq!(serde_json::json!(poisson.corruption).to_string(), r#"{"poisson":{"peak":30.0}}"#);
+    for (std, problem) in [
+        ("[0.3, 0.2]", "corruption.gaussian.std: is a range from 0.3 down to 0.2: write the lower number first"),
+        ("[0.1]", "corruption.gaussian.std: needs at least 2 entries"),
+        ("[0.1, -1]", "corruption.gaussian.std[1]: must lie between 0 and 100, found -1"),
+        ("true", "corruption.gaussian.std: expected a number, found true"),
+    ] {
+        let message = message(MINIMAL, &[&format!("corruption.gaussian.std={std}")]);
+        assert!(message.contains(problem), "{message}");
+    }
+    let message = message(MINIMAL, &["corruption.poisson.peak=0"]);
+    assert!(message.contains("must lie between 0.01 and 1000000, found 0"), "{message}");
+}
+
+#[test]
+fn the_quality_of_jpeg_is_a_whole_number_or_a_range() {
+    let pipeline = parsed(MINIMAL, &["corruption.jpeg.quality=[10, 80]"]).expect("resolves");
+    assert_eq!(serde_json::json!(pipeline.corruption).to_string(), r#"{"jpeg":{"quality":[10,80]}}"#);
+    assert!(message(MINIMAL, &["corruption.jpeg.quality=30.5"]).contains("expected a whole number, found 30.5"));
+    assert!(message(MINIMAL, &["corruption.jpeg.quality=0"]).contains("must lie between 1 and 100, found 0"));
+    assert!(message(MINIMAL, &["corruption.jpeg.quality=[80, 10]"]).contains("is a range from 80 down to 10"));
+}
+
+#[test]
+fn several_corruptions_are_a_list_of_tables() {
+    let written = |pipeline: Pipeline| serde_json::json!(pipeline.corruption).to_string();
+    let several = r#"{"several":[{"speckle":{"std":0.2}},{"gaussian":{"std":[0.1,0.2]}}]}"#;
+    let text =
+        format!("{MINIMAL}[[corruption.several]]\nspeckle = {{}}\n[[corruption.several]]\ngaussian.std = [0.1, 0.2]\n");
+    assert_eq!(written(parsed(&text, &[]).expect("resolves")), several);
+    // On the command line too, where a list replaces another choice and the reverse.
+    let list = "corruption.several=[{ speckle = {} }, { gaussian.std = [0.1, 0.2] }]";
+    let masking = format!("{MINIMAL}[corruption]\nmasking = {{}}\n");
+    assert_eq!(written(parsed(&masking, &[list]).expect("resolves")), several);
+    let replaced = parsed(&text, &["corruption.masking.fraction=0.5"]).expect("resolves");
+    assert_eq!(written(replaced), r#"{"masking":{"fraction":0.5}}"#);
+}
+
+#[test]
+fn problems_of_several_corruptions_are_told_where_they_are() {
+    let text = "\
+[source]
+strokes = {}
+[model]
+dense = {}
+[training]
+input = \"noisy\"
+[corruption]
+several = [
+    { gaussian = { std = -1 } },
+    { speckle = {}, masking = {} },
+    { gausian = {} },
+    {},
+    { grayscale = {} },
+    { several = [{ poisson = { clip = false } }] },
+]
+";
+    let message = message(text, &[]);
+    for expected in [
+        "the settings have 4 problems",
+        "p.toml:9:20: corruption.several[0].gaussian.std: must lie between 0 and 100, found -1",
+        "p.toml:10:7: corruption.several[1].speckle: [corruption.several[1]] names masking and speckle at once; keep one",
+        "p.toml:11:7: corruption.several[2].gausian: unknown key `gausian`; did you mean `gaussian`?",
+        "p.toml:12:5: corruption.several[3]: names no corruption: for example { gaussian = { std = 0.1 } }",
+    ] {
+        assert!(message.contains(expected), "{expected:?} is not in\n{message}");
+    }
+}
+
+#[test]
+fn each_of_several_corruptions_is_checked() {
+    let grey = "corruption.several=[{ gaussian = {} }, { grayscale = {} }]";
+    let refused = message(MINIMAL, &[grey]);
+    assert!(refused.contains("corruption.several[1]: corruption.grayscale takes images of 3 channels"), "{refused}");
+    let kept = "corruption.several=[{ gaussian = {} }, { several = [{ poisson = { clip = false } }] }]";
+    let refused = message(MINIMAL, &[kept]);
+    assert!(refused.contains("corruption.several[1].several[0].poisson.clip: false needs floats"), "{refused}");
+    assert!(message(MINIMAL, &["corruption.several=[]"]).contains("corruption.several: needs at least 1 entries"));
+    // Noisy targets need one that draws.
+    let targets = ["training.input=noisy", "training.target=noisy", "source.strokes.colour=true"];
+    let with = |list| [&[list][..], &targets[..]].concat();
+    assert!(message(MINIMAL, &with("corruption.several=[{ grayscale = {} }]")).contains("noise that is drawn"));
+    assert!(parsed(MINIMAL, &with("corruption.several=[{ grayscale = {} }, { gaussian = {} }]")).is_ok());
+}
+
+#[test]
+fn noise_that_is_not_clipped_needs_floats() {
+    let kept = "corruption.speckle.clip=false";
+    let refused = message(MINIMAL, &[kept]);
+    assert!(refused.contains("corruption.speckle.clip: false needs floats"), "{refused}");
+    let floats = "output.pixels=f32";
+    let pipeline = parsed(MINIMAL, &[kept, floats]).expect("resolves");
+    assert_eq!(serde_json::json!(pipeline.corruption).to_string(), r#"{"speckle":{"clip":false,"std":0.2}}"#);
+    let targets = ["training.input=noisy", "training.target=noisy"];
+    let refused = message(MINIMAL, &[kept, floats, targets[0], targets[1]]);
+    assert!(refused.contains("\"cross-entropy\" needs targets in [0, 1]"), "{refused}");
+    assert!(parsed(MINIMAL, &[kept, floats, targets[0], targets[1], "model.loss=mse"]).is_ok());
+}
+
+#[test]
 fn relative_paths_start_at_the_pipeline_file() {
     let text = "[source]\nidx = { train = \"a\", test = \"/b\" }\n[model]\ndense = {}\n";
     let SourceSettings::Idx(IdxSettings(files)) = parsed(text, &[]).expect("resolves").source else {

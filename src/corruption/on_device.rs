@@ -73,6 +73,11 @@ impl Numbers<'_> {
         self.draw(Distribution::Uniform)
     }
 
+    /// A uniform number in [0, 1) for each image, `[n, 1]`, of the part of the stream that is called so.
+    pub fn one_each(&self, part: &str) -> Tensor<2> {
+        Numbers { pixels: 1, stream: &self.stream.apart(part), ..*self }.uniform()
+    }
+
     fn draw(&self, distribution: Distribution) -> Tensor<2> {
         random_numbers(self.keys.0.clone(), self.pixels, self.stream.key(), self.epoch, distribution)
     }
@@ -86,16 +91,24 @@ pub fn rounded(images: Tensor<2>) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corruption::{Corruption, Gaussian, Grayscale, Masking, SaltAndPepper};
+    use crate::corruption::{
+        Blur, Clip, Corruption, Downsample, Gaussian, Grayscale, Jpeg, Masking, Poisson, SaltAndPepper, Several,
+        Speckle, Strength,
+    };
     use crate::device::tests::devices;
     use crate::image::{ImageShape, Split};
 
     const IDS: [u64; 5] = [0, 1, 77, (1 << 32) + 5, u64::MAX];
 
     /// Images of `pixels` numbers, corrupted on the host and on a device.
-    fn both(corruption: Corruption, pixels: usize, device: &Device) -> [Vec<f32>; 2] {
+    fn both(corruption: &Corruption, pixels: usize, device: &Device) -> [Vec<f32>; 2] {
+        both_of(corruption, ImageShape { height: 1, width: pixels, channels: 1 }, device)
+    }
+
+    /// The same of images of this shape.
+    fn both_of(corruption: &Corruption, image: ImageShape, device: &Device) -> [Vec<f32>; 2] {
         let stream = Stream::new(3, "noise", Split::Train);
-        let image = ImageShape { height: 1, width: pixels, channels: 1 };
+        let pixels = image.len();
         let clean: Vec<f32> = (0..IDS.len() * pixels).map(|index| (index % 256) as f32 / 255.0).collect();
         let mut host = vec![0.0; clean.len()];
         for ((id, clean), out) in IDS.iter().zip(clean.chunks(pixels)).zip(host.chunks_mut(pixels)) {
@@ -115,17 +128,65 @@ mod tests {
                 for corruption in [
                     Corruption::Masking(Masking { fraction: 0.3 }),
                     Corruption::SaltAndPepper(SaltAndPepper { fraction: 0.4 }),
+                    Corruption::Jpeg(Jpeg { quality: Strength::Same(30) }),
+                    Corruption::Jpeg(Jpeg { quality: Strength::Drawn([10, 80]) }),
                 ] {
-                    let [host, found] = both(corruption, pixels, &device.inference());
+                    let [host, found] = both(&corruption, pixels, &device.inference());
                     assert_eq!(host, found, "{device}: {corruption:?}, {pixels} pixels");
                 }
-                let mut others = vec![Corruption::Gaussian(Gaussian { std: 0.5 })];
+                let mut others = vec![Corruption::Gaussian(Gaussian::new(0.5))];
+                for std in [Strength::Same(0.3), Strength::Drawn([0.1, 0.5])] {
+                    for clip in [true, false].map(Clip) {
+                        others.push(Corruption::Gaussian(Gaussian { std, clip }));
+                        others.push(Corruption::Speckle(Speckle { std, clip }));
+                    }
+                }
+                let masking = Corruption::Masking(Masking { fraction: 0.3 });
+                others.push(Corruption::Several(Several(vec![masking.clone(), others[1].clone(), masking])));
                 others.extend((pixels % 3 == 0).then_some(Corruption::Grayscale(Grayscale {})));
                 for corruption in others {
-                    let [host, found] = both(corruption, pixels, &device.inference());
+                    let [host, found] = both(&corruption, pixels, &device.inference());
                     let most = host.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                     assert!(most < 1e-5, "{device}: {corruption:?}, {pixels} pixels: off by {most}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn blur_and_loss_of_resolution_are_the_same_on_every_device() {
+        for device in devices() {
+            for image in [[7, 9, 1], [28, 28, 1], [5, 12, 3], [1, 1, 3]] {
+                let [height, width, channels] = image;
+                let image = ImageShape { height, width, channels };
+                for corruption in [
+                    Corruption::Blur(Blur { std: 1.5 }),
+                    Corruption::Blur(Blur { std: 0.0 }),
+                    Corruption::Downsample(Downsample { factor: 3 }),
+                    Corruption::Downsample(Downsample { factor: 1 }),
+                ] {
+                    let [host, found] = both_of(&corruption, image, &device.inference());
+                    let most = host.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(
+                        most < 1e-5 && host.len() == found.len(),
+                        "{device}: {corruption:?}, {image}: off by {most}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn photons_are_the_same_on_every_device_but_for_rounding() {
+        for device in devices() {
+            // Small and large means, and both.
+            for peak in [Strength::Same(8.0), Strength::Same(30.0), Strength::Drawn([5.0, 20.0])] {
+                let [host, found] =
+                    both(&Corruption::Poisson(Poisson { peak, clip: Clip(true) }), 10_000, &device.inference());
+                let differing = host.iter().zip(&found).filter(|(host, found)| (*host - *found).abs() > 1e-6).count();
+                assert!(differing <= 5, "{device}: {peak:?}: {differing} of {} differ", host.len());
+                let most = host.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(most < 1.001 / 5.0, "{device}: {peak:?}: off by {most}");
             }
         }
     }

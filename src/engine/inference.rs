@@ -12,7 +12,7 @@ use crate::device::{computes_where_called, numbers};
 use crate::image::{ImageShape, Pixels};
 use crate::kernel;
 use crate::model::{Autoencoder, Made, ModelDescription};
-use crate::table::{Content, ids, lists, pixels};
+use crate::table::{Content, ids, is_unclipped, lists, pixels};
 use crate::{error, interrupt};
 
 /// A trained model, ready to be applied on any thread.
@@ -114,14 +114,18 @@ impl Inference {
         self.batch(batch, self.denoised(stored), column, errors)
     }
 
-    /// The pixels of a batch of images, checked to be in [0, 1], since another program may have written them.
+    /// The numbers of a batch of images, which another program may have written. They lie in [0, 1] unless the table says that
+    /// limpid did not clip its noise: numbers outside are else bytes that were not scaled.
     fn images(&self, batch: &RecordBatch) -> Result<Vec<f32>> {
         let images = pixels::values(lists(batch, "image")?);
-        match images.iter().position(|value| !(0.0..=1.0).contains(value)) {
+        let unclipped = is_unclipped(batch.schema_ref());
+        let fits = |value: &f32| if unclipped { value.is_finite() } else { (0.0..=1.0).contains(value) };
+        match images.iter().position(|value| !fits(value)) {
             None => Ok(images),
             Some(at) => {
                 let (image, value) = (ids(batch)?.value(at / self.image().len()), images[at]);
-                Err(error::data(format!("image {image} holds {value}; floats must lie in [0, 1]")))
+                let rule = if unclipped { "floats must be finite" } else { "floats must lie in [0, 1]" };
+                Err(error::data(format!("image {image} holds {value}; {rule}")))
             }
         }
     }

@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(table.row_groups(), 2);
         let job = |row_groups: Range<usize>, name: &str| Job {
             operation: Operation::Corrupt {
-                corruption: Corruption::Gaussian(Gaussian { std: 0.25 }),
+                corruption: Corruption::Gaussian(Gaussian::new(0.25)),
                 seed: 3,
                 split: Split::Test,
                 pixels: Pixels::F32,

@@ -70,7 +70,7 @@ impl Operation {
     pub fn prepare(&self, device: &Device) -> Result<Prepared> {
         Ok(match self {
             Operation::Corrupt { corruption, seed, split, pixels } => {
-                Prepared::Corrupt(*corruption, Stream::noise(*seed, *split), *pixels)
+                Prepared::Corrupt(corruption.clone(), Stream::noise(*seed, *split), *pixels)
             }
             Operation::Encode { model } => Prepared::Encode(Inference::load(&model.folder, device.clone())?),
             Operation::Denoise { model, pixels } => {

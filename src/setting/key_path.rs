@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value};
+
 /// The keys from the root of the settings to one of them; empty for the root.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyPath(Vec<Key>);
@@ -39,13 +41,23 @@ impl KeyPath {
         self.0.starts_with(&outer.0)
     }
 
-    /// The keys of tables, up to the first index of a list.
-    pub fn names(&self) -> Vec<&str> {
-        let names = self.0.iter().map_while(|key| match key {
-            Key::Name(name) => Some(name.as_str()),
+    /// The path of the last table that it leads into, and the name there; no name for the root.
+    pub fn table_and_name(&self) -> (Self, Option<&str>) {
+        let names = self.0.iter().enumerate().rev().find_map(|(position, key)| match key {
+            Key::Name(name) => Some((Self(self.0[..position].to_vec()), Some(name.as_str()))),
             Key::Index(_) => None,
         });
-        names.collect()
+        names.unwrap_or_default()
+    }
+
+    /// The table at this path in a tree of settings.
+    pub fn within<'a>(&self, root: &'a mut Map<String, Value>) -> Option<&'a mut Map<String, Value>> {
+        let Some((Key::Name(first), rest)) = self.0.split_first() else { return Some(root) };
+        let value = rest.iter().try_fold(root.get_mut(first)?, |value, key| match key {
+            Key::Name(name) => value.get_mut(name),
+            Key::Index(index) => value.get_mut(index),
+        });
+        value?.as_object_mut()
     }
 }
 

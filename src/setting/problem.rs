@@ -31,7 +31,12 @@ impl Problems {
 
     /// Adds a problem of the setting at `path`.
     pub fn add(&mut self, path: &str, message: impl Into<String>) {
-        self.0.push(Problem { path: path.into(), message: message.into() });
+        self.add_at(path.into(), message);
+    }
+
+    /// The same, of a path that may lead into a list.
+    pub fn add_at(&mut self, path: KeyPath, message: impl Into<String>) {
+        self.0.push(Problem { path, message: message.into() });
     }
 
     /// Returns a value that default.toml or the pipeline file must give; adds a problem if neither does.
@@ -45,7 +50,7 @@ impl Problems {
 
 /// A table of a pipeline file that is being resolved.
 pub struct Section<'a> {
-    name: String,
+    path: KeyPath,
     folder: &'a Path,
     problems: &'a mut Problems,
 }
@@ -53,31 +58,41 @@ pub struct Section<'a> {
 impl<'a> Section<'a> {
     /// The table called `name`, as in `source.folder`, of a pipeline file in `folder`.
     pub fn new(name: &str, folder: &'a Path, problems: &'a mut Problems) -> Self {
-        Self { name: name.to_owned(), folder, problems }
+        Self { path: name.into(), folder, problems }
     }
 
     /// The table `key` in this one.
     pub fn inner(&mut self, key: &str) -> Section<'_> {
-        Section { name: self.path(key), folder: self.folder, problems: self.problems }
+        Section { path: self.path.name(key), folder: self.folder, problems: self.problems }
     }
 
-    fn path(&self, key: &str) -> String {
-        format!("{}.{key}", self.name)
+    /// The table at this index, if this is a list of them.
+    pub fn entry(&mut self, index: usize) -> Section<'_> {
+        Section { path: self.path.index(index), folder: self.folder, problems: self.problems }
+    }
+
+    /// Whether it, or a setting inside it, has a problem.
+    pub fn has_problem(&self) -> bool {
+        self.problems.0.iter().any(|problem| problem.path.is_within(&self.path))
     }
 
     /// Adds a problem of the setting `key`.
     pub fn add(&mut self, key: &str, message: impl Into<String>) {
-        self.problems.add(&self.path(key), message);
+        self.problems.add_at(self.path.name(key), message);
     }
 
     /// Adds a problem of the table as a whole.
     pub fn add_to_all(&mut self, message: impl Into<String>) {
-        self.problems.add(&self.name, message);
+        self.problems.add_at(self.path.clone(), message);
     }
 
     /// As [`Problems::required`], of the setting `key`.
     pub fn required<T>(&mut self, key: &str, value: Option<T>) -> Option<T> {
-        self.problems.required(&self.path(key), value)
+        if value.is_none() {
+            let path = self.path.name(key);
+            self.add(key, format!("`{path}` is missing"));
+        }
+        value
     }
 
     /// Resolves a path of the pipeline file: a relative one starts at the folder of that file.
@@ -87,7 +102,7 @@ impl<'a> Section<'a> {
 
     /// Adds a problem if more than one table was chosen, or none although one is required.
     pub fn one_of(&mut self, choices: &[(&str, bool)], optional: bool) {
-        let name = &self.name;
+        let name = &self.path;
         let chosen: Vec<_> = choices.iter().filter(|(_, chosen)| *chosen).map(|(key, _)| *key).collect();
         if let [_, .., last] = chosen[..] {
             // Reported for the last choice: a problem of the section itself is not reported if there are others inside it.

@@ -7,6 +7,7 @@ use super::{Outputs, Stage, StageContext, ingest};
 use crate::config::Pipeline;
 use crate::engine::operation::Operation;
 use crate::error;
+use crate::image::Pixels;
 use crate::record::StageName;
 
 /// Its name.
@@ -38,8 +39,10 @@ impl Stage for Corrupt {
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
-        let corruption = pipeline.corruption.ok_or_else(|| error::bug("corrupt runs without a corruption"))?;
-        let (seed, pixels) = (pipeline.seed, pipeline.output.pixels);
-        context.map_images(NAME, ingest::NAME, |split| Operation::Corrupt { corruption, seed, split, pixels })
+        let corruption = pipeline.corruption.as_ref().ok_or_else(|| error::bug("corrupt runs without a corruption"))?;
+        let pixels = if corruption.kind().keeps_range() { pipeline.output.pixels } else { Pixels::Unclipped };
+        let seed = pipeline.seed;
+        let operation = |split| Operation::Corrupt { corruption: corruption.clone(), seed, split, pixels };
+        context.map_images(NAME, ingest::NAME, operation)
     }
 }

@@ -54,7 +54,7 @@ impl Stage for Ingest {
         let source = pipeline.source.kind().open(pipeline.seed, &context.data, context.progress)?;
         let content = Content::Images(source.shape(), Pixels::U8);
         pipeline.model.architecture.check(source.shape())?;
-        if let Some(corruption) = pipeline.corruption {
+        if let Some(corruption) = &pipeline.corruption {
             corruption.kind().check(source.shape())?;
         }
         if let Some(layout) = pipeline.export {

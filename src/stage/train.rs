@@ -83,7 +83,7 @@ impl Stage for Train {
         let test = context.table(ingest::NAME, Split::Test)?;
         let image = train.image_shape()?;
         // ingest has checked the corruption that was set when it ran.
-        if let Some(corruption) = pipeline.corruption {
+        if let Some(corruption) = &pipeline.corruption {
             corruption.kind().check(image)?;
         }
         let limit = pipeline.training.memory_mib << 20;
@@ -100,7 +100,7 @@ impl Stage for Train {
             inputs: InputSettings {
                 image,
                 seed: pipeline.seed,
-                corruption: pipeline.corruption,
+                corruption: pipeline.corruption.clone(),
                 input: pipeline.training.input,
                 target: pipeline.training.target,
                 stored: pipeline.output.pixels,

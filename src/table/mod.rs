@@ -20,7 +20,7 @@ use crate::image::Classes;
 
 pub use parquet_file::{columns, footer};
 pub use reader::{TableFile, errors, ids, labels, lists};
-pub use schema::{Content, SCHEMA_VERSION, classes};
+pub use schema::{Content, SCHEMA_VERSION, classes, is_unclipped};
 pub use writer::{
     Emit, FileRecord, RowGroup, batch_rows, leading_columns, row_group_rows, write_batch, write_file, write_rows,
     write_table,

@@ -15,7 +15,7 @@ use crate::image::{Pixels, to_bytes, to_unit};
 pub fn column(values: Vec<f32>, len: usize, pixels: Pixels) -> ArrayRef {
     match pixels {
         Pixels::U8 => byte_column(to_bytes(&values), len),
-        Pixels::F32 => fixed_size_list(Arc::new(Float32Array::from(values)), len),
+        Pixels::F32 | Pixels::Unclipped => fixed_size_list(Arc::new(Float32Array::from(values)), len),
     }
 }
 

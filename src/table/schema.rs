@@ -22,6 +22,9 @@ const HEIGHT: &str = "limpid.height";
 const WIDTH: &str = "limpid.width";
 const CHANNELS: &str = "limpid.channels";
 const CLASSES: &str = "limpid.classes";
+/// Images that say so may hold any numbers; others hold numbers in [0, 1]. In the metadata of the column, so that only tables of
+/// limpid's own noise are trusted to mean it, and are wherever they have been copied.
+const UNCLIPPED: &str = "limpid.unclipped";
 
 /// The kind of table, with the shape or size of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,12 +180,13 @@ pub fn list(item: DataType, size: usize) -> DataType {
 fn image_field(shape: ImageShape, pixels: Pixels, metadata: &mut HashMap<String, String>) -> Field {
     let item = match pixels {
         Pixels::U8 => DataType::UInt8,
-        Pixels::F32 => DataType::Float32,
+        Pixels::F32 | Pixels::Unclipped => DataType::Float32,
     };
     let sides = [(HEIGHT, shape.height), (WIDTH, shape.width), (CHANNELS, shape.channels)];
     let sides: HashMap<_, _> = sides.into_iter().map(|(key, side)| (key.to_owned(), side.to_string())).collect();
     metadata.extend(sides.clone());
-    Field::new("image", list(item, shape.len()), false).with_metadata(sides)
+    let unclipped = (pixels == Pixels::Unclipped).then(|| (UNCLIPPED.to_owned(), "true".to_owned()));
+    Field::new("image", list(item, shape.len()), false).with_metadata(sides.into_iter().chain(unclipped).collect())
 }
 
 fn image_shape(schema: &Schema) -> Result<(ImageShape, Pixels)> {
@@ -202,10 +206,19 @@ fn stored_pixels(schema: &Schema) -> Pixels {
         Ok(DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item))
             if *item.data_type() == DataType::Float32 =>
         {
-            Pixels::F32
+            if is_unclipped(schema) {
+                Pixels::Unclipped
+            } else {
+                Pixels::F32
+            }
         }
         _ => Pixels::U8,
     }
+}
+
+/// Whether a schema says that its images may hold any numbers.
+pub fn is_unclipped(schema: &Schema) -> bool {
+    schema.field_with_name("image").is_ok_and(|image| image.metadata().contains_key(UNCLIPPED))
 }
 
 #[cfg(test)]
@@ -215,8 +228,9 @@ mod tests {
     #[test]
     fn a_schema_says_what_it_holds() {
         let shape = ImageShape::new(5, 4, 3).expect("is a shape");
+        let noisy = Content::Images(shape, Pixels::Unclipped);
         for content in
-            [Content::Images(shape, Pixels::U8), Content::Denoised(shape, Pixels::F32), Content::Features(32)]
+            [Content::Images(shape, Pixels::U8), noisy, Content::Denoised(shape, Pixels::F32), Content::Features(32)]
         {
             assert_eq!(Content::of(&content.schema()).expect("is known"), content);
         }

@@ -72,7 +72,7 @@ impl<T> Examples<T> {
 }
 
 /// The settings that decide how inputs and targets are made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct InputSettings {
     /// Size of the images.
     pub image: ImageShape,
@@ -89,7 +89,7 @@ pub struct InputSettings {
 }
 
 /// Makes inputs and targets of clean images.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Inputs {
     /// Size of the images.
     pub image: ImageShape,
@@ -108,11 +108,11 @@ pub struct Inputs {
 impl Inputs {
     /// The inputs for `split`: the stored noisy images in epoch 0, new noise in any other.
     pub fn new(settings: &InputSettings, split: Split, epoch: u32) -> Self {
-        let InputSettings { image, seed, corruption, input, target, stored } = *settings;
+        let InputSettings { image, seed, ref corruption, input, target, stored } = *settings;
         let noisy = input == InputImages::Noisy;
         Self {
             image,
-            corruption: corruption.filter(|_| noisy),
+            corruption: corruption.clone().filter(|_| noisy),
             stream: Stream::noise(seed, split),
             target: (noisy && target == InputImages::Noisy).then(|| Stream::new(seed, "target noise", split)),
             epoch,
@@ -122,7 +122,7 @@ impl Inputs {
 
     /// The examples made of the `clean` images with these positions in the source.
     fn of(&self, ids: impl Iterator<Item = u64> + Clone, clean: Vec<f32>, pixels: usize) -> Examples {
-        let Some(corruption) = self.corruption else { return Examples { input: None, target: clean } };
+        let Some(corruption) = &self.corruption else { return Examples { input: None, target: clean } };
         let corrupted = |stream: &Stream| {
             let mut out = vec![0.0; clean.len()];
             for ((id, clean), out) in ids.clone().zip(clean.chunks_exact(pixels)).zip(out.chunks_exact_mut(pixels)) {
@@ -136,7 +136,7 @@ impl Inputs {
 
     /// The same for `clean` images `[n, pixels]` on a device, with their ids there.
     pub(super) fn of_placed(&self, clean: Tensor<2>, keys: &Keys) -> Examples<Tensor<2>> {
-        let Some(corruption) = self.corruption else { return Examples { input: None, target: clean } };
+        let Some(corruption) = &self.corruption else { return Examples { input: None, target: clean } };
         let corrupted = |stream: &Stream| {
             let numbers = Numbers { keys, pixels: self.image.len(), stream, epoch: self.epoch };
             let out = corruption.kind().apply_on_device(clean.clone(), self.image, &numbers);

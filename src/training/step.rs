@@ -225,7 +225,7 @@ mod tests {
         let image = strokes::shape(false);
         let step = Step::new(model, precision, image, device.clone());
         let stream = Stream::new(1, "noise", Split::Train);
-        let corruption = Some(Corruption::Gaussian(Gaussian { std: 0.3 }));
+        let corruption = Some(Corruption::Gaussian(Gaussian::new(0.3)));
         let inputs = Inputs { image, corruption, stream, target: None, epoch: 1, rounded: false };
         let mut trained = model.architecture.init(image, 1, device).expect("fits");
         let mut optimizer = Optimizer::default();

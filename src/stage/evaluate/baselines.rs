@@ -131,7 +131,8 @@ impl Baselines {
         names
     }
 
-    /// The baselines' images for some inputs, one list for each baseline, clipped to [0, 1].
+    /// The baselines' images for some inputs, one list for each baseline. Those that are fitted are clipped to [0, 1]; noise that
+    /// was not clipped is scored as it is, as papers do.
     pub fn images(&self, clean: &[f32], noisy: Option<&[f32]>) -> Vec<Vec<f32>> {
         let input = noisy.unwrap_or(clean);
         let mut made = vec![vec![self.constant; clean.len()]];
@@ -142,9 +143,10 @@ impl Baselines {
             };
             made.extend([filtered(1), filtered(2)]);
         }
+        let fitted = made.len();
         made.extend(self.pca.as_ref().map(|pca| pca.reconstruct(&pca.project(input))));
         made.extend(self.ridge.as_ref().map(|ridge| ridge.apply(input)));
-        made.iter_mut().flatten().for_each(|pixel| *pixel = pixel.clamp(0.0, 1.0));
+        made[fitted..].iter_mut().flatten().for_each(|pixel| *pixel = pixel.clamp(0.0, 1.0));
         made
     }
 }

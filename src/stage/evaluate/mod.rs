@@ -38,7 +38,7 @@ impl Stage for Evaluate {
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
-        let corrupt = pipeline.corruption.map(|_| corrupt::NAME);
+        let corrupt = pipeline.corruption.as_ref().map(|_| corrupt::NAME);
         let encode = pipeline.model.architecture.family().has_code().then_some(encode::NAME);
         [ingest::NAME].into_iter().chain(corrupt).chain([train::NAME]).chain(encode).chain([denoise::NAME]).collect()
     }

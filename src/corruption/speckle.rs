@@ -1,0 +1,70 @@
+//! Speckle, the multiplicative noise of coherent imaging (ultrasound, radar): x · (1 + std · n) with normal n, clipped to [0, 1] unless
+//! asked not to;
+//! MATLAB's `imnoise(…, "speckle")` has the same mean and variance, with uniform n.
+
+use burn::tensor::Tensor;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::CorruptionKind;
+use super::clip::Clip;
+use super::on_device::Numbers;
+use super::strength::{Limited, Limits, Strength};
+use crate::image::ImageShape;
+use crate::random::Generator;
+use crate::setting::{Choice, Section};
+
+/// Its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Speckle {
+    /// Standard deviation of the factor.
+    pub std: Strength,
+    /// Whether the noisy pixels are clipped to [0, 1].
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub clip: Clip,
+}
+
+/// Multiplicative normal noise.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawSpeckle {
+    /// Standard deviation of the factor, whose mean is 1; or a range, `[0.0, 0.2]`, of which every image draws its own.
+    #[schemars(with = "Option<Limited<Speckle>>")]
+    std: Option<Strength>,
+    /// Whether the noisy pixels are clipped to [0, 1]; `false` needs `output.pixels = "f32"`.
+    clip: Option<bool>,
+}
+
+impl Limits for Speckle {
+    const KIND: &'static str = "number";
+    const LEAST: f64 = 0.0;
+    const MOST: f64 = 100.0;
+}
+
+impl Choice for Speckle {
+    type Written = RawSpeckle;
+
+    fn resolve(RawSpeckle { std, clip }: RawSpeckle, section: &mut Section<'_>) -> Option<Self> {
+        let std = section.required("std", std)?.checked("std", section);
+        Some(Self { std, clip: Clip(section.required("clip", clip)?) })
+    }
+}
+
+impl CorruptionKind for Speckle {
+    fn keeps_range(&self) -> bool {
+        self.clip.0
+    }
+
+    fn apply(&self, pixels: &[f32], _image: ImageShape, generator: &mut Generator, out: &mut [f32]) {
+        let std = self.std.of(generator);
+        generator.fill_normal(out);
+        for (out, &pixel) in out.iter_mut().zip(pixels) {
+            *out = self.clip.apply(pixel + pixel * (std * *out));
+        }
+    }
+
+    fn apply_on_device(&self, images: Tensor<2>, _image: ImageShape, numbers: &Numbers<'_>) -> Tensor<2> {
+        let noise = self.std.on_device(numbers).times(numbers.normal());
+        self.clip.apply_on_device(images.clone() + images * noise)
+    }
+}
