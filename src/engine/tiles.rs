@@ -65,6 +65,16 @@ pub struct Band {
     pub window: Range<usize>,
 }
 
+/// What was made of a tile.
+pub struct Tile<T> {
+    /// Its rows in the picture.
+    pub rows: Range<usize>,
+    /// Its columns.
+    pub columns: Range<usize>,
+    /// What became of its numbers.
+    pub made: T,
+}
+
 impl<'a> Tiles<'a> {
     /// Cuts a picture of this size into tiles whose number and size suit so many threads.
     ///
@@ -119,7 +129,7 @@ impl<'a> Tiles<'a> {
     }
 
     /// Makes the tiles of a band. `read` writes the numbers in [0, 1] of some columns of a row of its window; `keep` is called on
-    /// any thread with those of a tile, row by row, and what it returns comes with the rows and columns of the tile.
+    /// any thread with those of a tile, row by row.
     ///
     /// # Errors
     /// What `read` fails with, the device, interruption.
@@ -128,13 +138,13 @@ impl<'a> Tiles<'a> {
         band: &Band,
         read: &(impl Fn(usize, Range<usize>, &mut [f32]) -> Result<()> + Sync),
         keep: &(impl Fn(Vec<f32>) -> T + Sync),
-    ) -> Result<Vec<(Range<usize>, Range<usize>, T)>> {
+    ) -> Result<Vec<Tile<T>>> {
         let rows = self.rows[band.tiles.clone()].iter();
         let tiles: Vec<_> = rows.flat_map(|rows| self.columns.iter().map(move |columns| (rows, columns))).collect();
         let make = |(rows, columns): &(&Span, &Span)| {
             interrupt::check()?;
             let made = self.tile(rows, columns, read)?;
-            Ok((rows.inner.clone(), columns.inner.clone(), keep(made)))
+            Ok(Tile { rows: rows.inner.clone(), columns: columns.inner.clone(), made: keep(made) })
         };
         if !self.model.computes_where_called() {
             return tiles.iter().map(make).collect();

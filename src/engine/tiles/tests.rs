@@ -61,7 +61,7 @@ fn tiled(tiles: &Tiles<'_>, pixels: &[f32], shape: ImageShape) -> Vec<f32> {
             to.copy_from_slice(&pixels[at..at + columns.len() * shape.channels]);
             Ok(())
         };
-        for (rows, columns, part) in tiles.make(&band, &read, &|part| part).expect("works") {
+        for Tile { rows, columns, made: part } in tiles.make(&band, &read, &|part| part).expect("works") {
             for (row, line) in rows.zip(part.chunks(columns.len() * shape.channels)) {
                 let at = row * stride + columns.start * shape.channels;
                 made[at..at + line.len()].copy_from_slice(line);
