@@ -48,6 +48,7 @@ pub mod kernel;
 mod lineage;
 pub mod model;
 mod ordered;
+mod picture;
 pub mod pipeline;
 pub mod progress;
 mod quality;

@@ -11,6 +11,7 @@ use super::arguments::{DeviceArgs, WorkArgs, progress, threads};
 use super::checked_model::of_checked_model;
 use super::output_place::refuse_results;
 use super::path_kind::{Kind, kind};
+use super::pictures;
 use super::print::print;
 use crate::engine::inference::Inference;
 use crate::engine::operation::Mapping;
@@ -33,8 +34,9 @@ struct ApplyArgs {
     /// Parquet files with a column of images, pictures, folders of pictures, IDX files (raw or gzip), or NumPy arrays (.npy).
     #[arg(required = true)]
     input: Vec<PathBuf>,
-    /// The folder to write to: one Parquet file for each input, under its name without the format.
-    #[arg(short, long, value_name = "DIR")]
+    /// The folder to write to: one Parquet file for each input, under its name without the format. `denoise` also takes the name of
+    /// a picture, for a single one.
+    #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
     /// Scale every picture to the size of the model's images.
     #[arg(long)]
@@ -77,11 +79,23 @@ pub struct DenoiseArgs {
     /// Arguments that `encode` and `denoise` share.
     #[command(flatten)]
     apply: ApplyArgs,
+    /// Write each picture as a picture of the same name and format, with the sub-folders of a folder, and not a table.
+    #[arg(long, conflicts_with_all = ["resize", "crop", "image"])]
+    pictures: bool,
 }
 
 impl Execute for DenoiseArgs {
     fn execute(&self) -> Result<()> {
-        apply(&self.apply, Direction::Denoise)
+        let ApplyArgs { input, output, resize, crop, image, .. } = &self.apply;
+        if !self.pictures && !pictures::is_picture_name(output) {
+            return apply(&self.apply, Direction::Denoise);
+        }
+        if *resize || *crop || image.is_some() {
+            let message = format!("--resize, --crop and --image are for tables, but {} is a picture", output.display());
+            return Err(error::settings(format!("{message}; name a folder with -o")));
+        }
+        let (model, threads, progress) = prepare(&self.apply)?;
+        pictures::denoise(input, output, self.pictures, &model, threads, &progress)
     }
 
     fn log_mode(&self) -> LogMode {
@@ -115,18 +129,24 @@ enum Input {
     Source(Box<dyn Source>),
 }
 
-/// Applies the model to every input. All inputs are checked before anything is written. Each is open only while it is checked
-/// or read, so that the limit of open files does not limit their number.
-fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
+/// The model, the number of threads, and where progress is told.
+fn prepare(args: &ApplyArgs) -> Result<(Inference, usize, Progress)> {
     interrupt::install()?;
-    // Each source or table replaces `sorted` and `classes` by its own.
     let threads = threads(args.work.threads)?;
-    let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None };
     let progress = progress(&args.work);
     let folder = if args.model.join("model.json").is_file() { args.model.clone() } else { args.model.join("train") };
     let folder = if folder.join("model.json").is_file() { folder } else { args.model.clone() };
     let device = args.device.device.open(threads, |reason| progress.note(reason))?;
     let model = of_checked_model(&folder, || Inference::load(&folder, device.inference()))?;
+    Ok((model, threads, progress))
+}
+
+/// Applies the model to every input. All are checked before anything is written; each is open only while it is looked at,
+/// so that their number is not limited by that of open files.
+fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
+    let (model, threads, progress) = prepare(args)?;
+    // A source and a table say themselves whether they are in order.
+    let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None };
     if direction == Direction::Encode {
         model.features()?;
     }

@@ -9,6 +9,7 @@ mod devices;
 mod diff;
 mod export;
 mod inspect;
+mod pictures;
 mod plan;
 mod run;
 mod schema;
@@ -86,6 +87,11 @@ pub enum Command {
     Encode(apply::EncodeArgs),
     /// Clean other images with a trained model.
     ///
+    /// One picture becomes a picture if `-o` names one: `limpid denoise RUN photo.jpg -o clean.png`. With `--pictures`, all do.
+    /// Pictures have any size then, and keep their depth, colour profile and transparency, unless the model has a dense layer.
+    /// A model of grey images takes each channel of a colour picture by itself.
+    ///
+    /// Otherwise the result is a table:
     /// The `id`, `split` and `label` of limpid's own tables are kept, and an integer `id` and the labels of other tables; other images are
     /// numbered (rows of a table, files of a folder in the order of their paths) and count as `test`. `error` is how far the result is from the input itself, since there is
     /// no clean image to compare with: it says how much was changed.

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::device::{computes_where_called, numbers};
 use crate::image::{ImageShape, Pixels};
 use crate::kernel;
-use crate::model::{Autoencoder, Made, ModelDescription};
+use crate::model::{Autoencoder, Made, ModelDescription, Reach};
 use crate::table::{Content, ids, is_unclipped, lists, pixels};
 use crate::{error, interrupt};
 
@@ -32,7 +32,59 @@ struct Applied {
     images: Vec<f32>,
 }
 
+/// For pictures of any size.
 impl Inference {
+    /// How far the model looks.
+    ///
+    /// # Errors
+    /// It is for images of one size.
+    pub fn reach(&self) -> Result<Reach> {
+        self.description.architecture.family().reach().ok_or_else(|| {
+            let reason = format!("a dense layer binds it to images of {}", self.image());
+            let advice = "train a unet, or a conv without a code, for pictures of any size";
+            error::settings(format!("the model does not take pictures as they are: {reason}; {advice}"))
+        })
+    }
+
+    /// Numbers of the largest layer for an image of this size.
+    pub fn largest_layer(&self, image: ImageShape) -> usize {
+        self.description.architecture.family().largest_layer(image)
+    }
+
+    /// Whether images are to be taken through the model on many threads.
+    pub fn computes_where_called(&self) -> bool {
+        computes_where_called(&self.device)
+    }
+
+    /// The image that the model makes of one of any size in [0, 1], made on this thread with the weights of the model itself. The
+    /// layers of the other size cost nothing, so that none are kept.
+    ///
+    /// # Errors
+    /// As [`Self::reach`]; the device fails.
+    pub fn apply_at_any_size(&self, pixels: Vec<f32>, image: ImageShape) -> Result<Vec<f32>> {
+        let work = || {
+            let Some(model) = self.model.resized(image) else { return self.reach().map(|_| Vec::new()) };
+            let made = model.forward(Tensor::from_data(TensorData::new(pixels, [1, image.len()]), &self.device));
+            numbers(made_images(made))
+        };
+        if self.computes_where_called() { work() } else { self.in_turn(work) }
+    }
+}
+
+/// The images `[n, pixels]` that a model has made.
+fn made_images(made: Made) -> Tensor<2> {
+    kernel::sigmoid(made.logits)
+}
+
+impl Inference {
+    /// A model that is not on disk.
+    #[cfg(test)]
+    pub fn of(architecture: crate::model::Architecture, image: ImageShape, model: Autoencoder, device: Device) -> Self {
+        let (loss, parameters) = (crate::model::settings::Loss::Mse, architecture.parameters(image));
+        let description = ModelDescription::new(image, &architecture, loss, "last.safetensors", parameters);
+        Self { description, model, device, turn: Mutex::new(StreamId::current()) }
+    }
+
     /// Loads the model in `folder`.
     ///
     /// # Errors
@@ -176,9 +228,9 @@ impl Inference {
         for chunk in images.chunks(self.images_at_once() * len) {
             // A batch of large images may take long.
             interrupt::check()?;
-            let Made { codes, logits } = self.model.forward(self.tensor(chunk));
-            applied.codes.extend(codes.map_or(Ok(Vec::new()), numbers)?);
-            applied.images.extend(numbers(kernel::sigmoid(logits))?);
+            let mut made = self.model.forward(self.tensor(chunk));
+            applied.codes.extend(made.codes.take().map_or(Ok(Vec::new()), numbers)?);
+            applied.images.extend(numbers(made_images(made))?);
         }
         Ok(applied)
     }

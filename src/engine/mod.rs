@@ -6,6 +6,7 @@
 pub mod inference;
 pub mod operation;
 pub mod threads;
+pub mod tiles;
 
 use std::ops::Range;
 use std::path::PathBuf;

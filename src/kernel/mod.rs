@@ -176,6 +176,8 @@ pub fn adam(
 }
 
 #[cfg(test)]
+mod place_tests;
+#[cfg(test)]
 mod reference_tests;
 #[cfg(test)]
 mod tests;

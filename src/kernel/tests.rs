@@ -9,7 +9,7 @@ use crate::image::Split;
 use crate::random::Stream;
 
 /// Normal numbers, different for each `id`.
-fn random<const D: usize>(id: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
+pub(super) fn random<const D: usize>(id: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
     let mut values = vec![0.0; shape.iter().product()];
     Stream::new(7, "kernel", Split::Test).generator(id, 0).fill_normal(&mut values);
     Tensor::from_data(TensorData::new(values, shape), device)
@@ -60,7 +60,7 @@ fn compare(fused: &Layer4, plain: &Layer4, x: [usize; 4], outputs: usize, what: 
 
 const ACTIVATIONS: [Activation; 2] = [Activation::Identity, Activation::Relu];
 /// Less than a vector, one vector, several, and each with a remainder.
-const CHANNELS: [(usize, usize); 12] =
+pub(super) const CHANNELS: [(usize, usize); 12] =
     [(1, 1), (1, 16), (16, 1), (3, 3), (1, 5), (5, 1), (2, 8), (8, 2), (16, 17), (33, 12), (9, 24), (64, 33)];
 
 #[test]
@@ -153,7 +153,7 @@ fn convolutions_agree_on_every_device() {
 }
 
 /// Twice the rows and columns, less `less`.
-fn twice(x: &Tensor<4>, less: usize) -> [usize; 2] {
+pub(super) fn twice(x: &Tensor<4>, less: usize) -> [usize; 2] {
     let [_, height, width, _] = x.dims();
     [2 * height - less, 2 * width - less]
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::convolutional::{self, check_image, check_layers, feature_map, upsampled};
-use super::family::{Family, Made, Network};
+use super::family::{Family, Made, Network, Reach};
 use super::layer::{Convolution, Initializer, Linear, Residual};
 use super::onnx::graph::Graph;
 use super::settings::{CodeActivation, widths};
@@ -133,6 +133,11 @@ impl Family for Conv {
         Some(self.code.unwrap_or_else(|| self.map(image).len()))
     }
 
+    fn reach(&self) -> Option<Reach> {
+        // A dense code has weights for each pixel of the feature map.
+        self.code.is_none().then(|| convolutional::reach(0, self.channels.len(), self.residual_blocks))
+    }
+
     fn encoder_graph(&self, graph: &mut Graph, image: ImageShape) {
         let mut x = graph.unflatten("images", image, "images");
         for layer in 0..self.channels.len() {
@@ -212,6 +217,11 @@ impl Network for ConvNetwork {
             map,
             code_activation: code.map_or(Activation::Identity, |_| code_activation.kernel()),
         }
+    }
+
+    fn resized(&self, image: ImageShape) -> Option<Self> {
+        let map = feature_map(image, self.encoder.len(), &[self.map.channels]);
+        self.encoder_code.is_none().then(|| Self { image, map, ..self.clone() })
     }
 
     fn encode(&self, images: Tensor<2>) -> Option<Tensor<2>> {

@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 
-use super::family::check_widths;
+use super::family::{Reach, check_widths};
 use crate::error;
 use crate::image::ImageShape;
 
@@ -45,6 +45,18 @@ pub fn largest_before_pooling(image: ImageShape, channels: &[usize]) -> usize {
 pub fn micro_batch(image: ImageShape, widest: Option<&usize>) -> usize {
     let largest = image.height * image.width * widest.copied().unwrap_or(1).max(image.channels);
     (ACTIVATIONS / largest).clamp(IMAGES[0], IMAGES[1])
+}
+
+/// [`super::Family::reach`] of a model whose layers of the image's size before the first pooling reach so far. Each pooling follows
+/// a convolution, each upsampling precedes one, and `blocks` residual blocks follow either; a last convolution gives the logits.
+pub fn reach(first: usize, poolings: usize, blocks: usize) -> Reach {
+    let down = (0..poolings).fold(first, |halo, _| (halo + 1).div_ceil(2).saturating_add(2 * blocks));
+    // What skips add was there when the halo was halved, and is less than twice the half and more.
+    let up = |halo: usize, _| halo.saturating_mul(2).saturating_add(1 + 2 * blocks);
+    let halo = (0..poolings).fold(down, up).saturating_add(1);
+    let power = |exponent: usize| u32::try_from(exponent).ok().and_then(|exponent| 1_usize.checked_shl(exponent));
+    let multiple = power(poolings).unwrap_or(usize::MAX);
+    Reach { halo, multiple, least: LEAST_SIDE.max(multiple / 2 + 1) }
 }
 
 /// Checks the layers of the model called `key`: at least `least` entries of `channels`, at most [`MOST_BLOCKS`] residual

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::family::{Family, Made, Network, check_widths};
+use super::family::{Family, Made, Network, Reach, check_widths};
 use super::layer::{Initializer, Linear};
 use super::onnx::graph::Graph;
 use super::settings::{CodeActivation, widths};
@@ -96,6 +96,10 @@ impl Family for Dense {
         Some(self.code)
     }
 
+    fn reach(&self) -> Option<Reach> {
+        None
+    }
+
     fn encoder_graph(&self, graph: &mut Graph, _image: ImageShape) {
         let x = linear_layers(graph, "images", "encoder", self.hidden.len());
         graph.code(&x, self.code_activation);
@@ -137,6 +141,10 @@ impl Network for DenseNetwork {
         let encoder = widths.windows(2).map(&mut layer).collect();
         let decoder = widths.iter().rev().copied().collect::<Vec<_>>().windows(2).map(&mut layer).collect();
         Self { encoder, decoder, code_activation: settings.code_activation.kernel() }
+    }
+
+    fn resized(&self, _image: ImageShape) -> Option<Self> {
+        None
     }
 
     fn encode(&self, images: Tensor<2>) -> Option<Tensor<2>> {

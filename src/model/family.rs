@@ -36,12 +36,36 @@ pub trait Family {
     /// Size of the code of one image, if the model has a code.
     fn code_size(&self, image: ImageShape) -> Option<usize>;
 
+    /// How far the model looks, if it can be applied to images of any size: if its weights depend on no size, as those of a dense
+    /// layer do.
+    fn reach(&self) -> Option<Reach>;
+
     /// Adds the nodes that compute `code` from `images`, both flat, to an ONNX graph; none if there is no code.
     fn encoder_graph(&self, graph: &mut Graph, image: ImageShape);
 
     /// Adds the nodes that compute flat logits from `code`, or from `images` if there is no code, and returns the name of the
     /// logits.
     fn decoder_graph(&self, graph: &mut Graph, image: ImageShape) -> String;
+}
+
+/// How far a model looks that can be applied to images of any size: what a part of an image has to have around it to become, bit
+/// for bit, what it becomes in the whole.
+///
+/// A part is cut where poolings begin anew: its sides lie at multiples of `multiple`, or are those of the image. What was cut off
+/// is missed by the pixels within some distance of such a side; `halo` is this distance after the last layer. A 3×3 convolution
+/// adds 1 to it, a residual block 2. A pooling, whose windows begin at the side, halves it and rounds up; an upsampling doubles
+/// it. A sum, as that with a skip connection, has the greater distance of its terms.
+///
+/// A pixel that is not next to such a side may see up to `multiple - 1` pixels further: the receptive field has at most the radius
+/// `halo + multiple - 1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// Pixels along a side of a part that differ from those in the whole.
+    pub halo: usize,
+    /// What the sides of parts are multiples of: 2 to the number of poolings.
+    pub multiple: usize,
+    /// Least side of an image that the model takes.
+    pub least: usize,
 }
 
 /// A model of a family with its weights.
@@ -51,6 +75,9 @@ pub trait Network: Sized {
 
     /// A model with initial weights, for images of this shape. The settings have passed [`Family::check`].
     fn new(settings: &Self::Settings, image: ImageShape, initializer: &mut Initializer) -> Self;
+
+    /// The same weights, shared and not copied, for images of another size; none if the family has no [`Family::reach`].
+    fn resized(&self, image: ImageShape) -> Option<Self>;
 
     /// Images `[n, pixels]` in [0, 1] to codes `[n, code]`, if the family has them.
     fn encode(&self, images: Tensor<2>) -> Option<Tensor<2>>;

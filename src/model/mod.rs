@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use conv::Conv;
 pub use dense::Dense;
-pub use family::{Family, Made, Network};
+pub use family::{Family, Made, Network, Reach};
 pub use unet::Unet;
 pub use weights::{
     ModelDescription, NamedTensor, load_weights, most_bytes, named_tensors, read_tensors, write_tensors,
@@ -92,6 +92,13 @@ macro_rules! families {
                 }
             }
 
+            /// The same weights for images of another size, if the family has a [`Family::reach`].
+            pub fn resized(&self, image: ImageShape) -> Option<Self> {
+                match self {
+                    $(Self::$variant(network) => network.resized(image).map(Self::$variant),)+
+                }
+            }
+
             /// Images `[n, pixels]` in [0, 1] to codes and logits.
             pub fn forward(&self, images: Tensor<2>) -> Made {
                 match self {
@@ -152,5 +159,7 @@ impl Architecture {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod reach_tests;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::convolutional::{self, check_image, check_layers, upsampled};
-use super::family::{Family, Made, Network};
+use super::family::{Family, Made, Network, Reach};
 use super::layer::{Convolution, Initializer, Residual};
 use super::onnx::graph::Graph;
 use super::settings::widths;
@@ -98,6 +98,10 @@ impl Family for Unet {
         None
     }
 
+    fn reach(&self) -> Option<Reach> {
+        Some(convolutional::reach(1 + 2 * self.residual_blocks, self.poolings(), self.residual_blocks))
+    }
+
     fn encoder_graph(&self, _graph: &mut Graph, _image: ImageShape) {}
 
     fn decoder_graph(&self, graph: &mut Graph, image: ImageShape) -> String {
@@ -160,6 +164,10 @@ impl Network for UnetNetwork {
             last: Convolution::new(widest, image.channels, initializer),
             image,
         }
+    }
+
+    fn resized(&self, image: ImageShape) -> Option<Self> {
+        Some(Self { image, ..self.clone() })
     }
 
     fn encode(&self, _images: Tensor<2>) -> Option<Tensor<2>> {

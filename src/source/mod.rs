@@ -35,7 +35,7 @@ use zip::result::ZipError;
 pub use folder::{Folder, FolderLabels, FolderSettings};
 pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
 pub use numpy::{NpySettings, NpzSettings, Numpy, describe_npy, names_in_npz};
-pub use picture::{Picture, decode, is_picture, picture_format, read as read_picture};
+pub use picture::{Picture, decode, decode_whole, is_picture, picture_format, read as read_picture};
 pub use strokes::StrokesSettings;
 pub use tables::{ParquetSettings, Tables};
 

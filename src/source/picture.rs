@@ -6,6 +6,7 @@
 
 mod jpeg;
 mod room;
+mod whole;
 
 use std::io::{self, Cursor};
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::image::{ImageShape, luma};
 use crate::source::settings::{Fit, Size};
 use crate::store::read_whole;
 use room::Room;
+pub use whole::decode_whole;
 
 /// Longest side of a picture that is decoded.
 const MAX_SIDE: u32 = 1 << 15;

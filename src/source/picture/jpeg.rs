@@ -31,6 +31,13 @@ fn has_part(bytes: &[u8], components: u8) -> bool {
     bytes.windows(5).any(|start| part(start) && start[3] == 6 + 2 * start[4])
 }
 
+/// The ICC profile of a JPEG.
+pub fn profile(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut decoder = JpegDecoder::new(ZCursor::new(bytes));
+    decoder.decode_headers().ok()?;
+    decoder.icc_profile()
+}
+
 /// Decodes a JPEG to grey or RGB and applies its EXIF orientation, after memory for decoding and for `fit` is reserved.
 pub fn decode(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String> {
     // Looks for the end marker anywhere, since some programs append data.

@@ -1,0 +1,227 @@
+//! `limpid denoise` from pictures to pictures: as large, as deep and of the same colours as they were.
+//!
+//! A band of tiles is under way at a time: the rows that it is made from are read, and the rows that it makes are written.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+
+use super::output_place::refuse_results;
+use super::path_kind::{Kind, kind};
+use super::print::print;
+use crate::engine::inference::Inference;
+use crate::engine::tiles::{Band, Tile, Tiles};
+use crate::error;
+use crate::image::ImageShape;
+use crate::picture::{Format, Header, Reader, Shared, Writer, of_numbers, to_numbers};
+use crate::progress::Progress;
+use crate::source::Folder;
+use crate::store::local::{self, only_writer};
+use crate::store::watch::Watch;
+use crate::store::{self};
+
+/// Most bytes of the rows that a band of tiles is made from.
+const MOST_WINDOW: usize = 1 << 30;
+
+/// Whether a path names a picture file, and not a folder.
+pub fn is_picture_name(path: &Path) -> bool {
+    Format::of_name(path).is_some() && !path.is_dir()
+}
+
+/// A picture and where it goes.
+struct Job {
+    input: PathBuf,
+    output: PathBuf,
+    format: Format,
+}
+
+/// Cleans pictures: one, to the file that `output` names, or with `all` each one of the inputs, to the folder.
+pub fn denoise(
+    inputs: &[PathBuf],
+    output: &Path,
+    all: bool,
+    model: &Inference,
+    threads: usize,
+    progress: &Progress,
+) -> Result<()> {
+    model.reach()?;
+    refuse_results(output)?;
+    let jobs = if all { jobs(inputs, output)? } else { vec![job(inputs, output)?] };
+    for Job { input, output, .. } in &jobs {
+        let real = |path: &Path| path.canonicalize().ok();
+        if real(output).is_some_and(|output| real(input) == Some(output)) {
+            let advice = "name another place with -o";
+            let message = format!("{} would be overwritten by its own result; {advice}", input.display());
+            return Err(error::settings(message));
+        }
+    }
+    for job in jobs {
+        let written = write(&job, model, threads, progress);
+        written.with_context(|| format!("cannot denoise {}", job.input.display()))?;
+        print(job.output.display())?;
+    }
+    Ok(())
+}
+
+/// The one picture that becomes a picture.
+fn job(inputs: &[PathBuf], output: &Path) -> Result<Job> {
+    let named = output.display();
+    let [input] = inputs else {
+        let advice = "name a folder with -o, and --pictures for pictures in it";
+        return Err(error::settings(format!("{named} is one picture, but there are several inputs; {advice}")));
+    };
+    if !matches!(kind(input)?, Kind::Picture) {
+        let message = format!("{named} is a picture, but {} is none", input.display());
+        return Err(error::settings(format!("{message}; name a folder with -o")));
+    }
+    let format = Format::of_name(output).ok_or_else(|| error::bug(format!("{named} is no picture")))?;
+    Ok(Job { input: input.clone(), output: output.to_owned(), format })
+}
+
+/// All pictures of the inputs.
+fn jobs(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
+    if is_picture_name(output) || output.is_file() {
+        let message = format!("--pictures writes to a folder, but {} is a file", output.display());
+        return Err(error::settings(format!("{message}; name a folder with -o, or leave --pictures out")));
+    }
+    let place = local::nearest_real(output);
+    let mut jobs: Vec<Job> = Vec::new();
+    for input in inputs {
+        let pictures = match kind(input)? {
+            Kind::Folder => {
+                if local::real(input).is_some_and(|input| place.as_ref().is_some_and(|place| place.starts_with(input)))
+                {
+                    let (output, input) = (output.display(), input.display());
+                    let message = format!("{output} lies in {input}, whose pictures the next run would read too");
+                    return Err(error::settings(format!("{message}; name a folder outside of it")));
+                }
+                let files = Folder::files(input)?;
+                if files.is_empty() {
+                    return Err(error::data(format!("{} holds no images", input.display())));
+                }
+                files
+                    .into_iter()
+                    .map(|file| (file.strip_prefix(input).unwrap_or(&file).to_owned(), file.clone()))
+                    .collect()
+            }
+            Kind::Picture => vec![(PathBuf::from(input.file_name().unwrap_or_default()), input.clone())],
+            _ => {
+                let message = format!("{} is neither a picture nor a folder", input.display());
+                return Err(error::settings(format!("{message}; leave --pictures out to write a table")));
+            }
+        };
+        for (name, input) in pictures {
+            let format = Format::of_name(&name).ok_or_else(|| {
+                let message = format!("the name of {} does not say its format", input.display());
+                error::settings(format!("{message}; end it with .png, .tif, .jpg, .webp or .bmp"))
+            })?;
+            jobs.push(Job { input, output: output.join(name), format });
+        }
+    }
+    let mut places: Vec<_> = jobs.iter().map(|job| (&job.output, &job.input)).collect();
+    places.sort();
+    if let Some([(output, first), (_, second)]) = places.array_windows().find(|[one, other]| one.0 == other.0) {
+        let (output, first, second) = (output.display(), first.display(), second.display());
+        return Err(error::settings(format!("{first} and {second} would both be written to {output}")));
+    }
+    Ok(jobs)
+}
+
+/// Writes one picture beside its place and, if its input has not changed meanwhile, renames it into it.
+fn write(job: &Job, model: &Inference, threads: usize, progress: &Progress) -> Result<()> {
+    let Job { input, output, format } = job;
+    let watch = Watch::new(|| Ok(vec![input.clone()]))?;
+    let mut reader = error::held(Reader::open(input), || watch.check())?;
+    let header = reader.header().clone();
+    format.check(&header)?;
+    let picture = ImageShape { height: header.height, width: header.width, channels: header.colours() };
+    let tiles = Tiles::new(model, picture, threads)?;
+    if header.profile.is_some() && !format.has_profile() {
+        progress.note(&format!("{} lacks the colour profile of {}", output.display(), input.display()));
+    }
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    local::create_folder(folder)?;
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = folder.join(format!(".{name}{}", local::NEW));
+    let _lock = only_writer(&temporary, output)?;
+    let made = (|| {
+        let file = Rc::new(RefCell::new(store::of(&temporary).create(&temporary)?));
+        let mut writer = Writer::new(Box::new(Shared(file.clone())), *format, &header)?;
+        let task = progress.task(&name, header.height as u64, "rows");
+        let mut window = Window { rows: Vec::new(), first: 0, end: 0 };
+        for band in tiles.bands() {
+            window.move_to(&band, &mut reader)?;
+            writer.write(&window.made(&band, &tiles, &header)?)?;
+            task.advance(band.rows.len() as u64);
+        }
+        writer.finish()?;
+        let file = Rc::into_inner(file).ok_or_else(|| error::bug("an encoder keeps its file"))?;
+        file.into_inner().finish()
+    })();
+    let published = error::held(made, || watch.check()).and_then(|_| local::rename(&temporary, output));
+    published.inspect_err(|_| _ = local::remove_file(&temporary))?;
+    local::sync_folder(folder)
+}
+
+/// Some rows of a picture, as they were read.
+struct Window {
+    rows: Vec<u8>,
+    first: usize,
+    end: usize,
+}
+
+impl Window {
+    /// Drops the rows before those of a band, and reads up to the last of them.
+    fn move_to(&mut self, band: &Band, reader: &mut Reader) -> Result<()> {
+        let stride = reader.header().row_bytes();
+        let bytes = band.window.len().saturating_mul(stride);
+        if bytes > MOST_WINDOW {
+            let (rows, most) = (band.window.len(), MOST_WINDOW >> 20);
+            let message = format!("it is too wide: {rows} rows of it, as many as are needed at once, take more than");
+            return Err(error::data(format!("{message} {most} MiB; cut it into narrower pictures")));
+        }
+        let old = band.window.start.min(self.end) - self.first;
+        self.rows.drain(..old * stride);
+        self.first += old;
+        self.rows.reserve_exact(bytes.saturating_sub(self.rows.len()));
+        for _ in self.end..band.window.end {
+            let from = self.rows.len();
+            self.rows.resize(from + stride, 0);
+            reader.read(&mut self.rows[from..])?;
+        }
+        self.end = self.end.max(band.window.end);
+        Ok(())
+    }
+
+    /// The rows that are made of a band.
+    fn made(&self, band: &Band, tiles: &Tiles<'_>, header: &Header) -> Result<Vec<u8>> {
+        let stride = header.row_bytes();
+        let (pixel, colours) = (header.channels * header.depth.bytes(), header.colours() * header.depth.bytes());
+        let read = |row: usize, columns: Range<usize>, numbers: &mut [f32]| {
+            let at = (row - self.first) * stride;
+            let pixels = &self.rows[at + columns.start * pixel..at + columns.end * pixel];
+            if to_numbers(header, pixels, numbers) {
+                return Ok(());
+            }
+            let advice = "scale it so that black is 0 and white is 1";
+            Err(error::data(format!("row {row} holds a number outside of [0, 1]; {advice}")))
+        };
+        let parts = tiles.make(band, &read, &|numbers| of_numbers(header.depth, &numbers))?;
+        // With the alpha, which stays as it is.
+        let at = (band.rows.start - self.first) * stride;
+        let mut made = self.rows[at..at + band.rows.len() * stride].to_vec();
+        for Tile { rows, columns, made: part } in parts {
+            for (row, line) in rows.zip(part.chunks_exact(columns.len() * colours)) {
+                let at = (row - band.rows.start) * stride + columns.start * pixel;
+                let to = made[at..at + columns.len() * pixel].chunks_exact_mut(pixel);
+                for (to, from) in to.zip(line.chunks_exact(colours)) {
+                    to[..colours].copy_from_slice(from);
+                }
+            }
+        }
+        Ok(made)
+    }
+}

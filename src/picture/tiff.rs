@@ -1,0 +1,135 @@
+//! TIFF, in strips or tiles, of which one row is decoded at a time.
+
+use anyhow::Result;
+use image::metadata::Orientation;
+use tiff::decoder::{Decoder, Limits};
+use tiff::tags::Tag;
+use tiff::{ColorType, TiffError};
+
+use super::{Depth, File, Header, MOST_ASIDE, MOST_BYTES, Rows, checked_side};
+use crate::error;
+
+fn failed(cause: &TiffError) -> anyhow::Error {
+    error::reading(cause.to_string())
+}
+
+struct TiffRows {
+    decoder: Decoder<File>,
+    header: Header,
+    /// Rows and columns of a strip or tile.
+    chunk: [usize; 2],
+    /// The rows of pixels of a row of strips or tiles, decoded.
+    rows: Vec<u8>,
+    /// The next row of pixels.
+    next: usize,
+    /// One tile, if there are several in a row.
+    tile: Vec<u8>,
+}
+
+impl TiffRows {
+    /// Decodes the row of strips or tiles in which the next row of pixels is the first.
+    fn decode(&mut self) -> Result<()> {
+        let Header { height, width, .. } = self.header;
+        let (pixel, stride) = (self.header.channels * self.header.depth.bytes(), self.header.row_bytes());
+        let [rows, columns] = self.chunk;
+        let across = width.div_ceil(columns);
+        let first = (self.next / rows * across) as u32;
+        let rows = rows.min(height - self.next);
+        self.rows.resize(rows * stride, 0);
+        if across == 1 {
+            return self.decoder.read_chunk_bytes(first, &mut self.rows).map_err(|cause| failed(&cause));
+        }
+        for index in 0..across {
+            let left = index * columns * pixel;
+            let line = (columns * pixel).min(stride - left);
+            self.tile.resize(rows * line, 0);
+            let read = self.decoder.read_chunk_bytes(first + index as u32, &mut self.tile);
+            read.map_err(|cause| failed(&cause))?;
+            for (to, from) in self.rows.chunks_exact_mut(stride).zip(self.tile.chunks_exact(line)) {
+                to[left..left + line].copy_from_slice(from);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rows for TiffRows {
+    fn read(&mut self, row: &mut [u8]) -> Result<()> {
+        let within = self.next % self.chunk[0];
+        if within == 0 {
+            self.decode()?;
+        }
+        let bytes = row.len();
+        let from = self.rows.get(within * bytes..(within + 1) * bytes);
+        row.copy_from_slice(from.ok_or_else(|| error::data("it has fewer rows than it says"))?);
+        self.next += 1;
+        Ok(())
+    }
+}
+
+/// Opens a TIFF.
+///
+/// # Errors
+/// A damaged file, several pages, other pixels than grey and RGB, other numbers than those of [`Depth`].
+pub fn open(file: File) -> Result<(Header, Orientation, Box<dyn Rows>)> {
+    let mut limits = Limits::default();
+    (limits.decoding_buffer_size, limits.intermediate_buffer_size) = (MOST_BYTES, MOST_BYTES);
+    limits.ifd_value_size = MOST_ASIDE;
+    let mut decoder = Decoder::new(file).map_err(|cause| failed(&cause))?.with_limits(limits);
+    let (width, height) = decoder.dimensions().map_err(|cause| failed(&cause))?;
+    let (height, width) = (checked_side(height)?, checked_side(width)?);
+    if decoder.more_images() {
+        return Err(error::data("it has several pages; split them into files of their own"));
+    }
+    let number = |decoder: &mut Decoder<File>, tag: Tag| {
+        let numbers = decoder.find_tag_unsigned_vec::<u16>(tag).map_err(|cause| failed(&cause))?;
+        anyhow::Ok(numbers.and_then(|numbers| numbers.first().copied()))
+    };
+    let colour = decoder.colortype().map_err(|cause| failed(&cause))?;
+    let (channels, bits) = match colour {
+        ColorType::Gray(bits) => (1, bits),
+        ColorType::GrayA(bits) => (2, bits),
+        // What TIFF calls grey with one more number of any kind.
+        ColorType::Multiband { bit_depth, num_samples: 2 } => (2, bit_depth),
+        ColorType::RGB(bits) => (3, bits),
+        ColorType::RGBA(bits) => (4, bits),
+        other => return Err(error::data(format!("it has pixels of {other:?}; convert it to grey or RGB"))),
+    };
+    let format = number(&mut decoder, Tag::SampleFormat)?.unwrap_or(1);
+    let depth = match (bits, format) {
+        (8, 1) => Depth::U8,
+        (16, 1) => Depth::U16,
+        (32, 3) => Depth::F32,
+        _ => {
+            let kind =
+                ["unsigned", "signed", "floating-point"].get(usize::from(format).wrapping_sub(1)).unwrap_or(&"other");
+            let message = format!("it has {kind} numbers of {bits} bits; convert it");
+            return Err(error::data(format!("{message} to unsigned ones of 8 or 16 bits, or to floats of 32")));
+        }
+    };
+    if channels > 1 && number(&mut decoder, Tag::PlanarConfiguration)? == Some(2) {
+        return Err(error::data(
+            "it stores each channel by itself; store its pixels whole, as `tiffcp -p contig` does",
+        ));
+    }
+    let premultiplied = channels % 2 == 0 && number(&mut decoder, Tag::ExtraSamples)? == Some(1);
+    let orientation = number(&mut decoder, Tag::Orientation)?;
+    let orientation = orientation.and_then(|orientation| Orientation::from_exif(orientation.min(255) as u8));
+    let profile = match decoder.find_tag(Tag::IccProfile).map_err(|cause| failed(&cause))? {
+        Some(profile) => profile.into_u8_vec().ok(),
+        None => None,
+    };
+    let header = Header { height, width, channels, depth, premultiplied, profile };
+    let (columns, rows) = decoder.chunk_dimensions();
+    let chunk = [rows.min(height as u32) as usize, columns as usize];
+    if chunk.contains(&0) {
+        return Err(error::data("its strips or tiles have no pixels"));
+    }
+    // A row of strips or tiles is in memory, with a tile.
+    if header.row_bytes().saturating_mul(chunk[0]) > MOST_BYTES || chunk[1] > (super::MOST_SIDE as usize) {
+        let most = MOST_BYTES >> 20;
+        return Err(error::data(format!("a row of its strips or tiles has more than {most} MiB; use smaller strips")));
+    }
+    let rows = TiffRows { decoder, header: header.clone(), chunk, rows: Vec::new(), next: 0, tile: Vec::new() };
+    Ok((header, orientation.unwrap_or(Orientation::NoTransforms), Box::new(rows)))
+}
