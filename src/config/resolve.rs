@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::raw::{RawGate, RawOutput, RawPipeline};
 use crate::corruption::Corruption;
 use crate::image::{ImageShape, Pixels};
+use crate::model::predict::Predict;
 use crate::model::{Model, RawModel};
 use crate::quality::Baseline;
 use crate::quality::gate::Gate;
@@ -104,6 +105,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let output = resolve_output(output, problems);
     let seed = problems.required("seed", seed);
     check_corruption(corruption.as_ref(), image, training.as_ref(), encode_input, problems);
+    check_noise(model.as_ref(), training.as_ref(), problems);
     let (output, export) = output?;
     Some(Pipeline {
         name,
@@ -136,6 +138,7 @@ fn resolve_name(name: Option<String>, stem: &str, problems: &mut Problems) -> St
 /// The model, which must fit images of this shape if it is known.
 fn resolve_model(raw: RawModel, folder: &Path, image: Option<ImageShape>, problems: &mut Problems) -> Option<Model> {
     let loss = problems.required("model.loss", raw.loss);
+    let predict = problems.required("model.predict", raw.predict);
     let sparsity = problems.required("model.sparsity", raw.sparsity);
     let architecture = raw.resolve(&mut Section::new("model", folder, problems))?;
     if let Some(image) = image
@@ -144,7 +147,11 @@ fn resolve_model(raw: RawModel, folder: &Path, image: Option<ImageShape>, proble
     {
         problems.add(&format!("model.{}", architecture.key()), cause.to_string());
     }
-    Some(Model { architecture, loss: loss?, sparsity: sparsity? })
+    let (loss, predict) = (loss?, predict?);
+    if let Err(cause) = predict.check(&architecture, loss) {
+        problems.add("model.predict", cause.to_string());
+    }
+    Some(Model { architecture, loss, predict, sparsity: sparsity? })
 }
 
 /// Checks that nothing asks for the code of a model without one.
@@ -158,6 +165,16 @@ fn check_code(model: Option<&Model>, gate: Option<&Gate>, problems: &mut Problem
     let asked = [("baselines", gate.baselines.contains(&Baseline::Pca)), ("probe-margin", gate.probe_margin.is_some())];
     for (key, _) in asked.into_iter().filter(|(_, asked)| *asked) {
         problems.add(&format!("gate.{key}"), format!("asks for what needs a code, which {name} does not have"));
+    }
+}
+
+/// Checks that there is noise for a model that predicts it.
+fn check_noise(model: Option<&Model>, training: Option<&Training>, problems: &mut Problems) {
+    if model.is_some_and(|model| model.predict == Predict::Noise)
+        && training.is_some_and(|training| training.input == InputImages::Clean)
+    {
+        let message = "\"noise\" needs training.input = \"noisy\": there is no noise in clean input to be predicted";
+        problems.add("model.predict", message);
     }
 }
 

@@ -10,7 +10,6 @@ use rayon::prelude::*;
 
 use crate::device::{computes_where_called, numbers};
 use crate::image::{ImageShape, Pixels};
-use crate::kernel;
 use crate::model::{Autoencoder, Made, ModelDescription};
 use crate::table::{Content, ids, lists, pixels};
 use crate::{error, interrupt};
@@ -48,7 +47,7 @@ impl Inference {
     /// A missing or damaged description.
     pub fn untrained(folder: &Path, seed: u64, device: Device) -> Result<Self> {
         let description = ModelDescription::read(folder)?;
-        let model = description.architecture.init(description.image, seed, &device)?;
+        let model = description.architecture.init(description.image, description.predict, seed, &device)?;
         Ok(Self { description, model, device, turn: Mutex::new(StreamId::current()) })
     }
 
@@ -173,9 +172,10 @@ impl Inference {
         for chunk in images.chunks(self.images_at_once() * len) {
             // A batch of large images takes a while.
             interrupt::check()?;
-            let Made { codes, logits } = self.model.forward(self.tensor(chunk));
+            let images = self.tensor(chunk);
+            let Made { codes, logits } = self.model.forward(images.clone());
             applied.codes.extend(codes.map_or(Ok(Vec::new()), numbers)?);
-            applied.images.extend(numbers(kernel::sigmoid(logits))?);
+            applied.images.extend(numbers(self.description.predict.images(logits, images))?);
         }
         Ok(applied)
     }

@@ -89,6 +89,10 @@ impl Family for Dense {
         [down, up].iter().flat_map(|widths| widths.windows(2)).map(|pair| [pair[0], pair[1]]).collect()
     }
 
+    fn takes_any_size(&self) -> bool {
+        false
+    }
+
     fn has_code(&self) -> bool {
         true
     }
@@ -148,6 +152,10 @@ impl Network for DenseNetwork {
         let codes = forward(&self.encoder, images, self.code_activation);
         let logits = forward(&self.decoder, codes.clone(), Activation::Identity);
         Made { codes: Some(codes), logits }
+    }
+
+    fn for_shape(&self, _image: ImageShape) -> Option<Self> {
+        None
     }
 }
 

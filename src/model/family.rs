@@ -30,6 +30,9 @@ pub trait Family {
     /// Of each layer, the weights of one output (without its bias) and the number of outputs.
     fn layers(&self, image: ImageShape) -> Vec<[usize; 2]>;
 
+    /// Whether the same weights take images of any size ([`Network::for_shape`]).
+    fn takes_any_size(&self) -> bool;
+
     /// Whether there is a code that stands for an image.
     fn has_code(&self) -> bool;
 
@@ -56,13 +59,17 @@ pub trait Network: Sized {
 
     /// Images `[n, pixels]` in [0, 1] to codes and logits.
     fn forward(&self, images: Tensor<2>) -> Made;
+
+    /// The same weights for images of another shape, which has passed [`Family::check`] and has as many channels; none unless
+    /// [`Family::takes_any_size`].
+    fn for_shape(&self, image: ImageShape) -> Option<Self>;
 }
 
 /// What a model makes of images.
 pub struct Made {
     /// `[n, code]`, if the model has a code.
     pub codes: Option<Tensor<2>>,
-    /// Logits `[n, pixels]`; their sigmoid is the image.
+    /// Logits `[n, pixels]`, whose sigmoid is the image; or what is added to the input, as [`super::predict`] says.
     pub logits: Tensor<2>,
 }
 

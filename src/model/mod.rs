@@ -11,6 +11,7 @@ mod dense;
 mod family;
 mod layer;
 pub mod onnx;
+pub mod predict;
 pub mod settings;
 mod unet;
 mod weights;
@@ -35,6 +36,7 @@ use crate::model::settings::Loss;
 use crate::setting::choices;
 use family::MOST_WEIGHTS;
 use layer::Initializer;
+use predict::Predict;
 
 /// The architecture of a model and what its training minimises.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,9 @@ pub struct Model {
     pub architecture: Architecture,
     /// The loss.
     pub loss: Loss,
+    /// What the output of the network stands for.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub predict: Predict,
     /// Weight of the mean magnitude of the code's numbers in the loss.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub sparsity: f64,
@@ -62,6 +67,8 @@ macro_rules! families {
             pub struct RawModel, optional: false, {
                 /// What training minimises.
                 pub loss: Option<Loss>,
+                /// What the output of the network stands for.
+                pub predict: Option<Predict>,
                 /// How much of the mean magnitude of the code's numbers is added to the loss: what makes a code sparse.
                 #[schemars(range(min = 0.0, max = 1000.0))]
                 pub sparsity: Option<f64>,
@@ -97,6 +104,13 @@ macro_rules! families {
             pub fn forward(&self, images: Tensor<2>) -> Made {
                 match self {
                     $(Self::$variant(network) => network.forward(images),)+
+                }
+            }
+
+            /// The same weights for images of another shape; none if they belong to one shape.
+            pub fn for_shape(&self, image: ImageShape) -> Option<Self> {
+                match self {
+                    $(Self::$variant(network) => network.for_shape(image).map(Self::$variant),)+
                 }
             }
         }
@@ -143,13 +157,13 @@ impl Architecture {
         layers.fold(0, |sum: usize, [inputs, outputs]| sum.saturating_add((inputs + 1).saturating_mul(outputs)))
     }
 
-    /// The model with its initial weights, a function of the seed.
+    /// The model with its initial weights, a function of the seed and of what it predicts.
     ///
     /// # Errors
     /// As [`Self::check`].
-    pub fn init(&self, image: ImageShape, seed: u64, device: &Device) -> Result<Autoencoder> {
+    pub fn init(&self, image: ImageShape, predict: Predict, seed: u64, device: &Device) -> Result<Autoencoder> {
         self.check(image)?;
-        Ok(self.network(image, &mut Initializer::new(seed, device)))
+        Ok(self.network(image, &mut Initializer::new(seed, predict, device)))
     }
 }
 

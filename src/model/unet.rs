@@ -90,6 +90,10 @@ impl Family for Unet {
         convolutional::layers(&down, &[], 0).chain(up).collect()
     }
 
+    fn takes_any_size(&self) -> bool {
+        true
+    }
+
     fn has_code(&self) -> bool {
         false
     }
@@ -156,7 +160,7 @@ impl Network for UnetNetwork {
             first: level(image.channels, widest, initializer),
             down: channels.windows(2).map(|pair| level(pair[0], pair[1], initializer)).collect(),
             up: channels.windows(2).rev().map(|pair| level(pair[1], pair[0], initializer)).collect(),
-            last: Convolution::new(widest, image.channels, initializer),
+            last: Convolution::last(widest, image.channels, initializer),
             image,
         }
     }
@@ -181,5 +185,9 @@ impl Network for UnetNetwork {
         }
         let logits = self.last.forward(x, Activation::Identity).reshape([n, self.image.len()]);
         Made { codes: None, logits }
+    }
+
+    fn for_shape(&self, image: ImageShape) -> Option<Self> {
+        Some(Self { image, ..self.clone() })
     }
 }

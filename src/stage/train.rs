@@ -124,8 +124,7 @@ impl Stage for Train {
             Weights::Best => published::BEST,
         };
         let parameters = state.model.num_params();
-        let description =
-            ModelDescription::new(image, &pipeline.model.architecture, pipeline.model.loss, weights, parameters);
+        let description = ModelDescription::new(image, &pipeline.model, weights, parameters);
         let mut description = serde_json::to_string_pretty(&description)?;
         description.push('\n');
         let history = &state.position.history;

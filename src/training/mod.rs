@@ -167,7 +167,8 @@ impl Trainer<'_> {
 
     /// The state to start from; the initial state, with a note, if the checkpoint or result is damaged.
     fn start(&self) -> Result<State> {
-        let initial = self.model.architecture.init(self.image, self.inputs.seed, self.step.device())?;
+        let Model { architecture, predict, .. } = self.model;
+        let initial = architecture.init(self.image, *predict, self.inputs.seed, self.step.device())?;
         let device = self.step.device().clone().inner();
         let (what, state) = match self.start {
             Start::Beginning => ("", None),

@@ -179,15 +179,15 @@ impl<'a> Step<'a> {
     ) -> (Tensor<1>, Option<Tensor<2>>) {
         let input = input.unwrap_or_else(|| target.clone());
         let Made { codes, logits } = match precision {
-            Precision::F32 => model.forward(input),
+            Precision::F32 => model.forward(input.clone()),
             Precision::Bf16 => {
                 // Layers compute in the precision of their input; losses and weights stay 32-bit.
-                let Made { codes, logits } = model.forward(input.cast(FloatDType::BF16));
+                let Made { codes, logits } = model.forward(input.clone().cast(FloatDType::BF16));
                 let full = |tensor: Tensor<2>| tensor.cast(FloatDType::F32);
                 Made { codes: codes.map(full), logits: full(logits) }
             }
         };
-        (self.model.loss.scaled_sum(logits, target, scale), codes)
+        (self.model.scaled_loss(logits, input, target, scale), codes)
     }
 
     /// The sparsity penalty that is added to the loss (`model.sparsity`): the mean magnitude of the code's numbers.
@@ -213,6 +213,7 @@ mod tests {
     use crate::corruption::{Corruption, Gaussian};
     use crate::device::tests::{course, devices, half_course};
     use crate::image::Split;
+    use crate::model::predict::Predict;
     use crate::model::settings::{CodeActivation, Loss};
     use crate::model::{Architecture, Conv, Dense, Model, Unet};
     use crate::random::Stream;
@@ -227,7 +228,7 @@ mod tests {
         let stream = Stream::new(1, "noise", Split::Train);
         let corruption = Some(Corruption::Gaussian(Gaussian { std: 0.3 }));
         let inputs = Inputs { image, corruption, stream, target: None, epoch: 1, rounded: false };
-        let mut trained = model.architecture.init(image, 1, device).expect("fits");
+        let mut trained = model.architecture.init(image, model.predict, 1, device).expect("fits");
         let mut optimizer = Optimizer::default();
         let batches = Batch::of_images(strokes::digits(1, 250), image.len(), 50);
         let losses = batches.iter().cycle().take(15).map(|batch| {
@@ -253,12 +254,14 @@ mod tests {
         };
         let dense = Architecture::Dense(Dense { hidden: vec![64], code: 16, code_activation: CodeActivation::Relu });
         vec![
-            Model { architecture: dense, loss: Loss::CrossEntropy, sparsity: 0.01 },
-            Model { architecture: conv(Some(12)), loss: Loss::Mse, sparsity: 0.0 },
-            Model { architecture: conv(None), loss: Loss::CrossEntropy, sparsity: 0.0 },
+            Model { architecture: dense, loss: Loss::CrossEntropy, predict: Predict::Image, sparsity: 0.01 },
+            Model { architecture: conv(Some(12)), loss: Loss::Mse, predict: Predict::Image, sparsity: 0.0 },
+            Model { architecture: conv(None), loss: Loss::CrossEntropy, predict: Predict::Image, sparsity: 0.0 },
+            Model { architecture: conv(None), loss: Loss::Mse, predict: Predict::Noise, sparsity: 0.0 },
             Model {
                 architecture: Architecture::Unet(Unet { channels: vec![4, 6], residual_blocks: 1 }),
                 loss: Loss::CrossEntropy,
+                predict: Predict::Image,
                 sparsity: 0.0,
             },
         ]

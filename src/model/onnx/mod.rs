@@ -1,6 +1,6 @@
 //! A trained model as ONNX: `images` [n, pixels] in [0, 1] to `code` [n, size] and `image` [n, pixels].
 //!
-//! The graph computes what limpid computes: pixels row by row with the channels last outside, and channels first inside, as
+//! The graph computes what limpid computes, clipping included: pixels row by row with the channels last outside, and channels first inside, as
 //! ONNX defines convolutions. Inputs and outputs are as flat as limpid's tables have them; their sizes are in the metadata.
 
 pub mod graph;
@@ -8,6 +8,7 @@ mod proto;
 
 use anyhow::Result;
 
+use super::predict::Predict;
 use super::{ModelDescription, NamedTensor};
 use crate::error;
 use graph::{FLOAT, Graph, initializer};
@@ -48,6 +49,12 @@ pub fn model(description: &ModelDescription, weights: &[NamedTensor], part: Part
         (Part::Whole, Some(code)) => (vec![images], vec![code, made]),
         (Part::Whole, None) => (vec![images], vec![made]),
         (Part::Encoder, Some(code)) => (vec![images], vec![code]),
+        (Part::Decoder, Some(_)) if description.predict == Predict::Noise => {
+            let reason = "the image is its input plus what is made of the code";
+            return Err(error::settings(format!(
+                "a model that predicts noise has no decoder: {reason}; export it whole"
+            )));
+        }
         (Part::Decoder, Some(code)) => (vec![code], vec![made]),
         (Part::Encoder | Part::Decoder, None) => {
             return Err(error::settings(format!(
@@ -61,7 +68,7 @@ pub fn model(description: &ModelDescription, weights: &[NamedTensor], part: Part
     }
     if part != Part::Encoder {
         let logits = architecture.family().decoder_graph(&mut graph, image);
-        graph.sigmoid(&logits, "image");
+        description.predict.graph(&mut graph, &logits);
     }
     let used = |name: &str| graph.inputs.iter().any(|input| input == name);
     let value = |name: &str, size: usize| {
