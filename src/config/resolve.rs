@@ -19,6 +19,7 @@ use crate::quality::gate::Gate;
 use crate::setting::{Problem, Problems, Section};
 use crate::source::SourceSettings;
 use crate::table::layout::{Layout, StoredPixels};
+use crate::training::patches::Patches;
 use crate::training::settings::{InputImages, Training};
 
 /// The resolved settings of a pipeline.
@@ -106,6 +107,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let seed = problems.required("seed", seed);
     check_corruption(corruption.as_ref(), image, training.as_ref(), encode_input, problems);
     check_noise(model.as_ref(), training.as_ref(), problems);
+    check_patches(model.as_ref(), training.as_ref(), image, problems);
     let (output, export) = output?;
     Some(Pipeline {
         name,
@@ -175,6 +177,26 @@ fn check_noise(model: Option<&Model>, training: Option<&Training>, problems: &mu
     {
         let message = "\"noise\" needs training.input = \"noisy\": there is no noise in clean input to be predicted";
         problems.add("model.predict", message);
+    }
+}
+
+/// Checks that patches can be cut out of images of this shape, if it is known, and that the model can be applied to both.
+fn check_patches(
+    model: Option<&Model>,
+    training: Option<&Training>,
+    image: Option<ImageShape>,
+    problems: &mut Problems,
+) {
+    let (Some(model), Some(Training { patches, .. })) = (model, training) else { return };
+    if patches.patch.is_none() && patches.patches_per_image.is_some() {
+        problems.add("training.patches-per-image", "says how many, but not of which size: set training.patch too");
+    }
+    if let Some(image) = image
+        && !problems.any_within("model")
+        && let Err(cause) = patches.model_image(&model.architecture, image)
+    {
+        let key = if patches.patch.is_some() { "patch" } else { "augment" };
+        problems.add(&format!("training.{key}"), cause.to_string());
     }
 }
 
@@ -261,10 +283,16 @@ fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Op
         let message = format!("is {warm_up_epochs}, which leaves nothing of the {epochs} epochs");
         problems.add("training.warm-up-epochs", message);
     }
+    let augment = problems.required("training.augment", raw.augment)?;
     Some(Training {
         input: problems.required("training.input", raw.input)?,
         target: problems.required("training.target", raw.target)?,
         noise: problems.required("training.noise", raw.noise)?,
+        patches: Patches {
+            patch: raw.patch.map(|side| side as usize),
+            patches_per_image: raw.patches_per_image.map(|count| count as u64),
+            augment: augment.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+        },
         epochs,
         batch_size: problems.required("training.batch-size", raw.batch_size)? as usize,
         learning_rate: problems.required("training.learning-rate", raw.learning_rate)?,

@@ -15,13 +15,14 @@ use crate::table::{Content, ids, lists, pixels};
 use crate::{error, interrupt};
 
 /// A trained model, ready to be applied on any thread.
+#[derive(Clone)]
 pub struct Inference {
     description: ModelDescription,
     model: Autoencoder,
     device: Device,
     /// Held while a device other than flex computes: it has its own parallelism, and memory for one batch at a time. Whichever
     /// thread that is, the device shall see one, since it may keep memory for each.
-    turn: Mutex<StreamId>,
+    turn: Arc<Mutex<StreamId>>,
 }
 
 /// What a model makes of some images.
@@ -38,7 +39,7 @@ impl Inference {
     /// Missing or damaged files.
     pub fn load(folder: &Path, device: Device) -> Result<Self> {
         let (description, model) = ModelDescription::load(folder, &device)?;
-        Ok(Self { description, model, device, turn: Mutex::new(StreamId::current()) })
+        Ok(Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())) })
     }
 
     /// The model in `folder` with the weights that its training started from with this seed.
@@ -48,7 +49,7 @@ impl Inference {
     pub fn untrained(folder: &Path, seed: u64, device: Device) -> Result<Self> {
         let description = ModelDescription::read(folder)?;
         let model = description.architecture.init(description.image, description.predict, seed, &device)?;
-        Ok(Self { description, model, device, turn: Mutex::new(StreamId::current()) })
+        Ok(Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())) })
     }
 
     /// Size of the images that the model takes.
@@ -72,6 +73,23 @@ impl Inference {
     /// The table that [`Self::denoise`] makes.
     pub fn denoised(&self, pixels: Pixels) -> Content {
         Content::Denoised(self.image(), pixels)
+    }
+
+    /// The model for images of this size, which it takes itself or with the same weights; `from` names them in the message.
+    ///
+    /// # Errors
+    /// Its weights belong to images of another size.
+    pub fn for_images(&self, image: ImageShape, from: &Path) -> Result<Self> {
+        let (model, found) = (&self.description, self.image());
+        if image != found
+            && image.channels == found.channels
+            && model.architecture.check(image).is_ok()
+            && let Some(model) = self.model.for_shape(image)
+        {
+            let description = ModelDescription { image, ..self.description.clone() };
+            return Ok(Self { description, model, ..self.clone() });
+        }
+        self.check(image, from).map(|()| self.clone())
     }
 
     /// Checks that the model takes images of this size; `from` names them in the message.

@@ -8,7 +8,6 @@
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
-use arrow_array::RecordBatch;
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
@@ -16,15 +15,15 @@ use rayon::prelude::*;
 
 use super::batches::{Batch, Examples, Inputs, examples_of};
 use super::losses::BatchLoss;
+use super::patches::Cut;
 use super::placed::{PlacedImages, PlacedWindow};
 use super::test_images::TestImages;
 use crate::corruption::on_device::integers;
 use crate::device::{Precision, computes_where_called, numbers};
-use crate::image::ImageShape;
+use crate::image::{ImageShape, to_unit};
 use crate::interrupt;
 
 use crate::model::{Autoencoder, Made, Model};
-use crate::table::{ids, lists, pixels};
 
 /// The settings and device that all steps of a training share.
 pub struct Step<'a> {
@@ -112,8 +111,8 @@ impl<'a> Step<'a> {
         let loss = |examples| self.loss(model, examples, 1.0, Precision::F32).0;
         let mut sum = 0.0;
         if self.is_on_threads() {
-            for batch in images.stored() {
-                sum += self.sum_on_threads(&batch?, inputs, &device, loss)?;
+            for batch in images.batches() {
+                sum += self.sum_on_threads(&batch?, inputs, &device, loss);
                 interrupt::check()?;
             }
         } else {
@@ -127,20 +126,22 @@ impl<'a> Step<'a> {
 
     fn sum_on_threads(
         &self,
-        batch: &RecordBatch,
+        Cut { keys, bytes }: &Cut,
         inputs: &Inputs,
         device: &Device,
         loss: impl Fn(Examples<Tensor<2>>) -> Tensor<1> + Sync,
-    ) -> Result<f64> {
+    ) -> f64 {
         let (size, pixels) = (self.model.architecture.family().micro_batch(self.image), self.image.len());
-        let ids = ids(batch)?.values();
-        let images = pixels::values(lists(batch, "image")?);
-        let sums: Vec<f64> = ids
+        let sums: Vec<f64> = keys
             .par_chunks(size)
-            .zip(images.par_chunks(size * pixels))
-            .map(|(ids, images)| scalar(loss(self.tensors(examples_of(ids, images.to_vec(), pixels, inputs), device))))
+            .zip(bytes.par_chunks(size * pixels))
+            .map(|(keys, bytes)| {
+                let mut images = vec![0.0; bytes.len()];
+                to_unit(bytes, &mut images);
+                scalar(loss(self.tensors(examples_of(keys, images, pixels, inputs), device)))
+            })
             .collect();
-        Ok(sums.iter().sum())
+        sums.iter().sum()
     }
 
     fn sum_on_device(
