@@ -12,6 +12,7 @@ use limpid::config::{self};
 use limpid::device::ComputeDevice;
 use limpid::error::{self, Kind};
 use limpid::image::{ImageShape, Pixels, Split};
+use limpid::model::predict::Predict;
 use limpid::model::settings::CodeActivation;
 use limpid::model::{Architecture, Dense, ModelDescription};
 use limpid::progress::{LogMode, Progress};
@@ -212,7 +213,7 @@ pub fn receipt(bytes: &[u8]) {
     _ = judge(checkpoint.standing());
     let (device, image) = (ComputeDevice::default(), ImageShape::new(1, 2, 1).expect("is a shape"));
     let dense = Architecture::Dense(Dense { hidden: vec![], code: 1, code_activation: CodeActivation::Relu });
-    let initial = dense.init(image, 1, &device.inference()).expect("is small");
+    let initial = dense.init(image, Predict::Image, 1, &device.inference()).expect("is small");
     _ = judge(checkpoint.load(initial, &device.inference()));
     if let Some(receipt) = Receipt::parse(bytes) {
         _ = receipt.damage(&folder.0, false);

@@ -36,6 +36,7 @@ MODELS = {
     "U-Net": ("unet = { channels = [8, 12, 16] }", "false"),
     "U-Net, four poolings, no residual blocks, colour":
         ("unet = { channels = [4, 6, 8, 10, 12], residual-blocks = 0 }", "true"),
+    "U-Net that predicts noise": ("unet = { channels = [8, 12] }\nloss = \"mse\"\npredict = \"noise\"", "false"),
 }
 
 parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n\n")[0])
@@ -61,13 +62,15 @@ print("| model | ONNX code | ONNX image | encoder + decoder | PyTorch code | PyT
 for name, (model, colour) in MODELS.items():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
+        noisy = "input = \"noisy\"\n[corruption]\ngaussian = { std = 0.3 }\n" if "predict" in model else ""
         (folder / "check.toml").write_text(
             f"[source]\nstrokes = {{ train = 2000, test = 1000, colour = {colour} }}\n[model]\n{model}\n"
-            "[training]\nepochs = 2\nbatch-size = 50\n[output]\npixels = \"f32\"\n")
+            f"[training]\nepochs = 2\nbatch-size = 50\n{noisy}[output]\npixels = \"f32\"\n[gate]\nbaselines = []\n")
         subprocess.run([limpid, "run", folder / "check.toml", "--runs", folder, "--to", "denoise", "--log", "lines"], check=True,
                        capture_output=True)
         run, file = folder / "check", "test-00000-of-00001.parquet"
-        images = column(run / "ingest" / file, "image").astype(np.float32) / np.float32(255)
+        images = column(run / ("corrupt" if noisy else "ingest") / file, "image")
+        images = images if images.dtype == np.float32 else images.astype(np.float32) / np.float32(255)
         image = column(run / "denoise" / file, "image")
         difference = lambda made, own: float(np.abs(np.asarray(made) - own).max())
         has_code = not model.startswith("unet")

@@ -16,7 +16,15 @@ from torch import nn
 from torch.nn import functional as F
 
 
-class Dense(nn.Module):
+class Model(nn.Module):
+    predict = "image"
+
+    def image(self, output, images=None):
+        """What the last layer gives, for `images` if the model predicts noise, to images in [0, 1]."""
+        return (images + output).clamp(0, 1) if self.predict == "noise" else torch.sigmoid(output)
+
+
+class Dense(Model):
     def __init__(self, image, settings):
         super().__init__()
         self.linear_code = settings["code-activation"] == "linear"
@@ -37,7 +45,7 @@ class Dense(nn.Module):
         """[n, code] to images [n, pixels] in [0, 1]"""
         for layer in self.decoder[:-1]:
             code = F.relu(layer(code))
-        return torch.sigmoid(self.decoder[-1](code))
+        return self.image(self.decoder[-1](code))
 
     def forward(self, images):
         return self.decode(self.encode(images))
@@ -84,7 +92,7 @@ def sizes(image, poolings):
     return sizes
 
 
-class Conv(nn.Module):
+class Conv(Model):
     def __init__(self, image, settings):
         super().__init__()
         self.image = tuple(image[side] for side in ("height", "width", "channels"))
@@ -114,17 +122,17 @@ class Conv(nn.Module):
             x = x if self.linear_code else F.relu(x)
         return x
 
-    def decode(self, code):
-        """[n, code] to images [n, pixels] in [0, 1]"""
+    def decode(self, code, images=None):
+        """[n, code] to images [n, pixels] in [0, 1]; a model that predicts noise needs its input too."""
         if hasattr(self, "decoder_code"):
             code = F.relu(self.decoder_code(code))
         x = unflat(code, *self.map)
         for layer, residual, size in zip(self.decoder, self.decoder_blocks, self.sizes[-2::-1]):
             x = residual(up(x, layer, size))
-        return flat(torch.sigmoid(self.decoder[-1](x)))
+        return self.image(flat(self.decoder[-1](x)), images)
 
     def forward(self, images):
-        return self.decode(self.encode(images))
+        return self.decode(self.encode(images), images)
 
 
 class Level(nn.Module):
@@ -133,7 +141,7 @@ class Level(nn.Module):
         self.convolution, self.blocks = convolution(inputs, outputs), blocks(outputs, count)
 
 
-class Unet(nn.Module):
+class Unet(Model):
     def __init__(self, image, settings):
         super().__init__()
         self.image = tuple(image[side] for side in ("height", "width", "channels"))
@@ -154,7 +162,7 @@ class Unet(nn.Module):
             x = level.blocks(down(x, level.convolution))
         for level, size in zip(self.up, self.sizes[-2::-1]):
             x = level.blocks(up(x, level.convolution, size) + skips.pop())
-        return flat(torch.sigmoid(self.last(x)))
+        return self.image(flat(self.last(x)), images)
 
 
 FAMILIES = {"dense": Dense, "conv": Conv, "unet": Unet}
@@ -166,6 +174,7 @@ def load(run):
     description = json.loads((folder / "model.json").read_text())
     (family, settings), = description["architecture"].items()
     model = FAMILIES[family](description["image"], settings)
+    model.predict = description.get("predict", "image")
     model.load_state_dict(load_file(folder / description["weights"]))
     return model.eval()
 

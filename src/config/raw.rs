@@ -13,6 +13,7 @@ use crate::model::RawModel;
 use crate::quality::Baseline;
 use crate::source::RawSource;
 use crate::table::layout::{Lists, Profile, StoredPixels};
+use crate::training::patches::Augmentation;
 use crate::training::settings::{InputImages, Noise, Schedule, Weights};
 
 /// A limpid pipeline: where images come from, how they are corrupted, and which autoencoder learns from them.
@@ -61,6 +62,14 @@ pub struct RawTraining {
     pub target: Option<InputImages>,
     /// Where the noise of noisy input comes from.
     pub noise: Option<Noise>,
+    /// Rows and columns of the patches that are cut out of the images to train on; whole images unless given.
+    #[schemars(range(min = 8, max = 1024))]
+    pub patch: Option<i64>,
+    /// Patches of each image in an epoch; as many as cover its area unless given.
+    #[schemars(range(min = 1, max = 1024))]
+    pub patches_per_image: Option<i64>,
+    /// What changes about the images, or their patches, each time.
+    pub augment: Option<Vec<Augmentation>>,
     /// Passes over the training images.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub epochs: Option<i64>,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::raw::{RawGate, RawOutput, RawPipeline};
 use crate::corruption::Corruption;
 use crate::image::{ImageShape, Pixels};
+use crate::model::predict::Predict;
 use crate::model::settings::Loss;
 use crate::model::{Model, RawModel};
 use crate::quality::Baseline;
@@ -19,6 +20,7 @@ use crate::quality::gate::Gate;
 use crate::setting::{KeyPath, Problem, Problems, Section};
 use crate::source::SourceSettings;
 use crate::table::layout::{Layout, StoredPixels};
+use crate::training::patches::Patches;
 use crate::training::settings::{InputImages, Training};
 
 /// The resolved settings of a pipeline.
@@ -109,6 +111,8 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
         let (output, loss) = (output.map(|(output, _)| output), model.as_ref().map(|model| model.loss));
         check_clipping(corruption, output, loss, training.as_ref(), "corruption".into(), problems);
     }
+    check_noise(model.as_ref(), training.as_ref(), problems);
+    check_patches(model.as_ref(), training.as_ref(), image, problems);
     let (output, export) = output?;
     Some(Pipeline {
         name,
@@ -141,6 +145,7 @@ fn resolve_name(name: Option<String>, stem: &str, problems: &mut Problems) -> St
 /// Resolves the model and checks that it fits images of this shape, if that is known.
 fn resolve_model(raw: RawModel, folder: &Path, image: Option<ImageShape>, problems: &mut Problems) -> Option<Model> {
     let loss = problems.required("model.loss", raw.loss);
+    let predict = problems.required("model.predict", raw.predict);
     let sparsity = problems.required("model.sparsity", raw.sparsity);
     let architecture = raw.resolve(&mut Section::new("model", folder, problems))?;
     if let Some(image) = image
@@ -149,7 +154,11 @@ fn resolve_model(raw: RawModel, folder: &Path, image: Option<ImageShape>, proble
     {
         problems.add(&format!("model.{}", architecture.key()), cause.to_string());
     }
-    Some(Model { architecture, loss: loss?, sparsity: sparsity? })
+    let (loss, predict) = (loss?, predict?);
+    if let Err(cause) = predict.check(&architecture, loss) {
+        problems.add("model.predict", cause.to_string());
+    }
+    Some(Model { architecture, loss, predict, sparsity: sparsity? })
 }
 
 /// Checks that no setting needs the code of a model without one.
@@ -163,6 +172,36 @@ fn check_code(model: Option<&Model>, gate: Option<&Gate>, problems: &mut Problem
     let asked = [("baselines", gate.baselines.contains(&Baseline::Pca)), ("probe-margin", gate.probe_margin.is_some())];
     for (key, _) in asked.into_iter().filter(|(_, asked)| *asked) {
         problems.add(&format!("gate.{key}"), format!("asks for what needs a code, which {name} does not have"));
+    }
+}
+
+/// Checks that there is noise for a model that predicts it.
+fn check_noise(model: Option<&Model>, training: Option<&Training>, problems: &mut Problems) {
+    if model.is_some_and(|model| model.predict == Predict::Noise)
+        && training.is_some_and(|training| training.input == InputImages::Clean)
+    {
+        let message = "\"noise\" needs training.input = \"noisy\": there is no noise in clean input to be predicted";
+        problems.add("model.predict", message);
+    }
+}
+
+/// Checks that patches can be cut out of images of this shape, if it is known, and that the model can be applied to both.
+fn check_patches(
+    model: Option<&Model>,
+    training: Option<&Training>,
+    image: Option<ImageShape>,
+    problems: &mut Problems,
+) {
+    let (Some(model), Some(Training { patches, .. })) = (model, training) else { return };
+    if patches.patch.is_none() && patches.patches_per_image.is_some() {
+        problems.add("training.patches-per-image", "says how many, but not of which size: set training.patch too");
+    }
+    if let Some(image) = image
+        && !problems.any_within("model")
+        && let Err(cause) = patches.model_image(&model.architecture, image)
+    {
+        let key = if patches.patch.is_some() { "patch" } else { "augment" };
+        problems.add(&format!("training.{key}"), cause.to_string());
     }
 }
 
@@ -291,10 +330,16 @@ fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Op
         let message = format!("is {warm_up_epochs}, which leaves nothing of the {epochs} epochs");
         problems.add("training.warm-up-epochs", message);
     }
+    let augment = problems.required("training.augment", raw.augment)?;
     Some(Training {
         input: problems.required("training.input", raw.input)?,
         target: problems.required("training.target", raw.target)?,
         noise: problems.required("training.noise", raw.noise)?,
+        patches: Patches {
+            patch: raw.patch.map(|side| side as usize),
+            patches_per_image: raw.patches_per_image.map(|count| count as u64),
+            augment: augment.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+        },
         epochs,
         batch_size: problems.required("training.batch-size", raw.batch_size)? as usize,
         learning_rate: problems.required("training.learning-rate", raw.learning_rate)?,

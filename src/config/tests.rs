@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::model::predict::Predict;
 use crate::model::settings::Loss;
 use crate::source::{IdxSettings, SourceSettings, StrokesSettings};
 
@@ -125,6 +126,30 @@ fn noisy_targets_need_noise_that_is_drawn() {
     assert!(parsed(text, &["training.input=noisy", "corruption.gaussian={}"]).is_ok());
     let grey = "[source]\nstrokes = {}\n[model]\ndense = {}\n[corruption]\ngrayscale = {}\n";
     assert!(message(grey, &[]).contains("corruption.grayscale takes images of 3 channels, not 28×28"));
+}
+
+#[test]
+fn noise_is_predicted_from_noisy_input_by_convolutions_with_the_squared_error() {
+    let text = |model: &str| {
+        format!(
+            "[source]\nstrokes = {{}}\n[corruption]\ngaussian = {{}}\n[training]\ninput = \"noisy\"\n[model]\n{model}\n\
+             loss = \"mse\"\npredict = \"noise\"\n"
+        )
+    };
+    for model in ["unet = {}", "conv = {}"] {
+        assert_eq!(parsed(&text(model), &[]).expect("resolves").model.predict, Predict::Noise);
+        assert!(
+            message(&text(model), &["model.loss=cross-entropy"])
+                .contains("p.toml:10:1: model.predict: \"noise\" needs")
+        );
+        assert!(message(&text(model), &["training.input=clean"]).contains("needs training.input = \"noisy\""));
+    }
+    for model in ["dense = {}", "conv = { code = 8 }"] {
+        assert!(message(&text(model), &[]).contains("noise is not made of a code of few numbers; use model.unet"));
+    }
+    // Where it is off, settings are written as they were before it was there.
+    let settings = serde_json::json!(parsed(MINIMAL, &[]).expect("resolves"));
+    assert!(settings["model"].get("predict").is_none());
 }
 
 #[test]

@@ -10,19 +10,19 @@ use rayon::prelude::*;
 
 use crate::device::{computes_where_called, numbers};
 use crate::image::{ImageShape, Pixels};
-use crate::kernel;
 use crate::model::{Autoencoder, Made, ModelDescription, Reach};
 use crate::table::{Content, ids, is_unclipped, lists, pixels};
 use crate::{error, interrupt};
 
 /// A trained model, ready to be applied on any thread.
+#[derive(Clone)]
 pub struct Inference {
     description: ModelDescription,
     model: Autoencoder,
     device: Device,
     /// Locked while a device other than flex computes: it has its own parallelism, and memory for one batch at a time. All
     /// threads use the same stream, since a device may keep memory for each stream.
-    turn: Mutex<StreamId>,
+    turn: Arc<Mutex<StreamId>>,
 }
 
 /// The output of a model for some images.
@@ -64,25 +64,23 @@ impl Inference {
     pub fn apply_at_any_size(&self, pixels: Vec<f32>, image: ImageShape) -> Result<Vec<f32>> {
         let work = || {
             let Some(model) = self.model.resized(image) else { return self.reach().map(|_| Vec::new()) };
-            let made = model.forward(Tensor::from_data(TensorData::new(pixels, [1, image.len()]), &self.device));
-            numbers(made_images(made))
+            let images = Tensor::from_data(TensorData::new(pixels, [1, image.len()]), &self.device);
+            let made = model.forward(images.clone());
+            numbers(self.description.predict.images(made.logits, images))
         };
         if self.computes_where_called() { work() } else { self.in_turn(work) }
     }
-}
-
-/// The images `[n, pixels]` that a model has made.
-fn made_images(made: Made) -> Tensor<2> {
-    kernel::sigmoid(made.logits)
 }
 
 impl Inference {
     /// A model that is not on disk.
     #[cfg(test)]
     pub fn of(architecture: crate::model::Architecture, image: ImageShape, model: Autoencoder, device: Device) -> Self {
-        let (loss, parameters) = (crate::model::settings::Loss::Mse, architecture.parameters(image));
-        let description = ModelDescription::new(image, &architecture, loss, "last.safetensors", parameters);
-        Self { description, model, device, turn: Mutex::new(StreamId::current()) }
+        let parameters = architecture.parameters(image);
+        let (loss, predict) = (crate::model::settings::Loss::Mse, crate::model::predict::Predict::Image);
+        let model_settings = crate::model::Model { architecture, loss, predict, sparsity: 0.0 };
+        let description = ModelDescription::new(image, &model_settings, "last.safetensors", parameters);
+        Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())) }
     }
 
     /// Loads the model in `folder`.
@@ -91,7 +89,7 @@ impl Inference {
     /// Missing or damaged files.
     pub fn load(folder: &Path, device: Device) -> Result<Self> {
         let (description, model) = ModelDescription::load(folder, &device)?;
-        Ok(Self { description, model, device, turn: Mutex::new(StreamId::current()) })
+        Ok(Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())) })
     }
 
     /// The model in `folder` with the weights that its training started from with this seed.
@@ -100,8 +98,8 @@ impl Inference {
     /// A missing or damaged description.
     pub fn untrained(folder: &Path, seed: u64, device: Device) -> Result<Self> {
         let description = ModelDescription::read(folder)?;
-        let model = description.architecture.init(description.image, seed, &device)?;
-        Ok(Self { description, model, device, turn: Mutex::new(StreamId::current()) })
+        let model = description.architecture.init(description.image, description.predict, seed, &device)?;
+        Ok(Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())) })
     }
 
     /// Size of the images that the model takes.
@@ -125,6 +123,23 @@ impl Inference {
     /// The content of the tables that [`Self::denoise`] makes.
     pub fn denoised(&self, pixels: Pixels) -> Content {
         Content::Denoised(self.image(), pixels)
+    }
+
+    /// The model for images of this size, which it takes itself or with the same weights; `from` names them in the message.
+    ///
+    /// # Errors
+    /// Its weights belong to images of another size.
+    pub fn for_images(&self, image: ImageShape, from: &Path) -> Result<Self> {
+        let (model, found) = (&self.description, self.image());
+        if image != found
+            && image.channels == found.channels
+            && model.architecture.check(image).is_ok()
+            && let Some(model) = self.model.resized(image)
+        {
+            let description = ModelDescription { image, ..self.description.clone() };
+            return Ok(Self { description, model, ..self.clone() });
+        }
+        self.check(image, from).map(|()| self.clone())
     }
 
     /// Checks that the model takes images of this size; `from` names them in the message.
@@ -228,9 +243,10 @@ impl Inference {
         for chunk in images.chunks(self.images_at_once() * len) {
             // A batch of large images may take long.
             interrupt::check()?;
-            let mut made = self.model.forward(self.tensor(chunk));
-            applied.codes.extend(made.codes.take().map_or(Ok(Vec::new()), numbers)?);
-            applied.images.extend(numbers(made_images(made))?);
+            let images = self.tensor(chunk);
+            let Made { codes, logits } = self.model.forward(images.clone());
+            applied.codes.extend(codes.map_or(Ok(Vec::new()), numbers)?);
+            applied.images.extend(numbers(self.description.predict.images(logits, images))?);
         }
         Ok(applied)
     }

@@ -122,18 +122,20 @@ impl Prepared {
                 Mapping { content, map: Box::new(map) }
             }
             Prepared::Encode(model) => {
-                model.check(image, input.path())?;
+                let model = model.for_images(image, input.path())?;
+                let content = model.features()?;
                 let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
                     model.encode(batch, clean(companion)?.as_deref())
                 };
-                Mapping { content: model.features()?, map: Box::new(map) }
+                Mapping { content, map: Box::new(map) }
             }
             Prepared::Denoise(model, stored) => {
-                model.check(image, input.path())?;
+                let model = model.for_images(image, input.path())?;
+                let content = model.denoised(*stored);
                 let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
                     model.denoise(batch, clean(companion)?.as_deref(), *stored)
                 };
-                Mapping { content: model.denoised(*stored), map: Box::new(map) }
+                Mapping { content, map: Box::new(map) }
             }
         })
     }

@@ -50,6 +50,16 @@ impl Term for SquaredError {
     }
 }
 
+struct SquaredDifference;
+
+impl Term for SquaredDifference {
+    #[inline(always)]
+    fn at<I: Instructions>(z: f32, x: f32) -> (f32, f32) {
+        let difference = z - x;
+        (difference * difference, 2.0 * difference)
+    }
+}
+
 /// max(z, 0) - z·x + ln(1 + exp(-|z|)) for logits z and targets x; its gradient is sigmoid(z) - x.
 pub fn cross_entropy(logits: &[f32], targets: &[f32], scale: f32) -> LossAndGradient {
     each::<CrossEntropy>(logits, targets, scale)
@@ -58,6 +68,11 @@ pub fn cross_entropy(logits: &[f32], targets: &[f32], scale: f32) -> LossAndGrad
 /// (sigmoid(z) - x)², and its gradient 2 (s - x) s (1 - s).
 pub fn squared_error(logits: &[f32], targets: &[f32], scale: f32) -> LossAndGradient {
     each::<SquaredError>(logits, targets, scale)
+}
+
+/// (z - x)², and its gradient 2 (z - x).
+pub fn squared_difference(outputs: &[f32], targets: &[f32], scale: f32) -> LossAndGradient {
+    each::<SquaredDifference>(outputs, targets, scale)
 }
 
 /// 1 / (1 + exp(-z)) of every number.
@@ -221,12 +236,15 @@ mod tests {
         let targets: Vec<f32> = (0..logits.len()).map(|index| (index % 256) as f32 / 255.0).collect();
         let entropy = cross_entropy(&logits, &targets, 1.0);
         let squared = squared_error(&logits, &targets, 1.0);
-        let (mut entropy_sum, mut squared_sum) = (0.0, 0.0);
+        let plain = squared_difference(&logits, &targets, 1.0);
+        let (mut entropy_sum, mut squared_sum, mut plain_sum) = (0.0, 0.0, 0.0);
         for (index, (&z, &x)) in logits.iter().zip(&targets).enumerate() {
             let (z, x) = (f64::from(z), f64::from(x));
             let s = 1.0 / (1.0 + (-z).exp());
             entropy_sum += z.max(0.0) - z * x + (-z.abs()).exp().ln_1p();
             squared_sum += (s - x) * (s - x);
+            plain_sum += (z - x) * (z - x);
+            assert!((f64::from(plain.gradient[index]) - 2.0 * (z - x)).abs() < 2e-5, "at {z}");
             assert!((f64::from(entropy.gradient[index]) - (s - x)).abs() < 2e-7, "at {z}");
             let slope = 2.0 * (s - x) * s * (1.0 - s);
             assert!((f64::from(squared.gradient[index]) - slope).abs() < 2e-7, "at {z}");
@@ -234,6 +252,7 @@ mod tests {
         }
         assert!((f64::from(entropy.loss) / entropy_sum - 1.0).abs() < 1e-6);
         assert!((f64::from(squared.loss) / squared_sum - 1.0).abs() < 1e-6);
+        assert!((f64::from(plain.loss) / plain_sum - 1.0).abs() < 1e-6);
         let scaled = cross_entropy(&logits, &targets, 0.25);
         assert_eq!(scaled.loss, 0.25 * entropy.loss);
         assert!(scaled.gradient.iter().zip(&entropy.gradient).all(|(scaled, whole)| *scaled == 0.25 * whole));

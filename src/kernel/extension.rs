@@ -10,13 +10,15 @@ use burn::tensor::{Shape, TensorData};
 use super::convolution::{self, Resize};
 use super::{AdamFactors, linear};
 
-/// A loss of logits against targets.
+/// A loss of a model's outputs against targets.
 #[derive(Debug, Clone, Copy)]
 pub enum ElementwiseLoss {
     /// Binary cross-entropy.
     CrossEntropy,
     /// Squared error of the sigmoid.
     SquaredError,
+    /// Squared error of the outputs themselves.
+    SquaredDifference,
 }
 
 /// The fused operations. Shapes are those of the functions in `kernel/mod.rs`.

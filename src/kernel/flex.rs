@@ -32,6 +32,7 @@ fn loss_and_gradient(
     match loss {
         ElementwiseLoss::CrossEntropy => elementwise::cross_entropy(slice(logits), slice(targets), scale),
         ElementwiseLoss::SquaredError => elementwise::squared_error(slice(logits), slice(targets), scale),
+        ElementwiseLoss::SquaredDifference => elementwise::squared_difference(slice(logits), slice(targets), scale),
     }
 }
 

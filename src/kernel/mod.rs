@@ -114,6 +114,14 @@ pub fn squared_error(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tenso
     fused_loss(logits, targets, ElementwiseLoss::SquaredError, scale)
 }
 
+/// `scale` times the sum over all elements of (output - target)². Differentiable with respect to the outputs alone.
+pub fn squared_difference(outputs: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
+    if !has_fused(&outputs.device()) {
+        return plain::squared_difference(outputs, targets, scale);
+    }
+    fused_loss(outputs, targets, ElementwiseLoss::SquaredDifference, scale)
+}
+
 fn fused_loss(logits: Tensor<2>, targets: Tensor<2>, loss: ElementwiseLoss, scale: f32) -> Tensor<1> {
     Tensor::from_dispatch(Dispatch::fused_loss(logits.into_dispatch(), targets.into_dispatch(), loss, scale))
 }

@@ -68,6 +68,12 @@ pub fn squared_error(logits: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tenso
     (difference.clone() * difference).sum() * scale
 }
 
+/// `scale` times the sum over all elements of (output - target)².
+pub fn squared_difference(outputs: Tensor<2>, targets: Tensor<2>, scale: f32) -> Tensor<1> {
+    let difference = outputs - targets;
+    (difference.clone() * difference).sum() * scale
+}
+
 /// See [`super::adam`].
 pub fn adam(
     parameter: Tensor<1>,

@@ -247,7 +247,11 @@ fn losses(sizes: &[(usize, usize)], device: &ComputeDevice) {
             let gradients = value.clone().mul_scalar(0.25).backward();
             [value.inner().reshape([1, 1]), logits.grad(&gradients).expect("has a gradient")]
         };
-        let losses: [(Loss, Loss); 2] = [(cross_entropy, plain::cross_entropy), (squared_error, plain::squared_error)];
+        let losses: [(Loss, Loss); 3] = [
+            (cross_entropy, plain::cross_entropy),
+            (squared_error, plain::squared_error),
+            (squared_difference, plain::squared_difference),
+        ];
         for (loss, plain) in losses {
             let (found, expected) = (result(loss, &device.training()), result(plain, &Device::flex().autodiff()));
             for (found, expected) in found.into_iter().zip(expected) {

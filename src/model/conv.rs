@@ -199,9 +199,14 @@ impl Network for ConvNetwork {
         let Conv { channels, decoder_channels, residual_blocks, code, code_activation } = settings;
         let map = settings.map(image);
         let down = [&[image.channels], channels.as_slice()].concat();
-        let up = [&[map.channels], decoder_channels.as_slice(), &[image.channels]].concat();
-        let convolutions = |widths: &[usize], initializer: &mut Initializer| {
+        let up = [&[map.channels], decoder_channels.as_slice()].concat();
+        let convolutions = |widths: &[usize], initializer: &mut Initializer| -> Vec<_> {
             widths.windows(2).map(|pair| Convolution::new(pair[0], pair[1], initializer)).collect()
+        };
+        let decoder = |initializer: &mut Initializer| {
+            let mut layers = convolutions(&up, initializer);
+            layers.push(Convolution::last(up[up.len() - 1], image.channels, initializer));
+            layers
         };
         let blocks = |widths: &[usize], initializer: &mut Initializer| {
             widths.iter().map(|width| Residual::blocks(*width, *residual_blocks, initializer)).collect()
@@ -211,7 +216,7 @@ impl Network for ConvNetwork {
             encoder_blocks: blocks(channels, initializer),
             encoder_code: code.map(|code| Linear::new(map.len(), code, initializer)),
             decoder_code: code.map(|code| Linear::new(code, map.len(), initializer)),
-            decoder: convolutions(&up, initializer),
+            decoder: decoder(initializer),
             decoder_blocks: blocks(decoder_channels, initializer),
             image,
             map,

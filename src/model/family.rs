@@ -90,7 +90,7 @@ pub trait Network: Sized {
 pub struct Made {
     /// `[n, code]`, if the model has a code.
     pub codes: Option<Tensor<2>>,
-    /// Logits `[n, pixels]`; their sigmoid is the image.
+    /// Logits `[n, pixels]`, whose sigmoid is the image; or what is added to the input, as [`super::predict`] says.
     pub logits: Tensor<2>,
 }
 

@@ -8,19 +8,21 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::image::Split;
 use crate::kernel::{self, Activation};
+use crate::model::predict::Predict;
 use crate::random::Stream;
 
 /// Draws the initial weights of one model, layer after layer.
 pub struct Initializer {
     stream: Stream,
     layer: u64,
+    predict: Predict,
     device: Device,
 }
 
 impl Initializer {
-    /// Initial weights drawn with `seed`, on `device`.
-    pub fn new(seed: u64, device: &Device) -> Self {
-        Self { stream: Stream::new(seed, "weights", Split::Train), layer: 0, device: device.clone() }
+    /// Initial weights of a model with this prediction, drawn with `seed`, on `device`.
+    pub fn new(seed: u64, predict: Predict, device: &Device) -> Self {
+        Self { stream: Stream::new(seed, "weights", Split::Train), layer: 0, predict, device: device.clone() }
     }
 
     fn glorot<const D: usize>(&mut self, shape: [usize; D], fan_in: usize, fan_out: usize) -> Param<Tensor<D>> {
@@ -82,6 +84,17 @@ impl Convolution {
     pub fn new(inputs: usize, outputs: usize, initializer: &mut Initializer) -> Self {
         let weight = initializer.glorot([outputs, inputs, 3, 3], 9 * inputs, 9 * outputs);
         Self { weight, bias: initializer.zeros([outputs]) }
+    }
+
+    /// Initial weights of the layer that gives the model's output: zeros if that is noise.
+    pub fn last(inputs: usize, outputs: usize, initializer: &mut Initializer) -> Self {
+        match initializer.predict {
+            Predict::Image => Self::new(inputs, outputs, initializer),
+            Predict::Noise => {
+                let weight = initializer.zeros([outputs, inputs, 3, 3]);
+                Self { weight, bias: initializer.zeros([outputs]) }
+            }
+        }
     }
 
     /// `[n, height, width, inputs]` to `[n, height, width, outputs]`

@@ -10,6 +10,7 @@ mod dense;
 mod family;
 mod layer;
 pub mod onnx;
+pub mod predict;
 pub mod settings;
 mod unet;
 mod weights;
@@ -34,6 +35,7 @@ use crate::model::settings::Loss;
 use crate::setting::choices;
 use family::MOST_WEIGHTS;
 use layer::Initializer;
+use predict::Predict;
 
 /// The architecture of a model and the loss of its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +45,9 @@ pub struct Model {
     pub architecture: Architecture,
     /// The loss.
     pub loss: Loss,
+    /// What the output of the network stands for.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub predict: Predict,
     /// Weight of the mean magnitude of the code's numbers in the loss.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub sparsity: f64,
@@ -61,6 +66,8 @@ macro_rules! families {
             pub struct RawModel, optional: false, {
                 /// What training minimises.
                 pub loss: Option<Loss>,
+                /// What the output of the network stands for.
+                pub predict: Option<Predict>,
                 /// How much of the mean magnitude of the code's numbers is added to the loss: what makes a code sparse.
                 #[schemars(range(min = 0.0, max = 1000.0))]
                 pub sparsity: Option<f64>,
@@ -149,13 +156,13 @@ impl Architecture {
         layers.fold(0, |sum: usize, [inputs, outputs]| sum.saturating_add((inputs + 1).saturating_mul(outputs)))
     }
 
-    /// The model with its initial weights, a function of the seed.
+    /// The model with its initial weights, a function of the seed and of what it predicts.
     ///
     /// # Errors
     /// As [`Self::check`].
-    pub fn init(&self, image: ImageShape, seed: u64, device: &Device) -> Result<Autoencoder> {
+    pub fn init(&self, image: ImageShape, predict: Predict, seed: u64, device: &Device) -> Result<Autoencoder> {
         self.check(image)?;
-        Ok(self.network(image, &mut Initializer::new(seed, device)))
+        Ok(self.network(image, &mut Initializer::new(seed, predict, device)))
     }
 }
 

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
 use crate::image::Split;
+use crate::model::predict::Predict;
 use crate::model::settings::CodeActivation;
 use crate::random::Stream;
 
@@ -40,7 +41,7 @@ pub fn drawn(architecture: &Architecture, image: ImageShape) -> Autoencoder {
 
 /// A model with weights that `weight` makes of their places in a row of a kernel and of uniform numbers.
 fn with_weights(architecture: &Architecture, image: ImageShape, weight: impl Fn(usize, f32) -> f32) -> Autoencoder {
-    let model = architecture.init(image, 1, &Device::flex()).expect("fits");
+    let model = architecture.init(image, Predict::Image, 1, &Device::flex()).expect("fits");
     let mut tensors = named_tensors(&model);
     for (id, tensor) in (0..).zip(&mut tensors) {
         Stream::new(5, "drawn", Split::Test).generator(id, 0).fill_uniform(&mut tensor.values);
@@ -106,7 +107,7 @@ fn the_reach_follows_from_the_layers() {
     let image = ImageShape { height: 8, width: 8, channels: 1 };
     for architecture in [dense, coded] {
         assert_eq!(reach(&architecture), None);
-        let model = architecture.init(image, 1, &Device::flex()).expect("fits");
+        let model = architecture.init(image, Predict::Image, 1, &Device::flex()).expect("fits");
         assert!(model.resized(ImageShape { height: 9, ..image }).is_none());
     }
 }

@@ -12,7 +12,7 @@ use crate::kernel::Activation;
 pub enum Loss {
     /// Binary cross-entropy of the sigmoid of the logits against the clean pixels, mean over pixels, in nats.
     CrossEntropy,
-    /// Squared difference of the sigmoid of the logits and the clean pixels, mean over pixels.
+    /// Squared difference of the image, before it is clipped, and the clean pixels, mean over pixels.
     Mse,
 }
 

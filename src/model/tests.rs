@@ -37,7 +37,7 @@ fn every_family_maps_any_image_to_its_code_and_to_an_image() {
     for (height, width, channels) in [(8, 8, 1), (11, 9, 3), (28, 28, 1)] {
         let image = ImageShape::new(height, width, channels).expect("is a shape");
         for architecture in architectures() {
-            let model = architecture.init(image, 1, &device).expect("fits");
+            let model = architecture.init(image, Predict::Image, 1, &device).expect("fits");
             let Made { codes, logits } = model.forward(Tensor::ones([2, image.len()], &device));
             let code_size = codes.as_ref().map(|codes| codes.dims()[1]);
             assert_eq!(code_size, architecture.family().code_size(image), "{architecture:?}");
@@ -70,7 +70,7 @@ fn the_same_weights_give_the_same_on_every_device() {
                     let mut images = vec![0.0; 5 * image.len()];
                     Stream::new(2, "images", Split::Test).generator(0, 0).fill_uniform(&mut images);
                     let images = Tensor::from_data(TensorData::new(images, [5, image.len()]), device);
-                    architecture.init(image, 1, device).expect("fits").forward(images)
+                    architecture.init(image, Predict::Image, 1, device).expect("fits").forward(images)
                 };
                 let (expected, found) = (made(&Device::flex()), made(&device.inference()));
                 let tolerance = tolerance(&device);
@@ -86,8 +86,9 @@ fn the_same_weights_give_the_same_on_every_device() {
 fn the_chapter_models_have_the_chapter_sizes() {
     let image = ImageShape::new(28, 28, 1).expect("is a shape");
     let dense = &Architecture::Dense(Dense { hidden: vec![], code: 32, code_activation: CodeActivation::Relu });
-    let parameters =
-        |architecture: &Architecture| architecture.init(image, 1, &Device::flex()).expect("fits").num_params();
+    let parameters = |architecture: &Architecture| {
+        architecture.init(image, Predict::Image, 1, &Device::flex()).expect("fits").num_params()
+    };
     assert_eq!(parameters(dense), 784 * 32 + 32 + 32 * 784 + 784);
     let conv = &Architecture::Conv(Conv {
         channels: vec![16, 8, 8],
@@ -105,12 +106,13 @@ fn the_chapter_models_have_the_chapter_sizes() {
 fn a_residual_block_starts_as_the_identity_and_skips_carry_the_image() {
     let (image, device) = (ImageShape::new(8, 8, 1).expect("is a shape"), Device::flex());
     let x = Tensor::from_data(TensorData::new((0..64).map(|i| i as f32 / 64.0).collect(), [1, 64]), &device);
-    let blocks = Residual::blocks(2, 3, &mut Initializer::new(1, &device));
+    let blocks = Residual::blocks(2, 3, &mut Initializer::new(1, Predict::Image, &device));
     let map = x.clone().reshape([1, 8, 4, 2]);
     assert_eq!(Residual::forward_all(&blocks, map.clone()).into_data(), map.into_data());
     // With the smallest feature map cut off, the output depends on the image through the skip alone.
-    let model =
-        Architecture::Unet(Unet { channels: vec![3, 5], residual_blocks: 1 }).init(image, 1, &device).expect("fits");
+    let model = Architecture::Unet(Unet { channels: vec![3, 5], residual_blocks: 1 })
+        .init(image, Predict::Image, 1, &device)
+        .expect("fits");
     let mut tensors: BTreeMap<String, NamedTensor> =
         named_tensors(&model).into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
     tensors.get_mut("down.0.convolution.weight").expect("is there").values.fill(0.0);
@@ -120,9 +122,57 @@ fn a_residual_block_starts_as_the_identity_and_skips_carry_the_image() {
 }
 
 #[test]
+fn a_model_that_predicts_noise_starts_as_the_identity() {
+    let (image, device) = (ImageShape::new(11, 9, 3).expect("is a shape"), Device::flex());
+    let mut pixels = vec![0.0; 2 * image.len()];
+    Stream::new(2, "images", Split::Test).generator(0, 0).fill_uniform(&mut pixels);
+    let images = Tensor::from_data(TensorData::new(pixels, [2, image.len()]), &device);
+    for architecture in architectures() {
+        let fits = Predict::Noise.check(&architecture, Loss::Mse).is_ok();
+        assert_eq!(fits, architecture.family().reach().is_some(), "{architecture:?}");
+        assert!(Predict::Noise.check(&architecture, Loss::CrossEntropy).is_err());
+        if fits {
+            let model = architecture.init(image, Predict::Noise, 1, &device).expect("fits");
+            let made = Predict::Noise.images(model.forward(images.clone()).logits, images.clone());
+            assert_eq!(made.into_data(), images.clone().into_data(), "{architecture:?}");
+            // All other layers start as those of a model that predicts the image.
+            let other = architecture.init(image, Predict::Image, 1, &device).expect("fits");
+            let tensors = named_tensors(&model).into_iter().zip(named_tensors(&other));
+            let differing: Vec<_> = tensors.filter(|(noise, image)| noise != image).map(|(noise, _)| noise).collect();
+            assert_eq!(differing.len(), 1, "{architecture:?}");
+            assert!(differing[0].values.iter().all(|weight| *weight == 0.0));
+        }
+    }
+    let outside = Tensor::<2>::from_floats([[-3.0, 0.25, 3.0]], &device);
+    let made = Predict::Noise.images(outside.clone(), outside * 0.0 + 0.5);
+    assert_eq!(made.into_data(), TensorData::from([[0.0_f32, 0.75, 1.0]]));
+}
+
+#[test]
+fn convolutions_take_images_of_another_shape_with_the_same_weights() {
+    let device = Device::flex();
+    let [small, large] =
+        [(8, 8), (21, 13)].map(|(height, width)| ImageShape::new(height, width, 3).expect("is a shape"));
+    for architecture in architectures() {
+        let made = |model: &Autoencoder| {
+            let images = Tensor::<2>::ones([2, large.len()], &device) * 0.25;
+            let Made { codes, logits } = model.forward(images);
+            (codes.map(Tensor::into_data), logits.into_data())
+        };
+        // A smaller model has the same initial weights, except for those of a dense code.
+        let [model, expected] =
+            [small, large].map(|image| architecture.init(image, Predict::Image, 1, &device).expect("fits"));
+        let found = model.resized(large);
+        assert_eq!(found.is_some(), architecture.family().reach().is_some(), "{architecture:?}");
+        assert!(found.is_none_or(|found| made(&found) == made(&expected)), "{architecture:?}");
+    }
+}
+
+#[test]
 fn initial_weights_follow_the_seed_and_glorot() {
     let image = ImageShape::new(28, 28, 1).expect("is a shape");
-    let weights = |seed| named_tensors(&architectures()[0].init(image, seed, &Device::flex()).expect("fits"));
+    let weights =
+        |seed| named_tensors(&architectures()[0].init(image, Predict::Image, seed, &Device::flex()).expect("fits"));
     assert_eq!(weights(1), weights(1));
     assert_ne!(weights(1), weights(2));
     let first = &weights(1)[0];
@@ -139,10 +189,10 @@ fn weights_survive_the_way_to_disk_and_must_fit() {
     let image = ImageShape::new(8, 8, 1).expect("is a shape");
     let device = Device::flex();
     for architecture in architectures() {
-        let tensors = named_tensors(&architecture.init(image, 5, &device).expect("fits"));
+        let tensors = named_tensors(&architecture.init(image, Predict::Image, 5, &device).expect("fits"));
         let bytes = write_tensors(&tensors, BTreeMap::new()).expect("serialises");
         let read = read_tensors(std::path::Path::new("x"), &bytes).expect("reads").0;
-        let fresh = || architecture.init(image, 6, &device).expect("fits");
+        let fresh = || architecture.init(image, Predict::Image, 6, &device).expect("fits");
         assert_eq!(named_tensors(&load_weights(fresh(), &read, "").expect("fits")), tensors);
 
         let problem = |change: &dyn Fn(&mut BTreeMap<String, NamedTensor>)| {

@@ -161,7 +161,7 @@ impl Network for UnetNetwork {
             first: level(image.channels, widest, initializer),
             down: channels.windows(2).map(|pair| level(pair[0], pair[1], initializer)).collect(),
             up: channels.windows(2).rev().map(|pair| level(pair[1], pair[0], initializer)).collect(),
-            last: Convolution::new(widest, image.channels, initializer),
+            last: Convolution::last(widest, image.channels, initializer),
             image,
         }
     }

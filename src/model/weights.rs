@@ -13,7 +13,8 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, Autoencoder};
+use super::predict::Predict;
+use super::{Architecture, Autoencoder, Model};
 use crate::error;
 use crate::image::ImageShape;
 use crate::model::settings::Loss;
@@ -45,6 +46,9 @@ pub struct ModelDescription {
     pub architecture: Architecture,
     /// What it was trained to minimise.
     pub loss: Loss,
+    /// What the output of its network stands for.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub predict: Predict,
     /// The name of the file with the weights, in the same folder.
     pub weights: String,
     /// Number of weights.
@@ -53,9 +57,9 @@ pub struct ModelDescription {
 
 impl ModelDescription {
     /// Describes a model whose weights are in the file `weights`.
-    pub fn new(image: ImageShape, architecture: &Architecture, loss: Loss, weights: &str, parameters: usize) -> Self {
-        let (architecture, weights) = (architecture.clone(), weights.to_owned());
-        Self { format: FORMAT, image, architecture, loss, weights, parameters }
+    pub fn new(image: ImageShape, model: &Model, weights: &str, parameters: usize) -> Self {
+        let Model { architecture, loss, predict, sparsity: _ } = model.clone();
+        Self { format: FORMAT, image, architecture, loss, predict, weights: weights.to_owned(), parameters }
     }
 
     /// Reads the description of the model in `folder`.
@@ -87,7 +91,9 @@ impl ModelDescription {
             return Err(bad(format!("its weights {:?} are not the name of a file beside it", description.weights)));
         }
         // An impossible architecture is bad data here, not bad settings.
-        description.architecture.check(description.image).map_err(|cause| bad(cause.to_string()))?;
+        let Self { architecture, image, loss, predict, .. } = &description;
+        architecture.check(*image).map_err(|cause| bad(cause.to_string()))?;
+        predict.check(architecture, *loss).map_err(|cause| bad(cause.to_string()))?;
         Ok(description)
     }
 
@@ -111,7 +117,7 @@ impl ModelDescription {
         if expected > found.max(SMALL) {
             return Err(misfit(format!("it holds {found} numbers, the model has {expected}")));
         }
-        let model = description.architecture.init(description.image, 0, device)?;
+        let model = description.architecture.init(description.image, description.predict, 0, device)?;
         let model = load_weights(model, &tensors, "").map_err(|cause| misfit(cause.to_string()))?;
         Ok((description, model))
     }

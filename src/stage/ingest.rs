@@ -53,7 +53,7 @@ impl Stage for Ingest {
         let pipeline = context.pipeline;
         let source = pipeline.source.kind().open(pipeline.seed, &context.data, context.progress)?;
         let content = Content::Images(source.shape(), Pixels::U8);
-        pipeline.model.architecture.check(source.shape())?;
+        pipeline.training.patches.model_image(&pipeline.model.architecture, source.shape())?;
         if let Some(corruption) = &pipeline.corruption {
             corruption.kind().check(source.shape())?;
         }

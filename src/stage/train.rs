@@ -19,6 +19,7 @@ use crate::setting::flatten;
 use crate::table::write_batch;
 use crate::training::batches::{InputSettings, TrainingImages};
 use crate::training::checkpoint::{CheckpointFile, EpochRecord, Standing};
+use crate::training::patches::Cutter;
 use crate::training::settings::{InputImages, Weights};
 use crate::training::test_images::TestImages;
 use crate::training::{Start, Step, Trainer, published};
@@ -81,7 +82,10 @@ impl Stage for Train {
         context.device.check(pipeline.training.precision)?;
         let train = context.table(ingest::NAME, Split::Train)?;
         let test = context.table(ingest::NAME, Split::Test)?;
-        let image = train.image_shape()?;
+        let patches = &pipeline.training.patches;
+        // ingest has checked the patches that were set when it ran, and the test images have the same shape.
+        let image = patches.model_image(&pipeline.model.architecture, train.image_shape()?)?;
+        let cutter = |patches, split| Cutter::new(patches, pipeline.seed, split);
         // ingest has checked the corruption that was set when it ran.
         if let Some(corruption) = &pipeline.corruption {
             corruption.kind().check(image)?;
@@ -106,8 +110,8 @@ impl Stage for Train {
                 stored: pipeline.output.pixels,
             },
             image,
-            images: TrainingImages::open(train, pipeline.seed, limit)?,
-            test: TestImages::open(test, limit)?,
+            images: TrainingImages::open(train, cutter(patches.clone(), Split::Train), pipeline.seed, limit)?,
+            test: TestImages::open(test, cutter(patches.of_test(), Split::Test), limit)?,
             checkpoint: CheckpointFile::new(
                 context.checkpoint.clone(),
                 self.trajectory(pipeline, &context.inputs),
@@ -124,8 +128,7 @@ impl Stage for Train {
             Weights::Best => published::BEST,
         };
         let parameters = state.model.num_params();
-        let description =
-            ModelDescription::new(image, &pipeline.model.architecture, pipeline.model.loss, weights, parameters);
+        let description = ModelDescription::new(image, &pipeline.model, weights, parameters);
         let mut description = serde_json::to_string_pretty(&description)?;
         description.push('\n');
         let history = &state.position.history;

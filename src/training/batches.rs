@@ -1,8 +1,4 @@
-//! Training images in shuffled order, held in memory as bytes or streamed.
-//!
-//! An epoch is a sequence of windows; a window is a shuffled set of images. If the split fits the memory limit, it is the only
-//! window. Otherwise a window is a few row groups, in shuffled order: every epoch still sees every image once, mixed as far as
-//! memory allows. Both orders depend on (seed, epoch) alone.
+//! The batches of a training, and the inputs and targets that are made of them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,33 +10,23 @@ use arrow_array::{Array, FixedSizeListArray};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
+use super::patches::Cutter;
+use super::windows::{PatchWindows, WholeWindows, Window};
 use crate::corruption::Corruption;
 use crate::corruption::on_device::{self, Keys, Numbers};
 use crate::error;
 use crate::image::{ImageShape, Pixels, Split, rounded, to_unit};
-use crate::random::{Generator, Stream};
-use crate::table::{TableFile, lists};
+use crate::random::Stream;
+use crate::table::TableFile;
 use crate::training::settings::InputImages;
 use crate::vector::prefetch;
 
 /// The training split.
-pub struct TrainingImages {
-    table: TableFile,
-    pixels: usize,
-    seed: u64,
-    /// All images, if they fit the limit.
-    held: Option<Window>,
-    /// Row groups of one window otherwise.
-    groups_per_window: usize,
-}
-
-/// Some images and the order in which they are used.
-#[derive(Clone)]
-pub(super) struct Window {
-    /// Position of each image in the source. Shared, like the bytes, by the windows of all epochs when they are held.
-    pub(super) ids: Arc<Vec<u64>>,
-    pub(super) bytes: Arc<Vec<u8>>,
-    pub(super) order: Vec<u32>,
+pub enum TrainingImages {
+    /// Whole images, each once in an epoch.
+    Whole(WholeWindows),
+    /// What is cut out of them.
+    Patches(PatchWindows),
 }
 
 /// The images of one optimizer step.
@@ -148,43 +134,47 @@ impl Inputs {
 }
 
 impl TrainingImages {
-    /// Opens the training images and holds them if they take at most `limit` bytes.
+    /// Opens the training images, or what is cut out of them, and holds them if they take at most `limit` bytes.
     ///
     /// # Errors
-    /// Unreadable or empty tables, and images that are not bytes.
-    pub fn open(table: TableFile, seed: u64, limit: u64) -> Result<Self> {
+    /// Unreadable or empty tables, images that are not bytes, and those that are too small to cut.
+    pub fn open(table: TableFile, cutter: Option<Cutter>, seed: u64, limit: u64) -> Result<Self> {
         if table.rows() == 0 {
             return Err(error::data(format!("{} holds no images to train on", table.path().display())));
         }
         if table.rows() > u64::from(u32::MAX) {
             return Err(error::data(format!("{} has more than 2^32 - 1 rows", table.path().display())));
         }
-        let pixels = table.image_shape()?.len();
-        let mut images = Self { table, pixels, seed, held: None, groups_per_window: 1 };
-        if images.table.rows().saturating_mul(pixels as u64) <= limit {
-            images.held = Some(images.load(&(0..images.table.row_groups()).collect::<Vec<_>>())?);
-        } else {
-            // The largest group: with classes held out of training, other groups may have few rows left.
-            let largest = (0..images.table.row_groups()).map(|group| images.table.row_group_rows(group)).max();
-            let group = largest.unwrap_or(0).max(1) * pixels as u64;
-            images.groups_per_window = ((limit / group) as usize).max(1);
-        }
-        Ok(images)
+        Ok(match cutter {
+            None => Self::Whole(WholeWindows::open(table, seed, limit)?),
+            Some(cutter) => Self::Patches(PatchWindows::open(table, cutter, seed, limit)?),
+        })
     }
 
-    /// Number of images.
+    /// Number of images of an epoch.
     pub fn count(&self) -> u64 {
-        self.table.rows()
+        match self {
+            Self::Whole(windows) => windows.count(),
+            Self::Patches(windows) => windows.count(),
+        }
     }
 
     /// Numbers of one image.
     pub fn pixels(&self) -> usize {
-        self.pixels
+        match self {
+            Self::Whole(windows) => windows.pixels(),
+            Self::Patches(windows) => windows.pixels(),
+        }
     }
 
-    /// The batches of an epoch, of `size` images, except the last of each window, which may have fewer.
-    pub fn batches(&self, epoch: u32, size: usize) -> impl Iterator<Item = Result<Batch>> {
-        self.windows(epoch).flat_map(move |window| {
+    /// The batches of an epoch, of `size` images, except the last of each window, which may have fewer. Patches are those of epoch
+    /// `drawn`.
+    pub fn batches(&self, epoch: u32, drawn: u32, size: usize) -> impl Iterator<Item = Result<Batch>> {
+        let windows: Box<dyn Iterator<Item = Result<Window>> + '_> = match self {
+            Self::Whole(windows) => Box::new(windows.of_epoch(epoch)),
+            Self::Patches(windows) => Box::new(windows.of_epoch(epoch, drawn)),
+        };
+        windows.flat_map(move |window| {
             let (window, failure) = match window {
                 Ok(window) => (Some(Arc::new(window)), None),
                 Err(cause) => (None, Some(Err(cause))),
@@ -196,41 +186,6 @@ impl TrainingImages {
             });
             failure.into_iter().chain(batches)
         })
-    }
-
-    /// The windows of an epoch.
-    fn windows(&self, epoch: u32) -> impl Iterator<Item = Result<Window>> {
-        let mut random = Stream::new(self.seed, "shuffle", Split::Train).generator(0, epoch);
-        let mut groups: Vec<usize> = (0..self.table.row_groups()).collect();
-        if self.held.is_none() {
-            shuffle(&mut groups, &mut random);
-        }
-        let size = if self.held.is_some() { groups.len() } else { self.groups_per_window };
-        let windows: Vec<Vec<usize>> = groups.chunks(size.max(1)).map(<[usize]>::to_vec).collect();
-        windows.into_iter().map(move |groups| {
-            let mut window = match &self.held {
-                Some(held) => held.clone(),
-                None => self.load(&groups)?,
-            };
-            shuffle(&mut window.order, &mut random);
-            Ok(window)
-        })
-    }
-
-    fn load(&self, groups: &[usize]) -> Result<Window> {
-        let rows = groups.iter().map(|&group| self.table.row_group_rows(group) as usize).sum();
-        // With the exact capacity: a vector that grows takes up to twice that.
-        let (mut ids, mut pixels) = (Vec::with_capacity(rows), Vec::with_capacity(rows * self.pixels));
-        for &group in groups {
-            for batch in self.table.row_group(group)? {
-                let batch = batch?;
-                pixels.extend_from_slice(image_bytes(lists(&batch, "image")?)?);
-                ids.extend(crate::table::ids(&batch)?.values().iter().map(|&id| id as u64));
-                crate::interrupt::check()?;
-            }
-        }
-        let order = (0..ids.len() as u32).collect();
-        Ok(Window { ids: Arc::new(ids), bytes: Arc::new(pixels), order })
     }
 }
 
@@ -291,35 +246,6 @@ pub fn image_bytes(list: &FixedSizeListArray) -> Result<&[u8]> {
 }
 
 /// The examples made of a batch of clean images.
-pub fn examples_of(ids: &[i64], clean: Vec<f32>, pixels: usize, inputs: &Inputs) -> Examples {
-    inputs.of(ids.iter().map(|&id| id as u64), clean, pixels)
-}
-
-/// Fisher and Yates' shuffle (Durstenfeld 1964).
-fn shuffle<T>(items: &mut [T], random: &mut Generator) {
-    for last in (1..items.len()).rev() {
-        items.swap(last, random.below(last as u32 + 1) as usize);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shuffle_is_a_permutation_that_depends_on_its_generator() {
-        let shuffled = |epoch| {
-            let mut items: Vec<u32> = (0..1000).collect();
-            shuffle(&mut items, &mut Stream::new(1, "shuffle", Split::Train).generator(0, epoch));
-            items
-        };
-        let (first, second) = (shuffled(1), shuffled(2));
-        assert_ne!(first, second);
-        assert_eq!(first, shuffled(1));
-        let fixed = first.iter().enumerate().filter(|(index, item)| *index as u32 == **item).count();
-        assert!(fixed < 10, "{fixed} items stayed where they were");
-        let mut sorted = first;
-        sorted.sort_unstable();
-        assert_eq!(sorted, (0..1000).collect::<Vec<_>>());
-    }
+pub fn examples_of(ids: &[u64], clean: Vec<f32>, pixels: usize, inputs: &Inputs) -> Examples {
+    inputs.of(ids.iter().copied(), clean, pixels)
 }

@@ -6,6 +6,8 @@ pub mod checkpoint;
 mod loss;
 mod losses;
 mod optimizer;
+pub mod patches;
+mod pictures;
 mod placed;
 pub mod published;
 pub mod rate;
@@ -13,6 +15,7 @@ mod schedule;
 pub mod settings;
 mod step;
 pub mod test_images;
+mod windows;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,7 +31,7 @@ use crate::interrupt;
 use crate::model::{Autoencoder, Model, named_tensors};
 use crate::progress::Progress;
 use crate::record::receipt::Receipt;
-use crate::training::settings::{Noise, Training};
+use crate::training::settings::{InputImages, Noise, Training};
 use awake::keep_awake;
 use batches::{InputSettings, Inputs, TrainingImages};
 use checkpoint::{CheckpointFile, EpochRecord, Position, State};
@@ -128,10 +131,11 @@ impl Trainer<'_> {
         let name = format!("train epoch {epoch}/{}", settings.epochs);
         let task = self.progress.task(&name, self.images.count(), "images");
         task.advance(state.position.images);
-        let inputs = Inputs::new(&self.inputs, Split::Train, self.noise_epoch(epoch));
+        let drawn = self.drawn_epoch(epoch);
+        let inputs = Inputs::new(&self.inputs, Split::Train, drawn);
         let seen = state.position.steps as usize;
         let count = self.images.count() as f64;
-        for (index, batch) in self.images.batches(epoch as u32, settings.batch_size).enumerate() {
+        for (index, batch) in self.images.batches(epoch as u32, drawn, settings.batch_size).enumerate() {
             let batch = batch?;
             if index < seen {
                 continue;
@@ -167,7 +171,8 @@ impl Trainer<'_> {
 
     /// The state to start from; the initial state, with a note, if the checkpoint or result is damaged.
     fn start(&self) -> Result<State> {
-        let initial = self.model.architecture.init(self.image, self.inputs.seed, self.step.device())?;
+        let Model { architecture, predict, .. } = self.model;
+        let initial = architecture.init(self.image, *predict, self.inputs.seed, self.step.device())?;
         let device = self.step.device().clone().inner();
         let (what, state) = match self.start {
             Start::Beginning => ("", None),
@@ -188,11 +193,11 @@ impl Trainer<'_> {
         Ok(State { position: Position::default(), model: initial, optimizer: Optimizer::default(), best: Vec::new() })
     }
 
-    /// The epoch whose noise is used in `epoch`.
-    fn noise_epoch(&self, epoch: u64) -> u32 {
-        match self.settings.noise {
-            Noise::Fresh => epoch as u32,
-            Noise::Fixed => 0,
+    /// The epoch whose patches and noise are used in `epoch`: fixed noise belongs to fixed patches.
+    fn drawn_epoch(&self, epoch: u64) -> u32 {
+        match (self.settings.input, self.settings.noise) {
+            (InputImages::Noisy, Noise::Fixed) => 0,
+            _ => epoch as u32,
         }
     }
 
@@ -228,7 +233,7 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// The mean loss over the test split, on the stored inputs.
+    /// The mean loss over the test split, on the stored inputs, or on the patches and the noise of epoch 0.
     fn test_loss(&self, model: &Autoencoder) -> Result<f64> {
         let model = model.valid();
         let inputs = Inputs::new(&self.inputs, Split::Test, 0);

@@ -9,7 +9,8 @@ use std::sync::{Arc, Weak};
 use anyhow::Result;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::batches::{Examples, Inputs, Window};
+use super::batches::{Examples, Inputs};
+use super::windows::Window;
 use crate::corruption::on_device::{Keys, arrived, integers};
 use crate::device::attempt;
 use crate::error;

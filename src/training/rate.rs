@@ -11,6 +11,7 @@ use super::optimizer::Optimizer;
 use super::step::Step;
 use crate::device::{ComputeDevice, Precision};
 use crate::image::Split;
+use crate::model::predict::Predict;
 use crate::model::settings::{CodeActivation, Loss};
 use crate::model::{Architecture, Conv, Dense, Model};
 use crate::random::Stream;
@@ -43,12 +44,13 @@ pub fn models() -> [Architecture; 2] {
 /// Interruption.
 pub fn images_per_second(architecture: &Architecture, device: &ComputeDevice, time: Duration) -> Result<f64> {
     let (image, device) = (strokes::shape(false), device.training());
-    let model = Model { architecture: architecture.clone(), loss: Loss::CrossEntropy, sparsity: 0.0 };
+    let model =
+        Model { architecture: architecture.clone(), loss: Loss::CrossEntropy, predict: Predict::Image, sparsity: 0.0 };
     let step = Step::new(&model, Precision::F32, image, device.clone());
     let batches = Batch::of_images(strokes::digits(1, BATCH * BATCHES), image.len(), BATCH);
     let stream = Stream::new(1, "noise", Split::Train);
     let inputs = Inputs { image, corruption: None, stream, target: None, epoch: 1, rounded: false };
-    let mut trained = model.architecture.init(image, 1, &device)?;
+    let mut trained = model.architecture.init(image, model.predict, 1, &device)?;
     let mut optimizer = Optimizer::default();
     let mut measure = || -> Result<f64> {
         let (mut losses, mut sum) = (Losses::default(), 0.0);

@@ -24,6 +24,7 @@ impl Training {
 #[cfg(test)]
 mod tests {
     use crate::device::Precision;
+    use crate::training::patches::Patches;
     use crate::training::settings::{InputImages, Noise, Schedule, Training, Weights};
 
     #[test]
@@ -32,6 +33,7 @@ mod tests {
             input: InputImages::Clean,
             target: InputImages::Clean,
             noise: Noise::Fresh,
+            patches: Patches::default(),
             epochs: 12,
             batch_size: 1,
             learning_rate: 0.5,

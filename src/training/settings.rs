@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::patches::Patches;
 use crate::device::Precision;
 
 /// How the model is trained.
@@ -16,6 +17,9 @@ pub struct Training {
     pub target: InputImages,
     /// Where the noise of noisy input comes from.
     pub noise: Noise,
+    /// What is cut out of the images to train on.
+    #[serde(flatten)]
+    pub patches: Patches,
     /// Passes over the training images.
     pub epochs: u64,
     /// Images in one optimizer step.
@@ -45,6 +49,7 @@ impl Training {
             input,
             target,
             noise,
+            patches: Patches { patch, patches_per_image, augment },
             epochs,
             batch_size,
             learning_rate,
@@ -66,6 +71,15 @@ impl Training {
         // Left out if off, as in the settings.
         if *precision != Precision::F32 {
             settings["precision"] = json!(precision);
+        }
+        if let Some(patch) = patch {
+            settings["patch"] = json!(patch);
+        }
+        if let Some(count) = patches_per_image {
+            settings["patches-per-image"] = json!(count);
+        }
+        if !augment.is_empty() {
+            settings["augment"] = json!(augment);
         }
         if *schedule == Schedule::Cosine {
             // Every step then depends on the number of epochs.

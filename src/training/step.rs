@@ -8,7 +8,6 @@
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
-use arrow_array::RecordBatch;
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
@@ -16,15 +15,15 @@ use rayon::prelude::*;
 
 use super::batches::{Batch, Examples, Inputs, examples_of};
 use super::losses::BatchLoss;
+use super::patches::Cut;
 use super::placed::{PlacedImages, PlacedWindow};
 use super::test_images::TestImages;
 use crate::corruption::on_device::integers;
 use crate::device::{Precision, computes_where_called, numbers};
-use crate::image::ImageShape;
+use crate::image::{ImageShape, to_unit};
 use crate::interrupt;
 
 use crate::model::{Autoencoder, Made, Model};
-use crate::table::{ids, lists, pixels};
 
 /// The settings and device that all steps of a training share.
 pub struct Step<'a> {
@@ -112,8 +111,8 @@ impl<'a> Step<'a> {
         let loss = |examples| self.loss(model, examples, 1.0, Precision::F32).0;
         let mut sum = 0.0;
         if self.is_on_threads() {
-            for batch in images.stored() {
-                sum += self.sum_on_threads(&batch?, inputs, &device, loss)?;
+            for batch in images.batches() {
+                sum += self.sum_on_threads(&batch?, inputs, &device, loss);
                 interrupt::check()?;
             }
         } else {
@@ -127,20 +126,22 @@ impl<'a> Step<'a> {
 
     fn sum_on_threads(
         &self,
-        batch: &RecordBatch,
+        Cut { keys, bytes }: &Cut,
         inputs: &Inputs,
         device: &Device,
         loss: impl Fn(Examples<Tensor<2>>) -> Tensor<1> + Sync,
-    ) -> Result<f64> {
+    ) -> f64 {
         let (size, pixels) = (self.model.architecture.family().micro_batch(self.image), self.image.len());
-        let ids = ids(batch)?.values();
-        let images = pixels::values(lists(batch, "image")?);
-        let sums: Vec<f64> = ids
+        let sums: Vec<f64> = keys
             .par_chunks(size)
-            .zip(images.par_chunks(size * pixels))
-            .map(|(ids, images)| scalar(loss(self.tensors(examples_of(ids, images.to_vec(), pixels, inputs), device))))
+            .zip(bytes.par_chunks(size * pixels))
+            .map(|(keys, bytes)| {
+                let mut images = vec![0.0; bytes.len()];
+                to_unit(bytes, &mut images);
+                scalar(loss(self.tensors(examples_of(keys, images, pixels, inputs), device)))
+            })
             .collect();
-        Ok(sums.iter().sum())
+        sums.iter().sum()
     }
 
     fn sum_on_device(
@@ -179,15 +180,15 @@ impl<'a> Step<'a> {
     ) -> (Tensor<1>, Option<Tensor<2>>) {
         let input = input.unwrap_or_else(|| target.clone());
         let Made { codes, logits } = match precision {
-            Precision::F32 => model.forward(input),
+            Precision::F32 => model.forward(input.clone()),
             Precision::Bf16 => {
                 // Layers compute in the precision of their input; losses and weights stay 32-bit.
-                let Made { codes, logits } = model.forward(input.cast(FloatDType::BF16));
+                let Made { codes, logits } = model.forward(input.clone().cast(FloatDType::BF16));
                 let full = |tensor: Tensor<2>| tensor.cast(FloatDType::F32);
                 Made { codes: codes.map(full), logits: full(logits) }
             }
         };
-        (self.model.loss.scaled_sum(logits, target, scale), codes)
+        (self.model.scaled_loss(logits, input, target, scale), codes)
     }
 
     /// The sparsity penalty that is added to the loss (`model.sparsity`): the mean magnitude of the code's numbers.
@@ -213,6 +214,7 @@ mod tests {
     use crate::corruption::{Corruption, Gaussian};
     use crate::device::tests::{course, devices, half_course};
     use crate::image::Split;
+    use crate::model::predict::Predict;
     use crate::model::settings::{CodeActivation, Loss};
     use crate::model::{Architecture, Conv, Dense, Model, Unet};
     use crate::random::Stream;
@@ -227,7 +229,7 @@ mod tests {
         let stream = Stream::new(1, "noise", Split::Train);
         let corruption = Some(Corruption::Gaussian(Gaussian::new(0.3)));
         let inputs = Inputs { image, corruption, stream, target: None, epoch: 1, rounded: false };
-        let mut trained = model.architecture.init(image, 1, device).expect("fits");
+        let mut trained = model.architecture.init(image, model.predict, 1, device).expect("fits");
         let mut optimizer = Optimizer::default();
         let batches = Batch::of_images(strokes::digits(1, 250), image.len(), 50);
         let losses = batches.iter().cycle().take(15).map(|batch| {
@@ -253,12 +255,14 @@ mod tests {
         };
         let dense = Architecture::Dense(Dense { hidden: vec![64], code: 16, code_activation: CodeActivation::Relu });
         vec![
-            Model { architecture: dense, loss: Loss::CrossEntropy, sparsity: 0.01 },
-            Model { architecture: conv(Some(12)), loss: Loss::Mse, sparsity: 0.0 },
-            Model { architecture: conv(None), loss: Loss::CrossEntropy, sparsity: 0.0 },
+            Model { architecture: dense, loss: Loss::CrossEntropy, predict: Predict::Image, sparsity: 0.01 },
+            Model { architecture: conv(Some(12)), loss: Loss::Mse, predict: Predict::Image, sparsity: 0.0 },
+            Model { architecture: conv(None), loss: Loss::CrossEntropy, predict: Predict::Image, sparsity: 0.0 },
+            Model { architecture: conv(None), loss: Loss::Mse, predict: Predict::Noise, sparsity: 0.0 },
             Model {
                 architecture: Architecture::Unet(Unet { channels: vec![4, 6], residual_blocks: 1 }),
                 loss: Loss::CrossEntropy,
+                predict: Predict::Image,
                 sparsity: 0.0,
             },
         ]

@@ -7,12 +7,27 @@ use arrow_array::RecordBatch;
 use burn::tensor::Device;
 
 use super::batches::image_bytes;
+use super::patches::{Cut, Cutter};
+use super::pictures::Pictures;
 use super::placed::PlacedImages;
+use crate::image::ImageShape;
+use crate::interrupt;
 use crate::table::{TableFile, ids, lists};
 
-/// The test split. It is read again in every epoch, but on a device other than flex it stays in memory if it fits.
+/// Most bytes of patches that are cut out at a time.
+const PATCH_BYTES: usize = 4 << 20;
+/// The epoch whose patches are taken in every epoch.
+const EPOCH: u32 = 0;
+
+/// The test split, or patches of it. It is read again in every epoch, but on a device other than flex it stays in memory if it fits.
 pub struct TestImages {
     table: TableFile,
+    cutter: Option<Cutter>,
+    /// Size of the stored images.
+    stored: ImageShape,
+    /// Number of images, or of patches.
+    count: u64,
+    /// Numbers of one of them.
     pixels: usize,
     /// Whether all of them fit the limit.
     stay: bool,
@@ -20,24 +35,48 @@ pub struct TestImages {
 }
 
 impl TestImages {
-    /// The images of a table; they stay on the device if they take at most `limit` bytes.
+    /// The images of a table, or what is cut out of them; they stay on the device if they take at most `limit` bytes.
     ///
     /// # Errors
-    /// A table that does not hold images.
-    pub fn open(table: TableFile, limit: u64) -> Result<Self> {
-        let pixels = table.image_shape()?.len();
-        let stay = table.rows().saturating_mul(pixels as u64) <= limit;
-        Ok(Self { table, pixels, stay, placed: OnceLock::new() })
+    /// A table that does not hold images, or such that are too small to cut.
+    pub fn open(table: TableFile, cutter: Option<Cutter>, limit: u64) -> Result<Self> {
+        let stored = table.image_shape()?;
+        let pixels = cutter.as_ref().map_or(Ok(stored), |cutter| cutter.shape(stored))?.len();
+        let count = table.rows().saturating_mul(cutter.as_ref().map_or(1, |cutter| cutter.count(stored)));
+        let stay = count.saturating_mul(pixels as u64) <= limit;
+        Ok(Self { table, cutter, stored, count, pixels, stay, placed: OnceLock::new() })
     }
 
     /// Number of images.
     pub fn count(&self) -> u64 {
-        self.table.rows()
+        self.count
     }
 
-    /// All images as they are stored, batch after batch.
-    pub fn stored(&self) -> impl Iterator<Item = Result<RecordBatch>> {
-        self.table.all()
+    /// All images, batch after batch.
+    pub fn batches(&self) -> impl Iterator<Item = Result<Cut>> {
+        self.table.all().flat_map(|batch| {
+            let batches = batch.and_then(|batch| match &self.cutter {
+                None => whole(&batch),
+                Some(cutter) => self.patches(&batch, cutter),
+            });
+            let (batches, failure) = match batches {
+                Ok(batches) => (Some(batches), None),
+                Err(cause) => (None, Some(Err(cause))),
+            };
+            failure.into_iter().chain(batches.into_iter().flatten())
+        })
+    }
+
+    /// The patches of a batch of pictures.
+    fn patches<'a>(&self, batch: &RecordBatch, cutter: &'a Cutter) -> Result<Batches<'a>> {
+        let mut pictures = Pictures::with_capacity(batch.num_rows(), batch.num_rows() * self.stored.len());
+        pictures.add_batch(batch, self.stored)?;
+        let (places, pixels) = (cutter.places(&pictures), self.pixels);
+        let most = (PATCH_BYTES / pixels).max(1);
+        Ok(Box::new((0..places.len()).step_by(most).map(move |start| {
+            interrupt::check()?;
+            Ok(cutter.cut(&pictures, &places[start..places.len().min(start + most)], EPOCH, pixels))
+        })))
     }
 
     /// All images on a device, which must be the same in every call, batch after batch.
@@ -46,7 +85,10 @@ impl TestImages {
     /// Unreadable images: at once if the images stay, else with their batch.
     pub fn placed(&self, device: &Device) -> Result<Box<dyn Iterator<Item = Result<PlacedImages>> + '_>> {
         let device = device.clone();
-        let placed = self.stored().map(move |batch| self.place(&batch?, &device));
+        let placed = self.batches().map(move |batch| {
+            let Cut { keys, bytes } = batch?;
+            PlacedImages::new(&keys, &bytes, self.pixels, &device)
+        });
         if !self.stay {
             return Ok(Box::new(placed));
         }
@@ -59,9 +101,13 @@ impl TestImages {
         };
         Ok(Box::new(placed.iter().cloned().map(Ok)))
     }
+}
 
-    fn place(&self, batch: &RecordBatch, device: &Device) -> Result<PlacedImages> {
-        let ids: Vec<u64> = ids(batch)?.values().iter().map(|&id| id as u64).collect();
-        PlacedImages::new(&ids, image_bytes(lists(batch, "image")?)?, self.pixels, device)
-    }
+type Batches<'a> = Box<dyn Iterator<Item = Result<Cut>> + 'a>;
+
+/// The images of a batch, as they are.
+fn whole<'a>(batch: &RecordBatch) -> Result<Batches<'a>> {
+    let keys = ids(batch)?.values().iter().map(|&id| id as u64).collect();
+    let bytes = image_bytes(lists(batch, "image")?)?.to_vec();
+    Ok(Box::new(std::iter::once(Ok(Cut { keys, bytes }))))
 }

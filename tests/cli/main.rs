@@ -29,6 +29,7 @@ mod output;
 mod own_arrays;
 mod own_images;
 mod own_tables;
+mod patches;
 mod pictures;
 mod races;
 mod resuming;

@@ -41,6 +41,32 @@ fn a_unet_denoises_and_has_no_features() {
 }
 
 #[test]
+fn what_predicts_noise_starts_at_the_identity_and_says_so_in_its_description() {
+    let sandbox = with_model("unet = { channels = [4, 6] }\nloss = \"mse\"\npredict = \"noise\"");
+    // The smallest rate leaves the model at its start.
+    let still = "--set training.learning-rate=1e-9 --set training.epochs=1 --set name=still --set output.pixels=f32";
+    sandbox.limpid(&format!("run small.toml {still} --to denoise")).succeeds().says("train mean squared error");
+    let images = |stage: &str| -> Vec<f32> {
+        let rows = read(&sandbox, &format!("runs/still/{stage}/test-00000-of-00001.parquet")).0;
+        let images = rows.column_by_name("image").expect("is there").as_fixed_size_list().values().clone();
+        images.as_primitive::<Float32Type>().values().to_vec()
+    };
+    let most = images("corrupt").iter().zip(images("denoise")).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(most < 1e-4, "{most}");
+
+    sandbox.limpid("run small.toml").succeeds().says("evaluate: done");
+    let metrics: Value = serde_json::from_slice(&sandbox.read("runs/small/evaluate/metrics.json")).expect("is JSON");
+    let mse = |index: usize| metrics["scores"][index]["mse"].as_f64().expect("is a number");
+    assert!(mse(0) < 0.9 * mse(1), "{} is not better than the input's {}", mse(0), mse(1));
+    let description = String::from_utf8(sandbox.read("runs/small/train/model.json")).expect("is text");
+    assert!(description.contains("\"predict\": \"noise\""), "{description}");
+    // A description of what cannot be is damaged data.
+    sandbox.write("runs/small/train/model.json", description.replace("\"mse\"", "\"cross-entropy\"").as_bytes());
+    let images = "runs/small/ingest/test-00000-of-00001.parquet";
+    sandbox.limpid(&format!("denoise runs/small {images} -o out")).exits(65);
+}
+
+#[test]
 fn a_penalty_on_the_code_makes_it_smaller() {
     let sandbox = with_model("dense = { hidden = [], code = 8 }");
     let magnitude = |sparsity: &str| -> f32 {

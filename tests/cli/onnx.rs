@@ -27,9 +27,14 @@ const ODD_SIDES: [usize; 3] = [13, 9, 3];
 
 /// A run of a model to the end of `denoise`.
 fn finished(source: &str, model: &str) -> Sandbox {
+    finished_with(source, model, "")
+}
+
+/// The same with further settings of the training, and further sections.
+fn finished_with(source: &str, model: &str, more: &str) -> Sandbox {
     let sandbox = Sandbox::with(&format!(
-        "name = \"small\"\n[source]\n{source}\n[model]\n{model}\n[training]\nepochs = 1\nbatch-size = 10\nlearning-rate = 1e-2\n\
-         [output]\npixels = \"f32\"\n"
+        "name = \"small\"\n[source]\n{source}\n[model]\n{model}\n[output]\npixels = \"f32\"\n[training]\nepochs = 1\n\
+         batch-size = 10\nlearning-rate = 1e-2\n{more}"
     ));
     if source == ODD {
         let [rows, columns, channels] = ODD_SIDES;
@@ -148,6 +153,25 @@ fn a_unet_which_is_whole_or_nothing() {
             sandbox.limpid(&export).exits(2).says("a U-Net has no code");
         }
         assert!(!sandbox.path("half.onnx").exists());
+    }
+}
+
+#[test]
+fn models_that_predict_noise() {
+    for model in ["unet = { channels = [3, 4] }", "conv = { channels = [6, 4] }"] {
+        let model = format!("{model}\nloss = \"mse\"\npredict = \"noise\"");
+        let sandbox = finished_with(ODD, &model, "input = \"noisy\"\n[corruption]\ngaussian = { std = 0.3 }\n");
+        let noisy = Rows::of(&sandbox, "runs/small/corrupt/test-00000-of-00001.parquet", "image");
+        let image = Rows::made_by(&sandbox, "denoise", "image");
+        // Some of the sums are clipped.
+        assert!(image.numbers.contains(&0.0) && image.numbers.contains(&1.0), "{model}");
+        let made = run(&sandbox, "whole", ("images", &noisy), &["image"]);
+        made[0].expect(&image, IMAGE_TOLERANCE, "the image");
+        if model.starts_with("conv") {
+            run(&sandbox, "encoder", ("images", &noisy), &["code"]);
+            let decoder = "export runs/small --onnx half.onnx --part decoder";
+            sandbox.limpid(decoder).exits(2).says("a model that predicts noise has no decoder");
+        }
     }
 }
 

@@ -25,21 +25,28 @@ fn loss_kernel(
     len: usize,
     scale: f32,
     #[comptime] squared: bool,
+    #[comptime] of_sigmoid: bool,
 ) {
     let mut sum = f32::new(0.0);
     let mut place = ABSOLUTE_POS;
     while place < len {
         let (z, x) = (logits[place], targets[place]);
-        // exp(-|z|), which is at most 1.
-        let small = (0.0 - z.abs()).exp();
-        let sigmoid = select(z < 0.0, small, 1.0) / (1.0 + small);
-        let difference = sigmoid - x;
-        if squared {
-            sum += difference * difference;
-            gradient[place] = 2.0 * difference * sigmoid * (1.0 - sigmoid) * scale;
+        if of_sigmoid {
+            // exp(-|z|), which is at most 1.
+            let small = (0.0 - z.abs()).exp();
+            let sigmoid = select(z < 0.0, small, 1.0) / (1.0 + small);
+            let difference = sigmoid - x;
+            if squared {
+                sum += difference * difference;
+                gradient[place] = 2.0 * difference * sigmoid * (1.0 - sigmoid) * scale;
+            } else {
+                sum += select(z < 0.0, 0.0, z) - z * x + small.log1p();
+                gradient[place] = difference * scale;
+            }
         } else {
-            sum += select(z < 0.0, 0.0, z) - z * x + small.log1p();
-            gradient[place] = difference * scale;
+            let difference = z - x;
+            sum += difference * difference;
+            gradient[place] = 2.0 * difference * scale;
         }
         place += CUBE_COUNT_X as usize * UNITS;
     }
@@ -94,6 +101,7 @@ pub fn loss_and_gradient(
             len,
             scale,
             matches!(loss, ElementwiseLoss::SquaredError),
+            !matches!(loss, ElementwiseLoss::SquaredDifference),
         );
     }
     (sum_rows(partial), gradient)

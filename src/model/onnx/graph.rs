@@ -86,6 +86,16 @@ impl Graph {
         self.node("Sigmoid", &[x], output, &[])
     }
 
+    /// min(max(x, 0), 1).
+    pub fn clip_to_unit(&mut self, x: &str, output: &str) -> String {
+        let bounds = [("least", 0.0_f32), ("most", 1.0)].map(|(name, bound)| {
+            let name = format!("{output}.{name}");
+            self.constants.push(initializer(&name, std::iter::empty(), FLOAT, &bound.to_le_bytes()));
+            name
+        });
+        self.node("Clip", &[x, &bounds[0], &bounds[1]], output, &[])
+    }
+
     /// The sum of two tensors of one shape.
     pub fn add(&mut self, x: &str, y: &str, output: &str) -> String {
         self.node("Add", &[x, y], output, &[])

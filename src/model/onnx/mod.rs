@@ -1,13 +1,14 @@
 //! A trained model as ONNX: `images` [n, pixels] in [0, 1] to `code` [n, size] and `image` [n, pixels].
 //!
 //! Inputs and outputs are flat, row by row with the channels last, as in limpid's tables; their sizes are in the metadata.
-//! Inside the graph channels come first, as ONNX defines convolutions.
+//! Inside the graph channels come first, as ONNX defines convolutions. The output image is clipped as limpid clips it.
 
 pub mod graph;
 mod proto;
 
 use anyhow::Result;
 
+use super::predict::Predict;
 use super::{ModelDescription, NamedTensor};
 use crate::error;
 use graph::{FLOAT, Graph, initializer};
@@ -48,6 +49,12 @@ pub fn model(description: &ModelDescription, weights: &[NamedTensor], part: Part
         (Part::Whole, Some(code)) => (vec![images], vec![code, made]),
         (Part::Whole, None) => (vec![images], vec![made]),
         (Part::Encoder, Some(code)) => (vec![images], vec![code]),
+        (Part::Decoder, Some(_)) if description.predict == Predict::Noise => {
+            let reason = "the image is its input plus what is made of the code";
+            return Err(error::settings(format!(
+                "a model that predicts noise has no decoder: {reason}; export it whole"
+            )));
+        }
         (Part::Decoder, Some(code)) => (vec![code], vec![made]),
         (Part::Encoder | Part::Decoder, None) => {
             return Err(error::settings(format!(
@@ -61,7 +68,7 @@ pub fn model(description: &ModelDescription, weights: &[NamedTensor], part: Part
     }
     if part != Part::Encoder {
         let logits = architecture.family().decoder_graph(&mut graph, image);
-        graph.sigmoid(&logits, "image");
+        description.predict.graph(&mut graph, &logits);
     }
     let used = |name: &str| graph.inputs.iter().any(|input| input == name);
     let value = |name: &str, size: usize| {

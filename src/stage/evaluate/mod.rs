@@ -87,6 +87,8 @@ impl Stage for Evaluate {
             Some(features) => {
                 let untrained =
                     Inference::untrained(&context.folder(train::NAME), pipeline.seed, context.device.inference())?;
+                // As it was applied, if it was trained on patches.
+                let untrained = untrained.for_images(clean[1].image_shape()?, clean[1].path())?;
                 features.probe(limit, baselines.components.as_ref(), &untrained, &mut omitted)?
             }
             None => {

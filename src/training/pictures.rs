@@ -1,0 +1,74 @@
+//! Pictures in memory as bytes, each of a size of its own.
+
+use anyhow::Result;
+use arrow_array::RecordBatch;
+
+use super::batches::image_bytes;
+use crate::image::ImageShape;
+use crate::table::{ids, lists};
+
+/// Pictures, one after the other.
+#[derive(Default)]
+pub struct Pictures {
+    /// Position of each in the source.
+    ids: Vec<u64>,
+    shapes: Vec<ImageShape>,
+    /// Where each starts in the bytes.
+    starts: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+/// One of them.
+#[derive(Clone, Copy)]
+pub struct Picture<'a> {
+    /// Its position in the source.
+    pub id: u64,
+    /// Its size.
+    pub shape: ImageShape,
+    /// Row by row, channels last.
+    pub bytes: &'a [u8],
+}
+
+impl Pictures {
+    /// None yet, with room for so many with so many bytes altogether: vectors that grow take up to twice what they need.
+    pub fn with_capacity(count: usize, bytes: usize) -> Self {
+        Self {
+            ids: Vec::with_capacity(count),
+            shapes: Vec::with_capacity(count),
+            starts: Vec::with_capacity(count),
+            bytes: Vec::with_capacity(bytes),
+        }
+    }
+
+    /// Adds a picture.
+    pub fn add(&mut self, Picture { id, shape, bytes }: Picture<'_>) {
+        debug_assert_eq!(shape.len(), bytes.len());
+        self.ids.push(id);
+        self.shapes.push(shape);
+        self.starts.push(self.bytes.len());
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Adds the pictures of a batch of a table, which all have this size.
+    ///
+    /// # Errors
+    /// They are not stored as bytes.
+    pub fn add_batch(&mut self, batch: &RecordBatch, shape: ImageShape) -> Result<()> {
+        let bytes = image_bytes(lists(batch, "image")?)?;
+        for (&id, bytes) in ids(batch)?.values().iter().zip(bytes.chunks_exact(shape.len())) {
+            self.add(Picture { id: id as u64, shape, bytes });
+        }
+        Ok(())
+    }
+
+    /// Number of pictures.
+    pub fn count(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The picture at this place.
+    pub fn get(&self, at: usize) -> Picture<'_> {
+        let shape = self.shapes[at];
+        Picture { id: self.ids[at], shape, bytes: &self.bytes[self.starts[at]..][..shape.len()] }
+    }
+}

@@ -1,0 +1,250 @@
+//! An epoch as a sequence of windows, each a shuffled set of images in memory.
+//!
+//! If the split fits the memory limit, it is the only window. Otherwise a window is a few row groups, in shuffled order: every epoch
+//! still sees every image once, mixed as far as memory allows. Both orders depend on (seed, epoch) alone.
+//!
+//! With patches, the pictures and the patches of one window take at most half of the limit each. If all pictures fit, the patches of
+//! an epoch are shuffled together, and a window is as many of them as fit. Otherwise some row groups are read at a time, in shuffled
+//! order, and the same is done with the patches of these.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::batches::image_bytes;
+use super::patches::{Cut, Cutter, Place};
+use super::pictures::Pictures;
+use crate::error;
+use crate::image::{ImageShape, Split};
+use crate::random::{Generator, Stream};
+use crate::table::{TableFile, lists};
+
+/// Some images and the order in which they are used.
+#[derive(Clone)]
+pub struct Window {
+    /// The number that stands for each image where random numbers are drawn. Shared, like the bytes, by the windows of all epochs
+    /// when they are held.
+    pub ids: Arc<Vec<u64>>,
+    /// The images, one after the other.
+    pub bytes: Arc<Vec<u8>>,
+    /// Places of images, each once.
+    pub order: Vec<u32>,
+}
+
+/// The row groups of a table in the order in which an epoch reads them, all at once if they are held, else so many at a time.
+fn groups_of_epoch(table: &TableFile, held: bool, at_once: usize, random: &mut Generator) -> Vec<Vec<usize>> {
+    let mut groups: Vec<usize> = (0..table.row_groups()).collect();
+    if !held {
+        shuffle(&mut groups, random);
+    }
+    let size = if held { groups.len() } else { at_once };
+    groups.chunks(size.max(1)).map(<[usize]>::to_vec).collect()
+}
+
+/// Row groups of images of so many bytes that fit a limit, at least one.
+fn groups_at_once(table: &TableFile, bytes: usize, limit: u64) -> usize {
+    // The largest group: with classes held out of training, other groups may have few rows left.
+    let largest = (0..table.row_groups()).map(|group| table.row_group_rows(group)).max();
+    let group = largest.unwrap_or(0).max(1) * bytes as u64;
+    ((limit / group) as usize).max(1)
+}
+
+/// Whole images as they are stored.
+pub struct WholeWindows {
+    table: TableFile,
+    pixels: usize,
+    seed: u64,
+    /// All images, if they fit the limit.
+    held: Option<Window>,
+    /// Row groups of one window otherwise.
+    groups_per_window: usize,
+}
+
+impl WholeWindows {
+    /// Opens the images of a table and holds them if they take at most `limit` bytes.
+    ///
+    /// # Errors
+    /// Unreadable tables, and images that are not bytes.
+    pub fn open(table: TableFile, seed: u64, limit: u64) -> Result<Self> {
+        let pixels = table.image_shape()?.len();
+        let mut windows = Self { table, pixels, seed, held: None, groups_per_window: 1 };
+        if windows.table.rows().saturating_mul(pixels as u64) <= limit {
+            windows.held = Some(windows.load(&(0..windows.table.row_groups()).collect::<Vec<_>>())?);
+        } else {
+            windows.groups_per_window = groups_at_once(&windows.table, pixels, limit);
+        }
+        Ok(windows)
+    }
+
+    /// Images of an epoch.
+    pub fn count(&self) -> u64 {
+        self.table.rows()
+    }
+
+    /// Numbers of an image.
+    pub fn pixels(&self) -> usize {
+        self.pixels
+    }
+
+    /// The windows of an epoch.
+    pub fn of_epoch(&self, epoch: u32) -> impl Iterator<Item = Result<Window>> {
+        let mut random = Stream::new(self.seed, "shuffle", Split::Train).generator(0, epoch);
+        let groups = groups_of_epoch(&self.table, self.held.is_some(), self.groups_per_window, &mut random);
+        groups.into_iter().map(move |groups| {
+            let mut window = match &self.held {
+                Some(held) => held.clone(),
+                None => self.load(&groups)?,
+            };
+            shuffle(&mut window.order, &mut random);
+            Ok(window)
+        })
+    }
+
+    fn load(&self, groups: &[usize]) -> Result<Window> {
+        let rows = groups.iter().map(|&group| self.table.row_group_rows(group) as usize).sum();
+        // With the exact capacity: a vector that grows takes up to twice that.
+        let (mut ids, mut pixels) = (Vec::with_capacity(rows), Vec::with_capacity(rows * self.pixels));
+        for &group in groups {
+            for batch in self.table.row_group(group)? {
+                let batch = batch?;
+                pixels.extend_from_slice(image_bytes(lists(&batch, "image")?)?);
+                ids.extend(crate::table::ids(&batch)?.values().iter().map(|&id| id as u64));
+                crate::interrupt::check()?;
+            }
+        }
+        let order = (0..ids.len() as u32).collect();
+        Ok(Window { ids: Arc::new(ids), bytes: Arc::new(pixels), order })
+    }
+}
+
+/// Fisher and Yates' shuffle (Durstenfeld 1964).
+fn shuffle<T>(items: &mut [T], random: &mut Generator) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, random.below(last as u32 + 1) as usize);
+    }
+}
+
+/// The patches of a table of pictures.
+pub struct PatchWindows {
+    table: TableFile,
+    cutter: Cutter,
+    seed: u64,
+    /// Size of the pictures.
+    picture: ImageShape,
+    /// Numbers of a patch.
+    pixels: usize,
+    /// All pictures, if they fit.
+    held: Option<Arc<Pictures>>,
+    /// Row groups that are read at a time otherwise.
+    groups: usize,
+    /// Most patches of a window.
+    most: usize,
+}
+
+impl PatchWindows {
+    /// Opens the pictures of a table, to hold at most `limit` bytes of them and their patches in memory.
+    ///
+    /// # Errors
+    /// Unreadable tables, pictures that are too small.
+    pub fn open(table: TableFile, cutter: Cutter, seed: u64, limit: u64) -> Result<Self> {
+        let picture = table.image_shape()?;
+        let pixels = cutter.shape(picture)?.len();
+        let (half, groups) = (limit / 2, table.row_groups());
+        // Devices count them in 32 bits.
+        let most = ((half / pixels as u64) as usize).clamp(1, i32::MAX as usize);
+        let mut windows = Self { table, cutter, seed, picture, pixels, held: None, groups, most };
+        if windows.table.rows().saturating_mul(picture.len() as u64) <= half {
+            windows.held = Some(Arc::new(windows.load(&(0..groups).collect::<Vec<_>>())?));
+        } else {
+            windows.groups = groups_at_once(&windows.table, picture.len(), half);
+        }
+        if windows.count() > u64::from(u32::MAX) {
+            return Err(error::settings(
+                "an epoch has more than 2^32 - 1 patches; use fewer training.patches-per-image",
+            ));
+        }
+        Ok(windows)
+    }
+
+    /// Patches of an epoch.
+    pub fn count(&self) -> u64 {
+        self.table.rows().saturating_mul(self.cutter.count(self.picture))
+    }
+
+    /// Numbers of a patch.
+    pub fn pixels(&self) -> usize {
+        self.pixels
+    }
+
+    /// The windows of an epoch, with the patches of epoch `drawn`.
+    pub fn of_epoch(&self, epoch: u32, drawn: u32) -> impl Iterator<Item = Result<Window>> {
+        let mut random = Stream::new(self.seed, "shuffle", Split::Train).generator(0, epoch);
+        let groups = groups_of_epoch(&self.table, self.held.is_some(), self.groups, &mut random);
+        groups.into_iter().flat_map(move |groups| {
+            let pictures = match &self.held {
+                Some(held) => Ok(Arc::clone(held)),
+                None => self.load(&groups).map(Arc::new),
+            };
+            let (pictures, failure) = match pictures {
+                Ok(pictures) => (Some(pictures), None),
+                Err(cause) => (None, Some(Err(cause))),
+            };
+            let windows = pictures.map(|pictures| {
+                let mut places = self.cutter.places(&pictures);
+                shuffle(&mut places, &mut random);
+                self.cut(pictures, places, drawn)
+            });
+            failure.into_iter().chain(windows.into_iter().flatten())
+        })
+    }
+
+    /// Windows of these patches, in their order.
+    fn cut(
+        &self,
+        pictures: Arc<Pictures>,
+        places: Vec<Place>,
+        drawn: u32,
+    ) -> impl Iterator<Item = Result<Window>> + use<'_> {
+        (0..places.len()).step_by(self.most).map(move |start| {
+            let places = &places[start..places.len().min(start + self.most)];
+            let Cut { keys, bytes } = self.cutter.cut(&pictures, places, drawn, self.pixels);
+            let order = (0..places.len() as u32).collect();
+            crate::interrupt::check()?;
+            Ok(Window { ids: Arc::new(keys), bytes: Arc::new(bytes), order })
+        })
+    }
+
+    fn load(&self, groups: &[usize]) -> Result<Pictures> {
+        let rows = groups.iter().map(|&group| self.table.row_group_rows(group) as usize).sum();
+        let mut pictures = Pictures::with_capacity(rows, rows * self.picture.len());
+        for &group in groups {
+            for batch in self.table.row_group(group)? {
+                pictures.add_batch(&batch?, self.picture)?;
+                crate::interrupt::check()?;
+            }
+        }
+        Ok(pictures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shuffle_is_a_permutation_that_depends_on_its_generator() {
+        let shuffled = |epoch| {
+            let mut items: Vec<u32> = (0..1000).collect();
+            shuffle(&mut items, &mut Stream::new(1, "shuffle", Split::Train).generator(0, epoch));
+            items
+        };
+        let (first, second) = (shuffled(1), shuffled(2));
+        assert_ne!(first, second);
+        assert_eq!(first, shuffled(1));
+        let fixed = first.iter().enumerate().filter(|(index, item)| *index as u32 == **item).count();
+        assert!(fixed < 10, "{fixed} items stayed where they were");
+        let mut sorted = first;
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..1000).collect::<Vec<_>>());
+    }
+}
