@@ -19,12 +19,12 @@ use crate::image::ImageShape;
 use crate::picture::{Format, Header, Reader, Shared, Writer, of_numbers, to_numbers};
 use crate::progress::Progress;
 use crate::source::Folder;
+use crate::store;
 use crate::store::local::{self, only_writer};
 use crate::store::watch::Watch;
-use crate::store::{self};
 
-/// Most bytes of the rows that a band of tiles is made from.
-const MOST_WINDOW: usize = 1 << 30;
+/// Most bytes of the rows that a band of tiles is made from: beside them are those that it makes, and a strip of the file.
+const MOST_WINDOW: usize = 384 << 20;
 
 /// Whether a path names a picture file, and not a folder.
 pub fn is_picture_name(path: &Path) -> bool {
