@@ -86,6 +86,9 @@ pub struct RawTraining {
     pub warm_up_epochs: Option<f64>,
     /// How precise the layers are while they train.
     pub precision: Option<Precision>,
+    /// How much of the averages of the weights is kept in each step; not averaged unless given.
+    #[schemars(range(min = 0.5, max = 0.999_999))]
+    pub average: Option<f64>,
     /// Which weights the later stages use.
     pub weights: Option<Weights>,
     /// Largest size of the training images to hold in memory, in MiB.

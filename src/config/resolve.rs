@@ -346,6 +346,7 @@ fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Op
         schedule: problems.required("training.schedule", raw.schedule)?,
         warm_up_epochs,
         precision: problems.required("training.precision", raw.precision)?,
+        average: raw.average,
         weights: problems.required("training.weights", raw.weights)?,
         memory_mib: problems.required("training.memory-mib", raw.memory_mib)? as u64,
         checkpoint_seconds: problems.required("training.checkpoint-seconds", raw.checkpoint_seconds)? as u64,

@@ -1,8 +1,8 @@
 //! The checkpoint of a training: one file that is replaced atomically.
 //!
 //! It holds everything that the rest of the training depends on, so that killed and resumed equals uninterrupted: weights,
-//! Adam's moments, the position in the epoch with the loss summed so far, the history, and the best weights. A digest at its
-//! end detects damage.
+//! their averages if there are any, Adam's moments, the position in the epoch with the loss summed so far, the history, and the
+//! best weights. A digest at its end detects damage.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
@@ -58,12 +58,19 @@ pub struct State {
     pub model: Autoencoder,
     /// Adam's state.
     pub optimizer: Optimizer,
-    /// The weights at the end of the best epoch.
+    /// The averages of its weights, if they are scored and published in their place; not under automatic differentiation.
+    pub average: Option<Autoencoder>,
+    /// The weights that were scored at the end of the best epoch.
     pub best: Vec<NamedTensor>,
 }
 
 impl State {
-    /// The state made of these tensors: the weights under `model.` and `best.`, and Adam's moments after so many `steps`.
+    /// The model that is scored and published, outside automatic differentiation.
+    pub fn scored(&self) -> Autoencoder {
+        self.average.clone().unwrap_or_else(|| self.model.valid())
+    }
+
+    /// The state made of these tensors: the weights under `model.`, `average.` if there are any, and `best.`, and Adam's moments after so many `steps`.
     ///
     /// # Errors
     /// A tensor that is missing or has another shape.
@@ -74,7 +81,9 @@ impl State {
         initial: Autoencoder,
         device: &Device,
     ) -> Result<Self> {
-        let model = load_weights(initial, tensors, "model.")?;
+        let averaged = tensors.keys().any(|name| name.starts_with(AVERAGE));
+        let average = averaged.then(|| load_weights(initial.valid(), tensors, AVERAGE)).transpose()?;
+        let model = load_weights(initial, tensors, MODEL)?;
         let sizes: Vec<usize> = named_tensors(&model).iter().map(|tensor| tensor.values.len()).collect();
         let mut optimizer = Optimizer::default();
         if !optimizer.restore(steps, &sizes, device, |name| tensors.get(name)) {
@@ -85,8 +94,19 @@ impl State {
             let best = tensors.get(&format!("best.{}", tensor.name))?;
             Some(NamedTensor { name: tensor.name, ..best.clone() })
         });
-        Ok(Self { position, best: best.collect(), model, optimizer })
+        Ok(Self { position, best: best.collect(), model, average, optimizer })
     }
+}
+
+/// What the names of weights start with.
+pub const MODEL: &str = "model.";
+/// What those of their averages start with.
+pub const AVERAGE: &str = "average.";
+
+/// The weights of a model, with something before their names.
+pub fn with_prefix(prefix: &str, tensors: Vec<NamedTensor>) -> impl Iterator<Item = NamedTensor> {
+    let rename = move |tensor: NamedTensor| NamedTensor { name: format!("{prefix}{}", tensor.name), ..tensor };
+    tensors.into_iter().map(rename)
 }
 
 /// Whether a training can resume from a checkpoint file.
@@ -177,13 +197,9 @@ impl CheckpointFile {
     /// The serialisation fails, which no content causes.
     pub fn serialise(&self, state: &State) -> Result<Vec<u8>> {
         let (steps, moments) = state.optimizer.state();
-        let with_prefix = |prefix: &'static str, tensors: Vec<NamedTensor>| {
-            let rename = move |tensor: NamedTensor| NamedTensor { name: format!("{prefix}{}", tensor.name), ..tensor };
-            tensors.into_iter().map(rename)
-        };
-        let (model, best) =
-            (with_prefix("model.", named_tensors(&state.model)), with_prefix("best.", state.best.clone()));
-        let tensors: Vec<_> = model.chain(best).chain(moments).collect();
+        let (model, best) = (with_prefix(MODEL, named_tensors(&state.model)), with_prefix("best.", state.best.clone()));
+        let average = state.average.iter().flat_map(|average| with_prefix(AVERAGE, named_tensors(average)));
+        let tensors: Vec<_> = model.chain(average).chain(best).chain(moments).collect();
         let text = Text { parts: self.parts.clone(), steps, position: state.position.clone() };
         let text = serde_json::to_string(&text).context("cannot serialise a checkpoint")?;
         let mut bytes = write_tensors(&tensors, BTreeMap::from([(TEXT.to_owned(), text)]))?;
@@ -197,8 +213,8 @@ impl CheckpointFile {
     /// # Errors
     /// A file that cannot be read.
     pub fn load(&self, initial: Autoencoder, device: &Device) -> Result<Option<Result<State>>> {
-        // Four tensors for each parameter: weights, best weights, and Adam's two moments.
-        let bytes = match read_whole(&self.path, most_bytes(initial.num_params(), 4)) {
+        // Five tensors for each parameter: weights, averages, best weights, and Adam's two moments.
+        let bytes = match read_whole(&self.path, most_bytes(initial.num_params(), 5)) {
             Ok(bytes) => bytes,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             Err(cause) if matches!(cause.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidData) => {

@@ -1,5 +1,6 @@
 //! The training loop: epochs, steps, checkpoints, and the choice of the best weights.
 
+mod average;
 mod awake;
 pub mod batches;
 pub mod checkpoint;
@@ -148,6 +149,9 @@ impl Trainer<'_> {
             let done = (state.position.images as f64 + batch.count() as f64 / 2.0) / count;
             let rate = settings.learning_rate_at(state.position.epochs as f64 + done);
             state.optimizer.step(&mut state.model, gradients, rate);
+            if let (Some(decay), Some(average)) = (settings.average, state.average.take()) {
+                state.average = Some(average::updated(average, &state.model, decay, state.optimizer.steps()));
+            }
             state.position.steps += 1;
             state.position.images += batch.count() as u64;
             task.advance(batch.count() as u64);
@@ -190,7 +194,13 @@ impl Trainer<'_> {
             Some(Err(reason)) => self.progress.note(&format!("train: the {what} is not used: {reason:#}")),
             None => {}
         }
-        Ok(State { position: Position::default(), model: initial, optimizer: Optimizer::default(), best: Vec::new() })
+        Ok(State {
+            position: Position::default(),
+            average: self.settings.average.map(|_| initial.valid()),
+            model: initial,
+            optimizer: Optimizer::default(),
+            best: Vec::new(),
+        })
     }
 
     /// The epoch whose patches and noise are used in `epoch`: fixed noise belongs to fixed patches.
@@ -203,18 +213,20 @@ impl Trainer<'_> {
 
     /// Scores the epoch, keeps the weights if they are the best so far, and starts the next.
     fn finish_epoch(&self, state: &mut State, (epoch, seconds, images): (u64, f64, u64)) -> Result<()> {
-        let position = &mut state.position;
+        let position = &state.position;
         let pixels = self.images.pixels() as f64;
         let train_loss = position.loss / (position.images as f64 * pixels);
-        let test_loss = self.test_loss(&state.model)?;
+        let scored = state.scored();
+        let test_loss = self.test_loss(&scored)?;
         if !test_loss.is_finite() {
             return Err(diverged(epoch, position.steps, self.checkpoint.path()));
         }
+        let position = &mut state.position;
         let best = position.history.iter().map(|record| record.test_loss).fold(f64::INFINITY, f64::min);
         position.history.push(EpochRecord { epoch, train_loss, test_loss });
         if test_loss < best {
             position.best_epoch = epoch;
-            state.best = named_tensors(&state.model);
+            state.best = named_tensors(&scored);
         }
         (position.epochs, position.steps, position.loss, position.images) = (epoch, 0, 0.0, 0);
         let rate = images as f64 / seconds;
@@ -235,9 +247,8 @@ impl Trainer<'_> {
 
     /// The mean loss over the test split, on the stored inputs, or on the patches and the noise of epoch 0.
     fn test_loss(&self, model: &Autoencoder) -> Result<f64> {
-        let model = model.valid();
         let inputs = Inputs::new(&self.inputs, Split::Test, 0);
-        let sum = self.step.test_loss(&model, &self.test, &inputs)?;
+        let sum = self.step.test_loss(model, &self.test, &inputs)?;
         Ok(sum / (self.test.count() as f64 * self.images.pixels() as f64))
     }
 }

@@ -43,6 +43,11 @@ impl Optimizer {
         *model = model.clone().map(&mut Replacer(parameters.into_iter()));
     }
 
+    /// Steps taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// The factors of the current step.
     fn factors(&self, learning_rate: f64) -> AdamFactors {
         let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{Position, State};
+use super::checkpoint::{AVERAGE, MODEL, Position, State, with_prefix};
 use crate::error;
 use crate::model::{Autoencoder, NamedTensor, named_tensors, read_tensors, write_tensors};
 use crate::record::receipt::Receipt;
@@ -21,7 +21,7 @@ use crate::store::read_whole;
 pub const LAST: &str = "last.safetensors";
 /// The weights after the best epoch.
 pub const BEST: &str = "best.safetensors";
-/// Adam's moments and the position.
+/// Adam's moments and the position, and the weights if the other files hold averages of them.
 pub const OPTIMIZER: &str = "optimizer.safetensors";
 /// The key of the text in the safetensors metadata.
 const TEXT: &str = "limpid";
@@ -40,8 +40,10 @@ pub fn serialise(state: &State) -> Result<[(&'static str, Vec<u8>); 3]> {
     let (steps, moments) = state.optimizer.state();
     let text = Text { steps, position: state.position.clone() };
     let text = serde_json::to_string(&text).context("cannot serialise the position")?;
+    let weights = state.average.iter().flat_map(|_| with_prefix(MODEL, named_tensors(&state.model)));
+    let moments: Vec<_> = moments.into_iter().chain(weights).collect();
     Ok([
-        (LAST, write_tensors(&named_tensors(&state.model), BTreeMap::new())?),
+        (LAST, write_tensors(&named_tensors(&state.scored()), BTreeMap::new())?),
         (BEST, write_tensors(&state.best, BTreeMap::new())?),
         (OPTIMIZER, write_tensors(&moments, BTreeMap::from([(TEXT.to_owned(), text)]))?),
     ])
@@ -62,12 +64,11 @@ pub fn load(folder: &Path, receipt: &Receipt, initial: Autoencoder, device: &Dev
         }
         read_tensors(&path, &bytes)
     };
-    let mut tensors: BTreeMap<String, NamedTensor> = BTreeMap::new();
-    for (name, prefix) in [(LAST, "model."), (BEST, "best.")] {
+    let (mut tensors, text): (BTreeMap<String, NamedTensor>, _) = read(OPTIMIZER)?;
+    let averaged = tensors.keys().any(|name| name.starts_with(MODEL));
+    for (name, prefix) in [(LAST, if averaged { AVERAGE } else { MODEL }), (BEST, "best.")] {
         tensors.extend(read(name)?.0.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
     }
-    let (moments, text) = read(OPTIMIZER)?;
-    tensors.extend(moments);
     let text = text.get(TEXT).ok_or_else(|| error::data(format!("{OPTIMIZER} says no position")))?;
     let mut text: Text = serde_json::from_str(text).context("the position cannot be read")?;
     if text.position.devices.is_empty() {

@@ -40,6 +40,7 @@ mod tests {
             schedule: Schedule::Constant,
             warm_up_epochs: 0.0,
             precision: Precision::F32,
+            average: None,
             weights: Weights::Last,
             memory_mib: 1,
             checkpoint_seconds: 1,

@@ -33,6 +33,9 @@ pub struct Training {
     /// How precise the layers are while they train.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub precision: Precision,
+    /// How much of the average of the weights is kept in each step, if averages are scored and published in their place.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub average: Option<f64>,
     /// Which weights the later stages use.
     pub weights: Weights,
     /// Largest size of the training images to hold in memory, in MiB.
@@ -56,6 +59,7 @@ impl Training {
             schedule,
             warm_up_epochs,
             precision,
+            average,
             weights: _,
             memory_mib,
             checkpoint_seconds: _,
@@ -80,6 +84,9 @@ impl Training {
         }
         if !augment.is_empty() {
             settings["augment"] = json!(augment);
+        }
+        if let Some(average) = average {
+            settings["average"] = json!(average);
         }
         if *schedule == Schedule::Cosine {
             // Every step then depends on the number of epochs.

@@ -129,6 +129,27 @@ fn whole_images_are_mirrored_and_turned_too() {
     assert_ne!(train(""), train("--set training.augment=[\"flip\"]"));
 }
 
+#[test]
+fn averages_of_the_weights_are_published_and_the_weights_are_kept() {
+    let sandbox = sandbox(PIPELINE, 60);
+    let tensors = |runs: &str, name: &str, prefix: &str| -> Vec<(String, Vec<u8>)> {
+        let bytes = sandbox.read(&format!("{runs}/small/train/{name}.safetensors"));
+        let file = safetensors::SafeTensors::deserialize(&bytes).expect("is whole");
+        let own =
+            file.iter().filter_map(|(name, view)| Some((name.strip_prefix(prefix)?.to_owned(), view.data().to_vec())));
+        let mut own: Vec<_> = own.collect();
+        own.sort();
+        own
+    };
+    sandbox.limpid("run small.toml --to train").succeeds();
+    sandbox.limpid("run small.toml --runs averaged --set training.average=0.9 --to denoise").succeeds();
+    // The steps are the same.
+    assert!(tensors("averaged", "optimizer", "model.") == tensors("runs", "last", ""));
+    assert!(tensors("averaged", "last", "") != tensors("runs", "last", ""));
+    assert_eq!(tensors("averaged", "last", "").len(), tensors("runs", "last", "").len());
+    assert!(tensors("runs", "optimizer", "model.").is_empty());
+}
+
 /// Kills a training after each of some checkpoints, which are written after every step, and expects the bytes of one that was not.
 fn resumes(train: usize, settings: &str) {
     let sandbox = sandbox(&PIPELINE.replace("epochs = 2", "epochs = 2\ncheckpoint-seconds = 0"), train);
@@ -153,6 +174,7 @@ fn resumes(train: usize, settings: &str) {
 fn a_training_on_patches_resumes_with_the_same_bytes() {
     resumes(60, "");
     resumes(60, "--set training.noise=\"fixed\"");
+    resumes(60, "--set training.average=0.9 --set training.weights=\"best\"");
     resumes(60, "--set training.target=\"noisy\"");
     resumes(60, "--set training.patches-per-image=7 --set seed=2");
 }
