@@ -216,7 +216,7 @@ pub fn exp_negative(x: f32) -> f32 {
     // ln 2 in two parts: the first has few bits, so that its product with the exponent is exact.
     let f = twos * 0.693_359_4 - x - twos * 2.121_944_4e-4;
     let mut p = 1.987_569_1e-4;
-    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = p * f + coefficient;
     }
     (p * f * f + f + 1.0) * f32::from_bits((127 - twos as u32) << 23)

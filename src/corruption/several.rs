@@ -107,7 +107,7 @@ mod tests {
         assert!(last.abs_diff(10_000) < 300 && first == 0, "{last} and {first}");
         // Who comes after does not change what a member draws.
         let shifted = |members: &[Corruption]| noisy(members).iter().map(|x| x - 0.5).collect::<Vec<_>>();
-        let (alone, both) = (shifted(&[gaussian.clone()]), shifted(&[gaussian.clone(), gaussian]));
+        let (alone, both) = (shifted(std::slice::from_ref(&gaussian)), shifted(&[gaussian.clone(), gaussian.clone()]));
         let product = alone.iter().zip(&both).map(|(a, b)| f64::from(a * (b - a))).sum::<f64>() / 20_000.0;
         assert!(product.abs() < 0.01 * 5.0 / 20_000.0_f64.sqrt(), "correlated: {product}");
     }

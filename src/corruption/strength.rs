@@ -58,7 +58,7 @@ impl Strength {
             Self::Same(strength) => Strengths::Same(strength as f32),
             Self::Drawn([least, most]) => {
                 let (least, most) = (least as f32, most as f32);
-                Strengths::Drawn(numbers.one_each(PURPOSE) * (most - least) + least)
+                Strengths::Drawn(Box::new(numbers.one_each(PURPOSE) * (most - least) + least))
             }
         }
     }
@@ -69,7 +69,7 @@ pub enum Strengths {
     /// One for all.
     Same(f32),
     /// One each, `[n, 1]`.
-    Drawn(Tensor<2>),
+    Drawn(Box<Tensor<2>>),
 }
 
 impl Strengths {
@@ -77,7 +77,7 @@ impl Strengths {
     pub fn times(&self, images: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Same(strength) => images * *strength,
-            Self::Drawn(strengths) => images * strengths.clone(),
+            Self::Drawn(strengths) => images * *strengths.clone(),
         }
     }
 
@@ -85,7 +85,7 @@ impl Strengths {
     pub fn divide(&self, images: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Same(strength) => images / *strength,
-            Self::Drawn(strengths) => images / strengths.clone(),
+            Self::Drawn(strengths) => images / *strengths.clone(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod applying;
 mod bad_input;
 mod bounds;
+mod corruptions;
 mod crash;
 mod damage;
 mod devices;
