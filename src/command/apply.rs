@@ -172,7 +172,7 @@ fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
     local::create_folder(&args.output)?;
     for (path, output) in args.input.iter().zip(outputs) {
         let written = Watch::new(|| files(path)).and_then(|watch| {
-            let input = open(path, args, &model)?;
+            let (input, model) = open(path, args, &model)?;
             // A table with checksums detects damage itself, and may be replaced by a run while it is read.
             let guarded = matches!(&input, Input::Table(table) if table.is_guarded());
             let check = || if guarded { Ok(()) } else { watch.check() };
@@ -189,8 +189,11 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_dir() { Folder::files(path) } else { Ok(vec![path.to_owned()]) }
 }
 
-/// Opens an input and checks that its images fit the model.
-fn open(path: &Path, args: &ApplyArgs, model: &Inference) -> Result<Input> {
+/// Opens an input, with the model for images of its size.
+///
+/// # Errors
+/// An input that cannot be read, or images that the model does not take.
+fn open(path: &Path, args: &ApplyArgs, model: &Inference) -> Result<(Input, Inference)> {
     let image = model.image();
     let sides = [image.height, image.width];
     let size = match (args.resize, args.crop) {
@@ -212,8 +215,8 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference) -> Result<Input> {
             let column = args.image.as_deref().filter(|column| *column != "image");
             let own = if column.is_none() { TableFile::open_rewritten(path, image) } else { TableFile::open_own(path) };
             if let Some(table) = own? {
-                model.check(table.image_shape()?, path)?;
-                return Ok(Input::Table(table));
+                let model = model.for_images(table.image_shape()?, path)?;
+                return Ok((Input::Table(table), model));
             }
             (Box::new(Tables::of_file(path, column, fit, image)?), true)
         }
@@ -222,12 +225,12 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference) -> Result<Input> {
         Kind::Idx => (Box::new(Idx::unlabelled(path)?), false),
     };
     let found = source.shape();
-    model.check(found, path).map_err(|cause| {
+    let model = model.for_images(found, path).map_err(|cause| {
         let same_size = (found.height, found.width) == (image.height, image.width);
         let advice = if same_size || !pictures { "" } else { "; --resize or --crop makes pictures fit" };
         error::data(format!("{cause}{advice}"))
     })?;
-    Ok(Input::Source(source))
+    Ok((Input::Source(source), model))
 }
 
 /// Suffixes that denote a format: of tables, arrays and pictures, and of IDX files, those in common use and MNIST's.
