@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
+use serde_json::{Value, json};
 
 use labels::{files, metadata};
 use listing::{list, list_in};
@@ -21,10 +22,11 @@ pub use settings::{FolderLabels, FolderSettings};
 
 use super::picture::{self, Picture};
 use super::rejected::{Reject, Rejections};
-use super::{Source, batch, string_column};
+use super::{Outside, Source, SourceKind, batch, string_column};
 use crate::image::{Classes, ImageShape, Pixels, Split};
 use crate::progress::Progress;
-use crate::source::settings::Fit;
+use crate::source::settings::{Fit, of_pictures};
+use crate::store::local::real;
 use crate::table::{Content, RowGroup, batch_rows};
 use crate::{error, interrupt};
 
@@ -183,6 +185,33 @@ impl Folder {
 
     fn path(&self, entry: &Entry) -> PathBuf {
         self.root.join(&entry.path)
+    }
+}
+
+impl SourceKind for FolderSettings {
+    fn decisive(&self, seed: u64) -> Value {
+        // `outside` only decides whether a table is refused, not what the images are.
+        let Self { path: _, labels, csv: _, outside: _, train, test, test_fraction, fit, faults } = self;
+        let settings =
+            json!({ "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": seed });
+        of_pictures(settings, fit, faults)
+    }
+
+    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
+        let found = metadata(self)?;
+        let listed = Outside::Files(self.path.clone(), files(self, found.as_ref())?);
+        let csv = self.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
+        let found = found.map(|found| (found.name, Outside::Files(self.path.clone(), found.paths)));
+        Ok([("source.folder.path", listed)].into_iter().chain(csv).chain(found).collect())
+    }
+
+    // Sub-folders of this folder would be taken for splits or labels.
+    fn folder_around(&self, place: &Path) -> Option<&Path> {
+        real(place).is_some_and(|place| Some(place) == real(&self.path)).then_some(&self.path)
+    }
+
+    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Folder::open(self, seed, progress)?))
     }
 }
 

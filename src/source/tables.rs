@@ -17,14 +17,17 @@ use anyhow::Result;
 use arrow_array::RecordBatch;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use rayon::prelude::*;
+use serde_json::{Value, json};
 
 pub use settings::ParquetSettings;
 
 use super::draw::{Draw, Members};
 use super::rejected::{Reject, Rejections};
-use super::{Asker, Source, batch, check_fit};
+use super::{Asker, Outside, Source, SourceKind, batch, check_fit};
 use crate::image::{Classes, ImageShape, Pixels, Split};
-use crate::source::settings::Fit;
+use crate::progress::Progress;
+use crate::source::settings::{Fit, drawn, of_pictures};
+use crate::store::local::{nearest_real, real};
 use crate::table::{self, Content, RowGroup, batch_rows};
 use crate::{error, interrupt};
 use choice::{Columns, Wanted, columns};
@@ -304,6 +307,34 @@ impl Part {
         let position = |wanted: &usize| columns.iter().filter(|column| *column < wanted).count();
         let positions: Vec<usize> = columns.iter().map(position).collect();
         Ok(rows.map(move |batch| batch?.project(&positions).map_err(|cause| cause.to_string())))
+    }
+}
+
+impl SourceKind for ParquetSettings {
+    fn decisive(&self, seed: u64) -> Value {
+        let Self { path: _, train: _, test: _, test_fraction, image, label, shape, fit, faults } = self;
+        let settings = json!({ "image": image, "label": label, "shape": shape });
+        drawn(of_pictures(settings, fit, faults), *test_fraction, seed)
+    }
+
+    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
+        files::files(self)
+    }
+
+    // All Parquet files below the folder, or below the fixed part of a pattern with `**`, are read as images.
+    fn folder_around(&self, place: &Path) -> Option<&Path> {
+        let near = nearest_real(place)?;
+        let around = |folder: &Path| real(folder).is_some_and(|folder| near.starts_with(folder));
+        if let Some(path) = &self.path {
+            return around(path).then_some(path);
+        }
+        let deep = |pattern: &&Path| pattern.components().any(|part| part.as_os_str() == "**");
+        let patterns = [&self.train, &self.test].into_iter().filter_map(|pattern| pattern.as_deref());
+        patterns.filter(deep).map(files::fixed_part).find(|folder| around(folder))
+    }
+
+    fn open(&self, seed: u64, _data: &Path, _progress: &Progress) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Tables::open(self, seed)?))
     }
 }
 

@@ -21,25 +21,6 @@ pub fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     super::of(path).read(path, most)
 }
 
-/// As [`read_whole`], from the file system.
-pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    // Opening a pipe would block until another process writes to it.
-    let metadata = path.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidData, "it is not a file"));
-    }
-    let too_large = || {
-        let most = if most < 1 << 20 { format!("{most} bytes") } else { format!("{} MiB", most >> 20) };
-        io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {most}"))
-    };
-    if metadata.len() > most {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    super::local::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
-}
-
 /// As [`read_whole`], of text.
 ///
 /// # Errors

@@ -4,9 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow_array::cast::AsArray;
-use arrow_array::types::UInt8Type;
-use arrow_array::{Array, FixedSizeListArray};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
@@ -232,17 +229,6 @@ impl MicroBatch<'_> {
         }
         inputs.of(self.positions.iter().map(|&position| ids[position as usize]), target, pixels)
     }
-}
-
-/// The bytes of a column of images, one after the other.
-///
-/// # Errors
-/// They are stored as something else.
-pub fn image_bytes(list: &FixedSizeListArray) -> Result<&[u8]> {
-    let bytes = list.values().as_primitive_opt::<UInt8Type>();
-    let bytes = bytes.ok_or_else(|| error::data("training images are stored as bytes"))?;
-    let (start, end) = (list.value_offset(0) as usize, list.value_offset(list.len()) as usize);
-    Ok(&bytes.values()[start..end])
 }
 
 /// The examples made of a batch of clean images.

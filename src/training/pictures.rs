@@ -1,9 +1,11 @@
 //! Pictures in memory as bytes, each of a size of its own.
 
 use anyhow::Result;
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt8Type;
+use arrow_array::{Array, FixedSizeListArray, RecordBatch};
 
-use super::batches::image_bytes;
+use crate::error;
 use crate::image::ImageShape;
 use crate::table::{ids, lists};
 
@@ -71,4 +73,15 @@ impl Pictures {
         let shape = self.shapes[at];
         Picture { id: self.ids[at], shape, bytes: &self.bytes[self.starts[at]..][..shape.len()] }
     }
+}
+
+/// The bytes of a column of images, one after the other.
+///
+/// # Errors
+/// They are stored as something else.
+pub fn image_bytes(list: &FixedSizeListArray) -> Result<&[u8]> {
+    let bytes = list.values().as_primitive_opt::<UInt8Type>();
+    let bytes = bytes.ok_or_else(|| error::data("training images are stored as bytes"))?;
+    let (start, end) = (list.value_offset(0) as usize, list.value_offset(list.len()) as usize);
+    Ok(&bytes.values()[start..end])
 }

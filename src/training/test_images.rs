@@ -6,9 +6,9 @@ use anyhow::Result;
 use arrow_array::RecordBatch;
 use burn::tensor::Device;
 
-use super::batches::image_bytes;
 use super::patches::{Cut, Cutter};
 use super::pictures::Pictures;
+use super::pictures::image_bytes;
 use super::placed::PlacedImages;
 use crate::image::ImageShape;
 use crate::interrupt;

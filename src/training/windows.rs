@@ -11,9 +11,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::batches::image_bytes;
 use super::patches::{Cut, Cutter, Place};
-use super::pictures::Pictures;
+use super::pictures::{Pictures, image_bytes};
 use crate::error;
 use crate::image::{ImageShape, Split};
 use crate::random::{Generator, Stream};

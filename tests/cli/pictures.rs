@@ -8,6 +8,7 @@ use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbIma
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::harness::Sandbox;
+use crate::own_arrays::npy;
 use crate::own_images::encoded;
 
 /// A model for any size, trained for a moment.
@@ -242,4 +243,18 @@ fn memory_does_not_grow_with_the_page() {
         println!("{format:?}: {short} MB for 2.5 megapixels, {long} MB for 22.5");
         assert!(long < short + more / 2, "{format:?}: {short} MB, {long} MB for {more} MB more");
     }
+}
+
+#[test]
+fn arrays_of_another_size_become_tables_with_the_pixels_of_the_pictures() {
+    let sandbox = trained();
+    let (rows, columns) = (41, 30);
+    let picture = grey(columns, rows);
+    sandbox.write("page.npy", &npy("|u1", &format!("(1, {rows}, {columns})"), picture.as_raw()));
+    sandbox.write("page.png", &encoded(&DynamicImage::ImageLuma8(picture), ImageFormat::Png));
+    sandbox.limpid("denoise runs/small page.npy -o tables").succeeds();
+    sandbox.limpid("denoise runs/small page.png -o clean.png").succeeds();
+    let clean = open(&sandbox, "clean.png").into_luma8();
+    assert_eq!((clean.height(), clean.width()), (rows, columns));
+    assert_eq!(table(&sandbox.path("tables/page.parquet")), clean.into_raw());
 }

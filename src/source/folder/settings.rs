@@ -1,18 +1,12 @@
 //! Settings of the source `folder`: image files in a folder.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use super::{Folder, files, metadata};
-use crate::progress::Progress;
 use crate::setting::{Choice, Section};
-use crate::source::settings::{Faults, Fit, OnError, of_pictures, resolve_fit};
-use crate::source::{Outside, Source, SourceKind};
-use crate::store::local::real;
+use crate::source::settings::{Faults, Fit, OnError, resolve_fit};
 
 /// Image files in a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,32 +98,5 @@ impl Choice for FolderSettings {
                 most: section.required("max-rejected", raw.max_rejected)? as u64,
             },
         })
-    }
-}
-
-impl SourceKind for FolderSettings {
-    fn decisive(&self, seed: u64) -> Value {
-        // `outside` only decides whether a table is refused, not what the images are.
-        let Self { path: _, labels, csv: _, outside: _, train, test, test_fraction, fit, faults } = self;
-        let settings =
-            json!({ "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": seed });
-        of_pictures(settings, fit, faults)
-    }
-
-    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
-        let found = metadata(self)?;
-        let listed = Outside::Files(self.path.clone(), files(self, found.as_ref())?);
-        let csv = self.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
-        let found = found.map(|found| (found.name, Outside::Files(self.path.clone(), found.paths)));
-        Ok([("source.folder.path", listed)].into_iter().chain(csv).chain(found).collect())
-    }
-
-    // Sub-folders of this folder would be taken for splits or labels.
-    fn folder_around(&self, place: &Path) -> Option<&Path> {
-        real(place).is_some_and(|place| Some(place) == real(&self.path)).then_some(&self.path)
-    }
-
-    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Folder::open(self, seed, progress)?))
     }
 }

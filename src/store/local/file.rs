@@ -1,7 +1,7 @@
 //! Open files of the file system: one to read ranges of, one to write and sync.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 #[cfg(test)]
 use std::sync::Arc;
@@ -99,4 +99,23 @@ impl Write for NewFile {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// The bytes of a file of at most `most` bytes: its kind and length are checked before it is opened, and no more is read.
+pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    // Opening a pipe would block until another process writes to it.
+    let metadata = path.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidData, "it is not a file"));
+    }
+    let too_large = || {
+        let most = if most < 1 << 20 { format!("{most} bytes") } else { format!("{} MiB", most >> 20) };
+        io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {most}"))
+    };
+    if metadata.len() > most {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    super::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
 }

@@ -39,7 +39,7 @@ impl Store for Local {
     }
 
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
-        super::whole::read_file(path, most)
+        file::read_file(path, most)
     }
 
     fn create(&self, path: &Path) -> Result<Box<dyn super::NewFile>> {
