@@ -59,6 +59,7 @@ fn every_shipped_pipeline_resolves() {
         "mnist-dense-chapter",
         "mnist-features",
         "noise2noise",
+        "photo-denoise",
         "quickstart",
     ];
     assert_eq!(names, shipped);
