@@ -8,6 +8,7 @@
 mod arrays;
 mod draw;
 mod folder;
+mod generated;
 mod gzip;
 mod idx;
 mod mnist;

@@ -12,13 +12,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Source, SourceKind, batch};
-use crate::image::{ImageShape, Pixels, Split};
+use super::{Source, SourceKind, generated};
+use crate::image::{ImageShape, Split};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::random::Stream;
 use crate::setting::{Choice, Section};
-use crate::table::{Content, RowGroup, batch_rows};
+use crate::table::RowGroup;
 
 /// Pictures that limpid draws itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,26 +111,11 @@ impl Source for Scenes {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let (count, shape) = (self.count(split), self.shape());
-        let step = batch_rows(Content::Images(shape, Pixels::U8));
-        let stream = Stream::new(self.seed, "scenes", split);
-        let groups = (0..count).step_by(rows).map(move |start| {
-            let end = count.min(start + rows as u64);
-            let group: RowGroup<'_> = Box::new(move |emit| {
-                for first in (start..end).step_by(step) {
-                    let ids = first..end.min(first + step as u64);
-                    let rows = (ids.end - ids.start) as usize;
-                    let mut bytes = Vec::with_capacity(rows * shape.len());
-                    for id in ids {
-                        interrupt::check()?;
-                        bytes.extend(draw::draw(shape, &mut stream.generator(id, 0)));
-                    }
-                    emit(batch(split, shape, first.., vec![None; rows], bytes)?)?;
-                }
-                Ok(())
-            });
-            Ok(group)
-        });
-        Ok(Box::new(groups))
+        let (shape, stream) = (self.shape(), Stream::new(self.seed, "scenes", split));
+        Ok(generated::row_groups(split, shape, self.count(split), rows, move |id, bytes| {
+            interrupt::check()?;
+            bytes.extend(draw::draw(shape, &mut stream.generator(id, 0)));
+            Ok(None)
+        }))
     }
 }

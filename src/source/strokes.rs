@@ -12,12 +12,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Source, SourceKind, batch};
-use crate::image::{Classes, ImageShape, Pixels, Split};
+use super::{Source, SourceKind, generated};
+use crate::image::{Classes, ImageShape, Split};
 use crate::progress::Progress;
 use crate::random::Stream;
 use crate::setting::{Choice, Section};
-use crate::table::{Content, RowGroup, batch_rows};
+use crate::table::RowGroup;
 
 /// Size of the images, grey or in colour.
 pub const fn shape(colour: bool) -> ImageShape {
@@ -63,34 +63,18 @@ impl Source for Strokes {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let (count, shape) = (self.count(split), self.shape());
-        let step = batch_rows(Content::Images(shape, Pixels::U8));
         let stream = Stream::new(self.seed, "strokes", split);
-        let groups = (0..count).step_by(rows).map(move |start| {
-            let end = count.min(start + rows as u64);
-            let group: RowGroup<'_> = Box::new(move |emit| {
-                for first in (start..end).step_by(step) {
-                    let ids = first..end.min(first + step as u64);
-                    let mut bytes = Vec::with_capacity((ids.end - ids.start) as usize * shape.len());
-                    let mut labels = Vec::with_capacity((ids.end - ids.start) as usize);
-                    for id in ids {
-                        let mut random = stream.generator(id, 0);
-                        let label = random.below(10) as u8;
-                        let ink = draw::draw(label, &mut || random.uniform());
-                        if self.colour {
-                            bytes.extend(colour::paint(&ink, label, &mut || random.uniform()));
-                        } else {
-                            bytes.extend(ink);
-                        }
-                        labels.push(Some(i64::from(label)));
-                    }
-                    emit(batch(split, shape, first.., labels, bytes)?)?;
-                }
-                Ok(())
-            });
-            Ok(group)
-        });
-        Ok(Box::new(groups))
+        Ok(generated::row_groups(split, self.shape(), self.count(split), rows, move |id, bytes| {
+            let mut random = stream.generator(id, 0);
+            let label = random.below(10) as u8;
+            let ink = draw::draw(label, &mut || random.uniform());
+            if self.colour {
+                bytes.extend(colour::paint(&ink, label, &mut || random.uniform()));
+            } else {
+                bytes.extend(ink);
+            }
+            Ok(Some(i64::from(label)))
+        }))
     }
 
     fn classes(&self) -> Classes {
