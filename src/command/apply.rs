@@ -9,7 +9,7 @@ use clap::Args;
 use super::Execute;
 use super::arguments::{DeviceArgs, WorkArgs, progress, threads};
 use super::checked_model::of_checked_model;
-use super::output_place::refuse_results;
+use super::output_place::{publish_beside, refuse_results};
 use super::path_kind::{Kind, kind};
 use super::pictures;
 use super::print::print;
@@ -22,7 +22,7 @@ use crate::interrupt;
 use crate::progress::{LogMode, Progress, Task};
 use crate::source::settings::{Fit, Size};
 use crate::source::{Folder, Idx, Numpy, Source, Tables};
-use crate::store::local::{self, only_writer};
+use crate::store::local;
 use crate::store::watch::Watch;
 use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_table};
 
@@ -284,31 +284,25 @@ fn write(
         Direction::Encode => model.encode(batch, None),
         Direction::Denoise => model.denoise(batch, None, Pixels::U8),
     };
-    let folder = output.parent().unwrap_or(Path::new("."));
     let name = output.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let temporary = format!(".{name}{}", local::NEW);
-    let _lock = only_writer(&folder.join(&temporary), output)?;
-    let written = match input {
+    let write = |folder: &Path, temporary: &str| match input {
         Input::Table(table) => {
             let task = progress.task(name, table.rows(), "images");
             let input = MapInput { table: &table, row_groups: 0..table.row_groups(), companion: None };
             let mapping = Mapping { content, map: Box::new(|batch, _| map(batch)) };
-            map_table(input, (folder, &temporary), options.clone(), mapping, &|rows| task.advance(rows))
+            map_table(input, (folder, temporary), options.clone(), mapping, &|rows| task.advance(rows))
         }
         Input::Source(source) => {
             let task = progress.task(name, source.count(Split::Test), "images");
             let rows = row_group_rows(Content::Images(source.shape(), Pixels::U8), source.count(Split::Test));
             let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
             let options = WriteOptions { classes: source.classes(), sorted: source.is_sorted(), ..options.clone() };
-            let written = write_table(folder, &temporary, content, options, groups);
+            let written = write_table(folder, temporary, content, options, groups);
             // Fails now if pictures could not be decoded.
             written.and_then(|written| source.tables().map(|_| written))
         }
     };
-    let temporary = folder.join(temporary);
-    let published = error::held(written, check).and_then(|_| local::rename(&temporary, output));
-    published.inspect_err(|_| _ = local::remove_file(&temporary))?;
-    local::sync_folder(folder)
+    publish_beside(output, write, check)
 }
 
 /// Row groups with `map` applied to each batch.

@@ -1,4 +1,4 @@
-//! Checks that commands do not write into the results of a run.
+//! Outputs of commands: not inside the results of a run, and in their place only once they are whole.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::error;
 use crate::record::workspace::RECEIPT;
-use crate::store::local;
+use crate::store::local::{self, only_writer};
 
 /// Refuses a place inside the result of a stage. The place need not exist.
 pub fn refuse_results(place: &Path) -> Result<()> {
@@ -18,4 +18,23 @@ pub fn refuse_results(place: &Path) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// Writes an output under a hidden name beside its place, and renames it into it if `check` then has nothing against its inputs.
+/// `write` gets the folder and the hidden name. The folder exists.
+///
+/// # Errors
+/// Another process is writing the output; what `write` and `check` fail with; the file system. The place is then as before.
+pub fn publish_beside<T>(
+    output: &Path,
+    write: impl FnOnce(&Path, &str) -> Result<T>,
+    check: impl Fn() -> Result<()>,
+) -> Result<()> {
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = format!(".{}{}", output.file_name().unwrap_or_default().to_string_lossy(), local::NEW);
+    let temporary = folder.join(&name);
+    let _lock = only_writer(&temporary, output)?;
+    let published = error::held(write(folder, &name), check).and_then(|_| local::rename(&temporary, output));
+    published.inspect_err(|_| _ = local::remove_file(&temporary))?;
+    local::sync_folder(folder)
 }

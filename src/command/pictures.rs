@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result};
 
-use super::output_place::refuse_results;
+use super::output_place::{publish_beside, refuse_results};
 use super::path_kind::{Kind, kind};
 use super::print::print;
 use crate::engine::inference::Inference;
@@ -20,7 +20,7 @@ use crate::picture::{Format, Header, Reader, Shared, Writer, of_numbers, to_numb
 use crate::progress::Progress;
 use crate::source::Folder;
 use crate::store;
-use crate::store::local::{self, only_writer};
+use crate::store::local;
 use crate::store::watch::Watch;
 
 /// Most bytes of the rows that a band of tiles is made from: beside them are those that it makes, and a strip of the file.
@@ -142,12 +142,10 @@ fn write(job: &Job, model: &Inference, threads: usize, progress: &Progress) -> R
     if header.profile.is_some() && !format.has_profile() {
         progress.note(&format!("{} lacks the colour profile of {}", output.display(), input.display()));
     }
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    local::create_folder(folder)?;
+    local::create_folder(output.parent().unwrap_or(Path::new("")))?;
     let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(format!(".{name}{}", local::NEW));
-    let _lock = only_writer(&temporary, output)?;
-    let made = (|| {
+    let write = |folder: &Path, temporary: &str| {
+        let temporary = folder.join(temporary);
         let file = Rc::new(RefCell::new(store::of(&temporary).create(&temporary)?));
         let mut writer = Writer::new(Box::new(Shared(file.clone())), *format, &header)?;
         let task = progress.task(&name, header.height as u64, "rows");
@@ -160,10 +158,8 @@ fn write(job: &Job, model: &Inference, threads: usize, progress: &Progress) -> R
         writer.finish()?;
         let file = Rc::into_inner(file).ok_or_else(|| error::bug("an encoder keeps its file"))?;
         file.into_inner().finish()
-    })();
-    let published = error::held(made, || watch.check()).and_then(|_| local::rename(&temporary, output));
-    published.inspect_err(|_| _ = local::remove_file(&temporary))?;
-    local::sync_folder(folder)
+    };
+    publish_beside(output, write, || watch.check())
 }
 
 /// Some rows of a picture, as they were read.
