@@ -80,6 +80,10 @@ impl Inference {
         let (loss, predict) = (crate::model::settings::Loss::Mse, crate::model::predict::Predict::Image);
         let model_settings = crate::model::Model { architecture, loss, predict, sparsity: 0.0 };
         let description = ModelDescription::new(image, &model_settings, "last.safetensors", parameters);
+        Self::new(description, model, device)
+    }
+
+    fn new(description: ModelDescription, model: Autoencoder, device: Device) -> Self {
         Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())) }
     }
 
@@ -89,7 +93,7 @@ impl Inference {
     /// Missing or damaged files.
     pub fn load(folder: &Path, device: Device) -> Result<Self> {
         let (description, model) = ModelDescription::load(folder, &device)?;
-        Ok(Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())) })
+        Ok(Self::new(description, model, device))
     }
 
     /// The model in `folder` with the weights that its training started from with this seed.
@@ -99,7 +103,7 @@ impl Inference {
     pub fn untrained(folder: &Path, seed: u64, device: Device) -> Result<Self> {
         let description = ModelDescription::read(folder)?;
         let model = description.architecture.init(description.image, description.predict, seed, &device)?;
-        Ok(Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())) })
+        Ok(Self::new(description, model, device))
     }
 
     /// Size of the images that the model takes.

@@ -4,13 +4,13 @@
 //! stays until the new one replaces it.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{NEW, create_folder, exchange, remove_file, remove_folder, rename, sync_folder};
-use crate::store::write;
+use super::{Local, NEW, create_folder, exchange, remove_file, remove_folder, rename, sync_folder};
+use crate::store::{Store, write};
 
 const SCRATCH: &str = ".scratch";
 /// The suffix of a predecessor that was moved aside.
@@ -80,11 +80,9 @@ fn replace(new: &Path, old: &Path) -> Result<()> {
 
 /// The names in a folder, which may be missing, that end with `end`.
 fn names(folder: &Path, end: &str) -> Result<Vec<String>> {
-    let names = match fs::read_dir(folder) {
+    let names = match Local.list(folder) {
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.and_then(|entries| {
-            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<Vec<_>>>()
-        }),
+        names => names,
     };
     let mut names = names.with_context(|| format!("cannot read {}", folder.display()))?;
     names.retain(|name| name.ends_with(end));
