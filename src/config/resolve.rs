@@ -198,7 +198,7 @@ fn check_patches(
     }
     if let Some(image) = image
         && !problems.any_within("model")
-        && let Err(cause) = patches.model_image(&model.architecture, image)
+        && let Err(cause) = patches.model_image(&model.architecture, image.into())
     {
         let key = if patches.patch.is_some() { "patch" } else { "augment" };
         problems.add(&format!("training.{key}"), cause.to_string());

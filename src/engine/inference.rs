@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use arrow_array::{Array, Float32Array, RecordBatch};
+use arrow_array::{ArrayRef, Float32Array, RecordBatch};
 use burn::tensor::{Device, StreamId, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::device::{computes_where_called, numbers};
-use crate::image::{ImageShape, Pixels};
+use crate::image::{ImageShape, Pixels, Shapes};
 use crate::model::{Autoencoder, Made, ModelDescription, Reach};
-use crate::table::{Content, ids, is_unclipped, lists, pixels};
+use crate::table::{Content, Images, ids, image_columns, is_unclipped, pixels, shared_columns};
 use crate::{error, interrupt};
 
 /// A trained model, ready to be applied on any thread.
@@ -126,7 +126,7 @@ impl Inference {
 
     /// The content of the tables that [`Self::denoise`] makes.
     pub fn denoised(&self, pixels: Pixels) -> Content {
-        Content::Denoised(self.image(), pixels)
+        Content::Denoised(self.image().into(), pixels)
     }
 
     /// The model for images of this size, which it takes itself or with the same weights; `from` names them in the message.
@@ -168,8 +168,9 @@ impl Inference {
         let images = self.images(batch)?;
         let applied = self.apply(&images)?;
         let errors = self.errors(&applied.images, clean.unwrap_or(&images));
-        let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(applied.codes)), features.width());
-        self.batch(batch, features, codes, errors)
+        let size = features.width().ok_or_else(|| error::bug("codes have one size"))?;
+        let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(applied.codes)), size);
+        self.batch(batch, features, vec![codes], errors)
     }
 
     /// Output images of the model for a batch of images, with the error of each against `clean`, or against its input.
@@ -178,23 +179,38 @@ impl Inference {
     /// A batch that does not hold images, or numbers outside of [0, 1]; interruption.
     pub fn denoise(&self, batch: &RecordBatch, clean: Option<&[f32]>, stored: Pixels) -> Result<RecordBatch> {
         let images = self.images(batch)?;
-        let column = pixels::column(self.apply(&images)?.images, self.image().len(), stored);
+        let content = self.denoised(stored);
+        let stored = pixels::stored(self.apply(&images)?.images, stored);
         // The error of the pixels as they are written, rounding included.
-        let written = pixels::values(pixels::as_list(&column)?);
-        let errors = self.errors(&written, clean.unwrap_or(&images));
-        self.batch(batch, self.denoised(stored), column, errors)
+        let errors = self.errors(&pixels::numbers(&stored), clean.unwrap_or(&images));
+        let shapes = Shapes::Equal(self.image(), batch.num_rows());
+        self.batch(batch, content, image_columns(&shapes, stored)?, errors)
     }
 
-    /// The numbers of a batch of images, which another program may have written. They lie in [0, 1] unless the table says that
-    /// limpid did not clip its noise: numbers outside are else bytes that were not scaled.
+    /// The numbers of a batch of images of the model's size.
     fn images(&self, batch: &RecordBatch) -> Result<Vec<f32>> {
-        let images = pixels::values(lists(batch, "image")?);
+        self.checked(batch, &Images::of(batch, self.image().into())?)
+    }
+
+    /// The numbers of the images of a batch, which another program may have written. They lie in [0, 1] unless the table says that
+    /// limpid did not clip its noise: numbers outside are else bytes that were not scaled.
+    ///
+    /// # Errors
+    /// Other numbers.
+    pub(super) fn checked(&self, batch: &RecordBatch, images: &Images) -> Result<Vec<f32>> {
+        let shapes = images.shapes();
+        let images = images.numbers();
         let unclipped = is_unclipped(batch.schema_ref());
         let fits = |value: &f32| if unclipped { value.is_finite() } else { (0.0..=1.0).contains(value) };
         match images.iter().position(|value| !fits(value)) {
             None => Ok(images),
             Some(at) => {
-                let (image, value) = (ids(batch)?.value(at / self.image().len()), images[at]);
+                let mut ends = shapes.iter().scan(0, |end, shape| {
+                    *end += shape.len();
+                    Some(*end)
+                });
+                let row = ends.position(|end| at < end).unwrap_or(0);
+                let (image, value) = (ids(batch)?.value(row), images[at]);
                 let rule = if unclipped { "floats must be finite" } else { "floats must lie in [0, 1]" };
                 Err(error::data(format!("image {image} holds {value}; {rule}")))
             }
@@ -265,15 +281,17 @@ impl Inference {
         made.chunks_exact(len).zip(clean.chunks_exact(len)).map(error).collect::<Vec<_>>().into()
     }
 
-    fn batch(
+    /// A batch of results about the images of `input`.
+    pub(super) fn batch(
         &self,
         input: &RecordBatch,
         content: Content,
-        column: Arc<dyn Array>,
+        made: Vec<ArrayRef>,
         errors: Float32Array,
     ) -> Result<RecordBatch> {
-        let mut columns = input.columns()[..3].to_vec();
-        columns.extend([column, Arc::new(errors) as _]);
+        let mut columns = shared_columns(input);
+        columns.extend(made);
+        columns.push(Arc::new(errors));
         RecordBatch::try_new(content.schema(), columns)
             .map_err(|cause| error::bug(format!("cannot make a batch of results: {cause}")))
     }

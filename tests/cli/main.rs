@@ -23,6 +23,7 @@ mod lineage;
 mod links;
 mod log;
 mod memory;
+mod mixed_sizes;
 mod mnist;
 mod models;
 mod onnx;

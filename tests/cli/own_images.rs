@@ -422,7 +422,8 @@ fn a_model_applies_to_pictures_and_folders_of_them() {
     sandbox
         .limpid("encode runs/small scans -o out")
         .exits(65)
-        .says("scans/3.png is 28×29, but 0.png is 28×28; --resize or --crop accepts images of any size");
+        .says("scans/3.png is 28×29, but scans/0.png is 28×28; scans has images of different sizes")
+        .says("; --resize or --crop makes pictures fit");
     sandbox
         .limpid("encode runs/small scans/3.png -o out")
         .exits(65)
