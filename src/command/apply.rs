@@ -65,7 +65,7 @@ pub struct EncodeArgs {
 
 impl Execute for EncodeArgs {
     fn execute(&self) -> Result<()> {
-        apply(&self.apply, Direction::Encode)
+        apply(&self.apply, Direction::Encode, false)
     }
 
     fn log_mode(&self) -> LogMode {
@@ -82,19 +82,22 @@ pub struct DenoiseArgs {
     /// Write each picture as a picture of the same name and format, with the sub-folders of a folder, and not a table.
     #[arg(long, conflicts_with_all = ["resize", "crop", "image"])]
     pictures: bool,
+    /// Take the mean of what the model makes of the eight orientations of every image: eight times the work, and a little less error.
+    #[arg(long)]
+    ensemble: bool,
 }
 
 impl Execute for DenoiseArgs {
     fn execute(&self) -> Result<()> {
         let ApplyArgs { input, output, resize, crop, image, .. } = &self.apply;
         if !self.pictures && !pictures::is_picture_name(output) {
-            return apply(&self.apply, Direction::Denoise);
+            return apply(&self.apply, Direction::Denoise, self.ensemble);
         }
         if *resize || *crop || image.is_some() {
             let message = format!("--resize, --crop and --image are for tables, but {} is a picture", output.display());
             return Err(error::settings(format!("{message}; name a folder with -o")));
         }
-        let (model, threads, progress) = prepare(&self.apply)?;
+        let (model, threads, progress) = prepare(&self.apply, self.ensemble)?;
         pictures::denoise(input, output, self.pictures, &model, threads, &progress)
     }
 
@@ -129,8 +132,8 @@ enum Input {
     Source(Box<dyn Source>),
 }
 
-/// The model, the number of threads, and where progress is told.
-fn prepare(args: &ApplyArgs) -> Result<(Inference, usize, Progress)> {
+/// The model, which makes the mean over orientations if `ensemble`, the number of threads, and where progress is told.
+fn prepare(args: &ApplyArgs, ensemble: bool) -> Result<(Inference, usize, Progress)> {
     interrupt::install()?;
     let threads = threads(args.work.threads)?;
     let progress = progress(&args.work);
@@ -138,13 +141,13 @@ fn prepare(args: &ApplyArgs) -> Result<(Inference, usize, Progress)> {
     let folder = if folder.join("model.json").is_file() { folder } else { args.model.clone() };
     let device = args.device.device.open(threads, |reason| progress.note(reason))?;
     let model = of_checked_model(&folder, || Inference::load(&folder, device.inference()))?;
-    Ok((model, threads, progress))
+    Ok((model.with_ensemble(ensemble)?, threads, progress))
 }
 
 /// Applies the model to every input. All are checked before anything is written; each is open only while it is looked at,
 /// so that their number is not limited by that of open files.
-fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
-    let (model, threads, progress) = prepare(args)?;
+fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
+    let (model, threads, progress) = prepare(args, ensemble)?;
     // A source and a table say themselves whether they are in order.
     let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None };
     if direction == Direction::Encode {

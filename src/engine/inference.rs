@@ -8,6 +8,7 @@ use arrow_array::{ArrayRef, Float32Array, RecordBatch};
 use burn::tensor::{Device, StreamId, Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::ensemble;
 use crate::device::{computes_where_called, numbers};
 use crate::image::{ImageShape, Pixels, Shapes};
 use crate::model::{Autoencoder, Made, ModelDescription, Reach};
@@ -23,6 +24,8 @@ pub struct Inference {
     /// Locked while a device other than flex computes: it has its own parallelism, and memory for one batch at a time. All
     /// threads use the same stream, since a device may keep memory for each stream.
     turn: Arc<Mutex<StreamId>>,
+    /// Whether images are the mean over their eight orientations.
+    ensemble: bool,
 }
 
 /// The output of a model for some images.
@@ -62,13 +65,45 @@ impl Inference {
     /// # Errors
     /// As [`Self::reach`]; the device fails.
     pub fn apply_at_any_size(&self, pixels: Vec<f32>, image: ImageShape) -> Result<Vec<f32>> {
-        let work = || {
-            let Some(model) = self.model.resized(image) else { return self.reach().map(|_| Vec::new()) };
-            let images = Tensor::from_data(TensorData::new(pixels, [1, image.len()]), &self.device);
-            let made = model.forward(images.clone());
-            numbers(self.description.predict.images(made.logits, images))
-        };
+        let work = || if self.ensemble { self.mean(&pixels, image) } else { self.made(pixels, image) };
         if self.computes_where_called() { work() } else { self.in_turn(work) }
+    }
+
+    /// The image that the model makes of one.
+    fn made(&self, pixels: Vec<f32>, image: ImageShape) -> Result<Vec<f32>> {
+        let Some(model) = self.at_size(image) else { return self.reach().map(|_| Vec::new()) };
+        let images = Tensor::from_data(TensorData::new(pixels, [1, image.len()]), &self.device);
+        let made = model.forward(images.clone());
+        numbers(self.description.predict.images(made.logits, images))
+    }
+
+    /// The mean over the eight orientations of one.
+    fn mean(&self, pixels: &[f32], image: ImageShape) -> Result<Vec<f32>> {
+        let multiple = self.description.architecture.family().reach().map_or(1, |reach| reach.multiple);
+        ensemble::mean(pixels, image, multiple, |pixels, image| self.made(pixels, image))
+    }
+
+    fn at_size(&self, image: ImageShape) -> Option<Autoencoder> {
+        if image == self.image() { Some(self.model.clone()) } else { self.model.resized(image) }
+    }
+
+    /// The same, making the mean over the eight orientations of every image, or not.
+    ///
+    /// # Errors
+    /// A model that is for images of one size, which are not square.
+    pub fn with_ensemble(self, ensemble: bool) -> Result<Self> {
+        let image = self.image();
+        if ensemble && image.height != image.width && self.description.architecture.family().reach().is_none() {
+            let reason = format!("a dense layer binds the model to images of {image}, which cannot be turned");
+            let advice = "leave the ensemble out, or train a unet, or a conv without a code";
+            return Err(error::settings(format!("there is no mean over eight orientations: {reason}; {advice}")));
+        }
+        Ok(Self { ensemble, ..self })
+    }
+
+    /// Whether images are the mean over their eight orientations.
+    pub fn is_ensemble(&self) -> bool {
+        self.ensemble
     }
 }
 
@@ -84,7 +119,7 @@ impl Inference {
     }
 
     fn new(description: ModelDescription, model: Autoencoder, device: Device) -> Self {
-        Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())) }
+        Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())), ensemble: false }
     }
 
     /// Loads the model in `folder`.
@@ -260,6 +295,13 @@ impl Inference {
     fn apply_in_chunks(&self, images: &[f32]) -> Result<Applied> {
         let len = self.image().len();
         let mut applied = Applied { codes: Vec::new(), images: Vec::with_capacity(images.len()) };
+        if self.ensemble {
+            for image in images.chunks_exact(len) {
+                interrupt::check()?;
+                applied.images.extend(self.mean(image, self.image())?);
+            }
+            return Ok(applied);
+        }
         for chunk in images.chunks(self.images_at_once() * len) {
             // A batch of large images may take long.
             interrupt::check()?;

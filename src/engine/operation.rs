@@ -42,6 +42,9 @@ pub enum Operation {
         model: ModelFiles,
         /// The type of the pixels that are written.
         pixels: Pixels,
+        /// Whether each is the mean over its eight orientations.
+        #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+        ensemble: bool,
     },
 }
 
@@ -74,8 +77,9 @@ impl Operation {
                 Prepared::Corrupt(corruption.clone(), Stream::noise(*seed, *split), *pixels)
             }
             Operation::Encode { model } => Prepared::Encode(Inference::load(&model.folder, device.clone())?),
-            Operation::Denoise { model, pixels } => {
-                Prepared::Denoise(Inference::load(&model.folder, device.clone())?, *pixels)
+            Operation::Denoise { model, pixels, ensemble } => {
+                let model = Inference::load(&model.folder, device.clone())?;
+                Prepared::Denoise(model.with_ensemble(*ensemble)?, *pixels)
             }
         })
     }

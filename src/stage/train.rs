@@ -36,7 +36,7 @@ impl Stage for Train {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<StageName> {
