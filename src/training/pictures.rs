@@ -1,11 +1,9 @@
-//! Pictures in memory as bytes, each of a size of its own.
+//! Pictures in memory as they are [stored](super::stored), each of a size of its own.
 
 use anyhow::Result;
-use arrow_array::cast::AsArray;
-use arrow_array::types::UInt8Type;
-use arrow_array::{Array, FixedSizeListArray, RecordBatch};
+use arrow_array::RecordBatch;
 
-use crate::error;
+use super::stored::image_bytes;
 use crate::image::ImageShape;
 use crate::table::{ids, lists};
 
@@ -44,7 +42,6 @@ impl Pictures {
 
     /// Adds a picture.
     pub fn add(&mut self, Picture { id, shape, bytes }: Picture<'_>) {
-        debug_assert_eq!(shape.len(), bytes.len());
         self.ids.push(id);
         self.shapes.push(shape);
         self.starts.push(self.bytes.len());
@@ -54,10 +51,12 @@ impl Pictures {
     /// Adds the pictures of a batch of a table, which all have this size.
     ///
     /// # Errors
-    /// They are not stored as bytes.
+    /// As [`image_bytes`].
     pub fn add_batch(&mut self, batch: &RecordBatch, shape: ImageShape) -> Result<()> {
         let bytes = image_bytes(lists(batch, "image")?)?;
-        for (&id, bytes) in ids(batch)?.values().iter().zip(bytes.chunks_exact(shape.len())) {
+        for (&id, bytes) in
+            ids(batch)?.values().iter().zip(bytes.chunks_exact((bytes.len() / batch.num_rows().max(1)).max(1)))
+        {
             self.add(Picture { id: id as u64, shape, bytes });
         }
         Ok(())
@@ -70,18 +69,7 @@ impl Pictures {
 
     /// The picture at this place.
     pub fn get(&self, at: usize) -> Picture<'_> {
-        let shape = self.shapes[at];
-        Picture { id: self.ids[at], shape, bytes: &self.bytes[self.starts[at]..][..shape.len()] }
+        let end = self.starts.get(at + 1).copied().unwrap_or(self.bytes.len());
+        Picture { id: self.ids[at], shape: self.shapes[at], bytes: &self.bytes[self.starts[at]..end] }
     }
-}
-
-/// The bytes of a column of images, one after the other.
-///
-/// # Errors
-/// They are stored as something else.
-pub fn image_bytes(list: &FixedSizeListArray) -> Result<&[u8]> {
-    let bytes = list.values().as_primitive_opt::<UInt8Type>();
-    let bytes = bytes.ok_or_else(|| error::data("training images are stored as bytes"))?;
-    let (start, end) = (list.value_offset(0) as usize, list.value_offset(list.len()) as usize);
-    Ok(&bytes.values()[start..end])
 }

@@ -8,8 +8,8 @@ use burn::tensor::Device;
 
 use super::patches::{Cut, Cutter};
 use super::pictures::Pictures;
-use super::pictures::image_bytes;
 use super::placed::PlacedImages;
+use super::stored::{image_bytes, number_bytes};
 use crate::image::ImageShape;
 use crate::interrupt;
 use crate::table::{TableFile, ids, lists};
@@ -43,7 +43,7 @@ impl TestImages {
         let stored = table.image_shape()?;
         let pixels = cutter.as_ref().map_or(Ok(stored), |cutter| cutter.shape(stored))?.len();
         let count = table.rows().saturating_mul(cutter.as_ref().map_or(1, |cutter| cutter.count(stored)));
-        let stay = count.saturating_mul(pixels as u64) <= limit;
+        let stay = count.saturating_mul((pixels * number_bytes(&table)) as u64) <= limit;
         Ok(Self { table, cutter, stored, count, pixels, stay, placed: OnceLock::new() })
     }
 
@@ -69,13 +69,15 @@ impl TestImages {
 
     /// The patches of a batch of pictures.
     fn patches<'a>(&self, batch: &RecordBatch, cutter: &'a Cutter) -> Result<Batches<'a>> {
-        let mut pictures = Pictures::with_capacity(batch.num_rows(), batch.num_rows() * self.stored.len());
+        let number_bytes = number_bytes(&self.table);
+        let mut pictures =
+            Pictures::with_capacity(batch.num_rows(), batch.num_rows() * self.stored.len() * number_bytes);
         pictures.add_batch(batch, self.stored)?;
-        let (places, pixels) = (cutter.places(&pictures), self.pixels);
-        let most = (PATCH_BYTES / pixels).max(1);
+        let (places, bytes) = (cutter.places(&pictures), self.pixels * number_bytes);
+        let most = (PATCH_BYTES / bytes).max(1);
         Ok(Box::new((0..places.len()).step_by(most).map(move |start| {
             interrupt::check()?;
-            Ok(cutter.cut(&pictures, &places[start..places.len().min(start + most)], EPOCH, pixels))
+            Ok(cutter.cut(&pictures, &places[start..places.len().min(start + most)], EPOCH, bytes))
         })))
     }
 

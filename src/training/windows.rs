@@ -12,7 +12,8 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::patches::{Cut, Cutter, Place};
-use super::pictures::{Pictures, image_bytes};
+use super::pictures::Pictures;
+use super::stored::{image_bytes, number_bytes};
 use crate::error;
 use crate::image::{ImageShape, Split};
 use crate::random::{Generator, Stream};
@@ -24,7 +25,7 @@ pub struct Window {
     /// The number that stands for each image where random numbers are drawn. Shared, like the bytes, by the windows of all epochs
     /// when they are held.
     pub ids: Arc<Vec<u64>>,
-    /// The images, one after the other.
+    /// The images as they are stored, one after the other.
     pub bytes: Arc<Vec<u8>>,
     /// Places of images, each once.
     pub order: Vec<u32>,
@@ -52,6 +53,8 @@ fn groups_at_once(table: &TableFile, bytes: usize, limit: u64) -> usize {
 pub struct WholeWindows {
     table: TableFile,
     pixels: usize,
+    /// Bytes of an image.
+    bytes: usize,
     seed: u64,
     /// All images, if they fit the limit.
     held: Option<Window>,
@@ -63,14 +66,15 @@ impl WholeWindows {
     /// Opens the images of a table and holds them if they take at most `limit` bytes.
     ///
     /// # Errors
-    /// Unreadable tables, and images that are not bytes.
+    /// Unreadable tables, and images that are neither bytes nor floats.
     pub fn open(table: TableFile, seed: u64, limit: u64) -> Result<Self> {
         let pixels = table.image_shape()?.len();
-        let mut windows = Self { table, pixels, seed, held: None, groups_per_window: 1 };
-        if windows.table.rows().saturating_mul(pixels as u64) <= limit {
+        let bytes = pixels * number_bytes(&table);
+        let mut windows = Self { table, pixels, bytes, seed, held: None, groups_per_window: 1 };
+        if windows.table.rows().saturating_mul(bytes as u64) <= limit {
             windows.held = Some(windows.load(&(0..windows.table.row_groups()).collect::<Vec<_>>())?);
         } else {
-            windows.groups_per_window = groups_at_once(&windows.table, pixels, limit);
+            windows.groups_per_window = groups_at_once(&windows.table, bytes, limit);
         }
         Ok(windows)
     }
@@ -102,7 +106,7 @@ impl WholeWindows {
     fn load(&self, groups: &[usize]) -> Result<Window> {
         let rows = groups.iter().map(|&group| self.table.row_group_rows(group) as usize).sum();
         // With the exact capacity: a vector that grows takes up to twice that.
-        let (mut ids, mut pixels) = (Vec::with_capacity(rows), Vec::with_capacity(rows * self.pixels));
+        let (mut ids, mut pixels) = (Vec::with_capacity(rows), Vec::with_capacity(rows * self.bytes));
         for &group in groups {
             for batch in self.table.row_group(group)? {
                 let batch = batch?;
@@ -132,6 +136,8 @@ pub struct PatchWindows {
     picture: ImageShape,
     /// Numbers of a patch.
     pixels: usize,
+    /// Bytes of a number.
+    number_bytes: usize,
     /// All pictures, if they fit.
     held: Option<Arc<Pictures>>,
     /// Row groups that are read at a time otherwise.
@@ -147,15 +153,16 @@ impl PatchWindows {
     /// Unreadable tables, pictures that are too small.
     pub fn open(table: TableFile, cutter: Cutter, seed: u64, limit: u64) -> Result<Self> {
         let picture = table.image_shape()?;
-        let pixels = cutter.shape(picture)?.len();
+        let (pixels, number_bytes) = (cutter.shape(picture)?.len(), number_bytes(&table));
         let (half, groups) = (limit / 2, table.row_groups());
         // Devices count them in 32 bits.
-        let most = ((half / pixels as u64) as usize).clamp(1, i32::MAX as usize);
-        let mut windows = Self { table, cutter, seed, picture, pixels, held: None, groups, most };
-        if windows.table.rows().saturating_mul(picture.len() as u64) <= half {
+        let most = ((half / (pixels * number_bytes) as u64) as usize).clamp(1, i32::MAX as usize);
+        let mut windows = Self { table, cutter, seed, picture, pixels, number_bytes, held: None, groups, most };
+        let bytes = picture.len() * number_bytes;
+        if windows.table.rows().saturating_mul(bytes as u64) <= half {
             windows.held = Some(Arc::new(windows.load(&(0..groups).collect::<Vec<_>>())?));
         } else {
-            windows.groups = groups_at_once(&windows.table, picture.len(), half);
+            windows.groups = groups_at_once(&windows.table, bytes, half);
         }
         if windows.count() > u64::from(u32::MAX) {
             return Err(error::settings(
@@ -206,7 +213,7 @@ impl PatchWindows {
     ) -> impl Iterator<Item = Result<Window>> + use<'_> {
         (0..places.len()).step_by(self.most).map(move |start| {
             let places = &places[start..places.len().min(start + self.most)];
-            let Cut { keys, bytes } = self.cutter.cut(&pictures, places, drawn, self.pixels);
+            let Cut { keys, bytes } = self.cutter.cut(&pictures, places, drawn, self.pixels * self.number_bytes);
             let order = (0..places.len() as u32).collect();
             crate::interrupt::check()?;
             Ok(Window { ids: Arc::new(keys), bytes: Arc::new(bytes), order })
@@ -215,7 +222,7 @@ impl PatchWindows {
 
     fn load(&self, groups: &[usize]) -> Result<Pictures> {
         let rows = groups.iter().map(|&group| self.table.row_group_rows(group) as usize).sum();
-        let mut pictures = Pictures::with_capacity(rows, rows * self.picture.len());
+        let mut pictures = Pictures::with_capacity(rows, rows * self.picture.len() * self.number_bytes);
         for &group in groups {
             for batch in self.table.row_group(group)? {
                 pictures.add_batch(&batch?, self.picture)?;
