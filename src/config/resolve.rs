@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::raw::{RawGate, RawOutput, RawPipeline};
+use super::raw::{RawGate, RawOutput, RawPipeline, RawTraining};
 use crate::corruption::Corruption;
 use crate::image::{ImageShape, Pixels};
 use crate::model::predict::Predict;
@@ -20,8 +20,9 @@ use crate::quality::gate::Gate;
 use crate::setting::{KeyPath, Problem, Problems, Section};
 use crate::source::SourceSettings;
 use crate::table::layout::{Layout, StoredPixels};
+use crate::training::blind_spot::BlindSpot;
 use crate::training::patches::Patches;
-use crate::training::settings::{InputImages, Training};
+use crate::training::settings::{InputImages, TargetImages, Training};
 
 /// The resolved settings of a pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,7 +113,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let model = resolve_model(model, folder, image, problems);
     let gate = resolve_gate(gate, problems);
     check_code(model.as_ref(), gate.as_ref(), problems);
-    let training = resolve_training(training, problems);
+    let training = resolve_training(training, corruption.is_some(), problems);
     let encode_input = problems.required("encode.input", encode.input);
     let fit_rows = problems.required("evaluate.fit-rows", evaluate.fit_rows);
     let ensemble = problems.required("denoise.ensemble", denoise.ensemble);
@@ -190,9 +191,15 @@ fn check_code(model: Option<&Model>, gate: Option<&Gate>, problems: &mut Problem
 
 /// Checks that there is noise for a model that predicts it.
 fn check_noise(model: Option<&Model>, training: Option<&Training>, problems: &mut Problems) {
-    if model.is_some_and(|model| model.predict == Predict::Noise)
-        && training.is_some_and(|training| training.input == InputImages::Clean)
-    {
+    if model.is_none_or(|model| model.predict != Predict::Noise) {
+        return;
+    }
+    let Some(training) = training else { return };
+    if training.target == TargetImages::BlindSpot {
+        let reason = "the image would be the input plus the output, but the input does not show the hidden pixels";
+        let message = format!("\"noise\" does not work with training.target = \"blind-spot\": {reason}; use \"image\"");
+        problems.add("model.predict", message);
+    } else if training.input == InputImages::Clean {
         let message = "\"noise\" needs training.input = \"noisy\": there is no noise in clean input to be predicted";
         problems.add("model.predict", message);
     }
@@ -230,7 +237,7 @@ fn check_corruption(
     if let (Some(corruption), Some(image)) = (corruption, image) {
         check_fits(corruption, image, "corruption".into(), problems);
     }
-    if let Some(Training { input, target: InputImages::Noisy, .. }) = training {
+    if let Some(Training { input, target: TargetImages::Noisy, .. }) = training {
         if *input == InputImages::Clean {
             problems.add(
                 "training.target",
@@ -290,7 +297,7 @@ fn check_clipping(
         problems
             .add_at(path.clone(), format!("false needs floats, since bytes are clipped as they are stored: {advice}"));
     }
-    let noisy_target = training.is_some_and(|training| training.target == InputImages::Noisy);
+    let noisy_target = training.is_some_and(|training| training.target != TargetImages::Clean);
     if noisy_target && loss == Some(Loss::CrossEntropy) {
         let advice = "needs targets in [0, 1]: take model.loss = \"mse\" for noisy targets";
         problems.add_at(path, format!("false leaves [0, 1], but \"cross-entropy\" {advice}"));
@@ -336,7 +343,7 @@ fn held_out(labels: Option<&[i64]>) -> Vec<i64> {
     labels.unwrap_or_default().iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Option<Training> {
+fn resolve_training(raw: RawTraining, corrupted: bool, problems: &mut Problems) -> Option<Training> {
     let epochs = problems.required("training.epochs", raw.epochs)? as u64;
     let warm_up_epochs = problems.required("training.warm-up-epochs", raw.warm_up_epochs)?;
     if warm_up_epochs >= epochs as f64 {
@@ -344,9 +351,21 @@ fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Op
         problems.add("training.warm-up-epochs", message);
     }
     let augment = problems.required("training.augment", raw.augment)?;
+    let input = problems.required("training.input", raw.input)?;
+    let target = problems.required("training.target", raw.target)?;
+    let blind_spot = match target {
+        TargetImages::Clean | TargetImages::Noisy => None,
+        TargetImages::BlindSpot => Some(BlindSpot {
+            fraction: problems.required("training.blind-spot.fraction", raw.blind_spot.fraction)?,
+            radius: problems.required("training.blind-spot.radius", raw.blind_spot.radius)? as usize,
+        }),
+    };
+    // A training on noisy images alone sees no others: those of the corruption, or those of the source if there is none.
+    let noisy = if corrupted { InputImages::Noisy } else { InputImages::Clean };
     Some(Training {
-        input: problems.required("training.input", raw.input)?,
-        target: problems.required("training.target", raw.target)?,
+        input: if blind_spot.is_some() { noisy } else { input },
+        target,
+        blind_spot,
         noise: problems.required("training.noise", raw.noise)?,
         patches: Patches {
             patch: raw.patch.map(|side| side as usize),

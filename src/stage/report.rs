@@ -21,7 +21,7 @@ use crate::record::workspace::Workspace;
 use crate::report::pictures::{Image, Picture, SHEET_SIDE};
 use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
 use crate::table::{Images, TableFile, columns, footer, ids, labels, lists, pixels};
-use crate::training::settings::InputImages;
+use crate::training::settings::TargetImages;
 use crate::{error, interrupt};
 
 /// Its name.
@@ -108,7 +108,7 @@ pub fn gather(
         best: figure(&extremes(&metrics.best))?,
         worst: figure(&extremes(&metrics.worst))?,
         history: history(workspace)?,
-        loss_floor: (model.loss == Loss::CrossEntropy && pipeline.training.target == InputImages::Clean)
+        loss_floor: (model.loss == Loss::CrossEntropy && pipeline.training.target == TargetImages::Clean)
             .then_some(metrics.cross_entropy_floor),
         gate: judge(&pipeline.gate, &metrics),
         metrics,

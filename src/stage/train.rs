@@ -39,9 +39,8 @@ impl Stage for Train {
         6
     }
 
-    fn inputs(&self, _pipeline: &Pipeline) -> Vec<StageName> {
-        // Noise is generated again from its keys and not read; it is the same as in the stored noisy images.
-        vec![ingest::NAME]
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
+        vec![images(pipeline)]
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
@@ -80,8 +79,8 @@ impl Stage for Train {
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
         context.device.check(pipeline.training.precision)?;
-        let train = context.table(ingest::NAME, Split::Train)?;
-        let test = context.table(ingest::NAME, Split::Test)?;
+        let train = context.table(images(pipeline), Split::Train)?;
+        let test = context.table(images(pipeline), Split::Test)?;
         let patches = &pipeline.training.patches;
         // ingest has checked the patches that were set when it ran, and the test images have the same shape.
         let image = patches.model_image(&pipeline.model.architecture, train.extent()?)?;
@@ -107,6 +106,7 @@ impl Stage for Train {
                 corruption: pipeline.corruption.clone(),
                 input: pipeline.training.input,
                 target: pipeline.training.target,
+                blind_spot: pipeline.training.blind_spot,
                 stored: pipeline.output.pixels,
             },
             image,
@@ -151,6 +151,15 @@ impl Stage for Train {
     }
 }
 
+/// The stage whose images are read. Noise is generated again from its keys and not read, the same as in the stored noisy images;
+/// but a training on noisy images alone knows no others.
+fn images(pipeline: &Pipeline) -> StageName {
+    match pipeline.training.blind_spot {
+        Some(_) => StageContext::images_stage(pipeline.training.input),
+        None => ingest::NAME,
+    }
+}
+
 impl Train {
     /// The fingerprint parts that decide every step of the training, whatever the number of steps.
     fn trajectory(&self, pipeline: &Pipeline, inputs: &BTreeMap<String, String>) -> Parts {
@@ -173,7 +182,7 @@ const ENDS: [&str; 2] = ["training.epochs", "training.weights"];
 fn trajectory_settings(pipeline: &Pipeline) -> Value {
     let Pipeline { seed, model, training, corruption, output, .. } = pipeline;
     let mut settings = json!({ "seed": seed, "model": model, "training": training.decisive() });
-    if training.input == InputImages::Noisy {
+    if training.input == InputImages::Noisy && training.blind_spot.is_none() {
         let Output { pixels, compression_level: _ } = output;
         settings["corruption"] = json!(corruption);
         // The inputs of the test split, and those with fixed noise, are as rounded as the stored images.
