@@ -26,7 +26,7 @@ use super::rejected::{Reject, Rejections};
 use super::{Asker, Outside, Source, SourceKind, batch, check_fit};
 use crate::image::{Classes, ImageShape, Pixels, Split};
 use crate::progress::Progress;
-use crate::source::settings::{Fit, drawn, of_pictures};
+use crate::source::settings::{Faults, Fit, drawn, of_pictures};
 use crate::store::local::{nearest_real, real};
 use crate::table::{self, Content, RowGroup, batch_rows};
 use crate::{error, interrupt};
@@ -103,10 +103,10 @@ impl Tables {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn of_file(path: &Path, image: Option<&str>, fit: Fit, usual: ImageShape) -> Result<Self> {
+    pub fn of_file(path: &Path, image: Option<&str>, fit: Fit, usual: ImageShape, faults: Faults) -> Result<Self> {
         let (image, usual) = (image.map(str::to_owned), Some(usual));
         let wanted = Wanted { image, label: None, shape: None, usual, asker: Asker::Command };
-        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, Rejections::of_command())
+        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, Rejections::of_command(faults))
     }
 
     fn of(
@@ -180,7 +180,7 @@ impl Tables {
                     let batch = batch.map_err(|cause| damaged(&path, row, &cause))?;
                     let column = batch.column(0);
                     for index in 0..batch.num_rows() {
-                        match self.images.image(column, index, &self.fit) {
+                        match self.images.image(column, index, &self.fit, self.rejections.asker()) {
                             Ok(picture) => return Ok((picture.shape, row_name(&path, row))),
                             // Further bad pictures would only lengthen the message.
                             Err(_) if bad.len() == MOST_TRIED => {
@@ -220,7 +220,7 @@ impl Tables {
                 return Ok(None);
             }
             let name = || row_name(path, position);
-            match self.images.image(column, index, &self.fit) {
+            match self.images.image(column, index, &self.fit, self.rejections.asker()) {
                 Ok(picture) => {
                     check_fit(self.rejections.asker(), name().as_ref(), picture.shape, &self.first, self.shape)?;
                     let label = self.labels.label(self.columns.label.map(|_| batch.column(1)), index);

@@ -45,6 +45,27 @@ pub enum StoredPixels {
     Png,
 }
 
+/// How deep exported pictures are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum PictureDepth {
+    /// 8 bits.
+    U8,
+    /// 16 bits.
+    U16,
+}
+
+impl PictureDepth {
+    /// Checks that images of this shape can be pictures.
+    ///
+    /// # Errors
+    /// PNG has no such pixels.
+    pub fn check(self, shape: ImageShape) -> Result<()> {
+        Layout::new(Profile::Default, Some(StoredPixels::Png), None, None, None).check(shape)
+    }
+}
+
 /// How exported lists are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
