@@ -12,7 +12,7 @@ use crate::device::Precision;
 use crate::model::RawModel;
 use crate::quality::Baseline;
 use crate::source::RawSource;
-use crate::table::layout::{Lists, Profile, StoredPixels};
+use crate::table::layout::{Lists, PictureDepth, Profile, StoredPixels};
 use crate::training::blind_spot::RawBlindSpot;
 use crate::training::patches::Augmentation;
 use crate::training::settings::{InputImages, Noise, Schedule, TargetImages, Weights};
@@ -133,6 +133,8 @@ pub struct RawOutput {
     pub compression_level: Option<i64>,
     /// The kind of reader that a last stage exports tables for; nothing is exported unless given.
     pub profile: Option<Profile>,
+    /// Whether a last stage exports the images as picture files too, and how deep.
+    pub pictures: Option<PictureDepth>,
     /// How exported lists are stored; as the profile has them unless given.
     pub lists: Option<Lists>,
     /// Most rows of an exported file.

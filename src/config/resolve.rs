@@ -19,7 +19,7 @@ use crate::quality::Baseline;
 use crate::quality::gate::Gate;
 use crate::setting::{KeyPath, Problem, Problems, Section};
 use crate::source::SourceSettings;
-use crate::table::layout::{Layout, StoredPixels};
+use crate::table::layout::{Layout, PictureDepth, StoredPixels};
 use crate::training::blind_spot::BlindSpot;
 use crate::training::patches::Patches;
 use crate::training::settings::{InputImages, TargetImages, Training};
@@ -56,6 +56,9 @@ pub struct Pipeline {
     /// The layout of exported tables, if tables are exported.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub export: Option<Layout>,
+    /// The depth of exported pictures, if images are exported as pictures.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub pictures: Option<PictureDepth>,
 }
 
 /// Settings of the stage `encode`.
@@ -117,6 +120,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let encode_input = problems.required("encode.input", encode.input);
     let fit_rows = problems.required("evaluate.fit-rows", evaluate.fit_rows);
     let ensemble = problems.required("denoise.ensemble", denoise.ensemble);
+    let pictures = output.pictures;
     let output = resolve_output(output, problems);
     let seed = problems.required("seed", seed);
     check_corruption(corruption.as_ref(), image, training.as_ref(), encode_input, problems);
@@ -141,6 +145,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
         gate: gate?,
         output,
         export,
+        pictures,
     })
 }
 
@@ -306,7 +311,7 @@ fn check_clipping(
 
 /// The storage of the run's own tables, and the layout of exported tables, if tables are exported.
 fn resolve_output(raw: RawOutput, problems: &mut Problems) -> Option<(Output, Option<Layout>)> {
-    let RawOutput { pixels, compression_level, profile, lists, part_rows, part_mib } = raw;
+    let RawOutput { pixels, compression_level, profile, pictures: _, lists, part_rows, part_mib } = raw;
     if profile.is_none() {
         let exported = [
             ("pixels", pixels == Some(StoredPixels::Png)),

@@ -28,7 +28,7 @@ use super::rejected::{Reject, Rejections};
 use super::{Asker, Outside, Source, SourceKind, batch, check_fit};
 use crate::image::{Classes, Extent, ImageShape, Pixels, Shapes, Split};
 use crate::progress::Progress;
-use crate::source::settings::{Fit, drawn, of_pictures};
+use crate::source::settings::{Faults, Fit, drawn, of_pictures};
 use crate::store::local::{nearest_real, real};
 use crate::table::{self, Content, RowGroup, batches_of, row_groups_of};
 use crate::{error, interrupt};
@@ -106,10 +106,10 @@ impl Tables {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn of_file(path: &Path, image: Option<&str>, fit: Fit, usual: ImageShape) -> Result<Self> {
+    pub fn of_file(path: &Path, image: Option<&str>, fit: Fit, usual: ImageShape, faults: Faults) -> Result<Self> {
         let (image, usual) = (image.map(str::to_owned), Some(usual));
         let wanted = Wanted { image, label: None, shape: None, usual, asker: Asker::Command };
-        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, Rejections::of_command())
+        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, Rejections::of_command(faults))
     }
 
     fn of(
@@ -186,7 +186,7 @@ impl Tables {
                     let batch = batch.map_err(|cause| damaged(&path, row, &cause))?;
                     let column = batch.column(0);
                     for index in 0..batch.num_rows() {
-                        match self.images.image(column, index, &self.fit) {
+                        match self.images.image(column, index, &self.fit, self.rejections.asker()) {
                             Ok(picture) => return Ok((row_name(&path, row), picture.shape)),
                             // Further bad pictures would only lengthen the message.
                             Err(_) if bad.len() == MOST_TRIED => {
@@ -226,7 +226,7 @@ impl Tables {
                 return Ok(None);
             }
             let name = || row_name(path, position);
-            match self.images.image(column, index, &self.fit) {
+            match self.images.image(column, index, &self.fit, self.rejections.asker()) {
                 Ok(picture) => {
                     let found = picture.shape;
                     let expected = match self.sizes.extent {

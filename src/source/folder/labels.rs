@@ -24,10 +24,13 @@ pub struct Labelled {
 }
 
 /// A file, its split if it is not drawn, and the name of its label.
-struct Item {
-    path: String,
-    split: Option<Split>,
-    label: Option<String>,
+pub struct Item {
+    /// Its path below the folder.
+    pub path: String,
+    /// Its split.
+    pub split: Option<Split>,
+    /// The name of its label.
+    pub label: Option<String>,
 }
 
 /// Lists the files with their splits and labels.
@@ -64,7 +67,7 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
             drawn += 1;
             draw.split(key(&item.path))
         });
-        splits[split as usize].push(Entry { path: item.path, label });
+        splits[split as usize].push(Entry { path: item.path, label, page: 0 });
     }
     if let Some(split) = Split::ALL.into_iter().find(|split| splits[*split as usize].is_empty()) {
         let (path, name) = (settings.path.display(), split.name());
@@ -104,7 +107,7 @@ fn key(path: &str) -> u64 {
 }
 
 /// Labels as numbers: the positions of their sorted names, or the numbers that the names are, if `numeric` and all are numbers.
-fn numbered(items: &[Item], numeric: bool) -> (Vec<Option<i64>>, Classes) {
+pub fn numbered(items: &[Item], numeric: bool) -> (Vec<Option<i64>>, Classes) {
     let names: BTreeSet<&str> = items.iter().filter_map(|item| item.label.as_deref()).collect();
     let label = |item: &Item, number: &dyn Fn(&str) -> Option<i64>| item.label.as_deref().and_then(number);
     if names.is_empty() || (numeric && names.iter().all(|name| name.parse::<i64>().is_ok())) {
