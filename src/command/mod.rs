@@ -25,7 +25,8 @@ mod results;
 mod scores;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::progress::LogMode;
 use crate::store::failpoint;
@@ -46,6 +47,27 @@ impl Cli {
     pub fn log_mode(&self) -> LogMode {
         self.command.arguments().log_mode()
     }
+}
+
+/// Parses the command line. A mistyped command gets the nearest one for a hint, also one of three letters, to which clap's own measure of
+/// likeness does not reach.
+///
+/// # Errors
+/// Arguments that are wrong, and those that ask for help or the version.
+pub fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse().map_err(|mut cause| {
+        let known = cause.get(ContextKind::SuggestedSubcommand).is_some();
+        if let (false, Some(ContextValue::String(typed))) = (known, cause.get(ContextKind::InvalidSubcommand)) {
+            let command = Cli::command();
+            let names = command.get_subcommands().map(clap::Command::get_name);
+            let nearest = names.map(|name| (strsim::damerau_levenshtein(name, typed), name)).min();
+            if let Some((_, name)) = nearest.filter(|(distance, name)| *distance <= 1.max(name.len() / 3)) {
+                let name = ContextValue::Strings(vec![name.to_owned()]);
+                cause.insert(ContextKind::SuggestedSubcommand, name);
+            }
+        }
+        cause
+    })
 }
 
 /// Carries out a command.
@@ -130,7 +152,6 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definitions_are_consistent() {

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::document::Places;
 use super::raw::{RawGate, RawOutput, RawPipeline};
 use crate::corruption::Corruption;
 use crate::image::{ImageShape, Pixels};
@@ -52,6 +53,9 @@ pub struct Pipeline {
     /// The layout of exported tables, if tables are exported.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub export: Option<Layout>,
+    /// Where the settings are written, for messages.
+    #[serde(skip)]
+    pub places: Places,
 }
 
 /// Settings of the stage `encode`.
@@ -127,6 +131,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
         gate: gate?,
         output,
         export,
+        places: Places::default(),
     })
 }
 

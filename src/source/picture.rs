@@ -115,7 +115,10 @@ fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String>
     limits.max_alloc = Some(MAX_ASIDE);
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|cause| cause.to_string())?;
     reader.limits(limits.clone());
-    let format = reader.format().ok_or("it is not a PNG, JPEG, WebP, BMP or TIFF picture")?;
+    let format = reader.format().filter(|_| is_picture(bytes)).ok_or_else(|| {
+        let what = super::format(bytes).map(|(what, _)| format!(", but {what}")).unwrap_or_default();
+        format!("it is not a PNG, JPEG, WebP, BMP or TIFF picture{what}")
+    })?;
     let mut decoder = reader.into_decoder().map_err(|cause| cause.to_string())?;
     let pixels = decoder.total_bytes();
     // The working memory of the decoder, besides the decoded pixels.

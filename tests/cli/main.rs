@@ -19,6 +19,7 @@ mod golden;
 mod harness;
 mod hostile;
 mod inspecting;
+mod layouts;
 mod lineage;
 mod links;
 mod log;
