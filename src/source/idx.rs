@@ -236,7 +236,10 @@ fn read_labels(path: &Path, images: &Path, count: u64) -> Result<Vec<u8>> {
         [found] => (found, 1),
         [found, numbers @ 1..=MOST_LABEL_NUMBERS] => (found, numbers as usize),
         _ => {
-            return Err(bad(format!("has {} dimensions; labels have 1, or 2 with the label first", header.sizes.len())));
+            return Err(bad(format!(
+                "has {} dimensions; labels have 1, or 2 with the label first",
+                header.sizes.len()
+            )));
         }
     };
     let size = match header.element {

@@ -294,7 +294,7 @@ impl SourceKind for TarSettings {
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
         let named = |setting, pattern: &PathBuf| -> Result<_> {
             let names = archives(pattern)?.into_iter().map(|path| path.to_string_lossy().into_owned());
-            Ok((setting, Outside::Files(PathBuf::new(), names.collect())))
+            Ok((setting, Outside::Files(PathBuf::from("."), names.collect())))
         };
         let train = named("source.tar.train", &self.train)?;
         let test = self.test.as_ref().map(|test| named("source.tar.test", test)).transpose()?;

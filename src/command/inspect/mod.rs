@@ -29,8 +29,10 @@ use statistics::print_statistics;
 
 /// Bytes of rows that are read at a time for printing.
 const READ_BYTES: u64 = 4 << 20;
-/// Most columns of a table that are described and printed.
-const MOST_COLUMNS: usize = 16;
+/// Most columns of a table that are all described and printed.
+const MOST_COLUMNS: usize = 24;
+/// The number of those of a wider one.
+const FEW_COLUMNS: usize = 6;
 /// Most characters of a text that are printed.
 const MOST_CHARACTERS: usize = 1000;
 
@@ -110,11 +112,11 @@ fn describe(path: &Path) -> Result<()> {
     print(format!("{}: {rows} rows in {groups} row groups", path.display()))?;
     print("\ncolumns")?;
     let fields = footer.schema().fields();
-    for (field, name) in fields.iter().zip(names(footer.schema())).take(MOST_COLUMNS) {
+    for (field, name) in fields.iter().zip(names(footer.schema())).take(shown(fields.len())) {
         let nullable = if field.is_nullable() { ", nullable" } else { "" };
         print_line(format!("  {name} {}{nullable}", field.data_type()))?;
     }
-    if let Some(others) = fields.get(MOST_COLUMNS..).filter(|others| !others.is_empty()) {
+    if let Some(others) = fields.get(shown(fields.len())..).filter(|others| !others.is_empty()) {
         let others: Vec<_> = others.iter().map(|field| field.name().as_str()).collect();
         print_line(format!("  and {} more: {}", others.len(), text::few(&others)))?;
     }
@@ -152,7 +154,7 @@ fn print_rows(path: &Path, rows: usize) -> Result<()> {
     let footer = table::footer(path)?;
     let (fields, names) = (footer.schema().fields(), names(footer.schema()));
     let mut columns = Vec::new();
-    for position in 0..fields.len().min(MOST_COLUMNS) {
+    for position in 0..shown(fields.len()) {
         let mut values = Vec::new();
         for batch in table::columns(path, &footer, &[position], READ_BYTES, rows)? {
             let damaged =
@@ -173,6 +175,11 @@ fn print_rows(path: &Path, rows: usize) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How many of the columns of a table are described and printed, so that a wide one fits on a screen.
+fn shown(columns: usize) -> usize {
+    if columns > MOST_COLUMNS { FEW_COLUMNS } else { columns }
 }
 
 /// The names of the columns, padded to the same width.

@@ -15,6 +15,8 @@ use crate::text;
 const IMAGE_COLUMNS: [&str; 5] = ["image", "img", "images", "pixels", "picture"];
 /// Usual names of the column of labels.
 pub const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
+/// Columns of a table above which it is likely to have one for each pixel.
+const MOST_COLUMNS: usize = 60;
 /// The setting for images without labels, unless a column is called so.
 pub const NONE: &str = "none";
 
@@ -82,8 +84,13 @@ pub fn columns(
     let find = |name: &String, key: &str| {
         schema.index_of(name).map_err(|_| {
             let found: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            let (path, found, setting) = (path.display(), text::few(&found), wanted.asker.setting(key));
-            error::data(format!("{path} has no column `{name}`; name it with {setting}; its columns: {found}"))
+            let (path, listed, setting) = (path.display(), text::few(&found), wanted.asker.setting(key));
+            let advice = if found.len() > MOST_COLUMNS {
+                "; where each pixel has a column, source.columns = { train = \"…\", test-fraction = 0.1 } reads it"
+            } else {
+                ""
+            };
+            error::data(format!("{path} has no column `{name}`; name it with {setting}; its columns: {listed}{advice}"))
         })
     };
     let image = find(image, "image")?;
