@@ -146,23 +146,34 @@ class Unet(Model):
         super().__init__()
         self.image = tuple(image[side] for side in ("height", "width", "channels"))
         channels, count = settings["channels"], settings["residual-blocks"]
-        self.first = Level(self.image[2], channels[0], count)
+        self.unshuffle = settings.get("unshuffle", False)
+        inside = self.image[2] * (4 if self.unshuffle else 1)
+        self.first = Level(inside, channels[0], count)
         pairs = list(zip(channels, channels[1:]))
         self.down = nn.ModuleList(Level(inputs, outputs, count) for inputs, outputs in pairs)
         self.up = nn.ModuleList(Level(outputs, inputs, count) for inputs, outputs in reversed(pairs))
-        self.last = convolution(channels[0], self.image[2])
-        self.sizes = sizes(image, len(pairs))
+        self.last = convolution(channels[0], inside)
+        self.sizes = sizes(image, len(pairs) + self.unshuffle)[self.unshuffle:]
 
     def forward(self, images):
         """[n, pixels] in [0, 1] to the same"""
-        x = self.first.blocks(F.relu(self.first.convolution(unflat(images, *self.image))))
+        height, width, channels = self.image
+        x = unflat(images, *self.image)
+        if self.unshuffle:
+            # Row by row of each 2×2 pixels, and then channel by channel: the order of limpid, where PyTorch has channels first.
+            x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
+            x = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 3, 5, 1, 2, 4).flatten(1, 3)
+        x = self.first.blocks(F.relu(self.first.convolution(x)))
         skips = []
         for level in self.down:
             skips.append(x)
             x = level.blocks(down(x, level.convolution))
         for level, size in zip(self.up, self.sizes[-2::-1]):
             x = level.blocks(up(x, level.convolution, size) + skips.pop())
-        return self.image(flat(self.last(x)), images)
+        x = self.last(x)
+        if self.unshuffle:
+            x = x.unflatten(1, (2, 2, channels)).permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)[:, :, :height, :width]
+        return self.image(flat(x), images)
 
 
 FAMILIES = {"dense": Dense, "conv": Conv, "unet": Unet}

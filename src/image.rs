@@ -53,13 +53,20 @@ pub struct ImageShape {
 }
 
 impl ImageShape {
-    /// Most numbers of one image. An image of this size fills a record batch.
+    /// Most numbers of one image where all have one size. An image of this size fills a record batch.
     pub const MAX_LEN: usize = 1 << 20;
+    /// Most numbers of a picture among pictures of different sizes: 22 megapixels in colour.
+    pub const MAX_PICTURE_LEN: usize = 1 << 26;
 
     /// A shape whose sides are at least 1 and whose product is at most [`Self::MAX_LEN`].
     pub fn new(height: usize, width: usize, channels: usize) -> Option<Self> {
+        Self::picture(height, width, channels).filter(|shape| shape.len() <= Self::MAX_LEN)
+    }
+
+    /// The same for a picture, whose product is at most [`Self::MAX_PICTURE_LEN`].
+    pub fn picture(height: usize, width: usize, channels: usize) -> Option<Self> {
         let len = height.checked_mul(width)?.checked_mul(channels)?;
-        (len > 0 && len <= Self::MAX_LEN).then_some(Self { height, width, channels })
+        (len > 0 && len <= Self::MAX_PICTURE_LEN).then_some(Self { height, width, channels })
     }
 
     /// Numbers of one image.
@@ -75,6 +82,99 @@ impl fmt::Display for ImageShape {
             1 => write!(f, "{}×{}", self.height, self.width),
             channels => write!(f, "{}×{}×{channels}", self.height, self.width),
         }
+    }
+}
+
+/// The sizes of images: one for all, or one for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All have this shape.
+    Fixed(ImageShape),
+    /// Each has rows and columns of its own, and all have the same channels.
+    Mixed {
+        /// Numbers per pixel.
+        channels: usize,
+    },
+}
+
+impl Extent {
+    /// The shape of all images, if they have one.
+    pub fn fixed(self) -> Option<ImageShape> {
+        match self {
+            Extent::Fixed(shape) => Some(shape),
+            Extent::Mixed { .. } => None,
+        }
+    }
+
+    /// Numbers per pixel.
+    pub fn channels(self) -> usize {
+        match self {
+            Extent::Fixed(shape) => shape.channels,
+            Extent::Mixed { channels } => channels,
+        }
+    }
+}
+
+impl From<ImageShape> for Extent {
+    fn from(shape: ImageShape) -> Self {
+        Extent::Fixed(shape)
+    }
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Extent::Fixed(shape) => shape.fmt(f),
+            Extent::Mixed { channels: 1 } => f.write_str("different sizes"),
+            Extent::Mixed { channels } => write!(f, "different sizes × {channels}"),
+        }
+    }
+}
+
+/// The shapes of consecutive images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shapes {
+    /// So many of one shape.
+    Equal(ImageShape, usize),
+    /// Each its own.
+    Each(Vec<ImageShape>),
+}
+
+impl Shapes {
+    /// Number of images.
+    pub fn count(&self) -> usize {
+        match self {
+            Shapes::Equal(_, count) => *count,
+            Shapes::Each(shapes) => shapes.len(),
+        }
+    }
+
+    /// The shape of each image.
+    pub fn iter(&self) -> impl Iterator<Item = ImageShape> + '_ {
+        (0..self.count()).map(|index| match self {
+            Shapes::Equal(shape, _) => *shape,
+            Shapes::Each(shapes) => shapes[index],
+        })
+    }
+
+    /// The numbers of each image, with its shape. `numbers` are those of all, one image after the other.
+    pub fn split<'a, T>(&'a self, numbers: &'a [T]) -> impl Iterator<Item = (ImageShape, &'a [T])> + 'a {
+        let mut rest = numbers;
+        self.iter().map(move |shape| {
+            let (image, after) = rest.split_at(shape.len());
+            rest = after;
+            (shape, image)
+        })
+    }
+
+    /// As [`Self::split`], to be written to.
+    pub fn split_mut<'a, T>(&'a self, numbers: &'a mut [T]) -> impl Iterator<Item = (ImageShape, &'a mut [T])> + 'a {
+        let mut rest = numbers;
+        self.iter().map(move |shape| {
+            let (image, after) = std::mem::take(&mut rest).split_at_mut(shape.len());
+            rest = after;
+            (shape, image)
+        })
     }
 }
 

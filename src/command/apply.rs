@@ -14,17 +14,17 @@ use super::path_kind::{Kind, kind};
 use super::pictures;
 use super::print::print;
 use crate::engine::inference::Inference;
-use crate::engine::operation::Mapping;
+use crate::engine::operation::{Mapping, denoising, encoding};
 use crate::engine::threads::{MapInput, map_table};
 use crate::error;
-use crate::image::{Pixels, Split};
+use crate::image::{Extent, Pixels, Split};
 use crate::interrupt;
 use crate::progress::{LogMode, Progress, Task};
 use crate::source::settings::{Fit, Size};
 use crate::source::{Folder, Idx, Numpy, Source, Tables};
 use crate::store::local;
 use crate::store::watch::Watch;
-use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_table};
+use crate::table::{RowGroup, TableFile, WriteOptions, row_group_rows, write_table};
 
 /// Arguments of `encode` and `denoise`.
 #[derive(Debug, Args)]
@@ -65,7 +65,7 @@ pub struct EncodeArgs {
 
 impl Execute for EncodeArgs {
     fn execute(&self) -> Result<()> {
-        apply(&self.apply, Direction::Encode)
+        apply(&self.apply, Direction::Encode, false)
     }
 
     fn log_mode(&self) -> LogMode {
@@ -82,19 +82,22 @@ pub struct DenoiseArgs {
     /// Write each picture as a picture of the same name and format, with the sub-folders of a folder, and not a table.
     #[arg(long, conflicts_with_all = ["resize", "crop", "image"])]
     pictures: bool,
+    /// Take the mean of what the model makes of the eight orientations of every image: eight times the work, and a little less error.
+    #[arg(long)]
+    ensemble: bool,
 }
 
 impl Execute for DenoiseArgs {
     fn execute(&self) -> Result<()> {
         let ApplyArgs { input, output, resize, crop, image, .. } = &self.apply;
         if !self.pictures && !pictures::is_picture_name(output) {
-            return apply(&self.apply, Direction::Denoise);
+            return apply(&self.apply, Direction::Denoise, self.ensemble);
         }
         if *resize || *crop || image.is_some() {
             let message = format!("--resize, --crop and --image are for tables, but {} is a picture", output.display());
             return Err(error::settings(format!("{message}; name a folder with -o")));
         }
-        let (model, threads, progress) = prepare(&self.apply)?;
+        let (model, threads, progress) = prepare(&self.apply, self.ensemble)?;
         pictures::denoise(input, output, self.pictures, &model, threads, &progress)
     }
 
@@ -129,8 +132,8 @@ enum Input {
     Source(Box<dyn Source>),
 }
 
-/// The model, the number of threads, and where progress is told.
-fn prepare(args: &ApplyArgs) -> Result<(Inference, usize, Progress)> {
+/// The model, which makes the mean over orientations if `ensemble`, the number of threads, and where progress is told.
+fn prepare(args: &ApplyArgs, ensemble: bool) -> Result<(Inference, usize, Progress)> {
     interrupt::install()?;
     let threads = threads(args.work.threads)?;
     let progress = progress(&args.work);
@@ -138,13 +141,13 @@ fn prepare(args: &ApplyArgs) -> Result<(Inference, usize, Progress)> {
     let folder = if folder.join("model.json").is_file() { folder } else { args.model.clone() };
     let device = args.device.device.open(threads, |reason| progress.note(reason))?;
     let model = of_checked_model(&folder, || Inference::load(&folder, device.inference()))?;
-    Ok((model, threads, progress))
+    Ok((model.with_ensemble(ensemble)?, threads, progress))
 }
 
 /// Applies the model to every input. All are checked before anything is written; each is open only while it is looked at,
 /// so that their number is not limited by that of open files.
-fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
-    let (model, threads, progress) = prepare(args)?;
+fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
+    let (model, threads, progress) = prepare(args, ensemble)?;
     // A source and a table say themselves whether they are in order.
     let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None };
     if direction == Direction::Encode {
@@ -166,17 +169,17 @@ fn apply(args: &ApplyArgs, direction: Direction) -> Result<()> {
                 path.display()
             )));
         }
-        open(path, args, &model)?;
+        open(path, args, &model, direction)?;
         outputs.push(output);
     }
     local::create_folder(&args.output)?;
     for (path, output) in args.input.iter().zip(outputs) {
         let written = Watch::new(|| files(path)).and_then(|watch| {
-            let (input, model) = open(path, args, &model)?;
+            let input = open(path, args, &model, direction)?;
             // A table with checksums detects damage itself, and may be replaced by a run while it is read.
             let guarded = matches!(&input, Input::Table(table) if table.is_guarded());
             let check = || if guarded { Ok(()) } else { watch.check() };
-            write(&output, input, &model, direction, &options, &progress, check)
+            write((path, &output), input, &model, direction, &options, &progress, check)
         });
         written.with_context(|| format!("cannot {} {}", direction.verb(), path.display()))?;
         print(output.display())?;
@@ -189,11 +192,11 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_dir() { Folder::files(path) } else { Ok(vec![path.to_owned()]) }
 }
 
-/// Opens an input, with the model for images of its size.
+/// Opens an input.
 ///
 /// # Errors
 /// An input that cannot be read, or images that the model does not take.
-fn open(path: &Path, args: &ApplyArgs, model: &Inference) -> Result<(Input, Inference)> {
+fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) -> Result<Input> {
     let image = model.image();
     let sides = [image.height, image.width];
     let size = match (args.resize, args.crop) {
@@ -215,8 +218,8 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference) -> Result<(Input, Infe
             let column = args.image.as_deref().filter(|column| *column != "image");
             let own = if column.is_none() { TableFile::open_rewritten(path, image) } else { TableFile::open_own(path) };
             if let Some(table) = own? {
-                let model = model.for_images(table.image_shape()?, path)?;
-                return Ok((Input::Table(table), model));
+                mapping(model, table.extent()?, direction, path)?;
+                return Ok(Input::Table(table));
             }
             (Box::new(Tables::of_file(path, column, fit, image)?), true)
         }
@@ -224,13 +227,25 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference) -> Result<(Input, Infe
         Kind::Array => (Box::new(Numpy::unlabelled(path)?), false),
         Kind::Idx => (Box::new(Idx::unlabelled(path)?), false),
     };
-    let found = source.shape();
-    let model = model.for_images(found, path).map_err(|cause| {
-        let same_size = (found.height, found.width) == (image.height, image.width);
+    let extent = source.content().extent().ok_or_else(|| error::bug("a source gives images"))?;
+    if let Err(cause) = mapping(model, extent, direction, path) {
+        let same_size = extent.fixed().is_some_and(|found| (found.height, found.width) == (image.height, image.width));
+        let differing = source.differing().map_or(String::new(), |differing| format!("{differing}; "));
         let advice = if same_size || !pictures { "" } else { "; --resize or --crop makes pictures fit" };
-        error::data(format!("{cause}{advice}"))
-    })?;
-    Ok((Input::Source(source), model))
+        return Err(error::data(format!("{differing}{cause}{advice}")));
+    }
+    Ok(Input::Source(source))
+}
+
+/// What becomes of images of this extent; `from` names them in messages.
+///
+/// # Errors
+/// Images that the model does not take.
+fn mapping<'a>(model: &'a Inference, extent: Extent, direction: Direction, from: &Path) -> Result<Mapping<'a>> {
+    match direction {
+        Direction::Encode => encoding(model, extent, from),
+        Direction::Denoise => denoising(model, extent, Pixels::U8, from),
+    }
 }
 
 /// Suffixes that denote a format: of tables, arrays and pictures, and of IDX files, those in common use and MNIST's.
@@ -268,7 +283,7 @@ fn output_name(path: &Path) -> Result<String> {
 
 /// Writes one result under a temporary name, and renames it into place if `check` succeeds after the input was read.
 fn write(
-    output: &Path,
+    (from, output): (&Path, &Path),
     input: Input,
     model: &Inference,
     direction: Direction,
@@ -276,25 +291,21 @@ fn write(
     progress: &Progress,
     check: impl Fn() -> Result<()>,
 ) -> Result<()> {
-    let content = match direction {
-        Direction::Encode => model.features()?,
-        Direction::Denoise => model.denoised(Pixels::U8),
-    };
-    let map = |batch: &RecordBatch| match direction {
-        Direction::Encode => model.encode(batch, None),
-        Direction::Denoise => model.denoise(batch, None, Pixels::U8),
-    };
     let name = output.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let write = |folder: &Path, temporary: &str| match input {
         Input::Table(table) => {
             let task = progress.task(name, table.rows(), "images");
             let input = MapInput { table: &table, row_groups: 0..table.row_groups(), companion: None };
-            let mapping = Mapping { content, map: Box::new(|batch, _| map(batch)) };
+            let mapping = mapping(model, table.extent()?, direction, from)?;
             map_table(input, (folder, temporary), options.clone(), mapping, &|rows| task.advance(rows))
         }
         Input::Source(source) => {
             let task = progress.task(name, source.count(Split::Test), "images");
-            let rows = row_group_rows(Content::Images(source.shape(), Pixels::U8), source.count(Split::Test));
+            let content = source.content();
+            let extent = content.extent().ok_or_else(|| error::bug("a source gives images"))?;
+            let rows = row_group_rows(content, source.count(Split::Test));
+            let Mapping { content, map } = mapping(model, extent, direction, from)?;
+            let map = |batch: &RecordBatch| map(batch, None);
             let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
             let options = WriteOptions { classes: source.classes(), sorted: source.is_sorted(), ..options.clone() };
             let written = write_table(folder, temporary, content, options, groups);

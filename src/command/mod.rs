@@ -8,6 +8,7 @@ mod completions;
 mod devices;
 mod diff;
 mod export;
+mod init;
 mod inspect;
 mod pictures;
 mod plan;
@@ -93,6 +94,8 @@ trait Execute {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a pipeline for some data, after a look at them.
+    Init(init::InitArgs),
     /// Run a pipeline: every stage whose result is not there or no longer right.
     Run(run::RunArgs),
     /// Say what a run would do and why.
@@ -134,6 +137,7 @@ impl Command {
     /// The arguments of the command.
     fn arguments(&self) -> &dyn Execute {
         match self {
+            Command::Init(args) => args,
             Command::Run(args) => args,
             Command::Plan(args) => args,
             Command::Show(args) => args,

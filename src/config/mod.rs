@@ -17,7 +17,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::Value;
 
-pub use resolve::{Encode, Evaluate, Output, Pipeline};
+pub use resolve::{Denoise, Encode, Evaluate, Output, Pipeline};
 
 use crate::error;
 use crate::setting::{KeyPath, Problem};

@@ -41,6 +41,9 @@ pub struct RawPipeline {
     /// Which images the features are computed from.
     #[serde(default)]
     pub encode: RawEncode,
+    /// How images are denoised.
+    #[serde(default)]
+    pub denoise: RawDenoise,
     /// Baselines and classifiers that scores are compared with.
     #[serde(default)]
     pub evaluate: RawEvaluate,
@@ -105,6 +108,14 @@ pub struct RawTraining {
 pub struct RawEncode {
     /// The images that are encoded.
     pub input: Option<InputImages>,
+}
+
+/// How images are denoised.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawDenoise {
+    /// Whether each is the mean of what the model makes of its eight orientations.
+    pub ensemble: Option<bool>,
 }
 
 /// How results are stored, and for whom they are exported.

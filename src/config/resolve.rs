@@ -44,6 +44,9 @@ pub struct Pipeline {
     pub training: Training,
     /// Settings of the stage `encode`.
     pub encode: Encode,
+    /// Settings of the stage `denoise`.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub denoise: Denoise,
     /// Settings of the stage `evaluate`.
     pub evaluate: Evaluate,
     /// The scores that are required.
@@ -63,6 +66,14 @@ pub struct Pipeline {
 pub struct Encode {
     /// The images whose features are written.
     pub input: InputImages,
+}
+
+/// Settings of the stage `denoise`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Denoise {
+    /// Whether each image is the mean of what the model makes of its eight orientations.
+    pub ensemble: bool,
 }
 
 /// Settings of the stage `evaluate`.
@@ -96,7 +107,7 @@ pub fn resolve(raw: RawPipeline, stem: &str, folder: &Path) -> Result<Pipeline, 
 
 /// Resolves each section and checks them against each other; none if a section cannot be resolved.
 fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut Problems) -> Option<Pipeline> {
-    let RawPipeline { name, seed, source, corruption, model, training, encode, evaluate, gate, output } = raw;
+    let RawPipeline { name, seed, source, corruption, model, training, encode, denoise, evaluate, gate, output } = raw;
     let name = resolve_name(name, stem, problems);
     let held_out = held_out(source.hold_out.as_deref());
     let source = source.resolve(&mut Section::new("source", folder, problems));
@@ -108,6 +119,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let training = resolve_training(training, problems);
     let encode_input = problems.required("encode.input", encode.input);
     let fit_rows = problems.required("evaluate.fit-rows", evaluate.fit_rows);
+    let ensemble = problems.required("denoise.ensemble", denoise.ensemble);
     let output = resolve_output(output, problems);
     let seed = problems.required("seed", seed);
     check_corruption(corruption.as_ref(), image, training.as_ref(), encode_input, problems);
@@ -127,6 +139,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
         model: model?,
         training: training?,
         encode: Encode { input: encode_input? },
+        denoise: Denoise { ensemble: ensemble? },
         evaluate: Evaluate { fit_rows: fit_rows? as u64 },
         gate: gate?,
         output,
@@ -203,7 +216,7 @@ fn check_patches(
     }
     if let Some(image) = image
         && !problems.any_within("model")
-        && let Err(cause) = patches.model_image(&model.architecture, image)
+        && let Err(cause) = patches.model_image(&model.architecture, image.into())
     {
         let key = if patches.patch.is_some() { "patch" } else { "augment" };
         problems.add(&format!("training.{key}"), cause.to_string());

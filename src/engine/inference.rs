@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use arrow_array::{Array, Float32Array, RecordBatch};
+use arrow_array::{ArrayRef, Float32Array, RecordBatch};
 use burn::tensor::{Device, StreamId, Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::ensemble;
 use crate::device::{computes_where_called, numbers};
-use crate::image::{ImageShape, Pixels};
+use crate::image::{ImageShape, Pixels, Shapes};
 use crate::model::{Autoencoder, Made, ModelDescription, Reach};
-use crate::table::{Content, ids, is_unclipped, lists, pixels};
+use crate::table::{Content, Images, ids, image_columns, is_unclipped, pixels, shared_columns};
 use crate::{error, interrupt};
 
 /// A trained model, ready to be applied on any thread.
@@ -23,6 +24,8 @@ pub struct Inference {
     /// Locked while a device other than flex computes: it has its own parallelism, and memory for one batch at a time. All
     /// threads use the same stream, since a device may keep memory for each stream.
     turn: Arc<Mutex<StreamId>>,
+    /// Whether images are the mean over their eight orientations.
+    ensemble: bool,
 }
 
 /// The output of a model for some images.
@@ -62,13 +65,45 @@ impl Inference {
     /// # Errors
     /// As [`Self::reach`]; the device fails.
     pub fn apply_at_any_size(&self, pixels: Vec<f32>, image: ImageShape) -> Result<Vec<f32>> {
-        let work = || {
-            let Some(model) = self.model.resized(image) else { return self.reach().map(|_| Vec::new()) };
-            let images = Tensor::from_data(TensorData::new(pixels, [1, image.len()]), &self.device);
-            let made = model.forward(images.clone());
-            numbers(self.description.predict.images(made.logits, images))
-        };
+        let work = || if self.ensemble { self.mean(&pixels, image) } else { self.made(pixels, image) };
         if self.computes_where_called() { work() } else { self.in_turn(work) }
+    }
+
+    /// The image that the model makes of one.
+    fn made(&self, pixels: Vec<f32>, image: ImageShape) -> Result<Vec<f32>> {
+        let Some(model) = self.at_size(image) else { return self.reach().map(|_| Vec::new()) };
+        let images = Tensor::from_data(TensorData::new(pixels, [1, image.len()]), &self.device);
+        let made = model.forward(images.clone());
+        numbers(self.description.predict.images(made.logits, images))
+    }
+
+    /// The mean over the eight orientations of one.
+    fn mean(&self, pixels: &[f32], image: ImageShape) -> Result<Vec<f32>> {
+        let multiple = self.description.architecture.family().reach().map_or(1, |reach| reach.multiple);
+        ensemble::mean(pixels, image, multiple, |pixels, image| self.made(pixels, image))
+    }
+
+    fn at_size(&self, image: ImageShape) -> Option<Autoencoder> {
+        if image == self.image() { Some(self.model.clone()) } else { self.model.resized(image) }
+    }
+
+    /// The same, making the mean over the eight orientations of every image, or not.
+    ///
+    /// # Errors
+    /// A model that is for images of one size, which are not square.
+    pub fn with_ensemble(self, ensemble: bool) -> Result<Self> {
+        let image = self.image();
+        if ensemble && image.height != image.width && self.description.architecture.family().reach().is_none() {
+            let reason = format!("a dense layer binds the model to images of {image}, which cannot be turned");
+            let advice = "leave the ensemble out, or train a unet, or a conv without a code";
+            return Err(error::settings(format!("there is no mean over eight orientations: {reason}; {advice}")));
+        }
+        Ok(Self { ensemble, ..self })
+    }
+
+    /// Whether images are the mean over their eight orientations.
+    pub fn is_ensemble(&self) -> bool {
+        self.ensemble
     }
 }
 
@@ -84,7 +119,7 @@ impl Inference {
     }
 
     fn new(description: ModelDescription, model: Autoencoder, device: Device) -> Self {
-        Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())) }
+        Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())), ensemble: false }
     }
 
     /// Loads the model in `folder`.
@@ -126,7 +161,7 @@ impl Inference {
 
     /// The content of the tables that [`Self::denoise`] makes.
     pub fn denoised(&self, pixels: Pixels) -> Content {
-        Content::Denoised(self.image(), pixels)
+        Content::Denoised(self.image().into(), pixels)
     }
 
     /// The model for images of this size, which it takes itself or with the same weights; `from` names them in the message.
@@ -168,8 +203,9 @@ impl Inference {
         let images = self.images(batch)?;
         let applied = self.apply(&images)?;
         let errors = self.errors(&applied.images, clean.unwrap_or(&images));
-        let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(applied.codes)), features.width());
-        self.batch(batch, features, codes, errors)
+        let size = features.width().ok_or_else(|| error::bug("codes have one size"))?;
+        let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(applied.codes)), size);
+        self.batch(batch, features, vec![codes], errors)
     }
 
     /// Output images of the model for a batch of images, with the error of each against `clean`, or against its input.
@@ -178,23 +214,38 @@ impl Inference {
     /// A batch that does not hold images, or numbers outside of [0, 1]; interruption.
     pub fn denoise(&self, batch: &RecordBatch, clean: Option<&[f32]>, stored: Pixels) -> Result<RecordBatch> {
         let images = self.images(batch)?;
-        let column = pixels::column(self.apply(&images)?.images, self.image().len(), stored);
+        let content = self.denoised(stored);
+        let stored = pixels::stored(self.apply(&images)?.images, stored);
         // The error of the pixels as they are written, rounding included.
-        let written = pixels::values(pixels::as_list(&column)?);
-        let errors = self.errors(&written, clean.unwrap_or(&images));
-        self.batch(batch, self.denoised(stored), column, errors)
+        let errors = self.errors(&pixels::numbers(&stored), clean.unwrap_or(&images));
+        let shapes = Shapes::Equal(self.image(), batch.num_rows());
+        self.batch(batch, content, image_columns(&shapes, stored)?, errors)
     }
 
-    /// The numbers of a batch of images, which another program may have written. They lie in [0, 1] unless the table says that
-    /// limpid did not clip its noise: numbers outside are else bytes that were not scaled.
+    /// The numbers of a batch of images of the model's size.
     fn images(&self, batch: &RecordBatch) -> Result<Vec<f32>> {
-        let images = pixels::values(lists(batch, "image")?);
+        self.checked(batch, &Images::of(batch, self.image().into())?)
+    }
+
+    /// The numbers of the images of a batch, which another program may have written. They lie in [0, 1] unless the table says that
+    /// limpid did not clip its noise: numbers outside are else bytes that were not scaled.
+    ///
+    /// # Errors
+    /// Other numbers.
+    pub(super) fn checked(&self, batch: &RecordBatch, images: &Images) -> Result<Vec<f32>> {
+        let shapes = images.shapes();
+        let images = images.numbers();
         let unclipped = is_unclipped(batch.schema_ref());
         let fits = |value: &f32| if unclipped { value.is_finite() } else { (0.0..=1.0).contains(value) };
         match images.iter().position(|value| !fits(value)) {
             None => Ok(images),
             Some(at) => {
-                let (image, value) = (ids(batch)?.value(at / self.image().len()), images[at]);
+                let mut ends = shapes.iter().scan(0, |end, shape| {
+                    *end += shape.len();
+                    Some(*end)
+                });
+                let row = ends.position(|end| at < end).unwrap_or(0);
+                let (image, value) = (ids(batch)?.value(row), images[at]);
                 let rule = if unclipped { "floats must be finite" } else { "floats must lie in [0, 1]" };
                 Err(error::data(format!("image {image} holds {value}; {rule}")))
             }
@@ -244,6 +295,13 @@ impl Inference {
     fn apply_in_chunks(&self, images: &[f32]) -> Result<Applied> {
         let len = self.image().len();
         let mut applied = Applied { codes: Vec::new(), images: Vec::with_capacity(images.len()) };
+        if self.ensemble {
+            for image in images.chunks_exact(len) {
+                interrupt::check()?;
+                applied.images.extend(self.mean(image, self.image())?);
+            }
+            return Ok(applied);
+        }
         for chunk in images.chunks(self.images_at_once() * len) {
             // A batch of large images may take long.
             interrupt::check()?;
@@ -265,15 +323,17 @@ impl Inference {
         made.chunks_exact(len).zip(clean.chunks_exact(len)).map(error).collect::<Vec<_>>().into()
     }
 
-    fn batch(
+    /// A batch of results about the images of `input`.
+    pub(super) fn batch(
         &self,
         input: &RecordBatch,
         content: Content,
-        column: Arc<dyn Array>,
+        made: Vec<ArrayRef>,
         errors: Float32Array,
     ) -> Result<RecordBatch> {
-        let mut columns = input.columns()[..3].to_vec();
-        columns.extend([column, Arc::new(errors) as _]);
+        let mut columns = shared_columns(input);
+        columns.extend(made);
+        columns.push(Arc::new(errors));
         RecordBatch::try_new(content.schema(), columns)
             .map_err(|cause| error::bug(format!("cannot make a batch of results: {cause}")))
     }

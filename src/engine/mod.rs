@@ -3,8 +3,10 @@
 //! A [`Job`] is plain data, which can be sent to another process: the operation, the row groups of the input files, and the
 //! output file. An [`Engine`] runs jobs; [`threads::Threads`] runs them on the threads of this process.
 
+mod ensemble;
 pub mod inference;
 pub mod operation;
+mod pictures;
 pub mod threads;
 pub mod tiles;
 
@@ -69,10 +71,9 @@ pub trait Engine {
 mod tests {
     use super::*;
     use crate::corruption::{Corruption, Gaussian};
-    use crate::image::{ImageShape, Pixels, Split};
+    use crate::image::{ImageShape, Pixels, Shapes, Split};
     use crate::source::batch;
     use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_table};
-    use arrow_array::Array;
     use burn::tensor::Device;
     use std::path::Path;
     use threads::Threads;
@@ -82,15 +83,16 @@ mod tests {
     /// A table of two row groups.
     fn images(folder: &Path) -> TableFile {
         let image = ImageShape { height: 64, width: 64, channels: 1 };
-        let rows = row_group_rows(Content::Images(image, Pixels::U8), 1);
+        let rows = row_group_rows(Content::Images(image.into(), Pixels::U8), 1);
         let groups = [0..rows, rows..rows + 7].map(|ids| {
             let group: RowGroup<'_> = Box::new(move |emit| {
                 let bytes = ids.clone().flat_map(|id| vec![id as u8; image.len()]).collect();
-                emit(batch(Split::Test, image, ids.clone().map(|id| id as u64), vec![None; ids.len()], bytes)?)
+                let shapes = Shapes::Equal(image, ids.len());
+                emit(batch(Split::Test, &shapes, ids.clone().map(|id| id as u64), vec![None; ids.len()], bytes)?)
             });
             Ok(group)
         });
-        write_table(folder, "images.parquet", Content::Images(image, Pixels::U8), OPTIONS, groups.into_iter())
+        write_table(folder, "images.parquet", Content::Images(image.into(), Pixels::U8), OPTIONS, groups.into_iter())
             .expect("is written");
         TableFile::open(&folder.join("images.parquet")).expect("is whole")
     }
@@ -124,8 +126,11 @@ mod tests {
             let table = TableFile::open(&folder.path().join(name)).expect("is whole");
             let batches = table.all().map(|batch| {
                 let batch = batch.expect("is whole");
-                let lists = crate::table::lists(&batch, "image").expect("are there").clone();
-                (0..lists.len()).map(move |row| crate::table::pixels::values(&lists.slice(row, 1)))
+                let batch_rows = batch.num_rows();
+                let extent = table.extent().expect("has images");
+                let image =
+                    move |row| crate::table::Images::of(&batch.slice(row, 1), extent).expect("are there").numbers();
+                (0..batch_rows).map(image)
             });
             batches.flatten().collect()
         };

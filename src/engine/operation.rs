@@ -1,7 +1,7 @@
 //! The operations of map stages: as data, and as functions from record batch to record batch.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
@@ -9,11 +9,12 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::inference::Inference;
+use super::pictures;
 use crate::corruption::Corruption;
 use crate::error;
-use crate::image::{Pixels, Split};
+use crate::image::{Extent, Pixels, Split};
 use crate::random::Stream;
-use crate::table::{Content, TableFile, ids, lists, pixels};
+use crate::table::{Content, Images, TableFile, ids, image_columns, pixels, shared_columns};
 
 /// The operation of a map stage on each batch, with everything else that its result depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub enum Operation {
         model: ModelFiles,
         /// The type of the pixels that are written.
         pixels: Pixels,
+        /// Whether each is the mean over its eight orientations.
+        #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+        ensemble: bool,
     },
 }
 
@@ -73,8 +77,9 @@ impl Operation {
                 Prepared::Corrupt(corruption.clone(), Stream::noise(*seed, *split), *pixels)
             }
             Operation::Encode { model } => Prepared::Encode(Inference::load(&model.folder, device.clone())?),
-            Operation::Denoise { model, pixels } => {
-                Prepared::Denoise(Inference::load(&model.folder, device.clone())?, *pixels)
+            Operation::Denoise { model, pixels, ensemble } => {
+                let model = Inference::load(&model.folder, device.clone())?;
+                Prepared::Denoise(model.with_ensemble(*ensemble)?, *pixels)
             }
         })
     }
@@ -108,49 +113,90 @@ impl Prepared {
     /// A table without images, or with images of a shape that the operation does not support; encoding with a model without a
     /// code.
     pub fn on(&self, input: &TableFile) -> Result<Mapping<'_>> {
-        let image = input.image_shape()?;
-        let clean = |companion: Option<&RecordBatch>| {
-            companion.map(|companion| lists(companion, "image").map(pixels::values)).transpose()
-        };
-        Ok(match self {
+        let (extent, from) = (input.extent()?, input.path());
+        match self {
             Prepared::Corrupt(corruption, stream, stored) => {
                 // Checked again, since the corruption may have changed since ingest checked it.
-                corruption.kind().check(image)?;
-                let content = Content::Images(image, *stored);
+                extent.fixed().map_or(Ok(()), |image| corruption.kind().check(image))?;
+                let content = Content::Images(extent, *stored);
                 let map =
                     move |batch: &RecordBatch, _: Option<&RecordBatch>| corrupt(batch, content, corruption, stream);
-                Mapping { content, map: Box::new(map) }
+                Ok(Mapping { content, map: Box::new(map) })
             }
-            Prepared::Encode(model) => {
-                let model = model.for_images(image, input.path())?;
-                let content = model.features()?;
-                let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
-                    model.encode(batch, clean(companion)?.as_deref())
-                };
-                Mapping { content, map: Box::new(map) }
-            }
-            Prepared::Denoise(model, stored) => {
-                let model = model.for_images(image, input.path())?;
-                let content = model.denoised(*stored);
-                let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
-                    model.denoise(batch, clean(companion)?.as_deref(), *stored)
-                };
-                Mapping { content, map: Box::new(map) }
-            }
-        })
+            Prepared::Encode(model) => encoding(model, extent, from),
+            Prepared::Denoise(model, stored) => denoising(model, extent, *stored, from),
+        }
     }
+}
+
+/// The clean images of a companion.
+fn clean(companion: Option<&RecordBatch>, extent: Extent) -> Result<Option<Vec<f32>>> {
+    companion.map(|companion| Ok(Images::of(companion, extent)?.numbers())).transpose()
+}
+
+/// The mapping of images to their codes; `from` names the images in messages.
+///
+/// # Errors
+/// A model without a code, images of another size or of different ones.
+pub fn encoding(model: &Inference, extent: Extent, from: &Path) -> Result<Mapping<'static>> {
+    let content = model.features()?;
+    let Some(image) = extent.fixed() else {
+        let message =
+            format!("{} has images of different sizes, of which a model of one size has no codes", from.display());
+        return Err(error::data(message));
+    };
+    let model = model.for_images(image, from)?;
+    let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
+        model.encode(batch, clean(companion, extent)?.as_deref())
+    };
+    Ok(Mapping { content, map: Box::new(map) })
+}
+
+/// The mapping of images to what the model makes of them, stored as `stored`; `from` names the images in messages.
+///
+/// # Errors
+/// Images that the model does not take.
+pub fn denoising<'a>(model: &'a Inference, extent: Extent, stored: Pixels, from: &Path) -> Result<Mapping<'a>> {
+    let Extent::Fixed(image) = extent else {
+        let content = Content::Denoised(extent, stored);
+        check_channels(model, extent, from)?;
+        let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
+            pictures::denoise(model, batch, clean(companion, extent)?.as_deref(), content)
+        };
+        return Ok(Mapping { content, map: Box::new(map) });
+    };
+    let model = model.for_images(image, from)?;
+    let content = model.denoised(stored);
+    let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
+        model.denoise(batch, clean(companion, extent)?.as_deref(), stored)
+    };
+    Ok(Mapping { content, map: Box::new(map) })
+}
+
+/// Checks that the model takes pictures of any size, of the channels that these have.
+fn check_channels(model: &Inference, extent: Extent, from: &Path) -> Result<()> {
+    model.reach()?;
+    let (found, wanted) = (extent.channels(), model.image().channels);
+    if found == wanted {
+        return Ok(());
+    }
+    Err(error::data(format!("{} has images of {found} channels, but the model takes {wanted}", from.display())))
 }
 
 /// Corrupts the images of a batch; the result has this content.
 fn corrupt(batch: &RecordBatch, content: Content, corruption: &Corruption, stream: &Stream) -> Result<RecordBatch> {
-    let Content::Images(image, stored) = content else { return Err(error::bug("noise makes images")) };
-    let clean = pixels::values(lists(batch, "image")?);
+    let Content::Images(extent, stored) = content else { return Err(error::bug("noise makes images")) };
+    let images = Images::of(batch, extent)?;
+    let clean = images.numbers();
     let mut noisy = vec![0.0; clean.len()];
-    let images = clean.chunks_exact(image.len()).zip(noisy.chunks_exact_mut(image.len()));
-    for (&id, (clean, noisy)) in ids(batch)?.values().iter().zip(images) {
-        corruption.kind().apply(clean, image, &mut stream.generator(id as u64, 0), noisy);
+    let pairs = images.shapes().split(&clean).zip(images.shapes().split_mut(&mut noisy));
+    for (&id, ((shape, clean), (_, noisy))) in ids(batch)?.values().iter().zip(pairs) {
+        if extent.fixed().is_none() {
+            corruption.kind().check(shape)?;
+        }
+        corruption.kind().apply(clean, shape, &mut stream.generator(id as u64, 0), noisy);
     }
-    let mut columns = batch.columns()[..3].to_vec();
-    columns.push(pixels::column(noisy, image.len(), stored));
+    let mut columns = shared_columns(batch);
+    columns.extend(image_columns(images.shapes(), pixels::stored(noisy, stored))?);
     RecordBatch::try_new(content.schema(), columns).map_err(|cause| error::bug(cause.to_string()))
 }

@@ -83,8 +83,7 @@ pub fn map_table(
         Ok(())
     };
     let map = &map;
-    let most = row_group_rows(table.content(), table.rows()) as u64;
-    if companion.is_none() && row_groups.clone().any(|index| table.row_group_rows(index) > most) {
+    if companion.is_none() && row_groups.clone().any(|index| table.is_oversized(index)) {
         // Rows that are sorted within each row group of the input may be unsorted in one that spans several.
         let options = WriteOptions { sorted: false, ..options };
         return write_table(folder, name, content, options, recut(table, row_groups, map)?);
@@ -121,7 +120,9 @@ fn recut<'a>(
     row_groups: Range<usize>,
     map: &'a (impl Fn(&RecordBatch, Option<&RecordBatch>, Emit<'_>) -> Result<()> + Sync),
 ) -> Result<impl Iterator<Item = Result<RowGroup<'a>>> + Send> {
-    let count = row_group_rows(table.content(), table.rows()) / batch_rows(table.content());
+    // A batch of images of different sizes may be as large as a row group.
+    let content = table.content();
+    let count = content.width().map_or(1, |_| row_group_rows(content, table.rows()) / batch_rows(content));
     let mut batches = table.batches(row_groups);
     Ok(std::iter::from_fn(move || {
         let group = batches.by_ref().take(count).collect::<Result<Vec<_>>>();

@@ -15,6 +15,7 @@ use std::ops::Range;
 use anyhow::Result;
 use rayon::prelude::*;
 
+use super::ensemble::mirrored;
 use super::inference::Inference;
 use crate::image::ImageShape;
 use crate::model::Reach;
@@ -113,7 +114,9 @@ impl<'a> Tiles<'a> {
             let advice = "train a model on images of its kind, or on grey ones, which takes every channel by itself";
             return Err(error::settings(format!("{message}; {advice}")));
         }
-        let (rows, columns) = (spans(picture.height, side, reach), spans(picture.width, side, reach));
+        let ends = if model.is_ensemble() { reach.multiple } else { 1 };
+        let spans = |length| spans(length, side, reach, ends);
+        let (rows, columns) = (spans(picture.height), spans(picture.width));
         let rows_at_once = tiles_at_once.div_ceil(columns.len().max(1));
         Ok(Self { model, picture, rows, columns, rows_at_once, tiles_at_once })
     }
@@ -169,7 +172,7 @@ impl<'a> Tiles<'a> {
         for (row, line) in rows.outer.clone().zip(pixels.chunks_exact_mut(shape.width * channels)) {
             read(mirrored(row, height), there.clone(), &mut line[..there.len() * channels])?;
             for column in there.len()..shape.width {
-                let from = mirrored(column, width) * channels;
+                let from = (mirrored(columns.outer.start + column, width) - columns.outer.start) * channels;
                 line.copy_within(from..from + channels, column * channels);
             }
         }
@@ -207,10 +210,11 @@ fn bytes(model: &Inference, picture: ImageShape, reach: Reach, side: usize) -> u
     layer.saturating_mul(LAYERS_HELD).saturating_add(pictures).saturating_mul(size_of::<f32>())
 }
 
-/// Cuts a side of so many pixels into parts of nearly the same length, at most `most`, which is a multiple of the model's.
-fn spans(length: usize, most: usize, reach: Reach) -> Vec<Span> {
+/// Cuts a side of so many pixels into parts of nearly the same length, at most `most`, which is a multiple of the model's. The side is
+/// continued to a multiple of `ends`.
+fn spans(length: usize, most: usize, reach: Reach, ends: usize) -> Vec<Span> {
     let Reach { halo, multiple, least } = reach;
-    let end = length.max(least);
+    let end = length.max(least).next_multiple_of(ends);
     let part = length.div_ceil(length.div_ceil(most).max(1)).next_multiple_of(multiple);
     let halo = halo.next_multiple_of(multiple);
     let starts = (0..length).step_by(part);
@@ -218,20 +222,10 @@ fn spans(length: usize, most: usize, reach: Reach) -> Vec<Span> {
         .map(|start| {
             let inner = start..length.min(start + part);
             // A side that is continued is short, and its mirror image may come from anywhere in it.
-            let outer = if length < end { 0..end } else { start.saturating_sub(halo)..end.min(start + part + halo) };
+            let outer = if length < least { 0..end } else { start.saturating_sub(halo)..end.min(start + part + halo) };
             Span { inner, outer }
         })
         .collect()
-}
-
-/// The pixel that is at `index` of a side of so many pixels that is continued by its mirror image.
-fn mirrored(index: usize, length: usize) -> usize {
-    if index < length {
-        return index;
-    }
-    let period = 2 * (length - 1);
-    let index = index.checked_rem(period).unwrap_or(0);
-    if index < length { index } else { period - index }
 }
 
 #[cfg(test)]

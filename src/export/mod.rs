@@ -58,7 +58,7 @@ pub fn write_tables(
         let inside = folder.join(stage.as_str());
         local::create_folder(&inside)?;
         let rows = table.rows();
-        let part_rows = layout.rows_of_part(table.content(), rows);
+        let part_rows = layout.rows_of_part(table);
         let parts = rows.div_ceil(part_rows).max(1);
         let converter = layout.converter(table)?;
         let converter = &converter;

@@ -6,8 +6,10 @@
 //! that intermediate results stay in the cache.
 
 use super::accumulate::Accumulate;
-use super::correlate::{Aligned, Correlate, FEW_CHANNELS, Grid, Weights, padded};
+use super::correlate::{Aligned, Correlate, Grid, Weights, padded};
 use super::pool::{MaxPool, Spread};
+use super::taps::{BACK, BACK_LAST, EVEN, FLIPPED, Fold, LAST, ODD, PLAIN, Taps};
+use super::winograd;
 use crate::vector::{self, NARROW_LANES};
 
 /// A change of the size of the image.
@@ -38,6 +40,15 @@ pub struct Sizes {
     pub resize: Resize,
 }
 
+/// How a convolution is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Pixel by pixel: the same pixels give the same bits wherever they are in an image.
+    Direct,
+    /// As [`winograd`] does it, where that is faster.
+    Fastest,
+}
+
 /// Output of a convolution.
 pub struct Output {
     /// `[n, h, w, outputs]`
@@ -55,19 +66,6 @@ pub struct Gradients {
     /// Of the bias.
     pub bias: Vec<f32>,
 }
-
-/// The weights of `[outputs, inputs, 3, 3]` that are summed for each row or column of a folded kernel.
-type Fold = &'static [&'static [usize]];
-
-const PLAIN: Fold = &[&[0], &[1], &[2]];
-const FLIPPED: Fold = &[&[2], &[1], &[0]];
-const EVEN: Fold = &[&[0], &[1, 2]];
-const ODD: Fold = &[&[0, 1], &[2]];
-/// An even row at the end of an odd size: the row after it, which an even row in the middle shares, is outside.
-const LAST: Fold = &[&[0], &[1]];
-/// The weights with which an input pixel contributes to the outputs 2i - 1 to 2i + 2.
-const BACK: Fold = &[&[2], &[1, 2], &[0, 1], &[0]];
-const BACK_LAST: Fold = &[&[2], &[1], &[], &[]];
 
 /// Pixels that are convolved with the same weights.
 struct Pass {
@@ -89,6 +87,14 @@ impl Sizes {
     pub fn output(&self) -> [usize; 2] {
         let convolved = self.convolved();
         if self.resize == Resize::MaxPool { convolved.map(|side| side.div_ceil(2)) } else { convolved }
+    }
+
+    /// How [`winograd`] cuts the images, if the method is to be it.
+    fn tiling(&self, method: Method) -> Option<winograd::Tiling> {
+        let Self { count, height, width, inputs, outputs, resize } = *self;
+        let upsampled = matches!(resize, Resize::Upsample(_));
+        let suits = method == Method::Fastest && !upsampled && winograd::suits(inputs, outputs);
+        suits.then_some(winograd::Tiling { count, height, width })
     }
 
     fn input_len(&self) -> usize {
@@ -195,88 +201,6 @@ impl Sizes {
     }
 }
 
-/// The nine weights of every pair of channels in the order of [`Weights`], as blocks that folding adds up whole.
-struct Taps {
-    /// Three rows of weights, of three columns each.
-    weights: Weights,
-    /// Channels that are multiplied with the weights.
-    from: usize,
-}
-
-impl Taps {
-    fn zeros(from: usize, to: usize) -> Self {
-        Self { weights: Weights::zeros(3, 3 * from, to), from }
-    }
-
-    /// From `[outputs, inputs, 3, 3]`; `transposed` swaps inputs and outputs, for the backward pass.
-    fn new(weight: &[f32], sizes: &Sizes, transposed: bool) -> Self {
-        let (from, to) = if transposed { (sizes.outputs, sizes.inputs) } else { (sizes.inputs, sizes.outputs) };
-        let mut taps = Self::zeros(from, to);
-        for (index, kernel) in weight.chunks_exact(9).enumerate() {
-            let (o, i) = (index / sizes.inputs, index % sizes.inputs);
-            let (channel, output) = if transposed { (o, i) } else { (i, o) };
-            for (k, &value) in kernel.iter().enumerate() {
-                let at = taps.weights.index(k / 3, k % 3 * from + channel, output);
-                taps.weights.values[at] = value;
-            }
-        }
-        taps
-    }
-
-    /// Calls `add` with the offsets of each block of a folded kernel and of a block that is summed into it, and their length.
-    fn blocks(&self, folded: &Weights, rows: Fold, columns: Fold, mut add: impl FnMut(usize, usize, usize)) {
-        let narrow = folded.channels <= FEW_CHANNELS;
-        let len = if narrow { self.from } else { self.from * padded(folded.channels) };
-        for output in 0..if narrow { folded.channels } else { 1 } {
-            for (row, row_terms) in rows.iter().enumerate() {
-                for (column, column_terms) in columns.iter().enumerate() {
-                    let at = folded.index(row, column * self.from, output);
-                    for y in *row_terms {
-                        for x in *column_terms {
-                            add(at, self.weights.index(*y, x * self.from, output), len);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn fold(&self, rows: Fold, columns: Fold) -> Weights {
-        let mut folded = Weights::zeros(rows.len(), columns.len() * self.from, self.weights.channels);
-        let mut values = std::mem::replace(&mut folded.values, Aligned::zeros(0));
-        self.blocks(&folded, rows, columns, |at, from, len| {
-            for (sum, value) in values[at..][..len].iter_mut().zip(&self.weights.values[from..][..len]) {
-                *sum += value;
-            }
-        });
-        folded.values = values;
-        folded
-    }
-
-    /// Adds the gradient of a pass's folded weights to that of the weights.
-    fn unfold(&mut self, folded: &Weights, rows: Fold, columns: Fold) {
-        let mut values = std::mem::replace(&mut self.weights.values, Aligned::zeros(0));
-        self.blocks(folded, rows, columns, |from, at, len| {
-            for (sum, value) in values[at..][..len].iter_mut().zip(&folded.values[from..][..len]) {
-                *sum += value;
-            }
-        });
-        self.weights.values = values;
-    }
-
-    /// As `[outputs, inputs, 3, 3]`.
-    fn into_weight(self, sizes: &Sizes) -> Vec<f32> {
-        let mut weight = vec![0.0; sizes.outputs * sizes.inputs * 9];
-        for (index, kernel) in weight.chunks_exact_mut(9).enumerate() {
-            let (output, channel) = (index / sizes.inputs, index % sizes.inputs);
-            for (k, value) in kernel.iter_mut().enumerate() {
-                *value = self.weights.values[self.weights.index(k / 3, k % 3 * self.from + channel, output)];
-            }
-        }
-        weight
-    }
-}
-
 /// Copies an image `[h, w, c]` into the middle of one that is a pixel larger on every side.
 fn embed(image: &[f32], sizes: &Sizes, to: &mut [f32]) {
     let len = sizes.width * sizes.inputs;
@@ -292,8 +216,15 @@ fn check(x: &[f32], weight: &[f32], sizes: &Sizes) {
 }
 
 /// The outputs `[n, h, w, outputs]`.
-pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: &Sizes) -> Output {
+pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: &Sizes, method: Method) -> Output {
     check(x, weight, sizes);
+    if let Some(tiling) = sizes.tiling(method) {
+        let matrices = winograd::transformed(weight, sizes.inputs, sizes.outputs, false);
+        let pooled = sizes.resize == Resize::MaxPool;
+        let end = winograd::End { bias, relu: relu && !pooled };
+        let convolved = winograd::convolve(x, &matrices, &end, tiling);
+        return if pooled { max_pool(&convolved, relu, sizes) } else { Output { values: convolved, origin: None } };
+    }
     let mut bias = bias.to_vec();
     bias.resize(padded(sizes.outputs), 0.0);
     let [height, width] = sizes.convolved();
@@ -322,6 +253,38 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: &Size
     Output { values, origin }
 }
 
+/// The gradient before pooling and ReLU, and that of the bias.
+fn spread(output: Option<&[f32]>, origin: Option<&[u8]>, gradient: &[f32], sizes: &Sizes) -> (Vec<f32>, Vec<f32>) {
+    let [height, width] = sizes.convolved();
+    let mut spread = vec![0.0; sizes.count * sizes.convolved_len()];
+    let mut bias = vec![0.0; sizes.outputs];
+    for (index, to) in spread.chunks_exact_mut(sizes.convolved_len()).enumerate() {
+        let part = index * sizes.output_len()..(index + 1) * sizes.output_len();
+        vector::run(&mut Spread {
+            gradient: &gradient[part.clone()],
+            output: output.map(|output| &output[part.clone()]),
+            origin: origin.map(|origin| &origin[part.clone()]),
+            size: [height, width, sizes.outputs],
+            to,
+            place: (0, width * sizes.outputs),
+            bias: &mut bias,
+        });
+    }
+    (spread, bias)
+}
+
+/// The maxima of the outputs of a convolution of whole images.
+fn max_pool(convolved: &[f32], relu: bool, sizes: &Sizes) -> Output {
+    let [height, width] = sizes.convolved();
+    let mut values = vec![0.0; sizes.count * sizes.output_len()];
+    let mut origin = vec![0; values.len()];
+    let images = values.chunks_exact_mut(sizes.output_len()).zip(origin.chunks_exact_mut(sizes.output_len()));
+    for (input, (output, origin)) in convolved.chunks_exact(sizes.convolved_len()).zip(images) {
+        vector::run(&mut MaxPool { input, size: [height, width, sizes.outputs], relu, output, origin });
+    }
+    Output { values, origin: Some(origin) }
+}
+
 /// The gradients, given that of the output; where there was a ReLU, `output` is its result, and where there was a pooling,
 /// `origin` is that of [`forward`].
 pub fn backward(
@@ -332,10 +295,21 @@ pub fn backward(
     gradient: &[f32],
     needs_input: bool,
     sizes: &Sizes,
+    method: Method,
 ) -> Gradients {
     check(x, weight, sizes);
     let (input_len, output_len) = (sizes.input_len(), sizes.output_len());
     assert_eq!(gradient.len(), sizes.count * output_len, "the gradient does not have the size of the output");
+    if let Some(tiling) = sizes.tiling(method) {
+        let (gradient, bias) = spread(output, origin, gradient, sizes);
+        let input = needs_input.then(|| {
+            let matrices = winograd::transformed(weight, sizes.inputs, sizes.outputs, true);
+            let end = winograd::End { bias: &vec![0.0; sizes.inputs], relu: false };
+            winograd::convolve(&gradient, &matrices, &end, tiling)
+        });
+        let weight = winograd::weight_gradient(x, &gradient, sizes.inputs, sizes.outputs, tiling);
+        return Gradients { input, weight, bias };
+    }
     let [height, width] = sizes.convolved();
     // One pixel before; after, what the last row and column of the backward pass read, and room to read a whole vector.
     let (high, stride) = match sizes.resize {

@@ -20,6 +20,8 @@ mod linear;
 pub mod plain;
 mod pool;
 mod random;
+mod taps;
+mod winograd;
 
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Int, Tensor};

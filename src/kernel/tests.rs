@@ -60,14 +60,28 @@ fn compare(fused: &Layer4, plain: &Layer4, x: [usize; 4], outputs: usize, what: 
 
 const ACTIVATIONS: [Activation; 2] = [Activation::Identity, Activation::Relu];
 /// Less than a vector, one vector, several, and each with a remainder.
-pub(super) const CHANNELS: [(usize, usize); 12] =
-    [(1, 1), (1, 16), (16, 1), (3, 3), (1, 5), (5, 1), (2, 8), (8, 2), (16, 17), (33, 12), (9, 24), (64, 33)];
+pub(super) const CHANNELS: [(usize, usize); 14] = [
+    (1, 1),
+    (1, 16),
+    (16, 1),
+    (3, 3),
+    (1, 5),
+    (5, 1),
+    (2, 8),
+    (8, 2),
+    (16, 17),
+    (33, 12),
+    (9, 24),
+    (64, 33),
+    (16, 16),
+    (24, 40),
+];
 
 #[test]
 fn convolutions_agree_at_every_size_and_width() {
     for activation in ACTIVATIONS {
         for (inputs, outputs) in CHANNELS {
-            for (count, height, width) in [(2, 1, 1), (1, 2, 3), (2, 7, 5), (1, 8, 11), (1, 14, 14)] {
+            for (count, height, width) in [(2, 1, 1), (1, 2, 3), (2, 7, 5), (1, 8, 11), (1, 14, 14), (3, 13, 15)] {
                 compare(
                     &move |x, w, b| convolution(x, w, b, activation),
                     &move |x, w, b| plain::convolution(x, w, b, activation),

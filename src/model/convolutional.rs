@@ -56,7 +56,20 @@ pub fn reach(first: usize, poolings: usize, blocks: usize) -> Reach {
     let halo = (0..poolings).fold(down, up).saturating_add(1);
     let power = |exponent: usize| u32::try_from(exponent).ok().and_then(|exponent| 1_usize.checked_shl(exponent));
     let multiple = power(poolings).unwrap_or(usize::MAX);
-    Reach { halo, multiple, least: LEAST_SIDE.max(multiple / 2 + 1) }
+    Reach { halo, multiple, least: least_side(multiple) }
+}
+
+/// The least side of an image that can be halved so often that the parts, which begin at multiples of `multiple`, have one pixel.
+fn least_side(multiple: usize) -> usize {
+    LEAST_SIDE.max(multiple / 2 + 1)
+}
+
+impl Reach {
+    /// The reach of the same layers if they see an image whose sides were halved, in pixels of that image.
+    pub fn of_halves(self) -> Self {
+        let multiple = self.multiple.saturating_mul(2);
+        Self { halo: self.halo.saturating_mul(2), multiple, least: least_side(multiple) }
+    }
 }
 
 /// Checks the layers of the model called `key`: at least `least` entries of `channels`, at most [`MOST_BLOCKS`] residual

@@ -12,6 +12,7 @@ mod layer;
 pub mod onnx;
 pub mod predict;
 pub mod settings;
+mod shuffle;
 mod unet;
 mod weights;
 

@@ -21,8 +21,9 @@ pub fn any_size() -> Vec<Architecture> {
             code_activation: CodeActivation::Linear,
         })
     };
-    let unet =
-        |channels: &[usize], residual_blocks| Architecture::Unet(Unet { channels: channels.to_vec(), residual_blocks });
+    let unet = |channels: &[usize], residual_blocks| {
+        Architecture::Unet(Unet { channels: channels.to_vec(), residual_blocks, unshuffle: false })
+    };
     vec![
         conv(&[3], &[2], 0),
         conv(&[2, 5, 3], &[3, 2, 4], 0),
@@ -31,6 +32,9 @@ pub fn any_size() -> Vec<Architecture> {
         unet(&[2, 6, 3], 1),
         unet(&[5, 2], 2),
         unet(&[1, 2, 1, 2, 1], 0),
+        unet(&[3], 1),
+        Architecture::Unet(Unet { channels: vec![4], residual_blocks: 2, unshuffle: true }),
+        Architecture::Unet(Unet { channels: vec![3, 2], residual_blocks: 1, unshuffle: true }),
     ]
 }
 
@@ -94,7 +98,18 @@ fn the_reach_follows_from_the_layers() {
     };
     let found: Vec<_> = any_size().iter().map(|architecture| reach(architecture).expect("is for any size")).collect();
     // By hand, for the first: 1 pixel after the convolution, 1 after the pooling, 2 after the upsampling, 3, 4.
-    let expected = [[4, 2, 8], [16, 8, 8], [26, 4, 8], [4, 2, 8], [30, 4, 8], [20, 2, 8], [32, 16, 9]];
+    let expected = [
+        [4, 2, 8],
+        [16, 8, 8],
+        [26, 4, 8],
+        [4, 2, 8],
+        [30, 4, 8],
+        [20, 2, 8],
+        [32, 16, 9],
+        [4, 1, 8],
+        [12, 2, 8],
+        [24, 4, 8],
+    ];
     assert_eq!(found, expected);
     let dense = Architecture::Dense(Dense { hidden: vec![], code: 3, code_activation: CodeActivation::Relu });
     let coded = Architecture::Conv(Conv {

@@ -26,8 +26,10 @@ fn architectures() -> Vec<Architecture> {
         Architecture::Dense(Dense { hidden: vec![20, 10], code: 4, code_activation: CodeActivation::Linear }),
         conv(&[4, 3, 2], &[2, 3, 4], 0, None),
         conv(&[4, 3], &[5, 6], 2, Some(7)),
-        Architecture::Unet(Unet { channels: vec![4, 3, 5], residual_blocks: 1 }),
-        Architecture::Unet(Unet { channels: vec![2, 2], residual_blocks: 0 }),
+        Architecture::Unet(Unet { channels: vec![4, 3, 5], residual_blocks: 1, unshuffle: false }),
+        Architecture::Unet(Unet { channels: vec![2, 2], residual_blocks: 0, unshuffle: false }),
+        Architecture::Unet(Unet { channels: vec![4, 3], residual_blocks: 1, unshuffle: true }),
+        Architecture::Unet(Unet { channels: vec![5], residual_blocks: 2, unshuffle: true }),
     ]
 }
 
@@ -110,7 +112,7 @@ fn a_residual_block_starts_as_the_identity_and_skips_carry_the_image() {
     let map = x.clone().reshape([1, 8, 4, 2]);
     assert_eq!(Residual::forward_all(&blocks, map.clone()).into_data(), map.into_data());
     // With the smallest feature map cut off, the output depends on the image through the skip alone.
-    let model = Architecture::Unet(Unet { channels: vec![3, 5], residual_blocks: 1 })
+    let model = Architecture::Unet(Unet { channels: vec![3, 5], residual_blocks: 1, unshuffle: false })
         .init(image, Predict::Image, 1, &device)
         .expect("fits");
     let mut tensors: BTreeMap<String, NamedTensor> =
@@ -241,11 +243,14 @@ fn models_that_do_not_fit_the_images_are_refused() {
     assert!(message(&conv(&[4, 0], &[2, 2], None), 8).contains("the width 0"));
     assert!(message(&conv(&[4], &[usize::MAX], None), 8).contains("the width 18446744073709551615"));
     assert!(message(&conv(&[4], &[4], Some(0)), 8).contains("the width 0"));
-    let unet =
-        |channels: &[usize], residual_blocks| Architecture::Unet(Unet { channels: channels.to_vec(), residual_blocks });
+    let unet = |channels: &[usize], residual_blocks| {
+        Architecture::Unet(Unet { channels: channels.to_vec(), residual_blocks, unshuffle: false })
+    };
     assert!(message(&unet(&[4, 4], 1), 7).contains("model.unet takes images of at least 8×8"));
     assert!(message(&unet(&[4; 5], 1), 8).contains("can be halved only 3 times"));
-    assert!(message(&unet(&[4], 1), 8).contains("model.unet.channels needs at least 2 entries"));
+    assert!(message(&unet(&[], 1), 8).contains("model.unet.channels needs at least 1 entry"));
+    let unshuffled = Architecture::Unet(Unet { channels: vec![4; 4], residual_blocks: 0, unshuffle: true });
+    assert!(message(&unshuffled, 8).contains("has 4 entries, but images of 8×8 can be halved only 3 times"));
     assert!(message(&unet(&[4, 0], 1), 8).contains("the width 0"));
     assert!(message(&unet(&[4, 4], usize::MAX), 8).contains("residual blocks in a row"));
     for (hidden, code) in [(vec![], 0), (vec![0], 4)] {
@@ -271,7 +276,9 @@ fn the_largest_layer_need_not_be_the_outermost() {
     assert_eq!(largest(conv(&[4, 64], &[8, 4])), 14 * 14 * 64);
     // The largest output is that of an upsampling, before its convolution.
     assert_eq!(largest(conv(&[4, 4], &[40, 2])), 28 * 28 * 40);
-    let unet = |channels: &[usize]| Architecture::Unet(Unet { channels: channels.to_vec(), residual_blocks: 0 });
+    let unet = |channels: &[usize]| {
+        Architecture::Unet(Unet { channels: channels.to_vec(), residual_blocks: 0, unshuffle: false })
+    };
     assert_eq!(largest(unet(&[8, 16])), 28 * 28 * 16);
     assert_eq!(largest(unet(&[2, 4, 90])), 14 * 14 * 90);
     let dense = |hidden: &[usize]| {

@@ -16,6 +16,7 @@ use super::family::{Family, Made, Network, Reach};
 use super::layer::{Convolution, Initializer, Residual};
 use super::onnx::graph::Graph;
 use super::settings::widths;
+use super::shuffle::{shuffle, unshuffle, unshuffled};
 use crate::image::ImageShape;
 use crate::kernel::Activation;
 use crate::setting::{Choice, Section};
@@ -28,6 +29,9 @@ pub struct Unet {
     pub channels: Vec<usize>,
     /// Residual blocks at each size, on the way down and on the way up.
     pub residual_blocks: usize,
+    /// Whether each 2×2 pixels are one with four times the channels inside (pixel-unshuffle).
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub unshuffle: bool,
 }
 
 /// Convolutions with skip connections, without a code.
@@ -35,18 +39,22 @@ pub struct Unet {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RawUnet {
     /// Channels at each size of the feature maps, from the image's down, each from 1 to 4,096.
-    #[schemars(length(min = 2, max = 17), inner(range(min = 1, max = 4096)))]
+    #[schemars(length(min = 1, max = 17), inner(range(min = 1, max = 4096)))]
     channels: Option<Vec<i64>>,
     /// Residual blocks at each size, on the way down and on the way up.
     #[schemars(range(min = 0, max = 64))]
     residual_blocks: Option<i64>,
+    /// Whether each 2×2 pixels are one with four times the channels inside (pixel-unshuffle).
+    unshuffle: Option<bool>,
 }
 
 impl Choice for Unet {
     type Written = RawUnet;
 
-    fn resolve(RawUnet { channels, residual_blocks }: RawUnet, section: &mut Section<'_>) -> Option<Self> {
+    fn resolve(written: RawUnet, section: &mut Section<'_>) -> Option<Self> {
+        let RawUnet { channels, residual_blocks, unshuffle } = written;
         Some(Self {
+            unshuffle: section.required("unshuffle", unshuffle)?,
             channels: widths(section.required("channels", channels)?),
             residual_blocks: section.required("residual-blocks", residual_blocks)? as usize,
         })
@@ -57,6 +65,11 @@ impl Unet {
     fn poolings(&self) -> usize {
         self.channels.len().saturating_sub(1)
     }
+
+    /// The image as the layers see it.
+    fn inside(&self, image: ImageShape) -> ImageShape {
+        if self.unshuffle { unshuffled(image) } else { image }
+    }
 }
 
 impl Family for Unet {
@@ -65,16 +78,17 @@ impl Family for Unet {
     }
 
     fn check(&self, image: ImageShape) -> Result<()> {
-        let Self { channels, residual_blocks } = self;
-        check_layers("unet", channels, 2, *residual_blocks, channels)?;
-        check_image("unet", image, self.poolings(), channels.len())
+        let Self { channels, residual_blocks, unshuffle: _ } = self;
+        check_layers("unet", channels, 1, *residual_blocks, channels)?;
+        check_image("unet", image, self.poolings() + usize::from(self.unshuffle), channels.len())
     }
 
     fn micro_batch(&self, image: ImageShape) -> usize {
-        convolutional::micro_batch(image, self.channels.first())
+        convolutional::micro_batch(self.inside(image), self.channels.first())
     }
 
     fn largest_layer(&self, image: ImageShape) -> usize {
+        let image = self.inside(image);
         // The output of an upsampling that is not fused with its convolution.
         let inputs = self.channels.iter().skip(1).rev();
         let up = upsampled(image, self.poolings()).into_iter().zip(inputs);
@@ -83,7 +97,7 @@ impl Family for Unet {
     }
 
     fn layers(&self, image: ImageShape) -> Vec<[usize; 2]> {
-        let down = [&[image.channels], self.channels.as_slice()].concat();
+        let down = [&[self.inside(image).channels], self.channels.as_slice()].concat();
         let up = down.iter().rev().copied().collect::<Vec<_>>();
         let blocks = [self.channels.as_slice(), &up[1..up.len() - 1]].concat();
         let up = convolutional::layers(&up, &blocks, self.residual_blocks);
@@ -99,14 +113,19 @@ impl Family for Unet {
     }
 
     fn reach(&self) -> Option<Reach> {
-        Some(convolutional::reach(1 + 2 * self.residual_blocks, self.poolings(), self.residual_blocks))
+        let reach = convolutional::reach(1 + 2 * self.residual_blocks, self.poolings(), self.residual_blocks);
+        Some(if self.unshuffle { reach.of_halves() } else { reach })
     }
 
     fn encoder_graph(&self, _graph: &mut Graph, _image: ImageShape) {}
 
     fn decoder_graph(&self, graph: &mut Graph, image: ImageShape) -> String {
-        let (sizes, blocks) = (upsampled(image, self.poolings()), self.residual_blocks);
-        let x = graph.unflatten("images", image, "images");
+        let (sizes, blocks) = (upsampled(self.inside(image), self.poolings()), self.residual_blocks);
+        let x = if self.unshuffle {
+            graph.unshuffle("images", image, "images")
+        } else {
+            graph.unflatten("images", image, "images")
+        };
         let x = graph.convolution(&x, "first.convolution");
         let x = graph.relu(&x, "first.convolution.relu");
         let mut x = graph.residual_blocks(&x, "first.blocks", blocks);
@@ -122,7 +141,11 @@ impl Family for Unet {
             x = graph.residual_blocks(&y, &format!("up.{level}.blocks"), blocks);
         }
         let x = graph.convolution(&x, "last");
-        graph.flatten(&x, image.len(), "image", "logits")
+        if self.unshuffle {
+            graph.shuffle(&x, image, "image", "logits")
+        } else {
+            graph.flatten(&x, image.len(), "image", "logits")
+        }
     }
 }
 
@@ -138,6 +161,8 @@ pub struct UnetNetwork {
     last: Convolution,
     #[module(skip)]
     image: ImageShape,
+    #[module(skip)]
+    unshuffle: bool,
 }
 
 /// The layers of one size.
@@ -151,18 +176,20 @@ impl Network for UnetNetwork {
     type Settings = Unet;
 
     fn new(settings: &Unet, image: ImageShape, initializer: &mut Initializer) -> Self {
-        let Unet { channels, residual_blocks } = settings;
+        let Unet { channels, residual_blocks, unshuffle } = settings;
+        let inside = settings.inside(image).channels;
         let level = |inputs: usize, outputs: usize, initializer: &mut Initializer| Level {
             convolution: Convolution::new(inputs, outputs, initializer),
             blocks: Residual::blocks(outputs, *residual_blocks, initializer),
         };
-        let widest = channels.first().copied().unwrap_or(image.channels);
+        let widest = channels.first().copied().unwrap_or(inside);
         Self {
-            first: level(image.channels, widest, initializer),
+            first: level(inside, widest, initializer),
             down: channels.windows(2).map(|pair| level(pair[0], pair[1], initializer)).collect(),
             up: channels.windows(2).rev().map(|pair| level(pair[1], pair[0], initializer)).collect(),
-            last: Convolution::last(widest, image.channels, initializer),
+            last: Convolution::last(widest, inside, initializer),
             image,
+            unshuffle: *unshuffle,
         }
     }
 
@@ -178,17 +205,19 @@ impl Network for UnetNetwork {
         let [n, _] = images.dims();
         let ImageShape { height, width, channels } = self.image;
         let x = images.reshape([n, height, width, channels]);
+        let (x, inside) = if self.unshuffle { (unshuffle(x), unshuffled(self.image)) } else { (x, self.image) };
         let mut x = Residual::forward_all(&self.first.blocks, self.first.convolution.forward(x, Activation::Relu));
         let mut skips = Vec::new();
         for Level { convolution, blocks } in &self.down {
             skips.push(x.clone());
             x = Residual::forward_all(blocks, convolution.forward_max_pool(x, Activation::Relu));
         }
-        let sizes = upsampled(self.image, self.down.len());
+        let sizes = upsampled(inside, self.down.len());
         for ((Level { convolution, blocks }, size), skip) in self.up.iter().zip(sizes).zip(skips.into_iter().rev()) {
             x = Residual::forward_all(blocks, convolution.forward_upsampled(x, size, Activation::Relu) + skip);
         }
-        let logits = self.last.forward(x, Activation::Identity).reshape([n, self.image.len()]);
-        Made { codes: None, logits }
+        let logits = self.last.forward(x, Activation::Identity);
+        let logits = if self.unshuffle { shuffle(logits, self.image) } else { logits };
+        Made { codes: None, logits: logits.reshape([n, self.image.len()]) }
     }
 }

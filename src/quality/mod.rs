@@ -131,8 +131,8 @@ const HALF_STEP: f64 = 0.5 / 255.0;
 /// Accumulates scores image by image.
 #[derive(Debug, Clone)]
 pub struct Scorer {
-    shape: ImageShape,
     images: u64,
+    pixels: u64,
     squared: f64,
     psnr: f64,
     psnr_images: u64,
@@ -142,6 +142,8 @@ pub struct Scorer {
 
 /// The contribution of one image to the scores.
 pub struct ImageScore {
+    /// Numbers of the image.
+    pub pixels: usize,
     /// Squared error, summed over pixels.
     pub squared: f64,
     ssim: Option<f64>,
@@ -159,7 +161,7 @@ impl ImageScore {
             let p = made.clamp(HALF_STEP, 1.0 - HALF_STEP);
             entropy -= clean * p.ln() + (1.0 - clean) * (1.0 - p).ln();
         }
-        Self { squared, ssim: ssim(made, clean, shape), cross_entropy: entropy }
+        Self { pixels: clean.len(), squared, ssim: ssim(made, clean, shape), cross_entropy: entropy }
     }
 }
 
@@ -169,17 +171,20 @@ pub fn entropy(clean: &[f32]) -> f64 {
     clean.iter().map(|&x| term(f64::from(x)) + term(1.0 - f64::from(x))).sum()
 }
 
-impl Scorer {
+impl Default for Scorer {
     /// No images yet.
-    pub fn new(shape: ImageShape) -> Self {
-        Self { shape, images: 0, squared: 0.0, psnr: 0.0, psnr_images: 0, ssim: Some(0.0), cross_entropy: 0.0 }
+    fn default() -> Self {
+        Self { images: 0, pixels: 0, squared: 0.0, psnr: 0.0, psnr_images: 0, ssim: Some(0.0), cross_entropy: 0.0 }
     }
+}
 
+impl Scorer {
     /// Adds an image.
     pub fn add(&mut self, score: &ImageScore) {
         self.images += 1;
+        self.pixels += score.pixels as u64;
         self.squared += score.squared;
-        if let Some(psnr) = psnr(score.squared / self.shape.len() as f64) {
+        if let Some(psnr) = psnr(score.squared / score.pixels as f64) {
             self.psnr += psnr;
             self.psnr_images += 1;
         }
@@ -189,7 +194,7 @@ impl Scorer {
 
     /// The scores so far; `floor` is the mean entropy of a clean pixel.
     pub fn scores(&self, what: &str, baseline: Option<Baseline>, floor: f64) -> Scores {
-        let pixels = self.images as f64 * self.shape.len() as f64;
+        let pixels = self.pixels as f64;
         let mse = self.squared / pixels;
         let cross_entropy = self.cross_entropy / pixels;
         Scores {
@@ -213,7 +218,7 @@ mod tests {
 
     #[test]
     fn scores_follow_their_definitions() {
-        let mut scorer = Scorer::new(SHAPE);
+        let mut scorer = Scorer::default();
         // Squared errors 0.02 and 0.5 over two pixels each.
         scorer.add(&ImageScore::of(&[0.1, 0.9], &[0.0, 1.0], SHAPE));
         scorer.add(&ImageScore::of(&[0.5, 0.5], &[0.0, 1.0], SHAPE));
@@ -229,7 +234,7 @@ mod tests {
 
     #[test]
     fn perfect_images_have_no_psnr_and_a_finite_cross_entropy() {
-        let mut scorer = Scorer::new(SHAPE);
+        let mut scorer = Scorer::default();
         scorer.add(&ImageScore::of(&[0.0, 1.0], &[0.0, 1.0], SHAPE));
         let scores = scorer.scores("x", None, 0.0);
         assert_eq!((scores.mse, scores.psnr_pooled, scores.psnr_mean), (0.0, None, None));

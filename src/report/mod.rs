@@ -12,10 +12,9 @@ mod sections;
 use anyhow::{Context, Result};
 
 use crate::error;
-use crate::image::ImageShape;
 use crate::quality::gate::Requirement;
 use crate::quality::metrics::Metrics;
-use pictures::Picture;
+use pictures::{Image, Picture};
 use sections::{escape, pairs};
 
 const TEMPLATE: &str = include_str!("template.html");
@@ -29,8 +28,6 @@ pub struct Report {
     pub title: String,
     /// Name of the training loss.
     pub loss_name: String,
-    /// Size of the images.
-    pub image: ImageShape,
     /// The first images of the test split.
     pub first: Figure,
     /// The images with the lowest error, in the order of the metrics.
@@ -55,15 +52,15 @@ pub struct Report {
     pub provenance: Vec<(String, String)>,
 }
 
-/// Some images of the test split: bytes, row-major, channels last.
+/// Some images of the test split.
 #[derive(Debug, Default)]
 pub struct Figure {
     /// The clean images.
-    pub clean: Vec<Vec<u8>>,
+    pub clean: Vec<Image>,
     /// The noisy images; empty without noise.
-    pub noisy: Vec<Vec<u8>>,
+    pub noisy: Vec<Image>,
     /// The model's images.
-    pub made: Vec<Vec<u8>>,
+    pub made: Vec<Image>,
 }
 
 /// Losses of an epoch, mean over pixels.

@@ -19,6 +19,15 @@ const GAP: usize = 2;
 const BRIGHTER: [u8; 3] = [214, 84, 48];
 const DARKER: [u8; 3] = [46, 122, 196];
 
+/// An image of a table.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Its size.
+    pub shape: ImageShape,
+    /// Its pixels, row by row, channels last.
+    pub bytes: Vec<u8>,
+}
+
 /// A picture: red, green, blue and opacity of each pixel.
 #[derive(Debug, Clone)]
 pub struct Picture {
@@ -29,8 +38,8 @@ pub struct Picture {
 
 impl Picture {
     /// An image as it is: grey and RGB; of other channel counts the first channel.
-    pub fn of(image: &[u8], shape: ImageShape) -> Self {
-        let pixels = image.chunks_exact(shape.channels);
+    pub fn of(Image { shape, bytes }: &Image) -> Self {
+        let pixels = bytes.chunks_exact(shape.channels);
         let rgba = pixels.flat_map(|pixel| match *pixel {
             [red, green, blue] => [red, green, blue, 255],
             _ => [pixel[0], pixel[0], pixel[0], 255],
@@ -40,8 +49,9 @@ impl Picture {
 
     /// The difference of `made` from `clean`: one colour where it is brighter, another where it is darker, as opaque as it is
     /// large.
-    pub fn difference(made: &[u8], clean: &[u8], shape: ImageShape) -> Self {
-        let pixels = made.chunks_exact(shape.channels).zip(clean.chunks_exact(shape.channels));
+    pub fn difference(made: &Image, clean: &Image) -> Self {
+        let shape = clean.shape;
+        let pixels = made.bytes.chunks_exact(shape.channels).zip(clean.bytes.chunks_exact(shape.channels));
         let rgba = pixels.flat_map(|(made, clean)| {
             let sum: i32 = made.iter().zip(clean).map(|(&made, &clean)| i32::from(made) - i32::from(clean)).sum();
             let [red, green, blue] = if sum > 0 { BRIGHTER } else { DARKER };
@@ -79,7 +89,7 @@ impl Picture {
     }
 }
 
-/// One PNG with the pictures, which are of one size, side by side, as a data URI.
+/// One PNG with the pictures side by side, as a data URI.
 ///
 /// # Errors
 /// None that content can cause.
@@ -88,24 +98,32 @@ pub fn row(pictures: Vec<Picture>) -> Result<String> {
     png(&pictures, pictures.len(), GAP)
 }
 
-/// One PNG with the pictures, which are of one size, in rows of `columns` without gaps, as a data URI; and the width and
-/// height of one of them.
+/// One PNG with the pictures in rows of `columns` without gaps, as a data URI; and the width and height of one of them, the
+/// largest.
 ///
 /// # Errors
 /// None that content can cause.
 pub fn sheet(pictures: Vec<Picture>, columns: usize) -> Result<(String, [usize; 2])> {
     let pictures: Vec<_> = pictures.into_iter().map(|picture| picture.shrunk(SHEET_SIDE)).collect();
-    let size = pictures.first().map_or([1, 1], |picture| [picture.width, picture.height]);
-    Ok((png(&pictures, columns, 0)?, size))
+    Ok((png(&pictures, columns, 0)?, largest(&pictures)))
+}
+
+/// The greatest width and height.
+fn largest(pictures: &[Picture]) -> [usize; 2] {
+    let most = |side: fn(&Picture) -> usize| pictures.iter().map(side).max().unwrap_or(1);
+    [most(|picture| picture.width), most(|picture| picture.height)]
 }
 
 fn png(pictures: &[Picture], columns: usize, gap: usize) -> Result<String> {
-    let first = pictures.first().context("there is nothing to draw")?;
-    let (width, height) = (columns * (first.width + gap) - gap, pictures.len().div_ceil(columns) * first.height);
+    let [cell_width, cell_height] = largest(pictures);
+    let (width, height) = (columns * (cell_width + gap) - gap, pictures.len().div_ceil(columns) * cell_height);
+    if pictures.is_empty() {
+        anyhow::bail!("there is nothing to draw");
+    }
     let mut canvas = vec![0; width * height * 4];
     for (index, picture) in pictures.iter().enumerate() {
-        let (left, top) = (index % columns * (first.width + gap), index / columns * first.height);
-        for (row, pixels) in picture.rgba.chunks_exact(first.width * 4).enumerate() {
+        let (left, top) = (index % columns * (cell_width + gap), index / columns * cell_height);
+        for (row, pixels) in picture.rgba.chunks_exact(picture.width * 4).enumerate() {
             let at = ((top + row) * width + left) * 4;
             canvas[at..at + pixels.len()].copy_from_slice(pixels);
         }
@@ -134,7 +152,8 @@ mod tests {
     #[test]
     fn a_row_is_a_png_of_the_images() {
         let shape = ImageShape { height: 2, width: 3, channels: 1 };
-        let pictures = vec![Picture::of(&[7; 6], shape), Picture::of(&[9; 6], shape)];
+        let image = |value: u8| Picture::of(&Image { shape, bytes: vec![value; 6] });
+        let pictures = vec![image(7), image(9)];
         let (width, height, pixels) = decoded(&row(pictures).expect("encodes"));
         assert_eq!((width, height), (8, 2));
         assert_eq!(
@@ -146,7 +165,8 @@ mod tests {
     #[test]
     fn a_difference_is_as_opaque_as_it_is_large() {
         let shape = ImageShape { height: 1, width: 3, channels: 1 };
-        let picture = Picture::difference(&[10, 0, 7], &[0, 20, 7], shape);
+        let image = |bytes: [u8; 3]| Image { shape, bytes: bytes.to_vec() };
+        let picture = Picture::difference(&image([10, 0, 7]), &image([0, 20, 7]));
         let [red, green, blue] = BRIGHTER;
         assert_eq!(picture.rgba[..4], [red, green, blue, 10]);
         assert_eq!((picture.rgba[7], picture.rgba[11]), (20, 0));
@@ -155,7 +175,7 @@ mod tests {
     #[test]
     fn large_images_are_shrunk_and_sheets_have_rows() {
         let shape = ImageShape { height: 100, width: 50, channels: 3 };
-        let pictures = vec![Picture::of(&[50; 15_000], shape); 3];
+        let pictures = vec![Picture::of(&Image { shape, bytes: vec![50; 15_000] }); 3];
         let (uri, size) = sheet(pictures, 2).expect("encodes");
         let (width, height, pixels) = decoded(&uri);
         assert_eq!((size, width, height), ([13, 25], 26, 50));

@@ -4,9 +4,8 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
-use super::pictures::{Picture, row, sheet};
+use super::pictures::{Image, Picture, row, sheet};
 use super::{Figure, Report, charts};
-use crate::image::ImageShape;
 use crate::quality::Scores;
 use crate::quality::gate::Requirement;
 use crate::quality::metrics::{FeatureKind, ImageError, Metrics, Probe};
@@ -88,21 +87,21 @@ pub fn gate(gate: &[Requirement]) -> String {
 /// The first, the best and the worst images.
 pub fn figures(report: &Report) -> Result<String> {
     let metrics = &report.metrics;
-    let first = strip(&report.first, metrics, report.image, &[])?;
+    let first = strip(&report.first, metrics, &[])?;
     let key = "<p class=\"note\">In differences, what is <i class=\"dot brighter\"></i> brighter and what is \
                <i class=\"dot darker\"></i> darker than the clean image.</p>";
-    let best = strip(&report.best, metrics, report.image, &metrics.best)?;
-    let worst = strip(&report.worst, metrics, report.image, &metrics.worst)?;
+    let best = strip(&report.best, metrics, &metrics.best)?;
+    let worst = strip(&report.worst, metrics, &metrics.worst)?;
     Ok(section("The first images of the test split", &format!("{first}{key}"))
         + &section("Best", &best)
         + &section("Worst", &worst))
 }
 
 /// Rows of images, with the scores of each under them, if known.
-fn strip(figure: &Figure, metrics: &Metrics, shape: ImageShape, known: &[ImageError]) -> Result<String> {
-    let images = |images: &[Vec<u8>]| images.iter().map(|image| Picture::of(image, shape)).collect::<Vec<_>>();
+fn strip(figure: &Figure, metrics: &Metrics, known: &[ImageError]) -> Result<String> {
+    let images = |images: &[Image]| images.iter().map(Picture::of).collect::<Vec<_>>();
     let pairs = figure.made.iter().zip(&figure.clean);
-    let difference = pairs.map(|(made, clean)| Picture::difference(made, clean, shape)).collect();
+    let difference = pairs.map(|(made, clean)| Picture::difference(made, clean)).collect();
     let rows = [
         ("clean", images(&figure.clean)),
         ("noisy", images(&figure.noisy)),

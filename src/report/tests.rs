@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::image::Split;
+use crate::image::{ImageShape, Split};
 use crate::quality::Scores;
 use crate::quality::metrics::Omitted;
 
@@ -20,15 +20,19 @@ fn scores(what: &str, mse: f64) -> Scores {
     }
 }
 
+fn figure() -> Figure {
+    let image = |byte| Image { shape: ImageShape { height: 1, width: 1, channels: 1 }, bytes: vec![byte] };
+    Figure { clean: vec![image(1)], noisy: Vec::new(), made: vec![image(9)] }
+}
+
 fn report() -> Report {
     Report {
         name: "a<b>&\"c\"".to_owned(),
         title: "T".to_owned(),
         loss_name: "cross-entropy".to_owned(),
-        image: ImageShape { height: 1, width: 1, channels: 1 },
-        first: Figure { clean: vec![vec![1]], noisy: Vec::new(), made: vec![vec![9]] },
-        best: Figure { clean: vec![vec![1]], noisy: Vec::new(), made: vec![vec![9]] },
-        worst: Figure { clean: vec![vec![1]], noisy: Vec::new(), made: vec![vec![9]] },
+        first: figure(),
+        best: figure(),
+        worst: figure(),
         history: Vec::new(),
         loss_floor: None,
         metrics: Metrics {

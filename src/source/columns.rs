@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use super::draw::{Draw, Members, pick};
 use super::label_text::{self, Texts};
 use super::settings::drawn;
-use super::{Outside, Source, SourceKind, batch, check_classes};
+use super::{Outside, Source, SourceKind, batch, bytes_of, check_classes};
 use crate::error;
-use crate::image::{Classes, ImageShape, Pixels, Split, to_byte};
+use crate::image::{Classes, ImageShape, Shapes, Split, to_byte};
 use crate::progress::Progress;
 use crate::table::{Content, RowGroup, batch_rows};
 use rows::Table;
@@ -154,8 +154,8 @@ impl Columns {
 }
 
 impl Source for Columns {
-    fn shape(&self) -> ImageShape {
-        self.shape
+    fn content(&self) -> Content {
+        bytes_of(self.shape)
     }
 
     fn count(&self, split: Split) -> u64 {
@@ -184,11 +184,12 @@ impl Source for Columns {
         Ok(Box::new(pick(chunks, shape.len(), rows, *members).map(move |picked| -> Result<RowGroup<'_>> {
             let (ids, bytes) = picked?;
             Ok(Box::new(move |emit| {
-                let step = batch_rows(Content::Images(shape, Pixels::U8));
+                let step = batch_rows(bytes_of(shape));
                 for (ids, chunk) in ids.chunks(step).zip(bytes.chunks(step * shape.len())) {
                     let label = |id: &u64| labels.as_ref().and_then(|labels| *labels.get(*id as usize)?);
                     let labels = ids.iter().map(label).collect();
-                    emit(batch(split, shape, ids.iter().copied(), labels, chunk.to_vec())?)?;
+                    let shapes = Shapes::Equal(shape, ids.len());
+                    emit(batch(split, &shapes, ids.iter().copied(), labels, chunk.to_vec())?)?;
                 }
                 Ok(())
             }))

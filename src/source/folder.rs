@@ -10,11 +10,14 @@ mod listing;
 mod settings;
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{BufReader, ErrorKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use labels::{files, metadata};
@@ -23,21 +26,25 @@ pub use settings::{FolderLabels, FolderSettings};
 
 use super::picture::{self, Picture};
 use super::rejected::{Reject, Rejections};
-use super::{Outside, Source, SourceKind, batch, string_column};
-use crate::image::{Classes, ImageShape, Pixels, Split};
+use super::{Outside, Source, SourceKind, batch, bytes_of, string_column};
+use crate::image::{Classes, Extent, ImageShape, Pixels, Shapes, Split};
 use crate::progress::Progress;
-use crate::source::settings::{Fit, of_pictures};
+use crate::source::settings::{Fit, Size, of_pictures};
 use crate::store::local::real;
-use crate::table::{Content, RowGroup, batch_rows};
+use crate::table::{Content, Emit, RowGroup, batch_rows, batches_of, row_groups_of};
 use crate::{error, interrupt};
 
 /// The images of a folder.
 pub struct Folder {
     root: PathBuf,
     fit: Fit,
-    shape: ImageShape,
-    /// The file that the shape was taken from.
-    first: String,
+    extent: Extent,
+    /// The first file that can be used, and its shape.
+    first: (String, ImageShape),
+    /// A file of another size, and its shape.
+    differing: Option<(String, ImageShape)>,
+    /// Numbers of each picture, by split, as far as headers tell; empty if all have one size.
+    widths: [Vec<usize>; 2],
     splits: [Vec<Entry>; 2],
     classes: Classes,
     rejections: Rejections,
@@ -71,8 +78,10 @@ impl Folder {
         let mut folder = Self {
             root: root.to_owned(),
             fit,
-            shape: ImageShape { height: 1, width: 1, channels: 1 },
-            first: String::new(),
+            extent: Extent::Mixed { channels: 1 },
+            first: (String::new(), ImageShape { height: 1, width: 1, channels: 1 }),
+            differing: None,
+            widths: [Vec::new(), Vec::new()],
             splits,
             classes,
             rejections,
@@ -84,7 +93,8 @@ impl Folder {
                 interrupt::check()?;
                 match folder.read(&entry.path)? {
                     Ok(picture) => {
-                        (folder.shape, folder.first) = (picture.shape, entry.path.clone());
+                        folder.first = (entry.path.clone(), picture.shape);
+                        folder.measure()?;
                         return Ok(folder);
                     }
                     // Further bad pictures would only lengthen the message.
@@ -102,6 +112,36 @@ impl Folder {
             return Err(error::data(format!("{} holds no images", root.display())));
         }
         Err(folder.rejections.failure(&bad, least))
+    }
+
+    /// Decides whether the pictures have one size, by their headers unless they are made to have one.
+    fn measure(&mut self) -> Result<()> {
+        let (first, channels) = (self.first.1, self.first.1.channels);
+        self.extent = Extent::Fixed(first);
+        if self.fit.size != Size::Same {
+            return Ok(());
+        }
+        let measured = |entries: &Vec<Entry>| -> Result<Vec<Option<ImageShape>>> {
+            let shape = |entry: &Entry| {
+                interrupt::check()?;
+                let file = File::open(self.path(entry)).ok();
+                Ok(file.and_then(|file| picture::shape_of(BufReader::new(file), &self.fit)))
+            };
+            entries.par_iter().map(shape).collect()
+        };
+        let [train, test] = &self.splits;
+        let shapes = [measured(train)?, measured(test)?];
+        let all = self.splits.iter().flatten().zip(shapes.iter().flatten());
+        let mut others = all.filter_map(|(entry, shape)| Some((entry, (*shape)?)));
+        // Pictures of other channels are refused when they are read.
+        let sides = |shape: ImageShape| (shape.height, shape.width);
+        self.differing =
+            others.find(|(_, shape)| sides(*shape) != sides(first)).map(|(entry, shape)| (entry.path.clone(), shape));
+        if self.differing.is_some() || first.len() > ImageShape::MAX_LEN {
+            self.extent = Extent::Mixed { channels };
+            self.widths = shapes.map(|shapes| shapes.iter().map(|shape| shape.map_or(1, ImageShape::len)).collect());
+        }
+        Ok(())
     }
 
     fn reject(&self, split: Split, id: u64, entry: &Entry, reason: String) -> Reject {
@@ -146,42 +186,50 @@ impl Folder {
         Ok(picture::decode(&file.bytes, &self.fit))
     }
 
-    /// Emits the images of some entries.
-    fn load(
-        &self,
-        split: Split,
-        first: u64,
-        entries: &[Entry],
-        emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        let step = batch_rows(Content::Images(self.shape, Pixels::U8));
-        for (index, chunk) in entries.chunks(step).enumerate() {
-            let mut bytes = Vec::with_capacity(chunk.len() * self.shape.len());
-            let (mut ids, mut labels) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
-            for (id, entry) in (first + (index * step) as u64..).zip(chunk) {
+    /// Emits the images of a row group.
+    fn load(&self, split: Split, group: Range<usize>, emit: Emit<'_>) -> Result<()> {
+        let batches = match self.extent {
+            Extent::Mixed { .. } => batches_of(&self.widths[split as usize][group.clone()]),
+            Extent::Fixed(shape) => parts(group.len(), batch_rows(bytes_of(shape))).collect(),
+        };
+        for rows in batches {
+            let rows = group.start + rows.start..group.start + rows.end;
+            let mut bytes = Vec::new();
+            let (mut ids, mut labels, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
+            for (id, entry) in (rows.start as u64..).zip(&self.splits[split as usize][rows.clone()]) {
                 interrupt::check()?;
                 match self.read(&entry.path)? {
                     Ok(picture) => {
-                        super::check_fit(
-                            self.rejections.asker(),
-                            &self.path(entry),
-                            picture.shape,
-                            &self.first,
-                            self.shape,
-                        )?;
+                        self.check(entry, picture.shape)?;
                         bytes.extend_from_slice(&picture.bytes);
                         ids.push(id);
                         labels.push(entry.label);
+                        shapes.push(picture.shape);
                     }
                     Err(reason) => self.rejections.add(self.reject(split, id, entry, reason))?,
                 }
             }
-            self.rejections.looked_at(chunk.len())?;
-            if !self.rejections.ends_the_run() {
-                emit(batch(split, self.shape, ids.into_iter(), labels, bytes)?)?;
+            self.rejections.looked_at(rows.len())?;
+            if !self.rejections.ends_the_run() && !shapes.is_empty() {
+                let shapes = match self.extent {
+                    Extent::Fixed(shape) => Shapes::Equal(shape, shapes.len()),
+                    Extent::Mixed { .. } => Shapes::Each(shapes),
+                };
+                emit(batch(split, &shapes, ids.into_iter(), labels, bytes)?)?;
             }
         }
         Ok(())
+    }
+
+    /// Checks that a picture fits beside the first one.
+    fn check(&self, entry: &Entry, found: ImageShape) -> Result<()> {
+        let (first, shape) = &self.first;
+        let expected = match self.extent {
+            Extent::Fixed(shape) => shape,
+            Extent::Mixed { channels } => ImageShape { channels, ..found },
+        };
+        debug_assert_eq!(expected.channels, shape.channels);
+        super::check_fit(self.rejections.asker(), &self.path(entry), found, first, expected)
     }
 
     fn path(&self, entry: &Entry) -> PathBuf {
@@ -227,8 +275,15 @@ impl SourceKind for FolderSettings {
 }
 
 impl Source for Folder {
-    fn shape(&self) -> ImageShape {
-        self.shape
+    fn content(&self) -> Content {
+        Content::Images(self.extent, Pixels::U8)
+    }
+
+    fn differing(&self) -> Option<String> {
+        let ((first, shape), (other, found)) = (&self.first, self.differing.as_ref()?);
+        let path = |path: &str| self.root.join(path).display().to_string();
+        let (rows, columns) = (found.height, found.width);
+        Some(format!("{} is {rows}×{columns}, but {} is {}×{}", path(other), path(first), shape.height, shape.width))
     }
 
     fn count(&self, split: Split) -> u64 {
@@ -240,10 +295,15 @@ impl Source for Folder {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let chunks = self.splits[split as usize].chunks(rows).enumerate();
-        Ok(Box::new(chunks.map(move |(index, chunk)| -> Result<RowGroup<'_>> {
-            Ok(Box::new(move |emit| self.load(split, (index * rows) as u64, chunk, emit)))
-        })))
+        let groups: Vec<_> = match self.extent {
+            Extent::Mixed { .. } => row_groups_of(&self.widths[split as usize]),
+            Extent::Fixed(_) => parts(self.splits[split as usize].len(), rows).collect(),
+        };
+        Ok(Box::new(
+            groups
+                .into_iter()
+                .map(move |group| -> Result<RowGroup<'_>> { Ok(Box::new(move |emit| self.load(split, group, emit))) }),
+        ))
     }
 
     fn classes(&self) -> Classes {
@@ -265,6 +325,11 @@ impl Source for Folder {
         )?;
         Ok([vec![("files.parquet", files)], self.rejections.table()?].concat())
     }
+}
+
+/// So many rows in parts of `step`.
+fn parts(rows: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..rows).step_by(step).map(move |start| start..rows.min(start + step))
 }
 
 /// A file inside the folder, by its relative path with `/`.

@@ -13,14 +13,14 @@ use serde_json::Value;
 
 use super::arrays::{self, Part};
 use super::draw::{Members, pick};
-use super::{ImageBytes, Outside, Source, SourceKind, check_channels, explained, gzip, row_group_of};
+use super::{ImageBytes, Outside, Source, SourceKind, bytes_of, check_channels, explained, gzip, row_group_of};
 use crate::error;
 use crate::image::{ImageShape, Split};
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
 use crate::source::settings::{Arrays, RawArrays};
 use crate::store::local;
-use crate::table::RowGroup;
+use crate::table::{Content, RowGroup};
 
 /// Most labels that are accepted: 2^31, far beyond any data set of images.
 const MAX_ITEMS: u64 = 1 << 31;
@@ -71,8 +71,8 @@ fn part(images: &Path, labels: Option<&PathBuf>) -> Result<Part<PathBuf, u8>> {
 }
 
 impl Source for Idx {
-    fn shape(&self) -> ImageShape {
-        self.splits[0].shape
+    fn content(&self) -> Content {
+        bytes_of(self.splits[0].shape)
     }
 
     fn count(&self, split: Split) -> u64 {

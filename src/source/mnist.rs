@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{ImageBytes, Source, SourceKind, row_group_of};
+use super::{ImageBytes, Source, SourceKind, bytes_of, row_group_of};
 use crate::error;
 use crate::image::{Classes, ImageShape, Split};
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
-use crate::table::RowGroup;
+use crate::table::{Content, RowGroup};
 
 /// Size of its images.
 const SHAPE: ImageShape = ImageShape { height: 28, width: 28, channels: 1 };
@@ -122,8 +122,8 @@ impl Mnist {
 }
 
 impl Source for Mnist {
-    fn shape(&self) -> ImageShape {
-        SHAPE
+    fn content(&self) -> Content {
+        bytes_of(SHAPE)
     }
 
     fn count(&self, split: Split) -> u64 {

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt8Array};
 use arrow_schema::{Field, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -43,14 +43,15 @@ pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
 pub use look::{Look, explained, format, look, look_at_folder};
 pub use numpy::{NpySettings, NpzSettings, Numpy, count_arrays, describe_npy, names_in_npz};
 pub use picture::{Picture, decode, decode_whole, is_picture, picture_format, read as read_picture};
+pub use split_name::{Role, role_of, roles};
 pub use strokes::StrokesSettings;
 pub use tables::{ParquetSettings, Tables};
 
 use crate::error;
-use crate::image::{Classes, ImageShape, Pixels, Split};
+use crate::image::{Classes, Extent, ImageShape, Pixels, Shapes, Split};
 use crate::progress::Progress;
 use crate::setting::choices;
-use crate::table::{Content, RowGroup, batch_rows, leading_columns, pixels};
+use crate::table::{Content, RowGroup, batch_rows, image_columns, leading_columns};
 
 /// The first 4 KiB of the decompressed content of a gzip file.
 ///
@@ -64,13 +65,18 @@ pub fn unpacked_start(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// Images in two splits.
 pub trait Source: Sync {
-    /// Size of every image.
-    fn shape(&self) -> ImageShape;
+    /// The sizes and the type of the pixels of its images.
+    fn content(&self) -> Content;
 
     /// Number of images of a split, at least 1; reading may find some that cannot be decoded.
     fn count(&self, split: Split) -> u64;
 
-    /// The images of a split, in row groups of `rows` images.
+    /// Two images that differ in their size, for a message, if there are any.
+    fn differing(&self) -> Option<String> {
+        None
+    }
+
+    /// The images of a split, in row groups of `rows` images; of images of different sizes as many as their sizes say.
     ///
     /// # Errors
     /// Opening fails; each row group can fail too.
@@ -212,29 +218,38 @@ pub struct ImageBytes<'a> {
 pub fn row_group_of(images: ImageBytes<'_>) -> RowGroup<'_> {
     Box::new(move |emit| {
         let ImageBytes { split, shape, ids, bytes, labels } = images;
-        let rows = batch_rows(Content::Images(shape, Pixels::U8));
+        let rows = batch_rows(bytes_of(shape));
         for (ids, chunk) in ids.chunks(rows).zip(bytes.chunks(rows * shape.len())) {
             let label = |id: &u64| labels.map(|labels| i64::from(labels[*id as usize]));
             let labels = ids.iter().map(label).collect();
-            emit(batch(split, shape, ids.iter().copied(), labels, chunk.to_vec())?)?;
+            let shapes = Shapes::Equal(shape, ids.len());
+            emit(batch(split, &shapes, ids.iter().copied(), labels, chunk.to_vec())?)?;
         }
         Ok(())
     })
 }
 
-/// A batch of images: one for each of `labels`, with the first of `ids`.
+/// The content of a table of images of this shape as bytes.
+pub fn bytes_of(shape: ImageShape) -> Content {
+    Content::Images(shape.into(), Pixels::U8)
+}
+
+/// A batch of images: one for each of `labels`, with the first of `ids`, and their bytes, one image after the other.
 pub fn batch(
     split: Split,
-    shape: ImageShape,
+    shapes: &Shapes,
     ids: impl Iterator<Item = u64>,
     labels: Vec<Option<i64>>,
     bytes: Vec<u8>,
 ) -> Result<RecordBatch> {
     let ids = ids.take(labels.len());
     let mut columns = leading_columns(split, ids, labels).to_vec();
-    columns.push(pixels::byte_column(bytes, shape.len()));
-    let schema = Content::Images(shape, Pixels::U8).schema();
-    RecordBatch::try_new(Arc::clone(&schema), columns)
+    columns.extend(image_columns(shapes, Arc::new(UInt8Array::from(bytes)))?);
+    let extent = match shapes {
+        Shapes::Equal(shape, _) => Extent::Fixed(*shape),
+        Shapes::Each(shapes) => Extent::Mixed { channels: shapes.first().map_or(1, |shape| shape.channels) },
+    };
+    RecordBatch::try_new(Content::Images(extent, Pixels::U8).schema(), columns)
         .map_err(|cause| error::bug(format!("a source made a malformed batch: {cause}")))
 }
 

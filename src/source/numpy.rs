@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::arrays::{self, Part};
 use super::draw::{Members, pick};
-use super::{Outside, Source, SourceKind, batch};
+use super::{Outside, Source, SourceKind, batch, bytes_of};
 use crate::error;
-use crate::image::{ImageShape, Pixels, Split};
+use crate::image::{Shapes, Split};
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
 use crate::source::settings::{Arrays, RawArrays, drawn};
@@ -141,8 +141,8 @@ fn read_labels(labels: &Location, images: &Location, count: u64) -> Result<Vec<i
 }
 
 impl Source for Numpy {
-    fn shape(&self) -> ImageShape {
-        self.splits[0].shape
+    fn content(&self) -> Content {
+        bytes_of(self.splits[0].shape)
     }
 
     fn count(&self, split: Split) -> u64 {
@@ -164,7 +164,7 @@ impl Source for Numpy {
         Ok(Box::new(groups.map(move |picked| -> Result<RowGroup<'_>> {
             let (ids, numbers) = picked?;
             Ok(Box::new(move |emit| {
-                let step = batch_rows(Content::Images(shape, Pixels::U8));
+                let step = batch_rows(bytes_of(shape));
                 for (ids, chunk) in ids.chunks(step).zip(numbers.chunks(step * size)) {
                     let bytes = element.pixels(chunk).map_err(|(at, value)| {
                         let (image, range) = (ids[at / shape.len()], element.range());
@@ -172,7 +172,8 @@ impl Source for Numpy {
                     })?;
                     let label = |id: &u64| labels.as_ref().map(|labels| labels[*id as usize]);
                     let labels = ids.iter().map(label).collect();
-                    emit(batch(split, shape, ids.iter().copied(), labels, part.turned(bytes))?)?;
+                    let shapes = Shapes::Equal(shape, ids.len());
+                    emit(batch(split, &shapes, ids.iter().copied(), labels, part.turned(bytes))?)?;
                 }
                 Ok(())
             }))

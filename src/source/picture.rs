@@ -4,6 +4,7 @@
 //! bits become 8; transparent pixels are laid on white; colour becomes grey with the weights of ITU-R BT.601, as in Pillow and
 //! OpenCV; scaling is linear, over the area that becomes a pixel.
 
+mod header;
 mod jpeg;
 mod room;
 mod whole;
@@ -19,6 +20,7 @@ use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, Ima
 use crate::image::{ImageShape, luma};
 use crate::source::settings::{Fit, Size};
 use crate::store::read_whole;
+pub use header::shape_of;
 use room::Room;
 pub use whole::decode_whole;
 
@@ -232,8 +234,8 @@ fn sized<P: Pixel<Subpixel = u8> + 'static>(image: ImageBuffer<P, Vec<u8>>, size
         Size::Resize(wanted) | Size::Crop(wanted) => wanted,
     };
     let channels = usize::from(P::CHANNEL_COUNT);
-    let shape = ImageShape::new(rows, columns, channels).ok_or_else(|| {
-        let most = ImageShape::MAX_LEN;
+    let shape = ImageShape::picture(rows, columns, channels).ok_or_else(|| {
+        let most = ImageShape::MAX_PICTURE_LEN;
         format!("it has {rows}×{columns} pixels of {channels} numbers; at most {most} numbers work")
     })?;
     let scaled = |image: &ImageBuffer<P, Vec<u8>>| resize(image, columns as u32, rows as u32, FilterType::Triangle);

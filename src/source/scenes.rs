@@ -12,13 +12,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Source, SourceKind, generated};
+use super::{Source, SourceKind, bytes_of, generated};
 use crate::image::{ImageShape, Split};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::random::Stream;
 use crate::setting::{Choice, Section};
-use crate::table::RowGroup;
+use crate::table::{Content, RowGroup};
 
 /// Pictures that limpid draws itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,8 +98,8 @@ struct Scenes {
 }
 
 impl Source for Scenes {
-    fn shape(&self) -> ImageShape {
-        self.settings.shape()
+    fn content(&self) -> Content {
+        bytes_of(self.settings.shape())
     }
 
     fn count(&self, split: Split) -> u64 {
@@ -111,7 +111,7 @@ impl Source for Scenes {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let (shape, stream) = (self.shape(), Stream::new(self.seed, "scenes", split));
+        let (shape, stream) = (self.settings.shape(), Stream::new(self.seed, "scenes", split));
         Ok(generated::row_groups(split, shape, self.count(split), rows, move |id, bytes| {
             interrupt::check()?;
             bytes.extend(draw::draw(shape, &mut stream.generator(id, 0)));

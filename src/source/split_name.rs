@@ -94,6 +94,11 @@ impl Name {
     }
 }
 
+/// The split that a name says, if it says one.
+pub fn role_of(name: &str) -> Option<Role> {
+    Name::read(name).map(|name| name.role)
+}
+
 /// All splits that a path says.
 pub fn roles(path: &str) -> BTreeSet<Role> {
     words(path).iter().filter_map(|word| Some(role(word)?.0)).collect()

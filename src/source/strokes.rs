@@ -12,12 +12,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Source, SourceKind, generated};
+use super::{Source, SourceKind, bytes_of, generated};
 use crate::image::{Classes, ImageShape, Split};
 use crate::progress::Progress;
 use crate::random::Stream;
 use crate::setting::{Choice, Section};
-use crate::table::RowGroup;
+use crate::table::{Content, RowGroup};
 
 /// Size of the images, grey or in colour.
 pub const fn shape(colour: bool) -> ImageShape {
@@ -50,8 +50,8 @@ pub fn digits(seed: u64, count: usize) -> Vec<u8> {
 }
 
 impl Source for Strokes {
-    fn shape(&self) -> ImageShape {
-        shape(self.colour)
+    fn content(&self) -> Content {
+        bytes_of(shape(self.colour))
     }
 
     fn count(&self, split: Split) -> u64 {
@@ -64,7 +64,7 @@ impl Source for Strokes {
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
         let stream = Stream::new(self.seed, "strokes", split);
-        Ok(generated::row_groups(split, self.shape(), self.count(split), rows, move |id, bytes| {
+        Ok(generated::row_groups(split, shape(self.colour), self.count(split), rows, move |id, bytes| {
             let mut random = stream.generator(id, 0);
             let label = random.below(10) as u8;
             let ink = draw::draw(label, &mut || random.uniform());

@@ -8,6 +8,7 @@ mod choice;
 mod column;
 mod files;
 mod kinds;
+mod measure;
 mod partition;
 mod settings;
 
@@ -25,24 +26,26 @@ pub use files::matching;
 pub use settings::ParquetSettings;
 
 use super::draw::{Draw, Members};
+use super::picture::Picture;
 use super::rejected::{Reject, Rejections};
 use super::{Asker, Outside, Source, SourceKind, batch, check_fit, explained};
-use crate::image::{Classes, ImageShape, Pixels, Split};
+use crate::image::{Classes, Extent, ImageShape, Pixels, Shapes, Split};
 use crate::progress::Progress;
 use crate::source::settings::{Fit, drawn, of_pictures};
 use crate::store::local::{nearest_real, real};
-use crate::table::{self, Content, RowGroup, batch_rows};
+use crate::table::{self, Content, RowGroup, batches_of, row_groups_of};
 use crate::{error, interrupt};
 use choice::{Columns, Wanted, columns};
 use column::Images;
 use kinds::Labels;
+use measure::{Measured, measured};
 
 /// The images of Parquet files.
 pub struct Tables {
     fit: Fit,
-    shape: ImageShape,
-    /// The name of the picture that the shape was taken from.
-    first: String,
+    /// The first picture that can be used, and its shape.
+    first: (String, ImageShape),
+    sizes: Measured,
     images: Images,
     labels: Labels,
     /// The columns of the first file; all have the same.
@@ -85,7 +88,7 @@ struct Rows {
 struct Image {
     id: u64,
     label: Option<i64>,
-    bytes: Vec<u8>,
+    picture: Picture,
 }
 
 /// Most rows of a split, as IDX files can have images.
@@ -213,14 +216,17 @@ impl Tables {
             }
         };
         splits.iter_mut().flatten().filter(|_| columns.label.is_none()).for_each(|part| part.columns.label = None);
-        let (shape, first) = (ImageShape { height: 1, width: 1, channels: 1 }, String::new());
-        let mut tables = Self { fit, shape, first, images, labels, columns, splits, members, rejections };
-        (tables.shape, tables.first) = tables.first_shape()?;
+        let shape = ImageShape { height: 1, width: 1, channels: 1 };
+        let sizes = Measured { extent: shape.into(), largest: 1, differing: None };
+        let first = (String::new(), shape);
+        let mut tables = Self { fit, first, sizes, images, labels, columns, splits, members, rejections };
+        tables.first = tables.first_shape()?;
+        tables.sizes = measured(&tables, tables.first.1)?;
         Ok(tables)
     }
 
-    /// The shape of the first image that can be decoded, and its name.
-    fn first_shape(&self) -> Result<(ImageShape, String)> {
+    /// The name of the first image that can be decoded, and its shape.
+    fn first_shape(&self) -> Result<(String, ImageShape)> {
         let (mut bad, mut least) = (Vec::new(), "");
         for (split, parts) in Split::ALL.iter().zip(&self.splits) {
             let mut before = 0;
@@ -231,7 +237,7 @@ impl Tables {
                     let column = batch.column(0);
                     for index in 0..batch.num_rows() {
                         match self.images.image(column, index, &self.fit) {
-                            Ok(picture) => return Ok((picture.shape, row_name(&path, row))),
+                            Ok(picture) => return Ok((row_name(&path, row), picture.shape)),
                             // Further bad pictures would only lengthen the message.
                             Err(_) if bad.len() == MOST_TRIED => {
                                 least = "at least ";
@@ -272,7 +278,12 @@ impl Tables {
             let name = || row_name(path, position);
             match self.images.image(column, index, &self.fit) {
                 Ok(picture) => {
-                    check_fit(self.rejections.asker(), name().as_ref(), picture.shape, &self.first, self.shape)?;
+                    let found = picture.shape;
+                    let expected = match self.sizes.extent {
+                        Extent::Fixed(shape) => shape,
+                        Extent::Mixed { channels } => ImageShape { channels, ..found },
+                    };
+                    check_fit(self.rejections.asker(), name().as_ref(), found, &self.first.0, expected)?;
                     let label = self.labels.label(self.columns.label.map(|_| batch.column(1)), index);
                     let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?.or(*label_of_all);
                     let id = match self.columns.id {
@@ -281,7 +292,7 @@ impl Tables {
                             as u64,
                         None => before + position,
                     };
-                    Ok(Some(Image { id, label, bytes: picture.bytes }))
+                    Ok(Some(Image { id, label, picture }))
                 }
                 Err(reason) => self.rejections.add(reject(split, *before, path, position, reason)).map(|()| None),
             }
@@ -296,10 +307,16 @@ impl Tables {
     /// The row group of some images.
     fn row_group(&self, split: Split, images: Vec<Image>) -> RowGroup<'_> {
         Box::new(move |emit| {
-            for images in images.chunks(batch_rows(Content::Images(self.shape, Pixels::U8))) {
+            let widths: Vec<_> = images.iter().map(|image| image.picture.bytes.len()).collect();
+            for rows in batches_of(&widths) {
+                let images = &images[rows];
                 let (ids, labels) = (images.iter().map(|image| image.id), images.iter().map(|image| image.label));
-                let bytes: Vec<_> = images.iter().map(|image| image.bytes.as_slice()).collect();
-                emit(batch(split, self.shape, ids, labels.collect(), bytes.concat())?)?;
+                let bytes: Vec<_> = images.iter().map(|image| image.picture.bytes.as_slice()).collect();
+                let shapes = match self.sizes.extent {
+                    Extent::Fixed(shape) => Shapes::Equal(shape, images.len()),
+                    Extent::Mixed { .. } => Shapes::Each(images.iter().map(|image| image.picture.shape).collect()),
+                };
+                emit(batch(split, &shapes, ids, labels.collect(), bytes.concat())?)?;
             }
             Ok(())
         })
@@ -309,7 +326,7 @@ impl Tables {
     fn pieces(&self, part: &Part, before: u64) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
         let (path, label) = (part.path.display().to_string(), part.label);
         let columns = part.columns.all();
-        let (reader, failure) = match part.read(&columns, MADE_BYTES.div_ceil(self.shape.len()).min(1024)) {
+        let (reader, failure) = match part.read(&columns, MADE_BYTES.div_ceil(self.sizes.largest).min(1024)) {
             Ok(reader) => (Some(reader), None),
             Err(cause) => (None, Some(Err(cause))),
         };
@@ -397,8 +414,13 @@ impl SourceKind for ParquetSettings {
 }
 
 impl Source for Tables {
-    fn shape(&self) -> ImageShape {
-        self.shape
+    fn content(&self) -> Content {
+        Content::Images(self.sizes.extent, Pixels::U8)
+    }
+
+    fn differing(&self) -> Option<String> {
+        let ((first, shape), (other, found)) = (&self.first, self.sizes.differing.as_ref()?);
+        Some(format!("{other} is {}×{}, but {first} is {}×{}", found.height, found.width, shape.height, shape.width))
     }
 
     fn count(&self, split: Split) -> u64 {
@@ -416,9 +438,18 @@ impl Source for Tables {
             before += part.rows();
             rows
         });
-        let mut waiting = VecDeque::new();
+        let mut waiting: VecDeque<Image> = VecDeque::new();
+        let content = self.content();
+        // The rows that make a group: so many, or as many as fit, which is certain once one more does not.
+        let group = move |waiting: &VecDeque<Image>| {
+            let widths = || waiting.iter().map(|image| image.picture.bytes.len()).collect::<Vec<_>>();
+            match content.width() {
+                Some(_) => (waiting.len() >= rows).then_some(rows),
+                None => row_groups_of(&widths()).get(..2).map(|groups| groups[0].end),
+            }
+        };
         Ok(Box::new(std::iter::from_fn(move || {
-            while waiting.len() < rows {
+            while group(&waiting).is_none() {
                 let Some(piece) = files.next() else { break };
                 let images = piece.and_then(|piece| {
                     interrupt::check()?;
@@ -429,7 +460,8 @@ impl Source for Tables {
                     Err(cause) => return Some(Err(cause)),
                 }
             }
-            let group: Vec<_> = waiting.drain(..rows.min(waiting.len())).collect();
+            let count = group(&waiting).unwrap_or(waiting.len());
+            let group: Vec<_> = waiting.drain(..count).collect();
             (!group.is_empty()).then(|| Ok(self.row_group(split, group)))
         })))
     }

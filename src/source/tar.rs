@@ -23,8 +23,8 @@ use super::picture::{self, Picture};
 use super::rejected::{Reject, Rejections};
 use super::settings::{Fit, drawn, of_pictures};
 use super::tables::matching;
-use super::{Outside, Source, SourceKind, batch, check_classes, check_fit, listing_table, string_column};
-use crate::image::{Classes, ImageShape, Pixels, Split};
+use super::{Outside, Source, SourceKind, batch, bytes_of, check_classes, check_fit, listing_table, string_column};
+use crate::image::{Classes, ImageShape, Shapes, Split};
 use crate::progress::Progress;
 use crate::table::{Content, RowGroup, batch_rows};
 use crate::{error, interrupt, text};
@@ -166,7 +166,7 @@ impl Tar {
         samples: &[Sample],
         emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()> {
-        let step = batch_rows(Content::Images(self.shape, Pixels::U8));
+        let step = batch_rows(bytes_of(self.shape));
         for (index, chunk) in samples.chunks(step).enumerate() {
             let (mut bytes, mut ids, mut labels) = (Vec::new(), Vec::new(), Vec::new());
             for (id, sample) in (first + (index * step) as u64..).zip(chunk) {
@@ -184,7 +184,8 @@ impl Tar {
             }
             self.rejections.looked_at(chunk.len())?;
             if !self.rejections.ends_the_run() {
-                emit(batch(split, self.shape, ids.into_iter(), labels, bytes)?)?;
+                let shapes = Shapes::Equal(self.shape, ids.len());
+                emit(batch(split, &shapes, ids.into_iter(), labels, bytes)?)?;
             }
         }
         Ok(())
@@ -249,8 +250,8 @@ fn refuse_splits(found: &[Found], archives: &[PathBuf]) -> Result<()> {
 }
 
 impl Source for Tar {
-    fn shape(&self) -> ImageShape {
-        self.shape
+    fn content(&self) -> Content {
+        bytes_of(self.shape)
     }
 
     fn count(&self, split: Split) -> u64 {

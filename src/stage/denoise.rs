@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{Outputs, Stage, StageContext, corrupt, ingest, train};
-use crate::config::Pipeline;
+use crate::config::{self, Pipeline};
 use crate::engine::operation::Operation;
 use crate::record::StageName;
 use crate::training::settings::InputImages;
@@ -37,12 +37,17 @@ impl Stage for Denoise {
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
-        json!({ "output": pipeline.output })
+        let mut settings = json!({ "output": pipeline.output });
+        // Left out if off, as results from before it existed have it.
+        if pipeline.denoise != config::Denoise::default() {
+            settings["denoise"] = json!(pipeline.denoise);
+        }
+        settings
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let input = StageContext::images_stage(input(context.pipeline));
-        let pixels = context.pipeline.output.pixels;
-        context.map_images(NAME, input, |_| Operation::Denoise { model: context.model(), pixels })
+        let (pixels, ensemble) = (context.pipeline.output.pixels, context.pipeline.denoise.ensemble);
+        context.map_images(NAME, input, |_| Operation::Denoise { model: context.model(), pixels, ensemble })
     }
 }

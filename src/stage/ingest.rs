@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::{Outputs, Stage, StageContext};
 use crate::config::{Output, Pipeline};
 use crate::error;
-use crate::image::{Classes, Pixels, Split};
+use crate::image::{Classes, Split};
 use crate::record::StageName;
 use crate::source::Outside;
-use crate::table::{Content, RowGroup, WriteOptions, labels, row_group_rows, write_batch, write_table};
+use crate::table::{RowGroup, WriteOptions, labels, row_group_rows, write_batch, write_table};
 
 /// Its name.
 pub const NAME: StageName = StageName::new("ingest");
@@ -54,13 +54,18 @@ impl Stage for Ingest {
         let pipeline = context.pipeline;
         check_places(pipeline)?;
         let source = pipeline.source.kind().open(pipeline.seed, &context.data, context.progress)?;
-        let content = Content::Images(source.shape(), Pixels::U8);
-        pipeline.training.patches.model_image(&pipeline.model.architecture, source.shape())?;
-        if let Some(corruption) = &pipeline.corruption {
-            corruption.kind().check(source.shape())?;
+        let content = source.content();
+        let extent = content.extent().ok_or_else(|| error::bug("a source gives images"))?;
+        let model_image = pipeline.training.patches.model_image(&pipeline.model.architecture, extent);
+        model_image.map_err(|cause| match source.differing() {
+            Some(differing) => error::settings(format!("{differing}; {cause}")),
+            None => cause,
+        })?;
+        if let (Some(corruption), Some(shape)) = (&pipeline.corruption, extent.fixed()) {
+            corruption.kind().check(shape)?;
         }
         if let Some(layout) = pipeline.export {
-            layout.check(source.shape())?;
+            layout.check(extent.channels())?;
         }
         let total = Split::ALL.iter().map(|split| source.count(*split)).fold(0, u64::saturating_add);
         if let Some(names) = source.classes() {

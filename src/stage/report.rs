@@ -18,9 +18,9 @@ use crate::quality::linear::plane;
 use crate::quality::metrics::Metrics;
 use crate::record::StageName;
 use crate::record::workspace::Workspace;
-use crate::report::pictures::{Picture, SHEET_SIDE};
+use crate::report::pictures::{Image, Picture, SHEET_SIDE};
 use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
-use crate::table::{TableFile, columns, footer, ids, labels, lists, pixels};
+use crate::table::{Images, TableFile, columns, footer, ids, labels, lists, pixels};
 use crate::training::settings::InputImages;
 use crate::{error, interrupt};
 
@@ -104,7 +104,6 @@ pub fn gather(
         name: pipeline.name.clone(),
         title: format!("{task} with {}", model.architecture.family().name()),
         loss_name: model.loss.name().to_owned(),
-        image: clean.image_shape()?,
         first: figure(&first)?,
         best: figure(&extremes(&metrics.best))?,
         worst: figure(&extremes(&metrics.worst))?,
@@ -126,7 +125,7 @@ pub fn gather(
 /// The codes of the first test images in two dimensions.
 fn map(codes: &TableFile) -> Result<Vec<MapPoint>> {
     let (mut keys, mut classes, mut values) = (Vec::new(), Vec::new(), Vec::new());
-    let most = MAP_POINTS.min(MAP_BYTES / size_of::<f32>() / codes.content().width()).max(2);
+    let most = MAP_POINTS.min(MAP_BYTES / size_of::<f32>() / codes.code_size()?).max(2);
     codes.first(most as u64, |batch| {
         interrupt::check()?;
         keys.extend_from_slice(ids(batch)?.values());
@@ -134,31 +133,31 @@ fn map(codes: &TableFile) -> Result<Vec<MapPoint>> {
         values.extend(pixels::values(lists(batch, "code")?));
         Ok(())
     })?;
-    let points = keys.into_iter().zip(classes).zip(plane(&values, codes.content().width())?);
+    let points = keys.into_iter().zip(classes).zip(plane(&values, codes.code_size()?)?);
     Ok(points.map(|((id, label), [x, y])| MapPoint { id, label, x, y }).collect())
 }
 
 /// Small pictures of the points of a map, in their order.
 fn pictures(clean: &TableFile, map: &[MapPoint]) -> Result<Vec<Picture>> {
-    let shape = clean.image_shape()?;
     let wanted: Vec<_> = map.iter().map(|point| point.id).collect();
-    each_image(clean, &wanted, |bytes| Picture::of(&bytes, shape).shrunk(SHEET_SIDE))
+    each_image(clean, &wanted, |image| Picture::of(&image).shrunk(SHEET_SIDE))
 }
 
-/// The bytes of the images with these ids, in this order.
-fn images(table: &TableFile, wanted: &[i64]) -> Result<Vec<Vec<u8>>> {
-    each_image(table, wanted, |bytes| bytes)
+/// The images with these ids, in this order.
+fn images(table: &TableFile, wanted: &[i64]) -> Result<Vec<Image>> {
+    each_image(table, wanted, |image| image)
 }
 
-/// Applies `make` to the bytes of the images with these ids, which are distinct, in this order.
-fn each_image<T>(table: &TableFile, wanted: &[i64], make: impl Fn(Vec<u8>) -> T) -> Result<Vec<T>> {
-    let mut found = BTreeMap::new();
+/// Applies `make` to the images with these ids, which are distinct, in this order.
+fn each_image<T>(table: &TableFile, wanted: &[i64], make: impl Fn(Image) -> T) -> Result<Vec<T>> {
+    let (mut found, extent) = (BTreeMap::new(), table.extent()?);
     for batch in table.all() {
         interrupt::check()?;
         let batch = batch?;
-        let list = lists(&batch, "image")?;
         for (row, id) in ids(&batch)?.values().iter().enumerate().filter(|(_, id)| wanted.contains(id)) {
-            found.insert(*id, make(to_bytes(&pixels::values(&list.slice(row, 1)))));
+            let image = Images::of(&batch.slice(row, 1), extent)?;
+            let bytes = to_bytes(&image.numbers());
+            found.extend(image.shapes().iter().next().map(|shape| (*id, make(Image { shape, bytes }))));
         }
         if wanted.iter().all(|id| found.contains_key(id)) {
             break;

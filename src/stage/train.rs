@@ -36,7 +36,7 @@ impl Stage for Train {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<StageName> {
@@ -84,7 +84,7 @@ impl Stage for Train {
         let test = context.table(ingest::NAME, Split::Test)?;
         let patches = &pipeline.training.patches;
         // ingest has checked the patches that were set when it ran, and the test images have the same shape.
-        let image = patches.model_image(&pipeline.model.architecture, train.image_shape()?)?;
+        let image = patches.model_image(&pipeline.model.architecture, train.extent()?)?;
         let cutter = |patches, split| Cutter::new(patches, pipeline.seed, split);
         // ingest has checked the corruption that was set when it ran.
         if let Some(corruption) = &pipeline.corruption {

@@ -1,8 +1,8 @@
-//! Fast encoding and decoding of columns of fixed-size lists.
+//! Fast encoding and decoding of columns of lists.
 //!
 //! Parquet stores a list value by value, each with two levels, and the `parquet` crate processes value by value too: four
-//! fifths of the cost of storing an image. Without nulls, and with every list of one size, levels follow from the number of
-//! rows, and the values of a page are one block: bytes are their own indices into a dictionary of 0 to 255 (8 bits each,
+//! fifths of the cost of storing an image. Without nulls and empty lists, levels follow from the lengths of the lists, and the
+//! values of a page are one block: bytes are their own indices into a dictionary of 0 to 255 (8 bits each,
 //! bit-packed), floats are plain. This file writes exactly one form of page, which any reader of Parquet takes, and reads
 //! only that form; anything else is left to the crate. Formats: parquet-format, `Encodings.md`, "RLE / Bit-Packing
 //! Hybrid", "Dictionary Encoding", "Plain".
@@ -12,7 +12,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, UInt8Type};
-use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, UInt8Array};
+use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, ListArray, UInt8Array};
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field};
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, PageType, Type, ZstdLevel};
@@ -81,7 +82,7 @@ impl ListWriter {
     /// # Errors
     /// The compressor cannot be created.
     pub fn new(data_type: &DataType, column: ColumnDescPtr, compression: ZstdLevel) -> Result<Option<Self>> {
-        let DataType::FixedSizeList(item, _) = data_type else { return Ok(None) };
+        let (DataType::FixedSizeList(item, _) | DataType::List(item)) = data_type else { return Ok(None) };
         let Some(element) = Element::of(item.data_type()) else { return Ok(None) };
         let compressor = zstd::bulk::Compressor::new(compression.compression_level());
         let mut writer = Self {
@@ -106,30 +107,45 @@ impl ListWriter {
         Ok(Some(writer))
     }
 
-    /// Adds a page of lists, which have no nulls.
+    /// Adds a page of lists, which have no nulls and are not empty.
     ///
     /// # Errors
-    /// More values than a page can hold.
-    pub fn write(&mut self, lists: &FixedSizeListArray) -> Result<()> {
-        let (rows, len) = (lists.len(), lists.value_length() as usize);
+    /// Another column, an empty list, more values than a page can hold.
+    pub fn write(&mut self, lists: &ArrayRef) -> Result<()> {
+        let rows = lists.len();
         if rows == 0 {
             return Ok(());
         }
-        let range = lists.value_offset(0) as usize..lists.value_offset(rows) as usize;
-        let mut page = Vec::with_capacity(range.len() * self.element.size() + 8 * rows + 64);
-        put_levels(&mut page, rows, len);
-        put_values_header(&mut page, self.element, range.len());
+        let (values, lengths) = match (lists.as_fixed_size_list_opt(), lists.as_list_opt::<i32>()) {
+            (Some(lists), _) => {
+                let (start, len) = (lists.value_offset(0) as usize, lists.value_length() as usize);
+                (lists.values().slice(start, rows * len), Lengths::Equal(rows, len))
+            }
+            (None, Some(lists)) => {
+                let (start, end) = (lists.value_offsets()[0] as usize, lists.value_offsets()[rows] as usize);
+                let lengths = lists.offsets().lengths().collect::<Vec<_>>();
+                if lengths.contains(&0) {
+                    return Err(error::bug("an image without pixels"));
+                }
+                (lists.values().slice(start, end - start), Lengths::Each(lengths))
+            }
+            (None, None) => return Err(error::bug("a column of images is not a list")),
+        };
+        let count = values.len();
+        let mut page = Vec::with_capacity(count * self.element.size() + 8 * rows + 64);
+        put_levels(&mut page, &lengths);
+        put_values_header(&mut page, self.element, count);
         match self.element {
             Element::Byte => {
-                page.extend_from_slice(&lists.values().as_primitive::<UInt8Type>().values()[range.clone()]);
-                page.resize(page.len() + range.len().next_multiple_of(8) - range.len(), 0);
+                page.extend_from_slice(values.as_primitive::<UInt8Type>().values());
+                page.resize(page.len() + count.next_multiple_of(8) - count, 0);
             }
             Element::Float => {
-                let values = &lists.values().as_primitive::<Float32Type>().values()[range.clone()];
+                let values = values.as_primitive::<Float32Type>().values();
                 page.extend(values.iter().flat_map(|value| value.to_le_bytes()));
             }
         }
-        let num_values = u32::try_from(range.len()).map_err(|_| error::bug("a page of more than 2^32 values"))?;
+        let num_values = u32::try_from(count).map_err(|_| error::bug("a page of more than 2^32 values"))?;
         let compressed = Page::DataPage {
             buf: self.compress(&page)?,
             num_values,
@@ -194,8 +210,23 @@ impl ListWriter {
     }
 }
 
-/// Reads all lists `name` of a row group if every page is of the form that [`ListWriter`] writes; none otherwise.
-pub fn read(file: &TableBytes, group: &RowGroupMetaData, name: &str, item: &DataType, len: usize) -> Option<ArrayRef> {
+/// The lengths of consecutive lists.
+enum Lengths {
+    /// So many of one length.
+    Equal(usize, usize),
+    /// Each its own, none of them 0.
+    Each(Vec<usize>),
+}
+
+/// Reads all lists `name` of a row group if every page is of the form that [`ListWriter`] writes, with lists of `len` values
+/// or, if that is none, of any length; none otherwise.
+pub fn read(
+    file: &TableBytes,
+    group: &RowGroupMetaData,
+    name: &str,
+    item: &DataType,
+    len: Option<usize>,
+) -> Option<ArrayRef> {
     let element = Element::of(item)?;
     let is_lists = |chunk: &&ColumnChunkMetaData| {
         let column = chunk.column_descr();
@@ -210,13 +241,13 @@ pub fn read(file: &TableBytes, group: &RowGroupMetaData, name: &str, item: &Data
     };
     let chunk = group.columns().iter().find(is_lists)?;
     let rows = usize::try_from(group.num_rows()).ok()?;
-    let count = rows.checked_mul(len)?;
-    if i64::try_from(count).ok()? != chunk.num_values() {
+    let count = usize::try_from(chunk.num_values()).ok()?;
+    if len.is_some_and(|len| rows.checked_mul(len) != Some(count)) {
         return None;
     }
     let pages = SerializedPageReader::new(Arc::new(file.clone()), chunk, rows, None).ok()?;
     let mut has_dictionary = false;
-    let mut values: Vec<u8> = Vec::new();
+    let (mut values, mut lengths) = (Vec::<u8>::new(), Vec::new());
     for page in pages {
         match page.ok()? {
             Page::DictionaryPage { buf, encoding: Encoding::PLAIN, .. } if element == Element::Byte => {
@@ -233,11 +264,19 @@ pub fn read(file: &TableBytes, group: &RowGroupMetaData, name: &str, item: &Data
                 let num_values = num_values as usize;
                 // Checked before the levels are generated: a header can claim any number.
                 let (found, expected) = (values.len() / element.size() + num_values, count);
-                if found > expected || !num_values.is_multiple_of(len) || buf.len() < num_values * element.size() {
+                if found > expected || buf.len() < num_values * element.size() {
                     return None;
                 }
+                let levels = match len {
+                    Some(len) if num_values.is_multiple_of(len) => Lengths::Equal(num_values / len, len),
+                    Some(_) => return None,
+                    None => Lengths::Each(read_lengths(&buf, num_values)?),
+                };
                 let mut start = Vec::new();
-                put_levels(&mut start, num_values / len, len);
+                put_levels(&mut start, &levels);
+                if let Lengths::Each(more) = levels {
+                    lengths.extend(more);
+                }
                 put_values_header(&mut start, element, num_values);
                 let body = buf.strip_prefix(start.as_slice())?;
                 if values.capacity() == 0 {
@@ -259,7 +298,34 @@ pub fn read(file: &TableBytes, group: &RowGroupMetaData, name: &str, item: &Data
         }
     };
     let field = Arc::new(Field::new("element", item.clone(), false));
-    Some(Arc::new(FixedSizeListArray::try_new(field, i32::try_from(len).ok()?, values, None).ok()?))
+    Some(match len {
+        Some(len) => Arc::new(FixedSizeListArray::try_new(field, i32::try_from(len).ok()?, values, None).ok()?),
+        // Their lengths add up to the number of values, as those of each page do.
+        None if lengths.len() == rows && i32::try_from(count).is_ok() => {
+            Arc::new(ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), values, None).ok()?)
+        }
+        None => return None,
+    })
+}
+
+/// The lengths of the lists of a page of so many values, by their repetition levels; none if they are not as [`put_levels`] puts
+/// them.
+fn read_lengths(page: &[u8], count: usize) -> Option<Vec<usize>> {
+    let (length, rest) = page.split_first_chunk()?;
+    let mut levels = rest.get(..u32::from_le_bytes(*length) as usize)?;
+    let (mut lengths, mut sum) = (Vec::new(), 0_usize);
+    while !levels.is_empty() {
+        let (run, level) = (take_varint(&mut levels)?, *levels.split_off_first()?);
+        let values = run >> 1;
+        sum = sum.checked_add(values).filter(|sum| *sum <= count && values > 0 && run & 1 == 0)?;
+        match level {
+            // The first value of a list; two lists of one value each are two runs.
+            0 if values == 1 => lengths.push(1),
+            1 => *lengths.last_mut()? += values,
+            _ => return None,
+        }
+    }
+    (sum == count).then_some(lengths)
 }
 
 /// The dictionary of a column of bytes: every byte, as the 32-bit number that Parquet has for it.
@@ -267,9 +333,8 @@ fn dictionary() -> Vec<u8> {
     (0..256_u32).flat_map(u32::to_le_bytes).collect()
 }
 
-/// Repetition and definition levels of `rows` lists of `len` values without nulls: repetition is 0 at the start of a list and
-/// 1 in it, definition is 1.
-fn put_levels(page: &mut Vec<u8>, rows: usize, len: usize) {
+/// Repetition and definition levels of lists without nulls: repetition is 0 at the start of a list and 1 in it, definition is 1.
+fn put_levels(page: &mut Vec<u8>, lengths: &Lengths) {
     let with_length = |page: &mut Vec<u8>, put: &dyn Fn(&mut Vec<u8>)| {
         let start = page.len();
         page.extend([0; 4]);
@@ -277,17 +342,22 @@ fn put_levels(page: &mut Vec<u8>, rows: usize, len: usize) {
         let bytes = (page.len() - start - 4) as u32;
         page[start..start + 4].copy_from_slice(&bytes.to_le_bytes());
     };
-    with_length(page, &|page| {
-        if len == 1 {
-            put_run(page, rows, 0);
-        } else {
-            (0..rows).for_each(|_| {
-                put_run(page, 1, 0);
-                put_run(page, len - 1, 1);
-            });
+    let put_list = |page: &mut Vec<u8>, len: usize| {
+        put_run(page, 1, 0);
+        if len > 1 {
+            put_run(page, len - 1, 1);
         }
+    };
+    with_length(page, &|page| match lengths {
+        Lengths::Equal(rows, 1) => put_run(page, *rows, 0),
+        Lengths::Equal(rows, len) => (0..*rows).for_each(|_| put_list(page, *len)),
+        Lengths::Each(lengths) => lengths.iter().for_each(|len| put_list(page, *len)),
     });
-    with_length(page, &|page| put_run(page, rows * len, 1));
+    let count = match lengths {
+        Lengths::Equal(rows, len) => rows * len,
+        Lengths::Each(lengths) => lengths.iter().sum(),
+    };
+    with_length(page, &|page| put_run(page, count, 1));
 }
 
 /// An RLE run of `count` equal levels of one bit.
@@ -301,6 +371,19 @@ fn put_values_header(page: &mut Vec<u8>, element: Element, count: usize) {
     if element == Element::Byte {
         page.push(8); // Bits of an index.
         put_varint(page, count.div_ceil(8) << 1 | 1);
+    }
+}
+
+/// Takes an unsigned LEB128 number off the front.
+fn take_varint(bytes: &mut &[u8]) -> Option<usize> {
+    let (mut number, mut shift) = (0_usize, 0);
+    loop {
+        let byte = *bytes.split_off_first()?;
+        number |= usize::from(byte & 0x7f).checked_shl(shift).filter(|_| shift < 35)?;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+        shift += 7;
     }
 }
 

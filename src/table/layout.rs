@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
-use arrow_array::types::Float32Type;
 use arrow_array::{
     Array, ArrayRef, BinaryArray, Float32Array, ListArray, RecordBatch, StringArray, StructArray, UInt8Array,
 };
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::error;
 use crate::image::{Classes, ImageShape, to_bytes};
-use crate::table::{Content, TableFile, lists, pixels};
+use crate::table::{Content, Images, TableFile, lists, pixels};
 
 /// The kind of reader that exported tables are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
@@ -95,33 +94,31 @@ impl Layout {
         Self { profile, pixels, lists, part_rows, part_mib }
     }
 
-    /// Checks that images of this shape can be stored in this layout.
+    /// Checks that images of so many channels can be stored in this layout.
     ///
     /// # Errors
     /// PNG has no such pixels.
-    pub fn check(&self, shape: ImageShape) -> Result<()> {
-        match (self.pixels, shape.channels) {
+    pub fn check(&self, channels: usize) -> Result<()> {
+        match (self.pixels, channels) {
             (StoredPixels::Png, 0 | 5..) => {
-                let channels = shape.channels;
                 Err(error::data(format!("images of {channels} channels cannot be exported as PNG, which has 1 to 4")))
             }
             _ => Ok(()),
         }
     }
 
-    /// Most rows of a file for a table of `rows` rows, at least 1; `rows` if there is no limit.
-    pub fn rows_of_part(&self, content: Content, rows: u64) -> u64 {
-        let bytes = match (content, self.pixels) {
-            (Content::Features(size), _) => size * size_of::<f32>(),
-            (Content::Images(shape, _) | Content::Denoised(shape, _), StoredPixels::F32) => {
-                shape.len() * size_of::<f32>()
-            }
+    /// Most rows of a file of this table, at least 1; all if there is no limit. Images of different sizes count as much as their
+    /// mean.
+    pub fn rows_of_part(&self, table: &TableFile) -> u64 {
+        let rows = table.rows();
+        let numbers = (0..table.row_groups()).map(|group| table.row_group_numbers(group)).fold(0, u64::saturating_add);
+        let width = numbers.div_ceil(rows.max(1));
+        let bytes = match (table.content(), self.pixels) {
+            (Content::Features(_), _) | (_, StoredPixels::F32) => width.saturating_mul(size_of::<f32>() as u64),
             // A PNG counts as its unpacked pixels.
-            (Content::Images(shape, _) | Content::Denoised(shape, _), StoredPixels::U8 | StoredPixels::Png) => {
-                shape.len()
-            }
+            (_, StoredPixels::U8 | StoredPixels::Png) => width,
         };
-        let by_size = self.part_mib.map(|mib| (mib << 20) / (LEADING_BYTES + bytes as u64));
+        let by_size = self.part_mib.map(|mib| (mib << 20) / LEADING_BYTES.saturating_add(bytes));
         [self.part_rows, by_size].into_iter().flatten().fold(rows, u64::min).max(1)
     }
 
@@ -139,11 +136,9 @@ impl Layout {
     /// Images that cannot be PNG.
     pub fn converter(&self, table: &TableFile) -> Result<Converter> {
         let content = table.content();
-        if let Content::Images(shape, _) | Content::Denoised(shape, _) = content {
-            self.check(shape)?;
-        }
+        content.extent().map_or(Ok(()), |extent| self.check(extent.channels()))?;
         let schema = self.schema(content, &table.classes());
-        Ok(Converter { layout: *self, content, schema })
+        Ok(Converter { content, schema })
     }
 
     /// The schema of a table of this layout.
@@ -153,12 +148,18 @@ impl Layout {
         let fields = own.fields().iter().map(|field| {
             let kind = match (field.name().as_str(), field.data_type()) {
                 ("split", _) if self.profile != Profile::Default => DataType::Utf8,
-                ("image", DataType::FixedSizeList(_, size)) => match self.pixels {
-                    StoredPixels::Png => DataType::Struct(png_fields().into()),
-                    StoredPixels::U8 => self.list(DataType::UInt8, *size),
-                    StoredPixels::F32 => self.list(DataType::Float32, *size),
-                },
-                ("code", DataType::FixedSizeList(_, size)) => self.list(DataType::Float32, *size),
+                ("image", list) => {
+                    let size = match list {
+                        DataType::FixedSizeList(_, size) => Some(*size),
+                        _ => None,
+                    };
+                    match self.pixels {
+                        StoredPixels::Png => DataType::Struct(png_fields().into()),
+                        StoredPixels::U8 => self.list(DataType::UInt8, size),
+                        StoredPixels::F32 => self.list(DataType::Float32, size),
+                    }
+                }
+                ("code", DataType::FixedSizeList(_, size)) => self.list(DataType::Float32, Some(*size)),
                 (_, other) => other.clone(),
             };
             Field::new(field.name(), kind, nullable || field.is_nullable()).with_metadata(field.metadata().clone())
@@ -175,12 +176,13 @@ impl Layout {
         Arc::new(Schema::new_with_metadata(fields, metadata))
     }
 
-    fn list(&self, item: DataType, size: i32) -> DataType {
+    /// Lists of this size, or of any if it is none.
+    fn list(&self, item: DataType, size: Option<i32>) -> DataType {
         let nullable = self.profile == Profile::Hf;
         let item = Arc::new(Field::new("element", item, nullable));
-        match self.lists {
-            Lists::Fixed => DataType::FixedSizeList(item, size),
-            Lists::Variable => DataType::List(item),
+        match (self.lists, size) {
+            (Lists::Fixed, Some(size)) => DataType::FixedSizeList(item, size),
+            (Lists::Fixed, None) | (Lists::Variable, _) => DataType::List(item),
         }
     }
 }
@@ -218,7 +220,6 @@ fn features(fields: &[Field], classes: &Classes) -> Value {
 
 /// Converts batches to a layout.
 pub struct Converter {
-    layout: Layout,
     content: Content,
     schema: SchemaRef,
 }
@@ -239,9 +240,17 @@ impl Converter {
             let column = column.ok_or_else(|| error::bug(format!("no column {}", field.name())))?;
             Ok(match (field.name().as_str(), field.data_type()) {
                 ("split", DataType::Utf8) => plain(column)?,
-                ("image", DataType::Struct(_)) => pictures(lists(batch, "image")?, self.shape()?)?,
-                ("image" | "code", DataType::FixedSizeList(item, _) | DataType::List(item)) => {
-                    self.numbers(lists(batch, field.name())?, item)?
+                ("image", DataType::Struct(_)) => pictures(&self.images(batch)?)?,
+                ("image", DataType::FixedSizeList(item, _) | DataType::List(item)) => {
+                    let images = self.images(batch)?;
+                    let lengths: Vec<_> = images.shapes().iter().map(ImageShape::len).collect();
+                    make_lists(images.stored(), &lengths, field.data_type(), item)?
+                }
+                ("code", DataType::FixedSizeList(item, _) | DataType::List(item)) => {
+                    let codes = lists(batch, "code")?;
+                    let (rows, len) = (codes.len(), codes.value_length() as usize);
+                    let values = codes.values().slice(codes.value_offset(0) as usize, rows * len);
+                    make_lists(&values, &vec![len; rows], field.data_type(), item)?
                 }
                 _ => column.clone(),
             })
@@ -250,35 +259,30 @@ impl Converter {
             .map_err(|cause| error::bug(format!("cannot make a batch to export: {cause}")))
     }
 
-    fn shape(&self) -> Result<ImageShape> {
-        match self.content {
-            Content::Images(shape, _) | Content::Denoised(shape, _) => Ok(shape),
-            Content::Features(_) => Err(error::bug("features have no images")),
-        }
+    fn images(&self, batch: &RecordBatch) -> Result<Images> {
+        Images::of(batch, self.content.extent().ok_or_else(|| error::bug("features have no images"))?)
     }
+}
 
-    /// A column of lists of numbers.
-    fn numbers(&self, column: &arrow_array::FixedSizeListArray, item: &Arc<Field>) -> Result<ArrayRef> {
-        let (rows, len) = (column.len(), column.value_length() as usize);
-        let stored = column.values().slice(column.value_offset(0) as usize, rows * len);
-        let values: ArrayRef = if stored.data_type() == item.data_type() {
-            stored
-        } else if *item.data_type() == DataType::UInt8 {
-            Arc::new(UInt8Array::from(to_bytes(stored.as_primitive::<Float32Type>().values())))
-        } else {
-            Arc::new(Float32Array::from(pixels::values(column)))
-        };
-        let failed = |cause| error::bug(format!("cannot make lists: {cause}"));
-        Ok(match self.layout.lists {
-            Lists::Fixed => Arc::new(
-                arrow_array::FixedSizeListArray::try_new(item.clone(), len as i32, values, None).map_err(failed)?,
-            ),
-            Lists::Variable => {
-                let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(len, rows));
-                Arc::new(ListArray::try_new(item.clone(), offsets, values, None).map_err(failed)?)
-            }
-        })
-    }
+/// A column of lists of these lengths, of the type `kind`, whose items become those of `item`.
+fn make_lists(stored: &ArrayRef, lengths: &[usize], kind: &DataType, item: &Arc<Field>) -> Result<ArrayRef> {
+    let values: ArrayRef = if stored.data_type() == item.data_type() {
+        stored.clone()
+    } else if *item.data_type() == DataType::UInt8 {
+        Arc::new(UInt8Array::from(to_bytes(&pixels::numbers(stored))))
+    } else {
+        Arc::new(Float32Array::from(pixels::numbers(stored)))
+    };
+    let failed = |cause| error::bug(format!("cannot make lists: {cause}"));
+    Ok(match kind {
+        DataType::FixedSizeList(_, size) => {
+            Arc::new(arrow_array::FixedSizeListArray::try_new(item.clone(), *size, values, None).map_err(failed)?)
+        }
+        _ => {
+            let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
+            Arc::new(ListArray::try_new(item.clone(), offsets, values, None).map_err(failed)?)
+        }
+    })
 }
 
 /// Text without a dictionary.
@@ -289,11 +293,11 @@ fn plain(column: &ArrayRef) -> Result<ArrayRef> {
 }
 
 /// Images as PNG.
-fn pictures(column: &arrow_array::FixedSizeListArray, shape: ImageShape) -> Result<ArrayRef> {
-    let bytes = to_bytes(&pixels::values(column));
-    let files = bytes.chunks_exact(shape.len()).map(|image| png(image, shape)).collect::<Result<Vec<_>>>()?;
+fn pictures(images: &Images) -> Result<ArrayRef> {
+    let bytes = to_bytes(&images.numbers());
+    let files = images.shapes().split(&bytes).map(|(shape, image)| png(image, shape)).collect::<Result<Vec<_>>>()?;
+    let paths: ArrayRef = Arc::new(StringArray::new_null(files.len()));
     let files: ArrayRef = Arc::new(BinaryArray::from_iter_values(files));
-    let paths: ArrayRef = Arc::new(StringArray::new_null(column.len()));
     Ok(Arc::new(StructArray::new(png_fields().into(), vec![files, paths], None)))
 }
 

@@ -7,7 +7,9 @@ mod bytes;
 mod checksum;
 mod chunk;
 mod contain;
+mod cut;
 mod footer;
+mod images;
 pub mod layout;
 mod pages;
 mod parquet_file;
@@ -18,13 +20,12 @@ mod writer;
 
 use crate::image::Classes;
 
+pub use cut::{batch_rows, batches_of, row_group_rows, row_groups_of};
+pub use images::{Images, image_columns, shared_columns};
 pub use parquet_file::{columns, footer};
 pub use reader::{TableFile, errors, ids, labels, lists};
 pub use schema::{Content, SCHEMA_VERSION, classes, is_unclipped};
-pub use writer::{
-    Emit, FileRecord, RowGroup, batch_rows, leading_columns, row_group_rows, write_batch, write_file, write_rows,
-    write_table,
-};
+pub use writer::{Emit, FileRecord, RowGroup, leading_columns, write_batch, write_file, write_rows, write_table};
 
 /// How tables are written.
 #[derive(Debug, Clone)]

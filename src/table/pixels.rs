@@ -11,17 +11,12 @@ use arrow_schema::{DataType, Field};
 use crate::error;
 use crate::image::{Pixels, to_bytes, to_unit};
 
-/// A column of images from their pixels in [0, 1], `len` numbers each.
-pub fn column(values: Vec<f32>, len: usize, pixels: Pixels) -> ArrayRef {
+/// Pixels as they are stored.
+pub fn stored(values: Vec<f32>, pixels: Pixels) -> ArrayRef {
     match pixels {
-        Pixels::U8 => byte_column(to_bytes(&values), len),
-        Pixels::F32 | Pixels::Unclipped => fixed_size_list(Arc::new(Float32Array::from(values)), len),
+        Pixels::U8 => Arc::new(UInt8Array::from(to_bytes(&values))),
+        Pixels::F32 | Pixels::Unclipped => Arc::new(Float32Array::from(values)),
     }
-}
-
-/// A column of images from their bytes, `len` each.
-pub fn byte_column(values: Vec<u8>, len: usize) -> ArrayRef {
-    fixed_size_list(Arc::new(UInt8Array::from(values)), len)
 }
 
 /// A column of lists of `len` numbers each.
@@ -41,14 +36,19 @@ pub fn as_list(column: &ArrayRef) -> Result<&FixedSizeListArray> {
 /// The numbers of a column of lists, one list after the other: bytes scaled to [0, 1], floats unchanged.
 pub fn values(column: &FixedSizeListArray) -> Vec<f32> {
     let (start, end) = (column.value_offset(0) as usize, column.value_offset(column.len()) as usize);
-    match column.values().data_type() {
+    numbers(&column.values().slice(start, end - start))
+}
+
+/// Stored numbers: bytes scaled to [0, 1], floats unchanged.
+pub fn numbers(values: &ArrayRef) -> Vec<f32> {
+    match values.data_type() {
         DataType::UInt8 => {
-            let bytes = &column.values().as_primitive::<UInt8Type>().values()[start..end];
+            let bytes = values.as_primitive::<UInt8Type>().values();
             let mut out = vec![0.0; bytes.len()];
             to_unit(bytes, &mut out);
             out
         }
-        _ => column.values().as_primitive::<Float32Type>().values()[start..end].to_vec(),
+        _ => values.as_primitive::<Float32Type>().values().to_vec(),
     }
 }
 
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_slice_of_a_column_gives_its_own_values() {
-        let column = byte_column(vec![0, 255, 51, 0], 2).slice(1, 1);
+        let column = fixed_size_list(Arc::new(UInt8Array::from(vec![0, 255, 51, 0])), 2).slice(1, 1);
         assert_eq!(values(column.as_fixed_size_list()), [0.2, 0.0]);
     }
 }

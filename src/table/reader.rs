@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Int64Type};
-use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
+use arrow_array::types::{Float32Type, Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, ListArray, RecordBatch};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
@@ -22,12 +22,14 @@ use parquet::file::reader::Length;
 use super::bytes::TableBytes;
 use super::chunk;
 use super::contain::{contained, contained_items};
+use super::cut::{batch_rows, mean_batch_rows, row_group_rows};
+use super::images::Images;
 use super::parquet_file::{bad, check_compression, counted, opened, unusable};
 use super::schema::{Content, classes};
-use super::writer::{batch_rows, parquet_message, row_group_rows};
+use super::writer::parquet_message;
 use super::{footer as guard, pages};
 use crate::error;
-use crate::image::{Classes, ImageShape};
+use crate::image::{Classes, Extent, ImageShape, Shapes};
 use crate::store::{digest_of, failpoint};
 
 /// An opened table.
@@ -91,14 +93,86 @@ impl TableFile {
         classes(self.metadata.schema())
     }
 
-    /// The size of its images.
+    /// The sizes of its images.
     ///
     /// # Errors
     /// It holds no images.
-    pub fn image_shape(&self) -> Result<ImageShape> {
+    pub fn extent(&self) -> Result<Extent> {
+        self.content.extent().ok_or_else(|| bad(&self.path, "it holds features, not images"))
+    }
+
+    /// Numbers of a code.
+    ///
+    /// # Errors
+    /// It holds images.
+    pub fn code_size(&self) -> Result<usize> {
         match self.content {
-            Content::Images(shape, _) | Content::Denoised(shape, _) => Ok(shape),
-            Content::Features(_) => Err(bad(&self.path, "it holds features, not images")),
+            Content::Features(size) => Ok(size),
+            _ => Err(bad(&self.path, "it holds images, not features")),
+        }
+    }
+
+    /// The one size of its images.
+    ///
+    /// # Errors
+    /// It holds no images, or such of different sizes.
+    pub fn image_shape(&self) -> Result<ImageShape> {
+        self.extent()?.fixed().ok_or_else(|| bad(&self.path, "its images have different sizes"))
+    }
+
+    /// The shapes of the images of a row group.
+    ///
+    /// # Errors
+    /// It holds no images, or is unreadable.
+    pub fn shapes(&self, index: usize) -> Result<Shapes> {
+        let channels = match self.extent()? {
+            Extent::Fixed(shape) => return Ok(Shapes::Equal(shape, self.row_group_rows(index) as usize)),
+            Extent::Mixed { channels } => channels,
+        };
+        let columns = ProjectionMask::columns(self.metadata.parquet_schema(), ["height", "width"]);
+        let group = self.metadata.metadata().row_group(index);
+        pages::check(&self.bytes, group, |leaf| columns.leaf_included(leaf), u64::MAX, self.is_guarded())
+            .with_context(|| unusable(&self.path))?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
+            .with_row_groups(vec![index])
+            .with_projection(columns);
+        let reader = contained(|| builder.build().map_err(|cause| parquet_message(&cause)));
+        let reader = contained_items(reader.map_err(|cause| bad(&self.path, &cause))?);
+        let mut shapes = Vec::new();
+        for batch in counted(reader, self.row_group_rows(index)) {
+            let batch = batch.map_err(|cause| bad(&self.path, &cause))?;
+            let side = |name: &str| -> Result<ArrayRef> {
+                let side = batch.column_by_name(name).ok_or_else(|| bad(&self.path, "a column is missing"))?;
+                converted(side, &DataType::Int32).map_err(|cause| bad(&self.path, &format!("column `{name}` {cause}")))
+            };
+            let (heights, widths) = (side("height")?, side("width")?);
+            let sides = heights.as_primitive::<Int32Type>().iter().zip(widths.as_primitive::<Int32Type>());
+            for (height, width) in sides {
+                let side = |side: Option<i32>| side.and_then(|side| usize::try_from(side).ok()).unwrap_or(0);
+                let shape = ImageShape::picture(side(height), side(width), channels);
+                shapes.push(shape.ok_or_else(|| bad(&self.path, "an image has sides that no image has"))?);
+            }
+        }
+        Ok(Shapes::Each(shapes))
+    }
+
+    /// Numbers of the images or codes of a row group.
+    pub fn row_group_numbers(&self, index: usize) -> u64 {
+        if let Some(width) = self.content.width() {
+            return self.row_group_rows(index).saturating_mul(width as u64);
+        }
+        let columns = self.metadata.metadata().row_group(index).columns();
+        let image =
+            columns.iter().find(|column| column.column_path().parts().first().is_some_and(|name| name == "image"));
+        image.map_or(0, |image| image.num_values().max(0) as u64)
+    }
+
+    /// Whether a row group is larger than limpid's, so that it cannot be held in memory.
+    pub fn is_oversized(&self, index: usize) -> bool {
+        let rows = self.row_group_rows(index);
+        match self.content.width() {
+            Some(_) => rows > row_group_rows(self.content, self.rows()) as u64,
+            None => rows > 1 && self.row_group_numbers(index) > 2 * ImageShape::MAX_PICTURE_LEN as u64,
         }
     }
 
@@ -156,7 +230,7 @@ impl TableFile {
     /// # Errors
     /// A file that has become unreadable; each batch can fail where its pages are damaged.
     pub fn row_group(&self, index: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-        let (path, schema) = (self.path.clone(), self.content.schema());
+        let (path, schema, extent) = (self.path.clone(), self.content.schema(), self.content.extent());
         failpoint::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let group = self.metadata.metadata().row_group(index);
         let at_once =
@@ -169,7 +243,7 @@ impl TableFile {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
             .with_row_groups(vec![index])
             .with_projection(columns)
-            .with_batch_size(batch_rows(self.content).min(at_once));
+            .with_batch_size(self.batch_rows(index).min(at_once));
         let reader = contained(|| builder.build().map_err(|cause| parquet_message(&cause)));
         let reader = contained_items(reader.map_err(|cause| bad(&path, &cause))?);
         let first = (0..index).map(|group| self.row_group_rows(group)).sum::<u64>();
@@ -195,9 +269,20 @@ impl TableFile {
             });
             let batch = RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?);
             let batch = batch.map_err(|cause| damaged(&cause))?;
+            if let Some(extent @ Extent::Mixed { .. }) = extent {
+                Images::of(&batch, extent).map_err(|cause| damaged(&cause))?;
+            }
             row += batch.num_rows();
             Ok(batch)
         }))
+    }
+
+    /// Rows of the batches of a row group.
+    fn batch_rows(&self, index: usize) -> usize {
+        match self.content.width() {
+            Some(_) => batch_rows(self.content),
+            None => mean_batch_rows(self.row_group_rows(index), self.row_group_numbers(index)),
+        }
     }
 
     /// All batches, in order, each checked, as [`Self::row_group`] gives them.
@@ -241,12 +326,12 @@ impl TableFile {
     /// The name and the values of the list column of a row group, if the row group is small enough to be read at once and is
     /// stored in limpid's own form.
     fn lists(&self, index: usize) -> Option<(String, ArrayRef)> {
-        if self.row_group_rows(index) > row_group_rows(self.content, self.rows()) as u64 {
+        if self.is_oversized(index) {
             return None;
         }
         let schema = self.content.schema();
         let column = schema.fields().iter().find_map(|field| match field.data_type() {
-            DataType::FixedSizeList(item, _) => Some((field.name(), item.data_type())),
+            DataType::FixedSizeList(item, _) | DataType::List(item) => Some((field.name(), item.data_type())),
             _ => None,
         });
         let (name, item) = column?;
@@ -265,6 +350,16 @@ fn converted(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
         let options = CastOptions { safe: false, ..CastOptions::default() };
         cast_with_options(column, wanted, &options).map_err(|cause| format!("cannot be {wanted}: {cause}"))
     };
+    if let DataType::List(item) = wanted {
+        let nullable = DataType::List(Arc::new(item.as_ref().clone().with_nullable(true)));
+        let list = if *column.data_type() == nullable { column.clone() } else { cast(&nullable)? };
+        let list = list.as_list::<i32>();
+        if list.values().logical_null_count() > 0 {
+            return Err("has nulls".to_owned());
+        }
+        let list = ListArray::try_new(item.clone(), list.offsets().clone(), list.values().clone(), None);
+        return Ok(Arc::new(list.map_err(|cause| cause.to_string())?));
+    }
     let DataType::FixedSizeList(item, size) = wanted else {
         return if column.data_type() == wanted { Ok(column.clone()) } else { cast(wanted) };
     };
@@ -296,7 +391,7 @@ pub fn errors(batch: &RecordBatch) -> Result<&Float32Array> {
     column(batch, "error")?.as_primitive_opt::<Float32Type>().ok_or_else(|| wrong_type("error"))
 }
 
-/// The `image` or `code` column of a limpid batch.
+/// The `code` column of a limpid batch.
 pub fn lists<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a FixedSizeListArray> {
     column(batch, name)?.as_fixed_size_list_opt().ok_or_else(|| wrong_type(name))
 }

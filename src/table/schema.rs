@@ -2,7 +2,8 @@
 //!
 //! Every table starts with `id`, `split` and `label`, so that any two can be joined. Images and codes are fixed-size
 //! lists: Parquet itself stores plain lists, and readers that support Arrow restore the size. Shapes are written into the
-//! metadata of the field and, for readers that see only the footer, of the file.
+//! metadata of the field and, for readers that see only the footer, of the file. Images of different sizes are lists of any
+//! length, with `height` and `width` of each in columns before them; only their channels are in the metadata.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use anyhow::Result;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use crate::error;
-use crate::image::{Classes, ImageShape, Pixels};
+use crate::image::{Classes, Extent, ImageShape, Pixels};
 
 /// Version of the tables' schema: raised when a reader of the old one would misread the new one.
 pub const SCHEMA_VERSION: &str = "1";
@@ -30,9 +31,9 @@ const UNCLIPPED: &str = "limpid.unclipped";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// Images as they came from the source, or corrupted.
-    Images(ImageShape, Pixels),
+    Images(Extent, Pixels),
     /// Images that a model made, with the error of each.
-    Denoised(ImageShape, Pixels),
+    Denoised(Extent, Pixels),
     /// Codes of this size, with the reconstruction error of each image.
     Features(usize),
 }
@@ -49,12 +50,13 @@ impl Content {
         let mut metadata = HashMap::from([(VERSION.to_owned(), SCHEMA_VERSION.to_owned())]);
         let error = Field::new("error", DataType::Float32, false);
         let table = match self {
-            Content::Images(shape, pixels) => {
-                fields.push(image_field(shape, pixels, &mut metadata));
+            Content::Images(extent, pixels) => {
+                fields.extend(image_fields(extent, pixels, &mut metadata));
                 "images"
             }
-            Content::Denoised(shape, pixels) => {
-                fields.extend([image_field(shape, pixels, &mut metadata), error]);
+            Content::Denoised(extent, pixels) => {
+                fields.extend(image_fields(extent, pixels, &mut metadata));
+                fields.push(error);
                 "denoised"
             }
             Content::Features(size) => {
@@ -80,11 +82,19 @@ impl Content {
         Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), metadata))
     }
 
-    /// Values per row of the widest column, which decides how many rows make a row group.
-    pub fn width(self) -> usize {
+    /// Values per row of the widest column, which decides how many rows make a row group; none if rows differ.
+    pub fn width(self) -> Option<usize> {
         match self {
-            Content::Images(shape, _) | Content::Denoised(shape, _) => shape.len(),
-            Content::Features(size) => size,
+            Content::Images(extent, _) | Content::Denoised(extent, _) => extent.fixed().map(ImageShape::len),
+            Content::Features(size) => Some(size),
+        }
+    }
+
+    /// The sizes of its images, if it has images.
+    pub fn extent(self) -> Option<Extent> {
+        match self {
+            Content::Images(extent, _) | Content::Denoised(extent, _) => Some(extent),
+            Content::Features(_) => None,
         }
     }
 
@@ -102,7 +112,7 @@ impl Content {
         if sides.into_iter().any(differs) || image.metadata().contains_key("ARROW:extension:metadata") {
             return None;
         }
-        let content = Content::Images(shape, stored_pixels(schema));
+        let content = Content::Images(shape.into(), stored_pixels(schema));
         let fits = |wanted: &Field| {
             schema.field_with_name(wanted.name()).is_ok_and(|found| can_become(found.data_type(), wanted.data_type()))
         };
@@ -128,8 +138,8 @@ impl Content {
             )));
         }
         let content = match table.as_str() {
-            "images" => image_shape(schema).map(|(shape, pixels)| Content::Images(shape, pixels))?,
-            "denoised" => image_shape(schema).map(|(shape, pixels)| Content::Denoised(shape, pixels))?,
+            "images" => extent(schema).map(|extent| Content::Images(extent, stored_pixels(schema)))?,
+            "denoised" => extent(schema).map(|extent| Content::Denoised(extent, stored_pixels(schema)))?,
             "features" => match schema.field_with_name("code").map(Field::data_type) {
                 Ok(DataType::FixedSizeList(_, size)) if *size > 0 => Content::Features(*size as usize),
                 _ => return Err(error::data("its `code` column is missing or not a fixed-size list")),
@@ -153,13 +163,13 @@ impl Content {
 fn can_become(found: &DataType, wanted: &DataType) -> bool {
     let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     match (found, wanted) {
-        (found, DataType::Int64) => found.is_integer(),
+        (found, DataType::Int64 | DataType::Int32) => found.is_integer(),
         (DataType::Dictionary(_, text), DataType::Dictionary(..)) => is_text(text),
         (found, DataType::Dictionary(..)) => is_text(found),
         (DataType::FixedSizeList(_, found), DataType::FixedSizeList(_, size)) if found != size => false,
         (
             DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item),
-            DataType::FixedSizeList(wanted, _),
+            DataType::FixedSizeList(wanted, _) | DataType::List(wanted),
         ) => {
             // Spark has no unsigned integers; whether the numbers fit shows when they are read.
             let (item, wanted) = (item.data_type(), wanted.data_type());
@@ -181,27 +191,48 @@ pub fn list(item: DataType, size: usize) -> DataType {
     DataType::FixedSizeList(Arc::new(Field::new("element", item, false)), size as i32)
 }
 
-fn image_field(shape: ImageShape, pixels: Pixels, metadata: &mut HashMap<String, String>) -> Field {
+/// The columns of images: one, or `height`, `width` and one of lists of any length.
+fn image_fields(extent: Extent, pixels: Pixels, metadata: &mut HashMap<String, String>) -> Vec<Field> {
     let item = match pixels {
         Pixels::U8 => DataType::UInt8,
         Pixels::F32 | Pixels::Unclipped => DataType::Float32,
     };
-    let sides = [(HEIGHT, shape.height), (WIDTH, shape.width), (CHANNELS, shape.channels)];
-    let sides: HashMap<_, _> = sides.into_iter().map(|(key, side)| (key.to_owned(), side.to_string())).collect();
-    metadata.extend(sides.clone());
     let unclipped = (pixels == Pixels::Unclipped).then(|| (UNCLIPPED.to_owned(), "true".to_owned()));
-    Field::new("image", list(item, shape.len()), false).with_metadata(sides.into_iter().chain(unclipped).collect())
+    let mut image = |kind: DataType, sides: &[(&str, usize)]| {
+        let sides: HashMap<_, _> = sides.iter().map(|(key, side)| ((*key).to_owned(), side.to_string())).collect();
+        metadata.extend(sides.clone());
+        Field::new("image", kind, false).with_metadata(sides.into_iter().chain(unclipped.clone()).collect())
+    };
+    match extent {
+        Extent::Fixed(shape) => {
+            let sides = [(HEIGHT, shape.height), (WIDTH, shape.width), (CHANNELS, shape.channels)];
+            vec![image(list(item, shape.len()), &sides)]
+        }
+        Extent::Mixed { channels } => {
+            let side = |name: &str| Field::new(name, DataType::Int32, false);
+            let lists = DataType::List(Arc::new(Field::new("element", item, false)));
+            vec![side("height"), side("width"), image(lists, &[(CHANNELS, channels)])]
+        }
+    }
 }
 
-fn image_shape(schema: &Schema) -> Result<(ImageShape, Pixels)> {
+/// The sizes of the images of a limpid table.
+fn extent(schema: &Schema) -> Result<Extent> {
     let side = |key: &str| -> Result<usize> {
         let text = schema.metadata.get(key).map_or("", String::as_str);
         text.parse().map_err(|_| error::data(format!("its metadata say {key} = {text:?}, expected a number")))
     };
+    if !schema.metadata.contains_key(HEIGHT) && schema.field_with_name("height").is_ok() {
+        let channels = side(CHANNELS)?;
+        return match channels {
+            1..=ImageShape::MAX_PICTURE_LEN => Ok(Extent::Mixed { channels }),
+            _ => Err(error::data(format!("its metadata say {channels} channels, which no image has"))),
+        };
+    }
     let (height, width, channels) = (side(HEIGHT)?, side(WIDTH)?, side(CHANNELS)?);
     let shape = ImageShape::new(height, width, channels)
         .ok_or_else(|| error::data(format!("its metadata say {height}×{width}×{channels}, which no image has")))?;
-    Ok((shape, stored_pixels(schema)))
+    Ok(shape.into())
 }
 
 /// The pixel format of the column `image`.
@@ -232,10 +263,14 @@ mod tests {
     #[test]
     fn a_schema_says_what_it_holds() {
         let shape = ImageShape::new(5, 4, 3).expect("is a shape");
-        let noisy = Content::Images(shape, Pixels::Unclipped);
-        for content in
-            [Content::Images(shape, Pixels::U8), noisy, Content::Denoised(shape, Pixels::F32), Content::Features(32)]
-        {
+        for content in [
+            Content::Images(shape.into(), Pixels::U8),
+            Content::Images(shape.into(), Pixels::Unclipped),
+            Content::Images(Extent::Mixed { channels: 3 }, Pixels::U8),
+            Content::Denoised(Extent::Mixed { channels: 1 }, Pixels::Unclipped),
+            Content::Denoised(shape.into(), Pixels::F32),
+            Content::Features(32),
+        ] {
             assert_eq!(Content::of(&content.schema()).expect("is known"), content);
         }
     }

@@ -28,21 +28,6 @@ use crate::error;
 use crate::ordered::in_order;
 use crate::store;
 
-/// Most rows of one record batch.
-const BATCH_ROWS: usize = 1024;
-/// Target size of a record batch, uncompressed: 1,024 images of MNIST's size are a little less. Encoding a batch
-/// takes several times this, since each value comes with its levels.
-const BATCH_BYTES: usize = 4 << 20;
-/// Target size of a row group, uncompressed; Parquet stores bytes as 32-bit integers. A row group is the unit of work of a
-/// thread, here and in most readers: with four times as much, the threads would wait for the last of MNIST's
-/// four groups.
-const ROW_GROUP_BYTES: usize = 16 << 20;
-
-/// Most row groups of a file, which Parquet numbers with 16 bits.
-const MAX_ROW_GROUPS: u64 = i16::MAX as u64;
-/// Most numbers of a row group: [`MAX_ROW_GROUPS`] of them hold eight terabytes of images.
-const MAX_ROW_GROUP_NUMBERS: usize = 1 << 28;
-
 /// Receives the next batch of a row group.
 pub type Emit<'a> = &'a mut dyn FnMut(RecordBatch) -> Result<()>;
 /// Produces one row group: called on a worker thread, it passes its batches, in order, to the function given.
@@ -62,21 +47,6 @@ pub struct FileRecord {
     pub digest: String,
     /// Time of the last modification, in nanoseconds since 1970. Quick checks compare it and the size.
     pub modified: u64,
-}
-
-/// Rows of one record batch: a function of the content alone, because page boundaries follow from it.
-pub fn batch_rows(content: Content) -> usize {
-    (BATCH_BYTES / (content.width() * size_of::<f32>())).clamp(1, BATCH_ROWS)
-}
-
-/// Rows of each row group but the last, in a table of `rows` rows.
-pub fn row_group_rows(content: Content, rows: u64) -> usize {
-    let step = batch_rows(content);
-    let batches = ROW_GROUP_BYTES / (step * content.width() * size_of::<f32>());
-    let least = rows.div_ceil(MAX_ROW_GROUPS).div_ceil(step as u64) as usize;
-    // Bounded, since a header may claim any number of rows and readers allocate memory for a row group.
-    let most = MAX_ROW_GROUP_NUMBERS / (step * content.width());
-    batches.max(least.min(most)).max(1) * step
 }
 
 /// Writes a table to `folder/name` and waits until it is on disk.
@@ -155,13 +125,13 @@ struct Encoder<'a> {
     columns: Vec<ColumnDescPtr>,
     schema: SchemaRef,
     options: &'a WriteOptions,
-    /// Whether fixed-size lists are encoded by [`ListWriter`], which supports limpid's own compression only.
+    /// Whether lists are encoded by [`ListWriter`], which supports limpid's own compression only.
     blocks: bool,
 }
 
 /// The writer of a column of a row group.
 enum ColumnWriter {
-    /// Fixed-size lists.
+    /// Lists.
     Lists(Box<ListWriter>),
     /// Anything else.
     Other(Vec<(ArrowColumnWriter, Pages)>),
@@ -175,7 +145,7 @@ impl Encoder<'_> {
             rows += batch.num_rows() as u64;
             for ((writer, field), array) in writers.iter_mut().zip(self.schema.fields()).zip(batch.columns()) {
                 match writer {
-                    ColumnWriter::Lists(writer) => writer.write(super::pixels::as_list(array)?)?,
+                    ColumnWriter::Lists(writer) => writer.write(array)?,
                     ColumnWriter::Other(writers) => {
                         let leaves = compute_leaves(field, array).map_err(unexpected)?;
                         let mut leaves = writers.iter_mut().zip(leaves);
@@ -210,7 +180,7 @@ impl Encoder<'_> {
             // Nullable columns have other levels, which `ListWriter` does not write.
             if self.blocks
                 && !field.is_nullable()
-                && let DataType::FixedSizeList(item, _) = field.data_type()
+                && let DataType::FixedSizeList(item, _) | DataType::List(item) = field.data_type()
                 && !item.is_nullable()
                 && let [(_, column)] = others[..]
                 && let Some(lists) = ListWriter::new(field.data_type(), Arc::clone(column), level)?
@@ -351,33 +321,3 @@ pub fn leading_columns(
 
 /// `id`, `split` and `label`.
 pub type LeadingColumns = [arrow_array::ArrayRef; 3];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::image::ImageShape;
-    use crate::image::Pixels;
-
-    #[test]
-    fn batches_and_row_groups_are_of_a_size_whatever_the_images() {
-        let images = |side| Content::Images(ImageShape::new(side, side, 1).expect("is a shape"), Pixels::U8);
-        assert_eq!((batch_rows(images(28)), row_group_rows(images(28), 70_000)), (1024, 5 * 1024));
-        assert_eq!(batch_rows(Content::Features(32)), 1024);
-        for side in [28, 64, 160, 512, 1024] {
-            let bytes = side * side * size_of::<f32>();
-            assert!(batch_rows(images(side)) * bytes <= BATCH_BYTES, "{side}");
-            let group = row_group_rows(images(side), 1000) * bytes;
-            assert!((ROW_GROUP_BYTES * 3 / 4..=ROW_GROUP_BYTES).contains(&group), "{side}: {group}");
-            assert_eq!(row_group_rows(images(side), 1000) % batch_rows(images(side)), 0, "{side}");
-            assert!(row_group_rows(images(side), u64::MAX) * side * side <= MAX_ROW_GROUP_NUMBERS, "{side}");
-            // Large tables do not exceed the number of groups that a file may have.
-            for count in [131_072, 1_281_167, 8_000_000] {
-                let rows = row_group_rows(images(side), count);
-                assert!(
-                    count.div_ceil(rows as u64) <= MAX_ROW_GROUPS && rows.is_multiple_of(batch_rows(images(side))),
-                    "{side} {count}"
-                );
-            }
-        }
-    }
-}

@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn averages_approach_the_weights_fast_at_first_and_then_by_the_decay() {
         let image = ImageShape::new(8, 8, 1).expect("is a shape");
-        let unet = Architecture::Unet(Unet { channels: vec![3, 4], residual_blocks: 1 });
+        let unet = Architecture::Unet(Unet { channels: vec![3, 4], residual_blocks: 1, unshuffle: false });
         let model = |seed, device: &Device| unet.init(image, Predict::Image, seed, device).expect("fits");
         let (model, average) = (model(1, &Device::flex().autodiff()), model(2, &Device::flex()));
         let numbers = |model: &Autoencoder| -> Vec<f32> {

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::pictures::{Picture, Pictures};
 use crate::error;
-use crate::image::{ImageShape, Split};
+use crate::image::{Extent, ImageShape, Split};
 use crate::model::Architecture;
 use crate::random::Stream;
+use crate::table::TableFile;
 
 /// The settings of what is cut out; by default whole pictures as they are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -67,19 +68,30 @@ impl Patches {
         Ok(ImageShape { height: side, width: side, channels: picture.channels })
     }
 
-    /// The shape of the images that a model of this architecture is trained on, if it is to be applied to pictures of this shape.
+    /// The shape of the images that a model of this architecture is trained on, if it is to be applied to such pictures.
     ///
     /// # Errors
-    /// As [`Self::shape`]; a model that does not fit both shapes.
-    pub fn model_image(&self, architecture: &Architecture, picture: ImageShape) -> Result<ImageShape> {
-        let image = self.shape(picture)?;
+    /// As [`Self::shape`]; pictures of different sizes without patches; a model that does not fit both shapes.
+    pub fn model_image(&self, architecture: &Architecture, pictures: Extent) -> Result<ImageShape> {
+        let image = match (pictures, self.patch) {
+            (Extent::Fixed(picture), _) => self.shape(picture)?,
+            (Extent::Mixed { channels }, Some(side)) => ImageShape { height: side, width: side, channels },
+            (Extent::Mixed { .. }, None) => {
+                let advice = "set training.patch to train on parts of pictures of different sizes, or give all of them one size \
+                              with `resize` or `crop` of the source";
+                return Err(error::settings(format!("whole images of different sizes cannot be trained on; {advice}")));
+            }
+        };
         architecture.check(image)?;
+        let Some(picture) = pictures.fixed() else {
+            return match architecture.family().reach() {
+                Some(_) => Ok(image),
+                None => Err(not_for_others(architecture, image, pictures)),
+            };
+        };
         architecture.check(picture)?;
         if image != picture && architecture.family().reach().is_none() {
-            let name = architecture.family().name();
-            let reason =
-                format!("trained on patches of {image}, {name} with a dense code cannot be applied to {picture}");
-            return Err(error::settings(format!("{reason}; use model.unet, or model.conv without `code`")));
+            return Err(not_for_others(architecture, image, pictures));
         }
         Ok(image)
     }
@@ -89,6 +101,13 @@ impl Patches {
         let area = |side: usize| (picture.height * picture.width).div_ceil(side * side) as u64;
         self.patch.map_or(1, |side| self.patches_per_image.unwrap_or_else(|| area(side)))
     }
+}
+
+/// The error for a model of images of one size that is to be applied to others.
+fn not_for_others(architecture: &Architecture, image: ImageShape, pictures: Extent) -> anyhow::Error {
+    let name = architecture.family().name();
+    let reason = format!("trained on patches of {image}, {name} with a dense code cannot be applied to {pictures}");
+    error::settings(format!("{reason}; use model.unet, or model.conv without `code`"))
 }
 
 /// Draws patches and cuts them out.
@@ -108,6 +127,14 @@ pub struct Cut {
     pub bytes: Vec<u8>,
 }
 
+/// What is cut out of the pictures of a table in an epoch.
+pub struct Counted {
+    /// Patches.
+    pub patches: u64,
+    /// Numbers of one.
+    pub pixels: usize,
+}
+
 /// The number that stands for a patch, as its id stands for a picture: ids are positions, of which there are fewer than 2^40.
 fn key(id: u64, index: u32) -> u64 {
     id | u64::from(index) << 40
@@ -119,26 +146,33 @@ impl Cutter {
         (patches != Patches::default()).then(|| Self { patches, stream: Stream::new(seed, "patches", split) })
     }
 
-    /// As [`Patches::shape`].
+    /// Counts what is cut out of the pictures of a table in an epoch.
     ///
     /// # Errors
-    /// As there.
-    pub fn shape(&self, picture: ImageShape) -> Result<ImageShape> {
-        self.patches.shape(picture)
-    }
-
-    /// As [`Patches::count`].
-    pub fn count(&self, picture: ImageShape) -> u64 {
-        self.patches.count(picture)
+    /// As [`Patches::shape`]; a table that does not hold images, or is unreadable.
+    pub fn counted(&self, table: &TableFile) -> Result<Counted> {
+        if let Some(shape) = table.extent()?.fixed() {
+            let patches = table.rows().saturating_mul(self.patches.count(shape));
+            return Ok(Counted { patches, pixels: self.patches.shape(shape)?.len() });
+        }
+        let mut counted = Counted { patches: 0, pixels: 1 };
+        for group in 0..table.row_groups() {
+            for shape in table.shapes(group)?.iter() {
+                counted.pixels = self.patches.shape(shape)?.len();
+                counted.patches = counted.patches.saturating_add(self.patches.count(shape));
+            }
+        }
+        Ok(counted)
     }
 
     /// All patches of an epoch, picture by picture.
     pub fn places(&self, pictures: &Pictures) -> Vec<Place> {
-        let of = |at: usize| (0..self.count(pictures.get(at).shape) as u32).map(move |index| [at as u32, index]);
+        let of =
+            |at: usize| (0..self.patches.count(pictures.get(at).shape) as u32).map(move |index| [at as u32, index]);
         (0..pictures.count()).flat_map(of).collect()
     }
 
-    /// Cuts out some patches of an epoch, of `len` bytes each; all pictures must have passed [`Self::shape`].
+    /// Cuts out some patches of an epoch, of `len` bytes each; all pictures must have passed [`Self::counted`].
     pub fn cut(&self, pictures: &Pictures, places: &[Place], epoch: u32, len: usize) -> Cut {
         let mut bytes = vec![0; places.len() * len];
         bytes.par_chunks_exact_mut(len).zip(places).for_each(|(out, &[at, index])| {

@@ -1,13 +1,10 @@
 //! Pictures in memory as bytes, each of a size of its own.
 
 use anyhow::Result;
-use arrow_array::cast::AsArray;
-use arrow_array::types::UInt8Type;
-use arrow_array::{Array, FixedSizeListArray, RecordBatch};
+use arrow_array::RecordBatch;
 
-use crate::error;
-use crate::image::ImageShape;
-use crate::table::{ids, lists};
+use crate::image::{Extent, ImageShape};
+use crate::table::{Images, ids};
 
 /// Pictures, one after the other.
 #[derive(Default)]
@@ -51,13 +48,13 @@ impl Pictures {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Adds the pictures of a batch of a table, which all have this size.
+    /// Adds the pictures of a batch of a table of this extent.
     ///
     /// # Errors
     /// They are not stored as bytes.
-    pub fn add_batch(&mut self, batch: &RecordBatch, shape: ImageShape) -> Result<()> {
-        let bytes = image_bytes(lists(batch, "image")?)?;
-        for (&id, bytes) in ids(batch)?.values().iter().zip(bytes.chunks_exact(shape.len())) {
+    pub fn add_batch(&mut self, batch: &RecordBatch, extent: Extent) -> Result<()> {
+        let images = Images::of(batch, extent)?;
+        for (&id, (shape, bytes)) in ids(batch)?.values().iter().zip(images.shapes().split(images.bytes()?)) {
             self.add(Picture { id: id as u64, shape, bytes });
         }
         Ok(())
@@ -73,15 +70,4 @@ impl Pictures {
         let shape = self.shapes[at];
         Picture { id: self.ids[at], shape, bytes: &self.bytes[self.starts[at]..][..shape.len()] }
     }
-}
-
-/// The bytes of a column of images, one after the other.
-///
-/// # Errors
-/// They are stored as something else.
-pub fn image_bytes(list: &FixedSizeListArray) -> Result<&[u8]> {
-    let bytes = list.values().as_primitive_opt::<UInt8Type>();
-    let bytes = bytes.ok_or_else(|| error::data("training images are stored as bytes"))?;
-    let (start, end) = (list.value_offset(0) as usize, list.value_offset(list.len()) as usize);
-    Ok(&bytes.values()[start..end])
 }

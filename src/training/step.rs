@@ -25,6 +25,9 @@ use crate::interrupt;
 
 use crate::model::{Autoencoder, Made, Model};
 
+/// A batch is cut into at least so many parts if it has as many images, so that threads have work.
+const LEAST_PARTS: usize = 4;
+
 /// The settings and device that all steps of a training share.
 pub struct Step<'a> {
     model: &'a Model,
@@ -75,7 +78,7 @@ impl<'a> Step<'a> {
         };
         if self.is_on_threads() {
             let parts: Result<Vec<(f64, GradientsParams)>> = batch
-                .micro_batches(self.model.architecture.family().micro_batch(self.image))
+                .micro_batches(micro_batch(batch.count(), self.model.architecture.family().micro_batch(self.image)))
                 .map(|images| {
                     let (loss, gradients) = part(self.tensors(images.examples(pixels, inputs), &self.device))?;
                     Ok((scalar(loss), gradients))
@@ -199,6 +202,12 @@ impl<'a> Step<'a> {
     }
 }
 
+/// Images of each part of a batch of `count`: at most `most`, and nearly as many in every part, so that threads that share them end
+/// together. It depends on no thread count, because it decides the order in which gradients are summed.
+fn micro_batch(count: usize, most: usize) -> usize {
+    count.div_ceil(count.div_ceil(most).max(LEAST_PARTS))
+}
+
 /// Examples under automatic differentiation.
 fn tracked(examples: &Examples<Tensor<2>>) -> Examples<Tensor<2>> {
     examples.each(|tensor| Tensor::from_inner(tensor.clone()))
@@ -243,6 +252,14 @@ mod tests {
         losses.collect()
     }
 
+    #[test]
+    fn a_batch_is_cut_into_nearly_equal_parts_of_at_most_a_size() {
+        let sizes = [(1, 25, 1), (3, 25, 1), (16, 5, 4), (16, 13, 4), (100, 25, 25), (101, 25, 21), (200, 25, 25)];
+        for (count, most, expected) in sizes {
+            assert_eq!(micro_batch(count, most), expected, "{count} images");
+        }
+    }
+
     fn models() -> Vec<Model> {
         let conv = |code| {
             Architecture::Conv(Conv {
@@ -260,7 +277,7 @@ mod tests {
             Model { architecture: conv(None), loss: Loss::CrossEntropy, predict: Predict::Image, sparsity: 0.0 },
             Model { architecture: conv(None), loss: Loss::Mse, predict: Predict::Noise, sparsity: 0.0 },
             Model {
-                architecture: Architecture::Unet(Unet { channels: vec![4, 6], residual_blocks: 1 }),
+                architecture: Architecture::Unet(Unet { channels: vec![4, 6], residual_blocks: 1, unshuffle: false }),
                 loss: Loss::CrossEntropy,
                 predict: Predict::Image,
                 sparsity: 0.0,

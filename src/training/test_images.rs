@@ -6,13 +6,12 @@ use anyhow::Result;
 use arrow_array::RecordBatch;
 use burn::tensor::Device;
 
-use super::patches::{Cut, Cutter};
+use super::patches::{Counted, Cut, Cutter};
 use super::pictures::Pictures;
-use super::pictures::image_bytes;
 use super::placed::PlacedImages;
-use crate::image::ImageShape;
+use crate::image::Extent;
 use crate::interrupt;
-use crate::table::{TableFile, ids, lists};
+use crate::table::{Images, TableFile, ids};
 
 /// Most bytes of patches that are cut out at a time.
 const PATCH_BYTES: usize = 4 << 20;
@@ -23,8 +22,8 @@ const EPOCH: u32 = 0;
 pub struct TestImages {
     table: TableFile,
     cutter: Option<Cutter>,
-    /// Size of the stored images.
-    stored: ImageShape,
+    /// Sizes of the stored images.
+    stored: Extent,
     /// Number of images, or of patches.
     count: u64,
     /// Numbers of one of them.
@@ -40,9 +39,11 @@ impl TestImages {
     /// # Errors
     /// A table that does not hold images, or such that are too small to cut.
     pub fn open(table: TableFile, cutter: Option<Cutter>, limit: u64) -> Result<Self> {
-        let stored = table.image_shape()?;
-        let pixels = cutter.as_ref().map_or(Ok(stored), |cutter| cutter.shape(stored))?.len();
-        let count = table.rows().saturating_mul(cutter.as_ref().map_or(1, |cutter| cutter.count(stored)));
+        let stored = table.extent()?;
+        let Counted { patches: count, pixels } = match &cutter {
+            Some(cutter) => cutter.counted(&table)?,
+            None => Counted { patches: table.rows(), pixels: table.image_shape()?.len() },
+        };
         let stay = count.saturating_mul(pixels as u64) <= limit;
         Ok(Self { table, cutter, stored, count, pixels, stay, placed: OnceLock::new() })
     }
@@ -56,7 +57,7 @@ impl TestImages {
     pub fn batches(&self) -> impl Iterator<Item = Result<Cut>> {
         self.table.all().flat_map(|batch| {
             let batches = batch.and_then(|batch| match &self.cutter {
-                None => whole(&batch),
+                None => whole(&batch, self.stored),
                 Some(cutter) => self.patches(&batch, cutter),
             });
             let (batches, failure) = match batches {
@@ -69,7 +70,7 @@ impl TestImages {
 
     /// The patches of a batch of pictures.
     fn patches<'a>(&self, batch: &RecordBatch, cutter: &'a Cutter) -> Result<Batches<'a>> {
-        let mut pictures = Pictures::with_capacity(batch.num_rows(), batch.num_rows() * self.stored.len());
+        let mut pictures = Pictures::default();
         pictures.add_batch(batch, self.stored)?;
         let (places, pixels) = (cutter.places(&pictures), self.pixels);
         let most = (PATCH_BYTES / pixels).max(1);
@@ -106,8 +107,8 @@ impl TestImages {
 type Batches<'a> = Box<dyn Iterator<Item = Result<Cut>> + 'a>;
 
 /// The images of a batch, as they are.
-fn whole<'a>(batch: &RecordBatch) -> Result<Batches<'a>> {
+fn whole<'a>(batch: &RecordBatch, stored: Extent) -> Result<Batches<'a>> {
     let keys = ids(batch)?.values().iter().map(|&id| id as u64).collect();
-    let bytes = image_bytes(lists(batch, "image")?)?.to_vec();
+    let bytes = Images::of(batch, stored)?.bytes()?.to_vec();
     Ok(Box::new(std::iter::once(Ok(Cut { keys, bytes }))))
 }

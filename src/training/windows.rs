@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::patches::{Cut, Cutter, Place};
-use super::pictures::{Pictures, image_bytes};
+use super::patches::{Counted, Cut, Cutter, Place};
+use super::pictures::Pictures;
 use crate::error;
-use crate::image::{ImageShape, Split};
+use crate::image::{Extent, Split};
 use crate::random::{Generator, Stream};
-use crate::table::{TableFile, lists};
+use crate::table::{Images, TableFile};
 
 /// Some images and the order in which they are used.
 #[derive(Clone)]
@@ -40,12 +40,16 @@ fn groups_of_epoch(table: &TableFile, held: bool, at_once: usize, random: &mut G
     groups.chunks(size.max(1)).map(<[usize]>::to_vec).collect()
 }
 
-/// Row groups of images of so many bytes that fit a limit, at least one.
-fn groups_at_once(table: &TableFile, bytes: usize, limit: u64) -> usize {
+/// Row groups of images as bytes that fit a limit, at least one.
+fn groups_at_once(table: &TableFile, limit: u64) -> usize {
     // The largest group: with classes held out of training, other groups may have few rows left.
-    let largest = (0..table.row_groups()).map(|group| table.row_group_rows(group)).max();
-    let group = largest.unwrap_or(0).max(1) * bytes as u64;
-    ((limit / group) as usize).max(1)
+    let largest = (0..table.row_groups()).map(|group| table.row_group_numbers(group)).max();
+    ((limit / largest.unwrap_or(0).max(1)) as usize).max(1)
+}
+
+/// Bytes of the images of some row groups.
+fn bytes_of(table: &TableFile, groups: impl IntoIterator<Item = usize>) -> u64 {
+    groups.into_iter().map(|group| table.row_group_numbers(group)).fold(0, u64::saturating_add)
 }
 
 /// Whole images as they are stored.
@@ -70,7 +74,7 @@ impl WholeWindows {
         if windows.table.rows().saturating_mul(pixels as u64) <= limit {
             windows.held = Some(windows.load(&(0..windows.table.row_groups()).collect::<Vec<_>>())?);
         } else {
-            windows.groups_per_window = groups_at_once(&windows.table, pixels, limit);
+            windows.groups_per_window = groups_at_once(&windows.table, limit);
         }
         Ok(windows)
     }
@@ -103,10 +107,11 @@ impl WholeWindows {
         let rows = groups.iter().map(|&group| self.table.row_group_rows(group) as usize).sum();
         // With the exact capacity: a vector that grows takes up to twice that.
         let (mut ids, mut pixels) = (Vec::with_capacity(rows), Vec::with_capacity(rows * self.pixels));
+        let extent = self.table.extent()?;
         for &group in groups {
             for batch in self.table.row_group(group)? {
                 let batch = batch?;
-                pixels.extend_from_slice(image_bytes(lists(&batch, "image")?)?);
+                pixels.extend_from_slice(Images::of(&batch, extent)?.bytes()?);
                 ids.extend(crate::table::ids(&batch)?.values().iter().map(|&id| id as u64));
                 crate::interrupt::check()?;
             }
@@ -128,8 +133,10 @@ pub struct PatchWindows {
     table: TableFile,
     cutter: Cutter,
     seed: u64,
-    /// Size of the pictures.
-    picture: ImageShape,
+    /// Sizes of the pictures.
+    pictures: Extent,
+    /// Patches of an epoch.
+    count: u64,
     /// Numbers of a patch.
     pixels: usize,
     /// All pictures, if they fit.
@@ -146,16 +153,16 @@ impl PatchWindows {
     /// # Errors
     /// Unreadable tables, pictures that are too small.
     pub fn open(table: TableFile, cutter: Cutter, seed: u64, limit: u64) -> Result<Self> {
-        let picture = table.image_shape()?;
-        let pixels = cutter.shape(picture)?.len();
+        let pictures = table.extent()?;
+        let Counted { patches: count, pixels } = cutter.counted(&table)?;
         let (half, groups) = (limit / 2, table.row_groups());
         // Devices count them in 32 bits.
         let most = ((half / pixels as u64) as usize).clamp(1, i32::MAX as usize);
-        let mut windows = Self { table, cutter, seed, picture, pixels, held: None, groups, most };
-        if windows.table.rows().saturating_mul(picture.len() as u64) <= half {
+        let mut windows = Self { table, cutter, seed, pictures, count, pixels, held: None, groups, most };
+        if bytes_of(&windows.table, 0..groups) <= half {
             windows.held = Some(Arc::new(windows.load(&(0..groups).collect::<Vec<_>>())?));
         } else {
-            windows.groups = groups_at_once(&windows.table, picture.len(), half);
+            windows.groups = groups_at_once(&windows.table, half);
         }
         if windows.count() > u64::from(u32::MAX) {
             return Err(error::settings(
@@ -167,7 +174,7 @@ impl PatchWindows {
 
     /// Patches of an epoch.
     pub fn count(&self) -> u64 {
-        self.table.rows().saturating_mul(self.cutter.count(self.picture))
+        self.count
     }
 
     /// Numbers of a patch.
@@ -215,10 +222,11 @@ impl PatchWindows {
 
     fn load(&self, groups: &[usize]) -> Result<Pictures> {
         let rows = groups.iter().map(|&group| self.table.row_group_rows(group) as usize).sum();
-        let mut pictures = Pictures::with_capacity(rows, rows * self.picture.len());
+        let bytes = bytes_of(&self.table, groups.iter().copied()) as usize;
+        let mut pictures = Pictures::with_capacity(rows, bytes);
         for &group in groups {
             for batch in self.table.row_group(group)? {
-                pictures.add_batch(&batch?, self.picture)?;
+                pictures.add_batch(&batch?, self.pictures)?;
                 crate::interrupt::check()?;
             }
         }

@@ -142,8 +142,8 @@ fn a_convolutional_model_of_colours_with_another_decoder_and_a_code_that_is_not_
 
 #[test]
 fn a_unet_which_is_whole_or_nothing() {
-    for (source, blocks) in [(STROKES, 1), (ODD, 0)] {
-        let model = format!("unet = {{ channels = [3, 4, 5], residual-blocks = {blocks} }}");
+    for (source, settings) in [(STROKES, "residual-blocks = 1"), (ODD, ""), (ODD, "unshuffle = true")] {
+        let model = format!("unet.channels = [3, 4, 5]\nunet.{settings}").trim_end_matches("unet.").to_owned();
         let sandbox = finished(source, &model);
         let image = Rows::made_by(&sandbox, "denoise", "image");
         let made = run(&sandbox, "whole", ("images", &Rows::of(&sandbox, TEST, "image")), &["image"]);

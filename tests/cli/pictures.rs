@@ -186,6 +186,38 @@ fn what_cannot_be_done_is_said_with_what_can() {
 }
 
 #[test]
+fn the_mean_over_the_orientations_is_taken_where_it_is_asked_for() {
+    let sandbox = trained();
+    sandbox.write("page.png", &encoded(&grey(61, 45).into(), ImageFormat::Png));
+    sandbox.limpid("denoise runs/small page.png -o plain.png").succeeds();
+    sandbox.limpid("denoise runs/small page.png -o mean.png --ensemble").succeeds();
+    sandbox.limpid("denoise runs/small page.png -o again.png --ensemble --threads 1").succeeds();
+    sandbox.limpid("denoise runs/small page.png -o table --ensemble").succeeds();
+    let made = |name: &str| open(&sandbox, name).into_luma8().into_raw();
+    assert_ne!(made("plain.png"), made("mean.png"));
+    assert_eq!(made("again.png"), made("mean.png"));
+    assert_eq!(table(&sandbox.path("table/page.parquet")), made("mean.png"));
+    // A stage takes it from its setting, which belongs to it alone.
+    sandbox.limpid("run small.toml --to denoise").succeeds();
+    let denoised = || sandbox.read("runs/small/denoise/test-00000-of-00001.parquet");
+    let plain = denoised();
+    sandbox
+        .limpid("run small.toml --to denoise --set denoise.ensemble=true")
+        .succeeds()
+        .says("train: up to date")
+        .never_says("denoise: up to date");
+    assert_ne!(denoised(), plain);
+    let model = "npy = { train = \"train.npy\", test = \"train.npy\" }\n[model]\ndense = { code = 2 }\n[training]\nepochs = 1\n";
+    let sandbox = Sandbox::with(&format!("[source]\n{model}"));
+    sandbox.write("train.npy", &crate::own_arrays::npy("|u1", "(20, 4, 5)", &[7; 400]));
+    sandbox
+        .limpid("run small.toml --to denoise --set denoise.ensemble=true")
+        .exits(2)
+        .says("a dense layer binds the model to images of 4×5")
+        .says("which cannot be turned; leave the ensemble out");
+}
+
+#[test]
 fn models_of_one_size_or_of_colour_say_so() {
     let sandbox = Sandbox::new();
     sandbox.limpid("run small.toml --to train").succeeds();

@@ -18,10 +18,12 @@ use super::Execute;
 use super::path_kind::{Kind, recognised};
 use super::print::{print, print_line, print_own};
 use crate::error;
-use crate::image::{ImageShape, Pixels, to_bytes};
+use crate::image::{ImageShape, to_bytes};
 use crate::source::settings::Fit;
-use crate::source::{IdxHeader, ImageReader, Look, decode, look, look_at_folder, picture_format, read_picture};
-use crate::table::{self, Content, TableFile, batch_rows, errors, ids, labels, lists, pixels};
+use crate::source::{
+    IdxHeader, ImageReader, Look, bytes_of, decode, look, look_at_folder, picture_format, read_picture,
+};
+use crate::table::{self, Images, TableFile, batch_rows, errors, ids, labels, lists, pixels};
 use crate::terminal::Drawing;
 use crate::text;
 use provenance::print_provenance;
@@ -129,18 +131,21 @@ fn describe(path: &Path) -> Result<()> {
 }
 
 fn draw_table(table: &TableFile, args: &InspectArgs) -> Result<()> {
-    let shape = table.image_shape().ok();
+    let extent = table.content().extent();
     table.first(args.images as u64, |batch| {
         let (ids, labels, errors) = (ids(batch)?, labels(batch)?, errors(batch));
-        let column = lists(batch, if shape.is_some() { "image" } else { "code" })?;
         for row in 0..batch.num_rows() {
             let label = if labels.is_null(row) { String::new() } else { format!(", label {}", labels.value(row)) };
             let error = errors.as_ref().map_or(String::new(), |errors| format!(", error {:.5}", errors.value(row)));
             print(format!("\nid {}{label}{error}", ids.value(row)))?;
-            let values = pixels::values(&column.slice(row, 1));
-            match shape {
-                Some(shape) => draw(&to_bytes(&values), shape, args.draw)?,
+            match extent {
+                Some(extent) => {
+                    let image = Images::of(&batch.slice(row, 1), extent)?;
+                    let bytes = to_bytes(&image.numbers());
+                    image.shapes().iter().try_for_each(|shape| draw(&bytes, shape, args.draw))?;
+                }
                 None => {
+                    let values = pixels::values(&lists(batch, "code")?.slice(row, 1));
                     let numbers: Vec<_> = values.iter().map(|value| format!("{value:.3}")).collect();
                     print(format!("  [{}]", numbers.join(", ")))?;
                 }
@@ -233,7 +238,7 @@ fn inspect_idx(args: &InspectArgs) -> Result<()> {
     print(format!("{}: IDX, {} images of {shape}", path.display(), reader.count))?;
     // The whole file is read, so that damage anywhere is found.
     let (mut drawn, mut seen) = (0, Range::default());
-    for images in reader.chunks(batch_rows(Content::Images(shape, Pixels::U8))) {
+    for images in reader.chunks(batch_rows(bytes_of(shape))) {
         let images = images?;
         seen.see(&images);
         for image in images.chunks_exact(shape.len()).take(args.images - drawn) {

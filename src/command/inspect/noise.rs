@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::command::print::print;
 use crate::image::{ImageShape, to_unit};
 use crate::quality::noise_level::noise_level;
-use crate::table::{TableFile, lists, pixels};
+use crate::table::{Images, TableFile};
 
 /// Images of a table whose noise is estimated: its first ones.
 const IMAGES: u64 = 16;
@@ -19,11 +19,11 @@ pub fn print_of_picture(bytes: &[u8], shape: ImageShape) -> Result<()> {
 
 /// Prints the estimate for the first images of a table, if they are large enough for one.
 pub fn print_of_table(table: &TableFile) -> Result<()> {
-    let Ok(shape) = table.image_shape() else { return Ok(()) };
+    let Some(extent) = table.content().extent() else { return Ok(()) };
     let mut levels = Vec::new();
     table.first(IMAGES, |batch| {
-        let values = pixels::values(lists(batch, "image")?);
-        levels.extend(values.chunks_exact(shape.len()).filter_map(|image| noise_level(image, shape)));
+        let images = Images::of(batch, extent)?;
+        levels.extend(images.shapes().split(&images.numbers()).filter_map(|(shape, image)| noise_level(image, shape)));
         Ok(())
     })?;
     print_levels(levels)

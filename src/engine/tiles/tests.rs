@@ -156,10 +156,14 @@ fn tiles_suit_the_memory_and_the_threads() {
 }
 
 #[test]
-fn a_mirror_image_goes_to_and_fro() {
-    let of = |length| (0..9).map(|index| mirrored(index, length)).collect::<Vec<_>>();
-    assert_eq!(of(1), [0; 9]);
-    assert_eq!(of(2), [0, 1, 0, 1, 0, 1, 0, 1, 0]);
-    assert_eq!(of(4), [0, 1, 2, 3, 2, 1, 0, 1, 2]);
-    assert_eq!(of(9), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+fn tiles_are_the_whole_for_the_mean_over_the_orientations_too() {
+    for model in models(1) {
+        let model = model.with_ensemble(true).expect("takes any size");
+        let multiple = model.reach().expect("is for any size").multiple;
+        for (id, (height, width)) in (0..).zip([(1, 1), (9, 17), (33, 31), (64, 65)]) {
+            for side in [multiple, 16 * multiple] {
+                compare(&model, ImageShape { height, width, channels: 1 }, side, 3, id);
+            }
+        }
+    }
 }

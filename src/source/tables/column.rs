@@ -134,7 +134,7 @@ fn element(found: &DataType) -> Option<(&DataType, Option<Vec<usize>>)> {
 }
 
 /// The bytes of an encoded picture.
-fn encoded(column: &ArrayRef, row: usize) -> Option<&[u8]> {
+pub fn encoded(column: &ArrayRef, row: usize) -> Option<&[u8]> {
     let bytes = match column.as_struct_opt() {
         Some(fields) => fields.column_by_name("bytes")?,
         None => column,

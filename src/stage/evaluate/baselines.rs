@@ -4,14 +4,14 @@ use anyhow::Result;
 use rayon::prelude::*;
 
 use crate::error;
-use crate::image::ImageShape;
+use crate::image::{Extent, ImageShape, Shapes};
 use crate::interrupt;
 use crate::quality::Baseline;
 use crate::quality::linear::{Pca, Ridge};
 use crate::quality::median::median;
 use crate::quality::metrics::Omitted;
 use crate::quality::moments::{Means, Moments};
-use crate::table::{TableFile, ids, lists, pixels};
+use crate::table::{Images, TableFile, ids};
 
 /// Most numbers of an image for which covariances are computed: three matrices of this many squared doubles, 400 MB.
 pub const MOST_PIXELS: usize = 4096;
@@ -24,15 +24,28 @@ pub struct Pairs<'a> {
     pub noisy: Option<&'a TableFile>,
 }
 
+/// Some rows of both tables.
+pub struct Batch<'a> {
+    /// The ids.
+    pub ids: &'a [i64],
+    /// The shapes of the images.
+    pub shapes: &'a Shapes,
+    /// The clean images, one after the other.
+    pub clean: &'a [f32],
+    /// The noisy ones.
+    pub noisy: Option<&'a [f32]>,
+}
+
 impl Pairs<'_> {
-    /// Hands the first `rows` rows to `take`, batch by batch: ids, clean and noisy images.
+    /// Hands the first `rows` rows to `take`, batch by batch.
     ///
     /// # Errors
     /// Tables that are damaged or do not hold the same rows, errors of `take`, interruption.
-    pub fn each(&self, rows: u64, mut take: impl FnMut(&[i64], &[f32], Option<&[f32]>) -> Result<()>) -> Result<()> {
+    pub fn each(&self, rows: u64, mut take: impl FnMut(&Batch<'_>) -> Result<()>) -> Result<()> {
+        let extent = self.clean.extent()?;
         let mut beside = self.noisy.map(TableFile::all);
         self.clean.first(rows, |batch| {
-            let clean = pixels::values(lists(batch, "image")?);
+            let clean = Images::of(batch, extent)?;
             let noisy = match (&mut beside, self.noisy) {
                 (Some(reader), Some(table)) => {
                     let other =
@@ -40,11 +53,16 @@ impl Pairs<'_> {
                     let other =
                         other.filter(|other| ids(other).is_ok_and(|found| ids(batch).is_ok_and(|ids| found == ids)));
                     let other = other.ok_or_else(|| different(self.clean, table))?;
-                    Some(pixels::values(lists(&other, "image")?))
+                    let noisy = Images::of(&other, extent)?;
+                    if noisy.shapes() != clean.shapes() {
+                        return Err(different(self.clean, table));
+                    }
+                    Some(noisy.numbers())
                 }
                 _ => None,
             };
-            take(ids(batch)?.values(), &clean, noisy.as_deref())?;
+            let ids = ids(batch)?.values();
+            take(&Batch { ids, shapes: clean.shapes(), clean: &clean.numbers(), noisy: noisy.as_deref() })?;
             interrupt::check()
         })
     }
@@ -58,7 +76,6 @@ pub fn different(left: &TableFile, right: &TableFile) -> anyhow::Error {
 
 /// The fitted baselines.
 pub struct Baselines {
-    shape: ImageShape,
     /// Training images that they were fitted to.
     pub rows: u64,
     constant: f32,
@@ -77,15 +94,23 @@ impl Baselines {
     /// # Errors
     /// Unreadable tables, interruption.
     pub fn fit(train: &Pairs<'_>, rows: u64, code: Option<usize>) -> Result<Self> {
-        let shape = train.clean.image_shape()?;
-        let (len, denoising) = (shape.len(), train.noisy.is_some());
-        let matrices = len <= MOST_PIXELS;
+        let extent = train.clean.extent()?;
+        // Matrices are for images of one size.
+        let (len, denoising) = (extent.fixed().map_or(0, ImageShape::len), train.noisy.is_some());
+        let matrices = (1..=MOST_PIXELS).contains(&len);
         let moments = |wanted: bool| (matrices && wanted).then(|| Moments::new(len, len));
         let (mut mean, mut clean) = (Means::new(len), moments(code.is_some()));
+        let (mut rows_seen, mut sum, mut count) = (0, 0.0, 0_u64);
         let (mut noisy, mut cross) = (moments(denoising), moments(denoising));
-        train.each(rows, |_, clean_images, noisy_images| {
-            let noisy_images = noisy_images.unwrap_or(clean_images);
-            mean.add(clean_images);
+        train.each(rows, |batch| {
+            let (clean_images, noisy_images) = (batch.clean, batch.noisy.unwrap_or(batch.clean));
+            rows_seen += batch.ids.len() as u64;
+            if len > 0 {
+                mean.add(clean_images);
+            } else {
+                count += clean_images.len() as u64;
+                sum += clean_images.iter().map(|pixel| f64::from(*pixel)).sum::<f64>();
+            }
             clean.iter_mut().for_each(|moments| moments.add(clean_images, clean_images));
             noisy.iter_mut().for_each(|moments| moments.add(noisy_images, noisy_images));
             cross.iter_mut().for_each(|moments| moments.add(noisy_images, clean_images));
@@ -93,7 +118,10 @@ impl Baselines {
         })?;
         let mut omitted = Vec::new();
         let mut leave_out = |what: &str, reason: String| omitted.push(Omitted::new(what, reason));
-        let too_large = format!("images of {shape} have more than {MOST_PIXELS} numbers");
+        let too_large = match extent {
+            Extent::Fixed(shape) => format!("images of {shape} have more than {MOST_PIXELS} numbers"),
+            Extent::Mixed { .. } => "the images have different sizes".to_owned(),
+        };
         let components = code.zip(clean.as_ref()).map(|(code, clean)| Pca::fit(clean, code)).transpose()?;
         match code {
             None => leave_out("pca", "the model has no code whose size it could have".to_owned()),
@@ -110,8 +138,11 @@ impl Baselines {
             Some(noisy) => pca.with_input_mean(&noisy.left_means()),
             None => pca,
         });
-        let constant = (mean.means().iter().sum::<f64>() / len as f64) as f32;
-        Ok(Self { shape, rows: mean.rows(), constant, denoising, pca, ridge, components, omitted })
+        let constant = match len {
+            0 => sum / count.max(1) as f64,
+            _ => mean.means().iter().sum::<f64>() / len as f64,
+        };
+        Ok(Self { rows: rows_seen, constant: constant as f32, denoising, pca, ridge, components, omitted })
     }
 
     /// The baselines, in the order of [`Self::images`].
@@ -133,13 +164,14 @@ impl Baselines {
 
     /// The baselines' images for some inputs, one list for each baseline. Those that are fitted are clipped to [0, 1]; noise that
     /// was not clipped is scored as it is, as papers do.
-    pub fn images(&self, clean: &[f32], noisy: Option<&[f32]>) -> Vec<Vec<f32>> {
+    pub fn images(&self, Batch { shapes, clean, noisy, .. }: &Batch<'_>) -> Vec<Vec<f32>> {
         let input = noisy.unwrap_or(clean);
         let mut made = vec![vec![self.constant; clean.len()]];
         if self.denoising {
             made.insert(0, input.to_vec());
             let filtered = |radius: usize| -> Vec<f32> {
-                input.par_chunks(self.shape.len()).flat_map_iter(|image| median(image, self.shape, radius)).collect()
+                let images: Vec<_> = shapes.split(input).collect();
+                images.into_par_iter().flat_map_iter(|(shape, image)| median(image, shape, radius)).collect()
             };
             made.extend([filtered(1), filtered(2)]);
         }

@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, UInt8Type};
-use arrow_array::{Array, RecordBatch};
-use arrow_schema::DataType;
+use arrow_array::RecordBatch;
 use serde_json::{Value, json};
 
 use super::baselines::{MOST_PIXELS, different};
@@ -23,7 +20,7 @@ use crate::quality::logistic::Logistic;
 use crate::quality::metrics::{FeatureKind, Omitted, Probe, Probes};
 use crate::quality::neighbours;
 use crate::quality::rows::{Rows, Values};
-use crate::table::{Content, TableFile, ids, labels, lists, pixels};
+use crate::table::{Content, Images, TableFile, ids, labels, lists, pixels};
 
 /// Most memory for one kind of features of a split.
 const MOST_BYTES: usize = 512 << 20;
@@ -53,7 +50,7 @@ impl FeatureTables {
     /// A table that is damaged, interruption.
     pub fn health(&self) -> Result<CodeHealth> {
         let table = &self.codes[1];
-        let size = table.content().width();
+        let size = table.code_size()?;
         let mut scan = CodeScan::new(size, size <= MOST_PIXELS);
         for batch in table.all() {
             scan.add(&pixels::values(lists(&batch?, "code")?));
@@ -74,7 +71,7 @@ impl FeatureTables {
         untrained: &Inference,
         omitted: &mut Vec<Omitted>,
     ) -> Result<(Option<Probes>, Value)> {
-        let size = self.codes[0].content().width();
+        let size = self.codes[0].code_size()?;
         let pixel_count = self.images[0].image_shape()?.len();
         // The width of the widest features.
         let widest = size.max(components.map_or(0, Pca::size));
@@ -129,11 +126,11 @@ impl FeatureTables {
                     neighbours_accuracy,
                 })
             };
-        let codes = |split: usize, rows: &[usize]| gather(&self.codes[split], "code", size, rows, Ok);
+        let codes = |split: usize, rows: &[usize]| gather(&self.codes[split], size, rows, Ok);
         let mut features = vec![probe("codes".to_owned(), FeatureKind::Codes, &codes)?];
         if let Some(pca) = components {
             let project = |split: usize, rows: &[usize]| {
-                gather(&self.images[split], "image", pca.size(), rows, |images| Ok(pca.project(&images)))
+                gather(&self.images[split], pca.size(), rows, |images| Ok(pca.project(&images)))
             };
             features.push(probe(format!("PCA {}", pca.size()), FeatureKind::Pca, &project)?);
         }
@@ -143,9 +140,8 @@ impl FeatureTables {
         } else {
             omitted.push(Omitted::new("probes on pixels", format!("images have more than {MOST_PIXELS} numbers")));
         }
-        let encode = |split: usize, rows: &[usize]| {
-            gather(&self.images[split], "image", size, rows, |images| untrained.codes(&images))
-        };
+        let encode =
+            |split: usize, rows: &[usize]| gather(&self.images[split], size, rows, |images| untrained.codes(&images));
         features.push(probe("untrained encoder".to_owned(), FeatureKind::Untrained, &encode)?);
         let probes = Probes { train_images: train.rows.len(), test_images: test.rows.len(), classes: seen, features };
         Ok((Some(probes), Value::Object(seconds)))
@@ -183,17 +179,20 @@ impl FeatureTables {
     }
 }
 
-/// Applies `make` to the lists of a column, in the wanted rows, which ascend; it returns `width` numbers for each row.
+/// Applies `make` to the images or the codes of a table, in the wanted rows, which ascend; it returns `width` numbers for each row.
 fn gather(
     table: &TableFile,
-    column: &str,
     width: usize,
     wanted: &[usize],
     make: impl Fn(Vec<f32>) -> Result<Vec<f32>>,
 ) -> Result<Rows> {
     let mut values = Vec::with_capacity(wanted.len() * width);
     each_wanted(table, wanted, |batch, rows| {
-        let made = make(pixels::values(lists(batch, column)?))?;
+        let numbers = match table.content().extent() {
+            Some(extent) => Images::of(batch, extent)?.numbers(),
+            None => pixels::values(lists(batch, "code")?),
+        };
+        let made = make(numbers)?;
         rows.iter().for_each(|row| values.extend_from_slice(&made[row * width..][..width]));
         Ok(())
     })?;
@@ -203,18 +202,15 @@ fn gather(
 /// The pixels of the wanted rows, as they are stored.
 fn gather_pixels(table: &TableFile, width: usize, wanted: &[usize]) -> Result<Rows> {
     let (mut bytes, mut floats) = (Vec::new(), Vec::new());
+    let extent = table.extent()?;
     each_wanted(table, wanted, |batch, rows| {
-        let list = lists(batch, "image")?;
-        let range = |row: &usize| list.value_offset(*row) as usize..list.value_offset(*row) as usize + width;
-        match list.values().data_type() {
-            DataType::UInt8 => {
-                let values = list.values().as_primitive::<UInt8Type>().values();
-                rows.iter().for_each(|row| bytes.extend_from_slice(&values[range(row)]));
-            }
-            _ => {
-                let values = list.values().as_primitive::<Float32Type>().values();
-                rows.iter().for_each(|row| floats.extend_from_slice(&values[range(row)]));
-            }
+        let images = Images::of(batch, extent)?;
+        let range = |row: &usize| row * width..(row + 1) * width;
+        if let Ok(values) = images.bytes() {
+            rows.iter().for_each(|row| bytes.extend_from_slice(&values[range(row)]));
+        } else {
+            let values = images.numbers();
+            rows.iter().for_each(|row| floats.extend_from_slice(&values[range(row)]));
         }
         Ok(())
     })?;

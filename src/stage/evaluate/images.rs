@@ -1,15 +1,17 @@
 //! Scores of the model's images and the baselines', all together and by class, and the images with the lowest and highest error.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use anyhow::Result;
 use rayon::prelude::*;
 
 use super::baselines::{Baselines, Pairs, different};
+use crate::image::ImageShape;
 use crate::progress::Task;
 use crate::quality::metrics::{ClassScores, ImageError, Omitted};
 use crate::quality::{Baseline, ImageScore, Scorer, Scores, entropy, psnr};
-use crate::table::{TableFile, errors, ids, labels, lists, pixels};
+use crate::table::{Images, TableFile, errors, ids, labels};
 
 /// Images among the best and among the worst.
 const EXTREMES: usize = 10;
@@ -36,6 +38,7 @@ pub struct ImageResults {
 #[derive(Clone)]
 struct Group {
     images: u64,
+    pixels: u64,
     floor: f64,
     scorers: Vec<Scorer>,
 }
@@ -43,12 +46,13 @@ struct Group {
 impl Group {
     fn add(&mut self, entropy: f64, scores: &[ImageScore]) {
         self.images += 1;
+        self.pixels += scores.first().map_or(0, |score| score.pixels as u64);
         self.floor += entropy;
         self.scorers.iter_mut().zip(scores).for_each(|(scorer, score)| scorer.add(score));
     }
 
-    fn scores(&self, names: &[(String, Option<Baseline>)], len: usize) -> (f64, Vec<Scores>) {
-        let floor = self.floor / (self.images as f64 * len as f64);
+    fn scores(&self, names: &[(String, Option<Baseline>)]) -> (f64, Vec<Scores>) {
+        let floor = self.floor / self.pixels as f64;
         let scores = self.scorers.iter().zip(names);
         (floor, scores.map(|(scorer, (name, baseline))| scorer.scores(name, *baseline, floor)).collect())
     }
@@ -65,30 +69,38 @@ pub fn score(
     baselines: &mut Baselines,
     task: &Task,
 ) -> Result<ImageResults> {
-    let shape = test.clean.image_shape()?;
-    let len = shape.len();
+    let extent = test.clean.extent()?;
     let mut names = vec![(name.to_owned(), None)];
     names.extend(baselines.names().into_iter().map(|(name, baseline)| (name, Some(baseline))));
-    let none = Group { images: 0, floor: 0.0, scorers: vec![Scorer::new(shape); names.len()] };
+    let none = Group { images: 0, pixels: 0, floor: 0.0, scorers: vec![Scorer::default(); names.len()] };
     let (mut all, mut classes) = (none.clone(), BTreeMap::<i64, Group>::new());
     let mut results = Vec::new();
     let mut written = Vec::new();
     let mut reader = made.all();
-    test.each(test.clean.rows(), |keys, clean, noisy| {
+    test.each(test.clean.rows(), |pairs| {
+        let (keys, shapes) = (pairs.ids, pairs.shapes);
         let batch = reader.next().transpose()?.ok_or_else(|| different(test.clean, made))?;
         if ids(&batch)?.values() != keys {
             return Err(different(test.clean, made));
         }
-        let mut sets = vec![pixels::values(lists(&batch, "image")?)];
-        sets.extend(baselines.images(clean, noisy));
-        let scored: Vec<(f64, Vec<ImageScore>)> = clean
-            .par_chunks(len)
-            .enumerate()
-            .map(|(row, clean)| {
-                let images = sets.iter().map(|set| &set[row * len..][..len]);
-                (entropy(clean), images.map(|made| ImageScore::of(made, clean, shape)).collect())
-            })
-            .collect();
+        let images = Images::of(&batch, extent)?;
+        if images.shapes() != shapes {
+            return Err(different(test.clean, made));
+        }
+        let mut sets = vec![images.numbers()];
+        sets.extend(baselines.images(pairs));
+        let mut start = 0;
+        let rows = shapes.split(pairs.clean).map(|(shape, clean)| {
+            let range = start..start + clean.len();
+            start = range.end;
+            (shape, clean, range)
+        });
+        let rows: Vec<_> = rows.collect();
+        let score = |(shape, clean, range): (ImageShape, &[f32], Range<usize>)| {
+            let images = sets.iter().map(|set| &set[range.clone()]);
+            (entropy(clean), images.map(|made| ImageScore::of(made, clean, shape)).collect())
+        };
+        let scored: Vec<(f64, Vec<ImageScore>)> = rows.into_par_iter().map(score).collect();
         let (labels, errors) = (labels(&batch)?, errors(&batch)?);
         for (((entropy, scores), label), &id) in scored.iter().zip(labels).zip(keys) {
             all.add(*entropy, scores);
@@ -97,7 +109,7 @@ pub fn score(
             {
                 classes.entry(label).or_insert_with(|| none.clone()).add(*entropy, scores);
             }
-            let mse = scores[0].squared / len as f64;
+            let mse = scores[0].squared / scores[0].pixels as f64;
             results.push(ImageError { id, label, mse, psnr: psnr(mse) });
         }
         written.extend(errors.values().iter().copied().zip(labels));
@@ -113,10 +125,10 @@ pub fn score(
     let best = results.iter().take(EXTREMES).cloned().collect();
     results.sort_by(|a, b| b.mse.total_cmp(&a.mse).then(a.id.cmp(&b.id)));
     let worst = results.iter().take(EXTREMES).cloned().collect();
-    let (floor, mut scores) = all.scores(&names, len);
+    let (floor, mut scores) = all.scores(&names);
     let mut classes: Vec<_> = classes
         .into_iter()
-        .map(|(class, group)| ClassScores { class, images: group.images, scores: group.scores(&names, len).1 })
+        .map(|(class, group)| ClassScores { class, images: group.images, scores: group.scores(&names).1 })
         .collect();
     // The wider median filter is kept only if it is better.
     let medians: Vec<_> = scores.iter().filter(|scores| scores.baseline == Some(Baseline::Median)).collect();

@@ -68,7 +68,7 @@ impl Stage for Evaluate {
             Ok(FeatureTables { codes: tables(encode::NAME)?, images })
         });
         let features = features.transpose()?;
-        let size = features.as_ref().map(|features| features.codes[0].content().width());
+        let size = features.as_ref().map(|features| features.codes[0].code_size()).transpose()?;
 
         let task = context.progress.task("evaluate", clean[1].rows(), "images");
         let clock = Instant::now();

@@ -25,7 +25,7 @@ fn lists(schema: &Schema, rows: usize, len: usize) -> FixedSizeListArray {
 }
 
 /// A file with one row group of these pages, each written by this module.
-fn written(schema: &SchemaRef, pages: &[FixedSizeListArray]) -> File {
+fn written<T: Array + Clone + 'static>(schema: &SchemaRef, pages: &[T]) -> File {
     let file = tempfile::tempfile().expect("can be made");
     let writer = ArrowWriter::try_new(file.try_clone().expect("is open"), schema.clone(), None);
     let (mut writer, _) = writer.and_then(ArrowWriter::into_serialized_writer).expect("is new");
@@ -33,7 +33,7 @@ fn written(schema: &SchemaRef, pages: &[FixedSizeListArray]) -> File {
     let mut lists = ListWriter::new(schema.field(0).data_type(), column, ZstdLevel::default())
         .expect("can be made")
         .expect("are lists");
-    pages.iter().for_each(|page| lists.write(page).expect("fits a page"));
+    pages.iter().for_each(|page| lists.write(&(Arc::new(page.clone()) as ArrayRef)).expect("fits a page"));
     let mut group = writer.next_row_group().expect("is the first");
     lists.close().and_then(|chunk| Ok(chunk.append_to_row_group(&mut group)?)).expect("is a column");
     group.close().expect("has all columns");
@@ -45,11 +45,13 @@ fn metadata(file: &File) -> ArrowReaderMetadata {
     ArrowReaderMetadata::load(file, ArrowReaderOptions::default()).expect("has a footer")
 }
 
-fn read_here(file: &File, schema: &Schema, len: usize) -> Option<ArrayRef> {
-    let DataType::FixedSizeList(item, _) = schema.field(0).data_type() else { panic!("is a list") };
+fn read_here(file: &File, schema: &Schema, len: impl Into<Option<usize>>) -> Option<ArrayRef> {
+    let (DataType::FixedSizeList(item, _) | DataType::List(item)) = schema.field(0).data_type() else {
+        panic!("is a list")
+    };
     let metadata = metadata(file);
     let file = TableBytes::of(file.try_clone().expect("is open")).expect("is open");
-    read(&file, metadata.metadata().row_group(0), "x", item.data_type(), len)
+    read(&file, metadata.metadata().row_group(0), "x", item.data_type(), len.into())
 }
 
 #[test]
@@ -109,4 +111,31 @@ fn a_damaged_byte_is_noticed_or_changes_nothing() {
         file.write_all_at(&byte, at).expect("can be written");
     }
     assert_eq!(read_here(&file, &schema, 9).expect("is mended").as_fixed_size_list(), &whole);
+}
+
+#[test]
+fn lists_of_different_lengths_come_back_from_both_readers() {
+    for item in [DataType::UInt8, DataType::Float32] {
+        let field = Arc::new(Field::new("element", item.clone(), false));
+        let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::List(Arc::clone(&field)), false)]));
+        // Lists of one value beside longer ones, and lengths whose sum is not a multiple of 8.
+        for lengths in [vec![1], vec![1, 1, 1], vec![5, 1, 1, 300, 2], (1..200).collect::<Vec<_>>()] {
+            let count: usize = lengths.iter().sum();
+            let flat = self::lists(&self::schema(item.clone(), 1), count, 1);
+            let whole = ListArray::new(
+                Arc::clone(&field),
+                OffsetBuffer::from_lengths(lengths.iter().copied()),
+                flat.values().clone(),
+                None,
+            );
+            let middle = lengths.len() / 2;
+            let pages = [whole.slice(0, middle), whole.slice(middle, lengths.len() - middle)];
+            let file = written(&schema, &pages);
+            assert_eq!(read_here(&file, &schema, None).expect("is our form").as_list::<i32>(), &whole, "{lengths:?}");
+            let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("is whole").build().expect("is whole");
+            let batches: Vec<_> = reader.collect::<Result<_, _>>().expect("is whole");
+            let batch = arrow_select::concat::concat_batches(&schema, &batches).expect("fit");
+            assert_eq!(batch.column(0).as_list::<i32>(), &whole);
+        }
+    }
 }

@@ -1,0 +1,59 @@
+//! Whether the pictures of a source have one size.
+
+use std::io::Cursor;
+
+use anyhow::Result;
+use rayon::prelude::*;
+
+use super::column::{Images, encoded};
+use super::{Tables, damaged, row_name};
+use crate::image::{Extent, ImageShape};
+use crate::interrupt;
+use crate::source::picture::shape_of;
+use crate::source::settings::Size;
+
+/// Pictures whose headers are read at a time.
+const AT_ONCE: usize = 1024;
+
+/// The sizes of the pictures of a source.
+pub struct Measured {
+    /// Whether they have one size.
+    pub extent: Extent,
+    /// The most numbers of a picture.
+    pub largest: usize,
+    /// The name and the shape of a picture of another size than the first one.
+    pub differing: Option<(String, ImageShape)>,
+}
+
+/// Reads the headers of all encoded pictures, unless they are made to have one size. Lists of numbers have one shape.
+///
+/// # Errors
+/// Unreadable files, interruption.
+pub fn measured(tables: &Tables, first: ImageShape) -> Result<Measured> {
+    let mut all = Measured { extent: Extent::Fixed(first), largest: first.len(), differing: None };
+    if tables.images != Images::Encoded || tables.fit.size != Size::Same {
+        return Ok(all);
+    }
+    for part in tables.splits.iter().flatten() {
+        let (path, mut row) = (part.path.display().to_string(), 0);
+        for batch in part.read(&[part.columns.image], AT_ONCE)? {
+            interrupt::check()?;
+            let batch = batch.map_err(|cause| damaged(&path, row, &cause))?;
+            let column = batch.column(0);
+            let shape = |index: usize| shape_of(Cursor::new(encoded(column, index)?), &tables.fit);
+            let shapes: Vec<_> = (0..batch.num_rows()).into_par_iter().map(shape).collect();
+            for (row, shape) in (row..).zip(&shapes).filter_map(|(row, shape)| Some((row, (*shape)?))) {
+                all.largest = all.largest.max(shape.len());
+                // Pictures of other channels are refused when they are decoded.
+                if all.differing.is_none() && (shape.height, shape.width) != (first.height, first.width) {
+                    all.differing = Some((row_name(&path, row), shape));
+                }
+            }
+            row += batch.num_rows() as u64;
+        }
+    }
+    if all.differing.is_some() || first.len() > ImageShape::MAX_LEN {
+        all.extent = Extent::Mixed { channels: first.channels };
+    }
+    Ok(all)
+}
