@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
-use clap::Parser;
-use limpid::command::{self, Cli};
+use limpid::command;
 use limpid::progress::{LogMode, Progress};
 use limpid::{error, text};
 
@@ -15,7 +14,7 @@ use limpid::{error, text};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match command::parse() {
         Ok(cli) => cli,
         Err(cause) => return refuse(&cause),
     };

@@ -46,6 +46,44 @@ pub fn column<'a>(texts: impl IntoIterator<Item = &'a str>, least: usize) -> Vec
     cells.into_iter().map(|cell| format!("{cell:width$}")).collect()
 }
 
+/// Most names that a list in a message has.
+const MOST_NAMES: usize = 12;
+
+/// A list of names for a message of a line: those that differ only in a number that counts up become `pixel0 … pixel783`, and of
+/// what is then still a long list the first are named.
+pub fn few<T: AsRef<str>>(names: &[T]) -> String {
+    let mut shown = Vec::new();
+    let mut at = 0;
+    while at < names.len() {
+        let first = counted(names[at].as_ref());
+        let goes_on = |step: &usize| {
+            let next = names.get(at + step).and_then(|name| counted(name.as_ref()));
+            first
+                .zip(next)
+                .is_some_and(|(first, next)| first.0 == next.0 && first.1.checked_add(*step as u64) == Some(next.1))
+        };
+        let run = 1 + (1..).take_while(goes_on).count();
+        if run > 3 {
+            shown.push(format!("{} … {}", names[at].as_ref(), names[at + run - 1].as_ref()));
+        } else {
+            shown.extend(names[at..at + run].iter().map(|name| name.as_ref().to_owned()));
+        }
+        at += run;
+    }
+    if shown.len() > MOST_NAMES {
+        let more = shown.len() - MOST_NAMES + 1;
+        shown.truncate(MOST_NAMES - 1);
+        shown.push(format!("and {more} more"));
+    }
+    shown.iter().map(|name| cell(name)).collect::<Vec<_>>().join(", ")
+}
+
+/// A name in two parts: the text before the number at its end, and the number.
+fn counted(name: &str) -> Option<(&str, u64)> {
+    let start = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    Some((start, name[start.len()..].parse().ok()?))
+}
+
 /// The width to pad the texts of a column to. Texts longer than a cell exceed it.
 pub fn width<'a>(texts: impl IntoIterator<Item = &'a str>) -> usize {
     texts.into_iter().map(|text| text.chars().count()).max().unwrap_or(0).min(LONGEST_CELL)
@@ -93,6 +131,16 @@ mod tests {
         let back: serde_json::Value = serde_json::from_str(&escaped(&text)).expect("is JSON");
         assert_eq!(back["name"], all.as_str());
         assert!(!escaped(&text).contains(is_hidden));
+    }
+
+    #[test]
+    fn long_lists_are_shortened() {
+        let pixels: Vec<_> = (0..784).map(|at| format!("pixel{at}")).collect();
+        let names = [&["label".to_owned()][..], &pixels, &["a2".to_owned(), "a3".to_owned()]].concat();
+        assert_eq!(few(&names), "label, pixel0 … pixel783, a2, a3");
+        let letters: Vec<_> = ('a'..='z').map(String::from).collect();
+        assert!(few(&letters).ends_with("j, k, and 15 more"), "{}", few(&letters));
+        assert_eq!(few::<&str>(&[]), "");
     }
 
     #[test]

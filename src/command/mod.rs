@@ -8,6 +8,7 @@ mod completions;
 mod devices;
 mod diff;
 mod export;
+mod init;
 mod inspect;
 mod pictures;
 mod plan;
@@ -25,7 +26,8 @@ mod results;
 mod scores;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::progress::LogMode;
 use crate::store::failpoint;
@@ -46,6 +48,27 @@ impl Cli {
     pub fn log_mode(&self) -> LogMode {
         self.command.arguments().log_mode()
     }
+}
+
+/// Parses the command line. A mistyped command gets the nearest one for a hint, also one of three letters, to which clap's own measure of
+/// likeness does not reach.
+///
+/// # Errors
+/// Arguments that are wrong, and those that ask for help or the version.
+pub fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse().map_err(|mut cause| {
+        let known = cause.get(ContextKind::SuggestedSubcommand).is_some();
+        if let (false, Some(ContextValue::String(typed))) = (known, cause.get(ContextKind::InvalidSubcommand)) {
+            let command = Cli::command();
+            let names = command.get_subcommands().map(clap::Command::get_name);
+            let nearest = names.map(|name| (strsim::damerau_levenshtein(name, typed), name)).min();
+            if let Some((_, name)) = nearest.filter(|(distance, name)| *distance <= 1.max(name.len() / 3)) {
+                let name = ContextValue::Strings(vec![name.to_owned()]);
+                cause.insert(ContextKind::SuggestedSubcommand, name);
+            }
+        }
+        cause
+    })
 }
 
 /// Carries out a command.
@@ -71,6 +94,8 @@ trait Execute {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a pipeline for some data, after a look at them.
+    Init(init::InitArgs),
     /// Run a pipeline: every stage whose result is not there or no longer right.
     Run(run::RunArgs),
     /// Say what a run would do and why.
@@ -112,6 +137,7 @@ impl Command {
     /// The arguments of the command.
     fn arguments(&self) -> &dyn Execute {
         match self {
+            Command::Init(args) => args,
             Command::Run(args) => args,
             Command::Plan(args) => args,
             Command::Show(args) => args,
@@ -130,7 +156,6 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definitions_are_consistent() {

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::error;
-use crate::source;
+use crate::source::{self, Look, look};
 
 /// The kind of input at a path; a file is recognised by its first bytes, never by its name.
 pub enum Kind {
@@ -19,15 +19,29 @@ pub enum Kind {
     Picture,
     /// A NumPy array.
     Array,
-    /// Anything else: IDX, or a file that reading it as IDX refuses.
+    /// IDX, raw or gzip.
     Idx,
 }
 
 /// Finds the kind of input at a path.
+///
+/// # Errors
+/// A path that does not exist, and a file of another kind, with what it is and what to do.
 pub fn kind(path: &Path) -> Result<Kind> {
+    match recognised(path)? {
+        Ok(kind) => Ok(kind),
+        Err((what, advice)) => Err(error::data(format!("{} is {what}; {advice}", path.display()))),
+    }
+}
+
+/// The kind of input at a path, or what a file of another kind is, and advice.
+///
+/// # Errors
+/// A path that does not exist or cannot be read.
+pub fn recognised(path: &Path) -> Result<Result<Kind, (String, String)>> {
     let mut start = Vec::new();
     if path.is_dir() {
-        return Ok(Kind::Folder);
+        return Ok(Ok(Kind::Folder));
     }
     // Anything else, such as a pipe, can be read only once, and might never end.
     if path.exists() && !path.is_file() {
@@ -35,13 +49,29 @@ pub fn kind(path: &Path) -> Result<Kind> {
     }
     let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
     read.map_err(|cause| match cause.kind() {
+        ErrorKind::NotFound if is_url(path) => error::settings(format!(
+            "{} is a URL, and limpid reads files: download it first, as with curl -LO",
+            path.display()
+        )),
         ErrorKind::NotFound => error::settings(format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
     })?;
-    Ok(match start.as_slice() {
+    Ok(Ok(match start.as_slice() {
         [b'P', b'A', b'R', b'1', ..] => Kind::Parquet,
         start if source::is_picture(start) => Kind::Picture,
         start if start.starts_with(b"\x93NUMPY") => Kind::Array,
-        _ => Kind::Idx,
-    })
+        start if start.starts_with(b"PK\x03\x04") && source::count_arrays(path).is_ok_and(|count| count == 1) => {
+            Kind::Array
+        }
+        _ => match look(path)? {
+            Look::Idx => Kind::Idx,
+            Look::Other { what, advice, .. } => return Ok(Err((what, advice))),
+        },
+    }))
+}
+
+/// Whether a path is meant as a URL.
+fn is_url(path: &Path) -> bool {
+    let scheme = path.to_str().and_then(|path| path.split_once(":/")).map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }

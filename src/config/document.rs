@@ -24,7 +24,29 @@ pub struct Document {
     default_place: String,
 }
 
+/// The positions of the settings in the file that they come from. They are no settings: all of them are equal.
+#[derive(Debug, Clone, Default)]
+pub struct Places(BTreeMap<KeyPath, String>);
+
+impl Places {
+    /// The position of a setting: `file:line:column`, or its `--set`; none if neither names it.
+    pub fn of(&self, setting: &str) -> Option<&str> {
+        self.0.get(&KeyPath::from(setting)).map(String::as_str)
+    }
+}
+
+impl PartialEq for Places {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
 impl Document {
+    /// The positions of all settings.
+    pub fn places(self) -> Places {
+        Places(self.places)
+    }
+
     /// Parses TOML; `name` names the file in messages.
     ///
     /// # Errors

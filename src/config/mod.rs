@@ -20,7 +20,8 @@ use serde_json::Value;
 pub use resolve::{Denoise, Encode, Evaluate, Output, Pipeline};
 
 use crate::error;
-use crate::setting::KeyPath;
+use crate::setting::{KeyPath, Problem};
+use crate::source;
 use crate::store::read_text;
 use document::Document;
 
@@ -40,8 +41,15 @@ pub fn schema() -> Value {
 /// # Errors
 /// A file that cannot be read or is too large, or invalid settings: one error that lists every problem.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Pipeline> {
-    let text = read_text(path, MOST_BYTES)
-        .map_err(|cause| error::settings(format!("cannot read the pipeline file {}: {cause}", path.display())))?;
+    let name = path.display();
+    if path.is_dir() {
+        let advice = format!("a pipeline is a TOML file, and limpid init {name} writes one for the data in a folder");
+        return Err(error::settings(format!("{name} is a folder: {advice}")));
+    }
+    let text = read_text(path, MOST_BYTES).map_err(|cause| {
+        let cause = error::settings(format!("cannot read the pipeline file {name}: {cause}"));
+        source::explained(path, "a pipeline, a TOML file", cause)
+    })?;
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("pipeline");
     let folder = path.parent().unwrap_or(Path::new(""));
     parse(&path.display().to_string(), &text, overrides, stem, folder)
@@ -66,7 +74,7 @@ pub fn parse(name: &str, text: &str, overrides: &[String], stem: &str, folder: &
     let raw = serde_json::from_value(Value::Object(document.root.clone()))
         .map_err(|cause| error::bug(format!("settings passed the schema and yet: {cause}")))?;
     match resolve::resolve(raw, stem, folder) {
-        Ok(pipeline) if problems.is_empty() => return Ok(pipeline),
+        Ok(pipeline) if problems.is_empty() => return Ok(Pipeline { places: document.places(), ..pipeline }),
         Ok(_) => {}
         Err(more) => {
             let known = |path: &KeyPath| problems.iter().any(|problem| problem.path.is_within(path));
@@ -74,9 +82,16 @@ pub fn parse(name: &str, text: &str, overrides: &[String], stem: &str, folder: &
             problems.extend(more);
         }
     }
-    let lines = problems
-        .iter()
-        .map(|problem| format!("\n  {}: {}: {}", document.place(&problem.path), problem.path, problem.message));
+    let line = |problem: &Problem| {
+        let Problem { path, message } = problem;
+        // A message that begins with a setting inside of this one names it.
+        let inner = message.split(' ').next().filter(|word| word.starts_with(&format!("{path}.")));
+        match inner {
+            Some(inner) => format!("\n  {}: {message}", document.place(&inner.into())),
+            None => format!("\n  {}: {path}: {message}", document.place(path)),
+        }
+    };
+    let lines = problems.iter().map(line);
     let count = match problems.len() {
         1 => "a problem".to_owned(),
         count => format!("{count} problems"),

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::document::Places;
 use super::raw::{RawGate, RawOutput, RawPipeline, RawTraining};
 use crate::corruption::Corruption;
 use crate::image::{ImageShape, Pixels};
@@ -59,6 +60,9 @@ pub struct Pipeline {
     /// The depth of exported pictures, if images are exported as pictures.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub pictures: Option<PictureDepth>,
+    /// Where the settings are written, for messages.
+    #[serde(skip)]
+    pub places: Places,
 }
 
 /// Settings of the stage `encode`.
@@ -146,6 +150,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
         output,
         export,
         pictures,
+        places: Places::default(),
     })
 }
 

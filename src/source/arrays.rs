@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::draw::{Draw, Members};
 use crate::error;
 use crate::image::ImageShape;
+use crate::source::check_volume;
 use crate::source::settings::Arrays;
 
 /// The images of a split, in an array located by an `A`, with labels of type `L`.
@@ -12,8 +13,10 @@ use crate::source::settings::Arrays;
 pub struct Part<A, L> {
     /// The location of the array.
     pub images: A,
-    /// Size of each.
+    /// Size of each, after rows and columns were exchanged.
     pub shape: ImageShape,
+    /// Whether they are exchanged.
+    pub transpose: bool,
     /// Number of images in the array.
     pub held: u64,
     /// A label for each image in the array.
@@ -27,19 +30,55 @@ impl<A, L> Part<A, L> {
     pub fn count(&self) -> u64 {
         self.members.count(self.held)
     }
+
+    /// Images as they are stored, with rows and columns exchanged if they are to be.
+    pub fn turned(&self, images: Vec<u8>) -> Vec<u8> {
+        if !self.transpose {
+            return images;
+        }
+        let ImageShape { height, width, channels } = self.shape;
+        let mut turned = Vec::with_capacity(images.len());
+        for image in images.chunks_exact(self.shape.len()) {
+            for (row, column) in (0..height).flat_map(|row| (0..width).map(move |column| (row, column))) {
+                let at = (column * height + row) * channels;
+                turned.extend_from_slice(&image[at..at + channels]);
+            }
+        }
+        turned
+    }
 }
 
 /// The parts of both splits; the test images are drawn if they have no array. `open` opens an array of images with its
-/// labels, as a part with all images, and `name` gives the name of an array for messages.
+/// labels, as a part with all images, and `name` gives the name of an array for messages, `section` that of the settings.
 ///
 /// # Errors
 /// Errors of `open`, splits of different sizes or without any image, interruption.
 pub fn splits<A: Clone, L: Clone>(
     arrays: &Arrays<A>,
+    section: &str,
     seed: u64,
     name: impl Fn(&A) -> String,
     open: impl Fn(&A, Option<&A>) -> Result<Part<A, L>>,
 ) -> Result<[Part<A, L>; 2]> {
+    let open = |images: &A, labels: Option<&A>| -> Result<Part<A, L>> {
+        let mut part = open(images, labels)?;
+        let ImageShape { height, width, channels } = part.shape;
+        let bad = |cause: String| error::data(format!("{} {cause}", name(images)));
+        match arrays.channels {
+            None => check_volume(part.shape, |channels| {
+                format!("{section}.channels = {channels} takes them for images of {channels} channels")
+            })
+            .map_err(bad)?,
+            Some(wanted) if wanted != channels => {
+                return Err(bad(format!("has images of {channels} channels, but {section}.channels = {wanted}")));
+            }
+            Some(_) => {}
+        }
+        if arrays.transpose {
+            (part.shape, part.transpose) = (ImageShape { height: width, width: height, channels }, true);
+        }
+        Ok(part)
+    };
     let train = open(&arrays.train, arrays.train_labels.as_ref())?;
     let Some(test) = &arrays.test else {
         let draw = Draw::new(seed, arrays.test_fraction.unwrap_or_default());

@@ -9,6 +9,12 @@ use crate::image::Split;
 use crate::random::Stream;
 use crate::{error, interrupt};
 
+/// The key of an image in a draw, from its name, so that its split does not depend on other images.
+pub fn key(name: &str) -> u64 {
+    let digest = blake3::hash(name.as_bytes());
+    digest.as_bytes()[..8].iter().fold(0, |key, &byte| key << 8 | u64::from(byte))
+}
+
 /// A draw of splits.
 #[derive(Debug, Clone, Copy)]
 pub struct Draw {

@@ -6,6 +6,7 @@
 mod applied;
 mod file_table;
 mod labels;
+mod layout;
 mod listing;
 mod settings;
 
@@ -249,14 +250,24 @@ impl Folder {
 impl SourceKind for FolderSettings {
     fn decisive(&self, seed: u64) -> Value {
         // `outside` only decides whether a table is refused, not what the images are.
-        let Self { path: _, labels, csv: _, outside: _, train, test, test_fraction, fit, faults } = self;
-        let settings =
+        let Self { path: _, labels, csv: _, label, outside: _, train, test, test_fraction, fit, faults } = self;
+        let mut settings =
             json!({ "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": seed });
+        if let Some(label) = label {
+            settings["label"] = json!(label);
+        }
         of_pictures(settings, fit, faults)
     }
 
+    fn places(&self) -> Vec<(&'static str, &Path)> {
+        let csv = self.csv.as_deref().map(|csv| ("source.folder.csv", csv));
+        // With a table of files elsewhere, there need be no folder.
+        let path = (!self.outside).then_some(("source.folder.path", self.path.as_path()));
+        path.into_iter().chain(csv).collect()
+    }
+
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
-        let found = metadata(self)?;
+        let found = metadata(self)?.filter(|found| found.labelled);
         let listed = Outside::Files(self.path.clone(), files(self, found.as_ref())?);
         let csv = self.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
         let found = found.map(|found| (found.name, Outside::Files(self.path.clone(), found.paths)));

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::arrays::{self, Part};
 use super::draw::{Members, pick};
-use super::{ImageBytes, Outside, Source, SourceKind, bytes_of, check_channels, gzip, row_group_of};
+use super::{ImageBytes, Outside, Source, SourceKind, bytes_of, check_channels, explained, gzip, row_group_of};
 use crate::error;
 use crate::image::{ImageShape, Split};
 use crate::progress::Progress;
@@ -24,6 +24,9 @@ use crate::table::{Content, RowGroup};
 
 /// Most labels that are accepted: 2^31, far beyond any data set of images.
 const MAX_ITEMS: u64 = 1 << 31;
+
+/// Most numbers that a label comes with.
+const MOST_LABEL_NUMBERS: u64 = 64;
 
 /// Largest expansion of a byte by gzip: 258 bytes from two bits.
 const MOST_UNPACKED: u64 = 1032;
@@ -40,7 +43,7 @@ impl Idx {
     /// Damaged or empty files, labels that do not match, and splits of different image sizes, or without any.
     pub fn open(files: &Arrays<PathBuf>, seed: u64) -> Result<Self> {
         let name = |path: &PathBuf| path.display().to_string();
-        Ok(Self { splits: arrays::splits(files, seed, name, |images, labels| part(images, labels))? })
+        Ok(Self { splits: arrays::splits(files, "source.idx", seed, name, |images, labels| part(images, labels))? })
     }
 
     /// The images of one file, without labels, in either split.
@@ -64,7 +67,7 @@ fn part(images: &Path, labels: Option<&PathBuf>) -> Result<Part<PathBuf, u8>> {
         return Err(error::data(format!("{path} is truncated: {size} bytes cannot be the {what} of its header")));
     }
     let labels = labels.map(|labels| read_labels(labels, images, held)).transpose()?;
-    Ok(Part { images: images.to_owned(), shape, held, labels, members: Members::All })
+    Ok(Part { images: images.to_owned(), shape, transpose: false, held, labels, members: Members::All })
 }
 
 impl Source for Idx {
@@ -81,11 +84,12 @@ impl Source for Idx {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let Part { images, shape, labels, members, .. } = &self.splits[split as usize];
+        let part = &self.splits[split as usize];
+        let Part { images, shape, labels, members, .. } = part;
         let (shape, labels) = (*shape, labels.as_deref());
         let groups = pick(ImageReader::open(images)?.chunks(rows), shape.len(), rows, *members).map(move |picked| {
             let (ids, bytes) = picked?;
-            Ok(row_group_of(ImageBytes { split, shape, ids, bytes: bytes.into(), labels }))
+            Ok(row_group_of(ImageBytes { split, shape, ids, bytes: part.turned(bytes).into(), labels }))
         });
         Ok(Box::new(groups))
     }
@@ -200,7 +204,8 @@ fn open_any(path: &Path) -> Result<(Header, Payload)> {
     if (zero, zero_too) != (0, 0) {
         let found = magic.map(|byte| format!("{byte:02x}")).join(" ");
         let expected = "00 00 08 03 for images, 00 00 08 01 for labels";
-        return Err(error::data(format!("{} is not IDX: it starts with {found}, expected {expected}", path.display())));
+        let cause = error::data(format!("{} is not IDX: it starts with {found}, expected {expected}", path.display()));
+        return Err(explained(path, "IDX", cause));
     }
     let element = match element {
         0x08 => "u8",
@@ -211,7 +216,8 @@ fn open_any(path: &Path) -> Result<(Header, Payload)> {
         0x0e => "f64",
         unknown => {
             let name = path.display();
-            return Err(error::data(format!("{name} is not IDX: it has elements of the unknown type 0x{unknown:02x}")));
+            let cause = error::data(format!("{name} is not IDX: it has elements of the unknown type 0x{unknown:02x}"));
+            return Err(explained(path, "IDX", cause));
         }
     };
     let mut sizes = vec![0; usize::from(dimensions) * 4];
@@ -221,29 +227,49 @@ fn open_any(path: &Path) -> Result<(Header, Payload)> {
     Ok((header, payload))
 }
 
-/// The labels of a file, which must match the `count` images of another.
+/// The labels of a file, which must match the `count` images of another: a number for each or, as in QMNIST, several, of which the
+/// first is the label.
 fn read_labels(path: &Path, images: &Path, count: u64) -> Result<Vec<u8>> {
-    let (header, mut payload) = open(path)?;
-    let [found] = header.sizes[..] else {
-        let dimensions = header.sizes.len();
-        return Err(error::data(format!("{} has {dimensions} dimensions; labels have 1", path.display())));
+    let (header, mut payload) = open_any(path)?;
+    let bad = |what: String| error::data(format!("{} {what}", path.display()));
+    let (found, numbers) = match header.sizes[..] {
+        [found] => (found, 1),
+        [found, numbers @ 1..=MOST_LABEL_NUMBERS] => (found, numbers as usize),
+        _ => {
+            return Err(bad(format!(
+                "has {} dimensions; labels have 1, or 2 with the label first",
+                header.sizes.len()
+            )));
+        }
+    };
+    let size = match header.element {
+        "u8" | "i8" => 1,
+        "i16" => 2,
+        "i32" => 4,
+        other => return Err(bad(format!("has elements of type {other}; labels are integers"))),
     };
     if found != count {
-        let images = images.display();
-        return Err(error::data(format!("{} has {found} labels, but {images} has {count} images", path.display())));
+        return Err(bad(format!("has {found} labels, but {} has {count} images", images.display())));
     }
     if found > MAX_ITEMS {
-        return Err(error::data(format!("{} announces {found} labels; at most {MAX_ITEMS} work", path.display())));
+        return Err(bad(format!("announces {found} labels; at most {MAX_ITEMS} work")));
     }
-    let what = format!("{found} labels");
-    let mut labels = Vec::new();
+    let (what, each) = (format!("{found} labels"), size * numbers);
+    let mut bytes = Vec::new();
     // `take` rather than a buffer of the claimed size: a short file allocates little.
-    (&mut payload).take(found).read_to_end(&mut labels).map_err(|cause| unreadable(path, cause, &what))?;
-    if labels.len() as u64 != found {
-        return Err(truncated(path, &what, labels.len() as u64));
+    (&mut payload).take(found * each as u64).read_to_end(&mut bytes).map_err(|cause| unreadable(path, cause, &what))?;
+    if bytes.len() as u64 != found * each as u64 {
+        return Err(truncated(path, &what, bytes.len() as u64));
     }
     expect_end(&mut payload, path, &what)?;
-    Ok(labels)
+    // The sign of a byte is that of the type, and larger integers are below 256 if all but the last byte are 0.
+    let label = |(at, row): (usize, &[u8])| match row[..size].split_last() {
+        Some((label, rest)) if rest.iter().all(|byte| *byte == 0) && (header.element != "i8" || *label < 128) => {
+            Ok(*label)
+        }
+        _ => Err(bad(format!("has a label {at} that is not between 0 and 255"))),
+    };
+    bytes.chunks_exact(each).enumerate().map(label).collect()
 }
 
 fn read_payload(payload: &mut dyn Read, out: &mut [u8], path: &Path, what: &str, before: u64) -> Result<()> {
@@ -298,25 +324,38 @@ pub struct RawIdx {
     /// Share of the images that are for testing, where there are no others for it.
     #[schemars(range(min = 0.000001, max = 0.999999))]
     test_fraction: Option<f64>,
+    /// Number of channels; needed where there are more than four, which may be volumes.
+    #[schemars(range(min = 1, max = 65_536))]
+    channels: Option<i64>,
+    /// Whether rows and columns are exchanged, as in the files of EMNIST.
+    transpose: Option<bool>,
 }
 
 impl Choice for IdxSettings {
     type Written = RawIdx;
 
     fn resolve(written: RawIdx, section: &mut Section<'_>) -> Option<Self> {
-        let RawIdx { train, train_labels, test, test_labels, test_fraction } = written;
-        let files = RawArrays { train, train_labels, test, test_labels, test_fraction };
+        let RawIdx { train, train_labels, test, test_labels, test_fraction, channels, transpose } = written;
+        let files = RawArrays { train, train_labels, test, test_labels, test_fraction, channels, transpose };
         files.resolve(|section, file| section.file(file), section).map(Self)
     }
 }
+
+/// The settings of the files.
+const SETTINGS: [&str; 4] =
+    ["source.idx.train", "source.idx.train-labels", "source.idx.test", "source.idx.test-labels"];
 
 impl SourceKind for IdxSettings {
     fn decisive(&self, seed: u64) -> Value {
         self.0.decisive(seed)
     }
 
+    fn places(&self) -> Vec<(&'static str, &Path)> {
+        self.0.places(SETTINGS)
+    }
+
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
-        Ok(self.0.files(["source.idx.train", "source.idx.train-labels", "source.idx.test", "source.idx.test-labels"]))
+        Ok(self.0.files(SETTINGS))
     }
 
     fn open(&self, seed: u64, _data: &Path, _progress: &Progress) -> Result<Box<dyn Source>> {

@@ -6,19 +6,24 @@
 //! explanation, in `config/default.toml`.
 
 mod arrays;
+mod columns;
 mod draw;
 mod folder;
 mod generated;
 mod gzip;
 mod idx;
+mod label_text;
+mod look;
 mod mnist;
 mod numpy;
 mod picture;
 mod rejected;
 mod scenes;
 pub mod settings;
+mod split_name;
 pub mod strokes;
 mod tables;
+mod tar;
 mod walk;
 
 use std::borrow::Cow;
@@ -35,9 +40,11 @@ use zip::result::ZipError;
 
 pub use folder::{FILES, Folder, FolderLabels, FolderSettings};
 pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
-pub use numpy::{NpySettings, NpzSettings, Numpy, describe_npy, names_in_npz};
+pub use look::{Look, explained, format, look, look_at_folder};
+pub use numpy::{NpySettings, NpzSettings, Numpy, count_arrays, describe_npy, names_in_npz};
 pub use picture::{Picture, decode, decode_whole, guess_format, is_picture, picture_format, read as read_picture};
 pub use rejected::{REJECTED, Reject, Rejections, summary as summary_of_rejected};
+pub use split_name::{Role, role_of, roles};
 pub use strokes::StrokesSettings;
 pub use tables::{ParquetSettings, Tables};
 
@@ -110,6 +117,11 @@ pub trait SourceKind {
         None
     }
 
+    /// The files and folders that must be there, by setting; patterns are none.
+    fn places(&self) -> Vec<(&'static str, &Path)> {
+        Vec::new()
+    }
+
     /// The files whose content decides the images, by setting; none for a source whose images are always the same.
     ///
     /// # Errors
@@ -153,6 +165,10 @@ choices! {
     "npz" npz => Npz(NpzSettings),
     /// NumPy's files of one array.
     "npy" npy => Npy(NpySettings),
+    /// Tables with a column for each pixel.
+    "columns" columns => Columns(columns::ColumnsSettings),
+    /// Pictures in tar archives.
+    "tar" tar => Tar(tar::TarSettings),
     /// Digits that limpid draws itself.
     "strokes" strokes => Strokes(StrokesSettings),
     /// Pictures of textured shapes that limpid draws itself.
@@ -250,6 +266,17 @@ fn check_channels(shape: ImageShape) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("has images of {shape}, which look like channels, rows and columns; their channels must come last"))
+}
+
+/// Refuses images of so many channels that they may be volumes; `advice` says what has that many channels taken for what they are.
+///
+/// # Errors
+/// The message, to be appended to the name of the array.
+fn check_volume(shape: ImageShape, advice: impl Fn(usize) -> String) -> Result<(), String> {
+    if shape.channels <= MOST_CHANNELS {
+        return Ok(());
+    }
+    Err(format!("has images of {shape}, which may be volumes; {}", advice(shape.channels)))
 }
 
 /// The error of opening or reading an archive: an I/O error if the system reported one, and otherwise bad data, described by

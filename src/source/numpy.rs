@@ -20,6 +20,7 @@ use crate::progress::Progress;
 use crate::setting::{Choice, Section};
 use crate::source::settings::{Arrays, RawArrays, drawn};
 use crate::table::{Content, RowGroup, batch_rows};
+use crate::text;
 use array::{Array, Location};
 
 /// The arrays of both splits.
@@ -28,11 +29,12 @@ pub struct Numpy {
 }
 
 impl Numpy {
-    /// Opens the arrays of an archive. Unless the settings name labels, the arrays `y_train` and `y_test` are used if they exist.
+    /// Opens the arrays of an archive. Unless the settings name labels, the arrays `y_train` and `y_test` are used if they exist and
+    /// can be labels. `note` is told what is passed over.
     ///
     /// # Errors
     /// A file that cannot be read or is no archive, arrays that are missing or do not fit.
-    pub fn open_archive(path: &Path, arrays: &Arrays<String>, seed: u64) -> Result<Self> {
+    pub fn open_archive(path: &Path, arrays: &Arrays<String>, seed: u64, note: &dyn Fn(&str)) -> Result<Self> {
         let members = array::members(path)?;
         let member = |name: &String| Location::Member(path.to_owned(), name.clone());
         let labels = |named: &Option<String>, usual: &str| {
@@ -45,28 +47,66 @@ impl Numpy {
             test: arrays.test.as_ref().map(member),
             test_labels: labels(&arrays.test_labels, "y_test"),
             test_fraction: arrays.test_fraction,
+            channels: arrays.channels,
+            transpose: arrays.transpose,
         };
-        Self::open(locations, seed)
+        let named = arrays.train_labels.is_some() || arrays.test_labels.is_some();
+        let numpy = Self::open(&locations, "source.npz", seed, if named { None } else { Some(note) })?;
+        let Arrays { train, train_labels, test, test_labels, .. } = &locations;
+        let read: Vec<_> =
+            [Some(train), train_labels.as_ref(), test.as_ref(), test_labels.as_ref()].into_iter().flatten().collect();
+        numpy.tell_others(path, members.into_iter().filter(|name| !read.contains(&&member(name))).collect(), note);
+        Ok(numpy)
     }
 
-    /// Opens files of one array each.
+    /// Says which arrays of an archive are passed over, and what would read them.
+    fn tell_others(&self, path: &Path, others: Vec<String>, note: &dyn Fn(&str)) {
+        let Some(first) = others.first() else { return };
+        let [train, _] = &self.splits;
+        let is_label = |name: &&String| {
+            let array = Array::open(&Location::Member(path.to_owned(), (*name).clone()));
+            array.is_ok_and(|array| matches!(array.sizes[..], [count] | [count, 1] if count == train.held))
+        };
+        let labels = if train.labels.is_none() { others.iter().find(is_label) } else { None };
+        let advice = match labels {
+            Some(labels) => format!("no labels are read, source.npz.train-labels = {labels:?} would take some"),
+            None => format!(
+                "source.npz.train, as in train = {first:?}, and .test, .train-labels and .test-labels say which are read"
+            ),
+        };
+        note(&format!("passed over: {} arrays of {}, {}; {advice}", others.len(), path.display(), text::few(&others)));
+    }
+
+    /// Opens files of one array each, which may be archives of one.
     ///
     /// # Errors
     /// As [`Self::open_archive`].
     pub fn open_files(arrays: &Arrays<PathBuf>, seed: u64) -> Result<Self> {
-        let file = |path: &PathBuf| Location::File(path.clone());
+        let file = |path: &PathBuf| array::only(path);
+        let some = |path: &Option<PathBuf>| path.as_ref().map(file).transpose();
         let locations = Arrays {
-            train: file(&arrays.train),
-            train_labels: arrays.train_labels.as_ref().map(file),
-            test: arrays.test.as_ref().map(file),
-            test_labels: arrays.test_labels.as_ref().map(file),
+            train: file(&arrays.train)?,
+            train_labels: some(&arrays.train_labels)?,
+            test: some(&arrays.test)?,
+            test_labels: some(&arrays.test_labels)?,
             test_fraction: arrays.test_fraction,
+            channels: arrays.channels,
+            transpose: arrays.transpose,
         };
-        Self::open(locations, seed)
+        Self::open(&locations, "source.npy", seed, None)
     }
 
-    fn open(arrays: Arrays<Location>, seed: u64) -> Result<Self> {
-        Ok(Self { splits: arrays::splits(&arrays, seed, Location::to_string, part)? })
+    /// Labels that cannot be used are left out with a `note`, if there is one, and are an error otherwise.
+    fn open(arrays: &Arrays<Location>, section: &str, seed: u64, note: Option<&dyn Fn(&str)>) -> Result<Self> {
+        let part = |images: &Location, labels: Option<&Location>| match (part(images, labels), note) {
+            (Err(cause), Some(note)) if labels.is_some() => {
+                let unlabelled = part(images, None)?;
+                note(&format!("no labels: {cause:#}"));
+                Ok(unlabelled)
+            }
+            (part, _) => part,
+        };
+        Ok(Self { splits: arrays::splits(arrays, section, seed, Location::to_string, part)? })
     }
 
     /// The images of a file of one array, without labels, in either split.
@@ -74,7 +114,7 @@ impl Numpy {
     /// # Errors
     /// A file that cannot be read or holds no images.
     pub fn unlabelled(path: &Path) -> Result<Self> {
-        let part = part(&Location::File(path.to_owned()), None)?;
+        let part = part(&array::only(path)?, None)?;
         Ok(Self { splits: [part.clone(), part] })
     }
 }
@@ -83,7 +123,7 @@ impl Numpy {
 fn part(images: &Location, labels: Option<&Location>) -> Result<Part<Location, i64>> {
     let (shape, held) = Array::open(images)?.images()?;
     let labels = labels.map(|labels| read_labels(labels, images, held)).transpose()?;
-    Ok(Part { images: images.clone(), shape, held, labels, members: Members::All })
+    Ok(Part { images: images.clone(), shape, transpose: false, held, labels, members: Members::All })
 }
 
 fn read_labels(labels: &Location, images: &Location, count: u64) -> Result<Vec<i64>> {
@@ -114,7 +154,8 @@ impl Source for Numpy {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let Part { images, shape, held, labels, members } = &self.splits[split as usize];
+        let part = &self.splits[split as usize];
+        let Part { images, shape, held, labels, members, .. } = part;
         let shape = *shape;
         let array = Array::open(images)?;
         let element = array.element;
@@ -126,13 +167,13 @@ impl Source for Numpy {
                 let step = batch_rows(bytes_of(shape));
                 for (ids, chunk) in ids.chunks(step).zip(numbers.chunks(step * size)) {
                     let bytes = element.pixels(chunk).map_err(|(at, value)| {
-                        let image = ids[at / shape.len()];
-                        error::data(format!("{images}: image {image} holds {value}; floats must lie in [0, 1]"))
+                        let (image, range) = (ids[at / shape.len()], element.range());
+                        error::data(format!("{images}: image {image} holds {value}; {range}"))
                     })?;
                     let label = |id: &u64| labels.as_ref().map(|labels| labels[*id as usize]);
                     let labels = ids.iter().map(label).collect();
                     let shapes = Shapes::Equal(shape, ids.len());
-                    emit(batch(split, &shapes, ids.iter().copied(), labels, bytes)?)?;
+                    emit(batch(split, &shapes, ids.iter().copied(), labels, part.turned(bytes))?)?;
                 }
                 Ok(())
             }))
@@ -156,6 +197,14 @@ fn chunks(mut array: Array, count: u64, len: usize, rows: usize) -> impl Iterato
         failed = numbers.is_err();
         Some(numbers)
     })
+}
+
+/// The number of arrays in a file: of an archive, or 1.
+///
+/// # Errors
+/// It cannot be read.
+pub fn count_arrays(path: &Path) -> Result<usize> {
+    if array::is_archive(path)? { Ok(array::members(path)?.len()) } else { Ok(1) }
 }
 
 /// Describes a file of one array, after reading all of it.
@@ -212,16 +261,21 @@ pub struct RawNpz {
     /// Share of the images that are for testing, where there are no others for it.
     #[schemars(range(min = 0.000001, max = 0.999999))]
     test_fraction: Option<f64>,
+    /// Number of channels; needed where there are more than four, which may be volumes.
+    #[schemars(range(min = 1, max = 65_536))]
+    channels: Option<i64>,
+    /// Whether rows and columns are exchanged.
+    transpose: Option<bool>,
 }
 
 impl Choice for NpzSettings {
     type Written = RawNpz;
 
     fn resolve(written: RawNpz, section: &mut Section<'_>) -> Option<Self> {
-        let RawNpz { path, train, train_labels, test, test_labels, test_fraction } = written;
+        let RawNpz { path, train, train_labels, test, test_labels, test_fraction, channels, transpose } = written;
         let path = section.required("path", path)?;
         let test = test.or(test_fraction.is_none().then(|| "x_test".to_owned()));
-        let names = RawArrays { train, train_labels, test, test_labels, test_fraction };
+        let names = RawArrays { train, train_labels, test, test_labels, test_fraction, channels, transpose };
         Some(Self { path: section.file(path), arrays: names.resolve(|_, name| name, section)? })
     }
 }
@@ -233,12 +287,16 @@ impl SourceKind for NpzSettings {
         drawn(json!(arrays), arrays.test_fraction, seed)
     }
 
+    fn places(&self) -> Vec<(&'static str, &Path)> {
+        vec![("source.npz.path", &self.path)]
+    }
+
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
         Ok(vec![("source.npz.path", Outside::File(self.path.clone()))])
     }
 
-    fn open(&self, seed: u64, _data: &Path, _progress: &Progress) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Numpy::open_archive(&self.path, &self.arrays, seed)?))
+    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Numpy::open_archive(&self.path, &self.arrays, seed, &|note| progress.note(note))?))
     }
 }
 
@@ -265,17 +323,26 @@ pub struct RawNpy {
     /// Share of the images that are for testing, where there are no others for it.
     #[schemars(range(min = 0.000001, max = 0.999999))]
     test_fraction: Option<f64>,
+    /// Number of channels; needed where there are more than four, which may be volumes.
+    #[schemars(range(min = 1, max = 65_536))]
+    channels: Option<i64>,
+    /// Whether rows and columns are exchanged.
+    transpose: Option<bool>,
 }
 
 impl Choice for NpySettings {
     type Written = RawNpy;
 
     fn resolve(written: RawNpy, section: &mut Section<'_>) -> Option<Self> {
-        let RawNpy { train, train_labels, test, test_labels, test_fraction } = written;
-        let files = RawArrays { train, train_labels, test, test_labels, test_fraction };
+        let RawNpy { train, train_labels, test, test_labels, test_fraction, channels, transpose } = written;
+        let files = RawArrays { train, train_labels, test, test_labels, test_fraction, channels, transpose };
         Some(Self { arrays: files.resolve(|section, file| section.file(file), section)? })
     }
 }
+
+/// The settings of the files.
+const SETTINGS: [&str; 4] =
+    ["source.npy.train", "source.npy.train-labels", "source.npy.test", "source.npy.test-labels"];
 
 impl SourceKind for NpySettings {
     fn decisive(&self, seed: u64) -> Value {
@@ -283,9 +350,12 @@ impl SourceKind for NpySettings {
         arrays.decisive(seed)
     }
 
+    fn places(&self) -> Vec<(&'static str, &Path)> {
+        self.arrays.places(SETTINGS)
+    }
+
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
-        let settings = ["source.npy.train", "source.npy.train-labels", "source.npy.test", "source.npy.test-labels"];
-        Ok(self.arrays.files(settings))
+        Ok(self.arrays.files(SETTINGS))
     }
 
     fn open(&self, seed: u64, _data: &Path, _progress: &Progress) -> Result<Box<dyn Source>> {

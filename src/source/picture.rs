@@ -123,7 +123,10 @@ fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String>
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_ASIDE);
-    let format = guess_format(bytes).ok_or("it is not a PNG, JPEG, WebP, BMP or TIFF picture")?;
+    let format = guess_format(bytes).filter(|_| is_picture(bytes)).ok_or_else(|| {
+        let what = super::format(bytes).map(|(what, _)| format!(", but {what}")).unwrap_or_default();
+        format!("it is not a PNG, JPEG, WebP, BMP or TIFF picture{what}")
+    })?;
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder().map_err(|cause| cause.to_string())?;

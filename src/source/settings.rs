@@ -1,6 +1,6 @@
 //! Settings that several kinds of source share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,12 @@ pub struct Arrays<T> {
     /// Share of the training images that are drawn for testing instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_fraction: Option<f64>,
+    /// The number of channels, where there are so many that the arrays may hold volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
+    /// Whether rows and columns are exchanged, as in the files of EMNIST.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub transpose: bool,
 }
 
 /// Size and channels that a picture is converted to before it is stored.
@@ -134,6 +140,10 @@ pub struct RawArrays {
     pub test_labels: Option<String>,
     /// Share of the training images that are drawn for testing.
     pub test_fraction: Option<f64>,
+    /// Number of channels, where it is large.
+    pub channels: Option<i64>,
+    /// Whether rows and columns are exchanged.
+    pub transpose: Option<bool>,
 }
 
 impl RawArrays {
@@ -143,7 +153,8 @@ impl RawArrays {
         place: impl Fn(&Section<'_>, String) -> T,
         section: &mut Section<'_>,
     ) -> Option<Arrays<T>> {
-        let Self { train, train_labels, test, test_labels, test_fraction } = self;
+        let Self { train, train_labels, test, test_labels, test_fraction, channels, transpose } = self;
+        let (channels, transpose) = (channels.map(|channels| channels as usize), transpose.unwrap_or_default());
         let train = section.required("train", train).map(|train| place(section, train));
         if test_fraction.is_some() {
             refuse_given(&[("test", test.is_some()), ("test-labels", test_labels.is_some())], section);
@@ -157,23 +168,29 @@ impl RawArrays {
                  for testing with `test-fraction = 0.1` instead";
             section.add("test", message);
         }
-        Some(Arrays { train: train?, train_labels, test, test_labels, test_fraction })
+        Some(Arrays { train: train?, train_labels, test, test_labels, test_fraction, channels, transpose })
     }
 }
 
 impl Arrays<PathBuf> {
     /// The settings that decide the images, besides the files.
     pub fn decisive(&self, seed: u64) -> Value {
-        let Arrays { train: _, train_labels: _, test: _, test_labels: _, test_fraction } = self;
-        drawn(json!({}), *test_fraction, seed)
+        let Arrays { train: _, train_labels: _, test: _, test_labels: _, test_fraction, channels: _, transpose } = self;
+        let settings = if *transpose { json!({ "transpose": true }) } else { json!({}) };
+        drawn(settings, *test_fraction, seed)
+    }
+
+    /// The files that must be there, each with the name of its setting.
+    pub fn places(&self, settings: [&'static str; 4]) -> Vec<(&'static str, &Path)> {
+        let Arrays { train, train_labels, test, test_labels, .. } = self;
+        let files = [Some(train), train_labels.as_ref(), test.as_ref(), test_labels.as_ref()];
+        settings.into_iter().zip(files).filter_map(|(setting, path)| Some((setting, path?.as_path()))).collect()
     }
 
     /// The files, each with the name of its setting.
     pub fn files(&self, settings: [&'static str; 4]) -> Vec<(&'static str, Outside)> {
-        let Arrays { train, train_labels, test, test_labels, test_fraction: _ } = self;
-        let files = [Some(train), train_labels.as_ref(), test.as_ref(), test_labels.as_ref()];
-        let named = settings.into_iter().zip(files);
-        named.filter_map(|(setting, path)| Some((setting, Outside::File(path?.clone())))).collect()
+        let places = self.places(settings).into_iter();
+        places.map(|(setting, path)| (setting, Outside::File(path.to_owned()))).collect()
     }
 }
 

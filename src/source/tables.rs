@@ -9,6 +9,7 @@ mod column;
 mod files;
 mod kinds;
 mod measure;
+mod partition;
 mod settings;
 
 use std::collections::VecDeque;
@@ -16,16 +17,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
+use arrow_schema::Schema;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
+pub use files::matching;
 pub use settings::ParquetSettings;
 
 use super::draw::{Draw, Members};
 use super::picture::Picture;
 use super::rejected::{Reject, Rejections};
-use super::{Asker, Outside, Source, SourceKind, batch, check_fit};
+use super::{Asker, Outside, Source, SourceKind, batch, check_fit, explained};
 use crate::image::{Classes, Extent, ImageShape, Pixels, Shapes, Split};
 use crate::progress::Progress;
 use crate::source::settings::{Faults, Fit, drawn, of_pictures};
@@ -64,6 +67,8 @@ struct Part {
     path: PathBuf,
     metadata: ArrowReaderMetadata,
     columns: Columns,
+    /// The label of all its rows, if the folder says it.
+    label: Option<i64>,
 }
 
 /// Consecutive rows of one file.
@@ -74,6 +79,8 @@ struct Rows {
     before: u64,
     /// The position of the first row in the file.
     first: u64,
+    /// The label of all rows of the file, if its folder says it.
+    label: Option<i64>,
     batch: RecordBatch,
 }
 
@@ -93,12 +100,25 @@ impl Tables {
     ///
     /// # Errors
     /// Files that cannot be read or are not Parquet, columns that are missing or of another type.
-    pub fn open(settings: &ParquetSettings, seed: u64) -> Result<Self> {
+    pub fn open(settings: &ParquetSettings, seed: u64, progress: &Progress) -> Result<Self> {
         let draw = settings.test_fraction.map(|fraction| Draw::new(seed, fraction));
         let rejections = Rejections::new(settings.faults, "source.parquet");
         let ParquetSettings { image, label, shape, fit, .. } = settings.clone();
         let wanted = Wanted { image, label, shape, usual: None, asker: rejections.asker() };
-        Self::of(files::splits(settings)?, draw, &wanted, fit, rejections)
+        let splits = files::splits(settings)?;
+        let passed_over = files::passed_over(settings, &splits)?;
+        let tables = Self::of(splits, draw, &wanted, fit, rejections, &|note| progress.note(note))?;
+        if let [example, ..] = &passed_over[..] {
+            let rows =
+                |path: &PathBuf| table::footer(path).map_or(0, |footer| footer.metadata().file_metadata().num_rows());
+            let (count, rows, example) =
+                (passed_over.len(), passed_over.iter().map(rows).sum::<i64>(), example.display());
+            progress.note(&format!(
+                "passed over: {rows} rows in {count} files of neither split, such as {example}; source.parquet.train and .test, \
+                 patterns of paths, say which files are read"
+            ));
+        }
+        Ok(tables)
     }
 
     /// The images of one file, in the test split, resized by `fit`: from the column `image`, or from one with a usual name.
@@ -109,7 +129,8 @@ impl Tables {
     pub fn of_file(path: &Path, image: Option<&str>, fit: Fit, usual: ImageShape, faults: Faults) -> Result<Self> {
         let (image, usual) = (image.map(str::to_owned), Some(usual));
         let wanted = Wanted { image, label: None, shape: None, usual, asker: Asker::Command };
-        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, Rejections::of_command(faults))
+        let rejections = Rejections::of_command(faults);
+        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, rejections, &|_| {})
     }
 
     fn of(
@@ -118,17 +139,18 @@ impl Tables {
         wanted: &Wanted,
         fit: Fit,
         rejections: Rejections,
+        note: &dyn Fn(&str),
     ) -> Result<Self> {
         let mut names = None;
         let mut open = |paths: Vec<PathBuf>| -> Result<Vec<Part>> {
             let part = |path: PathBuf| {
-                let metadata = table::footer(&path)?;
+                let metadata = table::footer(&path).map_err(|cause| explained(&path, "a Parquet file", cause))?;
                 let columns = columns(wanted, metadata.schema(), &path, &mut names)?;
-                Ok(Part { path, metadata, columns })
+                Ok(Part { path, metadata, columns, label: None })
             };
             paths.into_iter().map(part).collect()
         };
-        let splits = [open(train)?, open(test)?];
+        let mut splits = [open(train)?, open(test)?];
         let counts = splits.each_ref().map(|parts| parts.iter().map(Part::rows).fold(0, u64::saturating_add));
         let all = || splits.iter().flatten();
         let Some(first) = all().next() else { return Err(error::bug("a Parquet source without files")) };
@@ -150,7 +172,9 @@ impl Tables {
             }
         };
         let schema = first.metadata.schema();
-        let images = Images::of(schema, first.columns.image, wanted)
+        let first_row = first.read(&[first.columns.image], 1)?.next().and_then(Result::ok);
+        let nested = first_row.filter(|row| row.num_rows() > 0).and_then(|row| column::nesting(row.column(0), 0));
+        let images = Images::of(schema, first.columns.image, wanted, nested)
             .map_err(|cause| error::data(format!("{}: {cause}", first.path.display())))?;
         for part in all() {
             let (found, expected) = (part.types(), first.types());
@@ -159,13 +183,40 @@ impl Tables {
                 return Err(error::data(format!("{path} has columns of {found}, but {first} has {expected}")));
             }
         }
-        let columns = first.columns;
+        let mut columns = first.columns;
         let labels = Labels::of(columns.label.map(|label| schema.field(label)), schema, || {
             let labels = |part: &Part| part.read(part.columns.label.as_slice(), 1 << 16);
             all().map(move |part| labels(part).map(|reader| (part.path.clone(), reader)))
-        });
-        // A command has no setting for labels: a column that cannot be labels is left out.
-        let labels = if wanted.asker == Asker::Command { labels.unwrap_or(Labels::None) } else { labels? };
+        })?;
+        let labels = match labels {
+            Ok(Labels::None) => None,
+            Ok(labels) => Some(labels),
+            Err(cause) if wanted.asker != Asker::Command && wanted.label.is_some() => {
+                return Err(error::data(format!("{cause}; {}", kinds::ADVICE)));
+            }
+            // Nobody asked for them.
+            Err(cause) => {
+                note(&format!("no labels: {cause}; {}", kinds::ADVICE));
+                columns.label = None;
+                None
+            }
+        };
+        let by_folder = columns.label.is_none() && wanted.label.as_deref() != Some(choice::NONE);
+        let folders =
+            || partition::labels(wanted.label.as_deref(), &all().map(|part| part.path.as_path()).collect::<Vec<_>>());
+        let labels = match (labels, by_folder.then(folders).flatten()) {
+            (None, Some((labels, of_parts))) => {
+                splits.iter_mut().flatten().zip(of_parts).for_each(|(part, label)| part.label = label);
+                labels
+            }
+            (labels, _) => {
+                if labels.is_none() && wanted.label.is_none() {
+                    columns.tell_other_labels(splits[0].first().or(splits[1].first()).map(Part::schema), note);
+                }
+                labels.unwrap_or(Labels::None)
+            }
+        };
+        splits.iter_mut().flatten().filter(|_| columns.label.is_none()).for_each(|part| part.columns.label = None);
         let shape = ImageShape { height: 1, width: 1, channels: 1 };
         let sizes = Measured { extent: shape.into(), largest: 1, differing: None };
         let first = (String::new(), shape);
@@ -217,7 +268,7 @@ impl Tables {
 
     /// The images of rows that belong to a split, decoded on all threads.
     fn decoded(&self, split: Split, rows: &Rows) -> Result<Vec<Image>> {
-        let Rows { path, before, first, batch } = rows;
+        let Rows { path, before, first, label: label_of_all, batch } = rows;
         let members = self.members[split as usize];
         let column = batch.column(0);
         let one = |index: usize| -> Result<Option<Image>> {
@@ -235,7 +286,7 @@ impl Tables {
                     };
                     check_fit(self.rejections.asker(), name().as_ref(), found, &self.first.0, expected)?;
                     let label = self.labels.label(self.columns.label.map(|_| batch.column(1)), index);
-                    let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?;
+                    let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?.or(*label_of_all);
                     let id = match self.columns.id {
                         Some(_) => kinds::integer(batch.column(batch.num_columns() - 1), index)
                             .map_err(|cause| error::data(format!("{}: its id {cause}", name())))?
@@ -274,7 +325,7 @@ impl Tables {
 
     /// The rows of a file with so many rows `before` it, in batches.
     fn pieces(&self, part: &Part, before: u64) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
-        let path = part.path.display().to_string();
+        let (path, label) = (part.path.display().to_string(), part.label);
         let columns = part.columns.all();
         let (reader, failure) = match part.read(&columns, MADE_BYTES.div_ceil(self.sizes.largest).min(1024)) {
             Ok(reader) => (Some(reader), None),
@@ -283,7 +334,7 @@ impl Tables {
         let mut first = 0;
         let rows = reader.into_iter().flatten().map(move |batch| {
             let batch = batch.map_err(|cause| damaged(&path, first, &cause))?;
-            let rows = Rows { path: path.clone(), before, first, batch };
+            let rows = Rows { path: path.clone(), before, first, label, batch };
             first += rows.batch.num_rows() as u64;
             Ok(rows)
         });
@@ -302,6 +353,10 @@ fn reject(split: Split, before: u64, path: &str, row: u64, reason: String) -> Re
 }
 
 impl Part {
+    fn schema(&self) -> &Schema {
+        self.metadata.schema()
+    }
+
     fn rows(&self) -> u64 {
         self.metadata.metadata().file_metadata().num_rows().max(0) as u64
     }
@@ -334,6 +389,10 @@ impl SourceKind for ParquetSettings {
         drawn(of_pictures(settings, fit, faults), *test_fraction, seed)
     }
 
+    fn places(&self) -> Vec<(&'static str, &Path)> {
+        self.path.iter().map(|path| ("source.parquet.path", path.as_path())).collect()
+    }
+
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
         files::files(self)
     }
@@ -350,8 +409,8 @@ impl SourceKind for ParquetSettings {
         patterns.filter(deep).map(files::fixed_part).find(|folder| around(folder))
     }
 
-    fn open(&self, seed: u64, _data: &Path, _progress: &Progress) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Tables::open(self, seed)?))
+    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Tables::open(self, seed, progress)?))
     }
 }
 

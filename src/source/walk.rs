@@ -30,6 +30,8 @@ pub struct Walk {
     entered: HashMap<PathBuf, PathBuf>,
     /// The real paths of files that are reached through links only.
     linked: HashSet<PathBuf>,
+    /// Whether there are links.
+    has_links: bool,
 }
 
 /// The links below one of the roots.
@@ -86,6 +88,7 @@ impl Walk {
                 continue;
             }
             let kind = entry.file_type().with_context(unreadable)?;
+            self.has_links |= kind.is_symlink();
             if kind.is_dir() {
                 self.enter_at(&path, place.join(&name), links, wanted)?;
             } else if kind.is_symlink() && path.is_dir() {
@@ -124,6 +127,11 @@ impl Walk {
         if first.as_ref().is_none_or(|first| path < *first) {
             *first = Some(path);
         }
+    }
+
+    /// Whether any of the paths is a link, or leads through one.
+    pub fn has_links(&self) -> bool {
+        self.has_links
     }
 
     /// Reports what was reached more than once, since the user may count it as more data.

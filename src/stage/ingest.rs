@@ -28,7 +28,7 @@ impl Stage for Ingest {
     }
 
     fn version(&self) -> u32 {
-        7
+        8
     }
 
     fn inputs(&self, _pipeline: &Pipeline) -> Vec<StageName> {
@@ -36,6 +36,7 @@ impl Stage for Ingest {
     }
 
     fn files(&self, pipeline: &Pipeline) -> Result<Vec<(&'static str, Outside)>> {
+        check_places(pipeline)?;
         pipeline.source.kind().files()
     }
 
@@ -51,6 +52,7 @@ impl Stage for Ingest {
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
+        check_places(pipeline)?;
         let source = pipeline.source.kind().open(pipeline.seed, &context.data, context.progress)?;
         let content = source.content();
         let extent = content.extent().ok_or_else(|| error::bug("a source gives images"))?;
@@ -160,4 +162,12 @@ fn without(batch: RecordBatch, held_out: &[i64]) -> Result<RecordBatch> {
     });
     let kept: BooleanArray = kept.collect::<Result<Vec<_>>>()?.into();
     filter_record_batch(&batch, &kept).map_err(|cause| error::bug(format!("cannot hold images out: {cause}")))
+}
+
+/// Refuses settings of files and folders that are not there, with their lines in the pipeline file.
+fn check_places(pipeline: &Pipeline) -> Result<()> {
+    let places = pipeline.source.kind().places();
+    let Some((setting, path)) = places.into_iter().find(|(_, path)| !path.exists()) else { return Ok(()) };
+    let missing = format!("{setting}: {} does not exist", path.display());
+    Err(error::data(pipeline.places.of(setting).map_or(missing.clone(), |place| format!("{place}: {missing}"))))
 }

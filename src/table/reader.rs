@@ -364,7 +364,7 @@ fn converted(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
         return if column.data_type() == wanted { Ok(column.clone()) } else { cast(wanted) };
     };
     let list = match column.data_type() {
-        DataType::FixedSizeList(..) => column.clone(),
+        DataType::FixedSizeList(found, _) if found.data_type() == item.data_type() => column.clone(),
         _ => cast(&DataType::FixedSizeList(Arc::new(item.as_ref().clone().with_nullable(true)), *size))?,
     };
     // The items were declared nullable, but may have no nulls.

@@ -159,7 +159,7 @@ impl Content {
 }
 
 /// Whether values of a type, as other programs may store them, can be converted to that of a column of limpid's: a list without
-/// its fixed size, an integer of fewer bits, and text with or without a dictionary.
+/// its fixed size, or of integers or floats of other widths, an integer of fewer bits, and text with or without a dictionary.
 fn can_become(found: &DataType, wanted: &DataType) -> bool {
     let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     match (found, wanted) {
@@ -170,7 +170,11 @@ fn can_become(found: &DataType, wanted: &DataType) -> bool {
         (
             DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item),
             DataType::FixedSizeList(wanted, _) | DataType::List(wanted),
-        ) => item.data_type() == wanted.data_type(),
+        ) => {
+            // Spark has no unsigned integers; whether the numbers fit shows when they are read.
+            let (item, wanted) = (item.data_type(), wanted.data_type());
+            item == wanted || (item.is_integer() && wanted.is_integer()) || (item.is_floating() && wanted.is_floating())
+        }
         (found, wanted) => found == wanted,
     }
 }
@@ -235,7 +239,7 @@ fn extent(schema: &Schema) -> Result<Extent> {
 fn stored_pixels(schema: &Schema) -> Pixels {
     match schema.field_with_name("image").map(Field::data_type) {
         Ok(DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item))
-            if *item.data_type() == DataType::Float32 =>
+            if item.data_type().is_floating() =>
         {
             if is_unclipped(schema) {
                 Pixels::Unclipped

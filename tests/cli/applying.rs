@@ -47,7 +47,7 @@ fn images_of_another_size_are_refused_with_the_size_that_is_wanted() {
         .limpid("encode runs/small runs/small/encode/test-00000-of-00001.parquet -o out")
         .exits(65)
         .says("it holds features, not images");
-    sandbox.limpid("encode runs/small small.toml -o out").exits(65).says("is not IDX");
+    sandbox.limpid("encode runs/small small.toml -o out").exits(65).says("small.toml is a TOML file");
     sandbox.limpid("encode runs/small missing.idx -o out").exits(2).says("missing.idx does not exist");
     sandbox.limpid("encode runs small.toml -o out").exits(2).says("holds no model");
     sandbox.limpid("encode small.toml wide.idx -o out").exits(2).says("small.toml holds no model");

@@ -70,7 +70,12 @@ fn numpy_arrays_are_read_from_archives_and_files() {
         (npy("|u1", "(4294967295, 4, 3)", &train), "a.npy is truncated"),
         (npy("|u1", "(9223372036854775807, 4, 3)", &train), "a.npy announces 9223372036854775807 images; at most"),
         (npy("|u1", "(29, 4, 3)", &train), "a.npy goes on after the numbers"),
-        (npy("<i4", "(30, 4, 3)", &train), "a.npy has integers of 4 bytes"),
+        (npy("<i4", "(30, 4, 3)", &train), "a.npy is truncated"),
+        (
+            npy("<i2", "(1, 4, 3)", &[256_i16.to_le_bytes(); 12].concat()),
+            "holds 256; integers must lie between 0 and 255",
+        ),
+        (npy("|i1", "(1, 4, 3)", &[255; 12]), "a.npy: image 0 holds -1; integers must lie between 0 and 255"),
         (npy(">f4", "(30, 4, 3)", &train), "a.npy has elements of type >f4"),
         (npy("|u1", "(30, 12)", &train), "a.npy has the sizes (30, 12)"),
         (npy("|u1", "(0, 4, 3)", &[]), "a.npy holds no images"),

@@ -1,6 +1,5 @@
 //! `limpid inspect`: describes a Parquet file, an IDX file or a picture and its provenance, and recognises other formats.
 
-mod look;
 mod noise;
 mod provenance;
 mod statistics;
@@ -16,21 +15,26 @@ use arrow_schema::{DataType, Schema};
 use clap::Args;
 
 use super::Execute;
-use super::path_kind::{Kind, kind};
+use super::path_kind::{Kind, recognised};
 use super::print::{print, print_line, print_own};
 use crate::error;
 use crate::image::{ImageShape, to_bytes};
 use crate::source::settings::Fit;
-use crate::source::{IdxHeader, ImageReader, bytes_of, decode, picture_format, read_picture};
+use crate::source::{
+    IdxHeader, ImageReader, Look, bytes_of, decode, look, look_at_folder, picture_format, read_picture,
+};
 use crate::table::{self, Images, TableFile, batch_rows, errors, ids, labels, lists, pixels};
 use crate::terminal::Drawing;
 use crate::text;
-use look::{Look, look, look_at_folder};
 use provenance::print_provenance;
 use statistics::print_statistics;
 
 /// Bytes of rows that are read at a time for printing.
 const READ_BYTES: u64 = 4 << 20;
+/// Most columns of a table that are all described and printed.
+const MOST_COLUMNS: usize = 24;
+/// The number of those of a wider one.
+const FEW_COLUMNS: usize = 6;
 /// Most characters of a text that are printed.
 const MOST_CHARACTERS: usize = 1000;
 
@@ -52,16 +56,16 @@ impl Execute for InspectArgs {
     /// rows.
     fn execute(&self) -> Result<()> {
         let path = &self.file;
-        let kind = kind(path)?;
-        if let Kind::Folder = kind {
+        let kind = recognised(path)?;
+        if let Ok(Kind::Folder) = kind {
             return Err(error::data(format!("{} is {}", path.display(), look_at_folder(path))));
         }
         let made = print_provenance(path)?;
         match kind {
-            Kind::Folder => Ok(()),
-            Kind::Parquet => inspect_parquet(self),
-            Kind::Picture => inspect_picture(path, self.draw),
-            Kind::Array | Kind::Idx => match look(path)? {
+            Ok(Kind::Folder) => Ok(()),
+            Ok(Kind::Parquet) => inspect_parquet(self),
+            Ok(Kind::Picture) => inspect_picture(path, self.draw),
+            Ok(Kind::Array | Kind::Idx) | Err(_) => match look(path)? {
                 Look::Idx => inspect_idx(self),
                 // Other files that limpid has written are described without an error.
                 Look::Other { what, whole: true, .. } if made => print(format!("{}: {what}", path.display())),
@@ -109,9 +113,14 @@ fn describe(path: &Path) -> Result<()> {
     let (rows, groups) = (file.file_metadata().num_rows(), file.num_row_groups());
     print(format!("{}: {rows} rows in {groups} row groups", path.display()))?;
     print("\ncolumns")?;
-    for (field, name) in footer.schema().fields().iter().zip(names(footer.schema())) {
+    let fields = footer.schema().fields();
+    for (field, name) in fields.iter().zip(names(footer.schema())).take(shown(fields.len())) {
         let nullable = if field.is_nullable() { ", nullable" } else { "" };
         print_line(format!("  {name} {}{nullable}", field.data_type()))?;
+    }
+    if let Some(others) = fields.get(shown(fields.len())..).filter(|others| !others.is_empty()) {
+        let others: Vec<_> = others.iter().map(|field| field.name().as_str()).collect();
+        print_line(format!("  and {} more: {}", others.len(), text::few(&others)))?;
     }
     let mut entries: Vec<_> = footer.schema().metadata().iter().collect();
     entries.sort();
@@ -150,7 +159,7 @@ fn print_rows(path: &Path, rows: usize) -> Result<()> {
     let footer = table::footer(path)?;
     let (fields, names) = (footer.schema().fields(), names(footer.schema()));
     let mut columns = Vec::new();
-    for position in 0..fields.len() {
+    for position in 0..shown(fields.len()) {
         let mut values = Vec::new();
         for batch in table::columns(path, &footer, &[position], READ_BYTES, rows)? {
             let damaged =
@@ -173,6 +182,11 @@ fn print_rows(path: &Path, rows: usize) -> Result<()> {
     Ok(())
 }
 
+/// How many of the columns of a table are described and printed, so that a wide one fits on a screen.
+fn shown(columns: usize) -> usize {
+    if columns > MOST_COLUMNS { FEW_COLUMNS } else { columns }
+}
+
 /// The names of the columns, padded to the same width.
 fn names(schema: &Schema) -> Vec<String> {
     text::column(schema.fields().iter().map(|field| field.name().as_str()), 8)
@@ -186,13 +200,13 @@ fn value(column: &ArrayRef, row: usize) -> String {
     downcast_primitive_array!(
         column => format!("{:?}", column.value(row)),
         DataType::Boolean => column.as_boolean().value(row).to_string(),
-        DataType::Utf8 => text(column.as_string::<i32>().value(row)),
+        DataType::Utf8 => quoted(column.as_string::<i32>().value(row)),
         other => format!("({other})"),
     )
 }
 
 /// A quoted text, shortened if it is long.
-fn text(value: &str) -> String {
+fn quoted(value: &str) -> String {
     let end = value.char_indices().nth(MOST_CHARACTERS).map(|(end, _)| end);
     end.map_or_else(|| format!("{value:?}"), |end| format!("{:?}…", &value[..end]))
 }

@@ -14,6 +14,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
+use super::shown;
 use crate::command::print::print;
 use crate::error;
 use crate::table;
@@ -75,18 +76,22 @@ pub fn print_statistics(path: &Path) -> Result<()> {
         }
     }
     print("\nstatistics")?;
+    let most = shown(columns.len());
     let head = ["column", "rows", "nulls", "numbers", "least", "mean", "greatest"].map(str::to_owned);
-    let lines: Vec<[String; 7]> = std::iter::once(head).chain(columns.iter().map(Column::line)).collect();
+    let lines: Vec<[String; 7]> = std::iter::once(head).chain(columns.iter().take(most).map(Column::line)).collect();
     let widths: [usize; 7] = std::array::from_fn(|at| text::width(lines.iter().map(|line| line[at].as_str())));
     for line in &lines {
         let cells = line.iter().zip(widths).skip(1).map(|(cell, width)| format!("{cell:>width$}"));
         print(format!("  {:name$}  {}", line[0], cells.collect::<Vec<_>>().join("  "), name = widths[0]).trim_end())?;
     }
-    for column in columns.iter().filter(|column| column.not_finite > 0) {
+    if columns.len() > most {
+        print(format!("  and {} more columns", columns.len() - most))?;
+    }
+    for column in columns.iter().filter(|column| column.not_finite > 0).take(most) {
         print(format!("  {} has {} numbers that are not finite", cell(&column.name), column.not_finite))?;
     }
     let classes = table::classes(footer.schema());
-    columns.iter().try_for_each(|column| column.print_names(classes.as_deref()))
+    columns.iter().take(most).try_for_each(|column| column.print_names(classes.as_deref()))
 }
 
 impl Column {

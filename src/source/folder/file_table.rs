@@ -1,4 +1,4 @@
-//! Reads tables that describe the files of a folder: CSV, or JSON lines where the name ends in `.jsonl`.
+//! Reads tables that describe the files of a folder: CSV, or JSON lines where the name ends in `.jsonl`, or Parquet.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -7,10 +7,13 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
 use serde_json::{Map, Value};
 
 use crate::store::local;
-use crate::{error, interrupt};
+use crate::{error, interrupt, table};
 
 /// Most bytes of a row; parsed JSON may take thirty times as much memory.
 const MOST_ROW: usize = 4 << 20;
@@ -43,11 +46,45 @@ pub fn open(path: &Path, wanted: &[&str]) -> Result<FileTable> {
         std::io::ErrorKind::NotFound => bad(path, "it does not exist"),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })?;
-    if path.extension().is_some_and(|extension| extension == "jsonl") {
-        json_lines(path, file, wanted)
-    } else {
-        csv(path, file)
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("jsonl") => json_lines(path, file, wanted),
+        Some("parquet") => parquet(path, wanted),
+        _ => csv(path, file),
     }
+}
+
+/// Rows of Parquet that are read at a time.
+const PARQUET_ROWS: usize = 1024;
+
+/// The wanted columns as text; the others, which may hold pictures, are empty.
+fn parquet(path: &Path, wanted: &[&str]) -> Result<FileTable> {
+    let footer = table::footer(path)?;
+    let columns: Vec<String> = footer.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let is_wanted = |name: &String| wanted.contains(&name.as_str()) || wanted.contains(&name.to_lowercase().as_str());
+    let read: Vec<usize> = (0..columns.len()).filter(|at| is_wanted(&columns[*at])).collect();
+    let (path, count) = (path.to_owned(), columns.len());
+    let mut line = 0;
+    let batches = table::columns(&path, &footer, &read, MOST_ROW as u64, PARQUET_ROWS)?;
+    let rows = batches.flat_map(move |batch| {
+        let rows = batch.and_then(|batch| {
+            let text = |column: &ArrayRef| arrow_cast::cast(column, &DataType::Utf8).map_err(|cause| cause.to_string());
+            let texts = batch.columns().iter().map(text).collect::<Result<Vec<_>, _>>()?;
+            let row = |row: usize| {
+                line += 1;
+                let mut values = vec![String::new(); count];
+                for (at, column) in read.iter().zip(&texts) {
+                    let column = column.as_string::<i32>();
+                    if column.is_valid(row) {
+                        values[*at] = column.value(row).trim().to_owned();
+                    }
+                }
+                Ok(Row { line, values })
+            };
+            Ok((0..batch.num_rows()).map(row).collect::<Vec<_>>())
+        });
+        rows.unwrap_or_else(|cause: String| vec![Err(bad(&path, &format!("it is damaged near row {line}: {cause}")))])
+    });
+    Ok(FileTable { columns, rows: Box::new(rows) })
 }
 
 /// Bytes that were read since the last row; the consumer of rows resets it.
@@ -107,7 +144,8 @@ fn json_lines(path: &Path, mut file: File, wanted: &[&str]) -> Result<FileTable>
         // All keys of the first object, which error messages list, and the wanted keys of the others.
         let first = names.is_empty();
         for (name, _) in object?.1 {
-            if first || (wanted.contains(&name.to_lowercase().as_str()) && !names.contains(&name)) {
+            let is_wanted = wanted.contains(&name.as_str()) || wanted.contains(&name.to_lowercase().as_str());
+            if first || (is_wanted && !names.contains(&name)) {
                 names.push(name);
             }
         }

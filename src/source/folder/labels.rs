@@ -3,17 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::file_table::{self, FileTable, Row};
+use super::layout::{Layout, layout};
+use super::listing::Listing;
 use super::settings::{FolderLabels, FolderSettings};
 use super::{Entry, list, list_in};
 use crate::error;
 use crate::image::{Classes, Split};
 use crate::progress::Progress;
 use crate::source::check_classes;
-use crate::source::draw::Draw;
+use crate::source::draw::{Draw, key};
+use crate::source::label_text::{self, Texts};
+use crate::source::split_name::{Name, Role};
 use crate::store::local::real;
+use crate::text;
+
+/// Most sub-folders that a message counts.
+const MOST_FOLDERS: usize = 6;
 
 /// The files of both splits.
 pub struct Labelled {
@@ -36,6 +44,10 @@ pub struct Item {
 /// Lists the files with their splits and labels.
 pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Result<Labelled> {
     let found = metadata(settings)?;
+    if let Some(found) = found.as_ref().filter(|found| !found.labelled) {
+        tell_unlabelled(&found.paths[0], &found.columns, progress);
+    }
+    let found = found.filter(|found| found.labelled);
     let by_table = settings.csv.is_some() || found.is_some();
     let items = match (&settings.csv, found) {
         (Some(csv), _) => from_table(csv, settings, "")?,
@@ -50,6 +62,7 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
     }
     if by_table {
         check_distinct(&settings.path, &items)?;
+        tell_unlisted(settings, &items, progress)?;
     }
     let (numbers, classes) = numbered(&items, by_table);
     check_classes(classes.as_ref().map_or(0, |names| names.len())).map_err(|cause| {
@@ -100,58 +113,139 @@ fn real_parent(path: &Path) -> Option<PathBuf> {
     Some(real(path.parent()?)?.join(path.file_name()?))
 }
 
-/// The key of a file in the draw of splits: from its path, so that its split does not depend on other files.
-fn key(path: &str) -> u64 {
-    let digest = blake3::hash(path.as_bytes());
-    digest.as_bytes()[..8].iter().fold(0, |key, &byte| key << 8 | u64::from(byte))
-}
-
 /// Labels as numbers: the positions of their sorted names, or the numbers that the names are, if `numeric` and all are numbers.
 pub fn numbered(items: &[Item], numeric: bool) -> (Vec<Option<i64>>, Classes) {
     let names: BTreeSet<&str> = items.iter().filter_map(|item| item.label.as_deref()).collect();
-    let label = |item: &Item, number: &dyn Fn(&str) -> Option<i64>| item.label.as_deref().and_then(number);
-    if names.is_empty() || (numeric && names.iter().all(|name| name.parse::<i64>().is_ok())) {
-        return (items.iter().map(|item| label(item, &|name| name.parse().ok())).collect(), None);
+    let texts = if numeric { Texts::of(&names) } else { Texts::Names };
+    if names.is_empty() || texts == Texts::Integers {
+        return (items.iter().map(|item| item.label.as_deref().and_then(label_text::integer)).collect(), None);
     }
     let positions: BTreeMap<&str, i64> = names.iter().copied().zip(0..).collect();
-    let numbers = items.iter().map(|item| label(item, &|name| positions.get(name).copied())).collect();
+    let number = |item: &Item| item.label.as_deref().and_then(|name| positions.get(name).copied());
+    let numbers = items.iter().map(number).collect();
     let classes: Vec<String> = names.into_iter().map(str::to_owned).collect();
     (numbers, Some(classes.into()))
 }
 
+/// Says that a table has no labels, and what would be taken for them.
+fn tell_unlabelled(table: &str, columns: &[String], progress: &Progress) {
+    let used = |name: &&String| [&FILE_COLUMNS[..], &SPLIT_COLUMNS].concat().contains(&name.to_lowercase().as_str());
+    let others: Vec<_> = columns.iter().filter(|name| !used(name)).map(String::as_str).collect();
+    if let [first, ..] = others[..] {
+        let (wanted, others) = (LABEL_COLUMNS.join(", "), text::few(&others));
+        progress.note(&format!(
+            "no labels: {table} has no column called {wanted}, but {others}; source.folder.label = {first:?} would take one"
+        ));
+    }
+}
+
+/// Says how many images a table does not list.
+fn tell_unlisted(settings: &FolderSettings, items: &[Item], progress: &Progress) -> Result<()> {
+    let root = &settings.path;
+    if let Some(csv) = &settings.csv
+        && items.iter().all(|item| item.label.is_none())
+    {
+        let columns = file_table::open(csv, &wanted(settings))?.columns;
+        tell_unlabelled(&csv.display().to_string(), &columns, progress);
+    }
+    if !root.is_dir() {
+        return Ok(());
+    }
+    let listed: BTreeSet<&str> = items.iter().map(|item| item.path.as_str()).collect();
+    let unlisted: Vec<_> = list(root)?.images.into_iter().filter(|path| !listed.contains(path.as_str())).collect();
+    if let [example, ..] = &unlisted[..] {
+        let count = unlisted.len();
+        progress.note(&format!(
+            "passed over: {count} images that the table of the files does not list for a split, such as {example}; their lines in it \
+             would have them read"
+        ));
+    }
+    Ok(())
+}
+
+/// The images below the folder, those of its splits, and what its sub-folders are.
+struct Arranged {
+    whole: Listing,
+    splits: Option<Listing>,
+    layout: Layout,
+}
+
+impl Arranged {
+    fn new(settings: &FolderSettings) -> Result<Self> {
+        let root = &settings.path;
+        let whole = list(root)?;
+        let layout = layout(settings, &whole.images)?;
+        // Listed again, since what links in a split lead to belongs to it.
+        let splits =
+            layout.splits.as_ref().map(|splits| list_in(root, &splits.each_ref().map(String::as_str))).transpose()?;
+        Ok(Self { whole, splits, layout })
+    }
+
+    /// The files that are read.
+    fn read(&self) -> &Listing {
+        self.splits.as_ref().unwrap_or(&self.whole)
+    }
+
+    /// Says what the sub-folders were taken for, and what is passed over.
+    fn tell(&self, settings: &FolderSettings, progress: &Progress) {
+        let read = self.read();
+        if self.layout.is_found(settings) {
+            let of = |start: &String| read.images.iter().filter(|path| path.starts_with(start.as_str())).count();
+            let name = |start: &String| start.trim_end_matches('/').to_owned();
+            progress.note(&match &self.layout.splits {
+                Some(splits @ [train, test]) => {
+                    let [train_count, test_count] = splits.each_ref().map(of);
+                    let (train, test) = (name(train), name(test));
+                    format!(
+                        "splits by sub-folders: train is {train} ({train_count} images), test is {test} ({test_count})"
+                    )
+                }
+                None => {
+                    format!("labels are the sub-folders of {}, which is around all images", name(&self.layout.around))
+                }
+            });
+        }
+        read.tell(progress);
+        let outside = self.splits.as_ref().map(|splits| self.whole.outside(splits)).unwrap_or_default();
+        if let [example, ..] = outside[..] {
+            let folder = |path: &&String| path.split_once('/').map(|(folder, _)| folder.to_owned());
+            let mut counts: BTreeMap<Option<String>, usize> = BTreeMap::new();
+            outside.iter().for_each(|path| *counts.entry(folder(path)).or_default() += 1);
+            let validation = |folder: &&String| Name::read(folder).is_some_and(|name| name.role == Role::Validation);
+            let advice = match counts.keys().flatten().find(validation) {
+                Some(folder) => format!("source.folder.test = {folder:?} would test on those in {folder}"),
+                None => "source.folder.train and .test say which sub-folders are read".to_owned(),
+            };
+            let counts = counts.iter().map(|(folder, count)| match folder {
+                Some(folder) => format!("{count} in {folder}"),
+                None => format!("{count} in no sub-folder"),
+            });
+            let counts = counts.take(MOST_FOLDERS).collect::<Vec<_>>().join(", ");
+            let count = outside.len();
+            progress.note(&format!(
+                "passed over: {count} images outside of both splits ({counts}), such as {example}; {advice}"
+            ));
+        }
+    }
+}
+
 /// Splits and labels by sub-folder.
 fn from_folders(settings: &FolderSettings, progress: &Progress) -> Result<Vec<Item>> {
-    let FolderSettings { path: root, train, test, .. } = settings;
-    let found = [train, test].map(|name| root.join(name).is_dir());
-    let split = |path: &str| {
-        let folders = [train, test].into_iter().zip(Split::ALL);
-        folders.into_iter().find(|(name, _)| path.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('/')))
-    };
-    if found[0] != found[1] {
-        let (there, missing, key) = if found[0] { (train, test, "test") } else { (test, train, "train") };
-        let message = format!("{} has a sub-folder {there} but none called {missing}", root.display());
-        let inside = root.join(there);
-        let advice = format!("or source.folder.path = {:?} to have the splits drawn", inside.display().to_string());
-        return Err(error::data(format!("{message}; name it with source.folder.{key}, {advice}")));
-    }
-    // If there are folders of splits, files outside of them belong to none.
-    let listing = if found[0] { list_in(root, &[train, test])? } else { list(root)? };
-    listing.tell(progress);
-    let mut items = Vec::new();
-    if !found[0] && settings.labels == FolderLabels::Folders {
-        refuse_other_case(root, [train, test])?;
-    }
-    for path in listing.images {
-        let (split, rest) = match split(&path) {
-            Some((name, split)) => (Some(split), &path[name.len() + 1..]),
-            None => (None, path.as_str()),
-        };
+    let root = &settings.path;
+    let arranged = Arranged::new(settings)?;
+    arranged.tell(settings, progress);
+    let Layout { splits, around } = &arranged.layout;
+    let items = arranged.read().images.iter().map(|path| {
+        let split = splits.iter().flatten().zip(Split::ALL).find(|(start, _)| path.starts_with(start.as_str()));
+        let start = split.map_or(around, |(start, _)| start);
+        let rest = path.strip_prefix(start.as_str()).unwrap_or(path);
         let label = match settings.labels {
             FolderLabels::Folders => rest.split_once('/').map(|(folder, _)| folder.to_owned()),
             FolderLabels::None => None,
         };
-        items.push(Item { path, split, label });
-    }
+        Item { path: path.clone(), split: split.map(|(_, split)| split), label }
+    });
+    let items: Vec<_> = items.collect();
     if let (Some(labelled), Some(bare)) =
         (items.iter().find(|item| item.label.is_some()), items.iter().find(|item| item.label.is_none()))
     {
@@ -160,27 +254,25 @@ fn from_folders(settings: &FolderSettings, progress: &Progress) -> Result<Vec<It
             format!("{} lies in no sub-folder that could be its label, while {labelled} does", bare.display());
         return Err(error::data(format!("{message}; set source.folder.labels = \"none\", or move it")));
     }
+    refuse_lone_labels(root, &items)?;
     Ok(items)
 }
 
-/// Refuses sub-folders whose names are those of the splits in other case: they would be taken for labels.
-fn refuse_other_case(root: &Path, names: [&str; 2]) -> Result<()> {
-    let unreadable = || format!("cannot read {}", root.display());
-    let mut alike = [None, None];
-    for entry in root.read_dir().with_context(unreadable)? {
-        let path = entry.with_context(unreadable)?.path();
-        let found = path.file_name().and_then(|name| name.to_str()).filter(|_| path.is_dir());
-        for (alike, name) in alike.iter_mut().zip(names) {
-            *alike =
-                alike.take().or(found.filter(|found| found.to_lowercase() == name.to_lowercase()).map(str::to_owned));
-        }
+/// Refuses splits of one label each that the other lacks: it is another name of the split.
+fn refuse_lone_labels(root: &Path, items: &[Item]) -> Result<()> {
+    let labels = |split: Split| {
+        let of = items.iter().filter(move |item| item.split == Some(split));
+        of.filter_map(|item| item.label.as_deref()).collect::<BTreeSet<_>>()
+    };
+    let [train, test] = Split::ALL.map(labels).map(|labels| labels.into_iter().collect::<Vec<_>>());
+    let ([train], [test]) = (&train[..], &test[..]) else { return Ok(()) };
+    if train == test {
+        return Ok(());
     }
-    let [Some(train), Some(test)] = alike else { return Ok(()) };
-    let message = format!("{} has sub-folders {train} and {test}, which would be labels", root.display());
-    let advice = format!(
-        "if they are splits, set source.folder.train = {train:?} and source.folder.test = {test:?}; if they are labels, set these to \
-         names that no sub-folder has"
-    );
+    let message =
+        format!("in {} all images for training have the label {train}, and all for testing {test}", root.display());
+    let advice =
+        "name the folders of the labels with source.folder.train and .test, or set source.folder.labels = \"none\"";
     Err(error::data(format!("{message}; {advice}")))
 }
 
@@ -192,13 +284,22 @@ const LABEL_COLUMNS: [&str; 3] = ["label", "class", "category"];
 /// Usual names of the column of splits.
 const SPLIT_COLUMNS: [&str; 1] = ["split"];
 
-/// All of these names.
-fn wanted() -> Vec<&'static str> {
-    [&FILE_COLUMNS[..], &LABEL_COLUMNS, &SPLIT_COLUMNS].concat()
+/// All of these names, and the one in the settings.
+fn wanted(settings: &FolderSettings) -> Vec<&str> {
+    let named = settings.label.as_deref();
+    [&FILE_COLUMNS[..], &LABEL_COLUMNS, &SPLIT_COLUMNS, named.as_slice()].concat()
+}
+
+/// The position of the column of labels.
+fn label_column(columns: &[String], settings: &FolderSettings) -> Option<usize> {
+    match &settings.label {
+        Some(named) => columns.iter().position(|column| column == named),
+        None => column(columns, &LABEL_COLUMNS),
+    }
 }
 
 /// Names of the metadata tables in Hugging Face's image folders.
-const METADATA: [&str; 2] = ["metadata.csv", "metadata.jsonl"];
+const METADATA: [&str; 3] = ["metadata.csv", "metadata.jsonl", "metadata.parquet"];
 
 /// Metadata tables in a folder in Hugging Face's format, which hold the labels of the files.
 pub struct Metadata {
@@ -206,28 +307,27 @@ pub struct Metadata {
     pub name: &'static str,
     /// Their paths below the folder: one for all, or one in the folder of each split.
     pub paths: Vec<String>,
+    /// Whether they say the labels of files.
+    pub labelled: bool,
+    /// The columns of the first.
+    columns: Vec<String>,
 }
 
 /// The files of a source: those that its table lists, which may be the one that [`metadata`] found, or all in the folder. A table
 /// that cannot be read lists none, which ingest reports.
 ///
 /// # Errors
-/// A folder that cannot be read.
+/// A folder that cannot be read, sub-folders that are not clearly the splits.
 pub fn files(settings: &FolderSettings, found: Option<&Metadata>) -> Result<Vec<String>> {
     let listed = match (&settings.csv, found) {
         (Some(csv), _) => from_table(csv, settings, ""),
         (None, Some(found)) => from_metadata(settings, &found.paths),
-        (None, None) => {
-            let splits = [settings.train.as_str(), &settings.test];
-            let found = splits.iter().all(|name| settings.path.join(name).is_dir());
-            let listing = if found { list_in(&settings.path, &splits) } else { list(&settings.path) };
-            return Ok(listing?.images);
-        }
+        (None, None) => return Ok(Arranged::new(settings)?.read().images.clone()),
     };
     Ok(listed.unwrap_or_default().into_iter().map(|item| item.path).collect())
 }
 
-/// The metadata tables of a folder. None if the settings name a table, if no labels are wanted, or if the tables have none.
+/// The metadata tables of a folder. None if the settings name a table, or if no labels are wanted.
 ///
 /// # Errors
 /// One that cannot be read.
@@ -235,20 +335,31 @@ pub fn metadata(settings: &FolderSettings) -> Result<Option<Metadata>> {
     if settings.csv.is_some() || settings.labels == FolderLabels::None {
         return Ok(None);
     }
-    for name in METADATA {
-        let of_splits = [&settings.train, &settings.test].map(|split| format!("{split}/{name}"));
-        for paths in [vec![name.to_owned()], of_splits.to_vec()] {
-            if paths.iter().all(|path| settings.path.join(path).is_file()) {
-                let tells = |path: &String| -> Result<bool> {
-                    let columns = file_table::open(&settings.path.join(path), &wanted())?.columns;
-                    Ok(column(&columns, &FILE_COLUMNS).is_some() && column(&columns, &LABEL_COLUMNS).is_some())
-                };
-                let all = paths.iter().map(tells).collect::<Result<Vec<_>>>()?.into_iter().all(|tells| tells);
-                return Ok(all.then_some(Metadata { name, paths }));
-            }
-        }
-    }
-    Ok(None)
+    let there = |paths: &[String]| paths.iter().all(|path| settings.path.join(path).is_file());
+    let candidates = |starts: &[String]| {
+        let paths =
+            |name: &'static str| (name, starts.iter().map(|start| format!("{start}{name}")).collect::<Vec<_>>());
+        METADATA.map(paths).into_iter().find(|(_, paths)| there(paths))
+    };
+    let named = [&settings.train, &settings.test].map(|split| format!("{split}/"));
+    let of_splits = || -> Result<_> {
+        let any = |start: &std::ffi::OsStr| METADATA.iter().any(|name| settings.path.join(start).join(name).is_file());
+        // A listing is needed only for tables in folders of other names.
+        let inner = settings.path.read_dir().into_iter().flatten().flatten().any(|entry| any(&entry.file_name()));
+        let splits = if inner { layout(settings, &list(&settings.path)?.images)?.splits } else { None };
+        Ok(splits.and_then(|splits| candidates(&splits)))
+    };
+    let found = match candidates(&[String::new()]).or_else(|| candidates(&named)) {
+        Some(found) => Some(found),
+        None => of_splits()?,
+    };
+    let Some((name, paths)) = found else { return Ok(None) };
+    let open = |path: &String| Ok(file_table::open(&settings.path.join(path), &wanted(settings))?.columns);
+    let columns = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let tells =
+        |columns: &Vec<String>| column(columns, &FILE_COLUMNS).is_some() && label_column(columns, settings).is_some();
+    let labelled = columns.iter().all(tells);
+    Ok(Some(Metadata { name, paths, labelled, columns: columns.into_iter().next().unwrap_or_default() }))
 }
 
 /// Labels from the tables of [`metadata`]; splits from them or, where they have none, from sub-folders.
@@ -260,14 +371,16 @@ fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Ite
         items.extend(from_table(&root.join(table), settings, inside)?);
     }
     items.sort_by(|one, other| one.path.cmp(&other.path));
-    let splits = [&settings.train, &settings.test];
-    if splits.iter().all(|name| root.join(name).is_dir()) {
-        for item in items.iter_mut().filter(|item| item.split.is_none()) {
-            let folder = item.path.split_once('/').map(|(folder, _)| folder);
-            item.split = Split::ALL.into_iter().find(|split| folder == Some(splits[*split as usize]));
+    if items.iter().any(|item| item.split.is_none()) {
+        let paths: Vec<_> = items.iter().map(|item| item.path.clone()).collect();
+        if let Some(splits) = layout(settings, &paths)?.splits {
+            for item in items.iter_mut().filter(|item| item.split.is_none()) {
+                let of = |split: &Split| item.path.starts_with(splits[*split as usize].as_str());
+                item.split = Split::ALL.into_iter().find(of);
+            }
+            // As without a table, files outside of both folders belong to no split.
+            items.retain(|item| item.split.is_some());
         }
-        // As without a table, files outside of both folders belong to no split.
-        items.retain(|item| item.split.is_some());
     }
     Ok(items)
 }
@@ -282,12 +395,18 @@ fn column(columns: &[String], names: &[&str]) -> Option<usize> {
 fn from_table(table: &Path, settings: &FolderSettings, inside: &str) -> Result<Vec<Item>> {
     let root = &settings.path;
     let bad = |what: String| file_table::bad(table, &what);
-    let FileTable { columns: head, rows } = file_table::open(table, &wanted())?;
+    let FileTable { columns: head, rows } = file_table::open(table, &wanted(settings))?;
     let files = column(&head, &FILE_COLUMNS).ok_or_else(|| {
         let (found, wanted) = (head.join(", "), FILE_COLUMNS.join(", "));
         bad(format!("its columns are {found}; one of {wanted} must name the files"))
     })?;
-    let (labels, splits) = (column(&head, &LABEL_COLUMNS), column(&head, &SPLIT_COLUMNS));
+    let (labels, splits) = (label_column(&head, settings), column(&head, &SPLIT_COLUMNS));
+    if let (None, Some(named)) = (labels, &settings.label) {
+        return Err(bad(format!(
+            "it has no column {named}, which source.folder.label names; it has {}",
+            head.join(", ")
+        )));
+    }
     let mut items = BTreeMap::new();
     for row in rows {
         let Row { line, values } = row?;
@@ -302,9 +421,11 @@ fn from_table(table: &Path, settings: &FolderSettings, inside: &str) -> Result<V
         }
         let split = match splits.map(text) {
             None => None,
-            Some("train" | "training") => Some(Split::Train),
-            Some("test" | "testing" | "valid" | "val" | "validation") => Some(Split::Test),
-            Some(other) => return Err(bad(format!("line {line}: the split is {other:?}, expected train or test"))),
+            Some(name) => match Name::read(name).map(|name| name.role) {
+                Some(Role::Train) => Some(Split::Train),
+                Some(Role::Test | Role::Validation) => Some(Split::Test),
+                None => return Err(bad(format!("line {line}: the split is {name:?}, expected train or test"))),
+            },
         };
         let label = labels.map(text).filter(|label| !label.is_empty()).map(str::to_owned);
         if items.insert(path.clone(), Item { path: path.clone(), split, label }).is_some() {

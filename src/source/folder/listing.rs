@@ -1,5 +1,7 @@
 //! Lists the image files below a folder, sorted by relative path.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -8,6 +10,7 @@ use super::relative;
 use crate::error;
 use crate::progress::Progress;
 use crate::source::walk::Walk;
+use crate::store::local::real;
 
 /// Ends of the names of image files, in lower case.
 const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "jfif", "webp", "bmp", "tif", "tiff"];
@@ -17,12 +20,18 @@ const OTHER_EXTENSIONS: [&str; 20] = [
     "svg", "dcm", "dng", "cr2",
 ];
 
+/// Files that programs leave beside images, and that nobody counts as data.
+const ASIDE: [&str; 5] = ["thumbs.db", "desktop.ini", "metadata.csv", "metadata.jsonl", "metadata.parquet"];
+
 /// The files below a folder.
 pub struct Listing {
+    root: PathBuf,
     /// The relative paths of the images, sorted byte by byte.
     pub images: Vec<String>,
     /// Images of unsupported formats.
     others: Vec<PathBuf>,
+    /// The number of files that are no images by their names, and the first of them.
+    no_images: (usize, Option<PathBuf>),
     walk: Walk,
 }
 
@@ -30,12 +39,30 @@ impl Listing {
     /// Reports skipped files, since the user may count them as data.
     pub fn tell(&self, progress: &Progress) {
         self.walk.tell(progress);
-        let Some(example) = self.others.iter().min() else { return };
-        progress.note(&format!(
-            "passed over: {} images of formats that are not read (PNG, JPEG, WebP, BMP and TIFF are), such as {}",
-            self.others.len(),
-            example.display()
-        ));
+        if let Some(example) = self.others.iter().min() {
+            progress.note(&format!(
+                "passed over: {} images of formats that are not read (PNG, JPEG, WebP, BMP and TIFF are), such as {}",
+                self.others.len(),
+                example.display()
+            ));
+        }
+        if let (count, Some(example)) = &self.no_images {
+            let example = example.display();
+            progress.note(&format!("passed over: {count} files that are no images by their names, such as {example}"));
+        }
+    }
+
+    /// The images that another listing of a part of the same folder lacks.
+    pub fn outside(&self, part: &Listing) -> Vec<&String> {
+        let lacks = |path: &&String| part.images.binary_search(path).is_err();
+        let outside: Vec<_> = self.images.iter().filter(lacks).collect();
+        if !part.walk.has_links() || outside.is_empty() {
+            return outside;
+        }
+        // What a link leads to has another path there.
+        let place = |path: &String| real(&self.root.join(path));
+        let read: HashSet<_> = part.images.iter().filter_map(place).collect();
+        outside.into_iter().filter(|path| place(path).is_none_or(|place| !read.contains(&place))).collect()
     }
 }
 
@@ -60,13 +87,30 @@ pub fn list_in(root: &Path, folders: &[&str]) -> Result<Listing> {
     if folders.is_empty() {
         folders.push(root.to_owned());
     }
-    let wanted = |path: &Path| has_extension(path, &EXTENSIONS) || has_extension(path, &OTHER_EXTENSIONS);
+    let no_images = RefCell::new((0, None));
+    let wanted = |path: &Path| {
+        let wanted = has_extension(path, &EXTENSIONS) || has_extension(path, &OTHER_EXTENSIONS);
+        if !wanted && !is_aside(path) {
+            let (count, first) = &mut *no_images.borrow_mut();
+            *count += 1;
+            if first.as_ref().is_none_or(|first: &PathBuf| path < first.as_path()) {
+                *first = Some(path.to_owned());
+            }
+        }
+        wanted
+    };
     let mut walk = Walk::new(&folders, false, &wanted)?;
     let files = std::mem::take(&mut walk.files);
     let (images, others): (Vec<_>, _) = files.into_iter().partition(|path| has_extension(path, &EXTENSIONS));
+    let no_images = no_images.into_inner();
     let mut images = images.iter().map(|path| relative(path, root)).collect::<Result<Vec<_>>>()?;
     images.sort_unstable();
-    Ok(Listing { images, others, walk })
+    Ok(Listing { root: root.to_owned(), images, others, no_images, walk })
+}
+
+fn is_aside(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).map(str::to_ascii_lowercase);
+    name.is_some_and(|name| ASIDE.contains(&name.as_str()) || name.starts_with("readme") || name.starts_with("license"))
 }
 
 /// Whether a file has one of these extensions, ignoring case.

@@ -18,6 +18,9 @@ pub struct FolderSettings {
     pub labels: FolderLabels,
     /// The table that lists files, labels and splits.
     pub csv: Option<PathBuf>,
+    /// The column of labels of a table; one with a usual name if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// Whether a table may list files outside of the folder.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub outside: bool,
@@ -54,6 +57,8 @@ pub struct RawFolder {
     labels: Option<FolderLabels>,
     /// A CSV file with a column of files, and optionally `label` and `split`: only the files that it lists are read.
     csv: Option<String>,
+    /// The column of labels of that table; `label`, `class` or `category` unless given.
+    label: Option<String>,
     /// Whether a table may list files outside of the folder.
     outside: Option<bool>,
     /// The sub-folder of the training images.
@@ -90,6 +95,7 @@ impl Choice for FolderSettings {
             path: section.file(path),
             labels: section.required("labels", raw.labels)?,
             csv: raw.csv.map(|csv| section.file(csv)),
+            label: raw.label,
             outside: section.required("outside", raw.outside)?,
             train: section.required("train", raw.train)?,
             test: section.required("test", raw.test)?,

@@ -7,13 +7,18 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use arrow_array::types::{ArrowPrimitiveType, Float16Type};
 use flate2::CrcReader;
 use flate2::read::DeflateDecoder;
 
 use crate::error;
 use crate::image::{ImageShape, to_byte};
-use crate::source::{archive_failure, check_channels};
+use crate::source::{archive_failure, check_channels, explained};
 use crate::store::local;
+use crate::text;
+
+/// Half precision, as Arrow has it.
+type Half = <Float16Type as ArrowPrimitiveType>::Native;
 
 /// Longest header that is read.
 const MAX_HEADER: usize = 1 << 16;
@@ -76,7 +81,7 @@ impl Element {
             "u" if known => Some(Element::Unsigned(size)),
             "i" if known => Some(Element::Signed(size)),
             "b" if known && size == 1 => Some(Element::Boolean),
-            "f" if known && size >= 4 => Some(Element::Float(size)),
+            "f" if known && size >= 2 => Some(Element::Float(size)),
             _ => None,
         }
     }
@@ -89,24 +94,33 @@ impl Element {
         }
     }
 
-    /// Converts numbers to pixels: bytes unchanged, floats from [0, 1], true as 255.
+    /// Converts numbers to pixels: integers from 0 to 255 unchanged, floats from [0, 1], true as 255.
     ///
     /// # Errors
-    /// The position and the value of a float outside [0, 1].
+    /// The position and the value of a number outside of its range.
     pub fn pixels(self, numbers: &[u8]) -> Result<Vec<u8>, (usize, f64)> {
-        let size = match self {
-            Element::Float(size) => size,
-            Element::Boolean => return Ok(numbers.iter().map(|&number| if number == 0 { 0 } else { 255 }).collect()),
-            Element::Unsigned(_) | Element::Signed(_) => return Ok(numbers.to_vec()),
+        let pixel: &dyn Fn(&[u8]) -> Result<u8, f64> = match self {
+            Element::Unsigned(1) => return Ok(numbers.to_vec()),
+            Element::Boolean => &|number| Ok(if number == [0] { 0 } else { 255 }),
+            Element::Unsigned(_) => {
+                &|number| little_endian(number).try_into().map_err(|_| little_endian(number) as f64)
+            }
+            Element::Signed(_) => &|number| signed(number).try_into().map_err(|_| signed(number) as f64),
+            Element::Float(_) => &|number| {
+                let value = float(number);
+                if (0.0..=1.0).contains(&value) { Ok(to_byte(value as f32)) } else { Err(value) }
+            },
         };
-        let float = |bytes: &[u8]| match bytes {
-            &[a, b, c, d] => f64::from(f32::from_le_bytes([a, b, c, d])),
-            bytes => f64::from_bits(little_endian(bytes)),
-        };
-        let numbers = numbers.chunks_exact(size).map(float).enumerate();
-        numbers
-            .map(|(at, value)| if (0.0..=1.0).contains(&value) { Ok(to_byte(value as f32)) } else { Err((at, value)) })
-            .collect()
+        let numbers = numbers.chunks_exact(self.size()).enumerate();
+        numbers.map(|(at, number)| pixel(number).map_err(|value| (at, value))).collect()
+    }
+
+    /// What the numbers of images must be, for messages.
+    pub fn range(self) -> &'static str {
+        match self {
+            Element::Float(_) => "floats must lie in [0, 1]",
+            _ => "integers must lie between 0 and 255",
+        }
     }
 }
 
@@ -149,7 +163,11 @@ impl Array {
         };
         let start = read(8)?;
         if !start.starts_with(b"\x93NUMPY") {
-            return Err(bad("is not a NumPy array".to_owned()));
+            let cause = bad("is not a NumPy array".to_owned());
+            return Err(match location {
+                Location::File(path) => explained(path, "a NumPy array", cause),
+                Location::Member(..) => cause,
+            });
         }
         let len = match start[6] {
             1 => little_endian(&read(2)?) as usize,
@@ -163,7 +181,7 @@ impl Array {
         let description = entry(&header, "descr").map(|text| text.trim_matches(['\'', '"']));
         let element = description.and_then(Element::parse).ok_or_else(|| {
             let found = description.unwrap_or("?");
-            bad(format!("has elements of type {found}; limpid reads integers, float32 and float64, little-endian"))
+            bad(format!("has elements of type {found}; limpid reads integers and floats, little-endian"))
         })?;
         if entry(&header, "fortran_order") != Some("False") {
             return Err(bad("is in Fortran's order; save numpy.ascontiguousarray of it".to_owned()));
@@ -193,13 +211,6 @@ impl Array {
                 )));
             }
         };
-        match self.element {
-            Element::Unsigned(1) | Element::Float(_) | Element::Boolean => {}
-            Element::Unsigned(size) | Element::Signed(size) => {
-                let message = format!("has integers of {size} bytes; images are uint8, bool, or floats in [0, 1]");
-                return Err(bad(message));
-            }
-        }
         let side = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
         let shape = ImageShape::new(side(height), side(width), side(channels)).ok_or_else(|| {
             let most = ImageShape::MAX_LEN;
@@ -248,12 +259,10 @@ impl Array {
     /// All numbers as integers.
     ///
     /// # Errors
-    /// Floats, too many, numbers beyond 2^63, damage.
+    /// Floats that are not whole, too many, numbers beyond 2^63, damage.
     pub fn integers(mut self, count: u64) -> Result<Vec<i64>> {
-        let bad = |what: String| error::data(format!("{} {what}", self.location));
-        if let Element::Float(_) = self.element {
-            return Err(bad("has floats; labels are integers".to_owned()));
-        }
+        let location = self.location.clone();
+        let bad = |what: String| error::data(format!("{location} {what}"));
         if count > MAX_LABELS {
             return Err(bad(format!("has {count} labels; at most {MAX_LABELS} work")));
         }
@@ -262,24 +271,48 @@ impl Array {
         while (labels.len() as u64) < count {
             let piece = (count - labels.len() as u64).min(1 << 20) as usize;
             let bytes = self.read(piece)?;
-            let integer = |bytes: &[u8]| {
-                let value = little_endian(bytes);
-                let shift = 64 - 8 * size as u32;
-                if let Element::Signed(_) = element {
-                    Some((value as i64) << shift >> shift)
-                } else {
-                    value.try_into().ok()
-                }
-            };
             for bytes in bytes.chunks_exact(size) {
-                labels.push(
-                    integer(bytes).ok_or_else(|| error::data(format!("{} has a label beyond 2^63", self.location)))?,
-                );
+                labels.push(match element {
+                    Element::Signed(_) => signed(bytes),
+                    Element::Float(_) => {
+                        let value = float(bytes);
+                        // Up to 2^53, every whole number is a float.
+                        if value.trunc() != value || value.abs() > (1_u64 << 53) as f64 {
+                            return Err(bad(format!("has the label {value}, which is no whole number")));
+                        }
+                        value as i64
+                    }
+                    _ => little_endian(bytes).try_into().map_err(|_| bad("has a label beyond 2^63".to_owned()))?,
+                });
             }
         }
         self.end()?;
         Ok(labels)
     }
+}
+
+/// The location of the array in a file, which may be an archive of one.
+///
+/// # Errors
+/// A file that cannot be read, or an archive of several.
+pub fn only(path: &Path) -> Result<Location> {
+    if !is_archive(path)? {
+        return Ok(Location::File(path.to_owned()));
+    }
+    match &members(path)?[..] {
+        [name] => Ok(Location::Member(path.to_owned(), name.clone())),
+        names => {
+            let (path, names, count) = (path.display(), text::few(names), names.len());
+            Err(error::data(format!("{path} is an archive of {count} arrays, {names}: read it with source.npz")))
+        }
+    }
+}
+
+/// Whether a file starts as an archive does.
+pub fn is_archive(path: &Path) -> Result<bool> {
+    let mut start = Vec::new();
+    open(path)?.take(4).read_to_end(&mut start).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(start == b"PK\x03\x04")
 }
 
 /// The names of the arrays in an archive.
@@ -304,7 +337,8 @@ fn open(path: &Path) -> Result<File> {
 
 fn archive(path: &Path) -> Result<zip::ZipArchive<BufReader<File>>> {
     let file = BufReader::new(open(path)?);
-    zip::ZipArchive::new(file).map_err(|cause| archive_failure(path, "is not an .npz archive", cause))
+    zip::ZipArchive::new(file)
+        .map_err(|cause| explained(path, "an .npz archive", archive_failure(path, "is not an .npz archive", cause)))
 }
 
 /// The bytes of an array, its header included.
@@ -351,6 +385,21 @@ fn little_endian(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
+/// The signed integer of these bytes.
+fn signed(bytes: &[u8]) -> i64 {
+    let shift = 64 - 8 * bytes.len() as u32;
+    (little_endian(bytes) as i64) << shift >> shift
+}
+
+/// The float of these bytes.
+fn float(bytes: &[u8]) -> f64 {
+    match bytes {
+        &[a, b] => Half::from_le_bytes([a, b]).to_f64(),
+        &[a, b, c, d] => f64::from(f32::from_le_bytes([a, b, c, d])),
+        bytes => f64::from_bits(little_endian(bytes)),
+    }
+}
+
 /// Damage is an I/O error of the decompressor; other I/O errors come from the disk.
 fn unreadable(location: &Location, cause: io::Error) -> anyhow::Error {
     match cause.kind() {
@@ -381,7 +430,7 @@ mod tests {
         assert_eq!(Element::parse("|u1"), Some(Element::Unsigned(1)));
         assert_eq!(Element::parse("<i8"), Some(Element::Signed(8)));
         assert_eq!(Element::parse("<f4"), Some(Element::Float(4)));
-        for other in [">i4", "<f2", "<U3", "|O", "", "<", "<c8", "|i4", "<u3", "µ"] {
+        for other in [">i4", "<U3", "|O", "", "<", "<c8", "|i4", "<u3", "µ"] {
             assert_eq!(Element::parse(other), None, "{other}");
         }
         assert_eq!(Element::Float(4).pixels(&0.5_f32.to_le_bytes()), Ok(vec![128]));

@@ -9,11 +9,16 @@ use super::kinds::Labels;
 use crate::error;
 use crate::image::ImageShape;
 use crate::source::Asker;
+use crate::text;
 
 /// Usual names of the column of images.
 const IMAGE_COLUMNS: [&str; 5] = ["image", "img", "images", "pixels", "picture"];
 /// Usual names of the column of labels.
-const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
+pub const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
+/// Columns of a table above which it is likely to have one for each pixel.
+const MOST_COLUMNS: usize = 60;
+/// The setting for images without labels, unless a column is called so.
+pub const NONE: &str = "none";
 
 /// The settings that choose columns and their shape.
 pub struct Wanted {
@@ -45,6 +50,20 @@ impl Columns {
     pub fn all(self) -> Vec<usize> {
         [Some(self.image), self.label, self.id].into_iter().flatten().collect()
     }
+
+    /// Says which other columns could be labels, where none is.
+    pub fn tell_other_labels(self, schema: Option<&Schema>, note: &dyn Fn(&str)) {
+        let fields = schema.map(Schema::fields).into_iter().flatten().enumerate();
+        let others = fields.filter(|(at, field)| *at != self.image && Labels::can_be(field.data_type()));
+        let others: Vec<_> = others.map(|(_, field)| field.name().as_str()).collect();
+        if let [first, ..] = others[..] {
+            let others = text::few(&others);
+            note(&format!(
+                "no labels: no column is called label or labels; of {others}, source.parquet.label = {first:?} would take one, and \
+                 \"none\" none"
+            ));
+        }
+    }
 }
 
 /// The positions of the columns of images and labels. Where the settings name none, the first file decides the names for all.
@@ -65,12 +84,23 @@ pub fn columns(
     let find = |name: &String, key: &str| {
         schema.index_of(name).map_err(|_| {
             let found: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            let (path, found, setting) = (path.display(), found.join(", "), wanted.asker.setting(key));
-            error::data(format!("{path} has no column `{name}`; name it with {setting}; its columns: {found}"))
+            let (path, listed, setting) = (path.display(), text::few(&found), wanted.asker.setting(key));
+            let advice = if found.len() > MOST_COLUMNS {
+                "; where each pixel has a column, source.columns = { train = \"…\", test-fraction = 0.1 } reads it"
+            } else {
+                ""
+            };
+            error::data(format!("{path} has no column `{name}`; name it with {setting}; its columns: {listed}{advice}"))
         })
     };
     let image = find(image, "image")?;
-    let label = label.as_ref().map(|label| find(label, "label")).transpose()?;
+    // A label that no column has may be in the names of folders, or unwanted.
+    let is_folder = |label: &str| {
+        path.iter()
+            .any(|part| part.to_str().is_some_and(|part| part.split_once('=').is_some_and(|(key, _)| key == label)))
+    };
+    let is_none = |label: &str| schema.index_of(label).is_err() && (label == NONE || is_folder(label));
+    let label = label.as_ref().filter(|label| !is_none(label)).map(|label| find(label, "label")).transpose()?;
     // With a command, labels are optional: unusable columns are left out.
     let usable = |label: &usize| wanted.asker != Asker::Command || Labels::can_be(schema.field(*label).data_type());
     // Only commands keep ids; a pipeline numbers images.

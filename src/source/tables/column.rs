@@ -1,17 +1,20 @@
 //! Decodes columns of images of any supported type.
 
+use std::collections::BTreeSet;
 use std::io::Cursor;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Float64Type, Int64Type, UInt8Type};
+use arrow_array::types::{Float64Type, Int64Type, UInt8Type};
 use arrow_array::{Array, ArrayRef};
+use arrow_cast::display::array_value_to_string;
 use arrow_schema::{DataType, Field, Schema};
+use serde_json::Value;
 
 use super::choice::Wanted;
 use crate::image::{ImageShape, to_byte};
 use crate::source::picture::{self, Picture, pages};
 use crate::source::settings::Fit;
-use crate::source::{Asker, check_channels};
+use crate::source::{Asker, check_channels, check_volume};
 
 /// The content of a column of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +26,11 @@ pub enum Images {
 }
 
 impl Images {
-    /// The content of the column at this position of a schema.
+    /// The content of the column at this position of a schema; `first` are the sizes of the nested lists of its first image.
     ///
     /// # Errors
     /// A type that images do not have, or lists without a shape; as text.
-    pub fn of(schema: &Schema, column: usize, wanted: &Wanted) -> Result<Self, String> {
+    pub fn of(schema: &Schema, column: usize, wanted: &Wanted, first: Option<Vec<usize>>) -> Result<Self, String> {
         let field = schema.field(column);
         let (name, found) = (field.name(), field.data_type());
         if is_binary(found) || matches!(found, DataType::Struct(fields) if fields.iter().any(|f| is_bytes(f))) {
@@ -37,23 +40,27 @@ impl Images {
             let expected = "pictures in binary, a struct with `bytes`, or lists of uint8 or float32";
             return Err(format!("its column `{name}` is {found}, expected {expected}"));
         };
-        if !matches!(element, DataType::UInt8 | DataType::Float32 | DataType::Float64 | DataType::Int64) {
-            return Err(format!("its column `{name}` holds numbers of type {element}; limpid reads uint8 and float32"));
+        if !(element.is_integer() || element.is_floating() || *element == DataType::Boolean) {
+            return Err(format!(
+                "its column `{name}` holds lists of {element}; images are lists of integers or floats"
+            ));
         }
         let own = |key: &str| {
             let text = field.metadata().get(key).or(schema.metadata().get(key))?;
             text.parse::<usize>().ok()
         };
         let limpid = || Some(vec![own("limpid.height")?, own("limpid.width")?, own("limpid.channels")?]);
-        let tensor = || {
-            let text = field.metadata().get("ARROW:extension:metadata")?;
-            let value: serde_json::Value = serde_json::from_str(text).ok()?;
-            value["shape"].as_array()?.iter().map(|side| side.as_u64().map(|side| side as usize)).collect()
-        };
+        let tensor = tensor(field)?;
         // A flat list shows no rows and columns.
-        let nested = nested.filter(|sides| sides.len() > 1);
+        let nested = nested.or(first).filter(|sides| sides.len() > 1);
         let usual = wanted.usual.map(|usual| vec![usual.height, usual.width, usual.channels]);
-        let said = wanted.shape.clone().or_else(tensor).or_else(limpid).or(nested).or(usual);
+        if let Some(asked) = &wanted.shape {
+            for found in [&tensor, &nested].into_iter().flatten().filter(|found| !agrees(found, asked)) {
+                return Err(format!("its column `{name}` has {}", contradiction(found, asked)));
+            }
+        }
+        let told = wanted.shape.is_some() || wanted.usual.is_some() || limpid().is_some();
+        let said = wanted.shape.clone().or(tensor).or_else(limpid).or(nested).or(usual);
         let sides = said.ok_or_else(|| {
             format!("nothing says the shape of its lists `{name}`: set source.parquet.shape = [rows, columns]")
         })?;
@@ -64,6 +71,11 @@ impl Images {
         };
         let shape = shape.ok_or_else(|| format!("no image has the shape {sides:?}"))?;
         check_channels(shape).map_err(|cause| format!("its column `{name}` {cause}"))?;
+        if !told {
+            let advice =
+                |channels| format!("source.parquet.shape = {sides:?} takes them for images of {channels} channels");
+            check_volume(shape, advice).map_err(|cause| format!("its column `{name}` {cause}"))?;
+        }
         Ok(Images::Numbers(shape))
     }
 
@@ -82,7 +94,11 @@ impl Images {
                 picture::decode(bytes, fit)
             }
             Images::Numbers(shape) => {
-                let bytes = numbers(column.slice(row, 1))?;
+                let (nested, bytes) = numbers(column.slice(row, 1))?;
+                let sides = [shape.height, shape.width, shape.channels];
+                if nested.len() > 1 && bytes.len() == shape.len() && !agrees(&nested, &sides) {
+                    return Err(format!("it has {}", contradiction(&nested, &sides)));
+                }
                 if bytes.len() != shape.len() {
                     return Err(format!("it has {} numbers, expected {} for {shape}", bytes.len(), shape.len()));
                 }
@@ -90,6 +106,12 @@ impl Images {
             }
         }
     }
+}
+
+/// The sizes of the nested lists in a row, the outermost first; none if there are none, or if they differ.
+pub fn nesting(column: &ArrayRef, row: usize) -> Option<Vec<usize>> {
+    element(column.data_type())?;
+    numbers(column.slice(row, 1)).ok().map(|(sizes, _)| sizes)
 }
 
 fn is_binary(found: &DataType) -> bool {
@@ -133,46 +155,144 @@ pub fn encoded(column: &ArrayRef, row: usize) -> Option<&[u8]> {
     }
 }
 
-/// All numbers in nested lists, as bytes.
-fn numbers(mut values: ArrayRef) -> Result<Vec<u8>, String> {
+/// The shape in the metadata of a column of tensors: Arrow's, or those of Hugging Face's `datasets`.
+///
+/// # Errors
+/// Tensors whose numbers are not stored row by row; as text.
+fn tensor(field: &Field) -> Result<Option<Vec<usize>>, String> {
+    let metadata = field.metadata().get("ARROW:extension:metadata");
+    let Some(value) = metadata.and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return Ok(None) };
+    let list = |value: &Value| -> Option<Vec<usize>> {
+        value.as_array()?.iter().map(|side| side.as_u64().map(|side| side as usize)).collect()
+    };
+    if list(&value["permutation"]).is_some_and(|axes| !axes.is_sorted()) {
+        let name = field.name();
+        return Err(format!(
+            "the tensors of its column `{name}` are stored with permuted axes; write numpy.ascontiguousarray of them"
+        ));
+    }
+    Ok(list(&value["shape"]).or_else(|| list(&value[0])))
+}
+
+/// Whether lists nested with these sizes, the outermost first, hold an image of these sides row by row: a list then ends only where a
+/// row, a column or all of an image does.
+fn agrees(nested: &[usize], sides: &[usize]) -> bool {
+    let ends = |sizes: &[usize]| -> BTreeSet<usize> {
+        let product = |product: &mut usize, size: &usize| {
+            *product = product.saturating_mul(*size);
+            Some(*product)
+        };
+        sizes.iter().scan(1, product).chain([1]).collect()
+    };
+    let (nested, sides) = (ends(nested), ends(sides));
+    nested.last() == sides.last() && nested.is_subset(&sides)
+}
+
+/// What is wrong where [`agrees`] is false.
+fn contradiction(nested: &[usize], sides: &[usize]) -> String {
+    let of = |sizes: &[usize]| sizes.iter().map(usize::to_string).collect::<Vec<_>>();
+    let (lists, image) = (of(nested).join(" of "), of(sides).join("×"));
+    let advice = match (nested, sides) {
+        ([channels, rows @ ..], [height, width, last]) if channels == last && rows == [*height, *width] => {
+            "the channels come first and must come last: numpy.moveaxis(image, 0, -1)"
+        }
+        _ => "rows, columns and channels must be nested in this order",
+    };
+    format!("lists of {lists}, which are no images of {image}: {advice}")
+}
+
+/// The sizes of nested lists, the outermost first, and all numbers in them, as bytes.
+fn numbers(mut values: ArrayRef) -> Result<(Vec<usize>, Vec<u8>), String> {
+    let mut sizes = Vec::new();
     loop {
         if values.null_count() > 0 {
             return Err("it has nulls".to_owned());
         }
-        values = match values.data_type() {
+        let (lengths, inner) = match values.data_type() {
             DataType::List(_) => {
                 let list = values.as_list::<i32>();
                 let (start, end) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
-                list.values().slice(start as usize, (end - start) as usize)
+                let lengths = list.offsets().lengths().collect::<BTreeSet<_>>();
+                (lengths, list.values().slice(start as usize, (end - start) as usize))
             }
             DataType::LargeList(_) => {
                 let list = values.as_list::<i64>();
                 let (start, end) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
-                list.values().slice(start as usize, (end - start) as usize)
+                let lengths = list.offsets().lengths().collect::<BTreeSet<_>>();
+                (lengths, list.values().slice(start as usize, (end - start) as usize))
             }
             DataType::FixedSizeList(_, size) => {
                 let list = values.as_fixed_size_list();
-                list.values().slice(list.value_offset(0) as usize, list.len() * *size as usize)
+                let start = list.value_offset(0) as usize;
+                (BTreeSet::from([*size as usize]), list.values().slice(start, list.len() * *size as usize))
             }
             _ => break,
         };
+        if let (Some(least), Some(most)) = (lengths.first(), lengths.last())
+            && least != most
+        {
+            return Err(format!("its rows differ: lists of {least} and of {most} are side by side"));
+        }
+        sizes.extend(lengths.first());
+        values = inner;
     }
-    let float = |value: f64| {
-        let pixel = (0.0..=1.0).contains(&value).then(|| to_byte(value as f32));
+    let cast = |wanted: &DataType| arrow_cast::cast(&values, wanted).map_err(|cause| cause.to_string());
+    let float = |value: &f64| {
+        let pixel = (0.0..=1.0).contains(value).then(|| to_byte(*value as f32));
         pixel.ok_or_else(|| format!("it holds {value}; floats must lie in [0, 1]"))
     };
-    match values.data_type() {
+    let no_byte = |at: usize| {
+        // Not of the cast, to which a u64 may be too large.
+        let value = array_value_to_string(&values, at).unwrap_or_default();
+        format!("it holds {value}; integers must lie between 0 and 255")
+    };
+    let byte =
+        |(at, value): (usize, Option<i64>)| value.and_then(|value| u8::try_from(value).ok()).ok_or_else(|| no_byte(at));
+    let bytes: Result<Vec<u8>, String> = match values.data_type() {
         DataType::UInt8 => Ok(values.as_primitive::<UInt8Type>().values().to_vec()),
-        DataType::Float32 => {
-            values.as_primitive::<Float32Type>().values().iter().map(|value| float(f64::from(*value))).collect()
+        DataType::Boolean => {
+            let bits = values.as_boolean().values().iter();
+            Ok(bits.map(|bit| if bit { 255 } else { 0 }).collect())
         }
-        DataType::Float64 => values.as_primitive::<Float64Type>().values().iter().map(|value| float(*value)).collect(),
-        DataType::Int64 => {
-            let byte = |&value: &i64| {
-                u8::try_from(value).map_err(|_| format!("it holds {value}; integers must lie between 0 and 255"))
-            };
-            values.as_primitive::<Int64Type>().values().iter().map(byte).collect()
+        found if found.is_floating() => {
+            cast(&DataType::Float64)?.as_primitive::<Float64Type>().values().iter().map(float).collect()
+        }
+        found if found.is_integer() => {
+            cast(&DataType::Int64)?.as_primitive::<Int64Type>().iter().enumerate().map(byte).collect()
         }
         other => Err(format!("it holds numbers of type {other}")),
+    };
+    Ok((sizes, bytes?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_lists_agree_with_a_shape_only_row_by_row() {
+        for (nested, sides) in [
+            (&[9, 12, 3][..], &[9, 12, 3][..]),
+            (&[108, 3], &[9, 12, 3]),
+            (&[9, 36], &[9, 12, 3]),
+            (&[324], &[9, 12, 3]),
+            (&[1, 28, 28], &[28, 28]),
+            (&[28, 28, 1], &[28, 28, 1]),
+        ] {
+            assert!(agrees(nested, sides), "{nested:?} {sides:?}");
+        }
+        for (nested, sides) in [
+            (&[3, 9, 12][..], &[9, 12, 3][..]),
+            (&[9, 3, 12], &[9, 12, 3]),
+            (&[12, 9, 3], &[9, 12, 3]),
+            (&[12, 9], &[9, 12]),
+            (&[9, 12], &[9, 12, 3]),
+            (&[usize::MAX, 2], &[9, 12]),
+        ] {
+            assert!(!agrees(nested, sides), "{nested:?} {sides:?}");
+        }
+        let message = contradiction(&[3, 9, 12], &[9, 12, 3]);
+        assert!(message.starts_with("lists of 3 of 9 of 12, which are no images of 9×12×3: "), "{message}");
+        assert!(message.ends_with("numpy.moveaxis(image, 0, -1)"), "{message}");
     }
 }

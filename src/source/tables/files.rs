@@ -9,14 +9,9 @@ use glob::MatchOptions;
 use super::settings::ParquetSettings;
 use crate::error;
 use crate::source::Outside;
+use crate::source::split_name::{Role, roles};
 use crate::source::walk::Walk;
 use crate::store::local::real;
-
-/// Words in file names that name a split, as in Hugging Face data sets.
-const TRAIN: [&str; 2] = ["train", "training"];
-const TEST: [&str; 3] = ["test", "testing", "eval"];
-/// Words of the files that are used for testing if there are none of [`TEST`].
-const VALIDATION: [&str; 4] = ["validation", "valid", "val", "dev"];
 
 /// Advice for names that do not show the splits.
 const ADVICE: &str =
@@ -83,8 +78,11 @@ pub fn fixed_part(pattern: &Path) -> &Path {
     pattern.ancestors().skip(1).find(|start| start.is_dir()).unwrap_or(Path::new(""))
 }
 
-/// The files that match a pattern; the pattern itself if it is a file.
-fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
+/// The files that match a pattern, sorted by path; the pattern itself if it is a file.
+///
+/// # Errors
+/// Text that is no pattern, no such files.
+pub fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
     if pattern.is_file() {
         return Ok(vec![pattern.to_owned()]);
     }
@@ -146,16 +144,14 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The Parquet files below a folder whose paths name their split.
 fn in_folder(folder: &Path) -> Result<[Vec<PathBuf>; 2]> {
     let all = below(folder)?;
-    let named = |words: &[&str]| -> Vec<PathBuf> {
-        let says = |path: &&PathBuf| {
-            let inside = path.strip_prefix(folder).unwrap_or(path).to_string_lossy().to_lowercase();
-            inside.split(|c: char| !c.is_alphanumeric()).any(|word| words.contains(&word))
-        };
-        all.iter().filter(says).cloned().collect()
+    let roles: Vec<_> =
+        all.iter().map(|path| roles(&path.strip_prefix(folder).unwrap_or(path).to_string_lossy())).collect();
+    let named = |role: Role| -> Vec<PathBuf> {
+        all.iter().zip(&roles).filter(|(_, roles)| roles.contains(&role)).map(|(path, _)| path.clone()).collect()
     };
-    let (train, mut test) = (named(&TRAIN), named(&TEST));
+    let (train, mut test) = (named(Role::Train), named(Role::Test));
     if test.is_empty() {
-        test = named(&VALIDATION);
+        test = named(Role::Validation);
     }
     for (files, word) in [(&train, "train"), (&test, "test")] {
         if files.is_empty() {
@@ -165,6 +161,16 @@ fn in_folder(folder: &Path) -> Result<[Vec<PathBuf>; 2]> {
         }
     }
     Ok([train, test])
+}
+
+/// The Parquet files below the folder that are in neither split.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn passed_over(settings: &ParquetSettings, splits: &[Vec<PathBuf>; 2]) -> Result<Vec<PathBuf>> {
+    let Some(folder) = &settings.path else { return Ok(Vec::new()) };
+    let read: HashSet<_> = splits.iter().flatten().collect();
+    Ok(below(folder)?.into_iter().filter(|path| !read.contains(path)).collect())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use arrow_array::cast::AsArray;
+use arrow_array::types::{Float16Type, Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
 use arrow_schema::{DataType, Field, Schema};
 
@@ -14,7 +15,7 @@ use crate::source::check_classes;
 use crate::table;
 
 /// Advice for a column that cannot be labels.
-const ADVICE: &str = "name another column with source.parquet.label";
+pub const ADVICE: &str = "name another column with source.parquet.label, or none: label = \"none\"";
 
 /// The content of a column of labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,23 +29,23 @@ pub enum Labels {
 }
 
 impl Labels {
-    /// The content of the column `field` of a schema. For a column of text, `columns` reads it in every file, to collect the
-    /// names.
+    /// The content of the column `field` of a schema, or why it cannot be labels. Of text and floats, `columns` reads the column in
+    /// every file, to collect the names, and to see whether all are whole.
     ///
     /// # Errors
-    /// A type that is neither integers nor text, and errors of `columns`.
-    pub fn of<R, I>(field: Option<&Field>, schema: &Schema, columns: impl Fn() -> I) -> Result<Self>
+    /// Errors of `columns`, and texts that are no names of classes.
+    pub fn of<R, I>(field: Option<&Field>, schema: &Schema, columns: impl Fn() -> I) -> Result<Result<Self, String>>
     where
         R: Iterator<Item = Result<RecordBatch, String>>,
         I: Iterator<Item = Result<(PathBuf, R)>>,
     {
-        let Some(field) = field else { return Ok(Labels::None) };
-        if field.data_type().is_integer() {
-            return Ok(Labels::Numbers(table::classes(schema).or(hugging_face(schema, field.name()))));
+        let Some(field) = field else { return Ok(Ok(Labels::None)) };
+        let (name, found) = (field.name(), field.data_type());
+        if found.is_integer() || *found == DataType::Boolean {
+            return Ok(Ok(Labels::Numbers(table::classes(schema).or(hugging_face(schema, name)))));
         }
-        if !Self::can_be(field.data_type()) {
-            let (name, found) = (field.name(), field.data_type());
-            return Err(error::data(format!("the labels `{name}` are {found}, expected integers or text; {ADVICE}")));
+        if !Self::can_be(found) {
+            return Ok(Err(format!("the labels `{name}` are {found}, expected integers or text")));
         }
         let mut names = BTreeSet::new();
         for column in columns() {
@@ -54,10 +55,14 @@ impl Labels {
                 let batch = batch.map_err(bad)?;
                 let column = batch.column(0);
                 for row in 0..batch.num_rows() {
-                    if let Some(name) = text(&column.slice(row, 1), 0).filter(|name| !names.contains(*name)) {
-                        names.insert(name.to_owned());
+                    if found.is_floating() {
+                        if let Err(cause) = number(column, row) {
+                            return Ok(Err(format!("the labels `{name}` are {found}, of which one {cause}")));
+                        }
+                    } else if let Some(text) = text(&column.slice(row, 1), 0).filter(|text| !names.contains(*text)) {
+                        names.insert(text.to_owned());
                         check_classes(names.len()).map_err(|cause| {
-                            let (path, name) = (path.display(), field.name());
+                            let path = path.display();
                             error::data(format!("{path}: the column `{name}` {cause}; {ADVICE}"))
                         })?;
                     }
@@ -65,12 +70,12 @@ impl Labels {
                 crate::interrupt::check()?;
             }
         }
-        Ok(Labels::Names(names.into_iter().collect()))
+        Ok(Ok(if found.is_floating() { Labels::Numbers(None) } else { Labels::Names(names.into_iter().collect()) }))
     }
 
     /// Whether a column of this type may hold labels.
     pub fn can_be(found: &DataType) -> bool {
-        found.is_integer() || is_text(found)
+        found.is_integer() || found.is_floating() || *found == DataType::Boolean || is_text(found)
     }
 
     /// The names of the labels.
@@ -95,9 +100,32 @@ impl Labels {
                 // Sliced to one row, since reading a dictionary converts the keys of all rows.
                 Ok(text(&column.slice(row, 1), 0).and_then(position).map(|at| at as i64))
             }
-            Labels::Numbers(_) => integer(column, row).map(Some).map_err(|cause| format!("its label {cause}")),
+            Labels::Numbers(_) => number(column, row).map_err(|cause| format!("its label {cause}")),
         }
     }
+}
+
+/// The label in a row of a column of integers, whole floats or booleans; none if it is null or, as pandas has gaps, NaN.
+///
+/// # Errors
+/// It is not whole or too large; as text that follows the name of the value.
+fn number(column: &ArrayRef, row: usize) -> Result<Option<i64>, String> {
+    if column.is_null(row) {
+        return Ok(None);
+    }
+    let value = match column.data_type() {
+        DataType::Boolean => return Ok(Some(i64::from(column.as_boolean().value(row)))),
+        DataType::Float16 => column.as_primitive::<Float16Type>().value(row).to_f64(),
+        DataType::Float32 => f64::from(column.as_primitive::<Float32Type>().value(row)),
+        DataType::Float64 => column.as_primitive::<Float64Type>().value(row),
+        _ => return integer(column, row).map(Some),
+    };
+    // Up to 2^53, every whole number is a float.
+    let is_label = value.trunc() == value && value.abs() <= (1_u64 << 53) as f64;
+    if is_label || value.is_nan() {
+        return Ok((!value.is_nan()).then_some(value as i64));
+    }
+    Err(format!("is {value}, no whole number"))
 }
 
 /// The number in a row of a column of integers.

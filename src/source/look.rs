@@ -1,4 +1,4 @@
-//! Recognises files that are not tables, IDX files or pictures, and advises what to do with them.
+//! Tells what a file is that is no table, IDX file or picture, and advises what to do with it: the only place that does.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -8,7 +8,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::source::{describe_npy, names_in_npz, unpacked_start};
+use super::{describe_npy, names_in_npz, unpacked_start};
+use crate::error;
+use crate::text::few;
 
 /// Bytes at the start of a file by which it is recognised.
 const START: u64 = 1 << 16;
@@ -43,26 +45,87 @@ fn damaged(what: impl Into<String>) -> Look {
     Look::Other { what: what.into(), advice: advice.into(), whole: false }
 }
 
-/// The first bytes of files of other programs, a description of the format, and advice.
-const MAGICS: [(&[u8], &str, &str); 13] = [
+/// Advice for pictures of formats that are not read.
+const CONVERT: &str = "limpid reads PNG, JPEG, WebP, BMP and TIFF: convert it";
+/// Advice for videos.
+const FRAMES: &str = "limpid reads pictures: write its frames as PNG";
+
+/// The bytes by which files of other programs are recognised, each with their position, a description of the format, and advice.
+const MAGICS: [(usize, &[u8], &str, &str); 46] = [
     (
+        0,
         b"ARROW1",
         "an Arrow or Feather file",
         "write it as Parquet: pyarrow.parquet.write_table(pyarrow.feather.read_table(…))",
     ),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "save its arrays with numpy.savez, and read that with source.npz"),
-    (b"GIF8", "a GIF picture", "limpid reads PNG, JPEG, WebP, BMP and TIFF: convert it"),
-    (b"%PDF", "a PDF file", "limpid reads pictures: convert its pages"),
-    (b"SQLite format 3\0", "an SQLite database", "export its table as Parquet"),
-    (b"BZh", "compressed with bzip2", "unpack it with bunzip2 first"),
-    (b"\xfd7zXZ\0", "compressed with xz", "unpack it with unxz first"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it with unzstd first"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
-    (b"Rar!", "a RAR archive", "unpack it first"),
-    (b"Obj\x01", "an Avro file", "write it as Parquet"),
-    (b"ORC", "an ORC file", "write it as Parquet"),
-    (b"\x7fELF", "a program", "name a file of data"),
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", "save its arrays with numpy.savez, and read that with source.npz"),
+    (0, b"CDF", "a NetCDF file", "save its arrays with numpy.savez, and read that with source.npz"),
+    (0, b"MATLAB 5.0", "a MATLAB file", "save its arrays with numpy.savez, and read that with source.npz"),
+    (0, b"SIMPLE  =", "a FITS file", "save its arrays with numpy.savez, and read that with source.npz"),
+    (344, b"n+1\0", "a NIfTI volume", "save its slices with numpy.savez, and read that with source.npz"),
+    (128, b"DICM", "a DICOM picture", CONVERT),
+    (0, b"GIF8", "a GIF picture", CONVERT),
+    (4, b"ftypavi", "an AVIF picture", CONVERT),
+    (4, b"ftyphei", "a HEIC picture", CONVERT),
+    (4, b"ftyphev", "a HEIC picture", CONVERT),
+    (4, b"ftypmif", "a HEIF picture", CONVERT),
+    (4, b"ftypmsf", "a HEIF picture", CONVERT),
+    (4, b"ftyp", "an MP4 or QuickTime video", FRAMES),
+    (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM video", FRAMES),
+    (8, b"AVI LIST", "an AVI video", FRAMES),
+    (0, b"II+\0", "a BigTIFF picture", "limpid reads classic TIFF, of up to 4 GiB: convert it"),
+    (0, b"MM\0+", "a BigTIFF picture", "limpid reads classic TIFF, of up to 4 GiB: convert it"),
+    (0, b"\xff\x0a", "a JPEG XL picture", CONVERT),
+    (4, b"JXL \r\n\x87\n", "a JPEG XL picture", CONVERT),
+    (4, b"jP  \r\n\x87\n", "a JPEG 2000 picture", CONVERT),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture", CONVERT),
+    (0, b"8BPS", "a Photoshop picture", CONVERT),
+    (0, b"\x76\x2f\x31\x01", "an OpenEXR picture", CONVERT),
+    (0, b"#?RADIANCE", "a Radiance HDR picture", CONVERT),
+    (0, b"\0\0\x01\0", "an icon", CONVERT),
+    (0, b"P5\n", "a PGM picture", CONVERT),
+    (0, b"P6\n", "a PPM picture", CONVERT),
+    (0, b"P5 ", "a PGM picture", CONVERT),
+    (0, b"P6 ", "a PPM picture", CONVERT),
+    (0, b"<svg", "an SVG drawing", CONVERT),
+    (0, b"%PDF", "a PDF file", "limpid reads pictures: convert its pages"),
+    (0, b"SQLite format 3\0", "an SQLite database", "export its table as Parquet"),
+    (0, b"BZh", "compressed with bzip2", "unpack it with bunzip2 first"),
+    (0, b"\xfd7zXZ\0", "compressed with xz", "unpack it with unxz first"),
+    (0, b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it with unzstd first"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
+    (0, b"Rar!", "a RAR archive", "unpack it first"),
+    (
+        257,
+        b"ustar",
+        "a tar archive",
+        "read its pictures with source.tar = { train = \"…\", test-fraction = 0.1 }, or unpack it",
+    ),
+    (0, b"Obj\x01", "an Avro file", "write it as Parquet"),
+    (0, b"ORC", "an ORC file", "write it as Parquet"),
+    (0, b"\x7fELF", "a program", "name a file of data"),
+    (0, b"\x89PNG", "a PNG picture", "read pictures with source.folder = { path = \"…\" }"),
+    (0, b"\xff\xd8\xff", "a JPEG picture", "read pictures with source.folder = { path = \"…\" }"),
+    (0, b"PAR1", "a Parquet file", "read it with source.parquet = { train = \"…\", test-fraction = 0.1 }"),
+    (0, b"\x93NUMPY", "a NumPy array", "read it with source.npy = { train = \"…\", test-fraction = 0.1 }"),
 ];
+
+/// What a file of another program is that starts like this, and advice.
+pub fn format(start: &[u8]) -> Option<(&'static str, &'static str)> {
+    let is = |at: usize, magic: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    MAGICS.iter().find(|(at, magic, ..)| is(*at, magic)).map(|(_, _, what, advice)| (*what, *advice))
+}
+
+/// The error of a reader that wants something else, as `an IDX file`, and fails with `cause`: where the file is of a known format, the
+/// error says of which.
+pub fn explained(path: &Path, wanted: &str, cause: anyhow::Error) -> anyhow::Error {
+    let mut start = Vec::new();
+    _ = File::open(path).and_then(|file| file.take(START).read_to_end(&mut start));
+    match format(&start) {
+        Some((what, advice)) => error::data(format!("{} is not {wanted}, but {what}; {advice}", path.display())),
+        None => cause,
+    }
+}
 
 /// Recognises a file.
 ///
@@ -79,9 +142,6 @@ pub fn look(path: &Path) -> Result<Look> {
             advice: "whatever was to write it has failed or has not begun: write it again".to_owned(),
             whole: false,
         });
-    }
-    if let Some((_, what, advice)) = MAGICS.iter().find(|(magic, ..)| start.starts_with(magic)) {
-        return Ok(other(*what, *advice));
     }
     if start.starts_with(b"\x1f\x8b") {
         return Ok(packed(path));
@@ -100,17 +160,17 @@ pub fn look(path: &Path) -> Result<Look> {
         return Ok(match names_in_npz(path) {
             Ok(names) if names.is_empty() => other("a zip archive", "unpack it first"),
             Ok(names) => {
-                let what = format!("a NumPy archive of {}", names.join(", "));
+                let what = format!("a NumPy archive of {}", few(&names));
                 other(what, "read it with source.npz = { path = \"…\", train = \"…\" }")
             }
             Err(_) => damaged("a zip or NumPy archive whose end is missing"),
         });
     }
+    if let Some((what, advice)) = format(&start) {
+        return Ok(other(what, advice));
+    }
     if let Some(look) = safetensors(&start, size) {
         return Ok(look);
-    }
-    if start.get(257..262) == Some(b"ustar") {
-        return Ok(other("a tar archive", "unpack it first"));
     }
     if start.starts_with(&[0, 0]) {
         return Ok(Look::Idx);

@@ -1,0 +1,310 @@
+//! The source `tar`: pictures in tar archives, as WebDataset has them.
+//!
+//! Files of an archive whose names are the same up to the first dot are one sample: a picture and, beside it, a file with its label. The
+//! headers are read once, for the place and the size of each picture; pictures are then read at their places, by all threads, so that
+//! only those of the row groups under way are in memory. Compressed archives have no such places and are refused.
+
+mod braces;
+mod scan;
+mod settings;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use arrow_array::RecordBatch;
+use serde_json::{Value, json};
+
+use super::draw::{Draw, key};
+use super::label_text::{self, Texts};
+use super::picture::{self, Picture, pages};
+use super::rejected::{Reject, Rejections};
+use super::settings::{Fit, drawn, of_pictures};
+use super::tables::matching;
+use super::{Outside, Source, SourceKind, batch, bytes_of, check_classes, check_fit, listing_table, string_column};
+use crate::image::{Classes, ImageShape, Shapes, Split};
+use crate::progress::Progress;
+use crate::table::{Content, RowGroup, batch_rows};
+use crate::{error, interrupt, text};
+use scan::Found;
+pub use settings::TarSettings;
+
+/// Undecodable pictures after which the search for a first good one ends.
+const MOST_TRIED: usize = 1000;
+/// Largest file of a picture.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// The pictures of tar archives.
+struct Tar {
+    archives: Vec<PathBuf>,
+    fit: Fit,
+    shape: ImageShape,
+    /// The picture that the shape was taken from.
+    first: String,
+    splits: [Vec<Sample>; 2],
+    classes: Classes,
+    rejections: Rejections,
+}
+
+/// A picture in an archive.
+struct Sample {
+    /// Position among the archives.
+    archive: u32,
+    /// Place of its first byte.
+    at: u64,
+    /// Number of its bytes.
+    len: u64,
+    /// Its name in the archive.
+    name: String,
+    label: Option<i64>,
+}
+
+impl Tar {
+    fn open(settings: &TarSettings, seed: u64, progress: &Progress) -> Result<Self> {
+        let patterns = [Some(&settings.train), settings.test.as_ref()];
+        let files = patterns.map(|pattern| pattern.map_or(Ok(Vec::new()), |pattern| archives(pattern)));
+        let [train, test] = files;
+        let (train, test) = (train?, test?);
+        if let Some(shared) = train.iter().find(|path| test.contains(path)) {
+            let shared = shared.display();
+            return Err(error::data(format!("{shared} would be in both splits; change source.tar.train or .test")));
+        }
+        let in_train = train.len();
+        let archives = [train, test].concat();
+        let mut found = Vec::new();
+        for (number, path) in archives.iter().enumerate() {
+            found.push(scan::scan(path, number as u32, settings.label.as_deref())?);
+        }
+        tell(&found, settings, progress);
+        if settings.test.is_none() {
+            refuse_splits(&found, &archives)?;
+        }
+        let names: BTreeSet<&str> =
+            found.iter().flat_map(|found| &found.pictures).filter_map(|(_, label)| label.as_deref()).collect();
+        check_classes(names.len()).map_err(|cause| error::data(format!("what source.tar has for labels {cause}")))?;
+        let texts = Texts::of(&names);
+        let classes: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let number = |label: &str| match texts {
+            Texts::Integers => label_text::integer(label),
+            Texts::Names => classes.binary_search_by(|name| name.as_str().cmp(label)).ok().map(|at| at as i64),
+        };
+        let draw = settings.test_fraction.map(|fraction| Draw::new(seed, fraction));
+        let mut splits = [Vec::new(), Vec::new()];
+        for (index, found) in found.into_iter().enumerate() {
+            for (mut sample, label) in found.pictures {
+                sample.label = label.as_deref().and_then(number);
+                let split = match draw {
+                    Some(draw) => draw.split(key(&sample.name)),
+                    None if index < in_train => Split::Train,
+                    None => Split::Test,
+                };
+                splits[split as usize].push(sample);
+            }
+        }
+        if let Some(split) = Split::ALL.into_iter().find(|split| splits[*split as usize].is_empty()) {
+            let count = splits.iter().map(|samples| samples.len() as u64).sum();
+            return Err(match draw {
+                Some(draw) if count > 0 => draw.empty(count, split),
+                _ => error::data(format!("the archives hold no pictures for the split {}", split.name())),
+            });
+        }
+        let mut tar = Self {
+            archives,
+            fit: settings.fit,
+            shape: ImageShape { height: 1, width: 1, channels: 1 },
+            first: String::new(),
+            splits,
+            classes: (texts == Texts::Names && !classes.is_empty()).then(|| classes.into()),
+            rejections: Rejections::new(settings.faults, "source.tar"),
+        };
+        (tar.shape, tar.first) = tar.first_shape()?;
+        Ok(tar)
+    }
+
+    /// The shape of the first picture that can be decoded, and its name.
+    fn first_shape(&self) -> Result<(ImageShape, String)> {
+        let mut bad = Vec::new();
+        for (split, samples) in Split::ALL.into_iter().zip(&self.splits) {
+            for (id, sample) in (0..).zip(samples) {
+                interrupt::check()?;
+                match self.read(sample)? {
+                    Ok(picture) => return Ok((picture.shape, self.name(sample))),
+                    Err(reason) => bad.push(self.reject(split, id, sample, reason)),
+                }
+                if bad.len() > MOST_TRIED {
+                    return Err(self.rejections.failure(&bad, "at least "));
+                }
+            }
+        }
+        Err(self.rejections.failure(&bad, ""))
+    }
+
+    /// A picture, or why it cannot be decoded.
+    fn read(&self, sample: &Sample) -> Result<Result<Picture, String>> {
+        if sample.len > MOST_BYTES {
+            return Ok(Err(format!("it has {} bytes; at most {MOST_BYTES} work", sample.len)));
+        }
+        let path = &self.archives[sample.archive as usize];
+        let unreadable = || format!("cannot read {}", path.display());
+        let mut file = File::open(path).with_context(unreadable)?;
+        file.seek(SeekFrom::Start(sample.at)).with_context(unreadable)?;
+        let mut bytes = Vec::new();
+        file.take(sample.len).read_to_end(&mut bytes).with_context(unreadable)?;
+        if bytes.len() as u64 != sample.len {
+            return Ok(Err("its archive breaks off in it".to_owned()));
+        }
+        let count = pages::pages(&mut Cursor::new(&bytes)).len();
+        let checked = pages::check(count, self.fit.pages, self.rejections.asker());
+        Ok(checked.and_then(|()| picture::decode(&bytes, &self.fit)))
+    }
+
+    /// Emits some pictures, of which the first has the id `first`.
+    fn load(
+        &self,
+        split: Split,
+        first: u64,
+        samples: &[Sample],
+        emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let step = batch_rows(bytes_of(self.shape));
+        for (index, chunk) in samples.chunks(step).enumerate() {
+            let (mut bytes, mut ids, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+            for (id, sample) in (first + (index * step) as u64..).zip(chunk) {
+                interrupt::check()?;
+                match self.read(sample)? {
+                    Ok(picture) => {
+                        let name = self.name(sample);
+                        check_fit(self.rejections.asker(), name.as_ref(), picture.shape, &self.first, self.shape)?;
+                        bytes.extend_from_slice(&picture.bytes);
+                        ids.push(id);
+                        labels.push(sample.label);
+                    }
+                    Err(reason) => self.rejections.add(self.reject(split, id, sample, reason))?,
+                }
+            }
+            self.rejections.looked_at(chunk.len())?;
+            if !self.rejections.ends_the_run() {
+                let shapes = Shapes::Equal(self.shape, ids.len());
+                emit(batch(split, &shapes, ids.into_iter(), labels, bytes)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reject(&self, split: Split, id: u64, sample: &Sample, reason: String) -> Reject {
+        let name = self.name(sample);
+        Reject { split, id, path: name.clone(), name, reason }
+    }
+
+    /// The name of a picture in messages: its archive and its name there.
+    fn name(&self, sample: &Sample) -> String {
+        format!("{}/{}", self.archives[sample.archive as usize].display(), sample.name)
+    }
+}
+
+/// The archives that a pattern with braces means, in its order, and each alternative sorted by path.
+fn archives(pattern: &Path) -> Result<Vec<PathBuf>> {
+    // An existing file is taken literally.
+    if pattern.is_file() {
+        return Ok(vec![pattern.to_owned()]);
+    }
+    let alternatives = braces::expanded(&pattern.to_string_lossy()).map_err(error::settings)?;
+    let mut files: Vec<PathBuf> = Vec::new();
+    for alternative in alternatives {
+        for path in matching(Path::new(&alternative))? {
+            if !files.contains(&path) {
+                files.push(path);
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Says what is passed over in the archives.
+fn tell(found: &[Found], settings: &TarSettings, progress: &Progress) {
+    let mut others: BTreeMap<&str, usize> = BTreeMap::new();
+    for (end, count) in found.iter().flat_map(|found| &found.others) {
+        *others.entry(end).or_default() += count;
+    }
+    let labels = found.iter().flat_map(|found| &found.pictures).filter(|(_, label)| label.is_some()).count();
+    let Some((first, _)) = others.first_key_value() else { return };
+    let count: usize = others.values().sum();
+    let ends: Vec<_> = others.keys().copied().collect();
+    let advice = match settings.label {
+        Some(_) if labels == 0 => format!("; no labels are read, source.tar.label = {first:?} would take some"),
+        _ => String::new(),
+    };
+    progress.note(&format!("passed over: {count} files in the archives, which end in {}{advice}", text::few(&ends)));
+}
+
+/// Refuses to draw splits from archives whose folders say them.
+fn refuse_splits(found: &[Found], archives: &[PathBuf]) -> Result<()> {
+    let all: BTreeSet<_> = found.iter().flat_map(|found| &found.roles).collect();
+    if all.len() < 2 {
+        return Ok(());
+    }
+    let first = archives.first().map(|path| path.display().to_string()).unwrap_or_default();
+    let message = format!("the names of archives, or of folders in them, say splits: those of {first} and others");
+    let advice = "name the archives of each with source.tar.train and .test, or unpack them and read source.folder";
+    Err(error::data(format!("{message}; {advice}")))
+}
+
+impl Source for Tar {
+    fn content(&self) -> Content {
+        bytes_of(self.shape)
+    }
+
+    fn count(&self, split: Split) -> u64 {
+        self.splits[split as usize].len() as u64
+    }
+
+    fn row_groups(
+        &self,
+        split: Split,
+        rows: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
+        let chunks = self.splits[split as usize].chunks(rows).enumerate();
+        Ok(Box::new(chunks.map(move |(index, chunk)| -> Result<RowGroup<'_>> {
+            Ok(Box::new(move |emit| self.load(split, (index * rows) as u64, chunk, emit)))
+        })))
+    }
+
+    fn classes(&self) -> Classes {
+        self.classes.clone()
+    }
+
+    /// The name of each picture.
+    fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
+        let rejected: BTreeSet<_> = self.rejections.listed().iter().map(|reject| (reject.split, reject.id)).collect();
+        let all = Split::ALL.into_iter().flat_map(|split| {
+            (0_u64..).zip(&self.splits[split as usize]).map(move |(id, sample)| (split, id, self.name(sample)))
+        });
+        let rows: Vec<_> = all.filter(|(split, id, _)| !rejected.contains(&(*split, *id))).collect();
+        let paths = string_column(rows.iter().map(|(.., name)| name.as_str()));
+        let files = listing_table(rows.iter().map(|(split, id, _)| (*split, *id)), vec![("path", paths)])?;
+        Ok([vec![("files.parquet", files)], self.rejections.table()?].concat())
+    }
+}
+
+impl SourceKind for TarSettings {
+    fn decisive(&self, seed: u64) -> Value {
+        let Self { train: _, test: _, test_fraction, label, fit, faults } = self;
+        drawn(of_pictures(json!({ "label": label }), fit, faults), *test_fraction, seed)
+    }
+
+    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
+        let named = |setting, pattern: &PathBuf| -> Result<_> {
+            let names = archives(pattern)?.into_iter().map(|path| path.to_string_lossy().into_owned());
+            Ok((setting, Outside::Files(PathBuf::from("."), names.collect())))
+        };
+        let train = named("source.tar.train", &self.train)?;
+        let test = self.test.as_ref().map(|test| named("source.tar.test", test)).transpose()?;
+        Ok([train].into_iter().chain(test).collect())
+    }
+
+    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Tar::open(self, seed, progress)?))
+    }
+}

@@ -1,0 +1,133 @@
+//! `limpid init`: pipelines that it writes run.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
+use arrow_schema::{Field, Schema};
+
+use crate::applying::idx;
+use crate::harness::Sandbox;
+use crate::own_arrays::{npy, npz};
+use crate::own_images::png;
+
+/// Writes pictures and labels as Parquet.
+fn table(sandbox: &Sandbox, path: &str, count: i64) {
+    let pictures: ArrayRef = Arc::new((0..count).map(|seed| Some(png(12, 12, seed as u32))).collect::<BinaryArray>());
+    let labels: ArrayRef = Arc::new(Int64Array::from_iter_values((0..count).map(|at| at % 2)));
+    let fields = [("image", &pictures), ("label", &labels)]
+        .map(|(name, column)| Field::new(name, column.data_type().clone(), true));
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), vec![pictures.clone(), labels.clone()]);
+    sandbox.write(path, b"");
+    crate::foreign::write(sandbox, path, &[batch.expect("fits")], parquet::basic::Compression::SNAPPY);
+}
+
+/// Inputs of every kind, with the words that the pipeline for each has.
+fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
+    for index in 0..24 {
+        let class = ["cat", "dog"][index % 2];
+        sandbox.write(&format!("flat/{index}.png"), &png(20, 20, index as u32));
+        sandbox.write(
+            &format!("split/{}/{class}/{index}.png", ["Training", "Testing"][index / 2 % 2]),
+            &png(6, 7, index as u32),
+        );
+        sandbox.write(&format!("mixed/{class}/{index}.png"), &png(40 + index as u32, 50, index as u32));
+    }
+    let pixels: Vec<u8> = (0..30 * 100).map(|at| (at % 251) as u8).collect();
+    let array = |count: usize| npy("|u1", &format!("({count}, 10, 10)"), &pixels[..count * 100]);
+    let labels = |count: usize| npy("|u1", &format!("({count},)"), &pixels[..count]);
+    let keras = [("x_train", array(30)), ("y_train", labels(30)), ("x_test", array(9)), ("y_test", labels(9))];
+    sandbox.write("keras.npz", &npz(&keras, zip::CompressionMethod::Deflated));
+    let med = [
+        ("train_images", array(30)),
+        ("val_images", array(9)),
+        ("test_images", array(8)),
+        ("train_labels", labels(30)),
+        ("test_labels", labels(8)),
+    ];
+    sandbox.write("med.npz", &npz(&med, zip::CompressionMethod::Deflated));
+    sandbox.write("scans.npy", &array(30));
+    sandbox.write("arrays/x_train.npy", &array(30));
+    sandbox.write("arrays/y_train.npy", &labels(30));
+    sandbox.write("arrays/x_test.npy", &array(9));
+    for (name, sizes) in [
+        ("train-images-idx3-ubyte", &[30, 10, 10][..]),
+        ("train-labels-idx1-ubyte", &[30]),
+        ("t10k-images-idx3-ubyte", &[9, 10, 10]),
+        ("t10k-labels-idx1-ubyte", &[9]),
+    ] {
+        sandbox.write(&format!("digits/{name}"), &idx(sizes));
+    }
+    let head: Vec<_> = (0..100).map(|at| format!("pixel{at}")).collect();
+    let lines = pixels.chunks(100).map(|row| row.iter().map(u8::to_string).collect::<Vec<_>>().join(","));
+    let rows: Vec<_> = lines.map(|line| format!("3,{line}")).collect();
+    sandbox.write("train.csv", format!("label,{}\n{}\n", head.join(","), rows.join("\n")).as_bytes());
+    table(sandbox, "hub/data/train-00000-of-00001.parquet", 24);
+    table(sandbox, "hub/data/test-00000-of-00001.parquet", 8);
+    table(sandbox, "one.parquet", 24);
+    let mut shard = tar::Builder::new(Vec::new());
+    for index in 0..24 {
+        let bytes = png(12, 12, index);
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        shard.append_data(&mut header, format!("{index:04}.png"), bytes.as_slice()).expect("memory");
+    }
+    sandbox.write("shards/0.tar", &shard.into_inner().expect("memory"));
+    vec![
+        ("flat", "folder = { path = \"flat\", test-fraction = "),
+        ("split", "2 classes, cat, dog"),
+        ("mixed", "patch = 32"),
+        ("keras.npz", "test = \"x_test\""),
+        ("med.npz", "train-labels = \"train_labels\", test = \"test_images\""),
+        ("scans.npy", "npy = { train = \"scans.npy\""),
+        ("arrays", "train-labels = \"arrays/y_train.npy\""),
+        ("digits", "test = \"digits/t10k-images-idx3-ubyte\""),
+        ("train.csv", "columns = { train = \"train.csv\""),
+        ("hub", "parquet = { path = \"hub\" }"),
+        ("one.parquet", "parquet = { train = \"one.parquet\""),
+        ("shards", "tar = { train = \"shards/0.tar\""),
+        // What a run has made of images is an input too.
+        ("runs/flat/ingest", "parquet = { path = \"runs/flat/ingest\" }"),
+        ("", "strokes = { train = "),
+    ]
+}
+
+#[test]
+fn a_pipeline_is_written_for_every_kind_of_data_and_runs() {
+    let sandbox = Sandbox::new();
+    for (data, expected) in inputs(&sandbox) {
+        let written = sandbox.limpid(&format!("init {data}")).succeeds();
+        let printed = written.stdout();
+        let file = printed.lines().next().expect("is printed");
+        let text = String::from_utf8(sandbox.read(file)).expect("is text");
+        assert!(text.contains(expected), "{data}: {expected}\n{text}");
+        // The number of epochs is left to the pipeline where that takes no time.
+        let fewer =
+            if matches!(data, "" | "mixed") { " --set training.epochs=1 --set source.strokes.train=100" } else { "" };
+        let fewer = if data == "mixed" { " --set training.epochs=1" } else { fewer };
+        sandbox.limpid(&format!("run {file}{fewer}")).succeeds();
+        sandbox.limpid(&format!("init {data}")).exits(2).says(&format!("{file} exists; --force writes over it"));
+    }
+    // Elsewhere, paths in the pipeline still lead to the data.
+    std::fs::create_dir(sandbox.path("pipelines")).expect("created");
+    sandbox.limpid("init flat -o pipelines/mine.toml").succeeds();
+    sandbox.limpid("run pipelines/mine.toml --to ingest").succeeds();
+}
+
+#[test]
+fn data_that_cannot_be_read_get_no_pipeline() {
+    let sandbox = Sandbox::new();
+    sandbox.write("notes/a.txt", b"text");
+    sandbox.write("one/a.png", &png(8, 8, 1));
+    sandbox.write("list.csv", b"a,b\n1,2\n");
+    for (data, code, expected) in [
+        ("nowhere", 2, "nowhere does not exist"),
+        ("notes", 65, "notes holds no images that limpid reads"),
+        ("one/a.png", 2, "one/a.png is one picture: name a folder of them, as limpid init one"),
+        ("one", 65, "leaves none for the split"),
+        ("small.toml", 65, "small.toml is a TOML file"),
+        ("list.csv", 65, "has no columns of pixels"),
+    ] {
+        sandbox.limpid(&format!("init {data} -o new.toml")).exits(code).says(expected);
+        assert!(!sandbox.path("new.toml").exists(), "{data}");
+    }
+}
