@@ -58,7 +58,7 @@ pub struct Report {
 /// Some images of the test split: bytes, row-major, channels last.
 #[derive(Debug, Default)]
 pub struct Figure {
-    /// The clean images.
+    /// The clean images; empty if there are none.
     pub clean: Vec<Vec<u8>>,
     /// The noisy images; empty without noise.
     pub noisy: Vec<Vec<u8>>,
