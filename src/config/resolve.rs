@@ -65,6 +65,13 @@ pub struct Pipeline {
     pub places: Places,
 }
 
+impl Pipeline {
+    /// Whether there are clean images to compare with: unless training sees noisy images alone, and those come from the source.
+    pub fn has_clean_images(&self) -> bool {
+        self.training.blind_spot.is_none() || self.corruption.is_some()
+    }
+}
+
 /// Settings of the stage `encode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Encode {
@@ -260,6 +267,12 @@ fn check_corruption(
             );
         }
     }
+    if training.is_some_and(|training| training.target == TargetImages::BlindSpot)
+        && corruption.is_some_and(|corruption| corruption.kind().is_fixed())
+    {
+        let reason = "this corruption makes the same of an image each time, which no model can tell from the image";
+        problems.add("training.target", format!("\"blind-spot\" needs noise that is drawn: {reason}"));
+    }
     // One with a problem would be noise if it had none.
     if corruption.is_none() && !problems.any_within("corruption") {
         let advice = "needs noise: add a [corruption] table, for example gaussian = { std = 0.5 }";
@@ -368,6 +381,7 @@ fn resolve_training(raw: RawTraining, corrupted: bool, problems: &mut Problems) 
         TargetImages::BlindSpot => Some(BlindSpot {
             fraction: problems.required("training.blind-spot.fraction", raw.blind_spot.fraction)?,
             radius: problems.required("training.blind-spot.radius", raw.blind_spot.radius)? as usize,
+            constant_noise: problems.required("training.blind-spot.constant-noise", raw.blind_spot.constant_noise)?,
         }),
     };
     // A training on noisy images alone sees no others: those of the corruption, or those of the source if there is none.

@@ -23,6 +23,9 @@ pub struct BlindSpot {
     pub fraction: f64,
     /// Most rows and columns between a hidden pixel and the one that it is hidden behind.
     pub radius: usize,
+    /// Whether the noise is equally strong everywhere: denoised images are then combined with the noisy ones.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub constant_noise: bool,
 }
 
 /// Which pixels a training on noisy images alone hides.
@@ -35,6 +38,8 @@ pub struct RawBlindSpot {
     /// Most rows and columns between a hidden pixel and the one that takes its place.
     #[schemars(range(min = 1, max = 32))]
     pub radius: Option<i64>,
+    /// Whether the noise has the same standard deviation everywhere.
+    pub constant_noise: Option<bool>,
 }
 
 /// Hides pixels of the images of a split.
@@ -191,4 +196,132 @@ impl Hiding {
 /// The whole part of numbers that are not negative.
 fn floor(numbers: Tensor<2>) -> Tensor<2, Int> {
     numbers.floor().cast(IntDType::I32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use burn::tensor::TensorData;
+
+    use super::*;
+    use crate::device::tests::devices;
+
+    const KEYS: [u64; 4] = [0, 77, (1 << 40) + 5, u64::MAX];
+    const SHAPES: [[usize; 3]; 5] = [[24, 40, 1], [9, 31, 3], [3, 50, 1], [1, 2, 2], [64, 64, 1]];
+
+    fn hiding(fraction: f64, radius: usize) -> Hiding {
+        Hiding::new(BlindSpot { fraction, radius, constant_noise: false }, 1, Split::Train)
+    }
+
+    fn shape([height, width, channels]: [usize; 3]) -> ImageShape {
+        ImageShape { height, width, channels }
+    }
+
+    /// Images of this shape whose numbers all differ.
+    fn images(image: ImageShape) -> Vec<f32> {
+        (0..KEYS.len() * image.len()).map(|at| at as f32).collect()
+    }
+
+    #[test]
+    fn each_hidden_pixel_is_hidden_once_behind_another_of_its_neighbourhood() {
+        for image in SHAPES.map(shape) {
+            for (fraction, radius) in [(0.0001, 1), (0.06, 2), (0.3, 5), (0.5, 32)] {
+                let (hiding, before) = (hiding(fraction, radius), images(image));
+                let mut after = before.clone();
+                let (places, hidden) = hiding.hide(KEYS.into_iter(), 3, image, &mut after);
+                let area = image.height * image.width;
+                let wanted = ((fraction * area as f64).round() as usize).max(1) * image.channels;
+                assert_eq!((hiding.numbers(image), places.len()), (wanted, KEYS.len() * wanted), "{image}");
+                for (index, places) in places.chunks_exact(wanted).enumerate() {
+                    let start = index * image.len();
+                    let distinct: BTreeSet<_> = places.iter().map(|&place| place as usize).collect();
+                    assert_eq!(distinct.len(), wanted, "{image}");
+                    for (&place, &hidden) in places.iter().zip(&hidden[index * wanted..]) {
+                        let at = start + place as usize;
+                        assert_eq!(hidden, before[at]);
+                        // The value tells where it came from.
+                        let pixel = |number: usize| (number - start) / image.channels;
+                        let (spot, other) = (pixel(at), pixel(after[at] as usize));
+                        let away =
+                            |of: fn(usize, usize) -> usize| of(spot, image.width).abs_diff(of(other, image.width));
+                        // In a window that lies in the image, off the middle at its borders, up to twice as far.
+                        let inside = |at: usize, side: usize| at >= radius && at + radius < side;
+                        let most = |at: usize, side: usize| if inside(at, side) { radius } else { 2 * radius };
+                        assert!(spot != other, "{image}: {spot} is hidden behind itself");
+                        assert!(away(|at, width| at / width) <= most(spot / image.width, image.height), "{image}");
+                        assert!(away(|at, width| at % width) <= most(spot % image.width, image.width), "{image}");
+                        assert_eq!(after[at] as usize % image.channels, at % image.channels, "{image}");
+                    }
+                    for at in (0..image.len()).filter(|at| !distinct.contains(at)) {
+                        assert_eq!(after[start + at], before[start + at]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_depends_on_the_key_and_the_epoch_and_on_no_other_image() {
+        let image = shape(SHAPES[0]);
+        let hide = |seed, split, keys: &[u64], epoch| {
+            let spots = BlindSpot { fraction: 0.1, radius: 2, constant_noise: false };
+            let mut pixels = images(image)[..keys.len() * image.len()].to_vec();
+            let (places, _) = Hiding::new(spots, seed, split).hide(keys.iter().copied(), epoch, image, &mut pixels);
+            (places, pixels)
+        };
+        let (places, pixels) = hide(1, Split::Train, &KEYS, 4);
+        let count = places.len() / KEYS.len();
+        // Alone, the first image of the batch is made of the numbers of that place.
+        let (alone, of_alone) = hide(1, Split::Train, &KEYS[..1], 4);
+        assert!(alone == places[..count] && of_alone == pixels[..image.len()]);
+        assert_eq!(hide(1, Split::Train, &[KEYS[2], KEYS[0]], 4).0[..count], places[2 * count..3 * count]);
+        for other in [hide(2, Split::Train, &KEYS, 4), hide(1, Split::Test, &KEYS, 4), hide(1, Split::Train, &KEYS, 5)]
+        {
+            assert_ne!(other.0, places);
+        }
+    }
+
+    #[test]
+    fn every_pixel_is_hidden_as_often_and_behind_each_of_its_neighbours() {
+        let (image, epochs) = (ImageShape { height: 8, width: 8, channels: 1 }, 4000);
+        let hiding = hiding(0.1, 1);
+        let (mut times, mut behind) = (vec![0_u32; 64], vec![0_u32; 64]);
+        for epoch in 0..epochs {
+            for [spot, other] in hiding.drawn(&mut hiding.stream.generator(9, epoch), image) {
+                times[spot] += 1;
+                behind[other] += u32::from(spot == 27);
+            }
+        }
+        // 6 of 64 pixels, each from a run of 10 or 11: expected 4000 / 10 or 4000 / 11 times, with a deviation of 19.
+        assert!(times.iter().all(|&times| (264..500).contains(&times)), "{times:?}");
+        let neighbours = [18, 19, 20, 26, 28, 34, 35, 36];
+        assert!((0..64).all(|at| (behind[at] > 0) == neighbours.contains(&at)), "{behind:?}");
+    }
+
+    #[test]
+    fn the_same_pixels_are_hidden_on_every_device() {
+        for device in devices() {
+            let device = device.inference();
+            for image in SHAPES.map(shape) {
+                for (fraction, radius) in [(0.06, 2), (0.5, 5)] {
+                    let hiding = hiding(fraction, radius);
+                    let before: Vec<f32> = images(image).iter().map(|number| number / 64.0).collect();
+                    let mut after = before.clone();
+                    let (places, hidden) = hiding.hide(KEYS.into_iter(), 7, image, &mut after);
+                    let placed = Tensor::from_data(TensorData::new(before, [KEYS.len(), image.len()]), &device);
+                    let (found, found_places, found_hidden) =
+                        hiding.hide_on_device(placed, &Keys::new(&KEYS, &device), 7, image);
+                    let numbers = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("are floats");
+                    assert_eq!(
+                        found_places.into_data().try_into_vec::<i32>().expect("are integers"),
+                        places,
+                        "{image}"
+                    );
+                    // The numbers are multiples of 1/64: their differences and sums are exact.
+                    assert!(numbers(found) == after && numbers(found_hidden) == hidden, "{image}");
+                }
+            }
+        }
+    }
 }

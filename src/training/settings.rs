@@ -50,7 +50,7 @@ pub struct Training {
 
 impl Training {
     /// The settings that decide every step of a training. Every setting is named, so that a new one cannot be forgotten: the
-    /// choice of weights and the time between checkpoints never count, the number of epochs only if the schedule depends on it.
+    /// choice of weights, what is done after training and the time between checkpoints never count, the number of epochs only if the schedule depends on it.
     pub fn decisive(&self) -> Value {
         let Self {
             input,
@@ -98,7 +98,8 @@ impl Training {
             settings["epochs"] = json!(epochs);
         }
         if let Some(blind_spot) = blind_spot {
-            settings["blind-spot"] = json!(blind_spot);
+            let BlindSpot { fraction, radius, constant_noise: _ } = blind_spot;
+            settings["blind-spot"] = json!({ "fraction": fraction, "radius": radius });
         } else if *input == InputImages::Noisy {
             settings["noise"] = json!(noise);
             if *target == TargetImages::Noisy {

@@ -2,6 +2,7 @@
 
 mod applying;
 mod bad_input;
+mod blind_spot;
 mod bounds;
 mod corruptions;
 mod crash;
