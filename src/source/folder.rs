@@ -3,6 +3,7 @@
 //! The folder is listed once, sorted bytewise by relative path; an image's id is its position in its split. Ids therefore
 //! depend on the names alone, not on the order in which a disk lists them, nor on which files are damaged.
 
+mod arranged;
 mod file_table;
 mod labels;
 mod layout;
