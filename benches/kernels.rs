@@ -241,6 +241,6 @@ fn corrupt(bencher: Bencher<'_, '_>) {
         for (id, (clean, noisy)) in clean.chunks_exact(PIXELS).zip(noisy.chunks_exact_mut(PIXELS)).enumerate() {
             corruption.kind().apply(clean, image, &mut stream.generator(id as u64, 0), noisy);
         }
-        pixels::column(noisy, PIXELS, Pixels::U8)
+        pixels::stored(noisy, Pixels::U8)
     });
 }

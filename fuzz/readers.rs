@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use limpid::config::{self};
 use limpid::device::ComputeDevice;
 use limpid::error::{self, Kind};
-use limpid::image::{ImageShape, Pixels, Split};
+use limpid::image::{ImageShape, Split};
 use limpid::model::predict::Predict;
 use limpid::model::settings::CodeActivation;
 use limpid::model::{Architecture, Dense, ModelDescription};
@@ -19,12 +19,12 @@ use limpid::progress::{LogMode, Progress};
 use limpid::record::fingerprint::Parts;
 use limpid::record::receipt::Receipt;
 use limpid::record::workspace::Workspace;
-use limpid::source::settings::{Arrays, Faults, Fit, OnError, Size};
+use limpid::source::settings::{Arrays, Faults, Fit, OnError, Pages, Size};
 use limpid::source::{
     self, FolderLabels, FolderSettings, IdxHeader, IdxSettings, ImageReader, NpySettings, NpzSettings, ParquetSettings,
     SourceSettings,
 };
-use limpid::table::{Content, TableFile, columns, footer, row_group_rows};
+use limpid::table::{TableFile, columns, footer, row_group_rows};
 use limpid::training::checkpoint::CheckpointFile;
 
 /// Limit of the address space: an allocation beyond it aborts, even if it would never be touched.
@@ -42,12 +42,20 @@ pub fn idx(bytes: &[u8]) {
     let path = folder.write("some.idx", bytes);
     _ = judge(IdxHeader::read(&path));
     if let Some(reader) = judge(ImageReader::open(&path)) {
-        let rows = row_group_rows(Content::Images(reader.shape, Pixels::U8), reader.count);
+        let rows = row_group_rows(source::bytes_of(reader.shape), reader.count);
         reader.chunks(rows).take(4).for_each(|chunk| _ = judge(chunk));
     }
     let images = folder.write("three.idx", &[0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6]);
     let (train_labels, test) = (Some(path), Some(images.clone()));
-    let files = Arrays { train: images, train_labels, test, test_labels: None, test_fraction: None };
+    let files = Arrays {
+        train: images,
+        train_labels,
+        test,
+        test_labels: None,
+        test_fraction: None,
+        channels: None,
+        transpose: false,
+    };
     let settings = SourceSettings::Idx(IdxSettings(files));
     if let Some(source) = judge(settings.kind().open(1, Path::new("data"), &Progress::new(LogMode::Lines))) {
         for group in source.row_groups(Split::Train, 2).expect("the images are good") {
@@ -73,6 +81,8 @@ pub fn arrays(bytes: &[u8]) {
         test: test_fraction.is_none().then(|| good.clone()),
         test_labels: None,
         test_fraction,
+        channels: None,
+        transpose: false,
     };
     for arrays in [files(&path, &None, None), files(&path, &images, Some(0.5)), files(&good, &labels, None)] {
         read(&SourceSettings::Npy(NpySettings { arrays }));
@@ -81,7 +91,15 @@ pub fn arrays(bytes: &[u8]) {
     _ = judge(source::names_in_npz(&path));
     let name = |name: &str| name.to_owned();
     let (train, test) = (name("x_train"), Some(name("x_test")));
-    let arrays = Arrays { train, train_labels: None, test, test_labels: None, test_fraction: None };
+    let arrays = Arrays {
+        train,
+        train_labels: None,
+        test,
+        test_labels: None,
+        test_fraction: None,
+        channels: None,
+        transpose: false,
+    };
     read(&SourceSettings::Npz(NpzSettings { path, arrays }));
 }
 
@@ -91,9 +109,9 @@ pub fn picture(bytes: &[u8]) {
     folder.write("photos/train/a.png", bytes);
     folder.write("photos/test/b.png", bytes);
     for fit in [
-        Fit { size: Size::Same, grey: None },
-        Fit { size: Size::Crop([2, 3]), grey: Some(true) },
-        Fit { size: Size::Resize([3, 2]), grey: Some(false) },
+        Fit { size: Size::Same, grey: None, pages: Pages::Error },
+        Fit { size: Size::Crop([2, 3]), grey: Some(true), pages: Pages::Error },
+        Fit { size: Size::Resize([3, 2]), grey: Some(false), pages: Pages::Error },
     ] {
         read(&SourceSettings::Folder(photos(&folder, fit, None)));
     }
@@ -126,7 +144,7 @@ pub fn foreign(bytes: &[u8]) {
             image: None,
             label: None,
             shape,
-            fit: Fit { size, grey: None },
+            fit: Fit { size, grey: None, pages: Pages::Error },
             faults: FAULTS,
         }));
     }
@@ -140,6 +158,7 @@ fn photos(folder: &Folder, fit: Fit, csv: Option<PathBuf>) -> FolderSettings {
         path: folder.0.join("photos"),
         labels: FolderLabels::Folders,
         csv,
+        label: None,
         outside: false,
         train: "train".to_owned(),
         test: "test".to_owned(),

@@ -1,5 +1,6 @@
 //! `limpid encode` and `limpid denoise`: apply a trained model to other data.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -9,9 +10,9 @@ use clap::Args;
 use super::Execute;
 use super::arguments::{DeviceArgs, WorkArgs, progress, threads};
 use super::checked_model::of_checked_model;
-use super::output_place::{publish_beside, refuse_results};
+use super::output_place::{hidden, publish_beside, refuse_results};
 use super::path_kind::{Kind, kind};
-use super::pictures;
+use super::pictures::{Cleaner, is_picture_name};
 use super::print::print;
 use crate::engine::inference::Inference;
 use crate::engine::operation::{Mapping, denoising, encoding};
@@ -20,11 +21,11 @@ use crate::error;
 use crate::image::{Extent, Pixels, Split};
 use crate::interrupt;
 use crate::progress::{LogMode, Progress, Task};
-use crate::source::settings::{Fit, Size};
-use crate::source::{Folder, Idx, Numpy, Source, Tables};
+use crate::source::settings::{Faults, Fit, OnError, Pages, Size};
+use crate::source::{FILES, Folder, Idx, Numpy, REJECTED, Source, Tables, summary_of_rejected};
 use crate::store::local;
 use crate::store::watch::Watch;
-use crate::table::{RowGroup, TableFile, WriteOptions, row_group_rows, write_table};
+use crate::table::{RowGroup, TableFile, WriteOptions, row_group_rows, write_batch, write_table};
 
 /// Arguments of `encode` and `denoise`.
 #[derive(Debug, Args)]
@@ -47,12 +48,28 @@ struct ApplyArgs {
     /// The column of images in the Parquet files of others; `image` or another usual name unless given.
     #[arg(long, value_name = "COLUMN")]
     image: Option<String>,
+    /// What is done with a picture that cannot be used: end, or leave it out and list it in a table beside the output.
+    #[arg(long, value_enum, default_value = "fail")]
+    on_error: OnError,
+    /// How many may be left out.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    max_rejected: u64,
+    /// Which pages of a TIFF are read: the first, all (each as an image), or, with "error", none but the only one. Unless given,
+    /// "all" from TIFF to TIFF, and else "error".
+    #[arg(long, value_enum)]
+    pages: Option<Pages>,
     /// The device.
     #[command(flatten)]
     device: DeviceArgs,
     /// Threads and progress.
     #[command(flatten)]
     work: WorkArgs,
+}
+
+impl ApplyArgs {
+    fn faults(&self) -> Faults {
+        Faults { on_error: self.on_error, most: self.max_rejected }
+    }
 }
 
 /// Arguments of `encode`.
@@ -90,7 +107,7 @@ pub struct DenoiseArgs {
 impl Execute for DenoiseArgs {
     fn execute(&self) -> Result<()> {
         let ApplyArgs { input, output, resize, crop, image, .. } = &self.apply;
-        if !self.pictures && !pictures::is_picture_name(output) {
+        if !self.pictures && !is_picture_name(output) {
             return apply(&self.apply, Direction::Denoise, self.ensemble);
         }
         if *resize || *crop || image.is_some() {
@@ -98,7 +115,9 @@ impl Execute for DenoiseArgs {
             return Err(error::settings(format!("{message}; name a folder with -o")));
         }
         let (model, threads, progress) = prepare(&self.apply, self.ensemble)?;
-        pictures::denoise(input, output, self.pictures, &model, threads, &progress)
+        let (faults, pages) = (self.apply.faults(), self.apply.pages.unwrap_or(Pages::All));
+        let cleaner = Cleaner { model: &model, threads, faults, pages, progress: &progress };
+        cleaner.denoise(input, output, self.pictures)
     }
 
     fn log_mode(&self) -> LogMode {
@@ -154,14 +173,20 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
         model.features()?;
     }
     refuse_results(&args.output)?;
-    let mut outputs: Vec<PathBuf> = Vec::new();
+    let mut outputs: Vec<(PathBuf, Vec<String>)> = Vec::new();
+    let mut taken: BTreeMap<String, &Path> = BTreeMap::new();
     for path in &args.input {
         let name = output_name(path)?;
-        let output = args.output.join(&name);
-        if let Some((other, _)) = args.input.iter().zip(&outputs).find(|(_, taken)| **taken == output) {
-            let (first, second) = (other.display(), path.display());
-            return Err(error::settings(format!("{first} and {second} would both be written to {name}")));
+        let tables = [(FILES, path.is_dir()), (REJECTED, args.on_error == OnError::Skip)];
+        let tables = tables.into_iter().filter_map(|(table, wanted)| wanted.then_some(table));
+        let besides: Vec<_> = tables.map(|table| name_beside(&name, table)).collect();
+        for name in besides.iter().chain([&name]) {
+            if let Some(first) = taken.insert(name.clone(), path) {
+                let (first, second) = (first.display(), path.display());
+                return Err(error::settings(format!("{first} and {second} would both be written to {name}")));
+            }
         }
+        let output = args.output.join(&name);
         if output.canonicalize().is_ok_and(|output| path.canonicalize().is_ok_and(|path| path == output)) {
             let advice = "name another folder with -o";
             return Err(error::settings(format!(
@@ -170,16 +195,17 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
             )));
         }
         open(path, args, &model, direction)?;
-        outputs.push(output);
+        outputs.push((output, besides));
     }
     local::create_folder(&args.output)?;
-    for (path, output) in args.input.iter().zip(outputs) {
+    for (path, (output, besides)) in args.input.iter().zip(outputs) {
         let written = Watch::new(|| files(path)).and_then(|watch| {
             let input = open(path, args, &model, direction)?;
             // A table with checksums detects damage itself, and may be replaced by a run while it is read.
             let guarded = matches!(&input, Input::Table(table) if table.is_guarded());
             let check = || if guarded { Ok(()) } else { watch.check() };
-            write((path, &output), input, &model, direction, &options, &progress, check)
+            let pass = Pass { direction, model: &model, options: &options, progress: &progress };
+            pass.write(path, (&output, &besides), input, check)
         });
         written.with_context(|| format!("cannot {} {}", direction.verb(), path.display()))?;
         print(output.display())?;
@@ -210,7 +236,7 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) 
         3 => Some(false),
         _ => None,
     };
-    let fit = Fit { size, grey };
+    let fit = Fit { size, grey, pages: args.pages.unwrap_or_default() };
     // Only pictures can be resized or cropped.
     let (source, pictures): (Box<dyn Source>, bool) = match kind(path)? {
         Kind::Parquet => {
@@ -221,9 +247,9 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) 
                 mapping(model, table.extent()?, direction, path)?;
                 return Ok(Input::Table(table));
             }
-            (Box::new(Tables::of_file(path, column, fit, image)?), true)
+            (Box::new(Tables::of_file(path, column, fit, image, args.faults())?), true)
         }
-        Kind::Folder | Kind::Picture => (Box::new(Folder::unlabelled(path, fit)?), true),
+        Kind::Folder | Kind::Picture => (Box::new(Folder::of_command(path, fit, args.faults())?), true),
         Kind::Array => (Box::new(Numpy::unlabelled(path)?), false),
         Kind::Idx => (Box::new(Idx::unlabelled(path)?), false),
     };
@@ -281,39 +307,63 @@ fn output_name(path: &Path) -> Result<String> {
     Ok(format!("{stem}.parquet"))
 }
 
-/// Writes one result under a temporary name, and renames it into place if `check` succeeds after the input was read.
-fn write(
-    (from, output): (&Path, &Path),
-    input: Input,
-    model: &Inference,
+/// The name of a table about the pictures whose results are in the table called `name`.
+fn name_beside(name: &str, table: &str) -> String {
+    format!("{}.{table}", name.trim_end_matches(".parquet"))
+}
+
+/// How an input becomes an output.
+struct Pass<'a> {
     direction: Direction,
-    options: &WriteOptions,
-    progress: &Progress,
-    check: impl Fn() -> Result<()>,
-) -> Result<()> {
-    let name = output.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let write = |folder: &Path, temporary: &str| match input {
-        Input::Table(table) => {
-            let task = progress.task(name, table.rows(), "images");
-            let input = MapInput { table: &table, row_groups: 0..table.row_groups(), companion: None };
-            let mapping = mapping(model, table.extent()?, direction, from)?;
-            map_table(input, (folder, temporary), options.clone(), mapping, &|rows| task.advance(rows))
-        }
-        Input::Source(source) => {
-            let task = progress.task(name, source.count(Split::Test), "images");
-            let content = source.content();
-            let extent = content.extent().ok_or_else(|| error::bug("a source gives images"))?;
-            let rows = row_group_rows(content, source.count(Split::Test));
-            let Mapping { content, map } = mapping(model, extent, direction, from)?;
-            let map = |batch: &RecordBatch| map(batch, None);
-            let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
-            let options = WriteOptions { classes: source.classes(), sorted: source.is_sorted(), ..options.clone() };
-            let written = write_table(folder, temporary, content, options, groups);
-            // Fails now if pictures could not be decoded.
-            written.and_then(|written| source.tables().map(|_| written))
-        }
-    };
-    publish_beside(output, write, check)
+    model: &'a Inference,
+    options: &'a WriteOptions,
+    progress: &'a Progress,
+}
+
+impl Pass<'_> {
+    /// Writes one result under a temporary name, and renames it into place if `check` succeeds after the input was read, with
+    /// those tables about its pictures that are called as in `besides`. `from` is the place of the input.
+    fn write(
+        &self,
+        from: &Path,
+        (output, besides): (&Path, &[String]),
+        input: Input,
+        check: impl Fn() -> Result<()>,
+    ) -> Result<()> {
+        let Self { direction, model, options, progress } = *self;
+        let name = output.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let write = |folder: &Path, temporary: &str| match input {
+            Input::Table(table) => {
+                let task = progress.task(name, table.rows(), "images");
+                let input = MapInput { table: &table, row_groups: 0..table.row_groups(), companion: None };
+                let mapping = mapping(model, table.extent()?, direction, from)?;
+                map_table(input, (folder, temporary), options.clone(), mapping, &|rows| task.advance(rows)).map(|_| ())
+            }
+            Input::Source(source) => {
+                let task = progress.task(name, source.count(Split::Test), "images");
+                let content = source.content();
+                let extent = content.extent().ok_or_else(|| error::bug("a source gives images"))?;
+                let rows = row_group_rows(content, source.count(Split::Test));
+                let Mapping { content, map } = mapping(model, extent, direction, from)?;
+                let map = |batch: &RecordBatch| map(batch, None);
+                let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
+                let options = WriteOptions { classes: source.classes(), sorted: source.is_sorted(), ..options.clone() };
+                write_table(folder, temporary, content, options, groups)?;
+                // Fails now if pictures could not be decoded.
+                for (table, rows) in source.tables()? {
+                    let beside = name_beside(name, table);
+                    if !besides.contains(&beside) {
+                        continue;
+                    }
+                    write_batch(folder, &hidden(&beside), &rows)?;
+                    let summary = summary_of_rejected(&rows, &folder.join(beside)).filter(|_| table == REJECTED);
+                    summary.iter().for_each(|summary| progress.note(summary));
+                }
+                Ok(())
+            }
+        };
+        publish_beside(output, besides, write, check)
+    }
 }
 
 /// Row groups with `map` applied to each batch.

@@ -14,6 +14,7 @@ use super::results::out_of_date;
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
 use crate::error;
+use crate::export::pictures::{Names, write_pictures};
 use crate::export::{self, Source, write_tables};
 use crate::image::Pixels;
 use crate::interrupt;
@@ -23,11 +24,12 @@ use crate::progress::{LogMode, Progress};
 use crate::record::StageName;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::{Workspace, steadily, whole_receipt_in};
+use crate::source::FILES;
 use crate::stage::export::stages;
-use crate::stage::{STAGES, train};
+use crate::stage::{STAGES, ingest, train};
 use crate::store::local::{self, only_writer};
 use crate::table::WriteOptions;
-use crate::table::layout::{Layout, Lists, Profile, StoredPixels};
+use crate::table::layout::{Layout, Lists, PictureDepth, Profile, StoredPixels};
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
@@ -35,9 +37,13 @@ use crate::table::layout::{Layout, Lists, Profile, StoredPixels};
 pub struct ExportArgs {
     /// The run directory.
     run: PathBuf,
-    /// A new folder for the tables: one folder in it for each stage.
+    /// A new folder for the tables, or pictures: one folder in it for each stage.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
+    /// Write the images as PNG files of 8 bits, or of 16 with "u16", and no tables: under the names of their files, or by label and id.
+    #[arg(long, value_enum, value_name = "DEPTH", num_args = 0..=1, require_equals = true, default_missing_value = "u8")]
+    #[arg(requires = "to", conflicts_with_all = ["profile", "pixels", "lists", "part_rows", "part_mib"])]
+    pictures: Option<PictureDepth>,
     /// The kind of reader that the tables are for.
     #[arg(long, value_enum, default_value = "default", requires = "to")]
     profile: Profile,
@@ -83,7 +89,11 @@ impl Execute for ExportArgs {
             let folders: Vec<_> = stages(&pipeline).map(|stage| workspace.stage(stage)).collect();
             let (digests, tables) = steadily(&folders, || tables(&workspace, &pipeline, &progress))?;
             publish(folder, |scratch| {
-                let written = write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress);
+                let written = match self.pictures {
+                    None => write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress),
+                    Some(depth) => Names::read(&workspace.stage(ingest::NAME).join(FILES))
+                        .and_then(|names| write_pictures(&tables, &names, scratch, depth, &progress)),
+                };
                 // Digested again, since a file may have been damaged after the first check.
                 for (Source { stage, table, .. }, digest) in tables.iter().zip(&digests) {
                     if table.digest()? != *digest {

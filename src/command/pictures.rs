@@ -1,27 +1,33 @@
 //! `limpid denoise` from pictures to pictures: as large, as deep and of the same colours as they were.
 //!
-//! A band of tiles is under way at a time: the rows that it is made from are read, and the rows that it makes are written.
+//! A band of tiles of a picture is under way at a time: the rows that it is made from are read, and the rows that it makes are
+//! written. Of small pictures there are as many under way as threads.
 
 use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::{PoisonError, RwLock};
 
 use anyhow::{Context, Result};
 
 use super::output_place::{publish_beside, refuse_results};
-use super::path_kind::{Kind, kind};
+use super::path_kind::{self, kind};
 use super::print::print;
 use crate::engine::inference::Inference;
 use crate::engine::tiles::{Band, Tile, Tiles};
-use crate::error;
-use crate::image::ImageShape;
-use crate::picture::{Format, Header, Reader, Shared, Writer, of_numbers, to_numbers};
+use crate::error::{self, Kind};
+use crate::image::{ImageShape, Split};
+use crate::interrupt;
+use crate::ordered::in_order;
+use crate::picture::{Format, Header, Reader, Shared, Writer, is_small, of_numbers, to_numbers};
 use crate::progress::Progress;
-use crate::source::Folder;
+use crate::source::settings::{Faults, Pages};
+use crate::source::{Folder, Reject, Rejections, summary_of_rejected};
 use crate::store;
 use crate::store::local;
 use crate::store::watch::Watch;
+use crate::table::write_batch;
 
 /// Most bytes of the rows that a band of tiles is made from: beside them are those that it makes, and a strip of the file.
 const MOST_WINDOW: usize = 384 << 20;
@@ -33,37 +39,157 @@ pub fn is_picture_name(path: &Path) -> bool {
 
 /// A picture and where it goes.
 struct Job {
+    /// Its name among the inputs.
+    name: PathBuf,
     input: PathBuf,
     output: PathBuf,
     format: Format,
 }
 
-/// Cleans pictures: one, to the file that `output` names, or with `all` each one of the inputs, to the folder.
-pub fn denoise(
-    inputs: &[PathBuf],
-    output: &Path,
-    all: bool,
-    model: &Inference,
-    threads: usize,
-    progress: &Progress,
-) -> Result<()> {
-    model.reach()?;
-    refuse_results(output)?;
-    let jobs = if all { jobs(inputs, output)? } else { vec![job(inputs, output)?] };
-    for Job { input, output, .. } in &jobs {
-        let real = |path: &Path| path.canonicalize().ok();
-        if real(output).is_some_and(|output| real(input) == Some(output)) {
-            let advice = "name another place with -o";
-            let message = format!("{} would be overwritten by its own result; {advice}", input.display());
-            return Err(error::settings(message));
+/// How pictures are cleaned.
+pub struct Cleaner<'a> {
+    /// The model, for any size.
+    pub model: &'a Inference,
+    /// As many pictures are under way at once, unless they are large.
+    pub threads: usize,
+    /// What is done with pictures that cannot be used.
+    pub faults: Faults,
+    /// Which pages of a TIFF are taken.
+    pub pages: Pages,
+    /// Where progress is told.
+    pub progress: &'a Progress,
+}
+
+impl Cleaner<'_> {
+    /// Cleans pictures: one, to the file that `output` names, or with `all` each one of the inputs, to the folder. Their names are
+    /// printed in the order of the inputs.
+    ///
+    /// # Errors
+    /// A model or places that do not fit; the first picture that cannot be used, unless such are left out; the file system.
+    pub fn denoise(&self, inputs: &[PathBuf], output: &Path, all: bool) -> Result<()> {
+        self.model.reach()?;
+        refuse_results(output)?;
+        let jobs = if all { jobs(inputs, output)? } else { vec![job(inputs, output)?] };
+        for Job { input, output, .. } in &jobs {
+            let real = |path: &Path| path.canonicalize().ok();
+            if real(output).is_some_and(|output| real(input) == Some(output)) {
+                let advice = "name another place with -o";
+                let message = format!("{} would be overwritten by its own result; {advice}", input.display());
+                return Err(error::settings(message));
+            }
         }
+        let rejections = Rejections::of_command(self.faults);
+        let task = (jobs.len() > 1).then(|| self.progress.task("denoise", jobs.len() as u64, "pictures"));
+        // Small pictures are taken side by side, a large one by itself, on all threads.
+        let turns = RwLock::new(());
+        let work = |(id, job): (u64, &Job)| {
+            interrupt::check()?;
+            let written = if is_small(&job.input) {
+                let _turn = turns.read().unwrap_or_else(PoisonError::into_inner);
+                self.write(job, |picture| Tiles::of_one_among(self.threads, self.model, picture))
+            } else {
+                let _turn = turns.write().unwrap_or_else(PoisonError::into_inner);
+                self.write(job, |picture| Tiles::new(self.model, picture, self.threads))
+            };
+            task.iter().for_each(|task| task.advance(1));
+            match written {
+                // The fault of the picture, and of nothing else.
+                Err(cause) if rejections.skips() && matches!(error::kind(&cause), Kind::Data | Kind::Settings) => {
+                    let (path, name) = (job.name.display().to_string(), job.input.display().to_string());
+                    rejections.add(Reject { split: Split::Test, id, path, name, reason: format!("{cause:#}") })?;
+                    Ok(None)
+                }
+                written => {
+                    let notes = written.with_context(|| format!("cannot denoise {}", job.input.display()))?;
+                    Ok(Some((job.output.clone(), notes)))
+                }
+            }
+        };
+        let told = |written: Option<(PathBuf, Vec<String>)>| {
+            let Some((output, notes)) = written else { return Ok(()) };
+            notes.iter().for_each(|note| self.progress.note(note));
+            print(output.display())
+        };
+        in_order(self.threads, (0..).zip(&jobs).map(Ok), work, told)?;
+        let rejected = rejections.listed();
+        if rejected.len() == jobs.len() {
+            return Err(rejections.failure(&rejected, ""));
+        }
+        if all {
+            for (name, table) in rejections.table()? {
+                let place = output.join(name);
+                publish_beside(&place, &[], |folder, temporary| write_batch(folder, temporary, &table), || Ok(()))?;
+                summary_of_rejected(&table, &place).iter().for_each(|summary| self.progress.note(summary));
+            }
+        }
+        Ok(())
     }
-    for job in jobs {
-        let written = write(&job, model, threads, progress);
-        written.with_context(|| format!("cannot denoise {}", job.input.display()))?;
-        print(job.output.display())?;
+
+    /// Writes one picture beside its place and, if its input has not changed meanwhile, renames it into it. Returns what there is
+    /// to tell about it.
+    fn write<'a>(&self, job: &Job, tiles: impl Fn(ImageShape) -> Result<Tiles<'a>>) -> Result<Vec<String>> {
+        let Job { input, output, format, .. } = job;
+        let watch = Watch::new(|| Ok(vec![input.clone()]))?;
+        let mut reader = error::held(Reader::open(input), || watch.check())?;
+        format.check(reader.header())?;
+        tiles(shape(reader.header()))?;
+        if reader.has_more_pages() {
+            match self.pages {
+                Pages::All => format.check_pages()?,
+                Pages::First => {}
+                Pages::Error => return Err(error::data("it has several pages; --pages says which are taken")),
+            }
+        }
+        let mut notes = Vec::new();
+        if reader.header().profile.is_some() && !format.has_profile() {
+            notes.push(format!("{} lacks the colour profile of {}", output.display(), input.display()));
+        }
+        local::create_folder(output.parent().unwrap_or(Path::new("")))?;
+        let name = output.file_name().unwrap_or_default().to_string_lossy();
+        let write = |folder: &Path, temporary: &str| {
+            let temporary = folder.join(temporary);
+            let file = Rc::new(RefCell::new(store::of(&temporary).create(&temporary)?));
+            let more = |reader: &Reader| self.pages == Pages::All && reader.has_more_pages();
+            let mut writer = Writer::new(Box::new(Shared(file.clone())), *format, reader.header(), more(&reader))?;
+            loop {
+                self.write_page(&mut reader, &mut writer, &tiles, &name)?;
+                let Some(page) = more(&reader).then(|| reader.next_page()).transpose()?.flatten() else { break };
+                reader = page;
+                format.check(reader.header())?;
+                writer.next_page(reader.header(), more(&reader))?;
+            }
+            writer.finish()?;
+            let file = Rc::into_inner(file).ok_or_else(|| error::bug("an encoder keeps its file"))?;
+            file.into_inner().finish()
+        };
+        publish_beside(output, &[], write, || watch.check())?;
+        Ok(notes)
     }
-    Ok(())
+
+    /// Writes the rows of a page, a band of tiles after the other.
+    fn write_page<'a>(
+        &self,
+        reader: &mut Reader,
+        writer: &mut Writer,
+        tiles: impl Fn(ImageShape) -> Result<Tiles<'a>>,
+        name: &str,
+    ) -> Result<()> {
+        let header = reader.header().clone();
+        let tiles = tiles(shape(&header))?;
+        let task = self.progress.task(name, header.height as u64, "rows");
+        let mut window = Window { rows: Vec::new(), first: 0, end: 0 };
+        for band in tiles.bands() {
+            window.move_to(&band, reader)?;
+            writer.write(&window.made(&band, &tiles, &header)?)?;
+            task.advance(band.rows.len() as u64);
+        }
+        Ok(())
+    }
+}
+
+/// The numbers of a picture that the model changes.
+fn shape(header: &Header) -> ImageShape {
+    ImageShape { height: header.height, width: header.width, channels: header.colours() }
 }
 
 /// The one picture that becomes a picture.
@@ -73,12 +199,12 @@ fn job(inputs: &[PathBuf], output: &Path) -> Result<Job> {
         let advice = "name a folder with -o, and --pictures for pictures in it";
         return Err(error::settings(format!("{named} is one picture, but there are several inputs; {advice}")));
     };
-    if !matches!(kind(input)?, Kind::Picture) {
+    if !matches!(kind(input)?, path_kind::Kind::Picture) {
         let message = format!("{named} is a picture, but {} is none", input.display());
         return Err(error::settings(format!("{message}; name a folder with -o")));
     }
     let format = Format::of_name(output).ok_or_else(|| error::bug(format!("{named} is no picture")))?;
-    Ok(Job { input: input.clone(), output: output.to_owned(), format })
+    Ok(Job { name: input.clone(), input: input.clone(), output: output.to_owned(), format })
 }
 
 /// All pictures of the inputs.
@@ -91,7 +217,7 @@ fn jobs(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
     let mut jobs: Vec<Job> = Vec::new();
     for input in inputs {
         let pictures = match kind(input)? {
-            Kind::Folder => {
+            path_kind::Kind::Folder => {
                 if local::real(input).is_some_and(|input| place.as_ref().is_some_and(|place| place.starts_with(input)))
                 {
                     let (output, input) = (output.display(), input.display());
@@ -107,7 +233,7 @@ fn jobs(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
                     .map(|file| (file.strip_prefix(input).unwrap_or(&file).to_owned(), file.clone()))
                     .collect()
             }
-            Kind::Picture => vec![(PathBuf::from(input.file_name().unwrap_or_default()), input.clone())],
+            path_kind::Kind::Picture => vec![(PathBuf::from(input.file_name().unwrap_or_default()), input.clone())],
             _ => {
                 let message = format!("{} is neither a picture nor a folder", input.display());
                 return Err(error::settings(format!("{message}; leave --pictures out to write a table")));
@@ -118,7 +244,7 @@ fn jobs(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
                 let message = format!("the name of {} does not say its format", input.display());
                 error::settings(format!("{message}; end it with .png, .tif, .jpg, .webp or .bmp"))
             })?;
-            jobs.push(Job { input, output: output.join(name), format });
+            jobs.push(Job { input, output: output.join(&name), name, format });
         }
     }
     let mut places: Vec<_> = jobs.iter().map(|job| (&job.output, &job.input)).collect();
@@ -128,38 +254,6 @@ fn jobs(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
         return Err(error::settings(format!("{first} and {second} would both be written to {output}")));
     }
     Ok(jobs)
-}
-
-/// Writes one picture beside its place and, if its input has not changed meanwhile, renames it into it.
-fn write(job: &Job, model: &Inference, threads: usize, progress: &Progress) -> Result<()> {
-    let Job { input, output, format } = job;
-    let watch = Watch::new(|| Ok(vec![input.clone()]))?;
-    let mut reader = error::held(Reader::open(input), || watch.check())?;
-    let header = reader.header().clone();
-    format.check(&header)?;
-    let picture = ImageShape { height: header.height, width: header.width, channels: header.colours() };
-    let tiles = Tiles::new(model, picture, threads)?;
-    if header.profile.is_some() && !format.has_profile() {
-        progress.note(&format!("{} lacks the colour profile of {}", output.display(), input.display()));
-    }
-    local::create_folder(output.parent().unwrap_or(Path::new("")))?;
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let write = |folder: &Path, temporary: &str| {
-        let temporary = folder.join(temporary);
-        let file = Rc::new(RefCell::new(store::of(&temporary).create(&temporary)?));
-        let mut writer = Writer::new(Box::new(Shared(file.clone())), *format, &header)?;
-        let task = progress.task(&name, header.height as u64, "rows");
-        let mut window = Window { rows: Vec::new(), first: 0, end: 0 };
-        for band in tiles.bands() {
-            window.move_to(&band, &mut reader)?;
-            writer.write(&window.made(&band, &tiles, &header)?)?;
-            task.advance(band.rows.len() as u64);
-        }
-        writer.finish()?;
-        let file = Rc::into_inner(file).ok_or_else(|| error::bug("an encoder keeps its file"))?;
-        file.into_inner().finish()
-    };
-    publish_beside(output, write, || watch.check())
 }
 
 /// Some rows of a picture, as they were read.
@@ -199,11 +293,10 @@ impl Window {
         let read = |row: usize, columns: Range<usize>, numbers: &mut [f32]| {
             let at = (row - self.first) * stride;
             let pixels = &self.rows[at + columns.start * pixel..at + columns.end * pixel];
-            if to_numbers(header, pixels, numbers) {
-                return Ok(());
-            }
-            let advice = "scale it so that black is 0 and white is 1";
-            Err(error::data(format!("row {row} holds a number outside of [0, 1]; {advice}")))
+            to_numbers(header, pixels, numbers).map_err(|number| {
+                let advice = "scale it so that black is 0 and white is 1";
+                error::data(format!("row {row} holds {number}; floats must lie in [0, 1]; {advice}"))
+            })
         };
         let parts = tiles.make(band, &read, &|numbers| of_numbers(header.depth, &numbers))?;
         // With the alpha, which stays as it is.

@@ -10,10 +10,13 @@ const LONGEST_NAME: usize = 12;
 /// The lines with all results of evaluate and the requirements of the gate.
 pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
     let decibels = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2} dB"));
-    let mut lines = vec![format!(
-        "  {:18} {:>9} {:>12} {:>12} {:>7} {:>14} {:>11}",
-        "", "MSE", "PSNR pooled", "PSNR mean", "SSIM", "cross-entropy", "over floor"
-    )];
+    let mut lines = Vec::new();
+    if metrics.has_clean_images() {
+        lines.push(format!(
+            "  {:18} {:>9} {:>12} {:>12} {:>7} {:>14} {:>11}",
+            "", "MSE", "PSNR pooled", "PSNR mean", "SSIM", "cross-entropy", "over floor"
+        ));
+    }
     for scores in &metrics.scores {
         let ssim = scores.ssim.map_or("–".to_owned(), |ssim| format!("{ssim:.4}"));
         let (pooled, mean) = (decibels(scores.psnr_pooled), decibels(scores.psnr_mean));
@@ -24,6 +27,10 @@ pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
             scores.cross_entropy,
             scores.cross_entropy_over_floor
         ));
+    }
+    for (what, level) in metrics.noise() {
+        let of_bytes = 255.0 * level;
+        lines.push(format!("  {:18} estimated noise {level:.4}, {of_bytes:.1} of 255", cell(what)));
     }
     if !metrics.classes.is_empty() {
         let shown = metrics.classes.iter().take(20);
@@ -73,8 +80,10 @@ pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
         ));
     }
     let ids = |images: &[ImageError]| images.iter().map(|image| image.id.to_string()).collect::<Vec<_>>().join(" ");
-    lines.push(format!("\n  best ids: {}", ids(&metrics.best)));
-    lines.push(format!("  worst ids: {}", ids(&metrics.worst)));
+    if metrics.has_clean_images() {
+        lines.push(format!("\n  best ids: {}", ids(&metrics.best)));
+        lines.push(format!("  worst ids: {}", ids(&metrics.worst)));
+    }
     lines.extend(metrics.omitted.iter().map(|omitted| format!("  without {}: {}", omitted.what, omitted.reason)));
     for Requirement { asked, found, met } in requirements {
         lines.push(format!("  gate, {}: {asked} (found: {found})", if *met { "met" } else { "missed" }));
@@ -96,6 +105,7 @@ pub fn numbers(metrics: &Metrics) -> Vec<(String, f64)> {
         add("cross-entropy", Some(scores.cross_entropy));
         add("cross-entropy-over-floor", Some(scores.cross_entropy_over_floor));
     }
+    numbers.extend(metrics.noise().map(|(what, level)| (format!("{what}: noise-level"), level)));
     for class in &metrics.classes {
         let scores = &class.scores[0];
         numbers.extend(

@@ -12,9 +12,10 @@ use crate::device::Precision;
 use crate::model::RawModel;
 use crate::quality::Baseline;
 use crate::source::RawSource;
-use crate::table::layout::{Lists, Profile, StoredPixels};
+use crate::table::layout::{Lists, PictureDepth, Profile, StoredPixels};
+use crate::training::blind_spot::RawBlindSpot;
 use crate::training::patches::Augmentation;
-use crate::training::settings::{InputImages, Noise, Schedule, Weights};
+use crate::training::settings::{InputImages, Noise, Schedule, TargetImages, Weights};
 
 /// A limpid pipeline: where images come from, how they are corrupted, and which autoencoder learns from them.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -62,7 +63,10 @@ pub struct RawTraining {
     /// The images that the model gets as input.
     pub input: Option<InputImages>,
     /// The images that the model is trained to output.
-    pub target: Option<InputImages>,
+    pub target: Option<TargetImages>,
+    /// Which pixels are hidden with the target "blind-spot".
+    #[serde(default)]
+    pub blind_spot: RawBlindSpot,
     /// Where the noise of noisy input comes from.
     pub noise: Option<Noise>,
     /// Rows and columns of the patches that are cut out of the images to train on; whole images unless given.
@@ -129,6 +133,8 @@ pub struct RawOutput {
     pub compression_level: Option<i64>,
     /// The kind of reader that a last stage exports tables for; nothing is exported unless given.
     pub profile: Option<Profile>,
+    /// Whether a last stage exports the images as picture files too, and how deep.
+    pub pictures: Option<PictureDepth>,
     /// How exported lists are stored; as the profile has them unless given.
     pub lists: Option<Lists>,
     /// Most rows of an exported file.

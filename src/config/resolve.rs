@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::document::Places;
-use super::raw::{RawGate, RawOutput, RawPipeline};
+use super::raw::{RawGate, RawOutput, RawPipeline, RawTraining};
 use crate::corruption::Corruption;
 use crate::image::{ImageShape, Pixels};
 use crate::model::predict::Predict;
@@ -20,9 +20,10 @@ use crate::quality::Baseline;
 use crate::quality::gate::Gate;
 use crate::setting::{KeyPath, Problem, Problems, Section};
 use crate::source::SourceSettings;
-use crate::table::layout::{Layout, StoredPixels};
+use crate::table::layout::{Layout, PictureDepth, StoredPixels};
+use crate::training::blind_spot::BlindSpot;
 use crate::training::patches::Patches;
-use crate::training::settings::{InputImages, Training};
+use crate::training::settings::{InputImages, TargetImages, Training};
 
 /// The resolved settings of a pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,9 +57,19 @@ pub struct Pipeline {
     /// The layout of exported tables, if tables are exported.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub export: Option<Layout>,
+    /// The depth of exported pictures, if images are exported as pictures.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub pictures: Option<PictureDepth>,
     /// Where the settings are written, for messages.
     #[serde(skip)]
     pub places: Places,
+}
+
+impl Pipeline {
+    /// Whether there are clean images to compare with: unless training sees noisy images alone, and those come from the source.
+    pub fn has_clean_images(&self) -> bool {
+        self.training.blind_spot.is_none() || self.corruption.is_some()
+    }
 }
 
 /// Settings of the stage `encode`.
@@ -116,10 +127,11 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let model = resolve_model(model, folder, image, problems);
     let gate = resolve_gate(gate, problems);
     check_code(model.as_ref(), gate.as_ref(), problems);
-    let training = resolve_training(training, problems);
+    let training = resolve_training(training, corruption.is_some(), problems);
     let encode_input = problems.required("encode.input", encode.input);
     let fit_rows = problems.required("evaluate.fit-rows", evaluate.fit_rows);
     let ensemble = problems.required("denoise.ensemble", denoise.ensemble);
+    let pictures = output.pictures;
     let output = resolve_output(output, problems);
     let seed = problems.required("seed", seed);
     check_corruption(corruption.as_ref(), image, training.as_ref(), encode_input, problems);
@@ -144,6 +156,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
         gate: gate?,
         output,
         export,
+        pictures,
         places: Places::default(),
     })
 }
@@ -195,9 +208,15 @@ fn check_code(model: Option<&Model>, gate: Option<&Gate>, problems: &mut Problem
 
 /// Checks that there is noise for a model that predicts it.
 fn check_noise(model: Option<&Model>, training: Option<&Training>, problems: &mut Problems) {
-    if model.is_some_and(|model| model.predict == Predict::Noise)
-        && training.is_some_and(|training| training.input == InputImages::Clean)
-    {
+    if model.is_none_or(|model| model.predict != Predict::Noise) {
+        return;
+    }
+    let Some(training) = training else { return };
+    if training.target == TargetImages::BlindSpot {
+        let reason = "the image would be the input plus the output, but the input does not show the hidden pixels";
+        let message = format!("\"noise\" does not work with training.target = \"blind-spot\": {reason}; use \"image\"");
+        problems.add("model.predict", message);
+    } else if training.input == InputImages::Clean {
         let message = "\"noise\" needs training.input = \"noisy\": there is no noise in clean input to be predicted";
         problems.add("model.predict", message);
     }
@@ -235,7 +254,7 @@ fn check_corruption(
     if let (Some(corruption), Some(image)) = (corruption, image) {
         check_fits(corruption, image, "corruption".into(), problems);
     }
-    if let Some(Training { input, target: InputImages::Noisy, .. }) = training {
+    if let Some(Training { input, target: TargetImages::Noisy, .. }) = training {
         if *input == InputImages::Clean {
             problems.add(
                 "training.target",
@@ -247,6 +266,12 @@ fn check_corruption(
                 "\"noisy\" needs noise that is drawn: this corruption makes the same of an image each time",
             );
         }
+    }
+    if training.is_some_and(|training| training.target == TargetImages::BlindSpot)
+        && corruption.is_some_and(|corruption| corruption.kind().is_fixed())
+    {
+        let reason = "this corruption makes the same of an image each time, which no model can tell from the image";
+        problems.add("training.target", format!("\"blind-spot\" needs noise that is drawn: {reason}"));
     }
     // One with a problem would be noise if it had none.
     if corruption.is_none() && !problems.any_within("corruption") {
@@ -295,7 +320,7 @@ fn check_clipping(
         problems
             .add_at(path.clone(), format!("false needs floats, since bytes are clipped as they are stored: {advice}"));
     }
-    let noisy_target = training.is_some_and(|training| training.target == InputImages::Noisy);
+    let noisy_target = training.is_some_and(|training| training.target != TargetImages::Clean);
     if noisy_target && loss == Some(Loss::CrossEntropy) {
         let advice = "needs targets in [0, 1]: take model.loss = \"mse\" for noisy targets";
         problems.add_at(path, format!("false leaves [0, 1], but \"cross-entropy\" {advice}"));
@@ -304,7 +329,7 @@ fn check_clipping(
 
 /// The storage of the run's own tables, and the layout of exported tables, if tables are exported.
 fn resolve_output(raw: RawOutput, problems: &mut Problems) -> Option<(Output, Option<Layout>)> {
-    let RawOutput { pixels, compression_level, profile, lists, part_rows, part_mib } = raw;
+    let RawOutput { pixels, compression_level, profile, pictures: _, lists, part_rows, part_mib } = raw;
     if profile.is_none() {
         let exported = [
             ("pixels", pixels == Some(StoredPixels::Png)),
@@ -341,7 +366,7 @@ fn held_out(labels: Option<&[i64]>) -> Vec<i64> {
     labels.unwrap_or_default().iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Option<Training> {
+fn resolve_training(raw: RawTraining, corrupted: bool, problems: &mut Problems) -> Option<Training> {
     let epochs = problems.required("training.epochs", raw.epochs)? as u64;
     let warm_up_epochs = problems.required("training.warm-up-epochs", raw.warm_up_epochs)?;
     if warm_up_epochs >= epochs as f64 {
@@ -349,9 +374,22 @@ fn resolve_training(raw: super::raw::RawTraining, problems: &mut Problems) -> Op
         problems.add("training.warm-up-epochs", message);
     }
     let augment = problems.required("training.augment", raw.augment)?;
+    let input = problems.required("training.input", raw.input)?;
+    let target = problems.required("training.target", raw.target)?;
+    let blind_spot = match target {
+        TargetImages::Clean | TargetImages::Noisy => None,
+        TargetImages::BlindSpot => Some(BlindSpot {
+            fraction: problems.required("training.blind-spot.fraction", raw.blind_spot.fraction)?,
+            radius: problems.required("training.blind-spot.radius", raw.blind_spot.radius)? as usize,
+            constant_noise: problems.required("training.blind-spot.constant-noise", raw.blind_spot.constant_noise)?,
+        }),
+    };
+    // A training on noisy images alone sees no others: those of the corruption, or those of the source if there is none.
+    let noisy = if corrupted { InputImages::Noisy } else { InputImages::Clean };
     Some(Training {
-        input: problems.required("training.input", raw.input)?,
-        target: problems.required("training.target", raw.target)?,
+        input: if blind_spot.is_some() { noisy } else { input },
+        target,
+        blind_spot,
         noise: problems.required("training.noise", raw.noise)?,
         patches: Patches {
             patch: raw.patch.map(|side| side as usize),

@@ -6,6 +6,7 @@ use super::*;
 use crate::model::predict::Predict;
 use crate::model::settings::Loss;
 use crate::source::{IdxSettings, SourceSettings, StrokesSettings};
+use crate::training::settings::InputImages;
 
 const MINIMAL: &str = "[source]\nstrokes = {}\n[model]\ndense = {}\n";
 
@@ -60,6 +61,7 @@ fn every_shipped_pipeline_resolves() {
         "mnist-features",
         "noise2noise",
         "photo-denoise",
+        "single-noisy",
         "quickstart",
     ];
     assert_eq!(names, shipped);
@@ -116,6 +118,34 @@ fn noisy_input_needs_noise() {
     let text = format!("{MINIMAL}[training]\ninput = \"noisy\"\n[encode]\ninput = \"noisy\"\n");
     let message = message(&text, &[]);
     assert!(message.contains("training.input: \"noisy\" needs noise") && message.contains("encode.input"), "{message}");
+}
+
+#[test]
+fn blind_spots_take_the_noisy_images_that_there_are() {
+    let blind = "training.target=blind-spot";
+    let of_source = parsed(MINIMAL, &[blind]).expect("resolves");
+    assert!(of_source.training.input == InputImages::Clean && !of_source.has_clean_images());
+    let corrupted = parsed(MINIMAL, &[blind, "corruption.gaussian={}"]).expect("resolves");
+    assert!(corrupted.training.input == InputImages::Noisy && corrupted.has_clean_images());
+    let spots = corrupted.training.blind_spot.expect("has blind spots");
+    assert_eq!((spots.fraction, spots.radius, spots.constant_noise), (0.06, 2, false));
+    // A part of the section leaves the rest at its defaults; settings of other trainings do not change with it.
+    let wide = parsed(MINIMAL, &[blind, "training.blind-spot.radius=5"]).expect("resolves");
+    assert_eq!(wide.training.blind_spot.map(|spots| (spots.fraction, spots.radius)), Some((0.06, 5)));
+    let usual = parsed(MINIMAL, &["training.blind-spot.radius=5"]).expect("resolves");
+    assert_eq!(usual, parsed(MINIMAL, &[]).expect("resolves"));
+    assert!(message(MINIMAL, &[blind, "training.blind-spot.fraction=0"]).contains("training.blind-spot.fraction"));
+    assert!(message(MINIMAL, &[blind, "training.blind-spot.share=1"]).contains("unknown key `share`"));
+    let fixed = &[blind, "corruption.blur={}"];
+    assert!(message(MINIMAL, fixed).contains("\"blind-spot\" needs noise that is drawn"));
+    let unclipped = &[blind, "corruption.gaussian.clip=false", "output.pixels=f32"];
+    assert!(message(MINIMAL, unclipped).contains("\"cross-entropy\" needs targets in [0, 1]"));
+    let network = "[source]\nstrokes = {}\n[model]\nunet = {}\nloss = \"mse\"\npredict = \"noise\"\n";
+    let message = message(network, &[blind, "corruption.gaussian={}"]);
+    assert!(
+        message.contains("model.predict: \"noise\" does not work with training.target = \"blind-spot\""),
+        "{message}"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use arrow_array::{ArrayRef, Float32Array, RecordBatch};
 use burn::tensor::{Device, StreamId, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::ensemble;
+use super::{centre, ensemble};
 use crate::device::{computes_where_called, numbers};
 use crate::image::{ImageShape, Pixels, Shapes};
 use crate::model::{Autoencoder, Made, ModelDescription, Reach};
@@ -42,7 +42,11 @@ impl Inference {
     /// # Errors
     /// It is for images of one size.
     pub fn reach(&self) -> Result<Reach> {
-        self.description.architecture.family().reach().ok_or_else(|| {
+        let reach = self.description.architecture.family().reach().map(|reach| match self.description.noise_level {
+            Some(_) => Reach { halo: reach.halo.saturating_add(centre::RADIUS), ..reach },
+            None => reach,
+        });
+        reach.ok_or_else(|| {
             let reason = format!("a dense layer binds it to images of {}", self.image());
             let advice = "train a unet, or a conv without a code, for pictures of any size";
             error::settings(format!("the model does not take pictures as they are: {reason}; {advice}"))
@@ -72,9 +76,20 @@ impl Inference {
     /// The image that the model makes of one.
     fn made(&self, pixels: Vec<f32>, image: ImageShape) -> Result<Vec<f32>> {
         let Some(model) = self.at_size(image) else { return self.reach().map(|_| Vec::new()) };
-        let images = Tensor::from_data(TensorData::new(pixels, [1, image.len()]), &self.device);
+        let images = Tensor::from_data(TensorData::new(pixels.clone(), [1, image.len()]), &self.device);
         let made = model.forward(images.clone());
-        numbers(self.description.predict.images(made.logits, images))
+        self.finished(self.description.predict.images(made.logits, images), &pixels, image)
+    }
+
+    /// The numbers of images of this shape that the model made of others, combined with these if it learnt from noisy images alone.
+    fn finished(&self, made: Tensor<2>, images: &[f32], image: ImageShape) -> Result<Vec<f32>> {
+        let mut made = numbers(made)?;
+        if let Some(level) = self.description.noise_level {
+            for (made, images) in made.chunks_exact_mut(image.len()).zip(images.chunks_exact(image.len())) {
+                centre::combine(made, images, image, level as f32);
+            }
+        }
+        Ok(made)
     }
 
     /// The mean over the eight orientations of one.
@@ -308,7 +323,11 @@ impl Inference {
             let images = self.tensor(chunk);
             let Made { codes, logits } = self.model.forward(images.clone());
             applied.codes.extend(codes.map_or(Ok(Vec::new()), numbers)?);
-            applied.images.extend(numbers(self.description.predict.images(logits, images))?);
+            applied.images.extend(self.finished(
+                self.description.predict.images(logits, images),
+                chunk,
+                self.image(),
+            )?);
         }
         Ok(applied)
     }

@@ -3,6 +3,7 @@
 //! A [`Job`] is plain data, which can be sent to another process: the operation, the row groups of the input files, and the
 //! output file. An [`Engine`] runs jobs; [`threads::Threads`] runs them on the threads of this process.
 
+mod centre;
 mod ensemble;
 pub mod inference;
 pub mod operation;

@@ -82,10 +82,22 @@ impl<'a> Tiles<'a> {
     /// # Errors
     /// A model that is for images of one size or of other channels, or that looks further than memory reaches.
     pub fn new(model: &'a Inference, picture: ImageShape, threads: usize) -> Result<Self> {
+        let threads = if model.computes_where_called() { threads.max(1) } else { 1 };
+        Self::within(model, picture, threads, TILES_BYTES.saturating_add(THREAD_BYTES.saturating_mul(threads)))
+    }
+
+    /// As [`Self::new`], on one thread, for one of so many pictures that are made at the same time and share the memory.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_one_among(pictures: usize, model: &'a Inference, picture: ImageShape) -> Result<Self> {
+        Self::within(model, picture, 1, TILES_BYTES / pictures.max(1) + THREAD_BYTES)
+    }
+
+    /// Cuts a picture into tiles of which so many threads hold no more than the budget, in bytes, if they can be so small.
+    fn within(model: &'a Inference, picture: ImageShape, threads: usize, budget: usize) -> Result<Self> {
         let reach = model.reach()?;
         let bytes = |side: usize| bytes(model, picture, reach, side);
-        let threads = if model.computes_where_called() { threads.max(1) } else { 1 };
-        let budget = TILES_BYTES.saturating_add(THREAD_BYTES.saturating_mul(threads));
         let least = LEAST_SIDE.max(reach.halo.saturating_mul(LEAST_HALOS)).saturating_add(reach.multiple - 1);
         let least = least / reach.multiple * reach.multiple;
         let mut side = MOST_SIDE.max(least) / reach.multiple * reach.multiple;

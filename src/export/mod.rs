@@ -5,6 +5,7 @@
 //! [`write_tables`].
 
 mod card;
+pub mod pictures;
 
 use std::path::Path;
 

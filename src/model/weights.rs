@@ -49,6 +49,9 @@ pub struct ModelDescription {
     /// What the output of its network stands for.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub predict: Predict,
+    /// Standard deviation of the noise in the images, if it learnt from noisy ones alone: its images are then combined with these.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub noise_level: Option<f64>,
     /// The name of the file with the weights, in the same folder.
     pub weights: String,
     /// Number of weights.
@@ -59,7 +62,8 @@ impl ModelDescription {
     /// Describes a model whose weights are in the file `weights`.
     pub fn new(image: ImageShape, model: &Model, weights: &str, parameters: usize) -> Self {
         let Model { architecture, loss, predict, sparsity: _ } = model.clone();
-        Self { format: FORMAT, image, architecture, loss, predict, weights: weights.to_owned(), parameters }
+        let weights = weights.to_owned();
+        Self { format: FORMAT, image, architecture, loss, predict, noise_level: None, weights, parameters }
     }
 
     /// Reads the description of the model in `folder`.
@@ -89,6 +93,9 @@ impl ModelDescription {
         }
         if Path::new(&description.weights).components().count() != 1 || description.weights.starts_with('.') {
             return Err(bad(format!("its weights {:?} are not the name of a file beside it", description.weights)));
+        }
+        if description.noise_level.is_some_and(|level| !(0.0..=1e6).contains(&level)) {
+            return Err(bad("its noise-level is no standard deviation".to_owned()));
         }
         // An impossible architecture is bad data here, not bad settings.
         let Self { architecture, image, loss, predict, .. } = &description;

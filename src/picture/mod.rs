@@ -4,6 +4,8 @@
 //! encoded row by row, so that a picture may be larger than the memory. The other formats, interlaced PNG, and pictures that are
 //! turned by their EXIF orientation are held whole, within the bounds of `source::picture`.
 
+mod density;
+mod format;
 mod png;
 mod samples;
 mod tiff;
@@ -16,10 +18,13 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use image::ImageReader;
 use image::metadata::Orientation;
 
-use crate::error;
 use crate::store::{self, RangeReader};
+use crate::{error, source};
+pub use density::Density;
+pub use format::Format;
 pub use samples::{of_numbers, to_numbers};
 
 /// Longest side of a picture that is read row by row.
@@ -74,9 +79,21 @@ pub struct Header {
     pub premultiplied: bool,
     /// The ICC profile of its colours.
     pub profile: Option<Vec<u8>>,
+    /// How large it is on paper.
+    pub density: Option<Density>,
+    /// EXIF: what a camera says, with an orientation that turns nothing. TIFF has it in other parts.
+    pub exif: Option<Vec<u8>>,
+    /// Texts of a TIFF by their tags.
+    pub texts: Vec<(u16, String)>,
 }
 
 impl Header {
+    /// A picture of which no more is known; its last channel is an alpha if their number is even.
+    pub fn new(height: usize, width: usize, channels: usize, depth: Depth) -> Self {
+        let (profile, density, exif, texts) = (None, None, None, Vec::new());
+        Self { height, width, channels, depth, premultiplied: false, profile, density, exif, texts }
+    }
+
     /// Numbers of a pixel without its alpha.
     pub fn colours(&self) -> usize {
         if self.has_alpha() { self.channels - 1 } else { self.channels }
@@ -100,94 +117,6 @@ impl Header {
     }
 }
 
-/// A format of picture files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// 8 or 16 bits, alpha.
-    Png,
-    /// 8 or 16 bits or floats, alpha.
-    Tiff,
-    /// 8 bits.
-    Jpeg,
-    /// 8 bits, alpha; written without loss.
-    WebP,
-    /// 8 bits, alpha with colours alone, no profile.
-    Bmp,
-}
-
-impl Format {
-    /// The format that the name of a file says.
-    pub fn of_name(path: &Path) -> Option<Self> {
-        Some(match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-            "png" => Format::Png,
-            "tif" | "tiff" => Format::Tiff,
-            "jpg" | "jpeg" | "jfif" => Format::Jpeg,
-            "webp" => Format::WebP,
-            "bmp" => Format::Bmp,
-            _ => return None,
-        })
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Format::Png => "PNG",
-            Format::Tiff => "TIFF",
-            Format::Jpeg => "JPEG",
-            Format::WebP => "WebP",
-            Format::Bmp => "BMP",
-        }
-    }
-
-    /// Checks that a file of this format can hold such a picture.
-    ///
-    /// # Errors
-    /// It cannot, with a format that can.
-    pub fn check(self, header: &Header) -> Result<()> {
-        let refused = |what: String, advice: &str| {
-            Err(error::settings(format!("a {} file cannot hold {what}; name {advice}", self.name())))
-        };
-        let deep = match self {
-            Format::Tiff => true,
-            Format::Png => header.depth != Depth::F32,
-            Format::Jpeg | Format::WebP | Format::Bmp => header.depth == Depth::U8,
-        };
-        if !deep {
-            let advice = if header.depth == Depth::F32 { "a .tif" } else { "a .png or a .tif" };
-            return refused(format!("numbers of {}", header.depth.name()), advice);
-        }
-        if header.has_alpha() && (self == Format::Jpeg || self == Format::Bmp && header.channels == 2) {
-            return refused("transparency".to_owned(), "a .png, .tif or .webp");
-        }
-        if header.premultiplied && self != Format::Tiff {
-            return refused("colours that are multiplied by their transparency".to_owned(), "a .tif");
-        }
-        let most = match self {
-            Format::Png | Format::Tiff => MOST_SIDE as usize,
-            Format::Jpeg => (1 << 16) - 1,
-            Format::WebP => 1 << 14,
-            Format::Bmp => 1 << 15,
-        };
-        if header.height.max(header.width) > most {
-            let what = format!("a picture of {}×{} pixels, only up to {most}×{most}", header.height, header.width);
-            return refused(what, "a .png or a .tif");
-        }
-        if !matches!(self, Format::Png | Format::Tiff) && header.row_bytes().saturating_mul(header.height) > MOST_BYTES
-        {
-            let what = format!("pixels of more than {} MiB", MOST_BYTES >> 20);
-            return refused(what, "a .png or a .tif");
-        }
-        if self == Format::Tiff && !tiff_writer::fits(header) {
-            return refused("pixels of 4 GiB".to_owned(), "a .png");
-        }
-        Ok(())
-    }
-
-    /// Whether it holds a colour profile.
-    pub fn has_profile(self) -> bool {
-        self != Format::Bmp
-    }
-}
-
 /// Rows of a picture, from the top.
 trait Rows: Send {
     /// Reads the next row, which there is.
@@ -197,7 +126,20 @@ trait Rows: Send {
     fn end(&mut self) -> Result<()> {
         Ok(())
     }
+
+    /// Whether another page follows.
+    fn has_more(&self) -> bool {
+        false
+    }
+
+    /// The page that follows.
+    fn next_page(self: Box<Self>) -> Result<Option<Opened>> {
+        Ok(None)
+    }
 }
+
+/// A picture, how it is to be turned, and its rows.
+type Opened = (Header, Orientation, Box<dyn Rows>);
 
 /// A picture that is being read.
 pub struct Reader {
@@ -220,14 +162,17 @@ impl Reader {
         let mut start = Vec::new();
         let rewound = file.by_ref().take(16).read_to_end(&mut start).and_then(|_| file.seek(SeekFrom::Start(0)));
         rewound.with_context(|| format!("cannot read {}", path.display()))?;
-        let (header, orientation, rows): (Header, Orientation, Box<dyn Rows>) = match image::guess_format(&start) {
-            Ok(image::ImageFormat::Png) => png::open(file)?,
-            Ok(image::ImageFormat::Tiff) => tiff::open(file)?,
+        Self::of(match source::guess_format(&start) {
+            Some(image::ImageFormat::Png) => png::open(file)?,
+            Some(image::ImageFormat::Tiff) => tiff::open(file)?,
             _ => {
                 drop(file);
                 whole::open(path)?
             }
-        };
+        })
+    }
+
+    fn of((header, orientation, rows): Opened) -> Result<Self> {
         let reader = Self { header: header.with_fitting_profile(), next: 0, rows };
         if orientation == Orientation::NoTransforms { Ok(reader) } else { whole::turned(reader, orientation) }
     }
@@ -245,6 +190,19 @@ impl Reader {
         self.rows.read(row)?;
         self.next += 1;
         if self.next == self.header.height { self.rows.end() } else { Ok(()) }
+    }
+
+    /// Whether another page follows this one.
+    pub fn has_more_pages(&self) -> bool {
+        self.rows.has_more()
+    }
+
+    /// The page that follows this one, which has been read; none if it is the last.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn next_page(self) -> Result<Option<Self>> {
+        self.rows.next_page()?.map(Self::of).transpose()
     }
 }
 
@@ -272,14 +230,15 @@ pub enum Writer {
 }
 
 impl Writer {
-    /// Begins a picture that [`Format::check`] has nothing against.
+    /// Begins a picture that [`Format::check`] has nothing against; with `more`, others follow in the same file, where
+    /// [`Format::check_pages`] has nothing against it.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn new(file: Box<dyn Write>, format: Format, header: &Header) -> Result<Self> {
+    pub fn new(file: Box<dyn Write>, format: Format, header: &Header, more: bool) -> Result<Self> {
         Ok(match format {
             Format::Png => Writer::Png(Box::new(png::PngWriter::new(file, header)?)),
-            Format::Tiff => Writer::Tiff(tiff_writer::TiffWriter::new(file, header)?),
+            Format::Tiff => Writer::Tiff(tiff_writer::TiffWriter::new(file, header, more)?),
             Format::Jpeg | Format::WebP | Format::Bmp => {
                 Writer::Whole(whole::WholeWriter::new(file, format, header.clone()))
             }
@@ -301,6 +260,17 @@ impl Writer {
         }
     }
 
+    /// Begins the page that follows the last row; with `more`, others follow it.
+    ///
+    /// # Errors
+    /// The file cannot be written, or cannot hold it.
+    pub fn next_page(&mut self, header: &Header, more: bool) -> Result<()> {
+        match self {
+            Writer::Tiff(writer) => writer.next_page(header, more),
+            Writer::Png(_) | Writer::Whole(_) => Format::Png.check_pages(),
+        }
+    }
+
     /// Writes what follows the last row.
     ///
     /// # Errors
@@ -312,6 +282,16 @@ impl Writer {
             Writer::Whole(writer) => writer.finish(),
         }
     }
+}
+
+/// Most pixels of a small picture.
+const MOST_SMALL: u64 = 4 << 20;
+
+/// Whether a picture takes little memory, as its header says; not where that is not known.
+pub fn is_small(path: &Path) -> bool {
+    let small = path.metadata().is_ok_and(|metadata| metadata.len() <= 8 * MOST_SMALL);
+    let size = || ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_dimensions().ok();
+    small && size().is_some_and(|(width, height)| u64::from(width) * u64::from(height) <= MOST_SMALL)
 }
 
 /// A side that a picture is read row by row with.

@@ -10,7 +10,7 @@ use image::metadata::Orientation;
 use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, Info, Limits, StreamWriter, Transformations};
 
 use super::whole::WholeRows;
-use super::{Depth, File, Header, MOST_ASIDE, MOST_BYTES, Rows, checked_side};
+use super::{Density, Depth, File, Header, MOST_ASIDE, MOST_BYTES, Opened, Rows, checked_side};
 use crate::error;
 
 /// Bytes of a chunk of pixels.
@@ -52,7 +52,7 @@ impl Rows for PngRows {
 ///
 /// # Errors
 /// A damaged file, an interlaced one that is too large.
-pub fn open(file: File) -> Result<(Header, Orientation, Box<dyn Rows>)> {
+pub fn open(file: File) -> Result<Opened> {
     let mut decoder = Decoder::new_with_limits(file, Limits { bytes: MOST_ASIDE });
     decoder.set_transformations(Transformations::EXPAND);
     decoder.set_ignore_text_chunk(true);
@@ -69,9 +69,11 @@ pub fn open(file: File) -> Result<(Header, Orientation, Box<dyn Rows>)> {
     let depth = if bits == BitDepth::Sixteen { Depth::U16 } else { Depth::U8 };
     let info = reader.info();
     let profile = info.icc_profile.as_ref().map(|profile| profile.to_vec());
-    let orientation = info.exif_metadata.as_ref().and_then(|exif| Orientation::from_exif_chunk(exif));
+    let mut exif = info.exif_metadata.as_ref().map(|exif| exif.to_vec());
+    let orientation = exif.as_mut().and_then(|exif| Orientation::remove_from_exif_chunk(exif));
     let orientation = orientation.unwrap_or(Orientation::NoTransforms);
-    let header = Header { height, width, channels, depth, premultiplied: false, profile };
+    let density = info.pixel_dims.and_then(Density::of_png);
+    let header = Header { profile, density, exif, ..Header::new(height, width, channels, depth) };
     if !info.interlaced {
         return Ok((header, orientation, Box::new(PngRows { reader, depth })));
     }
@@ -134,6 +136,8 @@ impl PngWriter {
             _ => ColorType::Rgba,
         };
         info.icc_profile = header.profile.clone().map(Cow::Owned);
+        info.exif_metadata = header.exif.clone().map(Cow::Owned);
+        info.pixel_dims = header.density.and_then(Density::png);
         let failure = Rc::new(Cell::new(None));
         let file = BufWriter::with_capacity(CHUNK, Remembering { file, failure: failure.clone() });
         let encoder = Encoder::with_info(file, info).context("cannot encode it as PNG")?;

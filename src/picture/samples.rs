@@ -6,12 +6,15 @@
 use super::{Depth, Header};
 use crate::image;
 
-/// The colours of pixels, without their alpha, in [0, 1]. False if a float is not in it.
-pub fn to_numbers(header: &Header, pixels: &[u8], numbers: &mut [f32]) -> bool {
+/// The colours of pixels, without their alpha, in [0, 1].
+///
+/// # Errors
+/// A float, the alpha included, that is not in it.
+pub fn to_numbers(header: &Header, pixels: &[u8], numbers: &mut [f32]) -> Result<(), f32> {
     let (channels, colours) = (header.channels, header.colours());
     if header.depth == Depth::U8 && channels == colours {
         image::to_unit(pixels, numbers);
-        return true;
+        return Ok(());
     }
     let size = header.depth.bytes();
     let pixels = pixels.chunks_exact(channels * size).zip(numbers.chunks_exact_mut(colours));
@@ -24,16 +27,15 @@ pub fn to_numbers(header: &Header, pixels: &[u8], numbers: &mut [f32]) -> bool {
                 }
             }
             Depth::F32 => {
-                for (number, bytes) in numbers.iter_mut().zip(pixel.as_chunks::<4>().0) {
-                    *number = f32::from_ne_bytes(*bytes);
-                    if !(0.0..=1.0).contains(number) {
-                        return false;
-                    }
+                let pixel = pixel.as_chunks::<4>().0.iter().map(|bytes| f32::from_ne_bytes(*bytes));
+                if let Some(other) = pixel.clone().find(|number| !(0.0..=1.0).contains(number)) {
+                    return Err(other);
                 }
+                numbers.iter_mut().zip(pixel).for_each(|(number, found)| *number = found);
             }
         }
     }
-    true
+    Ok(())
 }
 
 /// The numbers of a picture that stand for numbers in [0, 1].

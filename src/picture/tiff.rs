@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use image::metadata::Orientation;
+use tiff::decoder::ifd::Value;
 use tiff::decoder::{Decoder, Limits};
 use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
-use super::{Depth, File, Header, MOST_ASIDE, MOST_BYTES, Rows, checked_side};
+use super::{Density, Depth, File, Header, MOST_ASIDE, MOST_BYTES, Opened, Rows, checked_side};
 use crate::error;
 
 fn failed(cause: &TiffError) -> anyhow::Error {
@@ -65,22 +66,38 @@ impl Rows for TiffRows {
         self.next += 1;
         Ok(())
     }
+
+    fn has_more(&self) -> bool {
+        self.decoder.more_images()
+    }
+
+    fn next_page(mut self: Box<Self>) -> Result<Option<Opened>> {
+        if !self.decoder.more_images() {
+            return Ok(None);
+        }
+        self.decoder.next_image().map_err(|cause| failed(&cause))?;
+        page(self.decoder).map(Some)
+    }
 }
 
-/// Opens a TIFF.
+/// Texts that are kept: ImageDescription, Make, Model, PageName, Software, DateTime, Artist and Copyright.
+const TEXTS: [u16; 8] = [270, 271, 272, 285, 305, 306, 315, 33432];
+
+/// Opens the first page of a TIFF.
 ///
 /// # Errors
-/// A damaged file, several pages, other pixels than grey and RGB, other numbers than those of [`Depth`].
-pub fn open(file: File) -> Result<(Header, Orientation, Box<dyn Rows>)> {
+/// A damaged file, other pixels than grey and RGB, other numbers than those of [`Depth`].
+pub fn open(file: File) -> Result<Opened> {
     let mut limits = Limits::default();
     (limits.decoding_buffer_size, limits.intermediate_buffer_size) = (MOST_BYTES, MOST_BYTES);
     limits.ifd_value_size = MOST_ASIDE;
-    let mut decoder = Decoder::new(file).map_err(|cause| failed(&cause))?.with_limits(limits);
+    page(Decoder::new(file).map_err(|cause| failed(&cause))?.with_limits(limits))
+}
+
+/// The page at which a decoder is.
+fn page(mut decoder: Decoder<File>) -> Result<Opened> {
     let (width, height) = decoder.dimensions().map_err(|cause| failed(&cause))?;
     let (height, width) = (checked_side(height)?, checked_side(width)?);
-    if decoder.more_images() {
-        return Err(error::data("it has several pages; split them into files of their own"));
-    }
     let number = |decoder: &mut Decoder<File>, tag: Tag| {
         let numbers = decoder.find_tag_unsigned_vec::<u16>(tag).map_err(|cause| failed(&cause))?;
         anyhow::Ok(numbers.and_then(|numbers| numbers.first().copied()))
@@ -119,7 +136,14 @@ pub fn open(file: File) -> Result<(Header, Orientation, Box<dyn Rows>)> {
         Some(profile) => profile.into_u8_vec().ok(),
         None => None,
     };
-    let header = Header { height, width, channels, depth, premultiplied, profile };
+    let density = density(&mut decoder);
+    // What is damaged here damages no pixel, and is left out.
+    let text = |tag: u16| match decoder.find_tag(Tag::from_u16_exhaustive(tag)) {
+        Ok(Some(Value::Ascii(text))) => Some((tag, text)),
+        _ => None,
+    };
+    let texts = TEXTS.into_iter().filter_map(text).collect();
+    let header = Header { height, width, channels, depth, premultiplied, profile, density, exif: None, texts };
     let (columns, rows) = decoder.chunk_dimensions();
     let chunk = [rows.min(height as u32) as usize, columns as usize];
     if chunk.contains(&0) {
@@ -132,4 +156,17 @@ pub fn open(file: File) -> Result<(Header, Orientation, Box<dyn Rows>)> {
     }
     let rows = TiffRows { decoder, header: header.clone(), chunk, rows: Vec::new(), next: 0, tile: Vec::new() };
     Ok((header, orientation.unwrap_or(Orientation::NoTransforms), Box::new(rows)))
+}
+
+/// The resolution of a page, if its tags say it.
+fn density(decoder: &mut Decoder<File>) -> Option<Density> {
+    let fraction = |decoder: &mut Decoder<File>, tag: Tag| match decoder.find_tag(tag) {
+        Ok(Some(Value::Rational(above, below))) => Some((above, below)),
+        _ => None,
+    };
+    let across = fraction(decoder, Tag::XResolution)?;
+    let down = fraction(decoder, Tag::YResolution)?;
+    // Unless it is said, the unit is an inch.
+    let unit = decoder.find_tag_unsigned(Tag::ResolutionUnit).ok().flatten().unwrap_or(2);
+    Density::of_tiff(across, down, unit)
 }

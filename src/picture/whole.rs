@@ -10,22 +10,26 @@ use image::codecs::webp::WebPEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageError};
 
-use super::{Depth, Format, Header, MOST_BYTES, Reader, Rows};
+use super::{Density, Depth, Format, Header, MOST_BYTES, Opened, Reader, Rows};
 use crate::{error, source};
 
 /// Quality of a JPEG: what is lost is far below what a denoiser changes.
 const QUALITY: u8 = 95;
+/// Most bytes of the EXIF of a JPEG: it is in one segment, with its name.
+const MOST_JPEG_EXIF: usize = (1 << 16) - 9;
 
 /// The rows of a picture that is in memory.
 pub struct WholeRows {
     pixels: Vec<u8>,
     next: usize,
+    /// Those that they were made from, which know the next page.
+    read: Option<Box<dyn Rows>>,
 }
 
 impl WholeRows {
     /// The rows of these pixels.
     pub fn new(pixels: Vec<u8>) -> Self {
-        Self { pixels, next: 0 }
+        Self { pixels, next: 0, read: None }
     }
 }
 
@@ -37,19 +41,28 @@ impl Rows for WholeRows {
         self.next = next;
         Ok(())
     }
+
+    fn has_more(&self) -> bool {
+        self.read.as_ref().is_some_and(|rows| rows.has_more())
+    }
+
+    fn next_page(self: Box<Self>) -> Result<Option<Opened>> {
+        self.read.map_or(Ok(None), |rows| rows.next_page())
+    }
 }
 
 /// Opens a JPEG, WebP or BMP, which is turned already as its EXIF orientation says.
 ///
 /// # Errors
 /// A damaged file, one that is too large, one of another format.
-pub fn open(path: &Path) -> Result<(Header, Orientation, Box<dyn Rows>)> {
+pub fn open(path: &Path) -> Result<Opened> {
     let file = source::read_picture(path).map_err(|cause| match cause.kind() {
         ErrorKind::FileTooLarge | ErrorKind::InvalidData => error::data(cause.to_string()),
         _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
     })?;
     // The room for decoding is free again: what is left is the pixels alone.
-    let (image, profile) = source::decode_whole(&file.bytes).map_err(error::data)?;
+    let (image, profile, exif) = source::decode_whole(&file.bytes).map_err(error::data)?;
+    let density = Density::of_jpeg(&file.bytes);
     drop(file);
     let (width, height) = (image.width() as usize, image.height() as usize);
     let (channels, pixels) = match image {
@@ -59,7 +72,7 @@ pub fn open(path: &Path) -> Result<(Header, Orientation, Box<dyn Rows>)> {
         DynamicImage::ImageRgba8(image) => (4, image.into_raw()),
         other => return Err(error::data(format!("it has pixels of {:?}; convert it to grey or RGB", other.color()))),
     };
-    let header = Header { height, width, channels, depth: Depth::U8, premultiplied: false, profile };
+    let header = Header { profile, density, exif, ..Header::new(height, width, channels, Depth::U8) };
     Ok((header, Orientation::NoTransforms, Box::new(WholeRows::new(pixels))))
 }
 
@@ -102,8 +115,10 @@ pub fn turned(mut reader: Reader, orientation: Orientation) -> Result<Reader> {
             turned.extend_from_slice(&pixels[at..at + pixel]);
         }
     }
-    let header = Header { height: rows, width: columns, ..reader.header };
-    Ok(Reader { header, next: 0, rows: Box::new(WholeRows::new(turned)) })
+    let density = reader.header.density.map(|density| if quarter { density.turned() } else { density });
+    let header = Header { height: rows, width: columns, density, ..reader.header };
+    let rows = WholeRows { pixels: turned, next: 0, read: Some(reader.rows) };
+    Ok(Reader { header, next: 0, rows: Box::new(rows) })
 }
 
 /// A picture that is encoded when all its rows are there.
@@ -133,9 +148,14 @@ impl WholeWriter {
     pub fn finish(self) -> Result<()> {
         let Self { mut file, format, header, pixels } = self;
         match format {
-            Format::Jpeg => encode(JpegEncoder::new_with_quality(&mut file, QUALITY), header, &pixels),
+            Format::Jpeg => {
+                let mut encoder = JpegEncoder::new_with_quality(&mut file, QUALITY);
+                header.density.and_then(Density::jpeg).into_iter().for_each(|it| encoder.set_pixel_density(it));
+                let exif = header.exif.filter(|exif| exif.len() <= MOST_JPEG_EXIF);
+                encode(encoder, Header { exif, ..header }, &pixels)
+            }
             Format::WebP => encode(WebPEncoder::new_lossless(&mut file), header, &pixels),
-            Format::Bmp => encode(BmpEncoder::new(&mut file), Header { profile: None, ..header }, &pixels),
+            Format::Bmp => encode(BmpEncoder::new(&mut file), Header { profile: None, exif: None, ..header }, &pixels),
             Format::Png | Format::Tiff => Err(error::bug("PNG and TIFF are written row by row")),
         }?;
         file.flush().context("cannot write the picture")
@@ -145,6 +165,9 @@ impl WholeWriter {
 fn encode(mut encoder: impl ImageEncoder, header: Header, pixels: &[u8]) -> Result<()> {
     if let Some(profile) = header.profile {
         encoder.set_icc_profile(profile).map_err(|cause| error::settings(cause.to_string()))?;
+    }
+    if let Some(exif) = header.exif {
+        encoder.set_exif_metadata(exif).map_err(|cause| error::settings(cause.to_string()))?;
     }
     let colour = match header.channels {
         1 => ExtendedColorType::L8,

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Baseline;
-use super::metrics::{FeatureKind, Metrics};
+use super::metrics::{DENOISING, FeatureKind, Metrics, SCORES};
 
 /// The scores that are required.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,16 +41,17 @@ pub fn judge(gate: &Gate, metrics: &Metrics) -> Vec<Requirement> {
     let mut require = |asked: String, found: String, met: bool| {
         requirements.push(Requirement { asked, met, found });
     };
-    let model = &metrics.scores[0];
-    let (name, quality) = (&model.what, model.psnr_pooled.unwrap_or(f64::INFINITY));
+    let (model, name) = (metrics.scores.first(), metrics.made());
+    // None without clean images; infinite without any error.
+    let quality = model.map(|model| model.psnr_pooled.unwrap_or(f64::INFINITY));
     for &baseline in &gate.baselines {
         let only_noisy = matches!(baseline, Baseline::NoisyInput | Baseline::Median | Baseline::Ridge);
-        if only_noisy && metrics.task != "denoising" {
+        if only_noisy && metrics.task != DENOISING || model.is_none() {
             continue;
         }
         let scores = metrics.baseline(baseline);
         let what = scores.map_or_else(|| key(baseline), |scores| scores.what.clone());
-        let over = scores.map(|scores| quality - scores.psnr_pooled.unwrap_or(f64::INFINITY));
+        let over = scores.zip(quality).map(|(scores, quality)| quality - scores.psnr_pooled.unwrap_or(f64::INFINITY));
         let asked = match gate.margin {
             0.0 => format!("pooled PSNR of {name} above that of {what}"),
             margin => format!("pooled PSNR of {name} more than {margin} dB above that of {what}"),
@@ -59,11 +60,14 @@ pub fn judge(gate: &Gate, metrics: &Metrics) -> Vec<Requirement> {
         require(asked, found, over.is_some_and(|over| over > gate.margin));
     }
     if let Some(least) = gate.least_psnr {
-        require(format!("pooled PSNR of {name} at least {least} dB"), format!("{quality:.2} dB"), quality >= least);
+        let found = quality.map_or_else(|| unknown(metrics, SCORES), |quality| format!("{quality:.2} dB"));
+        let met = quality.is_some_and(|quality| quality >= least);
+        require(format!("pooled PSNR of {name} at least {least} dB"), found, met);
     }
     if let Some(least) = gate.least_ssim {
-        let ssim = model.ssim;
-        let found = ssim.map_or_else(|| unknown(metrics, "ssim"), |ssim| format!("{ssim:.4}"));
+        let ssim = model.and_then(|model| model.ssim);
+        let missing = if model.is_some() { "ssim" } else { SCORES };
+        let found = ssim.map_or_else(|| unknown(metrics, missing), |ssim| format!("{ssim:.4}"));
         require(format!("SSIM of {name} at least {least}"), found, ssim.is_some_and(|ssim| ssim >= least));
     }
     if let Some(margin) = gate.probe_margin {

@@ -28,13 +28,23 @@ pub const METRICS_TABLE: &str = "metrics.parquet";
 /// The format version of both.
 pub const FORMAT: u32 = 2;
 
+/// The task of a model whose input has noise that its target has not.
+pub const DENOISING: &str = "denoising";
+/// The task of a model whose target is its input.
+pub const RECONSTRUCTION: &str = "reconstruction";
+/// The task of a model that learns from noisy images alone, and of which nobody can tell how close it comes to the clean ones.
+pub const WITHOUT_CLEAN_IMAGES: &str = "denoising without clean images";
+
+/// All scores of images, where they were left out.
+pub const SCORES: &str = "scores";
+
 /// The content of `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Metrics {
     /// Version of this file's format.
     pub format: u32,
-    /// `denoising` or `reconstruction`.
+    /// [`DENOISING`], [`RECONSTRUCTION`] or [`WITHOUT_CLEAN_IMAGES`].
     pub task: String,
     /// The split that was scored.
     pub split: Split,
@@ -42,9 +52,12 @@ pub struct Metrics {
     pub images: u64,
     /// Training images that baselines were fitted on.
     pub fit_rows: u64,
-    /// Mean entropy of a clean pixel in nats: the cross-entropy of a perfect image.
-    pub cross_entropy_floor: f64,
-    /// The model's images first, then the baselines.
+    /// Mean entropy of a clean pixel in nats: the cross-entropy of a perfect image; none without clean images.
+    pub cross_entropy_floor: Option<f64>,
+    /// The estimated noise, if training saw noisy images alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_levels: Option<NoiseLevels>,
+    /// The model's images first, then the baselines; empty without clean images.
     pub scores: Vec<Scores>,
     /// The same for each class, in the order of the labels; empty without labels.
     pub classes: Vec<ClassScores>,
@@ -65,6 +78,17 @@ pub struct Metrics {
     pub omitted: Vec<Omitted>,
     /// Definitions of the scores.
     pub definitions: BTreeMap<String, String>,
+}
+
+/// The standard deviation of the noise in the test images, estimated from these alone: the median over the images, whose pixels
+/// are in [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NoiseLevels {
+    /// Of the noisy images.
+    pub noisy: f64,
+    /// Of the model's.
+    pub made: f64,
 }
 
 /// Scores of the images of a class.
@@ -197,10 +221,27 @@ impl Metrics {
         if self.format != FORMAT {
             return Err(format!("its format is {}, expected {FORMAT}", self.format));
         }
-        if self.scores.is_empty() || self.classes.iter().any(|class| class.scores.len() != self.scores.len()) {
+        if self.scores.is_empty() && self.has_clean_images()
+            || self.classes.iter().any(|class| class.scores.len() != self.scores.len())
+        {
             return Err("it lacks scores".to_owned());
         }
         Ok(self)
+    }
+
+    /// Whether there were clean images to compare with.
+    pub fn has_clean_images(&self) -> bool {
+        self.task != WITHOUT_CLEAN_IMAGES
+    }
+
+    /// What the model's images are called.
+    pub fn made(&self) -> &str {
+        self.scores.first().map_or("denoised", |scores| &scores.what)
+    }
+
+    /// The estimated noise of the noisy images and of the model's, each with their name.
+    pub fn noise(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.noise_levels.iter().flat_map(|levels| [("noisy input", levels.noisy), (self.made(), levels.made)])
     }
 
     /// The name of the class with this label, or the label if it has none.
@@ -239,6 +280,9 @@ impl Metrics {
                 add(&scores.what, Some(class.class), json!(scores));
             }
         }
+        for (what, level) in self.noise() {
+            add(what, None, json!({ "noise-level": level }));
+        }
         if let Some(code) = &self.code {
             add("codes", None, json!(code));
         }
@@ -246,7 +290,7 @@ impl Metrics {
             add(&probe.what, None, json!(probe));
         }
         if let Some(anomaly) = &self.anomaly {
-            add(&self.scores[0].what, None, json!({ "anomaly-auroc": anomaly.auroc }));
+            add(self.made(), None, json!({ "anomaly-auroc": anomaly.auroc }));
         }
         // The size of the codes occurs twice, with the same value.
         let mut seen = HashSet::new();

@@ -120,6 +120,13 @@ pub const DEFINITIONS: [(&str, &str); 18] = [
     ),
 ];
 
+/// The name and the definition of the estimated noise, of runs that have it.
+pub const NOISE_LEVEL: (&str, &str) = (
+    "noise-level",
+    "the standard deviation of white noise, median over the images, estimated from each image alone by the smallest \
+         eigenvalues of the covariance of its patches (Chen, Zhu & Heng 2015); texture finer than a patch counts as noise",
+);
+
 /// PSNR in dB of an MSE of pixels in [0, 1].
 pub fn psnr(mse: f64) -> Option<f64> {
     (mse > 0.0).then(|| -10.0 * mse.log10())

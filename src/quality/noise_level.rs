@@ -4,9 +4,13 @@
 //! of the covariance of the patches are that variance (Chen, Zhu & Heng 2015, "An efficient statistical method for image noise
 //! level estimation", algorithm 1). Texture finer than a patch counts as noise, and noise that depends on neighbours does not.
 
+use anyhow::Result;
 use faer::{Mat, Side};
+use rayon::prelude::*;
 
 use crate::image::ImageShape;
+use crate::interrupt;
+use crate::table::{TableFile, lists, pixels};
 
 /// Sides of the patches, each with the fewest patches that its covariance is computed from.
 const SIDES: [(usize, usize); 2] = [(8, 4000), (5, 250)];
@@ -20,6 +24,22 @@ pub fn noise_level(image: &[f32], shape: ImageShape) -> Option<f64> {
         |channel| channel_noise(|row, column| image[(row * shape.width + column) * shape.channels + channel], shape);
     let levels: Option<Vec<f64>> = (0..shape.channels).map(of_channel).collect();
     levels.map(|levels| levels.iter().sum::<f64>() / levels.len() as f64)
+}
+
+/// The median of the levels of the first images of a table, `most` at most; none if they are too small to tell.
+///
+/// # Errors
+/// An unreadable table, interruption.
+pub fn median_level(table: &TableFile, most: u64) -> Result<Option<f64>> {
+    let shape = table.image_shape()?;
+    let mut levels = Vec::new();
+    table.first(most, |batch| {
+        let images = pixels::values(lists(batch, "image")?);
+        levels.par_extend(images.par_chunks_exact(shape.len()).filter_map(|image| noise_level(image, shape)));
+        interrupt::check()
+    })?;
+    levels.sort_by(f64::total_cmp);
+    Ok(levels.get(levels.len() / 2).copied())
 }
 
 fn channel_noise(pixel: impl Fn(usize, usize) -> f32, shape: ImageShape) -> Option<f64> {

@@ -55,7 +55,7 @@ pub struct Report {
 /// Some images of the test split.
 #[derive(Debug, Default)]
 pub struct Figure {
-    /// The clean images.
+    /// The clean images; empty if there are none.
     pub clean: Vec<Image>,
     /// The noisy images; empty without noise.
     pub noisy: Vec<Image>,

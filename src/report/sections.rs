@@ -8,7 +8,7 @@ use super::pictures::{Image, Picture, row, sheet};
 use super::{Figure, Report, charts};
 use crate::quality::Scores;
 use crate::quality::gate::Requirement;
-use crate::quality::metrics::{FeatureKind, ImageError, Metrics, Probe};
+use crate::quality::metrics::{FeatureKind, ImageError, Metrics, NoiseLevels, Probe};
 use crate::text::escaped;
 
 /// A column of the table of scores: heading, decimals, whether higher is better, and the score.
@@ -27,7 +27,8 @@ const SHEET_COLUMNS: usize = 40;
 
 /// The result in one sentence.
 pub fn summary(metrics: &Metrics) -> String {
-    let (images, model) = (metrics.images, &metrics.scores[0]);
+    let images = metrics.images;
+    let Some(model) = metrics.scores.first() else { return noise_summary(metrics) };
     let Some(psnr) = model.psnr_pooled else {
         return format!("The {} of {images} test images is without any error.", model.what);
     };
@@ -39,15 +40,34 @@ pub fn summary(metrics: &Metrics) -> String {
     format!("On {images} test images: {} at {psnr:.2} dB pooled PSNR against the clean images{beside}.", model.what)
 }
 
+/// The result without clean images in one sentence.
+fn noise_summary(metrics: &Metrics) -> String {
+    let images = metrics.images;
+    let Some(NoiseLevels { noisy, made }) = metrics.noise_levels else {
+        return format!("{images} test images were denoised; there are no clean images to compare with.");
+    };
+    let of_bytes = |level: f64| format!("{:.1}", 255.0 * level);
+    format!(
+        "On {images} test images: noise of standard deviation {} of 255 before, {} after, as estimated from the images; there are no \
+         clean images to compare with.",
+        of_bytes(noisy),
+        of_bytes(made)
+    )
+}
+
 /// The main scores, as tiles.
 pub fn tiles(metrics: &Metrics, gate: &[Requirement]) -> String {
-    let model = &metrics.scores[0];
-    let mut tiles = vec![(
-        "PSNR, pooled",
-        model.psnr_pooled.map_or("–".to_owned(), |psnr| format!("{psnr:.2}<small> dB</small>")),
-        "",
-    )];
-    tiles.extend(model.ssim.map(|ssim| ("SSIM", format!("{ssim:.3}"), "")));
+    let mut tiles = Vec::new();
+    if let Some(model) = metrics.scores.first() {
+        let psnr = model.psnr_pooled.map_or("–".to_owned(), |psnr| format!("{psnr:.2}<small> dB</small>"));
+        tiles.push(("PSNR, pooled", psnr, ""));
+        tiles.extend(model.ssim.map(|ssim| ("SSIM", format!("{ssim:.3}"), "")));
+    }
+    if let Some(NoiseLevels { noisy, made }) = metrics.noise_levels {
+        let of_bytes = |level: f64| format!("{:.1}<small> of 255</small>", 255.0 * level);
+        tiles.push(("noise before, estimated", of_bytes(noisy), ""));
+        tiles.push(("noise after", of_bytes(made), ""));
+    }
     if let Some(codes) = metrics.probe(FeatureKind::Codes) {
         let percent = |share: f64| format!("{:.1}<small> %</small>", share * 100.0);
         tiles.push(("codes, linear", percent(codes.linear_accuracy), ""));
@@ -88,24 +108,30 @@ pub fn gate(gate: &[Requirement]) -> String {
 pub fn figures(report: &Report) -> Result<String> {
     let metrics = &report.metrics;
     let first = strip(&report.first, metrics, &[])?;
-    let key = "<p class=\"note\">In differences, what is <i class=\"dot brighter\"></i> brighter and what is \
-               <i class=\"dot darker\"></i> darker than the clean image.</p>";
-    let best = strip(&report.best, metrics, &metrics.best)?;
-    let worst = strip(&report.worst, metrics, &metrics.worst)?;
-    Ok(section("The first images of the test split", &format!("{first}{key}"))
-        + &section("Best", &best)
-        + &section("Worst", &worst))
+    let other = if metrics.has_clean_images() { "clean" } else { "noisy" };
+    let key = format!(
+        "<p class=\"note\">In differences, what is <i class=\"dot brighter\"></i> brighter and what is \
+         <i class=\"dot darker\"></i> darker than the {other} image.</p>"
+    );
+    let mut html = section("The first images of the test split", &format!("{first}{key}"));
+    for (title, figure, known) in [("Best", &report.best, &metrics.best), ("Worst", &report.worst, &metrics.worst)] {
+        if metrics.has_clean_images() {
+            html += &section(title, &strip(figure, metrics, known)?);
+        }
+    }
+    Ok(html)
 }
 
 /// Rows of images, with the scores of each under them, if known.
 fn strip(figure: &Figure, metrics: &Metrics, known: &[ImageError]) -> Result<String> {
     let images = |images: &[Image]| images.iter().map(Picture::of).collect::<Vec<_>>();
-    let pairs = figure.made.iter().zip(&figure.clean);
+    let others = if metrics.has_clean_images() { &figure.clean } else { &figure.noisy };
+    let pairs = figure.made.iter().zip(others);
     let difference = pairs.map(|(made, clean)| Picture::difference(made, clean)).collect();
     let rows = [
         ("clean", images(&figure.clean)),
         ("noisy", images(&figure.noisy)),
-        (&metrics.scores[0].what, images(&figure.made)),
+        (metrics.made(), images(&figure.made)),
         ("difference", difference),
     ];
     let mut html = "<figure class=\"strip\">".to_owned();
@@ -147,6 +173,28 @@ pub fn curve(report: &Report) -> String {
 
 /// The table of scores, the best of each column emphasised.
 pub fn scores(metrics: &Metrics) -> String {
+    let mut html = if metrics.scores.is_empty() { String::new() } else { table_of_scores(metrics) };
+    if metrics.noise_levels.is_some() {
+        html.push_str("<div class=\"scroll\"><table><thead><tr><th scope=\"col\">images</th>");
+        html.push_str(
+            "<th scope=\"col\" class=\"number\">estimated noise</th><th scope=\"col\" class=\"number\">of 255</th>",
+        );
+        html.push_str("</tr></thead><tbody>");
+        for (what, level) in metrics.noise() {
+            let (what, of_bytes) = (escape(what), 255.0 * level);
+            _ = write!(html, "<tr><th scope=\"row\">{what}</th><td class=\"number\">{level:.4}</td>");
+            _ = write!(html, "<td class=\"number\">{of_bytes:.1}</td></tr>");
+        }
+        html.push_str("</tbody></table></div>");
+    }
+    for omitted in &metrics.omitted {
+        let (what, reason) = (escape(&omitted.what), escape(&omitted.reason));
+        _ = write!(html, "<p class=\"note\">Without {what}: {reason}.</p>");
+    }
+    html
+}
+
+fn table_of_scores(metrics: &Metrics) -> String {
     let mut table = "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">images</th>".to_owned();
     for (head, ..) in COLUMNS {
         _ = write!(table, "<th scope=\"col\" class=\"number\">{head}</th>");
@@ -166,12 +214,7 @@ pub fn scores(metrics: &Metrics) -> String {
         }
         table.push_str("</tr>");
     }
-    table.push_str("</tbody></table></div>");
-    for omitted in &metrics.omitted {
-        let (what, reason) = (escape(&omitted.what), escape(&omitted.reason));
-        _ = write!(table, "<p class=\"note\">Without {what}: {reason}.</p>");
-    }
-    table
+    table + "</tbody></table></div>"
 }
 
 /// The scores of each class.

@@ -3,6 +3,7 @@
 //! The folder is listed once, sorted bytewise by relative path; an image's id is its position in its split. Ids therefore
 //! depend on the names alone, not on the order in which a disk lists them, nor on which files are damaged.
 
+mod applied;
 mod arranged;
 mod file_table;
 mod labels;
@@ -12,12 +13,13 @@ mod settings;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufReader, ErrorKind};
+use std::io::{BufReader, Cursor, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow_array::RecordBatch;
+use arrow_array::{Int64Array, RecordBatch};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -25,15 +27,18 @@ use labels::{files, metadata};
 use listing::{list, list_in};
 pub use settings::{FolderLabels, FolderSettings};
 
-use super::picture::{self, Picture};
+use super::picture::{self, Picture, PictureFile, pages};
 use super::rejected::{Reject, Rejections};
 use super::{Outside, Source, SourceKind, batch, bytes_of, string_column};
 use crate::image::{Classes, Extent, ImageShape, Pixels, Shapes, Split};
 use crate::progress::Progress;
-use crate::source::settings::{Fit, Size, of_pictures};
+use crate::source::settings::{Fit, Pages, Size, of_pictures};
 use crate::store::local::real;
 use crate::table::{Content, Emit, RowGroup, batch_rows, batches_of, row_groups_of};
 use crate::{error, interrupt};
+
+/// The name of the table with the path of each image.
+pub const FILES: &str = "files.parquet";
 
 /// The images of a folder.
 pub struct Folder {
@@ -60,6 +65,8 @@ struct Entry {
     /// Its path below the folder, with `/`.
     path: String,
     label: Option<i64>,
+    /// The page that is read, from 0.
+    page: usize,
 }
 
 impl Folder {
@@ -76,6 +83,7 @@ impl Folder {
 
     /// The source of these files; decodes pictures until one gives the shape.
     fn of(root: &Path, fit: Fit, rejections: Rejections, splits: [Vec<Entry>; 2], classes: Classes) -> Result<Self> {
+        let splits = if fit.pages == Pages::All { splits.map(|entries| paged(root, entries)) } else { splits };
         let mut folder = Self {
             root: root.to_owned(),
             fit,
@@ -92,7 +100,7 @@ impl Folder {
         for (split, entries) in Split::ALL.iter().zip(&folder.splits) {
             for (id, entry) in (0..).zip(entries) {
                 interrupt::check()?;
-                match folder.read(&entry.path)? {
+                match folder.read(entry)? {
                     Ok(picture) => {
                         folder.first = (entry.path.clone(), picture.shape);
                         folder.measure()?;
@@ -125,6 +133,10 @@ impl Folder {
         let measured = |entries: &Vec<Entry>| -> Result<Vec<Option<ImageShape>>> {
             let shape = |entry: &Entry| {
                 interrupt::check()?;
+                if entry.page > 0 {
+                    let page = self.bytes(entry)?.ok();
+                    return Ok(page.and_then(|page| picture::shape_of(Cursor::new(&page.bytes), &self.fit)));
+                }
                 let file = File::open(self.path(entry)).ok();
                 Ok(file.and_then(|file| picture::shape_of(BufReader::new(file), &self.fit)))
             };
@@ -146,23 +158,9 @@ impl Folder {
     }
 
     fn reject(&self, split: Split, id: u64, entry: &Entry, reason: String) -> Reject {
-        Reject { split, id, path: entry.path.clone(), name: self.path(entry).display().to_string(), reason }
-    }
-
-    /// The image files below a folder, or a single image file, in the test split and without labels, resized by `fit`.
-    ///
-    /// # Errors
-    /// No images, or a first one that cannot be used.
-    pub fn unlabelled(path: &Path, fit: Fit) -> Result<Self> {
-        let (root, files) = if path.is_dir() {
-            (path, list(path)?.images)
-        } else {
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.ok_or_else(|| error::settings(format!("{} has no usable file name", path.display())))?;
-            (path.parent().unwrap_or(Path::new("")), vec![name.to_owned()])
-        };
-        let entries: Vec<_> = files.into_iter().map(|path| Entry { path, label: None }).collect();
-        Self::of(root, fit, Rejections::of_command(), [Vec::new(), entries], None)
+        let page = if entry.page > 0 { format!("#{}", entry.page) } else { String::new() };
+        let [path, name] = [Path::new(&entry.path), &self.path(entry)].map(|path| format!("{}{page}", path.display()));
+        Reject { split, id, path, name, reason }
     }
 
     /// The image files below a folder.
@@ -174,9 +172,14 @@ impl Folder {
     }
 
     /// A picture, or why it cannot be decoded.
-    fn read(&self, path: &str) -> Result<Result<Picture, String>> {
-        let path = self.root.join(path);
-        let file = match picture::read(&path) {
+    fn read(&self, entry: &Entry) -> Result<Result<Picture, String>> {
+        Ok(self.bytes(entry)?.and_then(|file| picture::decode(&file.bytes, &self.fit)))
+    }
+
+    /// A picture file whose first page is that of the entry, or why it cannot be read.
+    fn bytes(&self, entry: &Entry) -> Result<Result<PictureFile, String>> {
+        let path = self.path(entry);
+        let mut file = match picture::read(&path) {
             // A broken link is a bad picture, whereas a failing disk is an error.
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Err("it does not exist".to_owned())),
             Err(cause) if matches!(cause.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidData) => {
@@ -184,7 +187,14 @@ impl Folder {
             }
             file => file.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        Ok(picture::decode(&file.bytes, &self.fit))
+        let pages = pages::pages(&mut Cursor::new(&file.bytes));
+        if let Err(reason) = pages::check(pages.len(), self.fit.pages, self.rejections.asker()) {
+            return Ok(Err(reason));
+        }
+        if let Some(page) = pages.get(entry.page) {
+            pages::put_first(&mut file.bytes, *page);
+        }
+        Ok(Ok(file))
     }
 
     /// Emits the images of a row group.
@@ -199,7 +209,7 @@ impl Folder {
             let (mut ids, mut labels, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
             for (id, entry) in (rows.start as u64..).zip(&self.splits[split as usize][rows.clone()]) {
                 interrupt::check()?;
-                match self.read(&entry.path)? {
+                match self.read(entry)? {
                     Ok(picture) => {
                         self.check(entry, picture.shape)?;
                         bytes.extend_from_slice(&picture.bytes);
@@ -320,17 +330,29 @@ impl Source for Folder {
             kept.map(|(entry, id)| (split, id, entry)).collect::<Vec<_>>()
         };
         let rows: Vec<_> = Split::ALL.into_iter().flat_map(kept).collect();
-        let files = super::listing_table(
-            rows.iter().map(|(split, id, _)| (*split, *id)),
-            vec![("path", string_column(rows.iter().map(|(_, _, entry)| entry.path.as_str())))],
-        )?;
-        Ok([vec![("files.parquet", files)], self.rejections.table()?].concat())
+        let mut columns = vec![("path", string_column(rows.iter().map(|(_, _, entry)| entry.path.as_str())))];
+        if self.fit.pages == Pages::All {
+            let pages = rows.iter().map(|(_, _, entry)| entry.page as i64);
+            columns.push(("page", Arc::new(Int64Array::from_iter_values(pages))));
+        }
+        let files = super::listing_table(rows.iter().map(|(split, id, _)| (*split, *id)), columns)?;
+        Ok([vec![(FILES, files)], self.rejections.table()?].concat())
     }
 }
 
 /// So many rows in parts of `step`.
 fn parts(rows: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
     (0..rows).step_by(step).map(move |start| start..rows.min(start + step))
+}
+
+/// An entry for each page of the files.
+fn paged(root: &Path, entries: Vec<Entry>) -> Vec<Entry> {
+    let pages = |entry: &Entry| {
+        let count = File::open(root.join(&entry.path)).map(|file| pages::pages(&mut BufReader::new(file)).len());
+        // What cannot be read is reported when it is decoded.
+        count.unwrap_or(1).max(1)
+    };
+    entries.into_iter().flat_map(|entry| (0..pages(&entry)).map(move |page| Entry { page, ..entry.clone() })).collect()
 }
 
 /// A file inside the folder, by its relative path with `/`.

@@ -38,11 +38,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zip::result::ZipError;
 
-pub use folder::{Folder, FolderLabels, FolderSettings};
+pub use folder::{FILES, Folder, FolderLabels, FolderSettings};
 pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
 pub use look::{Look, explained, format, look, look_at_folder};
 pub use numpy::{NpySettings, NpzSettings, Numpy, count_arrays, describe_npy, names_in_npz};
-pub use picture::{Picture, decode, decode_whole, is_picture, picture_format, read as read_picture};
+pub use picture::{Picture, decode, decode_whole, guess_format, is_picture, picture_format, read as read_picture};
+pub use rejected::{REJECTED, Reject, Rejections, summary as summary_of_rejected};
 pub use split_name::{Role, role_of, roles};
 pub use strokes::StrokesSettings;
 pub use tables::{ParquetSettings, Tables};

@@ -6,6 +6,8 @@
 
 mod header;
 mod jpeg;
+pub mod pages;
+mod range;
 mod room;
 mod whole;
 
@@ -90,16 +92,22 @@ pub fn of_pixels(shape: ImageShape, bytes: Vec<u8>, fit: &Fit) -> Result<Picture
     fitted(image.ok_or("its pixels have gone")?, fit)
 }
 
+/// The format that a file starts with, whether it is read or not.
+pub fn guess_format(start: &[u8]) -> Option<ImageFormat> {
+    // BigTIFF, which `image` decodes and does not recognise.
+    let big = start.starts_with(b"II+\0") || start.starts_with(b"MM\0+");
+    if big { Some(ImageFormat::Tiff) } else { image::guess_format(start).ok() }
+}
+
 /// Whether a file has the start of a supported format.
 pub fn is_picture(start: &[u8]) -> bool {
-    use image::ImageFormat::{Bmp, Jpeg, Png, Tiff, WebP};
-    matches!(image::guess_format(start), Ok(Bmp | Jpeg | Png | Tiff | WebP))
+    picture_format(start).is_some()
 }
 
 /// The name of the supported format that a file starts with.
 pub fn picture_format(start: &[u8]) -> Option<&'static str> {
     use image::ImageFormat::{Bmp, Jpeg, Png, Tiff, WebP};
-    Some(match image::guess_format(start).ok()? {
+    Some(match guess_format(start)? {
         Png => "PNG",
         Jpeg => "JPEG",
         WebP => "WebP",
@@ -115,12 +123,12 @@ fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String>
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_ASIDE);
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|cause| cause.to_string())?;
-    reader.limits(limits.clone());
-    let format = reader.format().filter(|_| is_picture(bytes)).ok_or_else(|| {
+    let format = guess_format(bytes).filter(|_| is_picture(bytes)).ok_or_else(|| {
         let what = super::format(bytes).map(|(what, _)| format!(", but {what}")).unwrap_or_default();
         format!("it is not a PNG, JPEG, WebP, BMP or TIFF picture{what}")
     })?;
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits.clone());
     let mut decoder = reader.into_decoder().map_err(|cause| cause.to_string())?;
     let pixels = decoder.total_bytes();
     // The working memory of the decoder, besides the decoded pixels.
@@ -137,6 +145,7 @@ fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String>
     limits.max_alloc = Some(pixels * 4 / 3 + bytes.len() as u64 + MAX_ASIDE);
     decoder.set_limits(limits).map_err(|cause| cause.to_string())?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|cause| cause.to_string())?;
+    range::check(&image)?;
     image.apply_orientation(orientation);
     Ok((image, room))
 }
@@ -267,7 +276,7 @@ mod tests {
     }
 
     fn fit(size: Size, grey: Option<bool>) -> Fit {
-        Fit { size, grey }
+        Fit { size, grey, ..Fit::default() }
     }
 
     #[test]

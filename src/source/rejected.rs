@@ -4,16 +4,20 @@
 //! up to a bound, while nothing more is written.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
 
 use super::{Asker, listing_table, string_column};
 use crate::error;
 use crate::image::Split;
 use crate::source::settings::{Faults, OnError};
 
+/// The name of the table of rejected pictures.
+pub const REJECTED: &str = "rejected.parquet";
 /// Most pictures that a message names.
 const MOST_NAMED: usize = 10;
 /// Most bad pictures that are counted before the run ends.
@@ -57,9 +61,8 @@ impl Rejections {
         Self { faults, asker: Asker::Section(section), seen: Mutex::default() }
     }
 
-    /// An empty collection for a command, which fails at bad pictures.
-    pub fn of_command() -> Self {
-        let faults = Faults { on_error: OnError::Fail, most: 0 };
+    /// An empty collection for the pictures that a command reads.
+    pub fn of_command(faults: Faults) -> Self {
         Self { faults, asker: Asker::Command, seen: Mutex::default() }
     }
 
@@ -117,11 +120,12 @@ impl Rejections {
     pub fn failure(&self, list: &[Reject], least: &str) -> anyhow::Error {
         let mut list: Vec<_> = list.iter().collect();
         list.sort();
+        let setting = self.asker.setting("on-error");
         let advice = match self.asker {
-            Asker::Section(section) => {
-                format!("; {section}.on-error = \"skip\" leaves such pictures out and lists them")
-            }
-            Asker::Command => String::new(),
+            // No good one is left.
+            _ if self.skips() => String::new(),
+            Asker::Section(_) => format!("; {setting} = \"skip\" leaves such pictures out and lists them"),
+            Asker::Command => format!("; {setting} skip leaves such pictures out and lists them"),
         };
         if let [reject] = list[..] {
             return error::data(format!("cannot use {}: {}{advice}", reject.name, reject.reason));
@@ -170,8 +174,16 @@ impl Rejections {
         let list = self.listed();
         let text = |field: fn(&Reject) -> &str| string_column(list.iter().map(field));
         let columns = vec![("path", text(|reject| &reject.path)), ("reason", text(|reject| &reject.reason))];
-        Ok(vec![("rejected.parquet", listing_table(list.iter().map(|reject| (reject.split, reject.id)), columns)?)])
+        Ok(vec![(REJECTED, listing_table(list.iter().map(|reject| (reject.split, reject.id)), columns)?)])
     }
+}
+
+/// One line about the pictures in a table of [`Rejections::table`], which is written to `place`; none if it is empty.
+pub fn summary(table: &RecordBatch, place: &Path) -> Option<String> {
+    let text = |name: &str| Some(table.column_by_name(name)?.as_string_opt::<i32>()?.iter().next()??.to_owned());
+    let (path, reason, count, place) = (text("path")?, text("reason")?, table.num_rows(), place.display());
+    let pictures = if count == 1 { "picture" } else { "pictures" };
+    Some(format!("left out: {count} {pictures} that cannot be used, such as {path}: {reason}; {place} lists them"))
 }
 
 #[cfg(test)]

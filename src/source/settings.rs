@@ -41,6 +41,29 @@ pub struct Fit {
     pub size: Size,
     /// Converted to grey (true) or RGB (false); none if all pictures must be of one kind.
     pub grey: Option<bool>,
+    /// Which pages are read.
+    #[serde(default, skip_serializing_if = "Pages::is_usual")]
+    pub pages: Pages,
+}
+
+/// Which pages of a file are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Pages {
+    /// The first; the others are left out.
+    First,
+    /// All, each as an image.
+    All,
+    /// The only one: a file of several cannot be used.
+    #[default]
+    Error,
+}
+
+impl Pages {
+    fn is_usual(&self) -> bool {
+        *self == Pages::Error
+    }
 }
 
 /// The size that pictures are converted to.
@@ -67,7 +90,7 @@ pub struct Faults {
 }
 
 /// What is done with a picture that cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum OnError {
@@ -79,7 +102,7 @@ pub enum OnError {
 
 /// Adds the settings of the conversion of pictures, and of those that cannot be decoded, to settings for a fingerprint.
 pub fn of_pictures(mut settings: Value, fit: &Fit, faults: &Faults) -> Value {
-    let (Fit { size, grey }, Faults { on_error, most }) = (fit, faults);
+    let (Fit { size, grey, pages }, Faults { on_error, most }) = (fit, faults);
     match size {
         Size::Same => {}
         Size::Resize(size) => settings["resize"] = json!(size),
@@ -87,6 +110,9 @@ pub fn of_pictures(mut settings: Value, fit: &Fit, faults: &Faults) -> Value {
     }
     if let Some(grey) = grey {
         settings["grey"] = json!(grey);
+    }
+    if !pages.is_usual() {
+        settings["pages"] = json!(pages);
     }
     settings["on-error"] = json!(on_error);
     settings["max-rejected"] = json!(most);
@@ -180,6 +206,7 @@ pub fn resolve_fit(
     resize: Option<Vec<i64>>,
     crop: Option<Vec<i64>>,
     grey: Option<bool>,
+    pages: Option<Pages>,
     section: &mut Section<'_>,
 ) -> Fit {
     let sides = |sides: &[i64]| [sides[0] as usize, sides[1] as usize];
@@ -198,5 +225,5 @@ pub fn resolve_fit(
         let (key, most) = (if resize.is_some() { "resize" } else { "crop" }, ImageShape::MAX_LEN);
         section.add(key, format!("{rows}×{columns} is too large: images have at most {most} numbers"));
     }
-    Fit { size, grey }
+    Fit { size, grey, pages: section.required("pages", pages).unwrap_or_default() }
 }

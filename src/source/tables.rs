@@ -29,7 +29,7 @@ use super::rejected::{Reject, Rejections};
 use super::{Asker, Source, batch, check_fit, explained};
 use crate::image::{Classes, Extent, ImageShape, Pixels, Shapes, Split};
 use crate::progress::Progress;
-use crate::source::settings::Fit;
+use crate::source::settings::{Faults, Fit};
 use crate::table::{self, Content, RowGroup, batches_of, row_groups_of};
 use crate::{error, interrupt};
 use choice::{Columns, Wanted, columns};
@@ -102,10 +102,11 @@ impl Tables {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn of_file(path: &Path, image: Option<&str>, fit: Fit, usual: ImageShape) -> Result<Self> {
+    pub fn of_file(path: &Path, image: Option<&str>, fit: Fit, usual: ImageShape, faults: Faults) -> Result<Self> {
         let (image, usual) = (image.map(str::to_owned), Some(usual));
         let wanted = Wanted { image, label: None, shape: None, usual, asker: Asker::Command };
-        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, Rejections::of_command(), &|_| {})
+        let rejections = Rejections::of_command(faults);
+        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, rejections, &|_| {})
     }
 
     fn of(
@@ -212,7 +213,7 @@ impl Tables {
                     let batch = batch.map_err(|cause| damaged(&path, row, &cause))?;
                     let column = batch.column(0);
                     for index in 0..batch.num_rows() {
-                        match self.images.image(column, index, &self.fit) {
+                        match self.images.image(column, index, &self.fit, self.rejections.asker()) {
                             Ok(picture) => return Ok((row_name(&path, row), picture.shape)),
                             // Further bad pictures would only lengthen the message.
                             Err(_) if bad.len() == MOST_TRIED => {
@@ -252,7 +253,7 @@ impl Tables {
                 return Ok(None);
             }
             let name = || row_name(path, position);
-            match self.images.image(column, index, &self.fit) {
+            match self.images.image(column, index, &self.fit, self.rejections.asker()) {
                 Ok(picture) => {
                     let found = picture.shape;
                     let expected = match self.sizes.extent {

@@ -10,7 +10,7 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::draw::{Draw, key};
 use super::label_text::{self, Texts};
-use super::picture::{self, Picture};
+use super::picture::{self, Picture, pages};
 use super::rejected::{Reject, Rejections};
 use super::settings::{Fit, drawn, of_pictures};
 use super::tables::matching;
@@ -155,7 +155,9 @@ impl Tar {
         if bytes.len() as u64 != sample.len {
             return Ok(Err("its archive breaks off in it".to_owned()));
         }
-        Ok(picture::decode(&bytes, &self.fit))
+        let count = pages::pages(&mut Cursor::new(&bytes)).len();
+        let checked = pages::check(count, self.fit.pages, self.rejections.asker());
+        Ok(checked.and_then(|()| picture::decode(&bytes, &self.fit)))
     }
 
     /// Emits some pictures, of which the first has the id `first`.

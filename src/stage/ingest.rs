@@ -74,6 +74,9 @@ impl Stage for Ingest {
         if let Some(layout) = pipeline.export {
             layout.check(extent.channels())?;
         }
+        if let Some(depth) = pipeline.pictures {
+            depth.check(extent.channels())?;
+        }
         let total = Split::ALL.iter().map(|split| source.count(*split)).fold(0, u64::saturating_add);
         if let Some(names) = source.classes() {
             let unknown = pipeline.held_out.iter().filter(|label| !(0..names.len() as i64).contains(label));

@@ -15,13 +15,13 @@ use crate::model::ModelDescription;
 use crate::model::settings::Loss;
 use crate::quality::gate::judge;
 use crate::quality::linear::plane;
-use crate::quality::metrics::Metrics;
+use crate::quality::metrics::{Metrics, RECONSTRUCTION};
 use crate::record::StageName;
 use crate::record::workspace::Workspace;
 use crate::report::pictures::{Image, Picture, SHEET_SIDE};
 use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
 use crate::table::{Images, TableFile, columns, footer, ids, labels, lists, pixels};
-use crate::training::settings::InputImages;
+use crate::training::settings::TargetImages;
 use crate::{error, interrupt};
 
 /// Its name.
@@ -88,8 +88,11 @@ pub fn gather(
     let (clean, made) = (table(ingest::NAME)?, table(denoise::NAME)?);
     let noisy = pipeline.corruption.is_some().then(|| table(corrupt::NAME)).transpose()?;
     let figure = |wanted: &[i64]| -> Result<Figure> {
-        let noisy = noisy.as_ref().map(|table| images(table, wanted)).transpose()?;
-        Ok(Figure { clean: images(&clean, wanted)?, noisy: noisy.unwrap_or_default(), made: images(&made, wanted)? })
+        let noisy = noisy.as_ref().map(|table| images(table, wanted)).transpose()?.unwrap_or_default();
+        let (clean, made) = (images(&clean, wanted)?, images(&made, wanted)?);
+        // The images of the source are the noisy ones if there are no clean ones.
+        let (clean, noisy) = if metrics.has_clean_images() { (clean, noisy) } else { (Vec::new(), clean) };
+        Ok(Figure { clean, noisy, made })
     };
     let mut first = Vec::new();
     clean.first(FIGURE_IMAGES, |batch| {
@@ -99,7 +102,7 @@ pub fn gather(
     let extremes =
         |images: &[crate::quality::metrics::ImageError]| images.iter().map(|image| image.id).collect::<Vec<_>>();
     let map = if model.architecture.family().has_code() { map(&table(encode::NAME)?)? } else { Vec::new() };
-    let task = if metrics.task == "denoising" { "Denoising" } else { "Reconstruction" };
+    let task = if metrics.task == RECONSTRUCTION { "Reconstruction" } else { "Denoising" };
     Ok(Page {
         name: pipeline.name.clone(),
         title: format!("{task} with {}", model.architecture.family().name()),
@@ -108,8 +111,9 @@ pub fn gather(
         best: figure(&extremes(&metrics.best))?,
         worst: figure(&extremes(&metrics.worst))?,
         history: history(workspace)?,
-        loss_floor: (model.loss == Loss::CrossEntropy && pipeline.training.target == InputImages::Clean)
-            .then_some(metrics.cross_entropy_floor),
+        loss_floor: (model.loss == Loss::CrossEntropy && pipeline.training.target == TargetImages::Clean)
+            .then_some(metrics.cross_entropy_floor)
+            .flatten(),
         gate: judge(&pipeline.gate, &metrics),
         metrics,
         map_images: pictures(&clean, &map)?,

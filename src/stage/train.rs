@@ -11,13 +11,16 @@ use serde_json::{Value, json};
 
 use super::{Outputs, Past, Resume, ResumeFrom, Resumption, Stage, StageContext, ingest};
 use crate::config::{Output, Pipeline};
+use crate::error;
 use crate::image::Split;
 use crate::model::ModelDescription;
+use crate::quality::noise_level::median_level;
 use crate::record::StageName;
 use crate::record::fingerprint::Parts;
 use crate::setting::flatten;
-use crate::table::write_batch;
+use crate::table::{TableFile, write_batch};
 use crate::training::batches::{InputSettings, TrainingImages};
+use crate::training::blind_spot::BlindSpot;
 use crate::training::checkpoint::{CheckpointFile, EpochRecord, Standing};
 use crate::training::patches::Cutter;
 use crate::training::settings::{InputImages, Weights};
@@ -39,15 +42,17 @@ impl Stage for Train {
         6
     }
 
-    fn inputs(&self, _pipeline: &Pipeline) -> Vec<StageName> {
-        // Noise is generated again from its keys and not read; it is the same as in the stored noisy images.
-        vec![ingest::NAME]
+    fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
+        vec![images(pipeline)]
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
         let mut settings = trajectory_settings(pipeline);
         settings["training"]["epochs"] = json!(pipeline.training.epochs);
         settings["training"]["weights"] = json!(pipeline.training.weights);
+        if let Some(blind_spot) = pipeline.training.blind_spot {
+            settings["training"]["blind-spot"]["constant-noise"] = json!(blind_spot.constant_noise);
+        }
         settings
     }
 
@@ -80,8 +85,8 @@ impl Stage for Train {
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
         context.device.check(pipeline.training.precision)?;
-        let train = context.table(ingest::NAME, Split::Train)?;
-        let test = context.table(ingest::NAME, Split::Test)?;
+        let train = context.table(images(pipeline), Split::Train)?;
+        let test = context.table(images(pipeline), Split::Test)?;
         let patches = &pipeline.training.patches;
         // ingest has checked the patches that were set when it ran, and the test images have the same shape.
         let image = patches.model_image(&pipeline.model.architecture, train.extent()?)?;
@@ -91,6 +96,10 @@ impl Stage for Train {
             corruption.kind().check(image)?;
         }
         let limit = pipeline.training.memory_mib << 20;
+        let noise_level = match pipeline.training.blind_spot {
+            Some(BlindSpot { constant_noise: true, .. }) => Some(noise_level(&train)?),
+            _ => None,
+        };
         let folder = context.folder(self.name());
         let published = context.workspace.receipt(self.name())?;
         let start = match (context.resume, &published) {
@@ -107,6 +116,7 @@ impl Stage for Train {
                 corruption: pipeline.corruption.clone(),
                 input: pipeline.training.input,
                 target: pipeline.training.target,
+                blind_spot: pipeline.training.blind_spot,
                 stored: pipeline.output.pixels,
             },
             image,
@@ -129,6 +139,7 @@ impl Stage for Train {
         };
         let parameters = state.model.num_params();
         let description = ModelDescription::new(image, &pipeline.model, weights, parameters);
+        let description = ModelDescription { noise_level, ..description };
         let mut description = serde_json::to_string_pretty(&description)?;
         description.push('\n');
         let history = &state.position.history;
@@ -151,6 +162,26 @@ impl Stage for Train {
     }
 }
 
+/// The stage whose images are read. Noise is generated again from its keys and not read, the same as in the stored noisy images;
+/// but a training on noisy images alone knows no others.
+fn images(pipeline: &Pipeline) -> StageName {
+    match pipeline.training.blind_spot {
+        Some(_) => StageContext::images_stage(pipeline.training.input),
+        None => ingest::NAME,
+    }
+}
+
+/// Training images whose noise is estimated, at most: the first ones.
+const NOISY_IMAGES: u64 = 100;
+
+/// The standard deviation of the noise in the training images.
+fn noise_level(images: &TableFile) -> Result<f64> {
+    median_level(images, NOISY_IMAGES)?.ok_or_else(|| {
+        let advice = "leave training.blind-spot.constant-noise out";
+        error::settings(format!("the images are too small for the strength of their noise to be estimated; {advice}"))
+    })
+}
+
 impl Train {
     /// The fingerprint parts that decide every step of the training, whatever the number of steps.
     fn trajectory(&self, pipeline: &Pipeline, inputs: &BTreeMap<String, String>) -> Parts {
@@ -166,14 +197,14 @@ fn same_steps(trajectory: &Parts, old: &Parts) -> bool {
 }
 
 /// Settings that decide the end of a training and the weights that are used, unless they decide its steps too.
-const ENDS: [&str; 2] = ["training.epochs", "training.weights"];
+const ENDS: [&str; 3] = ["training.epochs", "training.weights", "training.blind-spot.constant-noise"];
 
 /// The settings that decide every step of the training: a finished training or a checkpoint can be resumed from as long as they
 /// are unchanged. The number of epochs is among them only if the schedule depends on it.
 fn trajectory_settings(pipeline: &Pipeline) -> Value {
     let Pipeline { seed, model, training, corruption, output, .. } = pipeline;
     let mut settings = json!({ "seed": seed, "model": model, "training": training.decisive() });
-    if training.input == InputImages::Noisy {
+    if training.input == InputImages::Noisy && training.blind_spot.is_none() {
         let Output { pixels, compression_level: _ } = output;
         settings["corruption"] = json!(corruption);
         // The inputs of the test split, and those with fixed noise, are as rounded as the stored images.

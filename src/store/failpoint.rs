@@ -153,7 +153,8 @@ impl Action {
                 _ = kill_process(getpid(), Signal::KILL);
             },
             #[cfg(unix)]
-            Self::Terminate => Ok(kill_process(getpid(), Signal::TERM)?),
+            // To this thread, so that the signal has arrived when the step is done.
+            Self::Terminate => signal_hook::low_level::raise(signal_hook::consts::SIGTERM),
             #[cfg(not(unix))]
             Self::Kill | Self::Terminate => std::process::abort(),
             Self::Fail(errno) => Err(errno.into()),

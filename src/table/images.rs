@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, UInt8Type};
+use arrow_array::types::{Float32Type, Int32Type, UInt8Type};
 use arrow_array::{Array, ArrayRef, Int32Array, ListArray, RecordBatch};
-use arrow_buffer::OffsetBuffer;
+use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_schema::Field;
 
 use super::pixels;
@@ -70,13 +70,20 @@ impl Images {
         pixels::numbers(&self.values)
     }
 
-    /// Their bytes.
+    /// Their numbers, if they are stored as bytes.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        Some(self.values.as_primitive_opt::<UInt8Type>()?.values())
+    }
+
+    /// The bytes of their numbers as they are stored, in the machine's order: of one byte, or 32-bit floats.
     ///
     /// # Errors
-    /// They are stored as something else.
-    pub fn bytes(&self) -> Result<&[u8]> {
-        let bytes = self.values.as_primitive_opt::<UInt8Type>();
-        Ok(bytes.ok_or_else(|| error::data("training images are stored as bytes"))?.values())
+    /// They are stored as neither.
+    pub fn raw(&self) -> Result<&[u8]> {
+        let bytes = self.values.as_primitive_opt::<UInt8Type>().map(|bytes| bytes.values().inner());
+        let floats = || self.values.as_primitive_opt::<Float32Type>().map(|floats| floats.values().inner());
+        let stored = bytes.or_else(floats).map(Buffer::as_slice);
+        stored.ok_or_else(|| error::data("training images are stored as bytes or 32-bit floats"))
     }
 }
 

@@ -44,6 +44,27 @@ pub enum StoredPixels {
     Png,
 }
 
+/// How deep exported pictures are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum PictureDepth {
+    /// 8 bits.
+    U8,
+    /// 16 bits.
+    U16,
+}
+
+impl PictureDepth {
+    /// Checks that images of so many channels can be pictures.
+    ///
+    /// # Errors
+    /// PNG has no such pixels.
+    pub fn check(self, channels: usize) -> Result<()> {
+        Layout::new(Profile::Default, Some(StoredPixels::Png), None, None, None).check(channels)
+    }
+}
+
 /// How exported lists are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]

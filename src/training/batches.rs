@@ -4,18 +4,20 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Result;
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use rayon::prelude::*;
 
+use super::blind_spot::{BlindSpot, Hiding};
 use super::patches::Cutter;
+use super::stored;
 use super::windows::{PatchWindows, WholeWindows, Window};
 use crate::corruption::Corruption;
 use crate::corruption::on_device::{self, Keys, Numbers};
 use crate::error;
-use crate::image::{ImageShape, Pixels, Split, rounded, to_unit};
+use crate::image::{ImageShape, Pixels, Split, rounded};
 use crate::random::Stream;
 use crate::table::TableFile;
-use crate::training::settings::InputImages;
+use crate::training::settings::{InputImages, TargetImages};
 use crate::vector::prefetch;
 
 /// The training split.
@@ -40,17 +42,26 @@ pub struct MicroBatch<'a> {
 }
 
 /// Inputs and targets of a model, one image after the other: numbers, or a tensor `[n, pixels]`.
-pub struct Examples<T = Vec<f32>> {
+pub struct Examples<T = Vec<f32>, P = Vec<i32>> {
     /// Corrupted pixels in [0, 1]; none if the input is the target.
     pub input: Option<T>,
-    /// Pixels in [0, 1].
+    /// Pixels in [0, 1]; of hidden pixels alone if there are any.
     pub target: T,
+    /// The places in the image of the hidden numbers.
+    pub hidden: Option<P>,
 }
 
-impl<T> Examples<T> {
-    /// Applies `work` to both.
-    pub fn each<U>(&self, work: impl Fn(&T) -> U) -> Examples<U> {
-        Examples { input: self.input.as_ref().map(&work), target: work(&self.target) }
+/// Examples on a device.
+pub type PlacedExamples = Examples<Tensor<2>, Tensor<2, Int>>;
+
+impl<T, P> Examples<T, P> {
+    /// Applies `work` to inputs and targets, and `work_on_places` to places.
+    pub fn each<U, Q>(&self, work: impl Fn(&T) -> U, work_on_places: impl Fn(&P) -> Q) -> Examples<U, Q> {
+        Examples {
+            input: self.input.as_ref().map(&work),
+            target: work(&self.target),
+            hidden: self.hidden.as_ref().map(work_on_places),
+        }
     }
 }
 
@@ -66,7 +77,9 @@ pub struct InputSettings {
     /// The images that the model gets as input.
     pub input: InputImages,
     /// The images that it is trained to output.
-    pub target: InputImages,
+    pub target: TargetImages,
+    /// What is hidden of the images, which are noisy themselves, to train on them alone.
+    pub blind_spot: Option<BlindSpot>,
     /// The pixel format of the stored noisy set.
     pub stored: Pixels,
 }
@@ -82,6 +95,8 @@ pub struct Inputs {
     pub stream: Stream,
     /// Those of targets, if they are corrupted too.
     pub target: Option<Stream>,
+    /// What is hidden, if the images are noisy ones to train on alone.
+    pub hiding: Option<Hiding>,
     /// The epoch whose random numbers are used; 0 for the stored noisy images.
     pub epoch: u32,
     /// Whether corrupted pixels are rounded as they are on disk.
@@ -91,21 +106,34 @@ pub struct Inputs {
 impl Inputs {
     /// The inputs for `split`: the stored noisy images in epoch 0, new noise in any other.
     pub fn new(settings: &InputSettings, split: Split, epoch: u32) -> Self {
-        let InputSettings { image, seed, ref corruption, input, target, stored } = *settings;
-        let noisy = input == InputImages::Noisy;
+        let InputSettings { image, seed, ref corruption, input, target, blind_spot, stored } = *settings;
+        // The images are noisy already if some of their pixels are to be hidden.
+        let noisy = input == InputImages::Noisy && blind_spot.is_none();
         Self {
             image,
             corruption: corruption.clone().filter(|_| noisy),
             stream: Stream::noise(seed, split),
-            target: (noisy && target == InputImages::Noisy).then(|| Stream::new(seed, "target noise", split)),
+            target: (noisy && target == TargetImages::Noisy).then(|| Stream::new(seed, "target noise", split)),
+            hiding: blind_spot.map(|spots| Hiding::new(spots, seed, split)),
             epoch,
             rounded: epoch == 0 && stored == Pixels::U8,
         }
     }
 
-    /// The examples made of the `clean` images with these positions in the source.
+    /// Numbers of the target of an image.
+    pub fn targets(&self) -> usize {
+        self.hiding.map_or(self.image.len(), |hiding| hiding.numbers(self.image))
+    }
+
+    /// The examples made of the `clean` images with these positions in the source, or of noisy ones to train on alone.
     fn of(&self, ids: impl Iterator<Item = u64> + Clone, clean: Vec<f32>, pixels: usize) -> Examples {
-        let Some(corruption) = &self.corruption else { return Examples { input: None, target: clean } };
+        if let Some(hiding) = &self.hiding {
+            let mut input = clean;
+            let (places, target) = hiding.hide(ids, self.epoch, self.image, &mut input);
+            return Examples { input: Some(input), target, hidden: Some(places) };
+        }
+        let hidden = None;
+        let Some(corruption) = &self.corruption else { return Examples { input: None, target: clean, hidden } };
         let corrupted = |stream: &Stream| {
             let mut out = vec![0.0; clean.len()];
             for ((id, clean), out) in ids.clone().zip(clean.chunks_exact(pixels)).zip(out.chunks_exact_mut(pixels)) {
@@ -114,19 +142,24 @@ impl Inputs {
             if self.rounded { rounded(&out) } else { out }
         };
         let (input, target) = (Some(corrupted(&self.stream)), self.target.as_ref().map(corrupted));
-        Examples { input, target: target.unwrap_or(clean) }
+        Examples { input, target: target.unwrap_or(clean), hidden }
     }
 
     /// The same for `clean` images `[n, pixels]` on a device, with their ids there.
-    pub(super) fn of_placed(&self, clean: Tensor<2>, keys: &Keys) -> Examples<Tensor<2>> {
-        let Some(corruption) = &self.corruption else { return Examples { input: None, target: clean } };
+    pub(super) fn of_placed(&self, clean: Tensor<2>, keys: &Keys) -> PlacedExamples {
+        if let Some(hiding) = &self.hiding {
+            let (input, places, target) = hiding.hide_on_device(clean, keys, self.epoch, self.image);
+            return Examples { input: Some(input), target, hidden: Some(places) };
+        }
+        let hidden = None;
+        let Some(corruption) = &self.corruption else { return Examples { input: None, target: clean, hidden } };
         let corrupted = |stream: &Stream| {
             let numbers = Numbers { keys, pixels: self.image.len(), stream, epoch: self.epoch };
             let out = corruption.kind().apply_on_device(clean.clone(), self.image, &numbers);
             if self.rounded { on_device::rounded(out) } else { out }
         };
         let (input, target) = (Some(corrupted(&self.stream)), self.target.as_ref().map(corrupted));
-        Examples { input, target: target.unwrap_or(clean) }
+        Examples { input, target: target.unwrap_or(clean), hidden }
     }
 }
 
@@ -218,14 +251,15 @@ impl MicroBatch<'_> {
     pub fn examples(&self, pixels: usize, inputs: &Inputs) -> Examples {
         let Window { ids, bytes, .. } = self.window;
         let mut target = vec![0.0; self.positions.len() * pixels];
-        let image = |position: u32| &bytes[position as usize * pixels..][..pixels];
+        let size = bytes.len() / ids.len();
+        let image = |position: u32| &bytes[position as usize * size..][..size];
         // Shuffled images are far apart in memory: each is prefetched while those before it are converted.
         const AHEAD: usize = 4;
         for (index, (&position, target)) in self.positions.iter().zip(target.chunks_exact_mut(pixels)).enumerate() {
             if let Some(&later) = self.positions.get(index + AHEAD) {
                 prefetch(image(later));
             }
-            to_unit(image(position), target);
+            stored::numbers(image(position), target);
         }
         inputs.of(self.positions.iter().map(|&position| ids[position as usize]), target, pixels)
     }

@@ -3,6 +3,7 @@
 mod average;
 mod awake;
 pub mod batches;
+pub mod blind_spot;
 pub mod checkpoint;
 mod loss;
 mod losses;
@@ -15,6 +16,7 @@ pub mod rate;
 mod schedule;
 pub mod settings;
 mod step;
+mod stored;
 pub mod test_images;
 mod windows;
 
@@ -205,17 +207,15 @@ impl Trainer<'_> {
 
     /// The epoch whose patches and noise are used in `epoch`: fixed noise belongs to fixed patches.
     fn drawn_epoch(&self, epoch: u64) -> u32 {
-        match (self.settings.input, self.settings.noise) {
-            (InputImages::Noisy, Noise::Fixed) => 0,
-            _ => epoch as u32,
-        }
+        let drawn = self.settings.input == InputImages::Noisy && self.settings.blind_spot.is_none();
+        if drawn && self.settings.noise == Noise::Fixed { 0 } else { epoch as u32 }
     }
 
     /// Scores the epoch, keeps the weights if they are the best so far, and starts the next.
     fn finish_epoch(&self, state: &mut State, (epoch, seconds, images): (u64, f64, u64)) -> Result<()> {
         let position = &state.position;
-        let pixels = self.images.pixels() as f64;
-        let train_loss = position.loss / (position.images as f64 * pixels);
+        let targets = Inputs::new(&self.inputs, Split::Train, 0).targets() as f64;
+        let train_loss = position.loss / (position.images as f64 * targets);
         let scored = state.scored();
         let test_loss = self.test_loss(&scored)?;
         if !test_loss.is_finite() {
@@ -249,7 +249,7 @@ impl Trainer<'_> {
     fn test_loss(&self, model: &Autoencoder) -> Result<f64> {
         let inputs = Inputs::new(&self.inputs, Split::Test, 0);
         let sum = self.step.test_loss(model, &self.test, &inputs)?;
-        Ok(sum / (self.test.count() as f64 * self.images.pixels() as f64))
+        Ok(sum / (self.test.count() as f64 * inputs.targets() as f64))
     }
 }
 

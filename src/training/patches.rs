@@ -183,7 +183,8 @@ impl Cutter {
     }
 
     fn cut_one(&self, picture: Picture<'_>, index: u32, epoch: u32, out: &mut [u8]) {
-        let ImageShape { height: rows, width: columns, channels } = picture.shape;
+        let ImageShape { height: rows, width: columns, .. } = picture.shape;
+        let pixel_bytes = picture.bytes.len() / (rows * columns);
         let [height, width] = self.patches.patch.map_or([rows, columns], |side| [side; 2]);
         let mut random = self.stream.generator(key(picture.id, index), epoch);
         // All three are drawn in any case: what is turned has the place that it would have otherwise.
@@ -193,13 +194,16 @@ impl Cutter {
         let drawn = |wanted| self.patches.augment.contains(&wanted);
         let turns = if drawn(Augmentation::Rotate) { orientation >> 1 } else { 0 };
         let mirrored = drawn(Augmentation::Flip) && orientation & 1 == 1;
-        let pixel = |y: usize, x: usize| &picture.bytes[((top + y) * columns + left + x) * channels..][..channels];
-        for (y, row) in out.chunks_exact_mut(width * channels).enumerate() {
+        let pixel =
+            |y: usize, x: usize| &picture.bytes[((top + y) * columns + left + x) * pixel_bytes..][..pixel_bytes];
+        for (y, row) in out.chunks_exact_mut(width * pixel_bytes).enumerate() {
             if turns == 0 && !mirrored {
-                row.copy_from_slice(&picture.bytes[((top + y) * columns + left) * channels..][..width * channels]);
+                row.copy_from_slice(
+                    &picture.bytes[((top + y) * columns + left) * pixel_bytes..][..width * pixel_bytes],
+                );
                 continue;
             }
-            for (x, out) in row.chunks_exact_mut(channels).enumerate() {
+            for (x, out) in row.chunks_exact_mut(pixel_bytes).enumerate() {
                 let x = if mirrored { width - 1 - x } else { x };
                 // Only squares are turned by a quarter.
                 out.copy_from_slice(match turns {

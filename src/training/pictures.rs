@@ -1,4 +1,4 @@
-//! Pictures in memory as bytes, each of a size of its own.
+//! Pictures in memory as they are [stored](super::stored), each of a size of its own.
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
@@ -41,7 +41,6 @@ impl Pictures {
 
     /// Adds a picture.
     pub fn add(&mut self, Picture { id, shape, bytes }: Picture<'_>) {
-        debug_assert_eq!(shape.len(), bytes.len());
         self.ids.push(id);
         self.shapes.push(shape);
         self.starts.push(self.bytes.len());
@@ -51,10 +50,15 @@ impl Pictures {
     /// Adds the pictures of a batch of a table of this extent.
     ///
     /// # Errors
-    /// They are not stored as bytes.
+    /// As [`Images::raw`].
     pub fn add_batch(&mut self, batch: &RecordBatch, extent: Extent) -> Result<()> {
         let images = Images::of(batch, extent)?;
-        for (&id, (shape, bytes)) in ids(batch)?.values().iter().zip(images.shapes().split(images.bytes()?)) {
+        let bytes = images.raw()?;
+        let number_bytes = bytes.len() / images.shapes().iter().map(ImageShape::len).sum::<usize>().max(1);
+        let mut start = 0;
+        for (&id, shape) in ids(batch)?.values().iter().zip(images.shapes().iter()) {
+            let bytes = &bytes[start..start + shape.len() * number_bytes];
+            start += bytes.len();
             self.add(Picture { id: id as u64, shape, bytes });
         }
         Ok(())
@@ -67,7 +71,7 @@ impl Pictures {
 
     /// The picture at this place.
     pub fn get(&self, at: usize) -> Picture<'_> {
-        let shape = self.shapes[at];
-        Picture { id: self.ids[at], shape, bytes: &self.bytes[self.starts[at]..][..shape.len()] }
+        let end = self.starts.get(at + 1).copied().unwrap_or(self.bytes.len());
+        Picture { id: self.ids[at], shape: self.shapes[at], bytes: &self.bytes[self.starts[at]..end] }
     }
 }

@@ -1,49 +1,56 @@
 //! Training images in the memory of a device other than flex.
 //!
-//! They are uploaded once, as bytes, four in a 32-bit word, which every backend has. Batches are gathered, scaled and corrupted
+//! They are uploaded once, bytes four in a 32-bit word, which every backend has, and floats as they are. Batches are gathered, scaled and corrupted
 //! on the device, so that a step uploads no pixels. Since this takes hundreds of commands, it is done for several steps at once.
 
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use anyhow::Result;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::batches::{Examples, Inputs};
+use super::batches::{Inputs, PlacedExamples};
+use super::stored;
 use super::windows::Window;
 use crate::corruption::on_device::{Keys, arrived, integers};
 use crate::device::attempt;
 use crate::error;
 
+/// The numbers of images.
+#[derive(Clone)]
+enum Stored {
+    /// `[n, words]`, the first number in the lowest byte.
+    Bytes(Tensor<2, Int>),
+    /// `[n, pixels]`
+    Floats(Tensor<2>),
+}
+
 /// Images on a device.
 #[derive(Clone)]
 pub struct PlacedImages {
-    /// `[n, words]`, the first pixel in the lowest byte.
-    words: Tensor<2, Int>,
+    numbers: Stored,
     keys: Keys,
     pixels: usize,
 }
 
 impl PlacedImages {
-    /// Places images of `pixels` bytes each, with these positions in the source.
+    /// Places images of `pixels` [stored](super::stored) numbers each, with these positions in the source.
     ///
     /// # Errors
     /// The device's memory does not hold them.
     pub fn new(ids: &[u64], bytes: &[u8], pixels: usize, device: &Device) -> Result<Self> {
-        let width = pixels.div_ceil(4);
-        let mut words = Vec::with_capacity(ids.len() * width);
-        for image in bytes.chunks_exact(pixels) {
-            words.extend(image.chunks(4).map(|bytes| {
-                let mut word = [0; 4];
-                word[..bytes.len()].copy_from_slice(bytes);
-                i32::from_le_bytes(word)
-            }));
-        }
         let placed = attempt(|| {
-            let words = integers(words, [ids.len(), width], device);
-            let placed = Self { words, keys: Keys::new(ids, device), pixels };
-            // Waits, so that a failure shows here and not in a later step.
-            arrived(&placed.words)?;
+            let numbers = if bytes.len() == ids.len() * pixels {
+                let words = integers(words(bytes, pixels), [ids.len(), pixels.div_ceil(4)], device);
+                // Waits, so that a failure shows here and not in a later step.
+                arrived(&words)?;
+                Stored::Bytes(words)
+            } else {
+                let mut floats = vec![0.0; ids.len() * pixels];
+                stored::numbers(bytes, &mut floats);
+                Stored::Floats(Tensor::from_data(TensorData::new(floats, [ids.len(), pixels]), device))
+            };
+            let placed = Self { numbers, keys: Keys::new(ids, device), pixels };
             placed.keys.arrived()?;
             Ok(placed)
         });
@@ -56,19 +63,40 @@ impl PlacedImages {
 
     /// Number of images.
     pub fn count(&self) -> usize {
-        self.words.dims()[0]
+        match &self.numbers {
+            Stored::Bytes(words) => words.dims()[0],
+            Stored::Floats(floats) => floats.dims()[0],
+        }
     }
 
     /// The examples made of the images with these indices.
-    pub fn examples(&self, indices: Tensor<1, Int>, inputs: &Inputs) -> Examples<Tensor<2>> {
-        let words = self.words.clone().select(0, indices.clone());
-        let [count, width] = words.dims();
-        let byte = |shift: i32| words.clone().bitwise_right_shift_scalar(shift).bitwise_and_scalar(0xFF);
-        let bytes = [0, 8, 16, 24].map(|shift| byte(shift).unsqueeze_dim::<3>(2));
-        let bytes = Tensor::cat(bytes.to_vec(), 2).reshape([count, 4 * width]);
-        let clean = bytes.slice([0..count, 0..self.pixels]).float() / 255.0;
-        inputs.of_placed(clean, &self.keys.select(indices))
+    pub fn examples(&self, indices: Tensor<1, Int>, inputs: &Inputs) -> PlacedExamples {
+        let images = match &self.numbers {
+            Stored::Bytes(words) => {
+                let words = words.clone().select(0, indices.clone());
+                let [count, width] = words.dims();
+                let byte = |shift: i32| words.clone().bitwise_right_shift_scalar(shift).bitwise_and_scalar(0xFF);
+                let bytes = [0, 8, 16, 24].map(|shift| byte(shift).unsqueeze_dim::<3>(2));
+                let bytes = Tensor::cat(bytes.to_vec(), 2).reshape([count, 4 * width]);
+                bytes.slice([0..count, 0..self.pixels]).float() / 255.0
+            }
+            Stored::Floats(floats) => floats.clone().select(0, indices.clone()),
+        };
+        inputs.of_placed(images, &self.keys.select(indices))
     }
+}
+
+/// The bytes of images of `pixels` bytes each, four in a word; each image begins with a word of its own.
+fn words(bytes: &[u8], pixels: usize) -> Vec<i32> {
+    let of_image = |image: &[u8]| {
+        let words = image.chunks(4).map(|bytes| {
+            let mut word = [0; 4];
+            word[..bytes.len()].copy_from_slice(bytes);
+            i32::from_le_bytes(word)
+        });
+        words.collect::<Vec<_>>()
+    };
+    bytes.chunks_exact(pixels).flat_map(of_image).collect()
 }
 
 /// Numbers that are prepared at once for the next steps; each takes a few 4-byte words of temporary memory.
@@ -81,7 +109,7 @@ pub(super) struct PlacedWindow {
     images: PlacedImages,
     order: Tensor<1, Int>,
     /// Examples that were prepared ahead, and their part of the order.
-    made: Option<(Range<usize>, Examples<Tensor<2>>)>,
+    made: Option<(Range<usize>, PlacedExamples)>,
 }
 
 impl PlacedWindow {
@@ -109,7 +137,7 @@ impl PlacedWindow {
     }
 
     /// The examples of a part of the window's order; `inputs` must be the same in every call.
-    pub fn examples(&mut self, range: Range<usize>, inputs: &Inputs) -> Examples<Tensor<2>> {
+    pub fn examples(&mut self, range: Range<usize>, inputs: &Inputs) -> PlacedExamples {
         let made = self.made.take().filter(|(made, _)| made.start <= range.start && range.end <= made.end);
         let (made, examples) = made.unwrap_or_else(|| {
             let ahead = range.start + (NUMBERS_AHEAD / self.images.pixels).max(range.len());
@@ -118,7 +146,8 @@ impl PlacedWindow {
             (made, examples)
         });
         let rows = range.start - made.start..range.end - made.start;
-        let some = examples.each(|tensor| tensor.clone().slice([rows.clone()]));
+        let some =
+            examples.each(|tensor| tensor.clone().slice([rows.clone()]), |places| places.clone().slice([rows.clone()]));
         self.made = Some((made, examples));
         some
     }
@@ -140,6 +169,7 @@ mod tests {
             corruption: None,
             stream: Stream::new(1, "noise", Split::Train),
             target: None,
+            hiding: None,
             epoch: 1,
             rounded: false,
         };
@@ -166,6 +196,7 @@ mod tests {
             corruption: Some(Corruption::Masking(Masking { fraction: 0.5 })),
             stream: Stream::new(1, "noise", Split::Train),
             target: None,
+            hiding: None,
             epoch: 1,
             rounded: false,
         };

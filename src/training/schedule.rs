@@ -25,13 +25,14 @@ impl Training {
 mod tests {
     use crate::device::Precision;
     use crate::training::patches::Patches;
-    use crate::training::settings::{InputImages, Noise, Schedule, Training, Weights};
+    use crate::training::settings::{InputImages, Noise, Schedule, TargetImages, Training, Weights};
 
     #[test]
     fn the_step_size_warms_up_and_falls_to_nothing() {
         let mut training = Training {
             input: InputImages::Clean,
-            target: InputImages::Clean,
+            target: TargetImages::Clean,
+            blind_spot: None,
             noise: Noise::Fresh,
             patches: Patches::default(),
             epochs: 12,

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::blind_spot::BlindSpot;
 use super::patches::Patches;
 use crate::device::Precision;
 
@@ -14,7 +15,10 @@ pub struct Training {
     /// The images that the model gets as input.
     pub input: InputImages,
     /// The images that it is trained to output: the clean ones, or others with as much noise (Lehtinen et al. 2018, Noise2Noise).
-    pub target: InputImages,
+    pub target: TargetImages,
+    /// What is hidden of noisy images to train on them alone, if that is the target.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub blind_spot: Option<BlindSpot>,
     /// Where the noise of noisy input comes from.
     pub noise: Noise,
     /// What is cut out of the images to train on.
@@ -46,11 +50,12 @@ pub struct Training {
 
 impl Training {
     /// The settings that decide every step of a training. Every setting is named, so that a new one cannot be forgotten: the
-    /// choice of weights and the time between checkpoints never count, the number of epochs only if the schedule depends on it.
+    /// choice of weights, what is done after training and the time between checkpoints never count, the number of epochs only if the schedule depends on it.
     pub fn decisive(&self) -> Value {
         let Self {
             input,
             target,
+            blind_spot,
             noise,
             patches: Patches { patch, patches_per_image, augment },
             epochs,
@@ -92,9 +97,12 @@ impl Training {
             // Every step then depends on the number of epochs.
             settings["epochs"] = json!(epochs);
         }
-        if *input == InputImages::Noisy {
+        if let Some(blind_spot) = blind_spot {
+            let BlindSpot { fraction, radius, constant_noise: _ } = blind_spot;
+            settings["blind-spot"] = json!({ "fraction": fraction, "radius": radius });
+        } else if *input == InputImages::Noisy {
             settings["noise"] = json!(noise);
-            if *target == InputImages::Noisy {
+            if *target == TargetImages::Noisy {
                 settings["target"] = json!(target);
             }
         }
@@ -111,6 +119,19 @@ pub enum InputImages {
     Clean,
     /// As the corrupt stage made them.
     Noisy,
+}
+
+/// What the model is trained to output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum TargetImages {
+    /// The images as they came from the source.
+    Clean,
+    /// The same with other noise.
+    Noisy,
+    /// Pixels of the noisy image that it does not see.
+    BlindSpot,
 }
 
 /// Where the noise of noisy training input comes from.

@@ -13,14 +13,15 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::batches::{Batch, Examples, Inputs, examples_of};
+use super::batches::{Batch, Examples, Inputs, PlacedExamples, examples_of};
 use super::losses::BatchLoss;
 use super::patches::Cut;
 use super::placed::{PlacedImages, PlacedWindow};
+use super::stored;
 use super::test_images::TestImages;
 use crate::corruption::on_device::integers;
 use crate::device::{Precision, computes_where_called, numbers};
-use crate::image::{ImageShape, to_unit};
+use crate::image::ImageShape;
 use crate::interrupt;
 
 use crate::model::{Autoencoder, Made, Model};
@@ -67,12 +68,12 @@ impl<'a> Step<'a> {
         inputs: &Inputs,
     ) -> Result<(BatchLoss, Vec<GradientsParams>)> {
         let pixels = self.image.len();
-        let scale = 1.0 / (batch.count() * pixels) as f32;
-        let part = |examples: Examples<Tensor<2>>| -> Result<(Tensor<1>, GradientsParams)> {
+        let scale = 1.0 / (batch.count() * inputs.targets()) as f32;
+        let part = |examples: PlacedExamples| -> Result<(Tensor<1>, GradientsParams)> {
             interrupt::check()?;
             let model = model.clone().fork(&self.device);
             let (loss, codes) = self.loss(&model, examples, scale, self.precision);
-            let penalty = codes.and_then(|codes| self.penalty(codes, scale));
+            let penalty = codes.and_then(|codes| self.penalty(codes, scale, inputs));
             let minimised = penalty.map_or_else(|| loss.clone(), |penalty| loss.clone() + penalty);
             Ok((loss.inner(), GradientsParams::from_grads(minimised.backward(), &model)))
         };
@@ -132,15 +133,15 @@ impl<'a> Step<'a> {
         Cut { keys, bytes }: &Cut,
         inputs: &Inputs,
         device: &Device,
-        loss: impl Fn(Examples<Tensor<2>>) -> Tensor<1> + Sync,
+        loss: impl Fn(PlacedExamples) -> Tensor<1> + Sync,
     ) -> f64 {
         let (size, pixels) = (self.model.architecture.family().micro_batch(self.image), self.image.len());
         let sums: Vec<f64> = keys
             .par_chunks(size)
-            .zip(bytes.par_chunks(size * pixels))
+            .zip(bytes.par_chunks(size * bytes.len() / keys.len().max(1)))
             .map(|(keys, bytes)| {
-                let mut images = vec![0.0; bytes.len()];
-                to_unit(bytes, &mut images);
+                let mut images = vec![0.0; keys.len() * pixels];
+                stored::numbers(bytes, &mut images);
                 scalar(loss(self.tensors(examples_of(keys, images, pixels, inputs), device)))
             })
             .collect();
@@ -152,7 +153,7 @@ impl<'a> Step<'a> {
         images: &PlacedImages,
         inputs: &Inputs,
         device: &Device,
-        loss: impl Fn(Examples<Tensor<2>>) -> Tensor<1>,
+        loss: impl Fn(PlacedExamples) -> Tensor<1>,
     ) -> Result<f64> {
         let size = self.model.architecture.device_batch(self.image, &self.device);
         let sums = (0..images.count()).step_by(size).map(|start| {
@@ -166,10 +167,17 @@ impl<'a> Step<'a> {
     }
 
     /// Examples on a device.
-    fn tensors(&self, Examples { input, target }: Examples, device: &Device) -> Examples<Tensor<2>> {
-        let shape = [target.len() / self.image.len(), self.image.len()];
-        let tensor = |values| Tensor::<2>::from_data(TensorData::new(values, shape), device);
-        Examples { input: input.map(tensor), target: tensor(target) }
+    fn tensors(&self, Examples { input, target, hidden }: Examples, device: &Device) -> PlacedExamples {
+        let count = input.as_ref().unwrap_or(&target).len() / self.image.len();
+        let tensor = |values: Vec<f32>| {
+            let shape = [count, values.len() / count];
+            Tensor::<2>::from_data(TensorData::new(values, shape), device)
+        };
+        let places = |places: Vec<i32>| {
+            let shape = [count, places.len() / count];
+            integers(places, shape, device)
+        };
+        Examples { input: input.map(tensor), target: tensor(target), hidden: hidden.map(places) }
     }
 
     /// The loss between the model's outputs for examples and their targets, `scale` times the sum over pixels; and the codes, if
@@ -177,7 +185,7 @@ impl<'a> Step<'a> {
     fn loss(
         &self,
         model: &Autoencoder,
-        Examples { input, target }: Examples<Tensor<2>>,
+        Examples { input, target, hidden }: PlacedExamples,
         scale: f32,
         precision: Precision,
     ) -> (Tensor<1>, Option<Tensor<2>>) {
@@ -191,13 +199,18 @@ impl<'a> Step<'a> {
                 Made { codes: codes.map(full), logits: full(logits) }
             }
         };
-        (self.model.scaled_loss(logits, input, target, scale), codes)
+        // Of hidden pixels alone, if there are any.
+        let seen = |images: Tensor<2>| match &hidden {
+            Some(places) => images.gather(1, places.clone()),
+            None => images,
+        };
+        (self.model.scaled_loss(seen(logits), seen(input), target, scale), codes)
     }
 
     /// The sparsity penalty that is added to the loss (`model.sparsity`): the mean magnitude of the code's numbers.
-    fn penalty(&self, codes: Tensor<2>, scale: f32) -> Option<Tensor<1>> {
+    fn penalty(&self, codes: Tensor<2>, scale: f32, inputs: &Inputs) -> Option<Tensor<1>> {
         let sparsity = self.model.sparsity;
-        let numbers_for_each_pixel = codes.dims()[1] as f64 / self.image.len() as f64;
+        let numbers_for_each_pixel = codes.dims()[1] as f64 / inputs.targets() as f64;
         (sparsity > 0.0).then(|| codes.abs().sum() * (sparsity * f64::from(scale) / numbers_for_each_pixel))
     }
 }
@@ -209,8 +222,8 @@ fn micro_batch(count: usize, most: usize) -> usize {
 }
 
 /// Examples under automatic differentiation.
-fn tracked(examples: &Examples<Tensor<2>>) -> Examples<Tensor<2>> {
-    examples.each(|tensor| Tensor::from_inner(tensor.clone()))
+fn tracked(examples: &PlacedExamples) -> PlacedExamples {
+    examples.each(|tensor| Tensor::from_inner(tensor.clone()), |places| Tensor::from_inner(places.clone()))
 }
 
 fn scalar(tensor: Tensor<1>) -> f64 {
@@ -237,7 +250,7 @@ mod tests {
         let step = Step::new(model, precision, image, device.clone());
         let stream = Stream::new(1, "noise", Split::Train);
         let corruption = Some(Corruption::Gaussian(Gaussian::new(0.3)));
-        let inputs = Inputs { image, corruption, stream, target: None, epoch: 1, rounded: false };
+        let inputs = Inputs { image, corruption, stream, target: None, hiding: None, epoch: 1, rounded: false };
         let mut trained = model.architecture.init(image, model.predict, 1, device).expect("fits");
         let mut optimizer = Optimizer::default();
         let batches = Batch::of_images(strokes::digits(1, 250), image.len(), 50);

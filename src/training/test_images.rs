@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use super::patches::{Counted, Cut, Cutter};
 use super::pictures::Pictures;
 use super::placed::PlacedImages;
+use super::stored::number_bytes;
 use crate::image::Extent;
 use crate::interrupt;
 use crate::table::{Images, TableFile, ids};
@@ -44,7 +45,7 @@ impl TestImages {
             Some(cutter) => cutter.counted(&table)?,
             None => Counted { patches: table.rows(), pixels: table.image_shape()?.len() },
         };
-        let stay = count.saturating_mul(pixels as u64) <= limit;
+        let stay = count.saturating_mul((pixels * number_bytes(&table)) as u64) <= limit;
         Ok(Self { table, cutter, stored, count, pixels, stay, placed: OnceLock::new() })
     }
 
@@ -70,13 +71,14 @@ impl TestImages {
 
     /// The patches of a batch of pictures.
     fn patches<'a>(&self, batch: &RecordBatch, cutter: &'a Cutter) -> Result<Batches<'a>> {
+        let number_bytes = number_bytes(&self.table);
         let mut pictures = Pictures::default();
         pictures.add_batch(batch, self.stored)?;
-        let (places, pixels) = (cutter.places(&pictures), self.pixels);
-        let most = (PATCH_BYTES / pixels).max(1);
+        let (places, bytes) = (cutter.places(&pictures), self.pixels * number_bytes);
+        let most = (PATCH_BYTES / bytes).max(1);
         Ok(Box::new((0..places.len()).step_by(most).map(move |start| {
             interrupt::check()?;
-            Ok(cutter.cut(&pictures, &places[start..places.len().min(start + most)], EPOCH, pixels))
+            Ok(cutter.cut(&pictures, &places[start..places.len().min(start + most)], EPOCH, bytes))
         })))
     }
 
@@ -109,6 +111,6 @@ type Batches<'a> = Box<dyn Iterator<Item = Result<Cut>> + 'a>;
 /// The images of a batch, as they are.
 fn whole<'a>(batch: &RecordBatch, stored: Extent) -> Result<Batches<'a>> {
     let keys = ids(batch)?.values().iter().map(|&id| id as u64).collect();
-    let bytes = Images::of(batch, stored)?.bytes()?.to_vec();
+    let bytes = Images::of(batch, stored)?.raw()?.to_vec();
     Ok(Box::new(std::iter::once(Ok(Cut { keys, bytes }))))
 }

@@ -13,6 +13,7 @@ use anyhow::Result;
 
 use super::patches::{Counted, Cut, Cutter, Place};
 use super::pictures::Pictures;
+use super::stored::number_bytes;
 use crate::error;
 use crate::image::{Extent, Split};
 use crate::random::{Generator, Stream};
@@ -24,7 +25,7 @@ pub struct Window {
     /// The number that stands for each image where random numbers are drawn. Shared, like the bytes, by the windows of all epochs
     /// when they are held.
     pub ids: Arc<Vec<u64>>,
-    /// The images, one after the other.
+    /// The images as they are stored, one after the other.
     pub bytes: Arc<Vec<u8>>,
     /// Places of images, each once.
     pub order: Vec<u32>,
@@ -40,22 +41,25 @@ fn groups_of_epoch(table: &TableFile, held: bool, at_once: usize, random: &mut G
     groups.chunks(size.max(1)).map(<[usize]>::to_vec).collect()
 }
 
-/// Row groups of images as bytes that fit a limit, at least one.
+/// Row groups of images that fit a limit, at least one.
 fn groups_at_once(table: &TableFile, limit: u64) -> usize {
     // The largest group: with classes held out of training, other groups may have few rows left.
-    let largest = (0..table.row_groups()).map(|group| table.row_group_numbers(group)).max();
+    let largest = (0..table.row_groups()).map(|group| bytes_of(table, [group])).max();
     ((limit / largest.unwrap_or(0).max(1)) as usize).max(1)
 }
 
 /// Bytes of the images of some row groups.
 fn bytes_of(table: &TableFile, groups: impl IntoIterator<Item = usize>) -> u64 {
-    groups.into_iter().map(|group| table.row_group_numbers(group)).fold(0, u64::saturating_add)
+    let numbers = groups.into_iter().map(|group| table.row_group_numbers(group)).fold(0, u64::saturating_add);
+    numbers.saturating_mul(number_bytes(table) as u64)
 }
 
 /// Whole images as they are stored.
 pub struct WholeWindows {
     table: TableFile,
     pixels: usize,
+    /// Bytes of an image.
+    bytes: usize,
     seed: u64,
     /// All images, if they fit the limit.
     held: Option<Window>,
@@ -67,11 +71,12 @@ impl WholeWindows {
     /// Opens the images of a table and holds them if they take at most `limit` bytes.
     ///
     /// # Errors
-    /// Unreadable tables, and images that are not bytes.
+    /// Unreadable tables, and images that are neither bytes nor floats.
     pub fn open(table: TableFile, seed: u64, limit: u64) -> Result<Self> {
         let pixels = table.image_shape()?.len();
-        let mut windows = Self { table, pixels, seed, held: None, groups_per_window: 1 };
-        if windows.table.rows().saturating_mul(pixels as u64) <= limit {
+        let bytes = pixels * number_bytes(&table);
+        let mut windows = Self { table, pixels, bytes, seed, held: None, groups_per_window: 1 };
+        if windows.table.rows().saturating_mul(bytes as u64) <= limit {
             windows.held = Some(windows.load(&(0..windows.table.row_groups()).collect::<Vec<_>>())?);
         } else {
             windows.groups_per_window = groups_at_once(&windows.table, limit);
@@ -106,12 +111,12 @@ impl WholeWindows {
     fn load(&self, groups: &[usize]) -> Result<Window> {
         let rows = groups.iter().map(|&group| self.table.row_group_rows(group) as usize).sum();
         // With the exact capacity: a vector that grows takes up to twice that.
-        let (mut ids, mut pixels) = (Vec::with_capacity(rows), Vec::with_capacity(rows * self.pixels));
+        let (mut ids, mut pixels) = (Vec::with_capacity(rows), Vec::with_capacity(rows * self.bytes));
         let extent = self.table.extent()?;
         for &group in groups {
             for batch in self.table.row_group(group)? {
                 let batch = batch?;
-                pixels.extend_from_slice(Images::of(&batch, extent)?.bytes()?);
+                pixels.extend_from_slice(Images::of(&batch, extent)?.raw()?);
                 ids.extend(crate::table::ids(&batch)?.values().iter().map(|&id| id as u64));
                 crate::interrupt::check()?;
             }
@@ -139,6 +144,8 @@ pub struct PatchWindows {
     count: u64,
     /// Numbers of a patch.
     pixels: usize,
+    /// Bytes of a number.
+    number_bytes: usize,
     /// All pictures, if they fit.
     held: Option<Arc<Pictures>>,
     /// Row groups that are read at a time otherwise.
@@ -154,11 +161,11 @@ impl PatchWindows {
     /// Unreadable tables, pictures that are too small.
     pub fn open(table: TableFile, cutter: Cutter, seed: u64, limit: u64) -> Result<Self> {
         let pictures = table.extent()?;
-        let Counted { patches: count, pixels } = cutter.counted(&table)?;
+        let (Counted { patches: count, pixels }, number_bytes) = (cutter.counted(&table)?, number_bytes(&table));
         let (half, groups) = (limit / 2, table.row_groups());
         // Devices count them in 32 bits.
-        let most = ((half / pixels as u64) as usize).clamp(1, i32::MAX as usize);
-        let mut windows = Self { table, cutter, seed, pictures, count, pixels, held: None, groups, most };
+        let most = ((half / (pixels * number_bytes) as u64) as usize).clamp(1, i32::MAX as usize);
+        let mut windows = Self { table, cutter, seed, pictures, count, pixels, number_bytes, held: None, groups, most };
         if bytes_of(&windows.table, 0..groups) <= half {
             windows.held = Some(Arc::new(windows.load(&(0..groups).collect::<Vec<_>>())?));
         } else {
@@ -213,7 +220,7 @@ impl PatchWindows {
     ) -> impl Iterator<Item = Result<Window>> + use<'_> {
         (0..places.len()).step_by(self.most).map(move |start| {
             let places = &places[start..places.len().min(start + self.most)];
-            let Cut { keys, bytes } = self.cutter.cut(&pictures, places, drawn, self.pixels);
+            let Cut { keys, bytes } = self.cutter.cut(&pictures, places, drawn, self.pixels * self.number_bytes);
             let order = (0..places.len() as u32).collect();
             crate::interrupt::check()?;
             Ok(Window { ids: Arc::new(keys), bytes: Arc::new(bytes), order })

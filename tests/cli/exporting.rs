@@ -171,3 +171,66 @@ fn a_model_is_written_as_onnx_whole_or_in_halves() {
     size("whole");
     assert_eq!(first, sandbox.read("whole.onnx"));
 }
+
+#[test]
+fn pictures_lie_in_folders_of_their_labels() {
+    let sandbox = finished();
+    sandbox.limpid("export runs/small --to out/u8 --pictures").succeeds().prints("out/u8");
+    sandbox.limpid("export runs/small --to out/u16 --pictures=u16 --threads 1").succeeds();
+    let labels = column(&sandbox, &format!("runs/small/{FILE}"), "label");
+    let labels = labels.as_primitive::<arrow_array::types::Int64Type>();
+    let pixels = bytes(&sandbox);
+    for (id, (label, pixels)) in labels.values().iter().zip(pixels.chunks(784)).enumerate() {
+        let name = format!("denoise/test/{label}/{id:06}.png");
+        let picture = image::load_from_memory(&sandbox.read(&format!("out/u8/{name}"))).expect("is a picture");
+        assert_eq!((picture.color(), picture.as_bytes()), (image::ColorType::L8, pixels), "{name}");
+        let deep = image::load_from_memory(&sandbox.read(&format!("out/u16/{name}"))).expect("is a picture");
+        assert_eq!(deep.color(), image::ColorType::L16);
+        let deep = deep.into_luma16().into_raw();
+        assert!(deep.iter().zip(pixels).all(|(deep, byte)| *deep == u16::from(*byte) * 257), "{name}");
+    }
+    // Images of three stages in two splits, and no features.
+    assert_eq!(sandbox.files("out/u8").len(), 3 * 720);
+    sandbox.limpid("export runs/small --to out/x --pictures --profile hf").exits(2).says("cannot be used with");
+    sandbox.limpid("export runs/small --onnx x.onnx --pictures").exits(2).says("--to <DIR>");
+    // As the last stage of a pipeline, which another setting runs again.
+    let run = "run small.toml --to export --set output.pictures";
+    sandbox.limpid(&format!("{run}=u8")).succeeds();
+    assert_eq!(sandbox.files("runs/small/export/pictures"), sandbox.files("out/u8"));
+    sandbox.limpid(&format!("{run}=u8")).succeeds().says("export: up to date");
+    sandbox.limpid(&format!("{run}=u16")).succeeds();
+    assert_eq!(sandbox.files("runs/small/export/pictures"), sandbox.files("out/u16"));
+    sandbox.limpid(&format!("{run}=u8 --set output.profile=spark")).succeeds();
+    assert_eq!(sandbox.files("runs/small/export/pictures"), sandbox.files("out/u8"));
+    assert!(sandbox.path("runs/small/export/encode/test-00000-of-00001.parquet").exists());
+}
+
+#[test]
+fn pictures_have_the_names_of_their_files() {
+    let sandbox = Sandbox::with(
+        "[source]\nfolder = { path = \"photos\", test-fraction = 0.5 }\n[model]\ndense = { code = 2 }\n[training]\nepochs = 1\n",
+    );
+    for (seed, name) in ["a/1.png", "a/1.bmp", "b/2.png", "b/3.png", "b/4.png", "b/5.png"].iter().enumerate() {
+        let picture = crate::own_images::picture(8, 9, seed as u32);
+        let format = if name.ends_with("bmp") { image::ImageFormat::Bmp } else { image::ImageFormat::Png };
+        sandbox.write(&format!("photos/{name}"), &crate::own_images::encoded(&picture, format));
+    }
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    sandbox.limpid("export runs/small --to out --pictures").succeeds();
+    let mut found = 0;
+    for (name, _) in sandbox.files("out") {
+        let own = name.split('/').skip(2).collect::<Vec<_>>().join("/");
+        let own = match own.as_str() {
+            "a/1.png.png" => "a/1.png".to_owned(),
+            "a/1.bmp.png" => "a/1.bmp".to_owned(),
+            // The other one may be in the other split.
+            "a/1.png" if !sandbox.path(&format!("out/{}", name.replace("1.png", "1.bmp.png"))).exists() => continue,
+            other => other.to_owned(),
+        };
+        let [made, before] = [format!("out/{name}"), format!("photos/{own}")]
+            .map(|path| image::load_from_memory(&sandbox.read(&path)).expect("is a picture").into_rgb8().into_raw());
+        assert_eq!(made, before, "{name}");
+        found += 1;
+    }
+    assert!(found >= 4 && sandbox.files("out").len() == 6);
+}

@@ -2,6 +2,7 @@
 
 mod applying;
 mod bad_input;
+mod blind_spot;
 mod bounds;
 mod corruptions;
 mod crash;
@@ -21,6 +22,7 @@ mod hostile;
 mod inputs;
 mod inspecting;
 mod layouts;
+mod leaving_out;
 mod lineage;
 mod links;
 mod log;
@@ -33,6 +35,7 @@ mod output;
 mod own_arrays;
 mod own_images;
 mod own_tables;
+mod pages;
 mod patches;
 mod pictures;
 mod races;

@@ -2,9 +2,9 @@
 
 use std::io::Cursor;
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, UInt8Type};
-use arrow_array::{Array, RecordBatch};
 
 use crate::foreign::read;
 use crate::harness::Sandbox;

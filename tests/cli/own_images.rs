@@ -459,7 +459,11 @@ fn a_model_applies_to_pictures_and_folders_of_them() {
     let whole = png(28, 28, 0);
     sandbox.write("broken/2.png", &whole[..whole.len() - 30]);
     sandbox.write("broken/3.png", b"");
-    sandbox.limpid("encode runs/small broken -o out").exits(65).says("cannot use 2 pictures\n").says("broken/3.png: ");
+    sandbox
+        .limpid("encode runs/small broken -o out")
+        .exits(65)
+        .says("cannot use 2 pictures; --on-error skip")
+        .says("broken/3.png: ");
     assert!(!sandbox.path("out/broken.parquet").exists() && !sandbox.path("out/.broken.parquet.new").exists());
     sandbox.limpid("encode runs/small broken/2.png -o out").exits(65).says("cannot use broken/2.png: unexpected end");
     sandbox.limpid("inspect scans/3.png").succeeds().prints("a picture of 28×29×3");

@@ -175,7 +175,7 @@ fn what_cannot_be_done_is_said_with_what_can() {
     says("cut.png -o x.png", 65, "cannot denoise cut.png");
     let float = ImageBuffer::from_pixel(9, 9, Rgb([0.5_f32, 2.0, 0.0]));
     sandbox.write("float.tif", &encoded(&DynamicImage::ImageRgb32F(float), ImageFormat::Tiff));
-    says("float.tif -o x.tif", 65, "row 0 holds a number outside of [0, 1]; scale it");
+    says("float.tif -o x.tif", 65, "row 0 holds 2; floats must lie in [0, 1]; scale it");
     says("float.tif -o x.png", 2, "a PNG file cannot hold numbers of 32-bit floats; name a .tif");
     for name in ["x", "x.png", "x.tif", ".x.png.new", ".x.tif.new"] {
         assert!(!sandbox.path(name).exists(), "{name}");

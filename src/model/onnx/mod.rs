@@ -44,6 +44,11 @@ pub fn model(description: &ModelDescription, weights: &[NamedTensor], part: Part
     let (image, architecture) = (description.image, &description.architecture);
     let (images, made, code) =
         (("images", image.len()), ("image", image.len()), architecture.family().code_size(image));
+    if description.noise_level.is_some() && part != Part::Encoder {
+        let reason = "its images are combined with the noisy ones, for which the graph has no nodes";
+        let advice = "train with training.blind-spot.constant-noise = false, or denoise with limpid";
+        return Err(error::settings(format!("the model cannot be exported to ONNX: {reason}; {advice}")));
+    }
     let mut graph = Graph::default();
     let (inputs, outputs) = match (part, code.map(|size| ("code", size))) {
         (Part::Whole, Some(code)) => (vec![images], vec![code, made]),

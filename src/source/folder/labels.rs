@@ -30,8 +30,11 @@ pub struct Labelled {
 
 /// A file, its split if it is not drawn, and the name of its label.
 pub struct Item {
+    /// Its path below the folder.
     pub path: String,
+    /// Its split.
     pub split: Option<Split>,
+    /// The name of its label.
     pub label: Option<String>,
 }
 
@@ -74,7 +77,7 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
             drawn += 1;
             draw.split(key(&item.path))
         });
-        splits[split as usize].push(Entry { path: item.path, label });
+        splits[split as usize].push(Entry { path: item.path, label, page: 0 });
     }
     if let Some(split) = Split::ALL.into_iter().find(|split| splits[*split as usize].is_empty()) {
         let (path, name) = (settings.path.display(), split.name());
@@ -108,7 +111,7 @@ fn real_parent(path: &Path) -> Option<PathBuf> {
 }
 
 /// Labels as numbers: the positions of their sorted names, or the numbers that the names are, if `numeric` and all are numbers.
-fn numbered(items: &[Item], numeric: bool) -> (Vec<Option<i64>>, Classes) {
+pub fn numbered(items: &[Item], numeric: bool) -> (Vec<Option<i64>>, Classes) {
     let names: BTreeSet<&str> = items.iter().filter_map(|item| item.label.as_deref()).collect();
     let texts = if numeric { Texts::of(&names) } else { Texts::Names };
     if names.is_empty() || texts == Texts::Integers {

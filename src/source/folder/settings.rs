@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::setting::{Choice, Section};
-use crate::source::settings::{Faults, Fit, OnError, resolve_fit};
+use crate::source::settings::{Faults, Fit, OnError, Pages, resolve_fit};
 
 /// Image files in a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,6 +76,8 @@ pub struct RawFolder {
     crop: Option<Vec<i64>>,
     /// Make every image grey (true) or RGB (false); unless given, all must be of one kind.
     grey: Option<bool>,
+    /// Which pages of a TIFF are read: "error" refuses a file that has several.
+    pages: Option<Pages>,
     /// What is done with a file that cannot be read.
     on_error: Option<OnError>,
     /// How many may be skipped.
@@ -87,7 +89,7 @@ impl Choice for FolderSettings {
     type Written = RawFolder;
 
     fn resolve(raw: RawFolder, section: &mut Section<'_>) -> Option<Self> {
-        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, section);
+        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, raw.pages, section);
         let path = section.required("path", raw.path)?;
         Some(Self {
             path: section.file(path),

@@ -31,11 +31,13 @@ fn has_part(bytes: &[u8], components: u8) -> bool {
     bytes.windows(5).any(|start| part(start) && start[3] == 6 + 2 * start[4])
 }
 
-/// The ICC profile of a JPEG.
-pub fn profile(bytes: &[u8]) -> Option<Vec<u8>> {
+/// The ICC profile and the EXIF of a JPEG.
+pub fn metadata(bytes: &[u8]) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
     let mut decoder = JpegDecoder::new(ZCursor::new(bytes));
-    decoder.decode_headers().ok()?;
-    decoder.icc_profile()
+    if decoder.decode_headers().is_err() {
+        return (None, None);
+    }
+    (decoder.icc_profile(), decoder.exif().cloned())
 }
 
 /// Decodes a JPEG to grey or RGB and applies its EXIF orientation, after memory for decoding and for `fit` is reserved.

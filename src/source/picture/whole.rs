@@ -2,23 +2,33 @@
 
 use std::io::Cursor;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
-use super::{decode_other, jpeg};
+use super::{decode_other, guess_format, jpeg};
 use crate::source::settings::Fit;
 
-/// Decodes a picture and turns it by its EXIF orientation; with it comes its ICC profile.
+/// A picture, its ICC profile and its EXIF.
+pub type Whole = (DynamicImage, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Decodes a picture and turns it by its EXIF orientation; with it come its ICC profile, and its EXIF, whose orientation turns
+/// nothing any more.
 ///
 /// # Errors
 /// The reason why it cannot be decoded, as text.
-pub fn decode_whole(bytes: &[u8]) -> Result<(DynamicImage, Option<Vec<u8>>), String> {
+pub fn decode_whole(bytes: &[u8]) -> Result<Whole, String> {
     let fit = Fit::default();
-    if jpeg::is_jpeg(bytes) {
+    let (image, (profile, mut exif)) = if jpeg::is_jpeg(bytes) {
         let (image, _room) = jpeg::decode(bytes, &fit)?;
-        return Ok((image, jpeg::profile(bytes)));
-    }
-    let (image, _room) = decode_other(bytes, &fit)?;
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|cause| cause.to_string())?;
-    let profile = reader.into_decoder().and_then(|mut decoder| decoder.icc_profile());
-    Ok((image, profile.map_err(|cause| cause.to_string())?))
+        (image, jpeg::metadata(bytes))
+    } else {
+        let (image, _room) = decode_other(bytes, &fit)?;
+        let format = guess_format(bytes).ok_or("it is no picture")?;
+        let reader = ImageReader::with_format(Cursor::new(bytes), format);
+        let decoder = reader.into_decoder();
+        let metadata = decoder.and_then(|mut decoder| Ok((decoder.icc_profile()?, decoder.exif_metadata()?)));
+        (image, metadata.map_err(|cause| cause.to_string())?)
+    };
+    exif.as_mut().map(|exif| Orientation::remove_from_exif_chunk(exif));
+    Ok((image, profile, exif))
 }

@@ -1,6 +1,7 @@
 //! Decodes columns of images of any supported type.
 
 use std::collections::BTreeSet;
+use std::io::Cursor;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, UInt8Type};
@@ -11,9 +12,9 @@ use serde_json::Value;
 
 use super::choice::Wanted;
 use crate::image::{ImageShape, to_byte};
-use crate::source::picture::{self, Picture};
+use crate::source::picture::{self, Picture, pages};
 use crate::source::settings::Fit;
-use crate::source::{check_channels, check_volume};
+use crate::source::{Asker, check_channels, check_volume};
 
 /// The content of a column of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,12 +83,16 @@ impl Images {
     ///
     /// # Errors
     /// The reason why it cannot be used, as text.
-    pub fn image(self, column: &ArrayRef, row: usize, fit: &Fit) -> Result<Picture, String> {
+    pub fn image(self, column: &ArrayRef, row: usize, fit: &Fit, asker: Asker) -> Result<Picture, String> {
         if column.is_null(row) {
             return Err("it is null".to_owned());
         }
         match self {
-            Images::Encoded => picture::decode(encoded(column, row).ok_or("it has no bytes")?, fit),
+            Images::Encoded => {
+                let bytes = encoded(column, row).ok_or("it has no bytes")?;
+                pages::check(pages::pages(&mut Cursor::new(bytes)).len(), fit.pages, asker)?;
+                picture::decode(bytes, fit)
+            }
             Images::Numbers(shape) => {
                 let (nested, bytes) = numbers(column.slice(row, 1))?;
                 let sides = [shape.height, shape.width, shape.channels];

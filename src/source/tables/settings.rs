@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Tables, files};
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
-use crate::source::settings::{Faults, Fit, OnError, drawn, of_pictures, refuse_given, resolve_fit};
+use crate::source::settings::{Faults, Fit, OnError, Pages, drawn, of_pictures, refuse_given, resolve_fit};
 use crate::source::{Outside, Source, SourceKind};
 use crate::store::local::{nearest_real, real};
 
@@ -67,6 +67,8 @@ pub struct RawParquet {
     crop: Option<Vec<i64>>,
     /// Make every picture grey (true) or RGB (false); unless given, all must be of one kind.
     grey: Option<bool>,
+    /// Which page of a TIFF is read, "first": "error" refuses one that has several.
+    pages: Option<Pages>,
     /// What is done with a picture that cannot be read.
     on_error: Option<OnError>,
     /// How many may be skipped.
@@ -78,7 +80,10 @@ impl Choice for ParquetSettings {
     type Written = RawParquet;
 
     fn resolve(raw: RawParquet, section: &mut Section<'_>) -> Option<Self> {
-        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, section);
+        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, raw.pages, section);
+        if fit.pages == Pages::All {
+            section.add("pages", "cannot be \"all\": a row is one image; \"first\" leaves the others out");
+        }
         if raw.test_fraction.is_some() {
             refuse_given(&[("test", raw.test.is_some())], section);
             if raw.path.is_some() == raw.train.is_some() {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::setting::{Choice, Section};
-use crate::source::settings::{Faults, Fit, OnError, refuse_given, resolve_fit};
+use crate::source::settings::{Faults, Fit, OnError, Pages, refuse_given, resolve_fit};
 
 /// Pictures in tar archives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub struct RawTar {
     crop: Option<Vec<i64>>,
     /// Make every picture grey (true) or RGB (false); unless given, all must be of one kind.
     grey: Option<bool>,
+    /// Which pages of a TIFF are read: "error" refuses one that has several.
+    pages: Option<Pages>,
     /// What is done with a picture that cannot be read.
     on_error: Option<OnError>,
     /// How many may be skipped.
@@ -58,7 +60,10 @@ impl Choice for TarSettings {
     type Written = RawTar;
 
     fn resolve(raw: RawTar, section: &mut Section<'_>) -> Option<Self> {
-        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, section);
+        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, raw.pages, section);
+        if fit.pages == Pages::All {
+            section.add("pages", "cannot be \"all\": a sample is one image; \"first\" leaves the others out");
+        }
         let train = section.required("train", raw.train).map(|train| section.file(train));
         if raw.test_fraction.is_some() {
             refuse_given(&[("test", raw.test.is_some())], section);

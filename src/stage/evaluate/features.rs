@@ -206,7 +206,7 @@ fn gather_pixels(table: &TableFile, width: usize, wanted: &[usize]) -> Result<Ro
     each_wanted(table, wanted, |batch, rows| {
         let images = Images::of(batch, extent)?;
         let range = |row: &usize| row * width..(row + 1) * width;
-        if let Ok(values) = images.bytes() {
+        if let Some(values) = images.bytes() {
             rows.iter().for_each(|row| bytes.extend_from_slice(&values[range(row)]));
         } else {
             let values = images.numbers();

@@ -18,10 +18,11 @@ const EXTREMES: usize = 10;
 /// Most classes that are scored one by one.
 const MOST_CLASSES: usize = 100;
 
-/// The scores of a test split.
+/// The scores of a test split; none without clean images.
+#[derive(Default)]
 pub struct ImageResults {
     /// Mean entropy of a clean pixel.
-    pub floor: f64,
+    pub floor: Option<f64>,
     /// The model's images, then the baselines.
     pub scores: Vec<Scores>,
     /// The same for each class.
@@ -139,5 +140,5 @@ pub fn score(
         scores.retain(|scores| scores.what != wide);
         classes.iter_mut().for_each(|class| class.scores.retain(|scores| scores.what != wide));
     }
-    Ok(ImageResults { floor, scores, classes, best, worst, errors: written })
+    Ok(ImageResults { floor: Some(floor), scores, classes, best, worst, errors: written })
 }

@@ -14,13 +14,18 @@ use super::{Outputs, Stage, StageContext, corrupt, denoise, encode, ingest, trai
 use crate::config::Pipeline;
 use crate::engine::inference::Inference;
 use crate::image::Split;
-use crate::quality::DEFINITIONS;
 use crate::quality::auroc::auroc;
-use crate::quality::metrics::{Anomaly, FORMAT, METRICS, METRICS_TABLE, Metrics, Omitted};
+use crate::quality::metrics::{
+    Anomaly, DENOISING, FORMAT, METRICS, METRICS_TABLE, Metrics, NoiseLevels, Omitted, RECONSTRUCTION, SCORES,
+    WITHOUT_CLEAN_IMAGES,
+};
+use crate::quality::noise_level::median_level;
+use crate::quality::{DEFINITIONS, NOISE_LEVEL};
 use crate::record::StageName;
 use crate::table::write_batch;
 use baselines::{Baselines, Pairs};
 use features::FeatureTables;
+use images::ImageResults;
 
 /// Its name.
 pub const NAME: StageName = StageName::new("evaluate");
@@ -44,13 +49,17 @@ impl Stage for Evaluate {
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
-        json!({
+        let mut settings = json!({
             "source": { "hold-out": pipeline.held_out },
             // The seed decides the weights of the untrained encoder.
             "seed": pipeline.seed,
             "encode": pipeline.encode,
             "evaluate": pipeline.evaluate,
-        })
+        });
+        if pipeline.training.blind_spot.is_some() {
+            settings["training"] = json!({ "target": pipeline.training.target });
+        }
+        settings
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
@@ -74,13 +83,35 @@ impl Stage for Evaluate {
         let clock = Instant::now();
         let mut baselines = Baselines::fit(&pairs(0), limit, size)?;
         let fitted = clock.elapsed().as_secs_f64();
-        let name = if denoising { "denoised" } else { "reconstruction" };
+        let has_clean_images = pipeline.has_clean_images();
+        let (task_name, name) = match (has_clean_images, denoising) {
+            (false, _) => (WITHOUT_CLEAN_IMAGES, "denoised"),
+            (true, true) => (DENOISING, "denoised"),
+            (true, false) => (RECONSTRUCTION, "reconstruction"),
+        };
         let made = context.table(denoise::NAME, Split::Test)?;
-        let images = images::score(name, &pairs(1), &made, &mut baselines, &task)?;
+        let images = if has_clean_images {
+            images::score(name, &pairs(1), &made, &mut baselines, &task)?
+        } else {
+            ImageResults::default()
+        };
+        let noise_levels = match pipeline.training.blind_spot {
+            Some(_) => {
+                let before = median_level(noisy.as_ref().map_or(&clean[1], |noisy| &noisy[1]), u64::MAX)?;
+                before.zip(median_level(&made, u64::MAX)?).map(|(noisy, made)| NoiseLevels { noisy, made })
+            }
+            None => None,
+        };
         let scored = clock.elapsed().as_secs_f64();
 
         let mut omitted = std::mem::take(&mut baselines.omitted);
-        if images.scores[0].ssim.is_none() {
+        if !has_clean_images {
+            omitted.push(Omitted::new(SCORES, "there are no clean images to compare with"));
+        }
+        if pipeline.training.blind_spot.is_some() && noise_levels.is_none() {
+            omitted.push(Omitted::new("noise-level", "the images are too small to estimate it"));
+        }
+        if images.scores.first().is_some_and(|scores| scores.ssim.is_none()) {
             omitted.push(Omitted::new("ssim", "a side of the images is shorter than the window of 11 pixels"));
         }
         let (probes, seconds) = match &features {
@@ -97,16 +128,17 @@ impl Stage for Evaluate {
             }
         };
         let anomaly = anomaly(&pipeline.held_out, &images.errors);
-        if anomaly.is_none() && !pipeline.held_out.is_empty() {
+        if anomaly.is_none() && !pipeline.held_out.is_empty() && has_clean_images {
             omitted.push(Omitted::new("anomaly", "the test split needs images of held-out classes and of others"));
         }
         let metrics = Metrics {
             format: FORMAT,
-            task: if denoising { "denoising" } else { "reconstruction" }.to_owned(),
+            task: task_name.to_owned(),
             split: Split::Test,
             images: clean[1].rows(),
             fit_rows: baselines.rows,
             cross_entropy_floor: images.floor,
+            noise_levels,
             scores: images.scores,
             classes: images.classes,
             class_names: clean[1].classes().map(|names| names.to_vec()),
@@ -116,7 +148,9 @@ impl Stage for Evaluate {
             probes,
             anomaly,
             omitted,
-            definitions: DEFINITIONS.map(|(name, meaning)| (name.to_owned(), meaning.to_owned())).into(),
+            definitions: (DEFINITIONS.into_iter().chain(noise_levels.map(|_| NOISE_LEVEL)))
+                .map(|(name, meaning)| (name.to_owned(), meaning.to_owned()))
+                .collect(),
         };
         let mut text = serde_json::to_string_pretty(&metrics)?;
         text.push('\n');

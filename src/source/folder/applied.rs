@@ -1,0 +1,52 @@
+//! The pictures that a command is given: those of a folder, or a single one.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::labels::{Item, numbered};
+use super::{Entry, Folder, list};
+use crate::error;
+use crate::image::Split;
+use crate::source::check_classes;
+use crate::source::rejected::Rejections;
+use crate::source::settings::{Faults, Fit};
+
+/// Sub-folders that are splits and no labels where both are there: the defaults of the source `folder`.
+const SPLITS: [&str; 2] = ["train", "test"];
+
+impl Folder {
+    /// The image files below a folder, or a single image file, in the test split, resized by `fit`. Their labels are the
+    /// sub-folders that they lie in, as in ingest; there are none for files that lie in no sub-folder.
+    ///
+    /// # Errors
+    /// No images, or none that can be used.
+    pub fn of_command(path: &Path, fit: Fit, faults: Faults) -> Result<Self> {
+        let (root, files) = if path.is_dir() {
+            (path, list(path)?.images)
+        } else {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| error::settings(format!("{} has no usable file name", path.display())))?;
+            (path.parent().unwrap_or(Path::new("")), vec![name.to_owned()])
+        };
+        let split = SPLITS.iter().all(|name| root.join(name).is_dir());
+        let item = |path: String| {
+            let (first, rest) = path.split_once('/').unwrap_or(("", &path));
+            let label = if split && SPLITS.contains(&first) {
+                rest.split_once('/').map(|(folder, _)| folder)
+            } else {
+                Some(first)
+            };
+            let label = label.filter(|label| !label.is_empty()).map(str::to_owned);
+            Item { path, split: Some(Split::Test), label }
+        };
+        let items: Vec<_> = files.into_iter().map(item).collect();
+        let (mut labels, mut classes) = numbered(&items, false);
+        if check_classes(classes.as_ref().map_or(0, |names| names.len())).is_err() {
+            (labels, classes) = (vec![None; items.len()], None);
+        }
+        let entries =
+            items.into_iter().zip(labels).map(|(item, label)| Entry { path: item.path, label, page: 0 }).collect();
+        Self::of(root, fit, Rejections::of_command(faults), [Vec::new(), entries], classes)
+    }
+}
