@@ -164,7 +164,7 @@ fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) 
          name = \"{name}\"\n\n\
          {comments}# {train} {images} to train on, {test} to test on{classes}.\n\
          [source]\n{source}\n\n\
-         # {why} The noise is made up: put in its place what your images suffer from.\n\
+         # {why}\n# The noise is made up: put in its place what your images suffer from.\n\
          {model}\n\n\
          [training]\ninput = \"noisy\"\nbatch-size = {batch}\n{training}\n\n\
          # Scores that the run must reach, or it ends with exit code 3: none until you know what is possible.\n\

@@ -4,6 +4,7 @@
 //! depend on the names alone, not on the order in which a disk lists them, nor on which files are damaged.
 
 mod applied;
+mod arranged;
 mod file_table;
 mod labels;
 mod layout;

@@ -3,6 +3,7 @@
 //! Arrays are streamed: a member of an archive is decompressed as it is read, and its checksum is verified at the end.
 
 mod array;
+mod element;
 
 use std::path::{Path, PathBuf};
 

@@ -9,6 +9,7 @@ mod column;
 mod files;
 mod kinds;
 mod measure;
+mod part;
 mod partition;
 mod settings;
 
@@ -17,10 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
-use arrow_schema::Schema;
-use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use rayon::prelude::*;
-use serde_json::{Value, json};
 
 pub use files::matching;
 pub use settings::ParquetSettings;
@@ -28,17 +26,17 @@ pub use settings::ParquetSettings;
 use super::draw::{Draw, Members};
 use super::picture::Picture;
 use super::rejected::{Reject, Rejections};
-use super::{Asker, Outside, Source, SourceKind, batch, check_fit, explained};
+use super::{Asker, Source, batch, check_fit, explained};
 use crate::image::{Classes, Extent, ImageShape, Pixels, Shapes, Split};
 use crate::progress::Progress;
-use crate::source::settings::{Faults, Fit, drawn, of_pictures};
-use crate::store::local::{nearest_real, real};
+use crate::source::settings::{Faults, Fit};
 use crate::table::{self, Content, RowGroup, batches_of, row_groups_of};
 use crate::{error, interrupt};
 use choice::{Columns, Wanted, columns};
 use column::Images;
 use kinds::Labels;
 use measure::{Measured, measured};
+use part::Part;
 
 /// The images of Parquet files.
 pub struct Tables {
@@ -57,19 +55,8 @@ pub struct Tables {
     rejections: Rejections,
 }
 
-/// Bytes that are read from a file at a time, before compression.
-const READ_BYTES: u64 = 16 << 20;
 /// Bytes of the images that are decoded at a time.
 const MADE_BYTES: usize = 16 << 20;
-
-/// One file.
-struct Part {
-    path: PathBuf,
-    metadata: ArrowReaderMetadata,
-    columns: Columns,
-    /// The label of all its rows, if the folder says it.
-    label: Option<i64>,
-}
 
 /// Consecutive rows of one file.
 struct Rows {
@@ -106,19 +93,8 @@ impl Tables {
         let ParquetSettings { image, label, shape, fit, .. } = settings.clone();
         let wanted = Wanted { image, label, shape, usual: None, asker: rejections.asker() };
         let splits = files::splits(settings)?;
-        let passed_over = files::passed_over(settings, &splits)?;
-        let tables = Self::of(splits, draw, &wanted, fit, rejections, &|note| progress.note(note))?;
-        if let [example, ..] = &passed_over[..] {
-            let rows =
-                |path: &PathBuf| table::footer(path).map_or(0, |footer| footer.metadata().file_metadata().num_rows());
-            let (count, rows, example) =
-                (passed_over.len(), passed_over.iter().map(rows).sum::<i64>(), example.display());
-            progress.note(&format!(
-                "passed over: {rows} rows in {count} files of neither split, such as {example}; source.parquet.train and .test, \
-                 patterns of paths, say which files are read"
-            ));
-        }
-        Ok(tables)
+        files::tell_passed_over(settings, &splits, progress)?;
+        Self::of(splits, draw, &wanted, fit, rejections, &|note| progress.note(note))
     }
 
     /// The images of one file, in the test split, resized by `fit`: from the column `image`, or from one with a usual name.
@@ -350,68 +326,6 @@ fn row_name(path: &str, row: u64) -> String {
 /// A row of a file with so many rows `before` it that cannot be used.
 fn reject(split: Split, before: u64, path: &str, row: u64, reason: String) -> Reject {
     Reject { split, id: before + row, path: format!("{path}#{row}"), name: row_name(path, row), reason }
-}
-
-impl Part {
-    fn schema(&self) -> &Schema {
-        self.metadata.schema()
-    }
-
-    fn rows(&self) -> u64 {
-        self.metadata.metadata().file_metadata().num_rows().max(0) as u64
-    }
-
-    /// The types of the columns that are read.
-    fn types(&self) -> String {
-        let types =
-            self.columns.all().into_iter().map(|column| self.metadata.schema().field(column).data_type().to_string());
-        types.collect::<Vec<_>>().join(" and ")
-    }
-
-    /// Reads some columns, in this order, at most so many rows at a time.
-    fn read(
-        &self,
-        columns: &[usize],
-        most: usize,
-    ) -> Result<impl Iterator<Item = Result<RecordBatch, String>> + use<>> {
-        let rows = table::columns(&self.path, &self.metadata, columns, READ_BYTES, most)?;
-        // The reader returns columns in the order of the file.
-        let position = |wanted: &usize| columns.iter().filter(|column| *column < wanted).count();
-        let positions: Vec<usize> = columns.iter().map(position).collect();
-        Ok(rows.map(move |batch| batch?.project(&positions).map_err(|cause| cause.to_string())))
-    }
-}
-
-impl SourceKind for ParquetSettings {
-    fn decisive(&self, seed: u64) -> Value {
-        let Self { path: _, train: _, test: _, test_fraction, image, label, shape, fit, faults } = self;
-        let settings = json!({ "image": image, "label": label, "shape": shape });
-        drawn(of_pictures(settings, fit, faults), *test_fraction, seed)
-    }
-
-    fn places(&self) -> Vec<(&'static str, &Path)> {
-        self.path.iter().map(|path| ("source.parquet.path", path.as_path())).collect()
-    }
-
-    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
-        files::files(self)
-    }
-
-    // All Parquet files below the folder, or below the fixed part of a pattern with `**`, are read as images.
-    fn folder_around(&self, place: &Path) -> Option<&Path> {
-        let near = nearest_real(place)?;
-        let around = |folder: &Path| real(folder).is_some_and(|folder| near.starts_with(folder));
-        if let Some(path) = &self.path {
-            return around(path).then_some(path);
-        }
-        let deep = |pattern: &&Path| pattern.components().any(|part| part.as_os_str() == "**");
-        let patterns = [&self.train, &self.test].into_iter().filter_map(|pattern| pattern.as_deref());
-        patterns.filter(deep).map(files::fixed_part).find(|folder| around(folder))
-    }
-
-    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Tables::open(self, seed, progress)?))
-    }
 }
 
 impl Source for Tables {

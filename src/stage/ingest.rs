@@ -1,10 +1,14 @@
 //! ingest: writes the source's images to tables.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
-use arrow_array::{BooleanArray, RecordBatch};
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt8Type;
+use arrow_array::{Array, BooleanArray, RecordBatch};
+use arrow_schema::DataType;
 use arrow_select::filter::filter_record_batch;
 use serde_json::{Value, json};
 
@@ -15,6 +19,9 @@ use crate::image::{Classes, Split};
 use crate::record::StageName;
 use crate::source::Outside;
 use crate::table::{RowGroup, WriteOptions, labels, row_group_rows, write_batch, write_table};
+
+/// The largest pixel of images that use so little of the range of bytes that it is likely a mistake: that of 14 bits in 16.
+const DARK: u8 = 64;
 
 /// Its name.
 pub const NAME: StageName = StageName::new("ingest");
@@ -81,17 +88,19 @@ impl Stage for Ingest {
         let task = context.progress.task("ingest", total, "images");
         // Held-out labels that no image has are a mistake in the settings.
         let missing: Mutex<BTreeSet<i64>> = Mutex::new(pipeline.held_out.iter().copied().collect());
+        let brightest = AtomicU8::new(0);
         let mut files = Vec::new();
         for split in Split::ALL {
             // Classes are held out of training; the test split keeps them, to measure anomaly detection.
             let held_out = if split == Split::Train { pipeline.held_out.as_slice() } else { &[] };
             let groups = source.row_groups(split, row_group_rows(content, source.count(split)))?.map(|group| {
-                let (task, missing) = (task.clone(), &missing);
+                let (task, missing, brightest) = (task.clone(), &missing, &brightest);
                 group.map(|group| -> RowGroup<'_> {
                     Box::new(move |emit| {
                         group(&mut |batch| {
                             let rows = batch.num_rows() as u64;
                             see(&batch, missing)?;
+                            brightest.fetch_max(brightest_of(&batch), Ordering::Relaxed);
                             let batch = without(batch, held_out)?;
                             if batch.num_rows() > 0 {
                                 emit(batch)?;
@@ -105,6 +114,13 @@ impl Stage for Ingest {
             let options = WriteOptions { classes: source.classes(), ..context.write_options() };
             let file = write_table(&context.scratch, &split.file_name(), content, options, groups)?;
             files.push(file);
+        }
+        let brightest = brightest.into_inner();
+        if brightest <= DARK {
+            context.progress.note(&format!(
+                "ingest: the largest of all pixels is {brightest} of 255: the values use a small part of the range of their type, as \
+                 those of 12 bits in files of 16 do; scale them to all of it before"
+            ));
         }
         let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !missing.is_empty() {
@@ -137,6 +153,16 @@ fn held_out_of_nothing(labels: &BTreeSet<i64>, classes: &Classes) -> anyhow::Err
     let names = names.take(MOST).map(|(label, name)| format!("; {label} is {name}")).collect::<String>();
     let more = if classes.as_ref().is_some_and(|names| names.len() > MOST) { "; and so on" } else { "" };
     error::data(format!("source.hold-out names {labels}, which is the label of no image{names}{more}"))
+}
+
+/// The largest pixel of a batch.
+fn brightest_of(batch: &RecordBatch) -> u8 {
+    let values = batch.column_by_name("image").map(|image| match image.data_type() {
+        DataType::FixedSizeList(..) => image.as_fixed_size_list().values(),
+        _ => image.as_list::<i32>().values(),
+    });
+    let bytes = values.and_then(|values| values.as_primitive_opt::<UInt8Type>());
+    bytes.map_or(u8::MAX, |bytes| bytes.values().iter().copied().max().unwrap_or(0))
 }
 
 /// Removes the labels of a batch from `missing`.

@@ -469,7 +469,8 @@ fn pictures_in_tar_archives_are_read() {
     let split = ["train/a.png", "train/b.png", "test/c.png"].map(|name| (name.to_owned(), png(4, 4, 1)));
     sandbox.write("split.tar", &tar(&split));
     one("split.tar", "say splits");
-    one("shards/s-{3..1}.tar", "does not count up");
+    let backwards = "run small.toml --to ingest --set source.tar={train=\"s-{3..1}.tar\",test-fraction=0.4}";
+    sandbox.limpid(backwards).exits(2).says("does not count up");
 }
 
 #[test]
@@ -495,6 +496,16 @@ fn idx_as_qmnist_and_emnist_have_it() {
     labels[12 + 2] = 1;
     sandbox.write("l.idx", &labels);
     sandbox.limpid("run small.toml --to ingest").exits(65).says("has a label 0 that is not between 0 and 255");
+}
+
+#[test]
+fn values_in_a_small_part_of_their_range_are_said() {
+    let sandbox = sandbox("npy = { train = \"x.npy\", test-fraction = 0.4 }");
+    for (most, said) in [(16, true), (64, true), (65, false)] {
+        sandbox.write("x.npy", &npy("|u1", "(8, 4, 4)", &(0..128).map(|at| at % (most + 1)).collect::<Vec<_>>()));
+        let done = sandbox.limpid("run small.toml --to ingest").succeeds();
+        assert_eq!(done.stderr().contains(&format!("the largest of all pixels is {most} of 255")), said, "{done}");
+    }
 }
 
 #[test]

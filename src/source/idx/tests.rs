@@ -46,7 +46,7 @@ fn raw_and_gzip_give_the_same_images() {
 
 #[test]
 fn a_wrong_magic_is_shown() {
-    assert!(message(b"\x89PNG....").contains("is not IDX: it starts with 89 50 4e 47"));
+    assert!(message(b"\x89QNG....").contains("is not IDX: it starts with 89 51 4e 47"));
     assert!(message(&[0, 0, 0x0d, 1, 0, 0, 0, 1]).contains("elements of type f32; limpid reads u8"));
     assert!(message(&[0, 0, 7, 1, 0, 0, 0, 1]).contains("elements of the unknown type 0x07"));
 }

@@ -7,11 +7,12 @@ use anyhow::{Context, Result};
 use glob::MatchOptions;
 
 use super::settings::ParquetSettings;
-use crate::error;
+use crate::progress::Progress;
 use crate::source::Outside;
 use crate::source::split_name::{Role, roles};
 use crate::source::walk::Walk;
 use crate::store::local::real;
+use crate::{error, table};
 
 /// Advice for names that do not show the splits.
 const ADVICE: &str =
@@ -163,14 +164,24 @@ fn in_folder(folder: &Path) -> Result<[Vec<PathBuf>; 2]> {
     Ok([train, test])
 }
 
-/// The Parquet files below the folder that are in neither split.
+/// Says how many rows the Parquet files below the folder have that are in neither split.
 ///
 /// # Errors
 /// A folder that cannot be read.
-pub fn passed_over(settings: &ParquetSettings, splits: &[Vec<PathBuf>; 2]) -> Result<Vec<PathBuf>> {
-    let Some(folder) = &settings.path else { return Ok(Vec::new()) };
+pub fn tell_passed_over(settings: &ParquetSettings, splits: &[Vec<PathBuf>; 2], progress: &Progress) -> Result<()> {
+    let Some(folder) = &settings.path else { return Ok(()) };
     let read: HashSet<_> = splits.iter().flatten().collect();
-    Ok(below(folder)?.into_iter().filter(|path| !read.contains(path)).collect())
+    let others: Vec<_> = below(folder)?.into_iter().filter(|path| !read.contains(path)).collect();
+    if let [example, ..] = &others[..] {
+        let rows =
+            |path: &PathBuf| table::footer(path).map_or(0, |footer| footer.metadata().file_metadata().num_rows());
+        let (count, rows, example) = (others.len(), others.iter().map(rows).sum::<i64>(), example.display());
+        progress.note(&format!(
+            "passed over: {rows} rows in {count} files of neither split, such as {example}; source.parquet.train and .test, patterns \
+             of paths, say which files are read"
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

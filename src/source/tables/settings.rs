@@ -1,12 +1,18 @@
 //! Settings of the source `parquet`: a column of images in Parquet files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use super::{Tables, files};
+use crate::progress::Progress;
 use crate::setting::{Choice, Section};
-use crate::source::settings::{Faults, Fit, OnError, Pages, refuse_given, resolve_fit};
+use crate::source::settings::{Faults, Fit, OnError, Pages, drawn, of_pictures, refuse_given, resolve_fit};
+use crate::source::{Outside, Source, SourceKind};
+use crate::store::local::{nearest_real, real};
 
 /// A column of images in Parquet files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,5 +111,37 @@ impl Choice for ParquetSettings {
                 most: section.required("max-rejected", raw.max_rejected)? as u64,
             },
         })
+    }
+}
+
+impl SourceKind for ParquetSettings {
+    fn decisive(&self, seed: u64) -> Value {
+        let Self { path: _, train: _, test: _, test_fraction, image, label, shape, fit, faults } = self;
+        let settings = json!({ "image": image, "label": label, "shape": shape });
+        drawn(of_pictures(settings, fit, faults), *test_fraction, seed)
+    }
+
+    fn places(&self) -> Vec<(&'static str, &Path)> {
+        self.path.iter().map(|path| ("source.parquet.path", path.as_path())).collect()
+    }
+
+    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
+        files::files(self)
+    }
+
+    // All Parquet files below the folder, or below the fixed part of a pattern with `**`, are read as images.
+    fn folder_around(&self, place: &Path) -> Option<&Path> {
+        let near = nearest_real(place)?;
+        let around = |folder: &Path| real(folder).is_some_and(|folder| near.starts_with(folder));
+        if let Some(path) = &self.path {
+            return around(path).then_some(path);
+        }
+        let deep = |pattern: &&Path| pattern.components().any(|part| part.as_os_str() == "**");
+        let patterns = [&self.train, &self.test].into_iter().filter_map(|pattern| pattern.as_deref());
+        patterns.filter(deep).map(files::fixed_part).find(|folder| around(folder))
+    }
+
+    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Tables::open(self, seed, progress)?))
     }
 }

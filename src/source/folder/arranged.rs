@@ -1,0 +1,139 @@
+//! The splits and labels of files by the sub-folders that they lie in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::labels::Item;
+use super::layout::{Layout, layout};
+use super::listing::Listing;
+use super::settings::{FolderLabels, FolderSettings};
+use super::{list, list_in};
+use crate::error;
+use crate::image::Split;
+use crate::progress::Progress;
+use crate::source::split_name::{Name, Role};
+
+/// Most sub-folders that a message counts.
+const MOST_FOLDERS: usize = 6;
+
+/// The images below the folder, those of its splits, and what its sub-folders are.
+pub struct Arranged {
+    whole: Listing,
+    splits: Option<Listing>,
+    layout: Layout,
+}
+
+impl Arranged {
+    /// Lists the folder.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, sub-folders that are not clearly the splits.
+    pub fn new(settings: &FolderSettings) -> Result<Self> {
+        let root = &settings.path;
+        let whole = list(root)?;
+        let layout = layout(settings, &whole.images)?;
+        // Listed again, since what links in a split lead to belongs to it.
+        let splits =
+            layout.splits.as_ref().map(|splits| list_in(root, &splits.each_ref().map(String::as_str))).transpose()?;
+        Ok(Self { whole, splits, layout })
+    }
+
+    /// The files that are read.
+    pub fn read(&self) -> &Listing {
+        self.splits.as_ref().unwrap_or(&self.whole)
+    }
+
+    /// Says what the sub-folders were taken for, and what is passed over.
+    fn tell(&self, settings: &FolderSettings, progress: &Progress) {
+        let read = self.read();
+        if self.layout.is_found(settings) {
+            let of = |start: &String| read.images.iter().filter(|path| path.starts_with(start.as_str())).count();
+            let name = |start: &String| start.trim_end_matches('/').to_owned();
+            progress.note(&match &self.layout.splits {
+                Some(splits @ [train, test]) => {
+                    let [train_count, test_count] = splits.each_ref().map(of);
+                    let (train, test) = (name(train), name(test));
+                    format!(
+                        "splits by sub-folders: train is {train} ({train_count} images), test is {test} ({test_count})"
+                    )
+                }
+                None => {
+                    format!("labels are the sub-folders of {}, which is around all images", name(&self.layout.around))
+                }
+            });
+        }
+        read.tell(progress);
+        let outside = self.splits.as_ref().map(|splits| self.whole.outside(splits)).unwrap_or_default();
+        if let [example, ..] = outside[..] {
+            let folder = |path: &&String| path.split_once('/').map(|(folder, _)| folder.to_owned());
+            let mut counts: BTreeMap<Option<String>, usize> = BTreeMap::new();
+            outside.iter().for_each(|path| *counts.entry(folder(path)).or_default() += 1);
+            let validation = |folder: &&String| Name::read(folder).is_some_and(|name| name.role == Role::Validation);
+            let advice = match counts.keys().flatten().find(validation) {
+                Some(folder) => format!("source.folder.test = {folder:?} would test on those in {folder}"),
+                None => "source.folder.train and .test say which sub-folders are read".to_owned(),
+            };
+            let counts = counts.iter().map(|(folder, count)| match folder {
+                Some(folder) => format!("{count} in {folder}"),
+                None => format!("{count} in no sub-folder"),
+            });
+            let counts = counts.take(MOST_FOLDERS).collect::<Vec<_>>().join(", ");
+            let count = outside.len();
+            progress.note(&format!(
+                "passed over: {count} images outside of both splits ({counts}), such as {example}; {advice}"
+            ));
+        }
+    }
+}
+
+/// Splits and labels by sub-folder.
+///
+/// # Errors
+/// As [`Arranged::new`]; files with and without a label, splits of one label each that the other lacks.
+pub fn from_folders(settings: &FolderSettings, progress: &Progress) -> Result<Vec<Item>> {
+    let root = &settings.path;
+    let arranged = Arranged::new(settings)?;
+    arranged.tell(settings, progress);
+    let Layout { splits, around } = &arranged.layout;
+    let items = arranged.read().images.iter().map(|path| {
+        let split = splits.iter().flatten().zip(Split::ALL).find(|(start, _)| path.starts_with(start.as_str()));
+        let start = split.map_or(around, |(start, _)| start);
+        let rest = path.strip_prefix(start.as_str()).unwrap_or(path);
+        let label = match settings.labels {
+            FolderLabels::Folders => rest.split_once('/').map(|(folder, _)| folder.to_owned()),
+            FolderLabels::None => None,
+        };
+        Item { path: path.clone(), split: split.map(|(_, split)| split), label }
+    });
+    let items: Vec<_> = items.collect();
+    if let (Some(labelled), Some(bare)) =
+        (items.iter().find(|item| item.label.is_some()), items.iter().find(|item| item.label.is_none()))
+    {
+        let (bare, labelled) = (root.join(&bare.path), &labelled.path);
+        let message =
+            format!("{} lies in no sub-folder that could be its label, while {labelled} does", bare.display());
+        return Err(error::data(format!("{message}; set source.folder.labels = \"none\", or move it")));
+    }
+    refuse_lone_labels(root, &items)?;
+    Ok(items)
+}
+
+/// Refuses splits of one label each that the other lacks: it is another name of the split.
+fn refuse_lone_labels(root: &Path, items: &[Item]) -> Result<()> {
+    let labels = |split: Split| {
+        let of = items.iter().filter(move |item| item.split == Some(split));
+        of.filter_map(|item| item.label.as_deref()).collect::<BTreeSet<_>>()
+    };
+    let [train, test] = Split::ALL.map(labels).map(|labels| labels.into_iter().collect::<Vec<_>>());
+    let ([train], [test]) = (&train[..], &test[..]) else { return Ok(()) };
+    if train == test {
+        return Ok(());
+    }
+    let message =
+        format!("in {} all images for training have the label {train}, and all for testing {test}", root.display());
+    let advice =
+        "name the folders of the labels with source.folder.train and .test, or set source.folder.labels = \"none\"";
+    Err(error::data(format!("{message}; {advice}")))
+}
