@@ -95,12 +95,12 @@ def sizes(image, poolings):
 class Conv(Model):
     def __init__(self, image, settings):
         super().__init__()
-        self.image = tuple(image[side] for side in ("height", "width", "channels"))
+        self.shape = tuple(image[side] for side in ("height", "width", "channels"))
         self.linear_code = settings["code-activation"] == "linear"
         channels, decoder_channels = settings["channels"], settings["decoder-channels"]
         count = settings.get("residual-blocks", 0)
         layers = lambda widths: nn.ModuleList(convolution(*pair) for pair in zip(widths, widths[1:]))
-        self.encoder = layers([self.image[2], *channels])
+        self.encoder = layers([self.shape[2], *channels])
         self.encoder_blocks = nn.ModuleList(blocks(width, count) for width in channels)
         self.sizes = sizes(image, len(channels))
         self.map = (*self.sizes[-1], channels[-1])
@@ -108,12 +108,12 @@ class Conv(Model):
             numbers = self.map[0] * self.map[1] * self.map[2]
             self.encoder_code = nn.Linear(numbers, settings["code"])
             self.decoder_code = nn.Linear(settings["code"], numbers)
-        self.decoder = layers([self.map[2], *decoder_channels, self.image[2]])
+        self.decoder = layers([self.map[2], *decoder_channels, self.shape[2]])
         self.decoder_blocks = nn.ModuleList(blocks(width, count) for width in decoder_channels)
 
     def encode(self, images):
         """[n, pixels] in [0, 1] to [n, code]"""
-        x = unflat(images, *self.image)
+        x = unflat(images, *self.shape)
         for layer, residual in zip(self.encoder, self.encoder_blocks):
             x = residual(down(x, layer))
         x = flat(x)
@@ -144,10 +144,10 @@ class Level(nn.Module):
 class Unet(Model):
     def __init__(self, image, settings):
         super().__init__()
-        self.image = tuple(image[side] for side in ("height", "width", "channels"))
+        self.shape = tuple(image[side] for side in ("height", "width", "channels"))
         channels, count = settings["channels"], settings["residual-blocks"]
         self.unshuffle = settings.get("unshuffle", False)
-        inside = self.image[2] * (4 if self.unshuffle else 1)
+        inside = self.shape[2] * (4 if self.unshuffle else 1)
         self.first = Level(inside, channels[0], count)
         pairs = list(zip(channels, channels[1:]))
         self.down = nn.ModuleList(Level(inputs, outputs, count) for inputs, outputs in pairs)
@@ -157,8 +157,8 @@ class Unet(Model):
 
     def forward(self, images):
         """[n, pixels] in [0, 1] to the same"""
-        height, width, channels = self.image
-        x = unflat(images, *self.image)
+        height, width, channels = self.shape
+        x = unflat(images, *self.shape)
         if self.unshuffle:
             # Row by row of each 2×2 pixels, and then channel by channel: the order of limpid, where PyTorch has channels first.
             x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
