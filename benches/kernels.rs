@@ -90,6 +90,7 @@ fn cases() -> Vec<Case> {
         (Layer::UpsampleConvolution(28), 8, 16, Activation::Relu),
         (Layer::UpsampleConvolution(28), 32, 32, Activation::Relu),
         (Layer::Convolution(28), 32, 1, Activation::Identity),
+        (Layer::Convolution(32), 48, 48, Activation::Relu),
     ];
     let mut cases = Vec::new();
     for (layer, inputs, outputs, activation) in layers {

@@ -48,7 +48,7 @@ impl Kernel for Accumulate<'_> {
 }
 
 impl Accumulate<'_> {
-    /// Adds the part of some rows of pixels, from the first to before the second, to one row of weights, with channels in the registers.
+    /// Adds the part of the rows of pixels between these two to one row of weights, with channels in the registers.
     #[inline(always)]
     unsafe fn channels_in_registers<I: Instructions>(&mut self, rows: [usize; 2], weight_row: usize) {
         let padded = padded(self.weights.channels);
@@ -136,7 +136,7 @@ impl Accumulate<'_> {
         }
     }
 
-    /// Adds the part of some rows of pixels, from the first to before the second, to one row of weights, with taps in the registers.
+    /// Adds the part of the rows of pixels between these two to one row of weights, with taps in the registers.
     #[inline(always)]
     unsafe fn taps_in_registers<I: Instructions>(&mut self, rows: [usize; 2], weight_row: usize) {
         let Weights { taps, channels, .. } = *self.weights;

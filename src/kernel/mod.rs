@@ -4,7 +4,8 @@
 //! Burn's CPU backend, and on its GPU backends each is a fused operation with a backward pass of its own (`extension.rs`, with
 //! `flex.rs` and `cube/`); on every other device it is a composition of Burn's operations (`plain.rs`) with the same results up
 //! to rounding. The choice is hidden from the rest of the crate. Fused operations on the CPU stay on the calling thread:
-//! parallelism is over micro-batches, outside.
+//! parallelism is over micro-batches, outside. Convolutions under automatic differentiation are computed by `winograd.rs` where it
+//! is faster, and round otherwise than the same convolutions in inference.
 #![expect(unsafe_code, reason = "vector instructions and matrix products work on pointers; bounds are checked before")]
 
 mod accumulate;

@@ -207,9 +207,12 @@ fn the_mean_over_the_orientations_is_taken_where_it_is_asked_for() {
         .says("train: up to date")
         .never_says("denoise: up to date");
     assert_ne!(denoised(), plain);
-    let model = "npy = { train = \"train.npy\", test = \"train.npy\" }\n[model]\ndense = { code = 2 }\n[training]\nepochs = 1\n";
+    let model =
+        "npy = { train = \"train.npy\", test = \"test.npy\" }\n[model]\ndense = { code = 2 }\n[training]\nepochs = 1\n";
     let sandbox = Sandbox::with(&format!("[source]\n{model}"));
-    sandbox.write("train.npy", &crate::own_arrays::npy("|u1", "(20, 4, 5)", &[7; 400]));
+    for (name, grey) in [("train.npy", 7), ("test.npy", 9)] {
+        sandbox.write(name, &crate::own_arrays::npy("|u1", "(20, 4, 5)", &[grey; 400]));
+    }
     sandbox
         .limpid("run small.toml --to denoise --set denoise.ensemble=true")
         .exits(2)

@@ -165,20 +165,19 @@ impl Graph {
     pub fn unshuffle(&mut self, x: &str, shape: ImageShape, name: &str) -> String {
         let [height, width, channels] = [shape.height, shape.width, shape.channels].map(|size| size as i64);
         let [high, wide] = [height, width].map(|side| (side + 1) / 2);
-        self.integers(&format!("{name}.sides"), &[-1, height, width, channels]);
-        let mut image = self.node("Reshape", &[x, &format!("{name}.sides")], &format!("{name}.last"), &[]);
+        let mut image = self.unflatten(x, shape, name);
         if (2 * high, 2 * wide) != (height, width) {
             let pads = format!("{name}.pads");
-            self.integers(&pads, &[0, 0, 0, 0, 0, 2 * high - height, 2 * wide - width, 0]);
+            self.integers(&pads, &[0, 0, 0, 0, 0, 0, 2 * high - height, 2 * wide - width]);
             let mode = [("mode", Attribute::Text("edge"))];
             image = self.node("Pad", &[&image, &pads], &format!("{name}.even"), &mode);
         }
-        self.integers(&format!("{name}.squares"), &[-1, high, 2, wide, 2, channels]);
+        self.integers(&format!("{name}.squares"), &[-1, channels, high, 2, wide, 2]);
         let image = self.node("Reshape", &[&image, &format!("{name}.squares")], &format!("{name}.squared"), &[]);
-        let order = [("perm", Attribute::Integers(&[0, 2, 4, 5, 1, 3]))];
+        let order = [("perm", Attribute::Integers(&[0, 3, 5, 1, 2, 4]))];
         let image = self.node("Transpose", &[&image], &format!("{name}.apart"), &order);
         self.integers(&format!("{name}.inside"), &[-1, 4 * channels, high, wide]);
-        self.node("Reshape", &[&image, &format!("{name}.inside")], &format!("{name}.first"), &[])
+        self.node("Reshape", &[&image, &format!("{name}.inside")], &format!("{name}.unshuffled"), &[])
     }
 
     /// The inverse, to flat images with channels last.
@@ -187,17 +186,16 @@ impl Graph {
         let [high, wide] = [height, width].map(|side| (side + 1) / 2);
         self.integers(&format!("{name}.squares"), &[-1, 2, 2, channels, high, wide]);
         let image = self.node("Reshape", &[x, &format!("{name}.squares")], &format!("{name}.apart"), &[]);
-        let order = [("perm", Attribute::Integers(&[0, 4, 1, 5, 2, 3]))];
+        let order = [("perm", Attribute::Integers(&[0, 3, 4, 1, 5, 2]))];
         let image = self.node("Transpose", &[&image], &format!("{name}.squared"), &order);
-        self.integers(&format!("{name}.even"), &[-1, 2 * high, 2 * wide, channels]);
-        let image = self.node("Reshape", &[&image, &format!("{name}.even")], &format!("{name}.flat.last"), &[]);
+        self.integers(&format!("{name}.even"), &[-1, channels, 2 * high, 2 * wide]);
+        let image = self.node("Reshape", &[&image, &format!("{name}.even")], &format!("{name}.shuffled"), &[]);
         let [starts, ends, axes] = ["starts", "ends", "axes"].map(|part| format!("{name}.{part}"));
         self.integers(&starts, &[0, 0]);
         self.integers(&ends, &[height, width]);
-        self.integers(&axes, &[1, 2]);
+        self.integers(&axes, &[2, 3]);
         let image = self.node("Slice", &[&image, &starts, &ends, &axes], &format!("{name}.sliced"), &[]);
-        self.integers(&format!("{name}.len"), &[-1, shape.len() as i64]);
-        self.node("Reshape", &[&image, &format!("{name}.len")], output, &[])
+        self.flatten(&image, shape.len(), name, output)
     }
 
     /// From channels first to flat images with channels last.
