@@ -61,8 +61,8 @@ fn every_shipped_pipeline_resolves() {
         "mnist-features",
         "noise2noise",
         "photo-denoise",
-        "single-noisy",
         "quickstart",
+        "single-noisy",
     ];
     assert_eq!(names, shipped);
 }

@@ -133,6 +133,13 @@ impl Inference {
         Self::new(description, model, device)
     }
 
+    /// The same, with images that are combined with their input.
+    #[cfg(test)]
+    pub fn with_noise_level(mut self, level: f64) -> Self {
+        self.description.noise_level = Some(level);
+        self
+    }
+
     fn new(description: ModelDescription, model: Autoencoder, device: Device) -> Self {
         Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())), ensemble: false }
     }

@@ -165,6 +165,9 @@ pub fn curve(report: &Report) -> String {
             Some(_) => {
                 "<p class=\"note\">Pixels are not binary, so that even perfect images have a loss: the floor.</p>"
             }
+            None if report.metrics.noise_levels.is_some() => {
+                "<p class=\"note\">Of hidden pixels, against their noisy values: even perfect images have a loss, that of the noise.</p>"
+            }
             None => "",
         };
         section(&format!("Loss: {}", report.loss_name), &format!("{svg}{note}"))

@@ -13,7 +13,10 @@ fn models(channels: usize) -> Vec<Inference> {
         let model = drawn(&architecture, image);
         Inference::of(architecture, image, model, Device::flex())
     };
-    any_size().into_iter().map(model).collect()
+    let mut models: Vec<_> = any_size().into_iter().map(model).collect();
+    // One whose images are combined with their input.
+    models.extend(any_size().pop().map(|architecture| model(architecture).with_noise_level(0.2)));
+    models
 }
 
 fn picture(shape: ImageShape, id: u64) -> Vec<f32> {
