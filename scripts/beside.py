@@ -7,19 +7,24 @@
     scripts/beside.py runs/photo-denoise set12 --sigma 25 --crops crops         # and writes crops side by side
 
 With --sigma (of 255) normal noise is added that is neither clipped nor rounded, as papers have it, and each method is told σ; the
-model is not. Of pairs the methods use an estimate of σ for each noisy picture (skimage.restoration.estimate_sigma). Results are clipped
-to [0, 1] and, if the clean picture has 8 bits, rounded to bytes. Scores are means over the pictures: PSNR on the range 1, SSIM with the
-Gaussian window of 11 pixels of its paper.
+model is not. Of pairs the methods use an estimate of σ for each noisy picture (skimage.restoration.estimate_sigma). Results are
+clipped to [0, 1] and, if the clean picture has 8 bits, rounded to bytes. Scores are means over the pictures: PSNR on the range 1, SSIM
+with the Gaussian window of 11 pixels of its paper.
 
-Methods, unless --methods chooses: `limpid`; `bm3d` (the authors' library); `wavelet` (scikit-image, BayesShrink, rescale_sigma); `nlm`
-(scikit-image's non-local means, fast mode, 5×5 patches, h = 0.8 σ); `opencv` (its non-local means, which take 8 bits, so that their
-input is clipped and rounded; h = 1.1, 1.0 and 0.8 σ at σ = 15, 25 and 50, the best tenth on half of Set12); `torch` (the same model in PyTorch,
-channels_last, a picture at a time; needs torch and safetensors).
+Methods, unless --methods chooses (all but torch):
 
-Speed is of all pictures on --threads threads: the whole process `limpid denoise`, from Parquet to Parquet; the other methods from arrays
-to arrays, without imports, with as many processes of one thread that take a picture each, or PyTorch's threads. Time on a machine that does
-nothing else. A model of grey images takes each channel of a colour picture by itself. limpid's tables hold pictures of up to 1,048,576
-numbers (1024×1024 in grey); cut larger ones.
+    limpid    `limpid denoise`
+    bm3d      the library of BM3D's authors
+    wavelet   scikit-image's wavelets: BayesShrink, rescale_sigma
+    nlm       scikit-image's non-local means: fast mode, 5×5 patches, h = 0.8 σ
+    opencv    OpenCV's non-local means, which take 8 bits, so that their input is clipped and rounded; h = 1.1, 1.0 and 0.8 σ at
+              σ = 15, 25 and 50, the best of the tenths on half of Set12
+    torch     the same model in PyTorch, channels_last, a picture at a time; needs torch and safetensors
+
+Speed is of all pictures on --threads threads: the whole process `limpid denoise`, from Parquet to Parquet; the other methods from
+arrays to arrays, without imports, with as many processes of one thread that take a picture each, or PyTorch's threads. Time on a
+machine that does nothing else. A model of grey images takes each channel of a colour picture by itself. limpid's tables hold pictures
+of up to 1,048,576 numbers (1024×1024 in grey); cut larger ones.
 """
 
 import argparse
@@ -51,7 +56,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=1, help="of the noise")
     parser.add_argument("--only", default="*", help="a pattern for the names of pictures, such as 'test00*'")
     parser.add_argument("--grey", action="store_true", help="make colour pictures grey")
-    parser.add_argument("--crops", type=pathlib.Path, help="folder for PNG files: noisy, limpid, BM3D (if asked for) and clean, side by side")
+    parser.add_argument("--crops", type=pathlib.Path, help="folder for PNG files: noisy, limpid, BM3D and clean, side by side")
     parser.add_argument("--crop", type=int, default=96, help="side of a crop, the one with the most detail unless --at says where")
     parser.add_argument("--at", type=int, nargs=2, metavar=("ROW", "COLUMN"), help="its upper left corner")
     parser.add_argument("--zoom", type=int, default=2, help="how large a pixel of a crop is")
@@ -112,7 +117,7 @@ def for_model(images):
     if channels == 1:
         return planes(images)
     if any(image.shape[2] != channels for image in images):
-        sys.exit(f"the model takes images of {channels} channels; with --grey, colour pictures are made grey for a model of grey images")
+        sys.exit(f"the model takes images of {channels} channels, and there are pictures of others")
     return images, lambda made: made
 
 
@@ -169,7 +174,8 @@ def torch(noisy, _):
     import limpid_torch
     torch.set_num_threads(OPTIONS.threads)
     images, back = for_model(noisy)
-    models = {shape: limpid_torch.load(OPTIONS.run, shape[:2]).to(memory_format=torch.channels_last) for shape in by_shape(images)}
+    shapes = by_shape(images)
+    models = {shape: limpid_torch.load(OPTIONS.run, shape[:2]).to(memory_format=torch.channels_last) for shape in shapes}
     made = []
     with torch.inference_mode():
         for shape, model in models.items():
@@ -309,13 +315,13 @@ def main():
             sys.exit(f"{OPTIONS.noisy} lacks {len(missing)} pictures of {OPTIONS.clean}: {', '.join(missing[:10])}")
         noisy = [read(others[name])[0] for name in paths]
         if different := [name for name, a, b in zip(paths, clean, noisy) if a.shape != b.shape]:
-            sys.exit(f"{len(different)} noisy pictures have another size or other channels than the clean ones: {', '.join(different[:10])}")
+            sys.exit(f"{len(different)} noisy pictures have other sizes or channels than the clean ones: {', '.join(different[:10])}")
         sigmas = [float(estimate_sigma(image, channel_axis=-1, average_sigmas=True)) for image in noisy]
         compare("pairs", paths, clean, rounded, noisy, sigmas)
     for sigma in OPTIONS.sigma or []:
-        # Its own noise for each picture, the same shape of it at each σ.
-        draws = (np.random.default_rng([OPTIONS.seed, at]).standard_normal(image.shape, np.float32) for at, image in enumerate(clean))
-        noisy = [image + np.float32(sigma / 255) * draw for image, draw in zip(clean, draws)]
+        # Its own noise for each picture, which differs between strengths by the factor σ alone.
+        normal = (np.random.default_rng([OPTIONS.seed, at]).standard_normal for at in range(len(clean)))
+        noisy = [image + np.float32(sigma / 255) * draw(image.shape, np.float32) for image, draw in zip(clean, normal)]
         compare(f"σ = {sigma:g}", paths, clean, rounded, noisy, [sigma / 255] * len(clean))
 
 
