@@ -3,6 +3,8 @@
 
 usage: compare.py [--limpid PATH] [--rounds 3] [--runs DIR] train dense|conv|denoise [--epochs 4] [--device flex]
                   [--set KEY=VALUE]... [--until LOSS] --against "COMMAND"...
+       compare.py [--limpid PATH] [--rounds 3] [--runs DIR] pictures conv|unet|photo... [--side 64 128 256] [--epochs 2]
+                  [--megapixels 4] [--python PYTHON]
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] infer
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] corrupt
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] ingest [--images 50000]
@@ -24,6 +26,10 @@ ONNX Runtime, `corrupt` compares Gaussian noise with numpy, both Parquet to Parq
 onnxruntime, onnx, numpy, pyarrow). First the outputs are compared; then limpid's stage is timed by its receipt and the peer
 inside its script: neither includes the start of the process, imports, or limpid's planning, which the columns of whole
 processes do include. limpid also digests its files and syncs them to disk.
+
+`pictures` trains on generated pictures, with PyTorch for the same model (peers/torch_pictures.py, in the Python that --python names):
+`conv`, 32-32-16 channels, and `unet`, 16-32-64, both RGB, batch 16, noise of σ = 0.1, on as many pictures of each side as have so many
+megapixels together; `photo` is pipelines/photo-denoise.toml on drawn pictures of so many.
 
 `ingest` writes a folder of 32×32 JPEGs and compares reading it with a plain Pillow loop, to memory and to Parquet; then it damages
 100 of them and checks that limpid names each.
@@ -47,6 +53,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 # The chapter's recipes, which the peers follow.
 PIPELINES = {model: f"mnist-{model}-chapter" for model in ["dense", "conv", "denoise"]}
 EPOCH = re.compile(r"epoch (\d+): ([\d.]+) s, train ([\d.]+), test ([\d.]+)")
+EPOCH_OF_PICTURES = re.compile(r"epoch \d+: ([\d.]+) s, train ([\d.]+)")
+# Of `pictures`.
+MODELS = {"conv": "conv = { channels = [32, 32, 16] }", "unet": "unet = { channels = [16, 32, 64] }"}
 
 
 def arguments():
@@ -62,6 +71,12 @@ def arguments():
     train.add_argument("--set", action="append", default=[])
     train.add_argument("--until", type=float)
     train.add_argument("--against", action="append", default=[])
+    pictures = what.add_parser("pictures")
+    pictures.add_argument("models", nargs="+", choices=["conv", "unet", "photo"])
+    pictures.add_argument("--side", nargs="+", type=int, default=[64, 128, 256])
+    pictures.add_argument("--epochs", default=2, type=int)
+    pictures.add_argument("--megapixels", default=4, type=float)
+    pictures.add_argument("--python", default=sys.executable)
     what.add_parser("infer")
     what.add_parser("corrupt")
     what.add_parser("ingest").add_argument("--images", default=50_000, type=int)
@@ -88,12 +103,16 @@ def checked(command):
     return done.stdout + done.stderr, seconds
 
 
-class Limpid:
-    """limpid on one of the shipped pipelines."""
+def shipped(name):
+    return HERE.parent / f"pipelines/{name}.toml"
 
-    def __init__(self, options, model, epochs):
-        self.folder = options.runs / PIPELINES[model]
-        self.command = [options.limpid, "run", HERE.parent / f"pipelines/{PIPELINES[model]}.toml", "--runs", options.runs,
+
+class Limpid:
+    """limpid on a pipeline; its run is called like the file."""
+
+    def __init__(self, options, pipeline, epochs):
+        self.folder = options.runs / pipeline.stem
+        self.command = [options.limpid, "run", pipeline, "--runs", options.runs,
                         "--set", f"training.epochs={epochs}", "--log", "json", "--threads", "2"]
 
     def to(self, stage):
@@ -123,7 +142,7 @@ def tell(name, seconds):
 
 
 def train(options):
-    limpid = Limpid(options, options.model, options.epochs)
+    limpid = Limpid(options, shipped(PIPELINES[options.model]), options.epochs)
     limpid.to("ingest")
     limpid.command += ["--device", options.device, "--fresh"] + [word for setting in options.set for word in ("--set", setting)]
     runs = {name: [] for name in ["limpid", *options.against]}
@@ -159,10 +178,43 @@ def train(options):
         print(line, flush=True)
 
 
+def pictures(options):
+    print("| model | pictures | limpid, s | PyTorch, s | PyTorch / limpid (least – greatest) | training losses |")
+    print("|---|---|---|---|---|---|")
+    pixels = options.megapixels * 1e6
+    for model, side in [(model, side) for model in options.models for side in (options.side if model in MODELS else [64])]:
+        if model in MODELS:
+            count, pipeline = round(pixels / side ** 2), options.runs / f"{model}-{side}.toml"
+            pipeline.write_text(f"[source]\nscenes = {{ train = {count}, test = 2, size = [{side}, {side}], colour = true }}\n"
+                                f"[corruption]\ngaussian = {{ std = 0.1 }}\n[model]\n{MODELS[model]}\n"
+                                "[training]\ninput = \"noisy\"\nbatch-size = 16\n")
+            what, more = f"{count} of {side}×{side}", []
+        else:
+            what, count, pipeline = "patches of 64×64", round(pixels / 180 ** 2), shipped("photo-denoise")
+            more = ["--set", f"source.scenes.train={count}", "--set", "source.scenes.test=2"]
+        limpid = Limpid(options, pipeline, options.epochs)
+        limpid.command += more
+        limpid.to("ingest")
+        limpid.command.append("--fresh")
+        runs = []
+        for seed in range(1, options.rounds + 1):
+            output, receipt, _ = limpid.only("train", seed)
+            own = [speed["seconds"] for speed in receipt["details"]["speed"]]
+            losses = [json.loads(line)["train-loss"] for line in output.splitlines() if '"event":"epoch"' in line]
+            tell(f"{pipeline.stem}, limpid", own)
+            command = [options.python, HERE / "peers/torch_pictures.py", limpid.folder, "--epochs", options.epochs, "--seed", seed]
+            peer, peer_losses = zip(*(map(float, epoch) for epoch in EPOCH_OF_PICTURES.findall(checked(command)[0])))
+            tell(f"{pipeline.stem}, PyTorch", peer)
+            runs.append((statistics.median(own), statistics.median(peer), losses[-1], peer_losses[-1]))
+        own, peer, *losses = zip(*runs)
+        print(f"| {model} | {what} | {statistics.median(own):.2f} | {statistics.median(peer):.2f} | {ratio(peer, own)} "
+              f"| {' / '.join(f'{statistics.mean(each):.5f}' for each in losses)} |", flush=True)
+
+
 def devices(options):
     print("| model | epochs | device | images/s | last training loss | last test loss |\n|---|---|---|---|---|---|")
     for model in options.models:
-        limpid = Limpid(options, model, options.epochs)
+        limpid = Limpid(options, shipped(PIPELINES[model]), options.epochs)
         limpid.to("ingest")
         limpid.command += [word for setting in options.set for word in ("--set", setting)]
         command, runs = limpid.command, {device: [] for device in options.devices}
@@ -219,7 +271,7 @@ def same(own, peer, column, tolerance):
 
 
 def infer(options):
-    limpid = Limpid(options, "denoise", 1)
+    limpid = Limpid(options, shipped(PIPELINES["denoise"]), 1)
     limpid.to("denoise")
     script, models = HERE / "peers/onnx_infer.py", options.runs / "onnx"
     python = [sys.executable, script]
@@ -240,7 +292,7 @@ def infer(options):
 
 
 def corrupt(options):
-    limpid = Limpid(options, "denoise", 1)
+    limpid = Limpid(options, shipped(PIPELINES["denoise"]), 1)
     limpid.to("corrupt")
     command = [sys.executable, HERE / "peers/numpy_corrupt.py", limpid.folder, options.runs / "numpy"]
     checked(command)
@@ -259,9 +311,7 @@ def ingest(options):
         checked([sys.executable, script, "make", folder, options.images])
     pipeline = options.runs / "folder.toml"
     pipeline.write_text(f"[source]\nfolder = {{ path = {str(folder)!r} }}\n[model]\ndense = {{}}\n")
-    limpid = Limpid(options, "dense", 1)
-    limpid.folder = options.runs / "folder"
-    limpid.command[2] = pipeline
+    limpid = Limpid(options, pipeline, 1)
     limpid.command += ["--only", "ingest", "--force"]
     runs = {"to an array in memory": [], "to Parquet": []}
     for _ in range(options.rounds):
@@ -287,5 +337,6 @@ def ingest(options):
 
 options = arguments()
 os.makedirs(options.runs, exist_ok=True)
-works = {"train": train, "infer": infer, "corrupt": corrupt, "ingest": ingest, "devices": devices}
+works = {"train": train, "infer": infer, "corrupt": corrupt, "ingest": ingest, "devices": devices,
+         "pictures": pictures}
 works[options.what](options)
