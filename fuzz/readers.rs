@@ -19,7 +19,7 @@ use limpid::progress::{LogMode, Progress};
 use limpid::record::fingerprint::Parts;
 use limpid::record::receipt::Receipt;
 use limpid::record::workspace::Workspace;
-use limpid::source::settings::{Arrays, Faults, Fit, OnError, Size};
+use limpid::source::settings::{Arrays, Faults, Fit, OnError, Pages, Size};
 use limpid::source::{
     self, FolderLabels, FolderSettings, IdxHeader, IdxSettings, ImageReader, NpySettings, NpzSettings, ParquetSettings,
     SourceSettings,
@@ -91,9 +91,9 @@ pub fn picture(bytes: &[u8]) {
     folder.write("photos/train/a.png", bytes);
     folder.write("photos/test/b.png", bytes);
     for fit in [
-        Fit { size: Size::Same, grey: None },
-        Fit { size: Size::Crop([2, 3]), grey: Some(true) },
-        Fit { size: Size::Resize([3, 2]), grey: Some(false) },
+        Fit { size: Size::Same, grey: None, pages: Pages::All },
+        Fit { size: Size::Crop([2, 3]), grey: Some(true), pages: Pages::First },
+        Fit { size: Size::Resize([3, 2]), grey: Some(false), pages: Pages::Error },
     ] {
         read(&SourceSettings::Folder(photos(&folder, fit, None)));
     }
@@ -126,7 +126,7 @@ pub fn foreign(bytes: &[u8]) {
             image: None,
             label: None,
             shape,
-            fit: Fit { size, grey: None },
+            fit: Fit { size, grey: None, pages: Pages::First },
             faults: FAULTS,
         }));
     }
