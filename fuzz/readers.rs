@@ -109,8 +109,8 @@ pub fn picture(bytes: &[u8]) {
     folder.write("photos/train/a.png", bytes);
     folder.write("photos/test/b.png", bytes);
     for fit in [
-        Fit { size: Size::Same, grey: None, pages: Pages::Error },
-        Fit { size: Size::Crop([2, 3]), grey: Some(true), pages: Pages::Error },
+        Fit { size: Size::Same, grey: None, pages: Pages::All },
+        Fit { size: Size::Crop([2, 3]), grey: Some(true), pages: Pages::First },
         Fit { size: Size::Resize([3, 2]), grey: Some(false), pages: Pages::Error },
     ] {
         read(&SourceSettings::Folder(photos(&folder, fit, None)));
