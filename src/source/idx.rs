@@ -358,7 +358,8 @@ impl SourceKind for IdxSettings {
         Ok(self.0.files(SETTINGS))
     }
 
-    fn open(&self, seed: u64, _data: &Path, _progress: &Progress) -> Result<Box<dyn Source>> {
+    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+        self.0.tell_labels("source.idx", &|note| progress.note(note));
         Ok(Box::new(Idx::open(&self.0, seed)?))
     }
 }

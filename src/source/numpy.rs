@@ -359,7 +359,8 @@ impl SourceKind for NpySettings {
         Ok(self.arrays.files(SETTINGS))
     }
 
-    fn open(&self, seed: u64, _data: &Path, _progress: &Progress) -> Result<Box<dyn Source>> {
+    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+        self.arrays.tell_labels("source.npy", &|note| progress.note(note));
         Ok(Box::new(Numpy::open_files(&self.arrays, seed)?))
     }
 }

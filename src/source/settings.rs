@@ -187,6 +187,20 @@ impl Arrays<PathBuf> {
         settings.into_iter().zip(files).filter_map(|(setting, path)| Some((setting, path?.as_path()))).collect()
     }
 
+    /// Says which file beside that of the training images may hold their labels, where none is named.
+    pub fn tell_labels(&self, section: &str, note: &dyn Fn(&str)) {
+        let Some(name) = self.train.file_name().and_then(|name| name.to_str()) else { return };
+        let other =
+            name.replace("images", "labels").replace("imgs", "labels").replace("idx3", "idx1").replace("x_", "y_");
+        let path = self.train.with_file_name(&other);
+        if self.train_labels.is_none() && other != name && path.is_file() {
+            let path = path.display().to_string();
+            note(&format!(
+                "no labels: none are named, but there is {path}; {section}.train-labels = {path:?} would read it"
+            ));
+        }
+    }
+
     /// The files, each with the name of its setting.
     pub fn files(&self, settings: [&'static str; 4]) -> Vec<(&'static str, Outside)> {
         let places = self.places(settings).into_iter();

@@ -215,6 +215,20 @@ fn labels_under_another_name_are_said() {
 }
 
 #[test]
+fn labels_in_a_file_beside_the_images_are_said() {
+    let sandbox = sandbox("idx = { train = \"train-images-idx3-ubyte\", test-fraction = 0.4 }");
+    sandbox.write("train-images-idx3-ubyte", &idx(&[9, 4, 4]));
+    sandbox.limpid("run small.toml --to ingest").succeeds().never_says("no labels");
+    sandbox.write("train-labels-idx1-ubyte", &idx(&[9]));
+    let message = "no labels: none are named, but there is train-labels-idx1-ubyte; source.idx.train-labels = ";
+    sandbox.limpid("run small.toml --force --to ingest").succeeds().says(message);
+    sandbox
+        .limpid("run small.toml --to ingest --set source.idx.train-labels=train-labels-idx1-ubyte")
+        .succeeds()
+        .never_says("no labels");
+}
+
+#[test]
 fn files_of_neither_split_are_counted() {
     let sandbox = sandbox("parquet = { path = \"data\" }");
     for name in ["train-0", "validation-0", "test-0", "extra"] {

@@ -156,6 +156,10 @@ fn what_is_passed_over_in_a_folder_is_said() {
         .says("source.folder.test = \"val\" would test on those in val")
         .says("passed over: 1 files that are no images by their names, such as set/train/notes.txt");
     sandbox.limpid("run small.toml --to ingest --set source.folder.test=val").succeeds().says("12 in test");
+    sandbox.write("set/labels.csv", b"");
+    let table =
+        "such as set/labels.csv; if it lists images with their labels or splits, source.folder.csv would read it";
+    sandbox.limpid("run small.toml --force --to ingest").succeeds().says(table);
     // A table that does not list all, and one without labels.
     sandbox.write("list.csv", b"file,split,kind\ntrain/a/000.png,train,x\ntest/a/200.png,test,y\n");
     let by_table = "run small.toml --to ingest --set source.folder.csv=list.csv";

@@ -61,6 +61,9 @@ fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
     let lines = pixels.chunks(100).map(|row| row.iter().map(u8::to_string).collect::<Vec<_>>().join(","));
     let rows: Vec<_> = lines.map(|line| format!("3,{line}")).collect();
     sandbox.write("train.csv", format!("label,{}\n{}\n", head.join(","), rows.join("\n")).as_bytes());
+    let list: String = (0..24).map(|index| format!("{index}.png,{}\n", index % 3)).collect();
+    (0..24).for_each(|index| _ = sandbox.write(&format!("listed/{index}.png"), &png(9, 9, index)));
+    sandbox.write("listed/labels.csv", format!("file_name,label\n{list}").as_bytes());
     table(sandbox, "hub/data/train-00000-of-00001.parquet", 24);
     table(sandbox, "hub/data/test-00000-of-00001.parquet", 8);
     table(sandbox, "one.parquet", 24);
@@ -82,6 +85,7 @@ fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
         ("arrays", "train-labels = \"arrays/y_train.npy\""),
         ("digits", "test = \"digits/t10k-images-idx3-ubyte\""),
         ("train.csv", "columns = { train = \"train.csv\""),
+        ("listed", "csv = \"listed/labels.csv\""),
         ("hub", "parquet = { path = \"hub\" }"),
         ("one.parquet", "parquet = { train = \"one.parquet\""),
         ("shards", "tar = { train = \"shards/0.tar\""),

@@ -61,6 +61,10 @@ pub fn propose(data: Option<&Path>) -> Result<Proposal> {
             Err(error::settings(format!("{data} is one picture: name a folder of them, as limpid init {folder}")))
         }
         Ok(kind) => of_files(kind_of(data, &kind), &[data.to_owned()]),
+        Err(_) if lists_pictures(data) => {
+            let folder = data.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Ok(listed(folder, data))
+        }
         Err((what, advice)) => match by_name(data) {
             Some(kind) => of_files(kind, &[data.to_owned()]),
             None => Err(error::data(format!("{} is {what}; {advice}", data.display()))),
@@ -119,6 +123,9 @@ fn of_folder(folder: &Path) -> Result<Proposal> {
     kinds.values_mut().for_each(|files| files.sort());
     let pictures = Folder::files(folder)?.len();
     let shown = folder.display().to_string();
+    if let Some(table) = kinds.get("columns").into_iter().flatten().find(|path| lists_pictures(path)) {
+        return Ok(listed(folder, table));
+    }
     if pictures > 0 {
         let comment = format!("A folder of {pictures} pictures.");
         let layout = Proposal::new("folder", &[("path", &shown)], false, comment);
@@ -146,6 +153,29 @@ fn of_folder(folder: &Path) -> Result<Proposal> {
         return Ok(Proposal::new("parquet", &[("path", &shown)], drawn, "A folder of Parquet files.".to_owned()));
     }
     Err(error::data(format!("{shown} holds no images that limpid reads: it is {}", look_at_folder(folder))))
+}
+
+/// Whether a table in text lists pictures that are there, by a column of files.
+fn lists_pictures(path: &Path) -> bool {
+    let first = || -> Option<bool> {
+        let mut reader = csv::Reader::from_path(path).ok()?;
+        let head = reader.headers().ok()?.clone();
+        let record = reader.records().next()?.ok()?;
+        let is_file = |name: &str| {
+            let name = name.to_lowercase();
+            ["file_name", "file", "filename", "path", "image", "name"].contains(&name.as_str())
+        };
+        let at = head.iter().position(is_file)?;
+        Some(path.with_file_name(record.get(at)?).is_file())
+    };
+    by_name(path) == Some("columns") && first().unwrap_or_default()
+}
+
+/// A source for the pictures that a table in their folder lists.
+fn listed(folder: &Path, table: &Path) -> Proposal {
+    let comment = "A table of pictures, with their labels and splits if it has columns for them.".to_owned();
+    let (folder, table) = (folder.display().to_string(), table.display().to_string());
+    Proposal::new("folder", &[("path", &folder), ("csv", &table)], true, comment)
 }
 
 /// A folder's source; its draw has a setting for the share only where there are no splits, so that it may always be given.

@@ -68,12 +68,9 @@ impl Layout {
         if shape.len() != count {
             return Err(format!("has {count} columns of pixels, and {shape} are {}: {advice}", shape.len()));
         }
-        let used = |at: &usize| pixels.contains(at) || Some(*at) == label;
-        let others = if headless {
-            Vec::new()
-        } else {
-            (0..head.len()).filter(|at| !used(at)).map(|at| head[at].clone()).collect()
-        };
+        let mut is_used = vec![headless; head.len()];
+        pixels.iter().copied().chain(label).for_each(|at| is_used[at] = true);
+        let others = head.iter().zip(is_used).filter(|(_, is_used)| !is_used).map(|(name, _)| name.clone()).collect();
         Ok(Self { pixels, label, headless, shape, others })
     }
 }

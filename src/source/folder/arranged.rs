@@ -64,7 +64,8 @@ impl Arranged {
                 }
             });
         }
-        read.tell(progress);
+        read.tell_links(progress);
+        self.whole.tell_others(progress);
         let outside = self.splits.as_ref().map(|splits| self.whole.outside(splits)).unwrap_or_default();
         if let [example, ..] = outside[..] {
             let folder = |path: &&String| path.split_once('/').map(|(folder, _)| folder.to_owned());

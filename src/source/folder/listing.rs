@@ -23,6 +23,31 @@ const OTHER_EXTENSIONS: [&str; 20] = [
 /// Files that programs leave beside images, and that nobody counts as data.
 const ASIDE: [&str; 5] = ["thumbs.db", "desktop.ini", "metadata.csv", "metadata.jsonl", "metadata.parquet"];
 
+/// Ends of the names of tables that may list files.
+const TABLES: [&str; 3] = ["csv", "jsonl", "parquet"];
+
+/// Files that are no images by their names.
+#[derive(Default)]
+struct NoImages {
+    count: usize,
+    /// The first of them.
+    first: Option<PathBuf>,
+    /// The first that may be a table of files.
+    table: Option<PathBuf>,
+}
+
+impl NoImages {
+    fn add(&mut self, path: &Path) {
+        self.count += 1;
+        let table = has_extension(path, &TABLES).then_some(&mut self.table);
+        for first in [Some(&mut self.first), table].into_iter().flatten() {
+            if first.as_ref().is_none_or(|first| path < first.as_path()) {
+                *first = Some(path.to_owned());
+            }
+        }
+    }
+}
+
 /// The files below a folder.
 pub struct Listing {
     root: PathBuf,
@@ -30,15 +55,18 @@ pub struct Listing {
     pub images: Vec<String>,
     /// Images of unsupported formats.
     others: Vec<PathBuf>,
-    /// The number of files that are no images by their names, and the first of them.
-    no_images: (usize, Option<PathBuf>),
+    no_images: NoImages,
     walk: Walk,
 }
 
 impl Listing {
-    /// Reports skipped files, since the user may count them as data.
-    pub fn tell(&self, progress: &Progress) {
+    /// Reports links that were skipped, since the user may count them as data.
+    pub fn tell_links(&self, progress: &Progress) {
         self.walk.tell(progress);
+    }
+
+    /// Reports skipped files, likewise.
+    pub fn tell_others(&self, progress: &Progress) {
         if let Some(example) = self.others.iter().min() {
             progress.note(&format!(
                 "passed over: {} images of formats that are not read (PNG, JPEG, WebP, BMP and TIFF are), such as {}",
@@ -46,10 +74,15 @@ impl Listing {
                 example.display()
             ));
         }
-        if let (count, Some(example)) = &self.no_images {
-            let example = example.display();
-            progress.note(&format!("passed over: {count} files that are no images by their names, such as {example}"));
-        }
+        let NoImages { count, first, table } = &self.no_images;
+        let Some(example) = table.as_ref().or(first.as_ref()) else { return };
+        let advice = match table {
+            Some(_) => "; if it lists images with their labels or splits, source.folder.csv would read it",
+            None => "",
+        };
+        let example = example.display();
+        progress
+            .note(&format!("passed over: {count} files that are no images by their names, such as {example}{advice}"));
     }
 
     /// The images that another listing of a part of the same folder lacks.
@@ -87,15 +120,11 @@ pub fn list_in(root: &Path, folders: &[&str]) -> Result<Listing> {
     if folders.is_empty() {
         folders.push(root.to_owned());
     }
-    let no_images = RefCell::new((0, None));
+    let no_images = RefCell::new(NoImages::default());
     let wanted = |path: &Path| {
         let wanted = has_extension(path, &EXTENSIONS) || has_extension(path, &OTHER_EXTENSIONS);
         if !wanted && !is_aside(path) {
-            let (count, first) = &mut *no_images.borrow_mut();
-            *count += 1;
-            if first.as_ref().is_none_or(|first: &PathBuf| path < first.as_path()) {
-                *first = Some(path.to_owned());
-            }
+            no_images.borrow_mut().add(path);
         }
         wanted
     };
