@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use limpid::config::{self};
 use limpid::device::ComputeDevice;
 use limpid::error::{self, Kind};
-use limpid::image::{ImageShape, Split};
+use limpid::image::{ImageShape, Levels, Split};
 use limpid::model::predict::Predict;
 use limpid::model::settings::CodeActivation;
 use limpid::model::{Architecture, Dense, ModelDescription};
@@ -55,6 +55,7 @@ pub fn idx(bytes: &[u8]) {
         test_fraction: None,
         channels: None,
         transpose: false,
+        levels: None,
     };
     let settings = SourceSettings::Idx(IdxSettings(files));
     if let Some(source) = judge(settings.kind().open(1, Path::new("data"), &Progress::new(LogMode::Lines))) {
@@ -83,6 +84,7 @@ pub fn arrays(bytes: &[u8]) {
         test_fraction,
         channels: None,
         transpose: false,
+        levels: None,
     };
     for arrays in [files(&path, &None, None), files(&path, &images, Some(0.5)), files(&good, &labels, None)] {
         read(&SourceSettings::Npy(NpySettings { arrays }));
@@ -99,6 +101,7 @@ pub fn arrays(bytes: &[u8]) {
         test_fraction: None,
         channels: None,
         transpose: false,
+        levels: None,
     };
     read(&SourceSettings::Npz(NpzSettings { path, arrays }));
 }
@@ -109,9 +112,9 @@ pub fn picture(bytes: &[u8]) {
     folder.write("photos/train/a.png", bytes);
     folder.write("photos/test/b.png", bytes);
     for fit in [
-        Fit { size: Size::Same, grey: None, pages: Pages::All },
-        Fit { size: Size::Crop([2, 3]), grey: Some(true), pages: Pages::First },
-        Fit { size: Size::Resize([3, 2]), grey: Some(false), pages: Pages::Error },
+        Fit { size: Size::Same, grey: None, pages: Pages::All, levels: None },
+        Fit { size: Size::Crop([2, 3]), grey: Some(true), pages: Pages::First, levels: None },
+        Fit { size: Size::Resize([3, 2]), grey: Some(false), pages: Pages::Error, levels: Some(Levels([0.0, 4095.0])) },
     ] {
         read(&SourceSettings::Folder(photos(&folder, fit, None)));
     }
@@ -144,7 +147,7 @@ pub fn foreign(bytes: &[u8]) {
             image: None,
             label: None,
             shape,
-            fit: Fit { size, grey: None, pages: Pages::Error },
+            fit: Fit { size, grey: None, pages: Pages::Error, levels: None },
             faults: FAULTS,
         }));
     }

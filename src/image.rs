@@ -190,6 +190,113 @@ pub enum Pixels {
     Unclipped,
 }
 
+impl Pixels {
+    /// This format, or floats if images are made of floats: what is not rounded stays so.
+    pub fn as_deep_as(self, other: Pixels) -> Pixels {
+        if (self, other) == (Pixels::U8, Pixels::F32) { Pixels::F32 } else { self }
+    }
+}
+
+/// The numbers of a source that stand for black and for white.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Levels(pub [f64; 2]);
+
+impl Levels {
+    /// The pixel in [0, 1] that a number stands for.
+    ///
+    /// # Errors
+    /// A number outside of the levels, as text.
+    pub fn pixel(self, number: f64) -> Result<f32, String> {
+        let [black, white] = self.0;
+        let pixel = (number - black) / (white - black);
+        if (0.0..=1.0).contains(&pixel) {
+            return Ok(pixel as f32);
+        }
+        Err(format!("it holds {number}; `levels` says that numbers lie in [{black}, {white}]"))
+    }
+
+    /// The number that stands for a pixel.
+    pub fn number(self, pixel: f32) -> f64 {
+        let [black, white] = self.0;
+        black + f64::from(pixel) * (white - black)
+    }
+}
+
+/// The numbers of images, one after the other.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Samples {
+    /// Bytes, 0 to 255.
+    Bytes(Vec<u8>),
+    /// Floats in [0, 1], which hold 16 bits exactly.
+    Floats(Vec<f32>),
+}
+
+impl Samples {
+    /// None, of this format.
+    pub fn none(pixels: Pixels) -> Self {
+        match pixels {
+            Pixels::U8 => Samples::Bytes(Vec::new()),
+            Pixels::F32 | Pixels::Unclipped => Samples::Floats(Vec::new()),
+        }
+    }
+
+    /// How they are stored.
+    pub fn pixels(&self) -> Pixels {
+        match self {
+            Samples::Bytes(_) => Pixels::U8,
+            Samples::Floats(_) => Pixels::F32,
+        }
+    }
+
+    /// Number of numbers.
+    #[expect(clippy::len_without_is_empty, reason = "images are never empty")]
+    pub fn len(&self) -> usize {
+        match self {
+            Samples::Bytes(bytes) => bytes.len(),
+            Samples::Floats(floats) => floats.len(),
+        }
+    }
+
+    /// Appends the numbers of further images; all become floats if some are.
+    pub fn append(&mut self, others: &Samples) {
+        match (&mut *self, others) {
+            (Samples::Bytes(bytes), Samples::Bytes(others)) => bytes.extend_from_slice(others),
+            (Samples::Floats(floats), Samples::Floats(others)) => floats.extend_from_slice(others),
+            (Samples::Floats(floats), Samples::Bytes(others)) => {
+                let start = floats.len();
+                floats.resize(start + others.len(), 0.0);
+                to_unit(others, &mut floats[start..]);
+            }
+            (Samples::Bytes(_), Samples::Floats(_)) => {
+                let mut floats = Samples::Floats(Vec::new());
+                floats.append(self);
+                floats.append(others);
+                *self = floats;
+            }
+        }
+    }
+
+    /// The bytes that stand for them.
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Samples::Bytes(bytes) => bytes,
+            Samples::Floats(floats) => to_bytes(&floats),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Samples {
+    fn from(bytes: Vec<u8>) -> Self {
+        Samples::Bytes(bytes)
+    }
+}
+
+impl From<Vec<f32>> for Samples {
+    fn from(floats: Vec<f32>) -> Self {
+        Samples::Floats(floats)
+    }
+}
+
 /// Writes the [0, 1] values of `bytes` to `out`, of the same length.
 pub fn to_unit(bytes: &[u8], out: &mut [f32]) {
     struct Scale<'a>(&'a [u8], &'a mut [f32]);

@@ -25,7 +25,7 @@ use crate::source::settings::{Faults, Fit, OnError, Pages, Size};
 use crate::source::{FILES, Folder, Idx, Numpy, REJECTED, Source, Tables, summary_of_rejected};
 use crate::store::local;
 use crate::store::watch::Watch;
-use crate::table::{RowGroup, TableFile, WriteOptions, row_group_rows, write_batch, write_table};
+use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_batch, write_table};
 
 /// Arguments of `encode` and `denoise`.
 #[derive(Debug, Args)]
@@ -236,7 +236,7 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) 
         3 => Some(false),
         _ => None,
     };
-    let fit = Fit { size, grey, pages: args.pages.unwrap_or_default() };
+    let fit = Fit { size, grey, pages: args.pages.unwrap_or_default(), levels: model.levels() };
     // Only pictures can be resized or cropped.
     let (source, pictures): (Box<dyn Source>, bool) = match kind(path)? {
         Kind::Parquet => {
@@ -244,18 +244,21 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) 
             let column = args.image.as_deref().filter(|column| *column != "image");
             let own = if column.is_none() { TableFile::open_rewritten(path, image) } else { TableFile::open_own(path) };
             if let Some(table) = own? {
-                mapping(model, table.extent()?, direction, path)?;
+                mapping(model, table.content(), direction, path)?;
                 return Ok(Input::Table(table));
             }
             (Box::new(Tables::of_file(path, column, fit, image, args.faults())?), true)
         }
         Kind::Folder | Kind::Picture => (Box::new(Folder::of_command(path, fit, args.faults())?), true),
-        Kind::Array => (Box::new(Numpy::unlabelled(path)?), false),
+        Kind::Array => (Box::new(Numpy::unlabelled(path, model.levels())?), false),
         Kind::Idx => (Box::new(Idx::unlabelled(path)?), false),
     };
-    let extent = source.content().extent().ok_or_else(|| error::bug("a source gives images"))?;
-    if let Err(cause) = mapping(model, extent, direction, path) {
-        let same_size = extent.fixed().is_some_and(|found| (found.height, found.width) == (image.height, image.width));
+    let content = source.content();
+    if let Err(cause) = mapping(model, content, direction, path) {
+        let same_size = content
+            .extent()
+            .and_then(Extent::fixed)
+            .is_some_and(|found| (found.height, found.width) == (image.height, image.width));
         let differing = source.differing().map_or(String::new(), |differing| format!("{differing}; "));
         let advice = if same_size || !pictures { "" } else { "; --resize or --crop makes pictures fit" };
         return Err(error::data(format!("{differing}{cause}{advice}")));
@@ -263,14 +266,14 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) 
     Ok(Input::Source(source))
 }
 
-/// What becomes of images of this extent; `from` names them in messages.
+/// What becomes of images of this content; `from` names them in messages.
 ///
 /// # Errors
 /// Images that the model does not take.
-fn mapping<'a>(model: &'a Inference, extent: Extent, direction: Direction, from: &Path) -> Result<Mapping<'a>> {
+fn mapping<'a>(model: &'a Inference, images: Content, direction: Direction, from: &Path) -> Result<Mapping<'a>> {
     match direction {
-        Direction::Encode => encoding(model, extent, from),
-        Direction::Denoise => denoising(model, extent, Pixels::U8, from),
+        Direction::Encode => encoding(model, images, from),
+        Direction::Denoise => denoising(model, images, Pixels::U8, from),
     }
 }
 
@@ -336,15 +339,14 @@ impl Pass<'_> {
             Input::Table(table) => {
                 let task = progress.task(name, table.rows(), "images");
                 let input = MapInput { table: &table, row_groups: 0..table.row_groups(), companion: None };
-                let mapping = mapping(model, table.extent()?, direction, from)?;
+                let mapping = mapping(model, table.content(), direction, from)?;
                 map_table(input, (folder, temporary), options.clone(), mapping, &|rows| task.advance(rows)).map(|_| ())
             }
             Input::Source(source) => {
                 let task = progress.task(name, source.count(Split::Test), "images");
                 let content = source.content();
-                let extent = content.extent().ok_or_else(|| error::bug("a source gives images"))?;
                 let rows = row_group_rows(content, source.count(Split::Test));
-                let Mapping { content, map } = mapping(model, extent, direction, from)?;
+                let Mapping { content, map } = mapping(model, content, direction, from)?;
                 let map = |batch: &RecordBatch| map(batch, None);
                 let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
                 let options = WriteOptions { classes: source.classes(), sorted: source.is_sorted(), ..options.clone() };

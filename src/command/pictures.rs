@@ -290,15 +290,14 @@ impl Window {
     fn made(&self, band: &Band, tiles: &Tiles<'_>, header: &Header) -> Result<Vec<u8>> {
         let stride = header.row_bytes();
         let (pixel, colours) = (header.channels * header.depth.bytes(), header.colours() * header.depth.bytes());
+        let levels = tiles.model().levels();
         let read = |row: usize, columns: Range<usize>, numbers: &mut [f32]| {
             let at = (row - self.first) * stride;
             let pixels = &self.rows[at + columns.start * pixel..at + columns.end * pixel];
-            to_numbers(header, pixels, numbers).map_err(|number| {
-                let advice = "scale it so that black is 0 and white is 1";
-                error::data(format!("row {row} holds {number}; floats must lie in [0, 1]; {advice}"))
-            })
+            to_numbers(header, levels, pixels, numbers)
+                .map_err(|cause| error::data(format!("row {row} {}", cause.strip_prefix("it ").unwrap_or(&cause))))
         };
-        let parts = tiles.make(band, &read, &|numbers| of_numbers(header.depth, &numbers))?;
+        let parts = tiles.make(band, &read, &|numbers| of_numbers(header.depth, levels, &numbers))?;
         // With the alpha, which stays as it is.
         let at = (band.rows.start - self.first) * stride;
         let mut made = self.rows[at..at + band.rows.len() * stride].to_vec();

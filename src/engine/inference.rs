@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{centre, ensemble};
 use crate::device::{computes_where_called, numbers};
-use crate::image::{ImageShape, Pixels, Shapes};
+use crate::image::{ImageShape, Levels, Pixels, Shapes};
 use crate::model::{Autoencoder, Made, ModelDescription, Reach};
 use crate::table::{Content, Images, ids, image_columns, is_unclipped, pixels, shared_columns};
 use crate::{error, interrupt};
@@ -56,6 +56,11 @@ impl Inference {
     /// Numbers of the largest layer for an image of this size.
     pub fn largest_layer(&self, image: ImageShape) -> usize {
         self.description.architecture.family().largest_layer(image)
+    }
+
+    /// The numbers of black and white in the source that the model was trained on, if its settings gave them.
+    pub fn levels(&self) -> Option<Levels> {
+        self.description.levels
     }
 
     /// Whether images are to be taken through the model on many threads.

@@ -87,7 +87,7 @@ mod tests {
         let rows = row_group_rows(Content::Images(image.into(), Pixels::U8), 1);
         let groups = [0..rows, rows..rows + 7].map(|ids| {
             let group: RowGroup<'_> = Box::new(move |emit| {
-                let bytes = ids.clone().flat_map(|id| vec![id as u8; image.len()]).collect();
+                let bytes: Vec<u8> = ids.clone().flat_map(|id| vec![id as u8; image.len()]).collect();
                 let shapes = Shapes::Equal(image, ids.len());
                 emit(batch(Split::Test, &shapes, ids.clone().map(|id| id as u64), vec![None; ids.len()], bytes)?)
             });

@@ -113,18 +113,18 @@ impl Prepared {
     /// A table without images, or with images of a shape that the operation does not support; encoding with a model without a
     /// code.
     pub fn on(&self, input: &TableFile) -> Result<Mapping<'_>> {
-        let (extent, from) = (input.extent()?, input.path());
+        let (images, extent, from) = (input.content(), input.extent()?, input.path());
         match self {
             Prepared::Corrupt(corruption, stream, stored) => {
                 // Checked again, since the corruption may have changed since ingest checked it.
                 extent.fixed().map_or(Ok(()), |image| corruption.kind().check(image))?;
-                let content = Content::Images(extent, *stored);
+                let content = Content::Images(extent, stored.as_deep_as(images.pixels()));
                 let map =
                     move |batch: &RecordBatch, _: Option<&RecordBatch>| corrupt(batch, content, corruption, stream);
                 Ok(Mapping { content, map: Box::new(map) })
             }
-            Prepared::Encode(model) => encoding(model, extent, from),
-            Prepared::Denoise(model, stored) => denoising(model, extent, *stored, from),
+            Prepared::Encode(model) => encoding(model, images, from),
+            Prepared::Denoise(model, stored) => denoising(model, images, *stored, from),
         }
     }
 }
@@ -138,8 +138,8 @@ fn clean(companion: Option<&RecordBatch>, extent: Extent) -> Result<Option<Vec<f
 ///
 /// # Errors
 /// A model without a code, images of another size or of different ones.
-pub fn encoding(model: &Inference, extent: Extent, from: &Path) -> Result<Mapping<'static>> {
-    let content = model.features()?;
+pub fn encoding(model: &Inference, images: Content, from: &Path) -> Result<Mapping<'static>> {
+    let (content, extent) = (model.features()?, images.extent().ok_or_else(no_images)?);
     let Some(image) = extent.fixed() else {
         let message =
             format!("{} has images of different sizes, of which a model of one size has no codes", from.display());
@@ -152,11 +152,13 @@ pub fn encoding(model: &Inference, extent: Extent, from: &Path) -> Result<Mappin
     Ok(Mapping { content, map: Box::new(map) })
 }
 
-/// The mapping of images to what the model makes of them, stored as `stored`; `from` names the images in messages.
+/// The mapping of images to what the model makes of them, stored as `stored`, or as floats if the images are; `from` names the images
+/// in messages.
 ///
 /// # Errors
 /// Images that the model does not take.
-pub fn denoising<'a>(model: &'a Inference, extent: Extent, stored: Pixels, from: &Path) -> Result<Mapping<'a>> {
+pub fn denoising<'a>(model: &'a Inference, images: Content, stored: Pixels, from: &Path) -> Result<Mapping<'a>> {
+    let (extent, stored) = (images.extent().ok_or_else(no_images)?, stored.as_deep_as(images.pixels()));
     let Extent::Fixed(image) = extent else {
         let content = Content::Denoised(extent, stored);
         check_channels(model, extent, from)?;
@@ -171,6 +173,10 @@ pub fn denoising<'a>(model: &'a Inference, extent: Extent, stored: Pixels, from:
         model.denoise(batch, clean(companion, extent)?.as_deref(), stored)
     };
     Ok(Mapping { content, map: Box::new(map) })
+}
+
+fn no_images() -> anyhow::Error {
+    error::bug("features are no images")
 }
 
 /// Checks that the model takes pictures of any size, of the channels that these have.

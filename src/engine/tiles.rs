@@ -133,6 +133,11 @@ impl<'a> Tiles<'a> {
         Ok(Self { model, picture, rows, columns, rows_at_once, tiles_at_once })
     }
 
+    /// The model.
+    pub fn model(&self) -> &Inference {
+        self.model
+    }
+
     /// The bands of the picture, from the top.
     pub fn bands(&self) -> impl Iterator<Item = Band> + '_ {
         (0..self.rows.len()).step_by(self.rows_at_once).map(|first| {

@@ -182,7 +182,7 @@ fn png(image: &[f32], shape: ImageShape, depth: PictureDepth) -> Result<Vec<u8>>
     let header = Header::new(height, width, channels, depth);
     let bytes = Rc::new(RefCell::new(Vec::new()));
     let mut writer = Writer::new(Box::new(Shared(bytes.clone())), Format::Png, &header, false)?;
-    writer.write(&of_numbers(depth, image))?;
+    writer.write(&of_numbers(depth, None, image))?;
     writer.finish()?;
     Ok(bytes.take())
 }

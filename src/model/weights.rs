@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::predict::Predict;
 use super::{Architecture, Autoencoder, Model};
 use crate::error;
-use crate::image::ImageShape;
+use crate::image::{ImageShape, Levels};
 use crate::model::settings::Loss;
 use crate::store::{MOST_TEXT, read_text, read_whole};
 
@@ -52,6 +52,9 @@ pub struct ModelDescription {
     /// Standard deviation of the noise in the images, if it learnt from noisy ones alone: its images are then combined with these.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub noise_level: Option<f64>,
+    /// The numbers of black and white in the source that it was trained on, if they are not those of the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub levels: Option<Levels>,
     /// The name of the file with the weights, in the same folder.
     pub weights: String,
     /// Number of weights.
@@ -63,7 +66,17 @@ impl ModelDescription {
     pub fn new(image: ImageShape, model: &Model, weights: &str, parameters: usize) -> Self {
         let Model { architecture, loss, predict, sparsity: _ } = model.clone();
         let weights = weights.to_owned();
-        Self { format: FORMAT, image, architecture, loss, predict, noise_level: None, weights, parameters }
+        Self {
+            format: FORMAT,
+            image,
+            architecture,
+            loss,
+            predict,
+            noise_level: None,
+            levels: None,
+            weights,
+            parameters,
+        }
     }
 
     /// Reads the description of the model in `folder`.
@@ -96,6 +109,9 @@ impl ModelDescription {
         }
         if description.noise_level.is_some_and(|level| !(0.0..=1e6).contains(&level)) {
             return Err(bad("its noise-level is no standard deviation".to_owned()));
+        }
+        if description.levels.is_some_and(|Levels([black, white])| !(white - black).is_normal() || black > white) {
+            return Err(bad("its levels are no two numbers, the first the smaller".to_owned()));
         }
         // An impossible architecture is bad data here, not bad settings.
         let Self { architecture, image, loss, predict, .. } = &description;

@@ -10,6 +10,7 @@ use image::codecs::tiff::TiffEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader};
 
 use super::*;
+use crate::image::Levels;
 
 fn header(channels: usize, depth: Depth) -> Header {
     let mut profile = vec![7; 200];
@@ -264,11 +265,11 @@ fn numbers_come_back_from_the_unit_interval() {
             let header = Header { height: 257, width: 256, ..header(channels, depth) };
             let pixels = pixels(&header);
             let mut numbers = vec![0.0; header.height * header.width * header.colours()];
-            to_numbers(&header, &pixels, &mut numbers).expect("are in it");
+            to_numbers(&header, None, &pixels, &mut numbers).expect("are in it");
             assert!(numbers.iter().all(|number| (0.0..=1.0).contains(number)));
             let (pixel, colours) = (channels * depth.bytes(), header.colours() * depth.bytes());
             let expected: Vec<u8> = pixels.chunks(pixel).flat_map(|pixel| pixel[..colours].to_vec()).collect();
-            assert!(of_numbers(depth, &numbers) == expected, "{channels} × {depth:?}");
+            assert!(of_numbers(depth, None, &numbers) == expected, "{channels} × {depth:?}");
         }
     }
     for number in [1.5_f32, -0.1, f32::NAN] {
@@ -276,8 +277,9 @@ fn numbers_come_back_from_the_unit_interval() {
             let float = Header { height: 1, width: 1, ..header(channels, Depth::F32) };
             for bad in 0..channels {
                 let pixel = (0..channels).flat_map(|at| if at == bad { number } else { 0.5 }.to_ne_bytes());
-                let found = to_numbers(&float, &pixel.collect::<Vec<_>>(), &mut vec![0.0; float.colours()]);
-                assert_eq!(found.expect_err("is not in it").to_bits(), number.to_bits(), "{bad} of {channels}");
+                let found = to_numbers(&float, None, &pixel.collect::<Vec<_>>(), &mut vec![0.0; float.colours()]);
+                let cause = found.expect_err("is not in it");
+                assert!(cause.starts_with(&format!("it holds {number}; ")), "{bad} of {channels}: {cause}");
             }
         }
     }
@@ -315,4 +317,19 @@ fn interlaced_pictures_are_held_whole() {
     let (found, read) = read(&file(&folder, &bytes)).expect("is read");
     assert_eq!(found, header);
     assert!(read == pixels && read == expected.as_bytes());
+}
+
+#[test]
+fn numbers_between_levels_come_back() {
+    let levels = Some(Levels([100.0, 4095.0]));
+    let words: Vec<u8> = (100..=4095_u16).flat_map(u16::to_ne_bytes).collect();
+    let header = Header { height: 1, width: words.len() / 2, ..header(1, Depth::U16) };
+    let mut numbers = vec![0.0; header.width];
+    to_numbers(&header, levels, &words, &mut numbers).expect("are between them");
+    assert_eq!((numbers[0], numbers[3995]), (0.0, 1.0));
+    assert!(of_numbers(Depth::U16, levels, &numbers) == words);
+    // What a model makes may be brighter than white.
+    assert_eq!(of_numbers(Depth::U8, Some(Levels([0.0, 200.0])), &[-0.5, 0.5, 2.0]), [0, 100, 255]);
+    let cause = to_numbers(&header, levels, &4096_u16.to_ne_bytes(), &mut [0.0]).expect_err("is beyond");
+    assert_eq!(cause, "it holds 4096; `levels` says that numbers lie in [100, 4095]");
 }

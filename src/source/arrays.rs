@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::draw::{Draw, Members};
 use crate::error;
-use crate::image::ImageShape;
+use crate::image::{ImageShape, Samples};
 use crate::source::check_volume;
 use crate::source::settings::Arrays;
 
@@ -32,10 +32,15 @@ impl<A, L> Part<A, L> {
     }
 
     /// Images as they are stored, with rows and columns exchanged if they are to be.
-    pub fn turned(&self, images: Vec<u8>) -> Vec<u8> {
-        if !self.transpose {
-            return images;
+    pub fn turned(&self, images: Samples) -> Samples {
+        match images {
+            images if !self.transpose => images,
+            Samples::Bytes(bytes) => Samples::Bytes(self.exchanged(&bytes)),
+            Samples::Floats(floats) => Samples::Floats(self.exchanged(&floats)),
         }
+    }
+
+    fn exchanged<T: Copy>(&self, images: &[T]) -> Vec<T> {
         let ImageShape { height, width, channels } = self.shape;
         let mut turned = Vec::with_capacity(images.len());
         for image in images.chunks_exact(self.shape.len()) {

@@ -30,7 +30,7 @@ pub use settings::{FolderLabels, FolderSettings};
 use super::picture::{self, Picture, PictureFile, pages};
 use super::rejected::{Reject, Rejections};
 use super::{Outside, Source, SourceKind, batch, bytes_of, string_column};
-use crate::image::{Classes, Extent, ImageShape, Pixels, Shapes, Split};
+use crate::image::{Classes, Extent, ImageShape, Levels, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::source::settings::{Fit, Pages, Size, of_pictures};
 use crate::store::local::real;
@@ -45,6 +45,8 @@ pub struct Folder {
     root: PathBuf,
     fit: Fit,
     extent: Extent,
+    /// How the pixels of all are stored.
+    pixels: Pixels,
     /// The first file that can be used, and its shape.
     first: (String, ImageShape),
     /// A file of another size, and its shape.
@@ -88,6 +90,7 @@ impl Folder {
             root: root.to_owned(),
             fit,
             extent: Extent::Mixed { channels: 1 },
+            pixels: Pixels::U8,
             first: (String::new(), ImageShape { height: 1, width: 1, channels: 1 }),
             differing: None,
             widths: [Vec::new(), Vec::new()],
@@ -102,7 +105,7 @@ impl Folder {
                 interrupt::check()?;
                 match folder.read(entry)? {
                     Ok(picture) => {
-                        folder.first = (entry.path.clone(), picture.shape);
+                        (folder.first, folder.pixels) = ((entry.path.clone(), picture.shape), picture.samples.pixels());
                         folder.measure()?;
                         return Ok(folder);
                     }
@@ -123,14 +126,11 @@ impl Folder {
         Err(folder.rejections.failure(&bad, least))
     }
 
-    /// Decides whether the pictures have one size, by their headers unless they are made to have one.
+    /// Decides by their headers whether the pictures have one size, unless they are made to have one, and whether some are deep.
     fn measure(&mut self) -> Result<()> {
         let (first, channels) = (self.first.1, self.first.1.channels);
         self.extent = Extent::Fixed(first);
-        if self.fit.size != Size::Same {
-            return Ok(());
-        }
-        let measured = |entries: &Vec<Entry>| -> Result<Vec<Option<ImageShape>>> {
+        let measured = |entries: &Vec<Entry>| -> Result<Vec<Option<(ImageShape, Pixels)>>> {
             let shape = |entry: &Entry| {
                 interrupt::check()?;
                 if entry.page > 0 {
@@ -143,7 +143,15 @@ impl Folder {
             entries.par_iter().map(shape).collect()
         };
         let [train, test] = &self.splits;
-        let shapes = [measured(train)?, measured(test)?];
+        let found = [measured(train)?, measured(test)?];
+        if found.iter().flatten().flatten().any(|(_, pixels)| *pixels != Pixels::U8) {
+            self.pixels = Pixels::F32;
+        }
+        if self.fit.size != Size::Same {
+            return Ok(());
+        }
+        let shapes =
+            found.map(|found| found.into_iter().map(|found| found.map(|(shape, _)| shape)).collect::<Vec<_>>());
         let all = self.splits.iter().flatten().zip(shapes.iter().flatten());
         let mut others = all.filter_map(|(entry, shape)| Some((entry, (*shape)?)));
         // Pictures of other channels are refused when they are read.
@@ -205,14 +213,14 @@ impl Folder {
         };
         for rows in batches {
             let rows = group.start + rows.start..group.start + rows.end;
-            let mut bytes = Vec::new();
+            let mut samples = Samples::none(self.pixels);
             let (mut ids, mut labels, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
             for (id, entry) in (rows.start as u64..).zip(&self.splits[split as usize][rows.clone()]) {
                 interrupt::check()?;
                 match self.read(entry)? {
                     Ok(picture) => {
                         self.check(entry, picture.shape)?;
-                        bytes.extend_from_slice(&picture.bytes);
+                        samples.append(&picture.samples);
                         ids.push(id);
                         labels.push(entry.label);
                         shapes.push(picture.shape);
@@ -226,7 +234,7 @@ impl Folder {
                     Extent::Fixed(shape) => Shapes::Equal(shape, shapes.len()),
                     Extent::Mixed { .. } => Shapes::Each(shapes),
                 };
-                emit(batch(split, &shapes, ids.into_iter(), labels, bytes)?)?;
+                emit(batch(split, &shapes, ids.into_iter(), labels, samples)?)?;
             }
         }
         Ok(())
@@ -267,6 +275,10 @@ impl SourceKind for FolderSettings {
         path.into_iter().chain(csv).collect()
     }
 
+    fn levels(&self) -> Option<Levels> {
+        self.fit.levels
+    }
+
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
         let found = metadata(self)?.filter(|found| found.labelled);
         let listed = Outside::Files(self.path.clone(), files(self, found.as_ref())?);
@@ -287,7 +299,7 @@ impl SourceKind for FolderSettings {
 
 impl Source for Folder {
     fn content(&self) -> Content {
-        Content::Images(self.extent, Pixels::U8)
+        Content::Images(self.extent, self.pixels)
     }
 
     fn differing(&self) -> Option<String> {

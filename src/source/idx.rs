@@ -89,7 +89,13 @@ impl Source for Idx {
         let (shape, labels) = (*shape, labels.as_deref());
         let groups = pick(ImageReader::open(images)?.chunks(rows), shape.len(), rows, *members).map(move |picked| {
             let (ids, bytes) = picked?;
-            Ok(row_group_of(ImageBytes { split, shape, ids, bytes: part.turned(bytes).into(), labels }))
+            Ok(row_group_of(ImageBytes {
+                split,
+                shape,
+                ids,
+                bytes: part.turned(bytes.into()).into_bytes().into(),
+                labels,
+            }))
         });
         Ok(Box::new(groups))
     }
@@ -336,7 +342,8 @@ impl Choice for IdxSettings {
 
     fn resolve(written: RawIdx, section: &mut Section<'_>) -> Option<Self> {
         let RawIdx { train, train_labels, test, test_labels, test_fraction, channels, transpose } = written;
-        let files = RawArrays { train, train_labels, test, test_labels, test_fraction, channels, transpose };
+        let files =
+            RawArrays { train, train_labels, test, test_labels, test_fraction, channels, transpose, levels: None };
         files.resolve(|section, file| section.file(file), section).map(Self)
     }
 }

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt8Array};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,10 +49,10 @@ pub use strokes::StrokesSettings;
 pub use tables::{ParquetSettings, Tables};
 
 use crate::error;
-use crate::image::{Classes, Extent, ImageShape, Pixels, Shapes, Split};
+use crate::image::{Classes, Extent, ImageShape, Levels, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::setting::choices;
-use crate::table::{Content, RowGroup, batch_rows, image_columns, leading_columns};
+use crate::table::{Content, RowGroup, batch_rows, image_columns, leading_columns, pixels};
 
 /// The first 4 KiB of the decompressed content of a gzip file.
 ///
@@ -111,6 +111,11 @@ pub trait SourceKind {
     /// The settings that decide the images, by their keys in a pipeline file, for the fingerprint of ingest. Implementations
     /// destructure all fields, so that a new one cannot be forgotten. Paths are left out, since the files are digested.
     fn decisive(&self, seed: u64) -> Value;
+
+    /// The numbers that stand for black and white, if the settings give them.
+    fn levels(&self) -> Option<Levels> {
+        None
+    }
 
     /// The size of the images, if it is known without opening a file.
     fn known_shape(&self) -> Option<ImageShape> {
@@ -235,22 +240,24 @@ pub fn bytes_of(shape: ImageShape) -> Content {
     Content::Images(shape.into(), Pixels::U8)
 }
 
-/// A batch of images: one for each of `labels`, with the first of `ids`, and their bytes, one image after the other.
+/// A batch of images: one for each of `labels`, with the first of `ids`, and their numbers, one image after the other.
 pub fn batch(
     split: Split,
     shapes: &Shapes,
     ids: impl Iterator<Item = u64>,
     labels: Vec<Option<i64>>,
-    bytes: Vec<u8>,
+    samples: impl Into<Samples>,
 ) -> Result<RecordBatch> {
     let ids = ids.take(labels.len());
     let mut columns = leading_columns(split, ids, labels).to_vec();
-    columns.extend(image_columns(shapes, Arc::new(UInt8Array::from(bytes)))?);
+    let samples = samples.into();
+    let pixels = samples.pixels();
+    columns.extend(image_columns(shapes, pixels::column(samples))?);
     let extent = match shapes {
         Shapes::Equal(shape, _) => Extent::Fixed(*shape),
         Shapes::Each(shapes) => Extent::Mixed { channels: shapes.first().map_or(1, |shape| shape.channels) },
     };
-    RecordBatch::try_new(Content::Images(extent, Pixels::U8).schema(), columns)
+    RecordBatch::try_new(Content::Images(extent, pixels).schema(), columns)
         .map_err(|cause| error::bug(format!("a source made a malformed batch: {cause}")))
 }
 

@@ -16,17 +16,21 @@ use super::arrays::{self, Part};
 use super::draw::{Members, pick};
 use super::{Outside, Source, SourceKind, batch, bytes_of};
 use crate::error;
-use crate::image::{Shapes, Split};
+use crate::image::{Levels, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
 use crate::source::settings::{Arrays, RawArrays, drawn};
 use crate::table::{Content, RowGroup, batch_rows};
 use crate::text;
 use array::{Array, Location};
+use element::Element;
 
 /// The arrays of both splits.
 pub struct Numpy {
     splits: [Part<Location, i64>; 2],
+    levels: Option<Levels>,
+    /// How the numbers of both splits are stored.
+    pixels: Pixels,
 }
 
 impl Numpy {
@@ -50,6 +54,7 @@ impl Numpy {
             test_fraction: arrays.test_fraction,
             channels: arrays.channels,
             transpose: arrays.transpose,
+            levels: arrays.levels,
         };
         let named = arrays.train_labels.is_some() || arrays.test_labels.is_some();
         let numpy = Self::open(&locations, "source.npz", seed, if named { None } else { Some(note) })?;
@@ -93,6 +98,7 @@ impl Numpy {
             test_fraction: arrays.test_fraction,
             channels: arrays.channels,
             transpose: arrays.transpose,
+            levels: arrays.levels,
         };
         Self::open(&locations, "source.npy", seed, None)
     }
@@ -107,16 +113,24 @@ impl Numpy {
             }
             (part, _) => part,
         };
-        Ok(Self { splits: arrays::splits(arrays, section, seed, Location::to_string, part)? })
+        Self::of(arrays::splits(arrays, section, seed, Location::to_string, part)?, arrays.levels)
     }
 
-    /// The images of a file of one array, without labels, in either split.
+    /// The images of a file of one array, without labels, in either split. `levels` are the numbers of black and white.
     ///
     /// # Errors
     /// A file that cannot be read or holds no images.
-    pub fn unlabelled(path: &Path) -> Result<Self> {
+    pub fn unlabelled(path: &Path, levels: Option<Levels>) -> Result<Self> {
         let part = part(&array::only(path)?, None)?;
-        Ok(Self { splits: [part.clone(), part] })
+        Self::of([part.clone(), part], levels)
+    }
+
+    fn of(splits: [Part<Location, i64>; 2], levels: Option<Levels>) -> Result<Self> {
+        let deep = |part: &Part<Location, i64>| -> Result<bool> {
+            Ok(levels.is_some() || matches!(Array::open(&part.images)?.element, Element::Float(_)))
+        };
+        let pixels = if deep(&splits[0])? || deep(&splits[1])? { Pixels::F32 } else { Pixels::U8 };
+        Ok(Self { splits, levels, pixels })
     }
 }
 
@@ -143,7 +157,7 @@ fn read_labels(labels: &Location, images: &Location, count: u64) -> Result<Vec<i
 
 impl Source for Numpy {
     fn content(&self) -> Content {
-        bytes_of(self.splits[0].shape)
+        Content::Images(self.splits[0].shape.into(), self.pixels)
     }
 
     fn count(&self, split: Split) -> u64 {
@@ -167,14 +181,17 @@ impl Source for Numpy {
             Ok(Box::new(move |emit| {
                 let step = batch_rows(bytes_of(shape));
                 for (ids, chunk) in ids.chunks(step).zip(numbers.chunks(step * size)) {
-                    let bytes = element.pixels(chunk).map_err(|(at, value)| {
-                        let (image, range) = (ids[at / shape.len()], element.range());
-                        error::data(format!("{images}: image {image} holds {value}; {range}"))
+                    let found = element.pixels(chunk, self.levels).map_err(|(at, cause)| {
+                        let cause = cause.strip_prefix("it ").unwrap_or(&cause);
+                        error::data(format!("{images}: image {} {cause}", ids[at / shape.len()]))
                     })?;
+                    // The numbers of the other split may be floats.
+                    let mut samples = Samples::none(self.pixels);
+                    samples.append(&part.turned(found));
                     let label = |id: &u64| labels.as_ref().map(|labels| labels[*id as usize]);
                     let labels = ids.iter().map(label).collect();
                     let shapes = Shapes::Equal(shape, ids.len());
-                    emit(batch(split, &shapes, ids.iter().copied(), labels, part.turned(bytes))?)?;
+                    emit(batch(split, &shapes, ids.iter().copied(), labels, samples)?)?;
                 }
                 Ok(())
             }))
@@ -267,16 +284,20 @@ pub struct RawNpz {
     channels: Option<i64>,
     /// Whether rows and columns are exchanged.
     transpose: Option<bool>,
+    /// The numbers that stand for black and white, as [0, 4095] for 12 bits; those of the type of the numbers unless given.
+    #[schemars(length(min = 2, max = 2))]
+    levels: Option<Vec<f64>>,
 }
 
 impl Choice for NpzSettings {
     type Written = RawNpz;
 
     fn resolve(written: RawNpz, section: &mut Section<'_>) -> Option<Self> {
-        let RawNpz { path, train, train_labels, test, test_labels, test_fraction, channels, transpose } = written;
+        let RawNpz { path, train, train_labels, test, test_labels, test_fraction, channels, transpose, levels } =
+            written;
         let path = section.required("path", path)?;
         let test = test.or(test_fraction.is_none().then(|| "x_test".to_owned()));
-        let names = RawArrays { train, train_labels, test, test_labels, test_fraction, channels, transpose };
+        let names = RawArrays { train, train_labels, test, test_labels, test_fraction, channels, transpose, levels };
         Some(Self { path: section.file(path), arrays: names.resolve(|_, name| name, section)? })
     }
 }
@@ -290,6 +311,10 @@ impl SourceKind for NpzSettings {
 
     fn places(&self) -> Vec<(&'static str, &Path)> {
         vec![("source.npz.path", &self.path)]
+    }
+
+    fn levels(&self) -> Option<Levels> {
+        self.arrays.levels
     }
 
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
@@ -329,14 +354,17 @@ pub struct RawNpy {
     channels: Option<i64>,
     /// Whether rows and columns are exchanged.
     transpose: Option<bool>,
+    /// The numbers that stand for black and white, as [0, 4095] for 12 bits; those of the type of the numbers unless given.
+    #[schemars(length(min = 2, max = 2))]
+    levels: Option<Vec<f64>>,
 }
 
 impl Choice for NpySettings {
     type Written = RawNpy;
 
     fn resolve(written: RawNpy, section: &mut Section<'_>) -> Option<Self> {
-        let RawNpy { train, train_labels, test, test_labels, test_fraction, channels, transpose } = written;
-        let files = RawArrays { train, train_labels, test, test_labels, test_fraction, channels, transpose };
+        let RawNpy { train, train_labels, test, test_labels, test_fraction, channels, transpose, levels } = written;
+        let files = RawArrays { train, train_labels, test, test_labels, test_fraction, channels, transpose, levels };
         Some(Self { arrays: files.resolve(|section, file| section.file(file), section)? })
     }
 }
@@ -353,6 +381,10 @@ impl SourceKind for NpySettings {
 
     fn places(&self) -> Vec<(&'static str, &Path)> {
         self.arrays.places(SETTINGS)
+    }
+
+    fn levels(&self) -> Option<Levels> {
+        self.arrays.levels
     }
 
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {

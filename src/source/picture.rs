@@ -1,9 +1,10 @@
 //! Decodes a picture and fits it to the wanted size and channels.
 //!
-//! The format is detected by the first bytes and not by the name. A picture is rotated by its EXIF orientation, as viewers do; 16
-//! bits become 8; transparent pixels are laid on white; colour becomes grey with the weights of ITU-R BT.601, as in Pillow and
+//! The format is detected by the first bytes and not by the name. A picture is rotated by its EXIF orientation, as viewers do;
+//! transparent pixels are laid on white; colour becomes grey with the weights of ITU-R BT.601, as in Pillow and
 //! OpenCV; scaling is linear, over the area that becomes a pixel.
 
+mod deep;
 mod header;
 mod jpeg;
 pub mod pages;
@@ -19,7 +20,7 @@ use image::imageops::{FilterType, crop_imm, resize};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel};
 
-use crate::image::{ImageShape, luma};
+use crate::image::{ImageShape, Samples, luma};
 use crate::source::settings::{Fit, Size};
 use crate::store::read_whole;
 pub use header::shape_of;
@@ -41,8 +42,8 @@ const LARGE_FILE: u64 = 32 << 20;
 pub struct Picture {
     /// Its size.
     pub shape: ImageShape,
-    /// Its pixels, row by row, channels last.
-    pub bytes: Vec<u8>,
+    /// Its pixels, row by row, channels last: bytes, or floats if the file has more than 8 bits or levels are given.
+    pub samples: Samples,
 }
 
 /// The content of a picture file, not yet decoded.
@@ -78,18 +79,23 @@ pub fn decode(bytes: &[u8], fit: &Fit) -> Result<Picture, String> {
 ///
 /// # Errors
 /// As [`decode`].
-pub fn of_pixels(shape: ImageShape, bytes: Vec<u8>, fit: &Fit) -> Result<Picture, String> {
-    if *fit == Fit::default() {
-        return Ok(Picture { shape, bytes });
+pub fn of_pixels(shape: ImageShape, samples: Samples, fit: &Fit) -> Result<Picture, String> {
+    if (fit.size, fit.grey) == (Size::Same, None) {
+        return Ok(Picture { shape, samples });
     }
     let (height, width) = (shape.height as u32, shape.width as u32);
     let _room = Room::of(scaling((width, height), fit))?;
+    let bytes = match samples {
+        Samples::Bytes(bytes) => bytes,
+        Samples::Floats(floats) => return deep::of_floats(floats, shape, fit),
+    };
     let image = match shape.channels {
         1 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
         3 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
         channels => return Err(format!("`resize`, `crop` and `grey` know images of 1 or 3 channels, not {channels}")),
     };
-    fitted(image.ok_or("its pixels have gone")?, fit)
+    // The numbers were scaled by the levels.
+    fitted(image.ok_or("its pixels have gone")?, &Fit { levels: None, ..*fit })
 }
 
 /// The format that a file starts with, whether it is read or not.
@@ -145,7 +151,9 @@ fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String>
     limits.max_alloc = Some(pixels * 4 / 3 + bytes.len() as u64 + MAX_ASIDE);
     decoder.set_limits(limits).map_err(|cause| cause.to_string())?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|cause| cause.to_string())?;
-    range::check(&image)?;
+    if fit.levels.is_none() {
+        range::check(&image)?;
+    }
     image.apply_orientation(orientation);
     Ok((image, room))
 }
@@ -182,8 +190,10 @@ impl Plan {
         if pixels > MAX_BYTES {
             return Err(format!("it has pixels of {} MiB; at most {} MiB work", pixels >> 20, MAX_BYTES >> 20));
         }
-        // Copies with eight bits, with and without an alpha channel.
         let converted = match self.colour {
+            // Copies with floats, with and without an alpha channel.
+            colour if deep::is_deep(colour) || fit.levels.is_some() => 28 * area,
+            // Copies with eight bits, likewise.
             ColorType::L8 => 3 * area,
             ColorType::Rgb8 => area,
             _ => 7 * area,
@@ -204,6 +214,9 @@ fn scaling((width, height): (u32, u32), fit: &Fit) -> u64 {
 
 /// Converts to the wanted channels and size.
 fn fitted(image: DynamicImage, fit: &Fit) -> Result<Picture, String> {
+    if deep::is_deep(image.color()) || fit.levels.is_some() {
+        return deep::fitted(&image, fit);
+    }
     let colour = image.color().has_color();
     let image = if image.color().has_alpha() { on_white(&image) } else { image };
     if fit.grey.unwrap_or(!colour) {
@@ -236,7 +249,12 @@ fn on_white(image: &DynamicImage) -> DynamicImage {
 }
 
 /// Scales or crops to the wanted size.
-fn sized<P: Pixel<Subpixel = u8> + 'static>(image: ImageBuffer<P, Vec<u8>>, size: Size) -> Result<Picture, String> {
+fn sized<P>(image: ImageBuffer<P, Vec<P::Subpixel>>, size: Size) -> Result<Picture, String>
+where
+    P: Pixel + 'static,
+    P::Subpixel: 'static,
+    Vec<P::Subpixel>: Into<Samples>,
+{
     let (width, height) = image.dimensions();
     let [rows, columns] = match size {
         Size::Same => [height as usize, width as usize],
@@ -247,7 +265,8 @@ fn sized<P: Pixel<Subpixel = u8> + 'static>(image: ImageBuffer<P, Vec<u8>>, size
         let most = ImageShape::MAX_PICTURE_LEN;
         format!("it has {rows}×{columns} pixels of {channels} numbers; at most {most} numbers work")
     })?;
-    let scaled = |image: &ImageBuffer<P, Vec<u8>>| resize(image, columns as u32, rows as u32, FilterType::Triangle);
+    let scaled =
+        |image: &ImageBuffer<P, Vec<P::Subpixel>>| resize(image, columns as u32, rows as u32, FilterType::Triangle);
     let image = match size {
         _ if [rows, columns] == [height as usize, width as usize] => image,
         Size::Same | Size::Resize(_) => scaled(&image),
@@ -260,7 +279,7 @@ fn sized<P: Pixel<Subpixel = u8> + 'static>(image: ImageBuffer<P, Vec<u8>>, size
             scaled(&crop_imm(&image, left, top, part_width, part_height).to_image())
         }
     };
-    Ok(Picture { shape, bytes: image.into_raw() })
+    Ok(Picture { shape, samples: image.into_raw().into() })
 }
 
 #[cfg(test)]
@@ -285,7 +304,7 @@ mod tests {
         for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
             let decoded = decode(&encoded(picture.clone(), format), &Fit::default()).expect("decodes");
             assert_eq!((decoded.shape.height, decoded.shape.width, decoded.shape.channels), (3, 5, 3));
-            assert_eq!(&decoded.bytes, picture.as_raw(), "{format:?}");
+            assert_eq!(decoded.samples, Samples::from(picture.as_raw().clone()), "{format:?}");
         }
         let decoded = decode(&encoded(picture, ImageFormat::Jpeg), &Fit::default()).expect("decodes");
         assert_eq!(decoded.shape.len(), 45);
@@ -320,20 +339,20 @@ mod tests {
         let picture = RgbImage::from_pixel(2, 2, Rgb([200, 100, 50]));
         let decoded = decode(&encoded(picture, ImageFormat::Png), &fit(Size::Same, Some(true))).expect("decodes");
         // 0.299 · 200 + 0.587 · 100 + 0.114 · 50 = 124.2
-        assert_eq!((decoded.shape.channels, decoded.bytes), (1, vec![124; 4]));
+        assert_eq!((decoded.shape.channels, decoded.samples.into_bytes()), (1, vec![124; 4]));
         let picture = RgbaImage::from_fn(2, 1, |x, _| if x == 0 { Rgba([9, 9, 9, 0]) } else { Rgba([9, 8, 7, 255]) });
         let decoded = decode(&encoded(picture, ImageFormat::Png), &Fit::default()).expect("decodes");
-        assert_eq!(decoded.bytes, [255, 255, 255, 9, 8, 7]);
+        assert_eq!(decoded.samples.into_bytes(), [255, 255, 255, 9, 8, 7]);
     }
 
     #[test]
     fn a_crop_keeps_the_middle_and_the_ratio() {
         let picture = RgbImage::from_fn(8, 4, |x, _| if (2..6).contains(&x) { Rgb([255; 3]) } else { Rgb([0; 3]) });
         let decoded = decode(&encoded(picture, ImageFormat::Png), &fit(Size::Crop([2, 2]), None)).expect("decodes");
-        assert_eq!((decoded.shape.height, decoded.shape.width, decoded.bytes), (2, 2, vec![255; 12]));
+        assert_eq!((decoded.shape.height, decoded.shape.width, decoded.samples.into_bytes()), (2, 2, vec![255; 12]));
         let picture = RgbImage::from_fn(8, 4, |x, _| if x < 4 { Rgb([255; 3]) } else { Rgb([0; 3]) });
         let decoded = decode(&encoded(picture, ImageFormat::Png), &fit(Size::Resize([1, 2]), Some(true)));
-        let decoded = decoded.expect("decodes").bytes;
+        let decoded = decoded.expect("decodes").samples.into_bytes();
         assert!(decoded[0] > 200 && decoded[1] < 55, "{decoded:?}");
     }
 
@@ -349,13 +368,16 @@ mod tests {
             fit(Size::Resize([3, 2]), None),
             fit(Size::Crop([2, 2]), Some(true)),
         ] {
-            let (made, decoded) = (of_pixels(shape, pixels.clone(), &fit), decode(&bytes, &fit));
+            let (made, decoded) = (of_pixels(shape, pixels.clone().into(), &fit), decode(&bytes, &fit));
             let (made, decoded) = (made.expect("fits"), decoded.expect("decodes"));
-            assert_eq!((made.shape, made.bytes), (decoded.shape, decoded.bytes), "{fit:?}");
+            assert_eq!((made.shape, made.samples), (decoded.shape, decoded.samples), "{fit:?}");
         }
         let five = ImageShape { height: 1, width: 1, channels: 5 };
-        assert_eq!(of_pixels(five, vec![1; 5], &Fit::default()).expect("is as it is").bytes, [1; 5]);
-        assert!(of_pixels(five, vec![1; 5], &fit(Size::Resize([2, 2]), None)).is_err());
+        assert_eq!(
+            of_pixels(five, vec![1_u8; 5].into(), &Fit::default()).expect("is as it is").samples,
+            vec![1_u8; 5].into()
+        );
+        assert!(of_pixels(five, vec![1_u8; 5].into(), &fit(Size::Resize([2, 2]), None)).is_err());
     }
 
     #[test]
@@ -389,8 +411,7 @@ mod tests {
         bytes.splice(2..2, segment);
         let decoded = decode(&bytes, &fit(Size::Same, Some(true))).expect("decodes");
         assert_eq!((decoded.shape.height, decoded.shape.width), (16, 8));
-        assert!(
-            decoded.bytes[..8].iter().all(|&byte| byte > 200) && decoded.bytes[120..].iter().all(|&byte| byte < 50)
-        );
+        let pixels = decoded.samples.into_bytes();
+        assert!(pixels[..8].iter().all(|&byte| byte > 200) && pixels[120..].iter().all(|&byte| byte < 50));
     }
 }

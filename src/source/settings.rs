@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Outside;
-use crate::image::ImageShape;
+use crate::image::{ImageShape, Levels};
 use crate::setting::Section;
 
 /// Images and labels of both splits in four arrays, or in two from which the test images are drawn. A `T` locates an array.
@@ -31,10 +31,13 @@ pub struct Arrays<T> {
     /// Whether rows and columns are exchanged, as in the files of EMNIST.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub transpose: bool,
+    /// The numbers that stand for black and white; those of the type unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub levels: Option<Levels>,
 }
 
 /// Size and channels that a picture is converted to before it is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Fit {
     /// The size.
@@ -44,6 +47,9 @@ pub struct Fit {
     /// Which pages are read.
     #[serde(default, skip_serializing_if = "Pages::is_usual")]
     pub pages: Pages,
+    /// The numbers that stand for black and white; those of the type unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub levels: Option<Levels>,
 }
 
 /// Which pages of a file are read.
@@ -102,7 +108,7 @@ pub enum OnError {
 
 /// Adds the settings of the conversion of pictures, and of those that cannot be decoded, to settings for a fingerprint.
 pub fn of_pictures(mut settings: Value, fit: &Fit, faults: &Faults) -> Value {
-    let (Fit { size, grey, pages }, Faults { on_error, most }) = (fit, faults);
+    let (Fit { size, grey, pages, levels }, Faults { on_error, most }) = (fit, faults);
     match size {
         Size::Same => {}
         Size::Resize(size) => settings["resize"] = json!(size),
@@ -113,6 +119,9 @@ pub fn of_pictures(mut settings: Value, fit: &Fit, faults: &Faults) -> Value {
     }
     if !pages.is_usual() {
         settings["pages"] = json!(pages);
+    }
+    if let Some(levels) = levels {
+        settings["levels"] = json!(levels);
     }
     settings["on-error"] = json!(on_error);
     settings["max-rejected"] = json!(most);
@@ -144,6 +153,8 @@ pub struct RawArrays {
     pub channels: Option<i64>,
     /// Whether rows and columns are exchanged.
     pub transpose: Option<bool>,
+    /// The numbers that stand for black and white.
+    pub levels: Option<Vec<f64>>,
 }
 
 impl RawArrays {
@@ -153,7 +164,8 @@ impl RawArrays {
         place: impl Fn(&Section<'_>, String) -> T,
         section: &mut Section<'_>,
     ) -> Option<Arrays<T>> {
-        let Self { train, train_labels, test, test_labels, test_fraction, channels, transpose } = self;
+        let Self { train, train_labels, test, test_labels, test_fraction, channels, transpose, levels } = self;
+        let levels = resolve_levels(levels, section);
         let (channels, transpose) = (channels.map(|channels| channels as usize), transpose.unwrap_or_default());
         let train = section.required("train", train).map(|train| place(section, train));
         if test_fraction.is_some() {
@@ -168,15 +180,27 @@ impl RawArrays {
                  for testing with `test-fraction = 0.1` instead";
             section.add("test", message);
         }
-        Some(Arrays { train: train?, train_labels, test, test_labels, test_fraction, channels, transpose })
+        Some(Arrays { train: train?, train_labels, test, test_labels, test_fraction, channels, transpose, levels })
     }
 }
 
 impl Arrays<PathBuf> {
     /// The settings that decide the images, besides the files.
     pub fn decisive(&self, seed: u64) -> Value {
-        let Arrays { train: _, train_labels: _, test: _, test_labels: _, test_fraction, channels: _, transpose } = self;
-        let settings = if *transpose { json!({ "transpose": true }) } else { json!({}) };
+        let Arrays {
+            train: _,
+            train_labels: _,
+            test: _,
+            test_labels: _,
+            test_fraction,
+            channels: _,
+            transpose,
+            levels,
+        } = self;
+        let mut settings = if *transpose { json!({ "transpose": true }) } else { json!({}) };
+        if let Some(levels) = levels {
+            settings["levels"] = json!(levels);
+        }
         drawn(settings, *test_fraction, seed)
     }
 
@@ -221,6 +245,7 @@ pub fn resolve_fit(
     crop: Option<Vec<i64>>,
     grey: Option<bool>,
     pages: Option<Pages>,
+    levels: Option<Vec<f64>>,
     section: &mut Section<'_>,
 ) -> Fit {
     let sides = |sides: &[i64]| [sides[0] as usize, sides[1] as usize];
@@ -239,5 +264,19 @@ pub fn resolve_fit(
         let (key, most) = (if resize.is_some() { "resize" } else { "crop" }, ImageShape::MAX_LEN);
         section.add(key, format!("{rows}×{columns} is too large: images have at most {most} numbers"));
     }
-    Fit { size, grey, pages: section.required("pages", pages).unwrap_or_default() }
+    let pages = section.required("pages", pages).unwrap_or_default();
+    Fit { size, grey, pages, levels: resolve_levels(levels, section) }
+}
+
+/// Resolves the numbers that stand for black and white, which the schema has checked to be two.
+fn resolve_levels(levels: Option<Vec<f64>>, section: &mut Section<'_>) -> Option<Levels> {
+    let [black, white] = levels?[..] else { return None };
+    if black < white && (white - black).is_finite() {
+        return Some(Levels([black, white]));
+    }
+    section.add(
+        "levels",
+        format!("[{black}, {white}] must be two finite numbers, black and white, the first the smaller"),
+    );
+    None
 }

@@ -27,7 +27,7 @@ use super::draw::{Draw, Members};
 use super::picture::Picture;
 use super::rejected::{Reject, Rejections};
 use super::{Asker, Source, batch, check_fit, explained};
-use crate::image::{Classes, Extent, ImageShape, Pixels, Shapes, Split};
+use crate::image::{Classes, Extent, ImageShape, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::source::settings::{Faults, Fit};
 use crate::table::{self, Content, RowGroup, batches_of, row_groups_of};
@@ -194,16 +194,17 @@ impl Tables {
         };
         splits.iter_mut().flatten().filter(|_| columns.label.is_none()).for_each(|part| part.columns.label = None);
         let shape = ImageShape { height: 1, width: 1, channels: 1 };
-        let sizes = Measured { extent: shape.into(), largest: 1, differing: None };
+        let sizes = Measured { extent: shape.into(), pixels: Pixels::U8, largest: 1, differing: None };
         let first = (String::new(), shape);
         let mut tables = Self { fit, first, sizes, images, labels, columns, splits, members, rejections };
-        tables.first = tables.first_shape()?;
-        tables.sizes = measured(&tables, tables.first.1)?;
+        let (name, first, pixels) = tables.first_shape()?;
+        tables.first = (name, first);
+        tables.sizes = measured(&tables, first, pixels)?;
         Ok(tables)
     }
 
-    /// The name of the first image that can be decoded, and its shape.
-    fn first_shape(&self) -> Result<(String, ImageShape)> {
+    /// The name of the first image that can be decoded, its shape, and how its pixels are stored.
+    fn first_shape(&self) -> Result<(String, ImageShape, Pixels)> {
         let (mut bad, mut least) = (Vec::new(), "");
         for (split, parts) in Split::ALL.iter().zip(&self.splits) {
             let mut before = 0;
@@ -214,7 +215,7 @@ impl Tables {
                     let column = batch.column(0);
                     for index in 0..batch.num_rows() {
                         match self.images.image(column, index, &self.fit, self.rejections.asker()) {
-                            Ok(picture) => return Ok((row_name(&path, row), picture.shape)),
+                            Ok(picture) => return Ok((row_name(&path, row), picture.shape, picture.samples.pixels())),
                             // Further bad pictures would only lengthen the message.
                             Err(_) if bad.len() == MOST_TRIED => {
                                 least = "at least ";
@@ -284,16 +285,17 @@ impl Tables {
     /// The row group of some images.
     fn row_group(&self, split: Split, images: Vec<Image>) -> RowGroup<'_> {
         Box::new(move |emit| {
-            let widths: Vec<_> = images.iter().map(|image| image.picture.bytes.len()).collect();
+            let widths: Vec<_> = images.iter().map(|image| image.picture.samples.len()).collect();
             for rows in batches_of(&widths) {
                 let images = &images[rows];
                 let (ids, labels) = (images.iter().map(|image| image.id), images.iter().map(|image| image.label));
-                let bytes: Vec<_> = images.iter().map(|image| image.picture.bytes.as_slice()).collect();
+                let mut samples = Samples::none(self.sizes.pixels);
+                images.iter().for_each(|image| samples.append(&image.picture.samples));
                 let shapes = match self.sizes.extent {
                     Extent::Fixed(shape) => Shapes::Equal(shape, images.len()),
                     Extent::Mixed { .. } => Shapes::Each(images.iter().map(|image| image.picture.shape).collect()),
                 };
-                emit(batch(split, &shapes, ids, labels.collect(), bytes.concat())?)?;
+                emit(batch(split, &shapes, ids, labels.collect(), samples)?)?;
             }
             Ok(())
         })
@@ -330,7 +332,7 @@ fn reject(split: Split, before: u64, path: &str, row: u64, reason: String) -> Re
 
 impl Source for Tables {
     fn content(&self) -> Content {
-        Content::Images(self.sizes.extent, Pixels::U8)
+        Content::Images(self.sizes.extent, self.sizes.pixels)
     }
 
     fn differing(&self) -> Option<String> {
@@ -357,7 +359,7 @@ impl Source for Tables {
         let content = self.content();
         // The rows that make a group: so many, or as many as fit, which is certain once one more does not.
         let group = move |waiting: &VecDeque<Image>| {
-            let widths = || waiting.iter().map(|image| image.picture.bytes.len()).collect::<Vec<_>>();
+            let widths = || waiting.iter().map(|image| image.picture.samples.len()).collect::<Vec<_>>();
             match content.width() {
                 Some(_) => (waiting.len() >= rows).then_some(rows),
                 None => row_groups_of(&widths()).get(..2).map(|groups| groups[0].end),

@@ -177,7 +177,7 @@ impl Tar {
                     Ok(picture) => {
                         let name = self.name(sample);
                         check_fit(self.rejections.asker(), name.as_ref(), picture.shape, &self.first, self.shape)?;
-                        bytes.extend_from_slice(&picture.bytes);
+                        bytes.extend(picture.samples.into_bytes());
                         ids.push(id);
                         labels.push(sample.label);
                     }

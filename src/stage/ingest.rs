@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use arrow_array::cast::AsArray;
-use arrow_array::types::UInt8Type;
+use arrow_array::types::{Float32Type, UInt8Type};
 use arrow_array::{Array, BooleanArray, RecordBatch};
 use arrow_schema::DataType;
 use arrow_select::filter::filter_record_batch;
@@ -119,7 +119,7 @@ impl Stage for Ingest {
         if brightest <= DARK {
             context.progress.note(&format!(
                 "ingest: the largest of all pixels is {brightest} of 255: the values use a small part of the range of their type, as \
-                 those of 12 bits in files of 16 do; scale them to all of it before"
+                 those of 12 bits in files of 16 do; `levels` of the source says which numbers are black and white, as [0, 4095]"
             ));
         }
         let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -155,14 +155,17 @@ fn held_out_of_nothing(labels: &BTreeSet<i64>, classes: &Classes) -> anyhow::Err
     error::data(format!("source.hold-out names {labels}, which is the label of no image{names}{more}"))
 }
 
-/// The largest pixel of a batch.
+/// The largest pixel of a batch, rounded up to a byte.
 fn brightest_of(batch: &RecordBatch) -> u8 {
     let values = batch.column_by_name("image").map(|image| match image.data_type() {
         DataType::FixedSizeList(..) => image.as_fixed_size_list().values(),
         _ => image.as_list::<i32>().values(),
     });
-    let bytes = values.and_then(|values| values.as_primitive_opt::<UInt8Type>());
-    bytes.map_or(u8::MAX, |bytes| bytes.values().iter().copied().max().unwrap_or(0))
+    if let Some(bytes) = values.and_then(|values| values.as_primitive_opt::<UInt8Type>()) {
+        return bytes.values().iter().copied().max().unwrap_or(0);
+    }
+    let floats = values.and_then(|values| values.as_primitive_opt::<Float32Type>());
+    floats.map_or(u8::MAX, |floats| (255.0 * floats.values().iter().copied().fold(0.0, f32::max)).ceil() as u8)
 }
 
 /// Removes the labels of a batch from `missing`.

@@ -117,7 +117,7 @@ impl Stage for Train {
                 input: pipeline.training.input,
                 target: pipeline.training.target,
                 blind_spot: pipeline.training.blind_spot,
-                stored: pipeline.output.pixels,
+                stored: pipeline.output.pixels.as_deep_as(train.content().pixels()),
             },
             image,
             images: TrainingImages::open(train, cutter(patches.clone(), Split::Train), pipeline.seed, limit)?,
@@ -139,7 +139,8 @@ impl Stage for Train {
         };
         let parameters = state.model.num_params();
         let description = ModelDescription::new(image, &pipeline.model, weights, parameters);
-        let description = ModelDescription { noise_level, ..description };
+        let levels = pipeline.source.kind().levels();
+        let description = ModelDescription { noise_level, levels, ..description };
         let mut description = serde_json::to_string_pretty(&description)?;
         description.push('\n');
         let history = &state.position.history;

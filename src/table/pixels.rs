@@ -9,7 +9,15 @@ use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, UInt8Array}
 use arrow_schema::{DataType, Field};
 
 use crate::error;
-use crate::image::{Pixels, to_bytes, to_unit};
+use crate::image::{Pixels, Samples, to_bytes, to_unit};
+
+/// The numbers of images as they are stored.
+pub fn column(samples: Samples) -> ArrayRef {
+    match samples {
+        Samples::Bytes(bytes) => Arc::new(UInt8Array::from(bytes)),
+        Samples::Floats(floats) => Arc::new(Float32Array::from(floats)),
+    }
+}
 
 /// Pixels as they are stored.
 pub fn stored(values: Vec<f32>, pixels: Pixels) -> ArrayRef {

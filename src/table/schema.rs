@@ -90,6 +90,14 @@ impl Content {
         }
     }
 
+    /// How its numbers are stored: those of codes are floats.
+    pub fn pixels(self) -> Pixels {
+        match self {
+            Content::Images(_, pixels) | Content::Denoised(_, pixels) => pixels,
+            Content::Features(_) => Pixels::F32,
+        }
+    }
+
     /// The sizes of its images, if it has images.
     pub fn extent(self) -> Option<Extent> {
         match self {

@@ -7,6 +7,7 @@ mod bounds;
 mod corruptions;
 mod crash;
 mod damage;
+mod depth;
 mod devices;
 mod disks;
 mod download;

@@ -35,7 +35,13 @@ pub fn images(sandbox: &Sandbox, path: &str) -> (Vec<i64>, Vec<Option<i64>>, Vec
     let (batch, _) = read(sandbox, path);
     let numbers = |name: &str| batch.column_by_name(name).expect("is there").as_primitive::<Int64Type>().clone();
     let image = batch.column_by_name("image").expect("is there").as_fixed_size_list().values().clone();
-    let pixels = image.as_primitive::<UInt8Type>().values().to_vec();
+    let pixels = match image.as_primitive_opt::<UInt8Type>() {
+        Some(bytes) => bytes.values().to_vec(),
+        // What is not rounded to bytes, as the nearest ones.
+        None => {
+            image.as_primitive::<Float32Type>().values().iter().map(|pixel| (255.0 * pixel).round() as u8).collect()
+        }
+    };
     (numbers("id").values().to_vec(), numbers("label").iter().collect(), pixels)
 }
 

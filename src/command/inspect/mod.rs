@@ -220,11 +220,12 @@ fn inspect_picture(path: &Path, drawing: Drawing) -> Result<()> {
     })?;
     let format = picture_format(&file.bytes).unwrap_or("picture");
     print(format!("{}: a picture of {} ({format})", path.display(), picture.shape))?;
-    draw(&picture.bytes, picture.shape, drawing)?;
+    let bytes = picture.samples.into_bytes();
+    draw(&bytes, picture.shape, drawing)?;
     let mut range = Range::default();
-    range.see(&picture.bytes);
+    range.see(&bytes);
     range.print()?;
-    noise::print_of_picture(&picture.bytes, picture.shape)
+    noise::print_of_picture(&bytes, picture.shape)
 }
 
 fn inspect_idx(args: &InspectArgs) -> Result<()> {

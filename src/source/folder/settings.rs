@@ -78,6 +78,9 @@ pub struct RawFolder {
     grey: Option<bool>,
     /// Which pages of a TIFF are read: "error" refuses a file that has several.
     pages: Option<Pages>,
+    /// The numbers that stand for black and white, as [0, 4095] for 12 bits; those of the type of the numbers unless given.
+    #[schemars(length(min = 2, max = 2))]
+    levels: Option<Vec<f64>>,
     /// What is done with a file that cannot be read.
     on_error: Option<OnError>,
     /// How many may be skipped.
@@ -89,7 +92,7 @@ impl Choice for FolderSettings {
     type Written = RawFolder;
 
     fn resolve(raw: RawFolder, section: &mut Section<'_>) -> Option<Self> {
-        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, raw.pages, section);
+        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, raw.pages, raw.levels, section);
         let path = section.required("path", raw.path)?;
         Some(Self {
             path: section.file(path),

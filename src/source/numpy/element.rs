@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrow_array::types::{ArrowPrimitiveType, Float16Type};
 
-use crate::image::to_byte;
+use crate::image::{Levels, Samples};
 
 /// Half precision, as Arrow has it.
 type Half = <Float16Type as ArrowPrimitiveType>::Native;
@@ -58,32 +58,47 @@ impl Element {
         }
     }
 
-    /// Converts numbers to pixels: integers from 0 to 255 unchanged, floats from [0, 1], true as 255.
+    /// Converts numbers to pixels: by `levels`, if given; else integers from 0 to 255 and floats from [0, 1] unchanged, true as 255.
     ///
     /// # Errors
-    /// The position and the value of a number outside of its range.
-    pub fn pixels(self, numbers: &[u8]) -> Result<Vec<u8>, (usize, f64)> {
-        let pixel: &dyn Fn(&[u8]) -> Result<u8, f64> = match self {
-            Element::Unsigned(1) => return Ok(numbers.to_vec()),
-            Element::Boolean => &|number| Ok(if number == [0] { 0 } else { 255 }),
-            Element::Unsigned(_) => {
-                &|number| little_endian(number).try_into().map_err(|_| little_endian(number) as f64)
+    /// The position of a number outside of its range, and what is wrong with it.
+    pub fn pixels(self, numbers: &[u8], levels: Option<Levels>) -> Result<Samples, (usize, String)> {
+        if self == Element::Unsigned(1) && levels.is_none() {
+            return Ok(Samples::Bytes(numbers.to_vec()));
+        }
+        let numbers = || numbers.chunks_exact(self.size()).enumerate();
+        if levels.is_some() || matches!(self, Element::Float(_)) {
+            let pixel = |number: f64| match levels {
+                Some(levels) => levels.pixel(number),
+                None if (0.0..=1.0).contains(&number) => Ok(number as f32),
+                None => {
+                    Err(format!("it holds {number}; floats must lie in [0, 1], unless `levels` says another range"))
+                }
+            };
+            let floats = numbers().map(|(at, number)| pixel(self.number(number)).map_err(|cause| (at, cause)));
+            return floats.collect::<Result<Vec<f32>, _>>().map(Samples::Floats);
+        }
+        let byte = |number: &[u8]| match self {
+            Element::Boolean => Ok(if number == [0] { 0 } else { 255 }),
+            _ => {
+                let value = self.number(number);
+                let byte = value as u8;
+                let advice = "unless `levels` says another range, as levels = [0, 65535]";
+                (f64::from(byte) == value)
+                    .then_some(byte)
+                    .ok_or_else(|| format!("it holds {value}; integers must lie between 0 and 255, {advice}"))
             }
-            Element::Signed(_) => &|number| signed(number).try_into().map_err(|_| signed(number) as f64),
-            Element::Float(_) => &|number| {
-                let value = float(number);
-                if (0.0..=1.0).contains(&value) { Ok(to_byte(value as f32)) } else { Err(value) }
-            },
         };
-        let numbers = numbers.chunks_exact(self.size()).enumerate();
-        numbers.map(|(at, number)| pixel(number).map_err(|value| (at, value))).collect()
+        let bytes = numbers().map(|(at, number)| byte(number).map_err(|cause| (at, cause)));
+        bytes.collect::<Result<Vec<u8>, _>>().map(Samples::Bytes)
     }
 
-    /// What the numbers of images must be, for messages.
-    pub fn range(self) -> &'static str {
+    /// A number; those beyond 2^53 are rounded.
+    fn number(self, bytes: &[u8]) -> f64 {
         match self {
-            Element::Float(_) => "floats must lie in [0, 1]",
-            _ => "integers must lie between 0 and 255",
+            Element::Unsigned(_) | Element::Boolean => little_endian(bytes) as f64,
+            Element::Signed(_) => signed(bytes) as f64,
+            Element::Float(_) => float(bytes),
         }
     }
 }
@@ -120,8 +135,19 @@ mod tests {
         for other in [">i4", "<U3", "|O", "", "<", "<c8", "|i4", "<u3", "µ"] {
             assert_eq!(Element::parse(other), None, "{other}");
         }
-        assert_eq!(Element::Float(4).pixels(&0.5_f32.to_le_bytes()), Ok(vec![128]));
-        assert_eq!(Element::parse("|b1").map(|element| element.pixels(&[0, 1, 1])), Some(Ok(vec![0, 255, 255])));
-        assert_eq!(Element::Float(8).pixels(&2.0_f64.to_le_bytes()), Err((0, 2.0)));
+        assert_eq!(Element::Float(4).pixels(&0.3_f32.to_le_bytes(), None), Ok(vec![0.3_f32].into()));
+        assert_eq!(Element::Boolean.pixels(&[0, 1, 1], None), Ok(vec![0_u8, 255, 255].into()));
+        assert_eq!(Element::Float(8).pixels(&2.0_f64.to_le_bytes(), None).map_err(|(at, _)| at), Err(0));
+    }
+
+    #[test]
+    fn levels_say_what_is_black_and_white() {
+        let words: Vec<u8> = [0_u16, 4095, 819].into_iter().flat_map(u16::to_le_bytes).collect();
+        let levels = Some(Levels([0.0, 4095.0]));
+        assert_eq!(Element::Unsigned(2).pixels(&words, levels), Ok(vec![0.0_f32, 1.0, 0.2].into()));
+        let (at, cause) = Element::Unsigned(2).pixels(&words, None).expect_err("no byte");
+        assert!(at == 1 && cause.starts_with("it holds 4095; integers must lie between 0 and 255"), "{cause}");
+        let (at, cause) = Element::Unsigned(2).pixels(&words, Some(Levels([1.0, 4095.0]))).expect_err("is darker");
+        assert_eq!((at, cause.as_str()), (0, "it holds 0; `levels` says that numbers lie in [1, 4095]"));
     }
 }

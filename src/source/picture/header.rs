@@ -1,22 +1,23 @@
-//! The size of a picture by its header, without decoding it.
+//! The size and the depth of a picture by its header, without decoding it.
 
 use std::io::{BufRead, Seek};
 
 use image::metadata::Orientation;
 use image::{ImageDecoder, ImageReader, Limits};
 
-use super::{MAX_ASIDE, MAX_SIDE};
-use crate::image::ImageShape;
+use super::{MAX_ASIDE, MAX_SIDE, deep, guess_format};
+use crate::image::{ImageShape, Pixels};
 use crate::source::settings::Fit;
 
 /// The shape that a picture of any supported format has once it is decoded at its own size, turned by its EXIF orientation and made
-/// grey or RGB by `fit`; none if its header shows none.
-pub fn shape_of(file: impl BufRead + Seek, fit: &Fit) -> Option<ImageShape> {
+/// grey or RGB by `fit`, and how its pixels are stored then; none if its header shows none.
+pub fn shape_of(mut file: impl BufRead + Seek, fit: &Fit) -> Option<(ImageShape, Pixels)> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_ASIDE);
-    let mut reader = ImageReader::new(file).with_guessed_format().ok()?;
+    let format = guess_format(file.fill_buf().ok()?)?;
+    let mut reader = ImageReader::with_format(file, format);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().ok()?;
     let (columns, rows) = decoder.dimensions();
@@ -26,5 +27,6 @@ pub fn shape_of(file: impl BufRead + Seek, fit: &Fit) -> Option<ImageShape> {
     );
     let (rows, columns) = if is_turned { (columns, rows) } else { (rows, columns) };
     let grey = fit.grey.unwrap_or(!decoder.color_type().has_color());
-    ImageShape::picture(rows as usize, columns as usize, if grey { 1 } else { 3 })
+    let pixels = if deep::is_deep(decoder.color_type()) || fit.levels.is_some() { Pixels::F32 } else { Pixels::U8 };
+    Some((ImageShape::picture(rows as usize, columns as usize, if grey { 1 } else { 3 })?, pixels))
 }

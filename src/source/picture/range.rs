@@ -17,7 +17,8 @@ pub fn check(image: &DynamicImage) -> Result<(), String> {
     let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
     let nan = if numbers.iter().any(|number| number.is_nan()) { " and NaN" } else { "" };
     Err(format!(
-        "it holds floats of {least} to {most}{nan}, but they must lie in [0, 1]: scale it so that black is 0 and white is 1"
+        "it holds floats of {least} to {most}{nan}, but they must lie in [0, 1]: scale it so that black is 0 and white is 1, or say \
+         which numbers are black and white by `levels`"
     ))
 }
 

@@ -11,7 +11,7 @@ use arrow_schema::{DataType, Field, Schema};
 use serde_json::Value;
 
 use super::choice::Wanted;
-use crate::image::{ImageShape, to_byte};
+use crate::image::{ImageShape, Levels, Samples};
 use crate::source::picture::{self, Picture, pages};
 use crate::source::settings::Fit;
 use crate::source::{Asker, check_channels, check_volume};
@@ -94,15 +94,15 @@ impl Images {
                 picture::decode(bytes, fit)
             }
             Images::Numbers(shape) => {
-                let (nested, bytes) = numbers(column.slice(row, 1))?;
+                let (nested, samples) = numbers(column.slice(row, 1), fit.levels)?;
                 let sides = [shape.height, shape.width, shape.channels];
-                if nested.len() > 1 && bytes.len() == shape.len() && !agrees(&nested, &sides) {
+                if nested.len() > 1 && samples.len() == shape.len() && !agrees(&nested, &sides) {
                     return Err(format!("it has {}", contradiction(&nested, &sides)));
                 }
-                if bytes.len() != shape.len() {
-                    return Err(format!("it has {} numbers, expected {} for {shape}", bytes.len(), shape.len()));
+                if samples.len() != shape.len() {
+                    return Err(format!("it has {} numbers, expected {} for {shape}", samples.len(), shape.len()));
                 }
-                picture::of_pixels(shape, bytes, fit)
+                picture::of_pixels(shape, samples, fit)
             }
         }
     }
@@ -111,7 +111,7 @@ impl Images {
 /// The sizes of the nested lists in a row, the outermost first; none if there are none, or if they differ.
 pub fn nesting(column: &ArrayRef, row: usize) -> Option<Vec<usize>> {
     element(column.data_type())?;
-    numbers(column.slice(row, 1)).ok().map(|(sizes, _)| sizes)
+    nested(column.slice(row, 1)).ok().map(|(sizes, _)| sizes)
 }
 
 fn is_binary(found: &DataType) -> bool {
@@ -201,8 +201,8 @@ fn contradiction(nested: &[usize], sides: &[usize]) -> String {
     format!("lists of {lists}, which are no images of {image}: {advice}")
 }
 
-/// The sizes of nested lists, the outermost first, and all numbers in them, as bytes.
-fn numbers(mut values: ArrayRef) -> Result<(Vec<usize>, Vec<u8>), String> {
+/// The sizes of nested lists, the outermost first, and all numbers in them.
+fn nested(mut values: ArrayRef) -> Result<(Vec<usize>, ArrayRef), String> {
     let mut sizes = Vec::new();
     loop {
         if values.null_count() > 0 {
@@ -226,7 +226,7 @@ fn numbers(mut values: ArrayRef) -> Result<(Vec<usize>, Vec<u8>), String> {
                 let start = list.value_offset(0) as usize;
                 (BTreeSet::from([*size as usize]), list.values().slice(start, list.len() * *size as usize))
             }
-            _ => break,
+            _ => return Ok((sizes, values)),
         };
         if let (Some(least), Some(most)) = (lengths.first(), lengths.last())
             && least != most
@@ -236,33 +236,44 @@ fn numbers(mut values: ArrayRef) -> Result<(Vec<usize>, Vec<u8>), String> {
         sizes.extend(lengths.first());
         values = inner;
     }
+}
+
+/// The sizes of nested lists, the outermost first, and all pixels in them: by `levels`, if given; else integers from 0 to 255 and
+/// floats from [0, 1] unchanged, true as 255.
+fn numbers(values: ArrayRef, levels: Option<Levels>) -> Result<(Vec<usize>, Samples), String> {
+    let (sizes, values) = nested(values)?;
     let cast = |wanted: &DataType| arrow_cast::cast(&values, wanted).map_err(|cause| cause.to_string());
-    let float = |value: &f64| {
-        let pixel = (0.0..=1.0).contains(value).then(|| to_byte(*value as f32));
-        pixel.ok_or_else(|| format!("it holds {value}; floats must lie in [0, 1]"))
+    let float = |&value: &f64| match levels {
+        Some(levels) => levels.pixel(value),
+        None if (0.0..=1.0).contains(&value) => Ok(value as f32),
+        None => Err(format!("it holds {value}; floats must lie in [0, 1], unless `levels` says another range")),
     };
     let no_byte = |at: usize| {
         // Not of the cast, to which a u64 may be too large.
         let value = array_value_to_string(&values, at).unwrap_or_default();
-        format!("it holds {value}; integers must lie between 0 and 255")
+        let advice = "unless `levels` says another range, as levels = [0, 65535]";
+        format!("it holds {value}; integers must lie between 0 and 255, {advice}")
     };
     let byte =
         |(at, value): (usize, Option<i64>)| value.and_then(|value| u8::try_from(value).ok()).ok_or_else(|| no_byte(at));
-    let bytes: Result<Vec<u8>, String> = match values.data_type() {
+    let found = values.data_type();
+    if found.is_floating() || (levels.is_some() && found.is_integer()) {
+        let floats = cast(&DataType::Float64)?;
+        let floats = floats.as_primitive::<Float64Type>().values().iter().map(float).collect::<Result<Vec<f32>, _>>();
+        return Ok((sizes, floats?.into()));
+    }
+    let bytes: Result<Vec<u8>, String> = match found {
         DataType::UInt8 => Ok(values.as_primitive::<UInt8Type>().values().to_vec()),
         DataType::Boolean => {
             let bits = values.as_boolean().values().iter();
             Ok(bits.map(|bit| if bit { 255 } else { 0 }).collect())
-        }
-        found if found.is_floating() => {
-            cast(&DataType::Float64)?.as_primitive::<Float64Type>().values().iter().map(float).collect()
         }
         found if found.is_integer() => {
             cast(&DataType::Int64)?.as_primitive::<Int64Type>().iter().enumerate().map(byte).collect()
         }
         other => Err(format!("it holds numbers of type {other}")),
     };
-    Ok((sizes, bytes?))
+    Ok((sizes, bytes?.into()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Whether the pictures of a source have one size.
+//! Whether the pictures of a source have one size, and how deep they are.
 
 use std::io::Cursor;
 
@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::column::{Images, encoded};
 use super::{Tables, damaged, row_name};
-use crate::image::{Extent, ImageShape};
+use crate::image::{Extent, ImageShape, Pixels};
 use crate::interrupt;
 use crate::source::picture::shape_of;
 use crate::source::settings::Size;
@@ -19,19 +19,22 @@ const AT_ONCE: usize = 1024;
 pub struct Measured {
     /// Whether they have one size.
     pub extent: Extent,
+    /// How the pixels of all are stored.
+    pub pixels: Pixels,
     /// The most numbers of a picture.
     pub largest: usize,
     /// The name and the shape of a picture of another size than the first one.
     pub differing: Option<(String, ImageShape)>,
 }
 
-/// Reads the headers of all encoded pictures, unless they are made to have one size. Lists of numbers have one shape.
+/// Reads the headers of all encoded pictures; lists of numbers have one shape. `first` is that of the first picture, `pixels` how its
+/// pixels are stored.
 ///
 /// # Errors
 /// Unreadable files, interruption.
-pub fn measured(tables: &Tables, first: ImageShape) -> Result<Measured> {
-    let mut all = Measured { extent: Extent::Fixed(first), largest: first.len(), differing: None };
-    if tables.images != Images::Encoded || tables.fit.size != Size::Same {
+pub fn measured(tables: &Tables, first: ImageShape, pixels: Pixels) -> Result<Measured> {
+    let mut all = Measured { extent: Extent::Fixed(first), pixels, largest: first.len(), differing: None };
+    if tables.images != Images::Encoded {
         return Ok(all);
     }
     for part in tables.splits.iter().flatten() {
@@ -42,7 +45,11 @@ pub fn measured(tables: &Tables, first: ImageShape) -> Result<Measured> {
             let column = batch.column(0);
             let shape = |index: usize| shape_of(Cursor::new(encoded(column, index)?), &tables.fit);
             let shapes: Vec<_> = (0..batch.num_rows()).into_par_iter().map(shape).collect();
-            for (row, shape) in (row..).zip(&shapes).filter_map(|(row, shape)| Some((row, (*shape)?))) {
+            for (row, (shape, pixels)) in (row..).zip(&shapes).filter_map(|(row, found)| Some((row, (*found)?))) {
+                all.pixels = all.pixels.as_deep_as(pixels);
+                if tables.fit.size != Size::Same {
+                    continue;
+                }
                 all.largest = all.largest.max(shape.len());
                 // Pictures of other channels are refused when they are decoded.
                 if all.differing.is_none() && (shape.height, shape.width) != (first.height, first.width) {

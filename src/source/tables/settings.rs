@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Tables, files};
+use crate::image::Levels;
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
 use crate::source::settings::{Faults, Fit, OnError, Pages, drawn, of_pictures, refuse_given, resolve_fit};
@@ -69,6 +70,9 @@ pub struct RawParquet {
     grey: Option<bool>,
     /// Which page of a TIFF is read, "first": "error" refuses one that has several.
     pages: Option<Pages>,
+    /// The numbers that stand for black and white, as [0, 4095] for 12 bits; those of the type of the numbers unless given.
+    #[schemars(length(min = 2, max = 2))]
+    levels: Option<Vec<f64>>,
     /// What is done with a picture that cannot be read.
     on_error: Option<OnError>,
     /// How many may be skipped.
@@ -80,7 +84,7 @@ impl Choice for ParquetSettings {
     type Written = RawParquet;
 
     fn resolve(raw: RawParquet, section: &mut Section<'_>) -> Option<Self> {
-        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, raw.pages, section);
+        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, raw.pages, raw.levels, section);
         if fit.pages == Pages::All {
             section.add("pages", "cannot be \"all\": a row is one image; \"first\" leaves the others out");
         }
@@ -123,6 +127,10 @@ impl SourceKind for ParquetSettings {
 
     fn places(&self) -> Vec<(&'static str, &Path)> {
         self.path.iter().map(|path| ("source.parquet.path", path.as_path())).collect()
+    }
+
+    fn levels(&self) -> Option<Levels> {
+        self.fit.levels
     }
 
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {

@@ -60,7 +60,7 @@ impl Choice for TarSettings {
     type Written = RawTar;
 
     fn resolve(raw: RawTar, section: &mut Section<'_>) -> Option<Self> {
-        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, raw.pages, section);
+        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, raw.pages, None, section);
         if fit.pages == Pages::All {
             section.add("pages", "cannot be \"all\": a sample is one image; \"first\" leaves the others out");
         }

@@ -1,0 +1,138 @@
+//! Pictures and arrays of more than 8 bits: nothing is rounded between the file and the result.
+
+use std::io::Cursor;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
+use image::{DynamicImage, ImageBuffer, ImageFormat, Luma};
+
+use crate::foreign::read;
+use crate::harness::Sandbox;
+use crate::own_arrays::npy;
+
+/// A grey picture of 16 bits.
+fn deep(width: u32, words: Vec<u16>, format: ImageFormat) -> Vec<u8> {
+    let height = words.len() as u32 / width;
+    let image = ImageBuffer::<Luma<u16>, _>::from_raw(width, height, words).expect("fits");
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::ImageLuma16(image).write_to(&mut bytes, format).expect("memory");
+    bytes.into_inner()
+}
+
+fn words(picture: &[u8]) -> Vec<u16> {
+    let picture = image::load_from_memory(picture).expect("is a picture");
+    picture.as_luma16().expect("is grey, of 16 bits").as_raw().clone()
+}
+
+/// The images of a table, which are floats.
+fn floats(sandbox: &Sandbox, path: &str) -> Vec<f32> {
+    let batch = read(sandbox, path).0;
+    let image = batch.column_by_name("image").expect("is there");
+    image.as_fixed_size_list().values().as_primitive::<Float32Type>().values().to_vec()
+}
+
+/// A denoiser that has learnt nothing: its last layer is 0, so that it adds nothing to a picture.
+fn identity(source: &str) -> String {
+    format!(
+        r#"
+name = "same"
+[source]
+{source}
+[corruption]
+gaussian = {{ std = 0.1 }}
+[model]
+unet = {{ channels = [2, 2] }}
+loss = "mse"
+predict = "noise"
+[training]
+input = "noisy"
+patch = 16
+epochs = 1
+learning-rate = 1e-30
+"#
+    )
+}
+
+const TEST: &str = "runs/same/ingest/test-00000-of-00001.parquet";
+
+#[test]
+fn every_level_of_16_bits_comes_back_exact() {
+    let sandbox = Sandbox::new();
+    sandbox.write("same.toml", identity("folder = { path = \"photos\", labels = \"none\" }").as_bytes());
+    let all: Vec<u16> = (0..=u16::MAX).collect();
+    sandbox.write("photos/train/a.png", &deep(256, all.clone(), ImageFormat::Png));
+    sandbox.write("photos/test/b.tif", &deep(256, all.iter().rev().copied().collect(), ImageFormat::Tiff));
+    sandbox.limpid("run same.toml").succeeds();
+    let stored = floats(&sandbox, TEST);
+    assert!(stored.iter().zip(all.iter().rev()).all(|(float, word)| *float == f32::from(*word) / 65535.0));
+    // Noise is not rounded to bytes either, though output.pixels is u8.
+    let noisy = floats(&sandbox, "runs/same/corrupt/test-00000-of-00001.parquet");
+    assert!(noisy.iter().any(|pixel| (255.0 * pixel).fract() > 0.1));
+    for (file, format) in [("photos/train/a.png", "x.png"), ("photos/test/b.tif", "x.tif")] {
+        sandbox.limpid(&format!("denoise runs/same {file} -o {format}")).succeeds();
+        assert_eq!(words(&sandbox.read(format)), words(&sandbox.read(file)), "{file}");
+    }
+    // From picture to table, and from table to table.
+    sandbox.limpid(&format!("denoise runs/same photos/test/b.tif {TEST} -o out")).succeeds();
+    assert_eq!(floats(&sandbox, "out/b.parquet"), stored);
+    assert_eq!(floats(&sandbox, "out/test-00000-of-00001.parquet"), stored);
+    // A picture of 8 bits beside them is not rounded, and theirs do not become bytes.
+    let byte = DynamicImage::ImageLuma8(ImageBuffer::from_pixel(256, 256, Luma([51])));
+    let mut bytes = Cursor::new(Vec::new());
+    byte.write_to(&mut bytes, ImageFormat::Png).expect("memory");
+    sandbox.write("photos/test/a.png", &bytes.into_inner());
+    sandbox.limpid("run same.toml --to ingest").succeeds();
+    let both = floats(&sandbox, TEST);
+    assert!(both[..1 << 16].iter().all(|pixel| *pixel == 0.2) && both[1 << 16..] == stored);
+}
+
+#[test]
+fn levels_hold_for_arrays_and_for_the_pictures_that_the_model_denoises() {
+    let sandbox = Sandbox::new();
+    let source = "npy = { train = \"train.npy\", test = \"test.npy\" }";
+    sandbox.write("same.toml", identity(source).as_bytes());
+    let array = |words: &[u16]| {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        npy("<u2", "(1, 64, 64)", &bytes)
+    };
+    let all: Vec<u16> = (0..4096).collect();
+    sandbox.write("train.npy", &array(&all));
+    sandbox.write("test.npy", &array(&all));
+    let run = "run same.toml --set source.npy.levels=";
+    sandbox
+        .limpid("run same.toml")
+        .exits(65)
+        .says("train.npy: image 0 holds 256; integers must lie between 0 and 255")
+        .says("`levels`");
+    sandbox.limpid(&format!("{run}[0,4094]")).exits(65).says("holds 4095; `levels` says that numbers lie in [0, 4094]");
+    sandbox.limpid(&format!("{run}[4095,0]")).exits(2).says("source.npy.levels").says("black and white");
+    sandbox.limpid(&format!("{run}[0,4095]")).succeeds();
+    let stored = floats(&sandbox, TEST);
+    assert!(stored.iter().zip(&all).all(|(float, word)| *float == (f64::from(*word) / 4095.0) as f32));
+    // The model knows them.
+    sandbox.write("page.png", &deep(64, all.clone(), ImageFormat::Png));
+    sandbox.limpid("denoise runs/same page.png -o clean.png").succeeds();
+    assert_eq!(words(&sandbox.read("clean.png")), all);
+    sandbox.limpid("denoise runs/same page.png test.npy -o out").succeeds();
+    assert_eq!(floats(&sandbox, "out/page.parquet"), stored);
+    assert_eq!(floats(&sandbox, "out/test.parquet"), stored);
+    sandbox.write("bright.png", &deep(64, vec![5000; 4096], ImageFormat::Png));
+    sandbox
+        .limpid("denoise runs/same bright.png -o x.png")
+        .exits(65)
+        .says("bright.png")
+        .says("row 0 holds 5000; `levels`");
+    // Without levels, twelve bits are dark, which is said.
+    let folder = "folder = { path = \"photos\", labels = \"none\" }";
+    sandbox.write("same.toml", identity(folder).as_bytes());
+    for split in ["train", "test"] {
+        sandbox.write(&format!("photos/{split}/a.png"), &deep(64, all.clone(), ImageFormat::Png));
+    }
+    sandbox
+        .limpid("run same.toml --to ingest")
+        .succeeds()
+        .says("the largest of all pixels is 16 of 255")
+        .says("`levels`");
+    sandbox.limpid("run same.toml --to ingest --set source.folder.levels=[0,4095]").succeeds().never_says("largest");
+    assert_eq!(floats(&sandbox, TEST), stored);
+}
