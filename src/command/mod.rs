@@ -19,6 +19,7 @@ mod show;
 // Shared by several commands.
 mod arguments;
 mod checked_model;
+mod output_name;
 mod output_place;
 mod path_kind;
 mod print;

@@ -7,6 +7,7 @@ mod bytes;
 mod checksum;
 mod chunk;
 mod contain;
+mod convert;
 mod cut;
 mod footer;
 mod images;

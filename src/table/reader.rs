@@ -7,13 +7,11 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int32Type, Int64Type};
-use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, ListArray, RecordBatch};
-use arrow_cast::{CastOptions, cast_with_options};
+use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
 use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
@@ -22,6 +20,7 @@ use parquet::file::reader::Length;
 use super::bytes::TableBytes;
 use super::chunk;
 use super::contain::{contained, contained_items};
+use super::convert::converted;
 use super::cut::{batch_rows, mean_batch_rows, row_group_rows};
 use super::images::Images;
 use super::parquet_file::{bad, check_compression, counted, opened, unusable};
@@ -339,41 +338,6 @@ impl TableFile {
         let read = contained(|| Ok::<_, String>(chunk::read(&self.bytes, group, name, item, self.content.width())));
         Some((name.clone(), read.ok().flatten()?))
     }
-}
-
-/// Converts a column from a related type of another program.
-///
-/// # Errors
-/// Lists of other lengths or with nulls, numbers that are too large; as text.
-fn converted(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
-    let cast = |wanted: &DataType| {
-        let options = CastOptions { safe: false, ..CastOptions::default() };
-        cast_with_options(column, wanted, &options).map_err(|cause| format!("cannot be {wanted}: {cause}"))
-    };
-    if let DataType::List(item) = wanted {
-        let nullable = DataType::List(Arc::new(item.as_ref().clone().with_nullable(true)));
-        let list = if *column.data_type() == nullable { column.clone() } else { cast(&nullable)? };
-        let list = list.as_list::<i32>();
-        if list.values().logical_null_count() > 0 {
-            return Err("has nulls".to_owned());
-        }
-        let list = ListArray::try_new(item.clone(), list.offsets().clone(), list.values().clone(), None);
-        return Ok(Arc::new(list.map_err(|cause| cause.to_string())?));
-    }
-    let DataType::FixedSizeList(item, size) = wanted else {
-        return if column.data_type() == wanted { Ok(column.clone()) } else { cast(wanted) };
-    };
-    let list = match column.data_type() {
-        DataType::FixedSizeList(found, _) if found.data_type() == item.data_type() => column.clone(),
-        _ => cast(&DataType::FixedSizeList(Arc::new(item.as_ref().clone().with_nullable(true)), *size))?,
-    };
-    // The items were declared nullable, but may have no nulls.
-    let values = list.as_fixed_size_list().values().clone();
-    if values.null_count() > 0 {
-        return Err("has nulls".to_owned());
-    }
-    let list = FixedSizeListArray::try_new(item.clone(), *size, values, None);
-    Ok(Arc::new(list.map_err(|cause| cause.to_string())?))
 }
 
 /// The `id` column of a limpid batch.
