@@ -137,8 +137,7 @@ impl Folder {
                     let page = self.bytes(entry)?.ok();
                     return Ok(page.and_then(|page| picture::shape_of(Cursor::new(&page.bytes), &self.fit)));
                 }
-                let file = File::open(self.path(entry)).ok();
-                Ok(file.and_then(|file| picture::shape_of(BufReader::new(file), &self.fit)))
+                Ok(picture::shape_of_file(&self.path(entry), &self.fit))
             };
             entries.par_iter().map(shape).collect()
         };

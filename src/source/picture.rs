@@ -23,7 +23,7 @@ use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, Ima
 use crate::image::{ImageShape, Samples, luma};
 use crate::source::settings::{Fit, Size};
 use crate::store::read_whole;
-pub use header::shape_of;
+pub use header::{shape_of, shape_of_file};
 use room::Room;
 pub use whole::decode_whole;
 

@@ -1,11 +1,13 @@
 //! The size and the depth of a picture by its header, without decoding it.
 
-use std::io::{BufRead, Seek};
+use std::fs::{File, Metadata};
+use std::io::{BufRead, BufReader, Cursor, Seek};
+use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{ImageDecoder, ImageReader, Limits};
 
-use super::{MAX_ASIDE, MAX_SIDE, deep, guess_format};
+use super::{LARGE_FILE, MAX_ASIDE, MAX_SIDE, deep, guess_format, read};
 use crate::image::{ImageShape, Pixels};
 use crate::source::settings::Fit;
 
@@ -29,4 +31,14 @@ pub fn shape_of(mut file: impl BufRead + Seek, fit: &Fit) -> Option<(ImageShape,
     let grey = fit.grey.unwrap_or(!decoder.color_type().has_color());
     let pixels = if deep::is_deep(decoder.color_type()) || fit.levels.is_some() { Pixels::F32 } else { Pixels::U8 };
     Some((ImageShape::picture(rows as usize, columns as usize, if grey { 1 } else { 3 })?, pixels))
+}
+
+/// As [`shape_of`] of a picture file, if it is one that can be read.
+pub fn shape_of_file(path: &Path, fit: &Fit) -> Option<(ImageShape, Pixels)> {
+    let file = path.metadata().ok().filter(Metadata::is_file)?;
+    // Some decoders read all of a file to see its header.
+    if file.len() > LARGE_FILE {
+        return shape_of(Cursor::new(&read(path).ok()?.bytes), fit);
+    }
+    shape_of(BufReader::new(File::open(path).ok()?), fit)
 }
