@@ -38,6 +38,8 @@ pub struct Sizes {
     pub outputs: usize,
     /// The change of size.
     pub resize: Resize,
+    /// How it is computed.
+    pub method: Method,
 }
 
 /// How a convolution is computed.
@@ -89,9 +91,9 @@ impl Sizes {
         if self.resize == Resize::MaxPool { convolved.map(|side| side.div_ceil(2)) } else { convolved }
     }
 
-    /// How [`winograd`] cuts the images, if the method is to be it.
-    fn tiling(&self, method: Method) -> Option<winograd::Tiling> {
-        let Self { count, height, width, inputs, outputs, resize } = *self;
+    /// How [`winograd`] cuts the images, if it computes the convolution.
+    fn tiling(&self) -> Option<winograd::Tiling> {
+        let Self { count, height, width, inputs, outputs, resize, method } = *self;
         let upsampled = matches!(resize, Resize::Upsample(_));
         let suits = method == Method::Fastest && !upsampled && winograd::suits(inputs, outputs);
         suits.then_some(winograd::Tiling { count, height, width })
@@ -216,9 +218,9 @@ fn check(x: &[f32], weight: &[f32], sizes: &Sizes) {
 }
 
 /// The outputs `[n, h, w, outputs]`.
-pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: &Sizes, method: Method) -> Output {
+pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: &Sizes) -> Output {
     check(x, weight, sizes);
-    if let Some(tiling) = sizes.tiling(method) {
+    if let Some(tiling) = sizes.tiling() {
         let matrices = winograd::transformed(weight, sizes.inputs, sizes.outputs, false);
         let pooled = sizes.resize == Resize::MaxPool;
         let end = winograd::End { bias, relu: relu && !pooled };
@@ -295,12 +297,11 @@ pub fn backward(
     gradient: &[f32],
     needs_input: bool,
     sizes: &Sizes,
-    method: Method,
 ) -> Gradients {
     check(x, weight, sizes);
     let (input_len, output_len) = (sizes.input_len(), sizes.output_len());
     assert_eq!(gradient.len(), sizes.count * output_len, "the gradient does not have the size of the output");
-    if let Some(tiling) = sizes.tiling(method) {
+    if let Some(tiling) = sizes.tiling() {
         let (gradient, bias) = spread(output, origin, gradient, sizes);
         let input = needs_input.then(|| {
             let matrices = winograd::transformed(weight, sizes.inputs, sizes.outputs, true);

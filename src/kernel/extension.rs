@@ -7,7 +7,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, TensorData};
 
-use super::convolution::{self, Resize};
+use super::convolution::{self, Method, Resize};
 use super::{AdamFactors, linear};
 
 /// A loss of a model's outputs against targets.
@@ -90,7 +90,7 @@ pub fn linear_sizes(x: &Shape, weight: &Shape, bias: &Shape) -> linear::Sizes {
     linear::Sizes { count, inputs, outputs }
 }
 
-/// The sizes of a convolution; panics if the shapes do not match.
+/// The sizes of a convolution that is computed directly; panics if the shapes do not match.
 pub fn convolution_sizes(x: &Shape, weight: &Shape, bias: &Shape, resize: Resize) -> convolution::Sizes {
     let ([count, height, width, inputs], [outputs, channels, 3, 3]) = (x.dims(), weight.dims()) else {
         panic!("the kernel of a convolution is 3×3");
@@ -105,7 +105,7 @@ pub fn convolution_sizes(x: &Shape, weight: &Shape, bias: &Shape, resize: Resize
             "{height}×{width} is not upsampled to {high}×{wide}"
         );
     }
-    convolution::Sizes { count, height, width, inputs, outputs, resize }
+    convolution::Sizes { count, height, width, inputs, outputs, resize, method: Method::Direct }
 }
 
 /// The shape of a convolution's output.

@@ -47,7 +47,7 @@ impl FusedOperations for Flex {
     fn fused_convolution(x: Primitive, weight: Primitive, bias: Primitive, relu: bool, resize: Resize) -> Primitive {
         let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
         let sizes = convolution_sizes(&x.shape(), &weight.shape(), &bias.shape(), resize);
-        convolved(&x, &weight, &bias, relu, &sizes, Method::Direct).0
+        convolved(&x, &weight, &bias, relu, &sizes).0
     }
 
     fn fused_loss(logits: Primitive, targets: Primitive, loss: ElementwiseLoss, scale: f32) -> Primitive {
@@ -87,9 +87,8 @@ fn convolved(
     bias: &Primitive,
     relu: bool,
     sizes: &convolution::Sizes,
-    method: Method,
 ) -> (Primitive, Option<Vec<u8>>) {
-    let output = convolution::forward(slice(x), slice(weight), slice(bias), relu, sizes, method);
+    let output = convolution::forward(slice(x), slice(weight), slice(bias), relu, sizes);
     (tensor(output.values, output_shape(sizes)), output.origin)
 }
 
@@ -148,7 +147,6 @@ impl Backward<Flex, 3> for ConvolutionBackward {
             slice(&gradient),
             x_node.is_some(),
             &sizes,
-            Method::Fastest,
         );
         if let (Some(node), Some(input)) = (x_node, input) {
             grads.register::<Flex>(node.id, tensor(input, x.shape()));
@@ -213,7 +211,8 @@ impl<C: CheckpointStrategy> FusedOperations for Autodiff<Flex, C> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive().to_contiguous());
         let sizes = convolution_sizes(&x.shape(), &weight.shape(), &bias.shape(), resize);
-        let (output, origin) = convolved(&x, &weight, &bias, relu, &sizes, Method::Fastest);
+        let sizes = convolution::Sizes { method: Method::Fastest, ..sizes };
+        let (output, origin) = convolved(&x, &weight, &bias, relu, &sizes);
         match ConvolutionBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let kept = relu.then(|| output.clone());

@@ -33,7 +33,7 @@ pub fn shuffle(x: Tensor<4>, image: ImageShape) -> Tensor<4> {
 /// Repeats the last row or column if their number is odd.
 fn even(x: Tensor<4>, dimension: usize) -> Tensor<4> {
     let length = x.dims()[dimension];
-    if length % 2 == 0 {
+    if length.is_multiple_of(2) {
         return x;
     }
     let last = x.clone().narrow(dimension, length - 1, 1);

@@ -1,8 +1,4 @@
 //! The transforms: for the points 0, 1, -1, 2, -2 and infinity of Lavin & Gray 2016.
-#![expect(
-    clippy::needless_range_loop,
-    reason = "index loops over arrays of registers unroll; iterators may not inline"
-)]
 
 use super::{INPUT, TAPS, TILE};
 use crate::vector::Vector;
