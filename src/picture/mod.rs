@@ -83,8 +83,8 @@ pub struct Header {
     pub density: Option<Density>,
     /// EXIF: what a camera says, with an orientation that turns nothing. TIFF has it in other parts.
     pub exif: Option<Vec<u8>>,
-    /// Texts of a TIFF by their tags.
-    pub texts: Vec<(u16, String)>,
+    /// Texts of a TIFF by their tags, as their bytes: some programs write UTF-8.
+    pub texts: Vec<(u16, Vec<u8>)>,
 }
 
 impl Header {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use image::metadata::Orientation;
 use tiff::decoder::ifd::Value;
 use tiff::decoder::{Decoder, Limits};
-use tiff::tags::Tag;
+use tiff::tags::{Tag, Type, ValueBuffer};
 use tiff::{ColorType, TiffError};
 
 use super::{Density, Depth, File, Header, MOST_ASIDE, MOST_BYTES, Opened, Rows, checked_side};
@@ -138,9 +138,11 @@ fn page(mut decoder: Decoder<File>) -> Result<Opened> {
     };
     let density = density(&mut decoder);
     // What is damaged here damages no pixel, and is left out.
-    let text = |tag: u16| match decoder.find_tag(Tag::from_u16_exhaustive(tag)) {
-        Ok(Some(Value::Ascii(text))) => Some((tag, text)),
-        _ => None,
+    let text = |tag: u16| {
+        let mut text = ValueBuffer::empty(Type::ASCII);
+        decoder.image_ifd().find_tag_buf(Tag::from_u16_exhaustive(tag), &mut text).ok()??;
+        let bytes = text.as_bytes();
+        (text.data_type() == Type::ASCII).then(|| (tag, bytes.strip_suffix(&[0]).unwrap_or(bytes).to_vec()))
     };
     let texts = TEXTS.into_iter().filter_map(text).collect();
     let header = Header { height, width, channels, depth, premultiplied, profile, density, exif: None, texts };

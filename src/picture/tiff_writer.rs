@@ -55,8 +55,8 @@ fn rational(tag: u16, (above, below): (u32, u32)) -> Entry {
     Entry { tag, kind: RATIONAL, count: 1, value }
 }
 
-fn text(tag: u16, text: &str) -> Entry {
-    let value = [text.as_bytes(), &[0]].concat();
+fn text(tag: u16, text: &[u8]) -> Entry {
+    let value = [text, &[0]].concat();
     Entry { tag, kind: ASCII, count: value.len(), value }
 }
 

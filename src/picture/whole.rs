@@ -61,8 +61,9 @@ pub fn open(path: &Path) -> Result<Opened> {
         _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
     })?;
     // The room for decoding is free again: what is left is the pixels alone.
-    let (image, profile, exif) = source::decode_whole(&file.bytes).map_err(error::data)?;
-    let density = Density::of_jpeg(&file.bytes);
+    let (image, profile, exif, orientation) = source::decode_whole(&file.bytes).map_err(error::data)?;
+    let turned = orientation.is_some_and(is_quarter);
+    let density = Density::of_jpeg(&file.bytes).map(|density| if turned { density.turned() } else { density });
     drop(file);
     let (width, height) = (image.width() as usize, image.height() as usize);
     let (channels, pixels) = match image {
@@ -74,6 +75,14 @@ pub fn open(path: &Path) -> Result<Opened> {
     };
     let header = Header { profile, density, exif, ..Header::new(height, width, channels, Depth::U8) };
     Ok((header, Orientation::NoTransforms, Box::new(WholeRows::new(pixels))))
+}
+
+/// Whether rows become columns.
+fn is_quarter(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+    )
 }
 
 /// Reads a picture to its end and turns it.
@@ -102,10 +111,7 @@ pub fn turned(mut reader: Reader, orientation: Orientation) -> Result<Reader> {
         Orientation::Rotate270FlipH => [down - column, across - row],
         Orientation::Rotate270 => [column, across - row],
     };
-    let quarter = matches!(
-        orientation,
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
-    );
+    let quarter = is_quarter(orientation);
     let (rows, columns) = if quarter { (width, height) } else { (height, width) };
     let mut turned = Vec::with_capacity(bytes);
     for row in 0..rows {

@@ -8,8 +8,8 @@ use image::{DynamicImage, ImageDecoder, ImageReader};
 use super::{decode_other, guess_format, jpeg};
 use crate::source::settings::Fit;
 
-/// A picture, its ICC profile and its EXIF.
-pub type Whole = (DynamicImage, Option<Vec<u8>>, Option<Vec<u8>>);
+/// A picture, its ICC profile, its EXIF, and how it was turned if EXIF says it.
+pub type Whole = (DynamicImage, Option<Vec<u8>>, Option<Vec<u8>>, Option<Orientation>);
 
 /// Decodes a picture and turns it by its EXIF orientation; with it come its ICC profile, and its EXIF, whose orientation turns
 /// nothing any more.
@@ -29,6 +29,6 @@ pub fn decode_whole(bytes: &[u8]) -> Result<Whole, String> {
         let metadata = decoder.and_then(|mut decoder| Ok((decoder.icc_profile()?, decoder.exif_metadata()?)));
         (image, metadata.map_err(|cause| cause.to_string())?)
     };
-    exif.as_mut().map(|exif| Orientation::remove_from_exif_chunk(exif));
-    Ok((image, profile, exif))
+    let orientation = exif.as_mut().and_then(|exif| Orientation::remove_from_exif_chunk(exif));
+    Ok((image, profile, exif, orientation))
 }
