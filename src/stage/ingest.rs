@@ -194,6 +194,7 @@ fn without(batch: RecordBatch, held_out: &[i64]) -> Result<RecordBatch> {
 fn check_places(pipeline: &Pipeline) -> Result<()> {
     let places = pipeline.source.kind().places();
     let Some((setting, path)) = places.into_iter().find(|(_, path)| !path.exists()) else { return Ok(()) };
-    let missing = format!("{setting}: {} does not exist", path.display());
+    let url = if path.to_string_lossy().contains(":/") { " (limpid reads no URLs: download it first)" } else { "" };
+    let missing = format!("{setting}: {} does not exist{url}", path.display());
     Err(error::data(pipeline.places.of(setting).map_or(missing.clone(), |place| format!("{place}: {missing}"))))
 }

@@ -236,6 +236,8 @@ fn files_of_neither_split_are_counted() {
     }
     let message = "passed over: 8 rows in 2 files of neither split, such as data/extra.parquet; source.parquet.train";
     sandbox.limpid("run small.toml --to ingest").succeeds().says(message);
+    let drawn = "run small.toml --to ingest --set source.parquet.test-fraction=0.4";
+    sandbox.limpid(drawn).succeeds().says("although names say splits, as data/test-0.parquet");
 }
 
 #[test]
