@@ -126,7 +126,7 @@ fn a_volume_is_no_image_of_many_channels_unless_it_is_said() {
     sandbox.limpid("run small.toml --to ingest").exits(65).says(message);
     sandbox.limpid("run small.toml --to ingest --set source.npy.channels=8").succeeds();
     sandbox
-        .limpid("run small.toml --to ingest --set source.npy.channels=9")
+        .limpid("run small.toml --force --to ingest --set source.npy.channels=9")
         .exits(65)
         .says("images of 8 channels, but");
     let tables = "run small.toml --to ingest --set source.parquet={train=\"x.parquet\",test-fraction=0.4}";
