@@ -305,7 +305,7 @@ fn what_a_file_is_is_said_everywhere() {
     tar[257..262].copy_from_slice(b"ustar");
     tar[0] = b'a';
     let files: [(&str, &[u8], &str); 7] = [
-        ("a.gif", b"GIF89a", "a GIF picture"),
+        ("a.gif", b"GIF89a\0\0\0\0", "a GIF picture"),
         ("a.avif", b"\0\0\0\x1cftypavif\0\0\0\0", "an AVIF picture"),
         ("a.heic", b"\0\0\0\x1cftypheic\0\0\0\0", "a HEIC picture"),
         ("a.tar", &tar, "a tar archive"),
