@@ -115,13 +115,6 @@ impl Stage for Ingest {
             let file = write_table(&context.scratch, &split.file_name(), content, options, groups)?;
             files.push(file);
         }
-        let brightest = brightest.into_inner();
-        if brightest <= DARK {
-            context.progress.note(&format!(
-                "ingest: the largest of all pixels is {brightest} of 255: the values use a small part of the range of their type, as \
-                 those of 12 bits in files of 16 do; `levels` of the source says which numbers are black and white, as [0, 4095]"
-            ));
-        }
         let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !missing.is_empty() {
             return Err(held_out_of_nothing(&missing, &source.classes()));
@@ -134,6 +127,13 @@ impl Stage for Ingest {
                 }
                 _ => format!("no picture of the split {} can be read", split.name()),
             }));
+        }
+        let brightest = brightest.into_inner();
+        if brightest <= DARK {
+            context.progress.note(&format!(
+                "ingest: the largest of all pixels is {brightest} of 255: the values use a small part of the range of their type, as \
+                 those of 12 bits in files of 16 do; `levels` of the source says which numbers are black and white, as [0, 4095]"
+            ));
         }
         for (name, table) in tables {
             files.push(write_batch(&context.scratch, name, &table)?);
@@ -197,6 +197,7 @@ fn without(batch: RecordBatch, held_out: &[i64]) -> Result<RecordBatch> {
 fn check_places(pipeline: &Pipeline) -> Result<()> {
     let places = pipeline.source.kind().places();
     let Some((setting, path)) = places.into_iter().find(|(_, path)| !path.exists()) else { return Ok(()) };
-    let missing = format!("{setting}: {} does not exist", path.display());
+    let url = if path.to_string_lossy().contains(":/") { " (limpid reads no URLs: download it first)" } else { "" };
+    let missing = format!("{setting}: {} does not exist{url}", path.display());
     Err(error::data(pipeline.places.of(setting).map_or(missing.clone(), |place| format!("{place}: {missing}"))))
 }

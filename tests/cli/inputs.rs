@@ -126,7 +126,7 @@ fn a_volume_is_no_image_of_many_channels_unless_it_is_said() {
     sandbox.limpid("run small.toml --to ingest").exits(65).says(message);
     sandbox.limpid("run small.toml --to ingest --set source.npy.channels=8").succeeds();
     sandbox
-        .limpid("run small.toml --to ingest --set source.npy.channels=9")
+        .limpid("run small.toml --force --to ingest --set source.npy.channels=9")
         .exits(65)
         .says("images of 8 channels, but");
     let tables = "run small.toml --to ingest --set source.parquet={train=\"x.parquet\",test-fraction=0.4}";
@@ -236,6 +236,8 @@ fn files_of_neither_split_are_counted() {
     }
     let message = "passed over: 8 rows in 2 files of neither split, such as data/extra.parquet; source.parquet.train";
     sandbox.limpid("run small.toml --to ingest").succeeds().says(message);
+    let drawn = "run small.toml --to ingest --set source.parquet.test-fraction=0.4";
+    sandbox.limpid(drawn).succeeds().says("although names say splits, as data/test-0.parquet");
 }
 
 #[test]
@@ -303,7 +305,7 @@ fn what_a_file_is_is_said_everywhere() {
     tar[257..262].copy_from_slice(b"ustar");
     tar[0] = b'a';
     let files: [(&str, &[u8], &str); 7] = [
-        ("a.gif", b"GIF89a", "a GIF picture"),
+        ("a.gif", b"GIF89a\0\0\0\0", "a GIF picture"),
         ("a.avif", b"\0\0\0\x1cftypavif\0\0\0\0", "an AVIF picture"),
         ("a.heic", b"\0\0\0\x1cftypheic\0\0\0\0", "a HEIC picture"),
         ("a.tar", &tar, "a tar archive"),

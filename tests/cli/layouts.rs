@@ -171,6 +171,25 @@ fn what_is_passed_over_in_a_folder_is_said() {
     sandbox.limpid(&format!("{by_table} --set source.folder.label=king")).exits(65).says("it has no column king");
 }
 
+#[test]
+fn a_table_without_splits_leaves_them_to_the_folders() {
+    let sandbox = sandbox("folder = { path = \"set\", csv = \"list.csv\", test-fraction = 0.4 }");
+    fill(&sandbox, &["Training", "Testing"]);
+    let list = |folders: &[&str]| {
+        let name = |(number, folder): (usize, &&str)| {
+            (0..EACH).map(|index| format!("{folder}/{number}{index:02}.png,7\n")).collect::<String>()
+        };
+        let lines: String = folders.iter().enumerate().map(name).collect();
+        sandbox.write("list.csv", format!("file,label\n{lines}").as_bytes());
+        sandbox.limpid("run small.toml --to ingest").succeeds();
+        [TRAIN, TEST].map(|path| read(&sandbox, path).0.num_rows())
+    };
+    assert_eq!(list(&["Training", "Testing"]), [EACH, EACH]);
+    // Of files that are all for training, some are drawn.
+    let drawn = list(&["Training"]);
+    assert!(drawn[0] + drawn[1] == EACH && drawn[1] > 0, "{drawn:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn what_links_in_a_split_lead_to_is_not_passed_over() {

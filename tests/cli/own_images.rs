@@ -314,7 +314,7 @@ fn broken_images_end_the_run_or_are_listed() {
         .exits(65)
         .says("cannot use 3 pictures; source.folder.on-error = \"skip\" leaves such pictures out and lists them\n")
         .says("\n  photos/train/cat/a.png: ")
-        .says("\n  photos/train/dog/a.jpg: The image format Gif is not supported")
+        .says("\n  photos/train/dog/a.jpg: it is not a PNG, JPEG, WebP, BMP or TIFF picture, but a GIF picture")
         .says("\n  photos/train/dog/c.jpg: ");
     assert!(!sandbox.path("runs/small/ingest").exists());
     let skip = "run small.toml --to ingest --set source.folder.on-error=skip";

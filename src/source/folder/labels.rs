@@ -47,7 +47,7 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
     let found = found.filter(|found| found.labelled);
     let by_table = settings.csv.is_some() || found.is_some();
     let items = match (&settings.csv, found) {
-        (Some(csv), _) => from_table(csv, settings, "")?,
+        (Some(csv), _) => split_by_folders(settings, from_table(csv, settings, "")?),
         (None, Some(found)) => from_metadata(settings, &found.paths)?,
         (None, None) => from_folders(settings, progress)?,
     };
@@ -244,6 +244,20 @@ pub fn metadata(settings: &FolderSettings) -> Result<Option<Metadata>> {
         |columns: &Vec<String>| column(columns, &FILE_COLUMNS).is_some() && label_column(columns, settings).is_some();
     let labelled = columns.iter().all(tells);
     Ok(Some(Metadata { name, paths, labelled, columns: columns.into_iter().next().unwrap_or_default() }))
+}
+
+/// Gives the files of a table without splits those of their sub-folders, if there are files of both.
+fn split_by_folders(settings: &FolderSettings, mut items: Vec<Item>) -> Vec<Item> {
+    let paths: Vec<_> = items.iter().map(|item| item.path.clone()).collect();
+    let splits = layout(settings, &paths).ok().and_then(|layout| layout.splits);
+    let Some(starts) = splits.filter(|_| items.iter().all(|item| item.split.is_none())) else { return items };
+    let of = |path: &String| Split::ALL.into_iter().find(|split| path.starts_with(starts[*split as usize].as_str()));
+    let found: Vec<_> = paths.iter().map(of).collect();
+    if Split::ALL.into_iter().all(|split| found.contains(&Some(split))) {
+        items.iter_mut().zip(&found).for_each(|(item, split)| item.split = *split);
+        items.retain(|item| item.split.is_some());
+    }
+    items
 }
 
 /// Labels from the tables of [`metadata`]; splits from them or, where they have none, from sub-folders.

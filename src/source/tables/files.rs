@@ -170,6 +170,14 @@ fn in_folder(folder: &Path) -> Result<[Vec<PathBuf>; 2]> {
 /// A folder that cannot be read.
 pub fn tell_passed_over(settings: &ParquetSettings, splits: &[Vec<PathBuf>; 2], progress: &Progress) -> Result<()> {
     let Some(folder) = &settings.path else { return Ok(()) };
+    let said =
+        |path: &&PathBuf| roles(&path.strip_prefix(folder).unwrap_or(path).to_string_lossy()).contains(&Role::Test);
+    if let Some(example) = splits[0].iter().find(said).filter(|_| settings.test_fraction.is_some()) {
+        progress.note(&format!(
+            "test images are drawn from all files, although names say splits, as {}; without source.parquet.test-fraction, these count",
+            example.display()
+        ));
+    }
     let read: HashSet<_> = splits.iter().flatten().collect();
     let others: Vec<_> = below(folder)?.into_iter().filter(|path| !read.contains(path)).collect();
     if let [example, ..] = &others[..] {
