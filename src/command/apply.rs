@@ -245,6 +245,7 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) 
             let column = args.image.as_deref().filter(|column| *column != "image");
             let own = if column.is_none() { TableFile::open_rewritten(path, image) } else { TableFile::open_own(path) };
             if let Some(table) = own? {
+                table.extent()?;
                 mapping(model, table.content(), direction, path)?;
                 return Ok(Input::Table(table));
             }

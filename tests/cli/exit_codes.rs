@@ -35,7 +35,7 @@ fn a_file_in_the_place_of_a_folder_and_the_reverse_are_settings() {
         ("run small.toml --lineage file/x".to_owned(), "cannot open the lineage file file/x"),
         ("run small.toml --lineage missing/x".to_owned(), "its folder does not exist"),
         ("run file/small.toml".to_owned(), "cannot read the pipeline file"),
-        ("run folder".to_owned(), "cannot read the pipeline file"),
+        ("run folder".to_owned(), "folder is a folder: a pipeline is a TOML file"),
         ("inspect file/x".to_owned(), "cannot read file/x"),
         (format!("inspect {long}"), "cannot read xxx"),
     ] {
@@ -49,12 +49,12 @@ fn a_file_in_the_place_of_a_folder_and_the_reverse_are_settings() {
 #[test]
 fn a_source_that_is_named_wrongly_is_settings_or_data() {
     for (source, code, says) in [
-        ("idx = { train = \"file/x\", test = \"file\" }", 2, "cannot read file/x"),
-        ("idx = { train = \"a\\u0000b\", test = \"file\" }", 2, "cannot read a\\u0000b"),
+        ("idx = { train = \"file/x\", test = \"file\" }", 65, "file/x does not exist"),
+        ("idx = { train = \"a\\u0000b\", test = \"file\" }", 65, "a\\u0000b does not exist"),
         ("idx = { train = \"folder\", test = \"file\" }", 65, "folder is not a file"),
         ("idx = { train = \"missing\", test = \"file\" }", 65, "missing does not exist"),
-        ("npy = { train = \"file/x\", test = \"file\" }", 2, "cannot read file/x"),
-        ("npz = { path = \"file/x\" }", 2, "cannot read file/x"),
+        ("npy = { train = \"file/x\", test = \"file\" }", 65, "file/x does not exist"),
+        ("npz = { path = \"file/x\" }", 65, "file/x does not exist"),
         ("npz = { path = \"folder\" }", 65, "folder is not a file"),
         ("folder = { path = \"file\" }", 65, "file is not a folder"),
         ("folder = { path = \"file/x\" }", 65, "file/x does not exist"),
