@@ -87,7 +87,7 @@ pub fn arrays(bytes: &[u8]) {
         levels: None,
     };
     for arrays in [files(&path, &None, None), files(&path, &images, Some(0.5)), files(&good, &labels, None)] {
-        read(&SourceSettings::Npy(NpySettings { arrays }));
+        read(&SourceSettings::Npy(NpySettings { arrays, noisy: None }));
     }
     let path = folder.write("some.npz", bytes);
     _ = judge(source::names_in_npz(&path));
@@ -103,7 +103,7 @@ pub fn arrays(bytes: &[u8]) {
         transpose: false,
         levels: None,
     };
-    read(&SourceSettings::Npz(NpzSettings { path, arrays }));
+    read(&SourceSettings::Npz(NpzSettings { path, arrays, noisy: None }));
 }
 
 /// A picture, unchanged and fitted.
@@ -145,6 +145,7 @@ pub fn foreign(bytes: &[u8]) {
             test: None,
             test_fraction: Some(0.5),
             image: None,
+            noisy: None,
             label: None,
             shape,
             fit: Fit { size, grey: None, pages: Pages::Error, levels: None },
@@ -159,6 +160,7 @@ const FAULTS: Faults = Faults { on_error: OnError::Skip, most: 100 };
 fn photos(folder: &Folder, fit: Fit, csv: Option<PathBuf>) -> FolderSettings {
     FolderSettings {
         path: folder.0.join("photos"),
+        pairs: None,
         labels: FolderLabels::Folders,
         csv,
         label: None,

@@ -25,7 +25,7 @@ use crate::record::StageName;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::{Workspace, steadily, whole_receipt_in};
 use crate::source::FILES;
-use crate::stage::export::stages;
+use crate::stage::export::table_sets;
 use crate::stage::{STAGES, ingest, train};
 use crate::store::local::{self, only_writer};
 use crate::table::WriteOptions;
@@ -86,7 +86,7 @@ impl Execute for ExportArgs {
             let layout = Layout::new(self.profile, pixels, self.lists, self.part_rows, self.part_mib);
             let compression_level = pipeline.output.compression_level;
             let options = WriteOptions { compression_level, threads, sorted: true, classes: None };
-            let folders: Vec<_> = stages(&pipeline).map(|stage| workspace.stage(stage)).collect();
+            let folders: Vec<_> = table_sets(&pipeline).iter().map(|set| workspace.stage(set.stage)).collect();
             let (digests, tables) = steadily(&folders, || tables(&workspace, &pipeline, &progress))?;
             publish(folder, |scratch| {
                 let written = match self.pictures {
@@ -95,10 +95,10 @@ impl Execute for ExportArgs {
                         .and_then(|names| write_pictures(&tables, &names, scratch, depth, &progress)),
                 };
                 // Digested again, since a file may have been damaged after the first check.
-                for (Source { stage, table, .. }, digest) in tables.iter().zip(&digests) {
+                for (Source { set, table, .. }, digest) in tables.iter().zip(&digests) {
                     if table.digest()? != *digest {
                         return Err(damaged(
-                            *stage,
+                            set.stage,
                             &format!("{} has changed while it was read", table.path().display()),
                         ));
                     }
@@ -131,16 +131,19 @@ fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Re
     }
     let old = out_of_date(receipts.iter().map(|(name, receipt)| (*name, receipt)).collect());
     let (mut digests, mut tables) = (Vec::new(), Vec::new());
-    for stage in stages(pipeline) {
+    for set in table_sets(pipeline) {
+        let stage = set.stage;
         let Some((_, receipt)) = receipts.iter().find(|(name, _)| *name == stage) else { continue };
-        if let Some(damage) = receipt.damage(&workspace.stage(stage), true)? {
+        // Once for all tables of a stage.
+        let first = set.inside.is_none();
+        if first && let Some(damage) = receipt.damage(&workspace.stage(stage), true)? {
             return Err(damaged(stage, &damage));
         }
-        if let Some(cause) = old.get(&stage) {
+        if first && let Some(cause) = old.get(&stage) {
             progress.note(&format!("{stage} is out of date ({cause}); its old result is exported"));
         }
-        for source in export::tables(workspace, stage)? {
-            let name = source.split.file_name();
+        for source in export::tables(workspace, set)? {
+            let name = set.file_name(source.split);
             let output = receipt.outputs.iter().find(|output| output.name == name);
             let output = output.ok_or_else(|| damaged(stage, &format!("its receipt does not know {name}")))?;
             digests.push(output.digest.clone());

@@ -9,6 +9,7 @@
 
 mod check;
 mod document;
+mod pairs;
 mod raw;
 mod resolve;
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::document::Places;
+use super::pairs::check_pairs;
 use super::raw::{RawGate, RawOutput, RawPipeline, RawTraining};
 use crate::corruption::Corruption;
 use crate::image::{ImageShape, Pixels};
@@ -69,6 +70,11 @@ impl Pipeline {
     /// Whether there are clean images to compare with: unless training sees noisy images alone, and those come from the source.
     pub fn has_clean_images(&self) -> bool {
         self.training.blind_spot.is_none() || self.corruption.is_some()
+    }
+
+    /// Whether there are noisy images: those of a corruption, or the source's own.
+    pub fn has_noisy_images(&self) -> bool {
+        self.corruption.is_some() || self.source.kind().is_paired()
     }
 }
 
@@ -134,7 +140,12 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let pictures = output.pictures;
     let output = resolve_output(output, problems);
     let seed = problems.required("seed", seed);
-    check_corruption(corruption.as_ref(), image, training.as_ref(), encode_input, problems);
+    let paired = source.as_ref().is_some_and(|source| source.kind().is_paired());
+    if paired {
+        check_pairs(corruption.as_ref(), training.as_ref(), problems);
+    } else {
+        check_corruption(corruption.as_ref(), image, training.as_ref(), encode_input, problems);
+    }
     if let Some(corruption) = &corruption {
         let (output, loss) = (output.map(|(output, _)| output), model.as_ref().map(|model| model.loss));
         check_clipping(corruption, output, loss, training.as_ref(), "corruption".into(), problems);

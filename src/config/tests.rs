@@ -51,6 +51,7 @@ fn every_shipped_pipeline_resolves() {
     names.sort();
     let shipped = [
         "colourise",
+        "documents",
         "mnist-conv",
         "mnist-conv-chapter",
         "mnist-denoise",

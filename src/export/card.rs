@@ -9,7 +9,7 @@ use crate::table::FileRecord;
 /// Hugging Face `datasets` caches what it has read under a key made of the card's header alone. The header therefore has digests
 /// of the files; otherwise another export, or a new one of the same run, would be read from the cache of the first.
 pub fn card(name: &str, tables: &[Source], files: &[FileRecord]) -> String {
-    let mut stages: Vec<_> = tables.iter().map(|source| source.stage.as_str()).collect();
+    let mut stages: Vec<_> = tables.iter().map(|source| source.set.name()).collect();
     stages.dedup();
     // The configuration of readers that name none.
     let default = if stages.contains(&"denoise") { "denoise" } else { stages.last().copied().unwrap_or_default() };
@@ -28,7 +28,7 @@ pub fn card(name: &str, tables: &[Source], files: &[FileRecord]) -> String {
         let digest = hasher.finalize().to_hex();
         text += &format!("  description: \"{stage} of {name}, {}\"\n", &digest[..16]);
         text += "  data_files:\n";
-        for Source { split, .. } in tables.iter().filter(|source| source.stage.as_str() == *stage) {
+        for Source { split, .. } in tables.iter().filter(|source| source.set.name() == *stage) {
             text += &format!("  - split: {0}\n    path: {stage}/{0}-*.parquet\n", split.name());
         }
     }
@@ -38,7 +38,7 @@ pub fn card(name: &str, tables: &[Source], files: &[FileRecord]) -> String {
     for stage in &stages {
         let mut rows = Vec::new();
         let mut columns = Vec::new();
-        for Source { split, table, .. } in tables.iter().filter(|source| source.stage.as_str() == *stage) {
+        for Source { split, table, .. } in tables.iter().filter(|source| source.set.name() == *stage) {
             rows.push(format!("{} {}", split.name(), table.rows()));
             let schema = table.content().schema();
             columns = schema.fields().iter().map(|field| format!("`{}`", field.name())).collect();
@@ -61,6 +61,7 @@ fn meaning(stage: &str) -> &'static str {
     match stage {
         "ingest" => "the images as they came",
         "corrupt" => "the images with noise",
+        "noisy" => "the noisy images as they came",
         "encode" => "their features, `code`, and the `error` of the reconstruction from them",
         _ => "the images as the model gives them back, and the `error` that is left",
     }

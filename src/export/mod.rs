@@ -13,7 +13,7 @@ use anyhow::Result;
 
 use crate::image::Split;
 use crate::progress::Progress;
-use crate::record::StageName;
+use crate::record::TableSet;
 use crate::record::workspace::Workspace;
 use crate::store::local;
 use crate::table::layout::{Layout, Profile};
@@ -21,26 +21,26 @@ use crate::table::{FileRecord, RowGroup, TableFile, WriteOptions, write_file, wr
 
 /// A table of a run.
 pub struct Source {
-    /// The stage that made it.
-    pub stage: StageName,
+    /// The tables that it is one of.
+    pub set: TableSet,
     /// Its split.
     pub split: Split,
     /// The table.
     pub table: TableFile,
 }
 
-/// The tables that a stage has published, one for each split.
+/// The tables of a set that a stage has published, one for each split.
 ///
 /// # Errors
 /// They cannot be read.
-pub fn tables(workspace: &Workspace, stage: StageName) -> Result<Vec<Source>> {
+pub fn tables(workspace: &Workspace, set: TableSet) -> Result<Vec<Source>> {
     let table = |split: Split| -> Result<Source> {
-        Ok(Source { stage, split, table: TableFile::open(&workspace.stage(stage).join(split.file_name()))? })
+        Ok(Source { set, split, table: TableFile::open(&set.path(workspace, split))? })
     };
     Split::ALL.into_iter().map(table).collect()
 }
 
-/// Writes tables of the run called `name` to `folder`, in one folder for each stage, and for Hugging Face a dataset card
+/// Writes tables of the run called `name` to `folder`, in one folder for each set, and for Hugging Face a dataset card
 /// (README.md). The folders inside are synced, `folder` itself is not.
 ///
 /// # Errors
@@ -55,8 +55,8 @@ pub fn write_tables(
 ) -> Result<Vec<FileRecord>> {
     let mut files = Vec::new();
     let task = progress.task("export", tables.iter().map(|source| source.table.rows()).sum(), "rows");
-    for Source { stage, split, table } in tables {
-        let inside = folder.join(stage.as_str());
+    for Source { set, split, table } in tables {
+        let inside = folder.join(set.name());
         local::create_folder(&inside)?;
         let rows = table.rows();
         let part_rows = layout.rows_of_part(table);
@@ -92,7 +92,7 @@ pub fn write_tables(
             });
             let name = format!("{}-{part:05}-of-{parts:05}.parquet", split.name());
             let file = write_rows(&inside, &name, converter.schema(), &options, layout.compression(), groups)?;
-            files.push(FileRecord { name: format!("{stage}/{name}"), ..file });
+            files.push(FileRecord { name: format!("{}/{name}", set.name()), ..file });
         }
         local::sync_folder(&inside)?;
     }

@@ -121,7 +121,7 @@ impl Folders {
     }
 }
 
-/// Writes the images in `tables` to `folder`, in a folder for each stage with one for each split. All that it makes is synced,
+/// Writes the images in `tables` to `folder`, in a folder for each set of tables with one for each split. All that it makes is synced,
 /// `folder` itself is not.
 ///
 /// # Errors
@@ -138,7 +138,7 @@ pub fn write_pictures(
     let total = of_images.iter().map(|(source, _)| source.table.rows()).sum();
     let task = progress.task("pictures", total, "pictures");
     let (mut files, mut made) = (Vec::new(), BTreeSet::new());
-    for (Source { stage, split, table }, extent) in of_images {
+    for (Source { set, split, table }, extent) in of_images {
         depth.check(extent.channels())?;
         let folders = Folders::of(table.classes());
         for batch in table.all() {
@@ -149,7 +149,7 @@ pub fn write_pictures(
             let numbers = images.numbers();
             let name = |row: usize| {
                 let label = labels.is_valid(row).then(|| labels.value(row));
-                format!("{stage}/{}", names.name(*split, ids.value(row), label, &folders))
+                format!("{}/{}", set.name(), names.name(*split, ids.value(row), label, &folders))
             };
             let names: Vec<_> = (0..batch.num_rows()).map(name).collect();
             for parent in names.iter().flat_map(|name| Path::new(name).ancestors().skip(1)) {

@@ -8,6 +8,8 @@ pub mod fingerprint;
 pub mod receipt;
 pub mod sealed;
 mod stage_name;
+mod table_set;
 pub mod workspace;
 
 pub use stage_name::StageName;
+pub use table_set::TableSet;

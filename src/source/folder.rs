@@ -9,6 +9,8 @@ mod file_table;
 mod labels;
 mod layout;
 mod listing;
+mod pair_table;
+mod pairs;
 mod settings;
 
 use std::collections::HashSet;
@@ -21,19 +23,17 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow_array::{Int64Array, RecordBatch};
 use rayon::prelude::*;
-use serde_json::{Value, json};
 
-use labels::{files, metadata};
+use labels::Labelled;
 use listing::{list, list_in};
 pub use settings::{FolderLabels, FolderSettings};
 
 use super::picture::{self, Picture, PictureFile, pages};
 use super::rejected::{Reject, Rejections};
-use super::{Outside, Source, SourceKind, batch, bytes_of, string_column};
-use crate::image::{Classes, Extent, ImageShape, Levels, Pixels, Samples, Shapes, Split};
+use super::{Source, batch, bytes_of, string_column};
+use crate::image::{Classes, Extent, ImageShape, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
-use crate::source::settings::{Fit, Pages, Size, of_pictures};
-use crate::store::local::real;
+use crate::source::settings::{Fit, Pages, Size};
 use crate::table::{Content, Emit, RowGroup, batch_rows, batches_of, row_groups_of};
 use crate::{error, interrupt};
 
@@ -78,9 +78,12 @@ impl Folder {
     /// A folder that cannot be read or holds no images of a split, labels that do not fit, no image that can be used,
     /// interruption.
     pub fn open(settings: &FolderSettings, seed: u64, progress: &Progress) -> Result<Self> {
-        let labels::Labelled { splits, classes } = labels::labelled(settings, seed, progress)?;
-        let rejections = Rejections::new(settings.faults, "source.folder");
-        Self::of(&settings.path, settings.fit, rejections, splits, classes)
+        Self::labelled(&settings.path, settings, labels::labelled(settings, seed, progress)?)
+    }
+
+    fn labelled(root: &Path, settings: &FolderSettings, files: Labelled) -> Result<Self> {
+        let Labelled { splits, classes } = files;
+        Self::of(root, settings.fit, Rejections::new(settings.faults, "source.folder"), splits, classes)
     }
 
     /// The source of these files; decodes pictures until one gives the shape.
@@ -255,47 +258,6 @@ impl Folder {
     }
 }
 
-impl SourceKind for FolderSettings {
-    fn decisive(&self, seed: u64) -> Value {
-        // `outside` only decides whether a table is refused, not what the images are.
-        let Self { path: _, labels, csv: _, label, outside: _, train, test, test_fraction, fit, faults } = self;
-        let mut settings =
-            json!({ "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": seed });
-        if let Some(label) = label {
-            settings["label"] = json!(label);
-        }
-        of_pictures(settings, fit, faults)
-    }
-
-    fn places(&self) -> Vec<(&'static str, &Path)> {
-        let csv = self.csv.as_deref().map(|csv| ("source.folder.csv", csv));
-        // With a table of files elsewhere, there need be no folder.
-        let path = (!self.outside).then_some(("source.folder.path", self.path.as_path()));
-        path.into_iter().chain(csv).collect()
-    }
-
-    fn levels(&self) -> Option<Levels> {
-        self.fit.levels
-    }
-
-    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
-        let found = metadata(self)?.filter(|found| found.labelled);
-        let listed = Outside::Files(self.path.clone(), files(self, found.as_ref())?);
-        let csv = self.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
-        let found = found.map(|found| (found.name, Outside::Files(self.path.clone(), found.paths)));
-        Ok([("source.folder.path", listed)].into_iter().chain(csv).chain(found).collect())
-    }
-
-    // Sub-folders of this folder would be taken for splits or labels.
-    fn folder_around(&self, place: &Path) -> Option<&Path> {
-        real(place).is_some_and(|place| Some(place) == real(&self.path)).then_some(&self.path)
-    }
-
-    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Folder::open(self, seed, progress)?))
-    }
-}
-
 impl Source for Folder {
     fn content(&self) -> Content {
         Content::Images(self.extent, self.pixels)
@@ -326,6 +288,11 @@ impl Source for Folder {
                 .into_iter()
                 .map(move |group| -> Result<RowGroup<'_>> { Ok(Box::new(move |emit| self.load(split, group, emit))) }),
         ))
+    }
+
+    fn name(&self, split: Split, id: u64) -> String {
+        let entry = self.splits[split as usize].get(id as usize);
+        entry.map_or(String::new(), |entry| self.path(entry).display().to_string())
     }
 
     fn classes(&self) -> Classes {

@@ -7,6 +7,7 @@
 
 mod arrays;
 mod columns;
+mod documents;
 mod draw;
 mod folder;
 mod generated;
@@ -16,6 +17,7 @@ mod label_text;
 mod look;
 mod mnist;
 mod numpy;
+mod pairs;
 mod picture;
 mod rejected;
 mod scenes;
@@ -24,6 +26,7 @@ mod split_name;
 pub mod strokes;
 mod tables;
 mod tar;
+mod texture;
 mod walk;
 
 use std::borrow::Cow;
@@ -104,6 +107,17 @@ pub trait Source: Sync {
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         Ok(Vec::new())
     }
+
+    /// What the image with this id is called in messages.
+    fn name(&self, split: Split, id: u64) -> String {
+        format!("image {id} of the split {}", split.name())
+    }
+
+    /// The noisy versions of the images, if the source has pairs: as many in each split, with the same ids, labels and sizes, in
+    /// the same order. They have no noisy versions of their own.
+    fn noisy(&self) -> Option<&dyn Source> {
+        None
+    }
 }
 
 /// The settings of one kind of source.
@@ -125,6 +139,11 @@ pub trait SourceKind {
     /// The files and folders that must be there, by setting; patterns are none.
     fn places(&self) -> Vec<(&'static str, &Path)> {
         Vec::new()
+    }
+
+    /// Whether the source has a noisy version of each image, [`Source::noisy`].
+    fn is_paired(&self) -> bool {
+        false
     }
 
     /// The files whose content decides the images, by setting; none for a source whose images are always the same.
@@ -178,6 +197,8 @@ choices! {
     "strokes" strokes => Strokes(StrokesSettings),
     /// Pictures of textured shapes that limpid draws itself.
     "scenes" scenes => Scenes(scenes::ScenesSettings),
+    /// Pages of text that limpid draws itself, stained and clean.
+    "documents" documents => Documents(documents::DocumentsSettings),
 }
 
 impl SourceSettings {

@@ -4,26 +4,23 @@
 
 mod array;
 mod element;
+mod settings;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::arrays::{self, Part};
 use super::draw::{Members, pick};
-use super::{Outside, Source, SourceKind, batch, bytes_of};
+use super::{Source, batch, bytes_of};
 use crate::error;
 use crate::image::{Levels, Pixels, Samples, Shapes, Split};
-use crate::progress::Progress;
-use crate::setting::{Choice, Section};
-use crate::source::settings::{Arrays, RawArrays, drawn};
+use crate::source::settings::Arrays;
 use crate::table::{Content, RowGroup, batch_rows};
 use crate::text;
 use array::{Array, Location};
 use element::Element;
+pub use settings::{NpySettings, NpzSettings};
 
 /// The arrays of both splits.
 pub struct Numpy {
@@ -250,149 +247,4 @@ pub fn describe_npy(path: &Path) -> Result<String> {
 /// It cannot be read or is no archive.
 pub fn names_in_npz(path: &Path) -> Result<Vec<String>> {
     array::members(path)
-}
-
-/// Arrays in a NumPy archive.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct NpzSettings {
-    /// The archive.
-    pub path: PathBuf,
-    /// Names of the arrays.
-    pub arrays: Arrays<String>,
-}
-
-/// Arrays in a NumPy archive (`.npz`): images `[n, rows, columns]` or `[n, rows, columns, channels]`, labels `[n]`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RawNpz {
-    /// The archive.
-    path: Option<String>,
-    /// The array of training images.
-    train: Option<String>,
-    /// The array of training labels; `y_train` if there is one, unless given.
-    train_labels: Option<String>,
-    /// The array of test images; `x_test` unless given, or unless they are drawn.
-    test: Option<String>,
-    /// The array of test labels; `y_test` if there is one, unless given.
-    test_labels: Option<String>,
-    /// Share of the images that are for testing, where there are no others for it.
-    #[schemars(range(min = 0.000001, max = 0.999999))]
-    test_fraction: Option<f64>,
-    /// Number of channels; needed where there are more than four, which may be volumes.
-    #[schemars(range(min = 1, max = 65_536))]
-    channels: Option<i64>,
-    /// Whether rows and columns are exchanged.
-    transpose: Option<bool>,
-    /// The numbers that stand for black and white, as [0, 4095] for 12 bits; those of the type of the numbers unless given.
-    #[schemars(length(min = 2, max = 2))]
-    levels: Option<Vec<f64>>,
-}
-
-impl Choice for NpzSettings {
-    type Written = RawNpz;
-
-    fn resolve(written: RawNpz, section: &mut Section<'_>) -> Option<Self> {
-        let RawNpz { path, train, train_labels, test, test_labels, test_fraction, channels, transpose, levels } =
-            written;
-        let path = section.required("path", path)?;
-        let test = test.or(test_fraction.is_none().then(|| "x_test".to_owned()));
-        let names = RawArrays { train, train_labels, test, test_labels, test_fraction, channels, transpose, levels };
-        Some(Self { path: section.file(path), arrays: names.resolve(|_, name| name, section)? })
-    }
-}
-
-impl SourceKind for NpzSettings {
-    // The names of arrays say which of those of one file are meant.
-    fn decisive(&self, seed: u64) -> Value {
-        let Self { path: _, arrays } = self;
-        drawn(json!(arrays), arrays.test_fraction, seed)
-    }
-
-    fn places(&self) -> Vec<(&'static str, &Path)> {
-        vec![("source.npz.path", &self.path)]
-    }
-
-    fn levels(&self) -> Option<Levels> {
-        self.arrays.levels
-    }
-
-    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
-        Ok(vec![("source.npz.path", Outside::File(self.path.clone()))])
-    }
-
-    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Numpy::open_archive(&self.path, &self.arrays, seed, &|note| progress.note(note))?))
-    }
-}
-
-/// NumPy's files of one array.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct NpySettings {
-    /// The files.
-    pub arrays: Arrays<PathBuf>,
-}
-
-/// NumPy's files of one array (`.npy`), as those of an archive.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RawNpy {
-    /// The training images.
-    train: Option<String>,
-    /// The training labels.
-    train_labels: Option<String>,
-    /// The test images.
-    test: Option<String>,
-    /// The test labels.
-    test_labels: Option<String>,
-    /// Share of the images that are for testing, where there are no others for it.
-    #[schemars(range(min = 0.000001, max = 0.999999))]
-    test_fraction: Option<f64>,
-    /// Number of channels; needed where there are more than four, which may be volumes.
-    #[schemars(range(min = 1, max = 65_536))]
-    channels: Option<i64>,
-    /// Whether rows and columns are exchanged.
-    transpose: Option<bool>,
-    /// The numbers that stand for black and white, as [0, 4095] for 12 bits; those of the type of the numbers unless given.
-    #[schemars(length(min = 2, max = 2))]
-    levels: Option<Vec<f64>>,
-}
-
-impl Choice for NpySettings {
-    type Written = RawNpy;
-
-    fn resolve(written: RawNpy, section: &mut Section<'_>) -> Option<Self> {
-        let RawNpy { train, train_labels, test, test_labels, test_fraction, channels, transpose, levels } = written;
-        let files = RawArrays { train, train_labels, test, test_labels, test_fraction, channels, transpose, levels };
-        Some(Self { arrays: files.resolve(|section, file| section.file(file), section)? })
-    }
-}
-
-/// The settings of the files.
-const SETTINGS: [&str; 4] =
-    ["source.npy.train", "source.npy.train-labels", "source.npy.test", "source.npy.test-labels"];
-
-impl SourceKind for NpySettings {
-    fn decisive(&self, seed: u64) -> Value {
-        let Self { arrays } = self;
-        arrays.decisive(seed)
-    }
-
-    fn places(&self) -> Vec<(&'static str, &Path)> {
-        self.arrays.places(SETTINGS)
-    }
-
-    fn levels(&self) -> Option<Levels> {
-        self.arrays.levels
-    }
-
-    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
-        Ok(self.arrays.files(SETTINGS))
-    }
-
-    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
-        self.arrays.tell_labels("source.npy", &|note| progress.note(note));
-        Ok(Box::new(Numpy::open_files(&self.arrays, seed)?))
-    }
 }

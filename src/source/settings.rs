@@ -36,6 +36,16 @@ pub struct Arrays<T> {
     pub levels: Option<Levels>,
 }
 
+/// The noisy versions of the images of [`Arrays`], as many and in the same order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NoisyArrays<T> {
+    /// Of the training images.
+    pub train: T,
+    /// Of the test images, unless they are drawn.
+    pub test: Option<T>,
+}
+
 /// Size and channels that a picture is converted to before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -184,6 +194,40 @@ impl RawArrays {
     }
 }
 
+impl<T: Clone + PartialEq> NoisyArrays<T> {
+    /// Resolves the settings `train-noisy` and `test-noisy` beside those of the clean images; none if there are none.
+    pub fn resolve(
+        train: Option<T>,
+        test: Option<T>,
+        clean: Option<&Arrays<T>>,
+        section: &mut Section<'_>,
+    ) -> Option<Self> {
+        let clean = clean.filter(|_| train.is_some() || test.is_some())?;
+        if train.is_none() {
+            section.add(
+                "train-noisy",
+                "is missing: the training images need noisy versions too, as those for testing have",
+            );
+        }
+        match (&test, &clean.test) {
+            (None, Some(_)) => section.add("test-noisy", "is missing: the test images need noisy versions too"),
+            (Some(_), None) => {
+                section.add("test-noisy", "is given, but the test images are drawn from the others: leave it out")
+            }
+            _ => {}
+        }
+        if train.as_ref() == Some(&clean.train) {
+            section.add("train-noisy", "names the clean images: there is no noise to be learnt from them");
+        }
+        Some(Self { train: train?, test })
+    }
+
+    /// The arrays of the noisy images, with the labels and splits of the clean ones.
+    pub fn beside(&self, clean: &Arrays<T>) -> Arrays<T> {
+        Arrays { train: self.train.clone(), test: self.test.clone(), ..clean.clone() }
+    }
+}
+
 impl Arrays<PathBuf> {
     /// The settings that decide the images, besides the files.
     pub fn decisive(&self, seed: u64) -> Value {
@@ -236,6 +280,13 @@ impl Arrays<PathBuf> {
 pub fn refuse_given(keys: &[(&str, bool)], section: &mut Section<'_>) {
     for (key, _) in keys.iter().filter(|(_, given)| *given) {
         section.add(key, "is given although `test-fraction` has the test images drawn from the others; keep one");
+    }
+}
+
+/// Adds a problem if pictures of pairs may be skipped.
+pub fn refuse_skips(on_error: Option<OnError>, section: &mut Section<'_>) {
+    if on_error == Some(OnError::Skip) {
+        section.add("on-error", "\"skip\" would leave the partners of such pictures alone: leave it out for pairs");
     }
 }
 

@@ -43,6 +43,6 @@ impl Stage for Corrupt {
         let pixels = if corruption.kind().keeps_range() { pipeline.output.pixels } else { Pixels::Unclipped };
         let seed = pipeline.seed;
         let operation = |split| Operation::Corrupt { corruption: corruption.clone(), seed, split, pixels };
-        context.map_images(NAME, ingest::NAME, operation)
+        context.map_images(NAME, ingest::NAME.into(), operation)
     }
 }

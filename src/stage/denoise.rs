@@ -1,9 +1,9 @@
-//! denoise: the output of the model for every noisy image, or for every clean one if there is no corruption.
+//! denoise: the output of the model for every noisy image, or for every clean one if there are no noisy ones.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Outputs, Stage, StageContext, corrupt, ingest, train};
+use super::{Outputs, Stage, StageContext, image_stages, images, noisy_images, train};
 use crate::config::{self, Pipeline};
 use crate::engine::operation::Operation;
 use crate::record::StageName;
@@ -15,11 +15,6 @@ pub const NAME: StageName = StageName::new("denoise");
 /// The stage.
 pub struct Denoise;
 
-/// The images that are denoised.
-fn input(pipeline: &Pipeline) -> InputImages {
-    if pipeline.corruption.is_some() { InputImages::Noisy } else { InputImages::Clean }
-}
-
 impl Stage for Denoise {
     fn name(&self) -> StageName {
         NAME
@@ -30,10 +25,7 @@ impl Stage for Denoise {
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
-        match input(pipeline) {
-            InputImages::Clean => vec![ingest::NAME, train::NAME],
-            InputImages::Noisy => vec![ingest::NAME, corrupt::NAME, train::NAME],
-        }
+        image_stages(noisy_images(pipeline)).chain([train::NAME]).collect()
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
@@ -46,8 +38,9 @@ impl Stage for Denoise {
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let input = StageContext::images_stage(input(context.pipeline));
-        let (pixels, ensemble) = (context.pipeline.output.pixels, context.pipeline.denoise.ensemble);
+        let pipeline = context.pipeline;
+        let input = noisy_images(pipeline).unwrap_or_else(|| images(pipeline, InputImages::Clean));
+        let (pixels, ensemble) = (pipeline.output.pixels, pipeline.denoise.ensemble);
         context.map_images(NAME, input, |_| Operation::Denoise { model: context.model(), pixels, ensemble })
     }
 }

@@ -3,11 +3,10 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Outputs, Stage, StageContext, corrupt, ingest, train};
+use super::{Outputs, Stage, StageContext, image_stages, images, train};
 use crate::config::{Encode as EncodeSettings, Output, Pipeline};
 use crate::engine::operation::Operation;
 use crate::record::StageName;
-use crate::training::settings::InputImages;
 
 /// Its name.
 pub const NAME: StageName = StageName::new("encode");
@@ -29,10 +28,7 @@ impl Stage for Encode {
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
-        match pipeline.encode.input {
-            InputImages::Clean => vec![ingest::NAME, train::NAME],
-            InputImages::Noisy => vec![ingest::NAME, corrupt::NAME, train::NAME],
-        }
+        image_stages(Some(images(pipeline, pipeline.encode.input))).chain([train::NAME]).collect()
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
@@ -41,7 +37,7 @@ impl Stage for Encode {
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let input = StageContext::images_stage(context.pipeline.encode.input);
+        let input = images(context.pipeline, context.pipeline.encode.input);
         context.map_images(NAME, input, |_| Operation::Encode { model: context.model() })
     }
 }

@@ -4,24 +4,28 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Outputs, STAGES, Stage, StageContext, corrupt, denoise, encode, ingest};
+use super::{Outputs, Stage, StageContext, denoise, encode, ingest, noisy_images};
 use crate::config::Pipeline;
 use crate::export::pictures::{Names, write_pictures};
 use crate::export::{tables, write_tables};
-use crate::record::StageName;
+use crate::record::{StageName, TableSet};
 use crate::source::FILES;
 use crate::store::local;
 use crate::table::FileRecord;
 use crate::table::layout::Profile;
 
-/// The stages that write tables of images or features.
-const TABLES: [StageName; 4] = [ingest::NAME, corrupt::NAME, encode::NAME, denoise::NAME];
+/// The tables of images and features that a pipeline has, in order. A run directory may also hold results of stages that the
+/// pipeline no longer has, such as the codes of an earlier model.
+pub fn table_sets(pipeline: &Pipeline) -> Vec<TableSet> {
+    let [clean, codes, made] = [ingest::NAME, encode::NAME, denoise::NAME].map(TableSet::from);
+    let codes = encode::Encode.applies(pipeline).then_some(codes);
+    [clean].into_iter().chain(noisy_images(pipeline)).chain(codes).chain([made]).collect()
+}
 
-/// Those of them that a pipeline has, in order. A run directory may also hold results of stages that the pipeline no longer has,
-/// such as the codes of an earlier model.
-pub fn stages(pipeline: &Pipeline) -> impl Iterator<Item = StageName> {
-    let applying = STAGES.iter().filter(|stage| stage.applies(pipeline)).map(|stage| stage.name());
-    applying.filter(|name| TABLES.contains(name))
+/// Those of them that are exported: pictures are made of images alone.
+fn exported(pipeline: &Pipeline) -> impl Iterator<Item = TableSet> {
+    let features = pipeline.export.is_some();
+    table_sets(pipeline).into_iter().filter(move |tables| features || tables.stage != encode::NAME)
 }
 
 /// The folder of the pictures in its result.
@@ -47,8 +51,9 @@ impl Stage for Export {
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
-        let features = pipeline.export.is_some();
-        stages(pipeline).filter(|stage| features || *stage != encode::NAME).collect()
+        let mut stages: Vec<_> = exported(pipeline).map(|tables| tables.stage).collect();
+        stages.dedup();
+        stages
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
@@ -71,7 +76,7 @@ impl Stage for Export {
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let StageContext { pipeline, scratch, progress, .. } = context;
-        let tables = self.inputs(pipeline).into_iter().map(|stage| tables(context.workspace, stage));
+        let tables = exported(pipeline).map(|set| tables(context.workspace, set));
         let tables: Vec<_> = tables.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
         let mut files = Vec::new();
         if let Some(layout) = &pipeline.export {

@@ -1,6 +1,7 @@
-//! ingest: writes the source's images to tables.
+//! ingest: writes the source's images to tables, and the noisy ones of pairs to others.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -16,15 +17,21 @@ use super::{Outputs, Stage, StageContext};
 use crate::config::{Output, Pipeline};
 use crate::error;
 use crate::image::{Classes, Split};
-use crate::record::StageName;
-use crate::source::Outside;
-use crate::table::{RowGroup, WriteOptions, labels, row_group_rows, write_batch, write_table};
+use crate::progress::Task;
+use crate::record::{StageName, TableSet};
+use crate::source::{Outside, Source};
+use crate::store::local;
+use crate::table::{
+    FileRecord, RowGroup, TableFile, WriteOptions, ids, labels, row_group_rows, write_batch, write_table,
+};
 
 /// The largest pixel of images that use so little of the range of bytes that it is likely a mistake: that of 14 bits in 16.
 const DARK: u8 = 64;
 
 /// Its name.
 pub const NAME: StageName = StageName::new("ingest");
+/// The tables of noisy images, if the source has pairs.
+pub const NOISY: TableSet = TableSet { stage: NAME, inside: Some("noisy") };
 
 /// The stage.
 pub struct Ingest;
@@ -61,8 +68,7 @@ impl Stage for Ingest {
         let pipeline = context.pipeline;
         check_places(pipeline)?;
         let source = pipeline.source.kind().open(pipeline.seed, &context.data, context.progress)?;
-        let content = source.content();
-        let extent = content.extent().ok_or_else(|| error::bug("a source gives images"))?;
+        let extent = source.content().extent().ok_or_else(|| error::bug("a source gives images"))?;
         let model_image = pipeline.training.patches.model_image(&pipeline.model.architecture, extent);
         model_image.map_err(|cause| match source.differing() {
             Some(differing) => error::settings(format!("{differing}; {cause}")),
@@ -85,64 +91,113 @@ impl Stage for Ingest {
                 return Err(held_out_of_nothing(&unknown, &Some(names)));
             }
         }
-        let task = context.progress.task("ingest", total, "images");
-        // Held-out labels that no image has are a mistake in the settings.
-        let missing: Mutex<BTreeSet<i64>> = Mutex::new(pipeline.held_out.iter().copied().collect());
-        let brightest = AtomicU8::new(0);
-        let mut files = Vec::new();
-        for split in Split::ALL {
-            // Classes are held out of training; the test split keeps them, to measure anomaly detection.
-            let held_out = if split == Split::Train { pipeline.held_out.as_slice() } else { &[] };
-            let groups = source.row_groups(split, row_group_rows(content, source.count(split)))?.map(|group| {
-                let (task, missing, brightest) = (task.clone(), &missing, &brightest);
-                group.map(|group| -> RowGroup<'_> {
-                    Box::new(move |emit| {
-                        group(&mut |batch| {
-                            let rows = batch.num_rows() as u64;
-                            see(&batch, missing)?;
-                            brightest.fetch_max(brightest_of(&batch), Ordering::Relaxed);
-                            let batch = without(batch, held_out)?;
-                            if batch.num_rows() > 0 {
-                                emit(batch)?;
-                            }
-                            task.advance(rows);
-                            Ok(())
-                        })
-                    })
-                })
-            });
-            let options = WriteOptions { classes: source.classes(), ..context.write_options() };
-            let file = write_table(&context.scratch, &split.file_name(), content, options, groups)?;
-            files.push(file);
+        if let Some(noisy) = source.noisy()
+            && noisy.content().pixels() != source.content().pixels()
+        {
+            let advice = "the images of a pair need files of the same depth, all of 8 bits or all of more";
+            return Err(error::data(format!("the noisy images are of another depth than the clean ones: {advice}")));
         }
-        let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if !missing.is_empty() {
-            return Err(held_out_of_nothing(&missing, &source.classes()));
-        }
-        let tables = source.tables()?;
-        if let Some((split, _)) = Split::ALL.iter().zip(&files).find(|(_, file)| file.rows == Some(0)) {
-            return Err(error::data(match split {
-                Split::Train if !pipeline.held_out.is_empty() => {
-                    "source.hold-out leaves no image to train on".to_owned()
-                }
-                _ => format!("no picture of the split {} can be read", split.name()),
-            }));
-        }
-        let brightest = brightest.into_inner();
-        if brightest <= DARK {
-            context.progress.note(&format!(
-                "ingest: the largest of all pixels is {brightest} of 255: the values use a small part of the range of their type, as \
-                 those of 12 bits in files of 16 do; `levels` of the source says which numbers are black and white, as [0, 4095]"
-            ));
-        }
-        for (name, table) in tables {
-            files.push(write_batch(&context.scratch, name, &table)?);
-            if name == "rejected.parquet" && table.num_rows() > 0 {
-                context.progress.note(&format!("ingest: {} pictures cannot be read: see {name}", table.num_rows()));
-            }
+        let versions = if source.noisy().is_some() { 2 } else { 1 };
+        let task = context.progress.task("ingest", total.saturating_mul(versions), "images");
+        let mut files = write(context, &*source, NAME.into(), &task)?;
+        if let Some(noisy) = source.noisy() {
+            let folder = context.scratch.join(NOISY.name());
+            local::create_folder(&folder)?;
+            files.extend(write(context, noisy, NOISY, &task)?);
+            local::sync_folder(&folder)?;
+            check_pairs(&context.scratch, &*source, noisy)?;
         }
         Ok(files.into())
     }
+}
+
+/// Writes the tables of one version of the images.
+fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &Task) -> Result<Vec<FileRecord>> {
+    let (pipeline, content) = (context.pipeline, source.content());
+    // Held-out labels that no image has are a mistake in the settings.
+    let missing: Mutex<BTreeSet<i64>> = Mutex::new(pipeline.held_out.iter().copied().collect());
+    let brightest = AtomicU8::new(0);
+    let mut files = Vec::new();
+    for split in Split::ALL {
+        // Classes are held out of training; the test split keeps them, to measure anomaly detection.
+        let held_out = if split == Split::Train { pipeline.held_out.as_slice() } else { &[] };
+        let groups = source.row_groups(split, row_group_rows(content, source.count(split)))?.map(|group| {
+            let (task, missing, brightest) = (task.clone(), &missing, &brightest);
+            group.map(|group| -> RowGroup<'_> {
+                Box::new(move |emit| {
+                    group(&mut |batch| {
+                        let rows = batch.num_rows() as u64;
+                        see(&batch, missing)?;
+                        brightest.fetch_max(brightest_of(&batch), Ordering::Relaxed);
+                        let batch = without(batch, held_out)?;
+                        if batch.num_rows() > 0 {
+                            emit(batch)?;
+                        }
+                        task.advance(rows);
+                        Ok(())
+                    })
+                })
+            })
+        });
+        let options = WriteOptions { classes: source.classes(), ..context.write_options() };
+        files.push(write_table(&context.scratch, &set.file_name(split), content, options, groups)?);
+    }
+    let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if !missing.is_empty() {
+        return Err(held_out_of_nothing(&missing, &source.classes()));
+    }
+    let tables = source.tables()?;
+    if let Some((split, _)) = Split::ALL.iter().zip(&files).find(|(_, file)| file.rows == Some(0)) {
+        return Err(error::data(match split {
+            Split::Train if !pipeline.held_out.is_empty() => "source.hold-out leaves no image to train on".to_owned(),
+            _ => format!("no picture of the split {} can be read", split.name()),
+        }));
+    }
+    let brightest = brightest.into_inner();
+    if brightest <= DARK {
+        context.progress.note(&format!(
+            "ingest: the largest of all pixels is {brightest} of 255: the values use a small part of the range of their type, as \
+             those of 12 bits in files of 16 do; `levels` of the source says which numbers are black and white, as [0, 4095]"
+        ));
+    }
+    for (name, table) in tables {
+        files.push(write_batch(&context.scratch, &set.beside(name), &table)?);
+        if name == "rejected.parquet" && table.num_rows() > 0 {
+            context.progress.note(&format!("ingest: {} pictures cannot be read: see {name}", table.num_rows()));
+        }
+    }
+    Ok(files)
+}
+
+/// Checks that the images of each pair that was written have one size.
+///
+/// # Errors
+/// Two that do not, with their names.
+fn check_pairs(folder: &Path, source: &dyn Source, noisy: &dyn Source) -> Result<()> {
+    for split in Split::ALL {
+        let open = |set: TableSet| TableFile::open(&folder.join(set.file_name(split)));
+        let (clean_table, noisy_table) = (open(NAME.into())?, open(NOISY)?);
+        for group in 0..clean_table.row_groups().min(noisy_table.row_groups()) {
+            let (clean, other) = (clean_table.shapes(group)?, noisy_table.shapes(group)?);
+            let differing = clean.iter().zip(other.iter()).position(|(clean, other)| clean != other);
+            if let Some(row) = differing {
+                let shapes = [clean.iter().nth(row), other.iter().nth(row)];
+                let [expected, found] = shapes.map(|shape| shape.map_or(String::new(), |shape| shape.to_string()));
+                let mut known = Vec::new();
+                for batch in clean_table.row_group(group)? {
+                    known.extend(ids(&batch?)?.values().iter().map(|&id| id as u64));
+                }
+                let id = known.get(row).copied().unwrap_or_default();
+                let [clean, noisy] = [source, noisy].map(|source| source.name(split, id));
+                let advice = "the images of a pair need the same rows, columns and channels";
+                return Err(error::data(format!("{noisy} is {found}, but {clean} {expected}: {advice}")));
+            }
+        }
+        if clean_table.rows() != noisy_table.rows() {
+            return Err(error::bug("a source has other noisy images than clean ones"));
+        }
+    }
+    Ok(())
 }
 
 /// The error for held-out labels that no image has.

@@ -26,10 +26,10 @@ use crate::engine::threads::Threads;
 use crate::engine::{Engine, Job, Shard, TablePart};
 use crate::image::Split;
 use crate::progress::Progress;
-use crate::record::StageName;
 use crate::record::fingerprint::Parts;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::Workspace;
+use crate::record::{StageName, TableSet};
 use crate::source::Outside;
 use crate::table::{FileRecord, TableFile, WriteOptions, write_file};
 use crate::training::settings::InputImages;
@@ -96,6 +96,26 @@ pub trait Stage: Sync {
     /// # Errors
     /// Bad input, interruption, the file system.
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs>;
+}
+
+/// The tables of these images, which the pipeline has.
+pub fn images(pipeline: &Pipeline, which: InputImages) -> TableSet {
+    match which {
+        InputImages::Clean => ingest::NAME.into(),
+        InputImages::Noisy if pipeline.source.kind().is_paired() => ingest::NOISY,
+        InputImages::Noisy => corrupt::NAME.into(),
+    }
+}
+
+/// The noisy images, if the pipeline has any.
+pub fn noisy_images(pipeline: &Pipeline) -> Option<TableSet> {
+    pipeline.has_noisy_images().then(|| images(pipeline, InputImages::Noisy))
+}
+
+/// The stages of the clean images and of these, each once.
+fn image_stages(tables: Option<TableSet>) -> impl Iterator<Item = StageName> {
+    let other = tables.map(|tables| tables.stage).filter(|stage| *stage != ingest::NAME);
+    std::iter::once(ingest::NAME).chain(other)
 }
 
 /// What earlier runs of a stage have left to resume from.
@@ -198,8 +218,8 @@ impl StageContext<'_> {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn table(&self, stage: StageName, split: Split) -> Result<TableFile> {
-        TableFile::open(&self.workspace.stage(stage).join(split.file_name()))
+    pub fn table(&self, tables: impl Into<TableSet>, split: Split) -> Result<TableFile> {
+        TableFile::open(&tables.into().path(self.workspace, split))
     }
 
     /// The folder of an earlier stage.
@@ -207,15 +227,7 @@ impl StageContext<'_> {
         self.workspace.stage(stage)
     }
 
-    /// The stage that makes these images.
-    pub fn images_stage(input: InputImages) -> StageName {
-        match input {
-            InputImages::Clean => ingest::NAME,
-            InputImages::Noisy => corrupt::NAME,
-        }
-    }
-
-    /// Applies an operation to the images of stage `input` and writes a table for each split. An operation that measures errors
+    /// Applies an operation to the images of `input` and writes a table for each split. An operation that measures errors
     /// also gets the clean images, if `input` has others.
     ///
     /// # Errors
@@ -223,16 +235,16 @@ impl StageContext<'_> {
     pub fn map_images(
         &self,
         name: StageName,
-        input: StageName,
+        input: TableSet,
         operation: impl Fn(Split) -> Operation,
     ) -> Result<Outputs> {
         let (mut jobs, mut rows) = (Vec::new(), 0);
         for split in Split::ALL {
             let table = self.table(input, split)?;
             rows += table.rows();
-            let part = |stage: StageName| self.part(stage, split, table.row_groups());
-            let operation = operation(split);
-            let companion = operation.sees_clean_images().then_some(ingest::NAME).filter(|clean| *clean != input);
+            let part = |tables: TableSet| self.part(tables, split, table.row_groups());
+            let (operation, clean) = (operation(split), TableSet::from(ingest::NAME));
+            let companion = (operation.sees_clean_images() && clean != input).then_some(clean);
             let output = Shard {
                 folder: self.scratch.clone(),
                 name: split.file_name(),
@@ -246,10 +258,10 @@ impl StageContext<'_> {
     }
 
     /// All row groups of a table of an earlier stage, as the input of a job.
-    fn part(&self, stage: StageName, split: Split, row_groups: usize) -> TablePart {
-        let name = split.file_name();
-        let digest = self.inputs.get(&format!("{stage}/{name}")).cloned().unwrap_or_default();
-        TablePart { path: self.folder(stage).join(name), digest, row_groups: 0..row_groups }
+    fn part(&self, tables: TableSet, split: Split, row_groups: usize) -> TablePart {
+        let name = format!("{}/{}", tables.stage, tables.file_name(split));
+        let digest = self.inputs.get(&name).cloned().unwrap_or_default();
+        TablePart { path: tables.path(self.workspace, split), digest, row_groups: 0..row_groups }
     }
 
     /// The model that this run has trained, for an operation.

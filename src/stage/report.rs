@@ -8,7 +8,7 @@ use arrow_array::types::{Float64Type, Int64Type};
 use serde_json::{Value, json};
 
 use super::evaluate::Evaluate;
-use super::{Outputs, Stage, StageContext, corrupt, denoise, encode, evaluate, ingest, train};
+use super::{Outputs, Stage, StageContext, denoise, encode, evaluate, ingest, noisy_images, train};
 use crate::config::Pipeline;
 use crate::image::{Split, to_bytes};
 use crate::model::ModelDescription;
@@ -16,8 +16,8 @@ use crate::model::settings::Loss;
 use crate::quality::gate::judge;
 use crate::quality::linear::plane;
 use crate::quality::metrics::{Metrics, RECONSTRUCTION};
-use crate::record::StageName;
 use crate::record::workspace::Workspace;
+use crate::record::{StageName, TableSet};
 use crate::report::pictures::{Image, Picture, SHEET_SIDE};
 use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
 use crate::table::{Images, TableFile, columns, footer, ids, labels, lists, pixels};
@@ -81,12 +81,12 @@ pub fn gather(
     let mut provenance = vec![("limpid".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     provenance.extend(workspace.receipt(train::NAME)?.map(|train| ("trained on".to_owned(), train.device)));
     provenance.extend(inputs.clone());
-    let table = |stage: StageName| TableFile::open(&workspace.stage(stage).join(Split::Test.file_name()));
+    let table = |tables: TableSet| TableFile::open(&tables.path(workspace, Split::Test));
     let metrics = Metrics::read(&workspace.stage(evaluate::NAME))?;
     let metrics = metrics.ok_or_else(|| error::io("evaluate's metrics.json has gone"))?;
     let model = ModelDescription::read(&workspace.stage(train::NAME))?;
-    let (clean, made) = (table(ingest::NAME)?, table(denoise::NAME)?);
-    let noisy = pipeline.corruption.is_some().then(|| table(corrupt::NAME)).transpose()?;
+    let (clean, made) = (table(ingest::NAME.into())?, table(denoise::NAME.into())?);
+    let noisy = noisy_images(pipeline).map(table).transpose()?;
     let figure = |wanted: &[i64]| -> Result<Figure> {
         let noisy = noisy.as_ref().map(|table| images(table, wanted)).transpose()?.unwrap_or_default();
         let (clean, made) = (images(&clean, wanted)?, images(&made, wanted)?);
@@ -101,7 +101,7 @@ pub fn gather(
     })?;
     let extremes =
         |images: &[crate::quality::metrics::ImageError]| images.iter().map(|image| image.id).collect::<Vec<_>>();
-    let map = if model.architecture.family().has_code() { map(&table(encode::NAME)?)? } else { Vec::new() };
+    let map = if model.architecture.family().has_code() { map(&table(encode::NAME.into())?)? } else { Vec::new() };
     let task = if metrics.task == RECONSTRUCTION { "Reconstruction" } else { "Denoising" };
     Ok(Page {
         name: pipeline.name.clone(),

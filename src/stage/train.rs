@@ -15,13 +15,14 @@ use crate::error;
 use crate::image::Split;
 use crate::model::ModelDescription;
 use crate::quality::noise_level::median_level;
-use crate::record::StageName;
 use crate::record::fingerprint::Parts;
+use crate::record::{StageName, TableSet};
 use crate::setting::flatten;
 use crate::table::{TableFile, write_batch};
 use crate::training::batches::{InputSettings, TrainingImages};
 use crate::training::blind_spot::BlindSpot;
 use crate::training::checkpoint::{CheckpointFile, EpochRecord, Standing};
+use crate::training::image_table::ImageTable;
 use crate::training::patches::Cutter;
 use crate::training::settings::{InputImages, Weights};
 use crate::training::test_images::TestImages;
@@ -43,7 +44,7 @@ impl Stage for Train {
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
-        vec![images(pipeline)]
+        vec![images(pipeline).stage]
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
@@ -85,11 +86,19 @@ impl Stage for Train {
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
         context.device.check(pipeline.training.precision)?;
-        let train = context.table(images(pipeline), Split::Train)?;
-        let test = context.table(images(pipeline), Split::Test)?;
+        let tables = images(pipeline);
+        let paired = tables == ingest::NOISY;
+        let table = |split: Split| -> Result<_> {
+            let images = context.table(tables, split)?;
+            // Of pairs, the noisy images are beside the clean ones.
+            let (clean, noisy) =
+                if paired { (context.table(ingest::NAME, split)?, Some(images)) } else { (images, None) };
+            ImageTable::new(clean, noisy)
+        };
+        let (train, test) = (table(Split::Train)?, table(Split::Test)?);
         let patches = &pipeline.training.patches;
         // ingest has checked the patches that were set when it ran, and the test images have the same shape.
-        let image = patches.model_image(&pipeline.model.architecture, train.extent()?)?;
+        let image = patches.model_image(&pipeline.model.architecture, train.target()?)?;
         let cutter = |patches, split| Cutter::new(patches, pipeline.seed, split);
         // ingest has checked the corruption that was set when it ran.
         if let Some(corruption) = &pipeline.corruption {
@@ -97,7 +106,7 @@ impl Stage for Train {
         }
         let limit = pipeline.training.memory_mib << 20;
         let noise_level = match pipeline.training.blind_spot {
-            Some(BlindSpot { constant_noise: true, .. }) => Some(noise_level(&train)?),
+            Some(BlindSpot { constant_noise: true, .. }) => Some(noise_level(&context.table(tables, Split::Train)?)?),
             _ => None,
         };
         let folder = context.folder(self.name());
@@ -114,6 +123,7 @@ impl Stage for Train {
                 image,
                 seed: pipeline.seed,
                 corruption: pipeline.corruption.clone(),
+                paired,
                 input: pipeline.training.input,
                 target: pipeline.training.target,
                 blind_spot: pipeline.training.blind_spot,
@@ -163,12 +173,12 @@ impl Stage for Train {
     }
 }
 
-/// The stage whose images are read. Noise is generated again from its keys and not read, the same as in the stored noisy images;
-/// but a training on noisy images alone knows no others.
-fn images(pipeline: &Pipeline) -> StageName {
-    match pipeline.training.blind_spot {
-        Some(_) => StageContext::images_stage(pipeline.training.input),
-        None => ingest::NAME,
+/// The images that are read. Noise is generated again from its keys and not read, the same as in the stored noisy images; but a
+/// training on noisy images alone knows no others, and the noise of pairs is that of the source.
+fn images(pipeline: &Pipeline) -> TableSet {
+    match super::images(pipeline, pipeline.training.input) {
+        noisy if pipeline.training.blind_spot.is_some() || noisy == ingest::NOISY => noisy,
+        _ => ingest::NAME.into(),
     }
 }
 
@@ -205,7 +215,7 @@ const ENDS: [&str; 3] = ["training.epochs", "training.weights", "training.blind-
 fn trajectory_settings(pipeline: &Pipeline) -> Value {
     let Pipeline { seed, model, training, corruption, output, .. } = pipeline;
     let mut settings = json!({ "seed": seed, "model": model, "training": training.decisive() });
-    if training.input == InputImages::Noisy && training.blind_spot.is_none() {
+    if training.input == InputImages::Noisy && training.blind_spot.is_none() && corruption.is_some() {
         let Output { pixels, compression_level: _ } = output;
         settings["corruption"] = json!(corruption);
         // The inputs of the test split, and those with fixed noise, are as rounded as the stored images.

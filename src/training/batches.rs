@@ -8,6 +8,7 @@ use burn::tensor::{Int, Tensor};
 use rayon::prelude::*;
 
 use super::blind_spot::{BlindSpot, Hiding};
+use super::image_table::ImageTable;
 use super::patches::Cutter;
 use super::stored;
 use super::windows::{PatchWindows, WholeWindows, Window};
@@ -16,7 +17,6 @@ use crate::corruption::on_device::{self, Keys, Numbers};
 use crate::error;
 use crate::image::{ImageShape, Pixels, Split, rounded};
 use crate::random::Stream;
-use crate::table::TableFile;
 use crate::training::settings::{InputImages, TargetImages};
 use crate::vector::prefetch;
 
@@ -74,6 +74,8 @@ pub struct InputSettings {
     pub seed: u64,
     /// The corruption, if there is one.
     pub corruption: Option<Corruption>,
+    /// Whether the stored images are pairs, whose noisy version is the input.
+    pub paired: bool,
     /// The images that the model gets as input.
     pub input: InputImages,
     /// The images that it is trained to output.
@@ -89,6 +91,8 @@ pub struct InputSettings {
 pub struct Inputs {
     /// Size of the images.
     pub image: ImageShape,
+    /// Whether the images are pairs: the input is stored beside the target.
+    pub paired: bool,
     /// The corruption, if inputs are corrupted.
     pub corruption: Option<Corruption>,
     /// The random numbers of inputs.
@@ -106,11 +110,12 @@ pub struct Inputs {
 impl Inputs {
     /// The inputs for `split`: the stored noisy images in epoch 0, new noise in any other.
     pub fn new(settings: &InputSettings, split: Split, epoch: u32) -> Self {
-        let InputSettings { image, seed, ref corruption, input, target, blind_spot, stored } = *settings;
+        let InputSettings { image, seed, ref corruption, paired, input, target, blind_spot, stored } = *settings;
         // The images are noisy already if some of their pixels are to be hidden.
         let noisy = input == InputImages::Noisy && blind_spot.is_none();
         Self {
             image,
+            paired,
             corruption: corruption.clone().filter(|_| noisy),
             stream: Stream::noise(seed, split),
             target: (noisy && target == TargetImages::Noisy).then(|| Stream::new(seed, "target noise", split)),
@@ -125,14 +130,23 @@ impl Inputs {
         self.hiding.map_or(self.image.len(), |hiding| hiding.numbers(self.image))
     }
 
-    /// The examples made of the `clean` images with these positions in the source, or of noisy ones to train on alone.
-    fn of(&self, ids: impl Iterator<Item = u64> + Clone, clean: Vec<f32>, pixels: usize) -> Examples {
+    /// Numbers of an image as it is stored.
+    pub fn stored(&self) -> usize {
+        if self.paired { 2 * self.image.len() } else { self.image.len() }
+    }
+
+    /// The examples made of the stored images with these positions in the source: clean ones, pairs, or noisy ones to train on
+    /// alone.
+    fn of(&self, ids: impl Iterator<Item = u64> + Clone, stored: Vec<f32>) -> Examples {
+        if self.paired {
+            return parted(&stored, self.image.channels);
+        }
         if let Some(hiding) = &self.hiding {
-            let mut input = clean;
+            let mut input = stored;
             let (places, target) = hiding.hide(ids, self.epoch, self.image, &mut input);
             return Examples { input: Some(input), target, hidden: Some(places) };
         }
-        let hidden = None;
+        let (clean, pixels, hidden) = (stored, self.image.len(), None);
         let Some(corruption) = &self.corruption else { return Examples { input: None, target: clean, hidden } };
         let corrupted = |stream: &Stream| {
             let mut out = vec![0.0; clean.len()];
@@ -145,13 +159,22 @@ impl Inputs {
         Examples { input, target: target.unwrap_or(clean), hidden }
     }
 
-    /// The same for `clean` images `[n, pixels]` on a device, with their ids there.
-    pub(super) fn of_placed(&self, clean: Tensor<2>, keys: &Keys) -> PlacedExamples {
+    /// The same for stored images `[n, numbers]` on a device, with their ids there.
+    pub(super) fn of_placed(&self, stored: Tensor<2>, keys: &Keys) -> PlacedExamples {
+        if self.paired {
+            let ([count, _], ImageShape { height, width, channels }) = (stored.dims(), self.image);
+            let both = stored.reshape([count, height * width, 2 * channels]);
+            let version = |first: usize| {
+                let channels = first..first + channels;
+                both.clone().slice([0..count, 0..height * width, channels]).reshape([count, self.image.len()])
+            };
+            return Examples { input: Some(version(channels)), target: version(0), hidden: None };
+        }
         if let Some(hiding) = &self.hiding {
-            let (input, places, target) = hiding.hide_on_device(clean, keys, self.epoch, self.image);
+            let (input, places, target) = hiding.hide_on_device(stored, keys, self.epoch, self.image);
             return Examples { input: Some(input), target, hidden: Some(places) };
         }
-        let hidden = None;
+        let (clean, hidden) = (stored, None);
         let Some(corruption) = &self.corruption else { return Examples { input: None, target: clean, hidden } };
         let corrupted = |stream: &Stream| {
             let numbers = Numbers { keys, pixels: self.image.len(), stream, epoch: self.epoch };
@@ -168,7 +191,7 @@ impl TrainingImages {
     ///
     /// # Errors
     /// Unreadable or empty tables, images that are not bytes, and those that are too small to cut.
-    pub fn open(table: TableFile, cutter: Option<Cutter>, seed: u64, limit: u64) -> Result<Self> {
+    pub fn open(table: ImageTable, cutter: Option<Cutter>, seed: u64, limit: u64) -> Result<Self> {
         if table.rows() == 0 {
             return Err(error::data(format!("{} holds no images to train on", table.path().display())));
         }
@@ -186,14 +209,6 @@ impl TrainingImages {
         match self {
             Self::Whole(windows) => windows.count(),
             Self::Patches(windows) => windows.count(),
-        }
-    }
-
-    /// Numbers of one image.
-    pub fn pixels(&self) -> usize {
-        match self {
-            Self::Whole(windows) => windows.pixels(),
-            Self::Patches(windows) => windows.pixels(),
         }
     }
 
@@ -247,25 +262,37 @@ impl Batch {
 }
 
 impl MicroBatch<'_> {
-    /// Inputs and targets, for images of `pixels` numbers.
-    pub fn examples(&self, pixels: usize, inputs: &Inputs) -> Examples {
+    /// Inputs and targets.
+    pub fn examples(&self, inputs: &Inputs) -> Examples {
         let Window { ids, bytes, .. } = self.window;
-        let mut target = vec![0.0; self.positions.len() * pixels];
+        let pixels = inputs.stored();
+        let mut stored = vec![0.0; self.positions.len() * pixels];
         let size = bytes.len() / ids.len();
         let image = |position: u32| &bytes[position as usize * size..][..size];
         // Shuffled images are far apart in memory: each is prefetched while those before it are converted.
         const AHEAD: usize = 4;
-        for (index, (&position, target)) in self.positions.iter().zip(target.chunks_exact_mut(pixels)).enumerate() {
+        for (index, (&position, stored)) in self.positions.iter().zip(stored.chunks_exact_mut(pixels)).enumerate() {
             if let Some(&later) = self.positions.get(index + AHEAD) {
                 prefetch(image(later));
             }
-            stored::numbers(image(position), target);
+            stored::numbers(image(position), stored);
         }
-        inputs.of(self.positions.iter().map(|&position| ids[position as usize]), target, pixels)
+        inputs.of(self.positions.iter().map(|&position| ids[position as usize]), stored)
     }
 }
 
-/// The examples made of a batch of clean images.
-pub fn examples_of(ids: &[u64], clean: Vec<f32>, pixels: usize, inputs: &Inputs) -> Examples {
-    inputs.of(ids.iter().copied(), clean, pixels)
+/// The examples made of a batch of stored images.
+pub fn examples_of(ids: &[u64], stored: Vec<f32>, inputs: &Inputs) -> Examples {
+    inputs.of(ids.iter().copied(), stored)
+}
+
+/// The examples that stored pairs are: of each pixel, so many channels are of the clean image, and the others of the noisy one.
+fn parted(stored: &[f32], channels: usize) -> Examples {
+    let pixels = stored.chunks_exact(2 * channels).map(|both| both.split_at(channels));
+    let (mut input, mut target) = (Vec::with_capacity(stored.len() / 2), Vec::with_capacity(stored.len() / 2));
+    for (clean, noisy) in pixels {
+        target.extend_from_slice(clean);
+        input.extend_from_slice(noisy);
+    }
+    Examples { input: Some(input), target, hidden: None }
 }

@@ -5,6 +5,7 @@ mod awake;
 pub mod batches;
 pub mod blind_spot;
 pub mod checkpoint;
+pub mod image_table;
 mod loss;
 mod losses;
 mod optimizer;

@@ -8,12 +8,12 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::image_table::ImageTable;
 use super::pictures::{Picture, Pictures};
 use crate::error;
 use crate::image::{Extent, ImageShape, Split};
 use crate::model::Architecture;
 use crate::random::Stream;
-use crate::table::TableFile;
 
 /// The settings of what is cut out; by default whole pictures as they are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -150,7 +150,7 @@ impl Cutter {
     ///
     /// # Errors
     /// As [`Patches::shape`]; a table that does not hold images, or is unreadable.
-    pub fn counted(&self, table: &TableFile) -> Result<Counted> {
+    pub fn counted(&self, table: &ImageTable) -> Result<Counted> {
         if let Some(shape) = table.extent()?.fixed() {
             let patches = table.rows().saturating_mul(self.patches.count(shape));
             return Ok(Counted { patches, pixels: self.patches.shape(shape)?.len() });

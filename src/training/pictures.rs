@@ -1,10 +1,9 @@
 //! Pictures in memory as they are [stored](super::stored), each of a size of its own.
 
 use anyhow::Result;
-use arrow_array::RecordBatch;
 
-use crate::image::{Extent, ImageShape};
-use crate::table::{Images, ids};
+use super::image_table::ImageBatch;
+use crate::image::ImageShape;
 
 /// Pictures, one after the other.
 #[derive(Default)]
@@ -47,19 +46,18 @@ impl Pictures {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Adds the pictures of a batch of a table of this extent.
+    /// Adds the pictures of a batch.
     ///
     /// # Errors
-    /// As [`Images::raw`].
-    pub fn add_batch(&mut self, batch: &RecordBatch, extent: Extent) -> Result<()> {
-        let images = Images::of(batch, extent)?;
-        let bytes = images.raw()?;
-        let number_bytes = bytes.len() / images.shapes().iter().map(ImageShape::len).sum::<usize>().max(1);
+    /// As [`ImageBatch::bytes`].
+    pub fn add_batch(&mut self, batch: &ImageBatch) -> Result<()> {
+        let bytes = batch.bytes()?;
+        let number_bytes = bytes.len() / batch.shapes().iter().map(ImageShape::len).sum::<usize>().max(1);
         let mut start = 0;
-        for (&id, shape) in ids(batch)?.values().iter().zip(images.shapes().iter()) {
+        for (id, shape) in batch.ids()?.zip(batch.shapes().iter()) {
             let bytes = &bytes[start..start + shape.len() * number_bytes];
             start += bytes.len();
-            self.add(Picture { id: id as u64, shape, bytes });
+            self.add(Picture { id, shape, bytes });
         }
         Ok(())
     }

@@ -161,11 +161,13 @@ mod tests {
     use crate::image::Split;
     use crate::image::{ImageShape, to_unit};
     use crate::random::Stream;
+    use crate::training::batches::examples_of;
 
     #[test]
     fn placed_images_come_back_scaled_and_in_the_order_that_is_asked_for() {
         let inputs = Inputs {
             image: ImageShape { height: 1, width: 1, channels: 1 },
+            paired: false,
             corruption: None,
             stream: Stream::new(1, "noise", Split::Train),
             target: None,
@@ -190,9 +192,49 @@ mod tests {
     }
 
     #[test]
+    fn pairs_are_taken_apart_on_devices_as_on_the_host() {
+        let inputs = Inputs {
+            image: ImageShape { height: 2, width: 1, channels: 3 },
+            paired: true,
+            corruption: None,
+            stream: Stream::new(1, "noise", Split::Train),
+            target: None,
+            hiding: None,
+            epoch: 1,
+            rounded: false,
+        };
+        // Three channels of a clean pixel, then three of a noisy one.
+        let bytes: Vec<u8> = (0..24).collect();
+        let mut stored = vec![0.0; 24];
+        to_unit(&bytes, &mut stored);
+        let expected = examples_of(&[0, 1], stored, &inputs);
+        let pixel = |first: u8| [first, first + 1, first + 2];
+        let pixels = |firsts: [u8; 4]| {
+            let mut numbers = vec![0.0; 12];
+            to_unit(&firsts.map(pixel).concat(), &mut numbers);
+            numbers
+        };
+        assert_eq!(expected.target, pixels([0, 6, 12, 18]));
+        assert_eq!(expected.input.as_ref(), Some(&pixels([3, 9, 15, 21])));
+        for device in devices() {
+            let images = PlacedImages::new(&[0, 1], &bytes, inputs.stored(), &device.inference()).expect("fit");
+            let indices = integers(vec![0, 1], [2], &device.inference());
+            let found = images.examples(indices, &inputs);
+            let numbers = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("floats");
+            let pairs = [(found.target, &expected.target), (found.input.expect("is there"), &pixels([3, 9, 15, 21]))];
+            for (found, expected) in pairs {
+                let found = numbers(found);
+                let most = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(most < 1e-7 && found.len() == 12, "{device}: off by {most}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_made_ahead_is_what_every_step_asks_for() {
         let inputs = Inputs {
             image: ImageShape { height: 1, width: NUMBERS_AHEAD / 8, channels: 1 },
+            paired: false,
             corruption: Some(Corruption::Masking(Masking { fraction: 0.5 })),
             stream: Stream::new(1, "noise", Split::Train),
             target: None,

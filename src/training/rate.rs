@@ -49,7 +49,8 @@ pub fn images_per_second(architecture: &Architecture, device: &ComputeDevice, ti
     let step = Step::new(&model, Precision::F32, image, device.clone());
     let batches = Batch::of_images(strokes::digits(1, BATCH * BATCHES), image.len(), BATCH);
     let stream = Stream::new(1, "noise", Split::Train);
-    let inputs = Inputs { image, corruption: None, stream, target: None, hiding: None, epoch: 1, rounded: false };
+    let inputs =
+        Inputs { image, paired: false, corruption: None, stream, target: None, hiding: None, epoch: 1, rounded: false };
     let mut trained = model.architecture.init(image, model.predict, 1, &device)?;
     let mut optimizer = Optimizer::default();
     let mut measure = || -> Result<f64> {

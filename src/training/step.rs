@@ -67,7 +67,6 @@ impl<'a> Step<'a> {
         batch: &Batch,
         inputs: &Inputs,
     ) -> Result<(BatchLoss, Vec<GradientsParams>)> {
-        let pixels = self.image.len();
         let scale = 1.0 / (batch.count() * inputs.targets()) as f32;
         let part = |examples: PlacedExamples| -> Result<(Tensor<1>, GradientsParams)> {
             interrupt::check()?;
@@ -81,7 +80,7 @@ impl<'a> Step<'a> {
             let parts: Result<Vec<(f64, GradientsParams)>> = batch
                 .micro_batches(micro_batch(batch.count(), self.model.architecture.family().micro_batch(self.image)))
                 .map(|images| {
-                    let (loss, gradients) = part(self.tensors(images.examples(pixels, inputs), &self.device))?;
+                    let (loss, gradients) = part(self.tensors(images.examples(inputs), &self.device))?;
                     Ok((scalar(loss), gradients))
                 })
                 .collect();
@@ -92,7 +91,7 @@ impl<'a> Step<'a> {
         let (window, range) = batch.place();
         let there = match placed.take() {
             Some(placed) if placed.is(window) => placed,
-            last => PlacedWindow::new(window, pixels, &self.device.clone().inner(), last)?,
+            last => PlacedWindow::new(window, inputs.stored(), &self.device.clone().inner(), last)?,
         };
         let there = placed.insert(there);
         let size = self.model.architecture.device_batch(self.image, &self.device);
@@ -135,14 +134,14 @@ impl<'a> Step<'a> {
         device: &Device,
         loss: impl Fn(PlacedExamples) -> Tensor<1> + Sync,
     ) -> f64 {
-        let (size, pixels) = (self.model.architecture.family().micro_batch(self.image), self.image.len());
+        let (size, pixels) = (self.model.architecture.family().micro_batch(self.image), inputs.stored());
         let sums: Vec<f64> = keys
             .par_chunks(size)
             .zip(bytes.par_chunks(size * bytes.len() / keys.len().max(1)))
             .map(|(keys, bytes)| {
                 let mut images = vec![0.0; keys.len() * pixels];
                 stored::numbers(bytes, &mut images);
-                scalar(loss(self.tensors(examples_of(keys, images, pixels, inputs), device)))
+                scalar(loss(self.tensors(examples_of(keys, images, inputs), device)))
             })
             .collect();
         sums.iter().sum()
@@ -250,7 +249,8 @@ mod tests {
         let step = Step::new(model, precision, image, device.clone());
         let stream = Stream::new(1, "noise", Split::Train);
         let corruption = Some(Corruption::Gaussian(Gaussian::new(0.3)));
-        let inputs = Inputs { image, corruption, stream, target: None, hiding: None, epoch: 1, rounded: false };
+        let inputs =
+            Inputs { image, paired: false, corruption, stream, target: None, hiding: None, epoch: 1, rounded: false };
         let mut trained = model.architecture.init(image, model.predict, 1, device).expect("fits");
         let mut optimizer = Optimizer::default();
         let batches = Batch::of_images(strokes::digits(1, 250), image.len(), 50);

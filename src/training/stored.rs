@@ -4,11 +4,11 @@
 //! tells which they are.
 
 use crate::image::{Pixels, to_unit};
-use crate::table::{Content, TableFile};
+use crate::table::Content;
 
 /// Bytes of a number of the images of a table.
-pub fn number_bytes(table: &TableFile) -> usize {
-    match table.content() {
+pub fn number_bytes(content: Content) -> usize {
+    match content {
         Content::Images(_, Pixels::F32 | Pixels::Unclipped) => size_of::<f32>(),
         _ => 1,
     }

@@ -3,16 +3,14 @@
 use std::sync::OnceLock;
 
 use anyhow::Result;
-use arrow_array::RecordBatch;
 use burn::tensor::Device;
 
+use super::image_table::{ImageBatch, ImageTable};
 use super::patches::{Counted, Cut, Cutter};
 use super::pictures::Pictures;
 use super::placed::PlacedImages;
 use super::stored::number_bytes;
-use crate::image::Extent;
 use crate::interrupt;
-use crate::table::{Images, TableFile, ids};
 
 /// Most bytes of patches that are cut out at a time.
 const PATCH_BYTES: usize = 4 << 20;
@@ -21,10 +19,8 @@ const EPOCH: u32 = 0;
 
 /// The test split, or patches of it. It is read again in every epoch, but on a device other than flex it stays in memory if it fits.
 pub struct TestImages {
-    table: TableFile,
+    table: ImageTable,
     cutter: Option<Cutter>,
-    /// Sizes of the stored images.
-    stored: Extent,
     /// Number of images, or of patches.
     count: u64,
     /// Numbers of one of them.
@@ -39,14 +35,13 @@ impl TestImages {
     ///
     /// # Errors
     /// A table that does not hold images, or such that are too small to cut.
-    pub fn open(table: TableFile, cutter: Option<Cutter>, limit: u64) -> Result<Self> {
-        let stored = table.extent()?;
+    pub fn open(table: ImageTable, cutter: Option<Cutter>, limit: u64) -> Result<Self> {
         let Counted { patches: count, pixels } = match &cutter {
             Some(cutter) => cutter.counted(&table)?,
             None => Counted { patches: table.rows(), pixels: table.image_shape()?.len() },
         };
-        let stay = count.saturating_mul((pixels * number_bytes(&table)) as u64) <= limit;
-        Ok(Self { table, cutter, stored, count, pixels, stay, placed: OnceLock::new() })
+        let stay = count.saturating_mul((pixels * number_bytes(table.content())) as u64) <= limit;
+        Ok(Self { table, cutter, count, pixels, stay, placed: OnceLock::new() })
     }
 
     /// Number of images.
@@ -58,7 +53,7 @@ impl TestImages {
     pub fn batches(&self) -> impl Iterator<Item = Result<Cut>> {
         self.table.all().flat_map(|batch| {
             let batches = batch.and_then(|batch| match &self.cutter {
-                None => whole(&batch, self.stored),
+                None => whole(&batch),
                 Some(cutter) => self.patches(&batch, cutter),
             });
             let (batches, failure) = match batches {
@@ -70,11 +65,10 @@ impl TestImages {
     }
 
     /// The patches of a batch of pictures.
-    fn patches<'a>(&self, batch: &RecordBatch, cutter: &'a Cutter) -> Result<Batches<'a>> {
-        let number_bytes = number_bytes(&self.table);
+    fn patches<'a>(&self, batch: &ImageBatch, cutter: &'a Cutter) -> Result<Batches<'a>> {
         let mut pictures = Pictures::default();
-        pictures.add_batch(batch, self.stored)?;
-        let (places, bytes) = (cutter.places(&pictures), self.pixels * number_bytes);
+        pictures.add_batch(batch)?;
+        let (places, bytes) = (cutter.places(&pictures), self.pixels * number_bytes(self.table.content()));
         let most = (PATCH_BYTES / bytes).max(1);
         Ok(Box::new((0..places.len()).step_by(most).map(move |start| {
             interrupt::check()?;
@@ -109,8 +103,7 @@ impl TestImages {
 type Batches<'a> = Box<dyn Iterator<Item = Result<Cut>> + 'a>;
 
 /// The images of a batch, as they are.
-fn whole<'a>(batch: &RecordBatch, stored: Extent) -> Result<Batches<'a>> {
-    let keys = ids(batch)?.values().iter().map(|&id| id as u64).collect();
-    let bytes = Images::of(batch, stored)?.raw()?.to_vec();
+fn whole<'a>(batch: &ImageBatch) -> Result<Batches<'a>> {
+    let (keys, bytes) = (batch.ids()?.collect(), batch.bytes()?.to_vec());
     Ok(Box::new(std::iter::once(Ok(Cut { keys, bytes }))))
 }

@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::image_table::ImageTable;
 use super::patches::{Counted, Cut, Cutter, Place};
 use super::pictures::Pictures;
 use super::stored::number_bytes;
 use crate::error;
-use crate::image::{Extent, Split};
+use crate::image::Split;
 use crate::random::{Generator, Stream};
-use crate::table::{Images, TableFile};
 
 /// Some images and the order in which they are used.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub struct Window {
 }
 
 /// The row groups of a table in the order in which an epoch reads them, all at once if they are held, else so many at a time.
-fn groups_of_epoch(table: &TableFile, held: bool, at_once: usize, random: &mut Generator) -> Vec<Vec<usize>> {
+fn groups_of_epoch(table: &ImageTable, held: bool, at_once: usize, random: &mut Generator) -> Vec<Vec<usize>> {
     let mut groups: Vec<usize> = (0..table.row_groups()).collect();
     if !held {
         shuffle(&mut groups, random);
@@ -42,22 +42,21 @@ fn groups_of_epoch(table: &TableFile, held: bool, at_once: usize, random: &mut G
 }
 
 /// Row groups of images that fit a limit, at least one.
-fn groups_at_once(table: &TableFile, limit: u64) -> usize {
+fn groups_at_once(table: &ImageTable, limit: u64) -> usize {
     // The largest group: with classes held out of training, other groups may have few rows left.
     let largest = (0..table.row_groups()).map(|group| bytes_of(table, [group])).max();
     ((limit / largest.unwrap_or(0).max(1)) as usize).max(1)
 }
 
 /// Bytes of the images of some row groups.
-fn bytes_of(table: &TableFile, groups: impl IntoIterator<Item = usize>) -> u64 {
+fn bytes_of(table: &ImageTable, groups: impl IntoIterator<Item = usize>) -> u64 {
     let numbers = groups.into_iter().map(|group| table.row_group_numbers(group)).fold(0, u64::saturating_add);
-    numbers.saturating_mul(number_bytes(table) as u64)
+    numbers.saturating_mul(number_bytes(table.content()) as u64)
 }
 
 /// Whole images as they are stored.
 pub struct WholeWindows {
-    table: TableFile,
-    pixels: usize,
+    table: ImageTable,
     /// Bytes of an image.
     bytes: usize,
     seed: u64,
@@ -72,10 +71,9 @@ impl WholeWindows {
     ///
     /// # Errors
     /// Unreadable tables, and images that are neither bytes nor floats.
-    pub fn open(table: TableFile, seed: u64, limit: u64) -> Result<Self> {
-        let pixels = table.image_shape()?.len();
-        let bytes = pixels * number_bytes(&table);
-        let mut windows = Self { table, pixels, bytes, seed, held: None, groups_per_window: 1 };
+    pub fn open(table: ImageTable, seed: u64, limit: u64) -> Result<Self> {
+        let bytes = table.image_shape()?.len() * number_bytes(table.content());
+        let mut windows = Self { table, bytes, seed, held: None, groups_per_window: 1 };
         if windows.table.rows().saturating_mul(bytes as u64) <= limit {
             windows.held = Some(windows.load(&(0..windows.table.row_groups()).collect::<Vec<_>>())?);
         } else {
@@ -87,11 +85,6 @@ impl WholeWindows {
     /// Images of an epoch.
     pub fn count(&self) -> u64 {
         self.table.rows()
-    }
-
-    /// Numbers of an image.
-    pub fn pixels(&self) -> usize {
-        self.pixels
     }
 
     /// The windows of an epoch.
@@ -112,12 +105,11 @@ impl WholeWindows {
         let rows = groups.iter().map(|&group| self.table.row_group_rows(group) as usize).sum();
         // With the exact capacity: a vector that grows takes up to twice that.
         let (mut ids, mut pixels) = (Vec::with_capacity(rows), Vec::with_capacity(rows * self.bytes));
-        let extent = self.table.extent()?;
         for &group in groups {
             for batch in self.table.row_group(group)? {
                 let batch = batch?;
-                pixels.extend_from_slice(Images::of(&batch, extent)?.raw()?);
-                ids.extend(crate::table::ids(&batch)?.values().iter().map(|&id| id as u64));
+                pixels.extend_from_slice(batch.bytes()?);
+                ids.extend(batch.ids()?);
                 crate::interrupt::check()?;
             }
         }
@@ -135,11 +127,9 @@ fn shuffle<T>(items: &mut [T], random: &mut Generator) {
 
 /// The patches of a table of pictures.
 pub struct PatchWindows {
-    table: TableFile,
+    table: ImageTable,
     cutter: Cutter,
     seed: u64,
-    /// Sizes of the pictures.
-    pictures: Extent,
     /// Patches of an epoch.
     count: u64,
     /// Numbers of a patch.
@@ -159,13 +149,13 @@ impl PatchWindows {
     ///
     /// # Errors
     /// Unreadable tables, pictures that are too small.
-    pub fn open(table: TableFile, cutter: Cutter, seed: u64, limit: u64) -> Result<Self> {
-        let pictures = table.extent()?;
-        let (Counted { patches: count, pixels }, number_bytes) = (cutter.counted(&table)?, number_bytes(&table));
+    pub fn open(table: ImageTable, cutter: Cutter, seed: u64, limit: u64) -> Result<Self> {
+        let (Counted { patches: count, pixels }, number_bytes) =
+            (cutter.counted(&table)?, number_bytes(table.content()));
         let (half, groups) = (limit / 2, table.row_groups());
         // Devices count them in 32 bits.
         let most = ((half / (pixels * number_bytes) as u64) as usize).clamp(1, i32::MAX as usize);
-        let mut windows = Self { table, cutter, seed, pictures, count, pixels, number_bytes, held: None, groups, most };
+        let mut windows = Self { table, cutter, seed, count, pixels, number_bytes, held: None, groups, most };
         if bytes_of(&windows.table, 0..groups) <= half {
             windows.held = Some(Arc::new(windows.load(&(0..groups).collect::<Vec<_>>())?));
         } else {
@@ -182,11 +172,6 @@ impl PatchWindows {
     /// Patches of an epoch.
     pub fn count(&self) -> u64 {
         self.count
-    }
-
-    /// Numbers of a patch.
-    pub fn pixels(&self) -> usize {
-        self.pixels
     }
 
     /// The windows of an epoch, with the patches of epoch `drawn`.
@@ -233,7 +218,7 @@ impl PatchWindows {
         let mut pictures = Pictures::with_capacity(rows, bytes);
         for &group in groups {
             for batch in self.table.row_group(group)? {
-                pictures.add_batch(&batch?, self.pictures)?;
+                pictures.add_batch(&batch?)?;
                 crate::interrupt::check()?;
             }
         }

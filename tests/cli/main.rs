@@ -37,6 +37,7 @@ mod own_arrays;
 mod own_images;
 mod own_tables;
 mod pages;
+mod pairs;
 mod patches;
 mod pictures;
 mod races;

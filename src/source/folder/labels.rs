@@ -9,7 +9,7 @@ use super::arranged::{Arranged, from_folders};
 use super::file_table::{self, FileTable, Row};
 use super::layout::layout;
 use super::settings::{FolderLabels, FolderSettings};
-use super::{Entry, list};
+use super::{Entry, list, pair_table};
 use crate::error;
 use crate::image::{Classes, Split};
 use crate::progress::Progress;
@@ -29,6 +29,7 @@ pub struct Labelled {
 }
 
 /// A file, its split if it is not drawn, and the name of its label.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Item {
     /// Its path below the folder.
     pub path: String,
@@ -46,11 +47,20 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
     }
     let found = found.filter(|found| found.labelled);
     let by_table = settings.csv.is_some() || found.is_some();
-    let items = match (&settings.csv, found) {
-        (Some(csv), _) => split_by_folders(settings, from_table(csv, settings, "")?),
-        (None, Some(found)) => from_metadata(settings, &found.paths)?,
-        (None, None) => from_folders(settings, progress)?,
+    let mut items = match (&settings.csv, &settings.pairs, found) {
+        (Some(csv), Some(pairs), _) => pair_table::read(csv, settings, pairs)?.clean,
+        (Some(csv), None, _) => split_by_folders(settings, from_table(csv, settings, "")?),
+        (None, _, Some(found)) => from_metadata(settings, &found.paths)?,
+        (None, _, None) => from_folders(settings, progress)?,
     };
+    if let (Some(pairs), None) = (&settings.pairs, &settings.csv) {
+        let is_clean = pairs.is_clean()?;
+        items.retain(|item| is_clean(&item.path));
+        if items.is_empty() {
+            let (path, name) = (settings.path.display(), &pairs.clean_name);
+            return Err(error::data(format!("{path} holds no image files with names like {name}")));
+        }
+    }
     if items.is_empty() {
         let path = settings.path.display();
         return Err(error::data(format!(
@@ -163,10 +173,10 @@ fn tell_unlisted(settings: &FolderSettings, items: &[Item], progress: &Progress)
 /// Usual names of the column of files, in order of preference; Hugging Face's is `file_name`.
 const FILE_COLUMNS: [&str; 6] = ["file_name", "file", "filename", "path", "image", "name"];
 /// Usual names of the column of labels.
-const LABEL_COLUMNS: [&str; 3] = ["label", "class", "category"];
+pub const LABEL_COLUMNS: [&str; 3] = ["label", "class", "category"];
 
 /// Usual names of the column of splits.
-const SPLIT_COLUMNS: [&str; 1] = ["split"];
+pub const SPLIT_COLUMNS: [&str; 1] = ["split"];
 
 /// All of these names, and the one in the settings.
 fn wanted(settings: &FolderSettings) -> Vec<&str> {
@@ -203,10 +213,11 @@ pub struct Metadata {
 /// # Errors
 /// A folder that cannot be read, sub-folders that are not clearly the splits.
 pub fn files(settings: &FolderSettings, found: Option<&Metadata>) -> Result<Vec<String>> {
-    let listed = match (&settings.csv, found) {
-        (Some(csv), _) => from_table(csv, settings, ""),
-        (None, Some(found)) => from_metadata(settings, &found.paths),
-        (None, None) => return Ok(Arranged::new(settings)?.read().images.clone()),
+    let listed = match (&settings.csv, &settings.pairs, found) {
+        (Some(csv), Some(pairs), _) => pair_table::read(csv, settings, pairs).map(|table| table.clean),
+        (Some(csv), None, _) => from_table(csv, settings, ""),
+        (None, _, Some(found)) => from_metadata(settings, &found.paths),
+        (None, _, None) => return Ok(Arranged::new(settings)?.read().images.clone()),
     };
     Ok(listed.unwrap_or_default().into_iter().map(|item| item.path).collect())
 }
@@ -284,7 +295,7 @@ fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Ite
 }
 
 /// The position of the first of these names that is a column, ignoring case.
-fn column(columns: &[String], names: &[&str]) -> Option<usize> {
+pub fn column(columns: &[String], names: &[&str]) -> Option<usize> {
     names.iter().find_map(|wanted| columns.iter().position(|name| name.to_lowercase() == *wanted))
 }
 
@@ -317,14 +328,9 @@ fn from_table(table: &Path, settings: &FolderSettings, inside: &str) -> Result<V
         if text(files).is_empty() || !root.join(&path).is_file() {
             return Err(bad(format!("line {line}: there is no file {}", root.join(&path).display())));
         }
-        let split = match splits.map(text) {
-            None => None,
-            Some(name) => match Name::read(name).map(|name| name.role) {
-                Some(Role::Train) => Some(Split::Train),
-                Some(Role::Test | Role::Validation) => Some(Split::Test),
-                None => return Err(bad(format!("line {line}: the split is {name:?}, expected train or test"))),
-            },
-        };
+        let split =
+            splits.map(|column| split_named(text(column)).map_err(|cause| bad(format!("line {line}: {cause}"))));
+        let split = split.transpose()?;
         let label = labels.map(text).filter(|label| !label.is_empty()).map(str::to_owned);
         if items.insert(path.clone(), Item { path: path.clone(), split, label }).is_some() {
             return Err(bad(format!("line {line}: {path} is listed twice")));
@@ -333,8 +339,20 @@ fn from_table(table: &Path, settings: &FolderSettings, inside: &str) -> Result<V
     Ok(items.into_values().collect())
 }
 
+/// The split that a table names.
+///
+/// # Errors
+/// A name of none; as text.
+pub fn split_named(name: &str) -> Result<Split, String> {
+    match Name::read(name).map(|name| name.role) {
+        Some(Role::Train) => Ok(Split::Train),
+        Some(Role::Test | Role::Validation) => Ok(Split::Test),
+        None => Err(format!("the split is {name:?}, expected train or test")),
+    }
+}
+
 /// Whether a path may leave the folder in which it begins, judged without the file system.
-fn leads_out(path: &Path) -> bool {
+pub fn leads_out(path: &Path) -> bool {
     let depth = path.components().try_fold(0_usize, |depth, part| match part {
         Component::Normal(_) => Some(depth + 1),
         Component::CurDir => Some(depth),
@@ -345,7 +363,7 @@ fn leads_out(path: &Path) -> bool {
 }
 
 /// A path without empty and `.` parts, so that a file has one name.
-fn normal(path: &str) -> String {
+pub fn normal(path: &str) -> String {
     let root = if path.starts_with('/') { "/" } else { "" };
     let parts: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     format!("{root}{}", parts.join("/"))

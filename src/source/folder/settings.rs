@@ -1,19 +1,32 @@
 //! Settings of the source `folder`: image files in a folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use super::Folder;
+use super::labels::{files, metadata};
+use super::pairs::FolderPairs;
+use crate::image::Levels;
+use crate::progress::Progress;
 use crate::setting::{Choice, Section};
-use crate::source::settings::{Faults, Fit, OnError, Pages, resolve_fit};
+use crate::source::pairs::Pairs;
+use crate::source::settings::{Faults, Fit, OnError, Pages, of_pictures, refuse_skips, resolve_fit};
+use crate::source::{Outside, Source, SourceKind};
+use crate::store::local::real;
 
 /// Image files in a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct FolderSettings {
-    /// The folder.
+    /// The folder; of the clean images, if there are pairs.
     pub path: PathBuf,
+    /// The noisy version of each image, if there are pairs.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub pairs: Option<FolderPairs>,
     /// Where labels come from if there is no `csv`.
     pub labels: FolderLabels,
     /// The table that lists files, labels and splits.
@@ -53,9 +66,18 @@ pub enum FolderLabels {
 pub struct RawFolder {
     /// The folder.
     path: Option<String>,
+    /// For pairs, in place of `path`: the folder of the noisy images.
+    noisy: Option<String>,
+    /// For pairs: the folder of the clean images.
+    clean: Option<String>,
+    /// For pairs: the names of noisy images without extension, with the parts that clean ones have too in braces: `{page}_Noise*`.
+    noisy_name: Option<String>,
+    /// For pairs: the names of clean images, likewise: `{page}_Clean`.
+    clean_name: Option<String>,
     /// Where labels come from.
     labels: Option<FolderLabels>,
-    /// A CSV file with a column of files, and optionally `label` and `split`: only the files that it lists are read.
+    /// A CSV file with a column of files (of pairs: `noisy` and `clean`), and optionally `label` and `split`: only the files that it
+    /// lists are read.
     csv: Option<String>,
     /// The column of labels of that table; `label`, `class` or `category` unless given.
     label: Option<String>,
@@ -93,9 +115,33 @@ impl Choice for FolderSettings {
 
     fn resolve(raw: RawFolder, section: &mut Section<'_>) -> Option<Self> {
         let fit = resolve_fit(raw.resize, raw.crop, raw.grey, raw.pages, raw.levels, section);
-        let path = section.required("path", raw.path)?;
+        let (path, pairs) = match (raw.path, raw.noisy, raw.clean) {
+            (None, Some(noisy), Some(clean)) => {
+                let named = [("noisy-name", raw.noisy_name.is_some()), ("clean-name", raw.clean_name.is_some())];
+                for (key, _) in named.into_iter().filter(|(_, given)| *given && raw.csv.is_some()) {
+                    section.add(key, "is given although `csv` says which images are pairs; keep one");
+                }
+                refuse_skips(raw.on_error, section);
+                let noisy = section.file(noisy);
+                (clean, Some(FolderPairs::resolve(noisy, raw.noisy_name, raw.clean_name, section)?))
+            }
+            (path, noisy, clean) => {
+                let given = [
+                    ("noisy", noisy.is_some()),
+                    ("clean", clean.is_some()),
+                    ("noisy-name", raw.noisy_name.is_some()),
+                    ("clean-name", raw.clean_name.is_some()),
+                ];
+                for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+                    section
+                        .add(key, "is for pairs, which have both `noisy` and `clean`, two folders, in place of `path`");
+                }
+                (section.required("path", path)?, None)
+            }
+        };
         Some(Self {
             path: section.file(path),
+            pairs,
             labels: section.required("labels", raw.labels)?,
             csv: raw.csv.map(|csv| section.file(csv)),
             label: raw.label,
@@ -108,6 +154,71 @@ impl Choice for FolderSettings {
                 on_error: section.required("on-error", raw.on_error)?,
                 most: section.required("max-rejected", raw.max_rejected)? as u64,
             },
+        })
+    }
+}
+
+impl SourceKind for FolderSettings {
+    fn decisive(&self, seed: u64) -> Value {
+        // `outside` only decides whether a table is refused, not what the images are.
+        let Self { path: _, pairs, labels, csv: _, label, outside: _, train, test, test_fraction, fit, faults } = self;
+        let mut settings =
+            json!({ "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": seed });
+        if let Some(FolderPairs { noisy: _, noisy_name, clean_name }) = pairs {
+            settings["noisy-name"] = json!(noisy_name);
+            settings["clean-name"] = json!(clean_name);
+        }
+        if let Some(label) = label {
+            settings["label"] = json!(label);
+        }
+        of_pictures(settings, fit, faults)
+    }
+
+    fn places(&self) -> Vec<(&'static str, &Path)> {
+        let csv = self.csv.as_deref().map(|csv| ("source.folder.csv", csv));
+        // With a table of files elsewhere, there need be no folder.
+        let name = if self.pairs.is_some() { "source.folder.clean" } else { "source.folder.path" };
+        let path = (!self.outside).then_some((name, self.path.as_path()));
+        let noisy = self.pairs.as_ref().map(|pairs| ("source.folder.noisy", pairs.noisy.as_path()));
+        path.into_iter().chain(noisy.filter(|_| !self.outside)).chain(csv).collect()
+    }
+
+    fn levels(&self) -> Option<Levels> {
+        self.fit.levels
+    }
+
+    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
+        let found = metadata(self)?.filter(|found| found.labelled);
+        let mut images = files(self, found.as_ref())?;
+        if let (Some(pairs), None) = (&self.pairs, &self.csv) {
+            images = pairs.clean(images)?;
+        }
+        let listed = Outside::Files(self.path.clone(), images);
+        let name = if self.pairs.is_some() { "source.folder.clean" } else { "source.folder.path" };
+        let noisy = self.pairs.as_ref().map(|pairs| pairs.outside(self));
+        let csv = self.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
+        let found = found.map(|found| (found.name, Outside::Files(self.path.clone(), found.paths)));
+        Ok([(name, listed)].into_iter().chain(noisy.transpose()?).chain(csv).chain(found).collect())
+    }
+
+    // Sub-folders of this folder would be taken for splits or labels.
+    fn folder_around(&self, place: &Path) -> Option<&Path> {
+        let folders = [Some(&self.path), self.pairs.as_ref().map(|pairs| &pairs.noisy)];
+        let place = real(place)?;
+        folders.into_iter().flatten().find(|folder| real(folder).as_ref() == Some(&place)).map(PathBuf::as_path)
+    }
+
+    fn is_paired(&self) -> bool {
+        self.pairs.is_some()
+    }
+
+    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+        Ok(match &self.pairs {
+            None => Box::new(Folder::open(self, seed, progress)?),
+            Some(pairs) => {
+                let [clean, noisy] = pairs.open(self, seed, progress)?;
+                Box::new(Pairs::new(clean, noisy)?)
+            }
         })
     }
 }

@@ -9,6 +9,7 @@
 
 use crate::image::{ImageShape, to_bytes};
 use crate::random::Generator;
+use crate::source::texture::{Lattice, blurred, direction};
 
 /// Range of the smallest radius of a picture's shapes, in pixels: some pictures are full of detail, others are not.
 const LEAST_RADIUS: [f32; 2] = [2.5, 20.0];
@@ -16,14 +17,10 @@ const LEAST_RADIUS: [f32; 2] = [2.5, 20.0];
 const LARGEST_RADIUS: f32 = 0.45;
 /// Area of all shapes together, of which the later hide the earlier, as a multiple of the picture's.
 const COVERAGE: f32 = 5.0;
-/// Side of the square table of random numbers that textures are interpolated from; a power of two.
-const LATTICE: usize = 64;
-
 /// The bytes of a picture of this shape (1 or 3 channels), row by row, channels last.
 pub fn draw(shape: ImageShape, random: &mut Generator) -> Vec<u8> {
     let ImageShape { height, width, channels } = shape;
-    let mut lattice = vec![0.0; LATTICE * LATTICE];
-    random.fill_uniform(&mut lattice);
+    let lattice = Lattice::draw(random);
     let mut picture = vec![0.0; shape.len()];
     let ground = Fill::draw(channels, random);
     let whole = [0, height, 0, width];
@@ -105,18 +102,6 @@ impl Outline {
     }
 }
 
-/// A random unit vector.
-fn direction(random: &mut Generator) -> [f32; 2] {
-    loop {
-        let [y, x] = [random.uniform(), random.uniform()].map(|number| 2.0 * number - 1.0);
-        let squared = y * y + x * x;
-        if squared > 0.01 && squared <= 1.0 {
-            let length = squared.sqrt();
-            return [y / length, x / length];
-        }
-    }
-}
-
 /// The colours of a shape.
 struct Fill {
     /// In the middle of the picture, of each channel in [0, 1].
@@ -160,17 +145,12 @@ impl Fill {
     }
 
     /// What is added to the colour at a pixel.
-    fn shade(&self, y: f32, x: f32, middle: [f32; 2], lattice: &[f32]) -> f32 {
+    fn shade(&self, y: f32, x: f32, middle: [f32; 2], lattice: &Lattice) -> f32 {
         let smooth = self.slope[0] * (y - middle[0]) + self.slope[1] * (x - middle[1]);
         let texture = match &self.texture {
             Texture::None => 0.0,
             Texture::Waves([dy, dx], frequency) => wave((y * dy + x * dx) * frequency),
-            Texture::Noise(frequency) => {
-                let octaves = [(1.0, 0.5), (2.0, 0.25), (4.0, 0.125), (8.0, 0.0625)];
-                let octave =
-                    |(finer, weight): (f32, f32)| weight * value(lattice, y * frequency * finer, x * frequency * finer);
-                octaves.map(octave).iter().sum()
-            }
+            Texture::Noise(frequency) => lattice.octaves(y * frequency, x * frequency),
         };
         smooth + self.contrast * texture
     }
@@ -182,27 +162,13 @@ fn wave(turns: f32) -> f32 {
     if turn < 0.5 { 16.0 * turn * (0.5 - turn) } else { -16.0 * (turn - 0.5) * (1.0 - turn) }
 }
 
-/// The numbers of the lattice, from -1 to 1, interpolated smoothly and repeated.
-fn value(lattice: &[f32], y: f32, x: f32) -> f32 {
-    let (row, column) = (y.floor(), x.floor());
-    let smooth = |t: f32| t * t * (3.0 - 2.0 * t);
-    let (down, right) = (smooth(y - row), smooth(x - column));
-    let (row, column) = (row as i64 as usize, column as i64 as usize);
-    let at = |down: usize, right: usize| {
-        lattice[(row.wrapping_add(down) % LATTICE) * LATTICE + column.wrapping_add(right) % LATTICE]
-    };
-    let upper = at(0, 0) + right * (at(0, 1) - at(0, 0));
-    let lower = at(1, 0) + right * (at(1, 1) - at(1, 0));
-    2.0 * (upper + down * (lower - upper)) - 1.0
-}
-
 /// Lays a fill over the rows and columns [top, bottom, first, last], as opaque as `coverage` says of each pixel.
 fn paint(
     picture: &mut [f32],
     shape: ImageShape,
     [top, bottom, first, last]: [usize; 4],
     fill: &Fill,
-    lattice: &[f32],
+    lattice: &Lattice,
     coverage: impl Fn(usize, usize) -> f32,
 ) {
     let ImageShape { height, width, channels } = shape;
@@ -219,20 +185,6 @@ fn paint(
             }
         }
     }
-}
-
-/// The picture convolved with [1 2 1] / 4 in both directions; borders are repeated.
-fn blurred(picture: &[f32], ImageShape { height, width, channels }: ImageShape) -> Vec<f32> {
-    let pass = |from: &[f32], step: usize, position: &dyn Fn(usize) -> usize, side: usize| -> Vec<f32> {
-        let blur = |at: usize| {
-            let before = if position(at) == 0 { at } else { at - step };
-            let after = if position(at) + 1 == side { at } else { at + step };
-            0.25 * from[before] + 0.5 * from[at] + 0.25 * from[after]
-        };
-        (0..from.len()).map(blur).collect()
-    };
-    let rows = pass(picture, width * channels, &|at| at / (width * channels), height);
-    pass(&rows, channels, &|at| at / channels % width, width)
 }
 
 #[cfg(test)]

@@ -11,7 +11,10 @@ use super::{Tables, files};
 use crate::image::Levels;
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
-use crate::source::settings::{Faults, Fit, OnError, Pages, drawn, of_pictures, refuse_given, resolve_fit};
+use crate::source::pairs::Pairs;
+use crate::source::settings::{
+    Faults, Fit, OnError, Pages, drawn, of_pictures, refuse_given, refuse_skips, resolve_fit,
+};
 use crate::source::{Outside, Source, SourceKind};
 use crate::store::local::{nearest_real, real};
 
@@ -30,6 +33,9 @@ pub struct ParquetSettings {
     pub test_fraction: Option<f64>,
     /// The column of images; the usual names are tried if none.
     pub image: Option<String>,
+    /// The column of noisy versions of the images, if there are pairs.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub noisy: Option<String>,
     /// The column of labels; the usual names are tried if none.
     pub label: Option<String>,
     /// Rows, columns and channels of images that are plain lists of numbers.
@@ -55,6 +61,8 @@ pub struct RawParquet {
     test_fraction: Option<f64>,
     /// The column of images; `image`, `img`, `images`, `pixels` or `picture` unless given.
     image: Option<String>,
+    /// For pairs: the column of a noisy version of each image.
+    noisy: Option<String>,
     /// The column of labels; `label` or `labels` if there is one, unless given.
     label: Option<String>,
     /// Rows, columns and, for colour, channels of images that are lists of numbers, where the file does not say.
@@ -101,12 +109,19 @@ impl Choice for ParquetSettings {
                  or one of `path` and `train` with `test-fraction`",
             );
         }
+        if raw.noisy.is_some() {
+            refuse_skips(raw.on_error, section);
+            if raw.noisy == raw.image {
+                section.add("noisy", "names the column of the clean images: there is no noise to be learnt from it");
+            }
+        }
         Some(Self {
             path: raw.path.map(|path| section.file(path)),
             train: raw.train.map(|path| section.file(path)),
             test: raw.test.map(|path| section.file(path)),
             test_fraction: raw.test_fraction,
             image: raw.image,
+            noisy: raw.noisy,
             label: raw.label,
             shape: raw.shape.map(|sides| sides.into_iter().map(|side| side as usize).collect()),
             fit,
@@ -120,8 +135,11 @@ impl Choice for ParquetSettings {
 
 impl SourceKind for ParquetSettings {
     fn decisive(&self, seed: u64) -> Value {
-        let Self { path: _, train: _, test: _, test_fraction, image, label, shape, fit, faults } = self;
-        let settings = json!({ "image": image, "label": label, "shape": shape });
+        let Self { path: _, train: _, test: _, test_fraction, image, noisy, label, shape, fit, faults } = self;
+        let mut settings = json!({ "image": image, "label": label, "shape": shape });
+        if let Some(noisy) = noisy {
+            settings["noisy"] = json!(noisy);
+        }
         drawn(of_pictures(settings, fit, faults), *test_fraction, seed)
     }
 
@@ -150,6 +168,17 @@ impl SourceKind for ParquetSettings {
     }
 
     fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Tables::open(self, seed, progress)?))
+        let clean = Tables::open(self, seed, progress)?;
+        Ok(match &self.noisy {
+            None => Box::new(clean),
+            Some(noisy) => {
+                let noisy = Self { image: Some(noisy.clone()), ..self.clone() };
+                Box::new(Pairs::new(clean, Tables::open(&noisy, seed, progress)?)?)
+            }
+        })
+    }
+
+    fn is_paired(&self) -> bool {
+        self.noisy.is_some()
     }
 }

@@ -10,7 +10,9 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Outputs, Stage, StageContext, corrupt, denoise, encode, ingest, train};
+use super::{
+    Outputs, Stage, StageContext, denoise, encode, image_stages, images as image_tables, ingest, noisy_images, train,
+};
 use crate::config::Pipeline;
 use crate::engine::inference::Inference;
 use crate::image::Split;
@@ -21,7 +23,7 @@ use crate::quality::metrics::{
 };
 use crate::quality::noise_level::median_level;
 use crate::quality::{DEFINITIONS, NOISE_LEVEL};
-use crate::record::StageName;
+use crate::record::{StageName, TableSet};
 use crate::table::write_batch;
 use baselines::{Baselines, Pairs};
 use features::FeatureTables;
@@ -43,9 +45,8 @@ impl Stage for Evaluate {
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
-        let corrupt = pipeline.corruption.as_ref().map(|_| corrupt::NAME);
         let encode = pipeline.model.architecture.family().has_code().then_some(encode::NAME);
-        [ingest::NAME].into_iter().chain(corrupt).chain([train::NAME]).chain(encode).chain([denoise::NAME]).collect()
+        image_stages(noisy_images(pipeline)).chain([train::NAME]).chain(encode).chain([denoise::NAME]).collect()
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
@@ -64,17 +65,17 @@ impl Stage for Evaluate {
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
-        let denoising = pipeline.corruption.is_some();
+        let denoising = pipeline.has_noisy_images();
         let limit = pipeline.evaluate.fit_rows;
-        let tables = |stage: StageName| -> Result<_> {
-            Ok([context.table(stage, Split::Train)?, context.table(stage, Split::Test)?])
+        let tables = |tables: TableSet| -> Result<_> {
+            Ok([context.table(tables, Split::Train)?, context.table(tables, Split::Test)?])
         };
-        let clean = tables(ingest::NAME)?;
-        let noisy = denoising.then(|| tables(corrupt::NAME)).transpose()?;
+        let clean = tables(ingest::NAME.into())?;
+        let noisy = noisy_images(pipeline).map(tables).transpose()?;
         let pairs = |split: usize| Pairs { clean: &clean[split], noisy: noisy.as_ref().map(|noisy| &noisy[split]) };
         let features = pipeline.model.architecture.family().has_code().then(|| -> Result<_> {
-            let images = tables(StageContext::images_stage(pipeline.encode.input))?;
-            Ok(FeatureTables { codes: tables(encode::NAME)?, images })
+            let images = tables(image_tables(pipeline, pipeline.encode.input))?;
+            Ok(FeatureTables { codes: tables(encode::NAME.into())?, images })
         });
         let features = features.transpose()?;
         let size = features.as_ref().map(|features| features.codes[0].code_size()).transpose()?;
