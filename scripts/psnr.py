@@ -13,11 +13,11 @@ import pyarrow.parquet
 
 def images(path):
     column = pyarrow.parquet.read_table(path, columns=["id", "image"]).sort_by("id")["image"]
-    values = numpy.stack(column.to_numpy())
-    return values / 255 if values.dtype == numpy.uint8 else values.astype(float)
+    values = [numpy.asarray(image) for image in column.to_numpy()]
+    return [value / 255 if value.dtype == numpy.uint8 else value.astype(float) for value in values]
 
 
 clean = images(sys.argv[1])
 for path in sys.argv[2:]:
-    errors = ((images(path) - clean) ** 2).mean(axis=1)
+    errors = numpy.array([((made - image) ** 2).mean() for made, image in zip(images(path), clean, strict=True)])
     print(f"{path}: {(-10 * numpy.log10(errors)).mean():.2f} dB")

@@ -12,6 +12,7 @@ mod document;
 mod pairs;
 mod raw;
 mod resolve;
+mod together;
 
 use std::path::Path;
 

@@ -25,7 +25,7 @@ pub use settings::ParquetSettings;
 
 use super::draw::{Draw, Members};
 use super::picture::Picture;
-use super::rejected::{Reject, Rejections};
+use super::rejected::Rejections;
 use super::{Asker, Source, batch, check_fit, explained};
 use crate::image::{Classes, Extent, ImageShape, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
@@ -36,7 +36,7 @@ use choice::{Columns, Wanted, columns};
 use column::Images;
 use kinds::Labels;
 use measure::{Measured, measured};
-use part::Part;
+use part::{Part, damaged, reject, row_name};
 
 /// The images of Parquet files.
 pub struct Tables {
@@ -320,16 +320,6 @@ impl Tables {
     }
 }
 
-/// The name of a row in messages.
-fn row_name(path: &str, row: u64) -> String {
-    format!("row {row} of {path}")
-}
-
-/// A row of a file with so many rows `before` it that cannot be used.
-fn reject(split: Split, before: u64, path: &str, row: u64, reason: String) -> Reject {
-    Reject { split, id: before + row, path: format!("{path}#{row}"), name: row_name(path, row), reason }
-}
-
 impl Source for Tables {
     fn content(&self) -> Content {
         Content::Images(self.sizes.extent, self.sizes.pixels)
@@ -394,8 +384,4 @@ impl Source for Tables {
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         self.rejections.table()
     }
-}
-
-fn damaged(path: &str, row: u64, cause: &dyn std::fmt::Display) -> anyhow::Error {
-    error::reading(format!("{path} is damaged near row {row}: {cause}"))
 }

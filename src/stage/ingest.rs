@@ -71,7 +71,7 @@ impl Stage for Ingest {
         let extent = source.content().extent().ok_or_else(|| error::bug("a source gives images"))?;
         let model_image = pipeline.training.patches.model_image(&pipeline.model.architecture, extent);
         model_image.map_err(|cause| match source.differing() {
-            Some(differing) => error::settings(format!("{differing}; {cause}")),
+            Some(differing) => error::data(format!("{differing}; {cause}")),
             None => cause,
         })?;
         if let (Some(corruption), Some(shape)) = (&pipeline.corruption, extent.fixed()) {

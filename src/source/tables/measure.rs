@@ -5,8 +5,9 @@ use std::io::Cursor;
 use anyhow::Result;
 use rayon::prelude::*;
 
+use super::Tables;
 use super::column::{Images, encoded};
-use super::{Tables, damaged, row_name};
+use super::part::{damaged, row_name};
 use crate::image::{Extent, ImageShape, Pixels};
 use crate::interrupt;
 use crate::source::picture::shape_of;

@@ -8,6 +8,9 @@ use arrow_schema::Schema;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
 use super::choice::Columns;
+use crate::error;
+use crate::image::Split;
+use crate::source::rejected::Reject;
 use crate::table;
 
 /// Bytes that are read from a file at a time, before compression.
@@ -54,4 +57,19 @@ impl Part {
         let positions: Vec<usize> = columns.iter().map(position).collect();
         Ok(rows.map(move |batch| batch?.project(&positions).map_err(|cause| cause.to_string())))
     }
+}
+
+/// The name of a row in messages.
+pub fn row_name(path: &str, row: u64) -> String {
+    format!("row {row} of {path}")
+}
+
+/// A row of a file with so many rows `before` it that cannot be used.
+pub fn reject(split: Split, before: u64, path: &str, row: u64, reason: String) -> Reject {
+    Reject { split, id: before + row, path: format!("{path}#{row}"), name: row_name(path, row), reason }
+}
+
+/// The error for rows that cannot be read.
+pub fn damaged(path: &str, row: u64, cause: &dyn std::fmt::Display) -> anyhow::Error {
+    error::reading(format!("{path} is damaged near row {row}: {cause}"))
 }
