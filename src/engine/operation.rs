@@ -139,13 +139,16 @@ fn clean(companion: Option<&RecordBatch>, extent: Extent) -> Result<Option<Vec<f
 /// # Errors
 /// A model without a code, images of another size or of different ones.
 pub fn encoding(model: &Inference, images: Content, from: &Path) -> Result<Mapping<'static>> {
-    let (content, extent) = (model.features()?, images.extent().ok_or_else(no_images)?);
+    // A model without a code is refused first.
+    let (_, extent) = (model.features()?, images.extent().ok_or_else(no_images)?);
     let Some(image) = extent.fixed() else {
         let message =
             format!("{} has images of different sizes, of which a model of one size has no codes", from.display());
         return Err(error::data(message));
     };
     let model = model.for_images(image, from)?;
+    // The code of a model of any size has the size of the images that it is applied to, not of those it was trained on.
+    let content = model.features()?;
     let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
         model.encode(batch, clean(companion, extent)?.as_deref())
     };
