@@ -146,7 +146,14 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     }
     if let Some(corruption) = &corruption {
         let (output, loss) = (output.map(|(output, _)| output), model.as_ref().map(|model| model.loss));
-        check_clipping(corruption, output, loss, training.as_ref(), "corruption".into(), problems);
+        check_clipping(
+            corruption,
+            output.map(|output| output.pixels),
+            loss,
+            training.as_ref(),
+            "corruption".into(),
+            problems,
+        );
     }
     check_noise(model.as_ref(), training.as_ref(), problems);
     check_patches(model.as_ref(), training.as_ref(), image, problems);

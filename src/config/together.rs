@@ -1,6 +1,5 @@
 //! Checks of sections against each other.
 
-use super::resolve::Output;
 use crate::corruption::Corruption;
 use crate::image::{ImageShape, Pixels};
 use crate::model::Model;
@@ -120,7 +119,7 @@ fn check_fits(corruption: &Corruption, image: ImageShape, path: KeyPath, problem
 /// Checks that what noise makes that is not clipped, here or in one of several corruptions, can be stored and learnt.
 pub fn check_clipping(
     corruption: &Corruption,
-    output: Option<Output>,
+    stored: Option<Pixels>,
     loss: Option<Loss>,
     training: Option<&Training>,
     path: KeyPath,
@@ -128,13 +127,13 @@ pub fn check_clipping(
 ) {
     let (path, members) = (path.name(corruption.key()), corruption.kind().members());
     for (position, member) in members.iter().enumerate() {
-        check_clipping(member, output, loss, training, path.index(position), problems);
+        check_clipping(member, stored, loss, training, path.index(position), problems);
     }
     if corruption.kind().keeps_range() || !members.is_empty() {
         return;
     }
     let path = path.name("clip");
-    if output.is_some_and(|output| output.pixels != Pixels::F32) {
+    if stored.is_some_and(|stored| stored != Pixels::F32) {
         let advice = "set output.pixels = \"f32\", or leave `clip` out";
         problems
             .add_at(path.clone(), format!("false needs floats, since bytes are clipped as they are stored: {advice}"));

@@ -230,7 +230,7 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: &Size
     let mut bias = bias.to_vec();
     bias.resize(padded(sizes.outputs), 0.0);
     let [height, width] = sizes.convolved();
-    let taps = Taps::new(weight, sizes, false);
+    let taps = Taps::new(weight, [sizes.inputs, sizes.outputs], false);
     let passes = sizes.passes(0, width).into_iter().map(|pass| (taps.fold(pass.rows, pass.columns), pass.grid));
     let passes: Vec<(Weights, Grid)> = passes.collect();
     let pooled = sizes.resize == Resize::MaxPool;
@@ -324,7 +324,7 @@ pub fn backward(
         .map(|pass| Weights::zeros(pass.rows.len(), pass.columns.len() * sizes.inputs, sizes.outputs))
         .collect();
     let back: Vec<(Weights, Grid)> = if needs_input {
-        let taps = Taps::new(weight, sizes, true);
+        let taps = Taps::new(weight, [sizes.inputs, sizes.outputs], true);
         let passes = sizes.back_passes(stride).into_iter();
         passes.map(|pass| (taps.fold(pass.rows, pass.columns), pass.grid)).collect()
     } else {
@@ -363,5 +363,5 @@ pub fn backward(
     for (pass, folded) in passes.iter().zip(&sums) {
         to_weight.unfold(folded, pass.rows, pass.columns);
     }
-    Gradients { input: to_input, weight: to_weight.into_weight(sizes), bias }
+    Gradients { input: to_input, weight: to_weight.into_weight([sizes.inputs, sizes.outputs]), bias }
 }

@@ -1,6 +1,5 @@
 //! The weights of a 3×3 convolution in the order of the loops, summed where an upsampling has neighbours read the same pixel.
 
-use super::convolution::Sizes;
 use super::correlate::{Aligned, FEW_CHANNELS, Weights, padded};
 
 /// The weights of `[outputs, inputs, 3, 3]` that are summed for each row or column of a folded kernel.
@@ -36,11 +35,11 @@ impl Taps {
     }
 
     /// From `[outputs, inputs, 3, 3]`; `transposed` swaps inputs and outputs, for the backward pass.
-    pub fn new(weight: &[f32], sizes: &Sizes, transposed: bool) -> Self {
-        let (from, to) = if transposed { (sizes.outputs, sizes.inputs) } else { (sizes.inputs, sizes.outputs) };
+    pub fn new(weight: &[f32], [inputs, outputs]: [usize; 2], transposed: bool) -> Self {
+        let (from, to) = if transposed { (outputs, inputs) } else { (inputs, outputs) };
         let mut taps = Self::zeros(from, to);
         for (index, kernel) in weight.chunks_exact(9).enumerate() {
-            let (o, i) = (index / sizes.inputs, index % sizes.inputs);
+            let (o, i) = (index / inputs, index % inputs);
             let (channel, output) = if transposed { (o, i) } else { (i, o) };
             for (k, &value) in kernel.iter().enumerate() {
                 let at = taps.weights.index(k / 3, k % 3 * from + channel, output);
@@ -93,10 +92,10 @@ impl Taps {
     }
 
     /// As `[outputs, inputs, 3, 3]`.
-    pub fn into_weight(self, sizes: &Sizes) -> Vec<f32> {
-        let mut weight = vec![0.0; sizes.outputs * sizes.inputs * 9];
+    pub fn into_weight(self, [inputs, outputs]: [usize; 2]) -> Vec<f32> {
+        let mut weight = vec![0.0; outputs * inputs * 9];
         for (index, kernel) in weight.chunks_exact_mut(9).enumerate() {
-            let (output, channel) = (index / sizes.inputs, index % sizes.inputs);
+            let (output, channel) = (index / inputs, index % inputs);
             for (k, value) in kernel.iter_mut().enumerate() {
                 *value = self.weights.values[self.weights.index(k / 3, k % 3 * self.from + channel, output)];
             }

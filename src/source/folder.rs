@@ -6,6 +6,8 @@
 mod applied;
 mod arranged;
 mod file_table;
+mod item;
+mod kind;
 mod labels;
 mod layout;
 mod listing;

@@ -7,6 +7,7 @@
 mod choice;
 mod column;
 mod files;
+mod kind;
 mod kinds;
 mod measure;
 mod part;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::labels::{Item, numbered};
+use super::item::Item;
+use super::labels::numbered;
 use super::{Entry, Folder, list};
 use crate::error;
 use crate::image::Split;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::labels::Item;
+use super::item::Item;
 use super::layout::{Layout, layout};
 use super::listing::Listing;
 use super::settings::{FolderLabels, FolderSettings};

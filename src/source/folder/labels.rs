@@ -1,12 +1,13 @@
 //! The splits and labels of the files of a folder, from sub-folders, tables, or a draw.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::arranged::{Arranged, from_folders};
 use super::file_table::{self, FileTable, Row};
+use super::item::{Item, LABEL_COLUMNS, SPLIT_COLUMNS, column, leads_out, normal, split_named};
 use super::layout::layout;
 use super::settings::{FolderLabels, FolderSettings};
 use super::{Entry, list, pair_table};
@@ -16,7 +17,6 @@ use crate::progress::Progress;
 use crate::source::check_classes;
 use crate::source::draw::{Draw, key};
 use crate::source::label_text::{self, Texts};
-use crate::source::split_name::{Name, Role};
 use crate::store::local::real;
 use crate::text;
 
@@ -26,17 +26,6 @@ pub struct Labelled {
     pub splits: [Vec<Entry>; 2],
     /// The names of the labels.
     pub classes: Classes,
-}
-
-/// A file, its split if it is not drawn, and the name of its label.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Item {
-    /// Its path below the folder.
-    pub path: String,
-    /// Its split.
-    pub split: Option<Split>,
-    /// The name of its label.
-    pub label: Option<String>,
 }
 
 /// Lists the files with their splits and labels.
@@ -172,11 +161,6 @@ fn tell_unlisted(settings: &FolderSettings, items: &[Item], progress: &Progress)
 
 /// Usual names of the column of files, in order of preference; Hugging Face's is `file_name`.
 const FILE_COLUMNS: [&str; 6] = ["file_name", "file", "filename", "path", "image", "name"];
-/// Usual names of the column of labels.
-pub const LABEL_COLUMNS: [&str; 3] = ["label", "class", "category"];
-
-/// Usual names of the column of splits.
-pub const SPLIT_COLUMNS: [&str; 1] = ["split"];
 
 /// All of these names, and the one in the settings.
 fn wanted(settings: &FolderSettings) -> Vec<&str> {
@@ -294,11 +278,6 @@ fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Ite
     Ok(items)
 }
 
-/// The position of the first of these names that is a column, ignoring case.
-pub fn column(columns: &[String], names: &[&str]) -> Option<usize> {
-    names.iter().find_map(|wanted| columns.iter().position(|name| name.to_lowercase() == *wanted))
-}
-
 /// Splits and labels from a table, whose files are below `inside` in `root`. The files are those that it lists, sorted by
 /// path.
 fn from_table(table: &Path, settings: &FolderSettings, inside: &str) -> Result<Vec<Item>> {
@@ -337,34 +316,4 @@ fn from_table(table: &Path, settings: &FolderSettings, inside: &str) -> Result<V
         }
     }
     Ok(items.into_values().collect())
-}
-
-/// The split that a table names.
-///
-/// # Errors
-/// A name of none; as text.
-pub fn split_named(name: &str) -> Result<Split, String> {
-    match Name::read(name).map(|name| name.role) {
-        Some(Role::Train) => Ok(Split::Train),
-        Some(Role::Test | Role::Validation) => Ok(Split::Test),
-        None => Err(format!("the split is {name:?}, expected train or test")),
-    }
-}
-
-/// Whether a path may leave the folder in which it begins, judged without the file system.
-pub fn leads_out(path: &Path) -> bool {
-    let depth = path.components().try_fold(0_usize, |depth, part| match part {
-        Component::Normal(_) => Some(depth + 1),
-        Component::CurDir => Some(depth),
-        Component::ParentDir => depth.checked_sub(1),
-        Component::RootDir | Component::Prefix(_) => None,
-    });
-    depth.is_none()
-}
-
-/// A path without empty and `.` parts, so that a file has one name.
-pub fn normal(path: &str) -> String {
-    let root = if path.starts_with('/') { "/" } else { "" };
-    let parts: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-    format!("{root}{}", parts.join("/"))
 }

@@ -5,10 +5,9 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::FolderSettings;
 use super::file_table::{self, FileTable, Row};
-use super::labels::{Item, LABEL_COLUMNS, SPLIT_COLUMNS, column, leads_out, normal, split_named};
-use super::pairs::FolderPairs;
+use super::item::{Item, LABEL_COLUMNS, SPLIT_COLUMNS, column, leads_out, normal, split_named};
+use super::settings::{FolderPairs, FolderSettings};
 
 /// The content of a table of pairs.
 pub struct PairTable {

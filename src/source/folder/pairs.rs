@@ -8,11 +8,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use regex::Regex;
-use serde::{Deserialize, Serialize};
 
 use super::labels::{Labelled, labelled};
 use super::listing::{Listing, list, list_in};
-use super::{Entry, Folder, FolderSettings, pair_table};
+use super::settings::{FolderPairs, FolderSettings};
+use super::{Entry, Folder, pair_table};
 use crate::error;
 use crate::progress::Progress;
 use crate::setting::Section;
@@ -23,18 +23,6 @@ type Versions = BTreeMap<Vec<String>, Vec<String>>;
 
 /// Most files of a kind that a message names.
 const MOST_NAMED: usize = 3;
-
-/// The noisy images, and how their names and those of the clean ones show what belongs together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct FolderPairs {
-    /// The folder of the noisy images.
-    pub noisy: PathBuf,
-    /// The pattern of their names: `{part}` stands for text that both names of a pair have, `*` for any text.
-    pub noisy_name: String,
-    /// The pattern of the names of clean images, with the same parts.
-    pub clean_name: String,
-}
 
 impl FolderPairs {
     /// Resolves the settings of pairs; none if there is a problem.

@@ -1,22 +1,12 @@
 //! Settings of the source `folder`: image files in a folder.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use super::Folder;
-use super::labels::{files, metadata};
-use super::pairs::FolderPairs;
-use crate::image::Levels;
-use crate::progress::Progress;
 use crate::setting::{Choice, Section};
-use crate::source::pairs::Pairs;
-use crate::source::settings::{Faults, Fit, OnError, Pages, of_pictures, refuse_skips, resolve_fit};
-use crate::source::{Outside, Source, SourceKind};
-use crate::store::local::real;
+use crate::source::settings::{Faults, Fit, OnError, Pages, refuse_skips, resolve_fit};
 
 /// Image files in a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +37,18 @@ pub struct FolderSettings {
     pub fit: Fit,
     /// What is done with files that cannot be decoded.
     pub faults: Faults,
+}
+
+/// The noisy images, and how their names and those of the clean ones show what belongs together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FolderPairs {
+    /// The folder of the noisy images.
+    pub noisy: PathBuf,
+    /// The pattern of their names: `{part}` stands for text that both names of a pair have, `*` for any text.
+    pub noisy_name: String,
+    /// The pattern of the names of clean images, with the same parts.
+    pub clean_name: String,
 }
 
 /// Where the labels of image files come from.
@@ -154,71 +156,6 @@ impl Choice for FolderSettings {
                 on_error: section.required("on-error", raw.on_error)?,
                 most: section.required("max-rejected", raw.max_rejected)? as u64,
             },
-        })
-    }
-}
-
-impl SourceKind for FolderSettings {
-    fn decisive(&self, seed: u64) -> Value {
-        // `outside` only decides whether a table is refused, not what the images are.
-        let Self { path: _, pairs, labels, csv: _, label, outside: _, train, test, test_fraction, fit, faults } = self;
-        let mut settings =
-            json!({ "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": seed });
-        if let Some(FolderPairs { noisy: _, noisy_name, clean_name }) = pairs {
-            settings["noisy-name"] = json!(noisy_name);
-            settings["clean-name"] = json!(clean_name);
-        }
-        if let Some(label) = label {
-            settings["label"] = json!(label);
-        }
-        of_pictures(settings, fit, faults)
-    }
-
-    fn places(&self) -> Vec<(&'static str, &Path)> {
-        let csv = self.csv.as_deref().map(|csv| ("source.folder.csv", csv));
-        // With a table of files elsewhere, there need be no folder.
-        let name = if self.pairs.is_some() { "source.folder.clean" } else { "source.folder.path" };
-        let path = (!self.outside).then_some((name, self.path.as_path()));
-        let noisy = self.pairs.as_ref().map(|pairs| ("source.folder.noisy", pairs.noisy.as_path()));
-        path.into_iter().chain(noisy.filter(|_| !self.outside)).chain(csv).collect()
-    }
-
-    fn levels(&self) -> Option<Levels> {
-        self.fit.levels
-    }
-
-    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
-        let found = metadata(self)?.filter(|found| found.labelled);
-        let mut images = files(self, found.as_ref())?;
-        if let (Some(pairs), None) = (&self.pairs, &self.csv) {
-            images = pairs.clean(images)?;
-        }
-        let listed = Outside::Files(self.path.clone(), images);
-        let name = if self.pairs.is_some() { "source.folder.clean" } else { "source.folder.path" };
-        let noisy = self.pairs.as_ref().map(|pairs| pairs.outside(self));
-        let csv = self.csv.clone().map(|csv| ("source.folder.csv", Outside::File(csv)));
-        let found = found.map(|found| (found.name, Outside::Files(self.path.clone(), found.paths)));
-        Ok([(name, listed)].into_iter().chain(noisy.transpose()?).chain(csv).chain(found).collect())
-    }
-
-    // Sub-folders of this folder would be taken for splits or labels.
-    fn folder_around(&self, place: &Path) -> Option<&Path> {
-        let folders = [Some(&self.path), self.pairs.as_ref().map(|pairs| &pairs.noisy)];
-        let place = real(place)?;
-        folders.into_iter().flatten().find(|folder| real(folder).as_ref() == Some(&place)).map(PathBuf::as_path)
-    }
-
-    fn is_paired(&self) -> bool {
-        self.pairs.is_some()
-    }
-
-    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
-        Ok(match &self.pairs {
-            None => Box::new(Folder::open(self, seed, progress)?),
-            Some(pairs) => {
-                let [clean, noisy] = pairs.open(self, seed, progress)?;
-                Box::new(Pairs::new(clean, noisy)?)
-            }
         })
     }
 }

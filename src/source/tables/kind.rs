@@ -1,0 +1,65 @@
+//! What the settings of the source `parquet` open.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::settings::ParquetSettings;
+use super::{Tables, files};
+use crate::image::Levels;
+use crate::progress::Progress;
+use crate::source::pairs::Pairs;
+use crate::source::settings::{drawn, of_pictures};
+use crate::source::{Outside, Source, SourceKind};
+use crate::store::local::{nearest_real, real};
+
+impl SourceKind for ParquetSettings {
+    fn decisive(&self, seed: u64) -> Value {
+        let Self { path: _, train: _, test: _, test_fraction, image, noisy, label, shape, fit, faults } = self;
+        let mut settings = json!({ "image": image, "label": label, "shape": shape });
+        if let Some(noisy) = noisy {
+            settings["noisy"] = json!(noisy);
+        }
+        drawn(of_pictures(settings, fit, faults), *test_fraction, seed)
+    }
+
+    fn places(&self) -> Vec<(&'static str, &Path)> {
+        self.path.iter().map(|path| ("source.parquet.path", path.as_path())).collect()
+    }
+
+    fn levels(&self) -> Option<Levels> {
+        self.fit.levels
+    }
+
+    fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
+        files::files(self)
+    }
+
+    // All Parquet files below the folder, or below the fixed part of a pattern with `**`, are read as images.
+    fn folder_around(&self, place: &Path) -> Option<&Path> {
+        let near = nearest_real(place)?;
+        let around = |folder: &Path| real(folder).is_some_and(|folder| near.starts_with(folder));
+        if let Some(path) = &self.path {
+            return around(path).then_some(path);
+        }
+        let deep = |pattern: &&Path| pattern.components().any(|part| part.as_os_str() == "**");
+        let patterns = [&self.train, &self.test].into_iter().filter_map(|pattern| pattern.as_deref());
+        patterns.filter(deep).map(files::fixed_part).find(|folder| around(folder))
+    }
+
+    fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+        let clean = Tables::open(self, seed, progress)?;
+        Ok(match &self.noisy {
+            None => Box::new(clean),
+            Some(noisy) => {
+                let noisy = Self { image: Some(noisy.clone()), ..self.clone() };
+                Box::new(Pairs::new(clean, Tables::open(&noisy, seed, progress)?)?)
+            }
+        })
+    }
+
+    fn is_paired(&self) -> bool {
+        self.noisy.is_some()
+    }
+}
