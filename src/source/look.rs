@@ -73,8 +73,8 @@ const MAGICS: [(usize, &[u8], &str, &str); 46] = [
     (4, b"ftyp", "an MP4 or QuickTime video", FRAMES),
     (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM video", FRAMES),
     (8, b"AVI LIST", "an AVI video", FRAMES),
-    (0, b"II+\0", "a BigTIFF picture", "limpid reads classic TIFF, of up to 4 GiB: convert it"),
-    (0, b"MM\0+", "a BigTIFF picture", "limpid reads classic TIFF, of up to 4 GiB: convert it"),
+    (0, b"II+\0", "a BigTIFF picture", "read pictures with source.folder = { path = \"…\" }"),
+    (0, b"MM\0+", "a BigTIFF picture", "read pictures with source.folder = { path = \"…\" }"),
     (0, b"\xff\x0a", "a JPEG XL picture", CONVERT),
     (4, b"JXL \r\n\x87\n", "a JPEG XL picture", CONVERT),
     (4, b"jP  \r\n\x87\n", "a JPEG 2000 picture", CONVERT),
@@ -121,7 +121,8 @@ pub fn format(start: &[u8]) -> Option<(&'static str, &'static str)> {
 pub fn explained(path: &Path, wanted: &str, cause: anyhow::Error) -> anyhow::Error {
     let mut start = Vec::new();
     _ = File::open(path).and_then(|file| file.take(START).read_to_end(&mut start));
-    match format(&start) {
+    // Of a damaged file of the wanted format, the cause tells more.
+    match format(&start).filter(|(what, _)| *what != wanted) {
         Some((what, advice)) => error::data(format!("{} is not {wanted}, but {what}; {advice}", path.display())),
         None => cause,
     }

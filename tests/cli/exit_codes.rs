@@ -58,7 +58,7 @@ fn a_source_that_is_named_wrongly_is_settings_or_data() {
         ("npz = { path = \"folder\" }", 65, "folder is not a file"),
         ("folder = { path = \"file\" }", 65, "file is not a folder"),
         ("folder = { path = \"file/x\" }", 65, "file/x does not exist"),
-        ("folder = { path = \"folder\", csv = \"file/x\" }", 2, "cannot read file/x"),
+        ("folder = { path = \"folder\", csv = \"file/x\" }", 65, "file/x does not exist"),
         ("parquet = { path = \"file\" }", 65, "file is not a folder"),
         ("parquet = { train = \"file/x\", test = \"file\" }", 65, "file/x does not exist"),
         ("mnist = { path = \"file\" }", 65, "does not hold MNIST"),
