@@ -54,13 +54,21 @@ fn splits_may_be_links_to_what_lies_elsewhere() {
     {
         link(&sandbox, target, &format!("photos/{path}"));
     }
+    // Training sees more than one label, as it must.
+    sandbox.write("photos/train/birds/0.png", &png(4, 4, 9));
     // The target of links of both splits belongs to training, unless it lies in a split; links to folders precede links to files.
     sandbox.limpid(INGEST).succeeds().says("links to what is read anyway, which counts once: 1, such as");
-    assert_eq!(files(&sandbox), ["train/cats/1.png", "train/cats/2.png", "test/dogs/3.png", "test/dogs/4.png"]);
+    assert_eq!(
+        files(&sandbox),
+        ["train/birds/0.png", "train/cats/1.png", "train/cats/2.png", "test/dogs/3.png", "test/dogs/4.png"]
+    );
     link(&sandbox, "../all/cats", "photos/test/cats");
     link(&sandbox, "../../test", "photos/train/cats/back");
     sandbox.limpid(&format!("{INGEST} --force")).succeeds().says("which counts once: 3, such as");
-    assert_eq!((images(&sandbox, TRAIN).1, images(&sandbox, TEST).1), (vec![Some(0); 2], vec![Some(1); 2]));
+    assert_eq!(
+        (images(&sandbox, TRAIN).1, images(&sandbox, TEST).1),
+        (vec![Some(0), Some(1), Some(1)], vec![Some(2); 2])
+    );
 }
 
 #[test]
