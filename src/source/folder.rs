@@ -53,6 +53,8 @@ pub struct Folder {
     first: (String, ImageShape),
     /// A file of another size, and its shape.
     differing: Option<(String, ImageShape)>,
+    /// The one with the shortest side.
+    narrowest: Option<(String, ImageShape)>,
     /// Numbers of each picture, by split, as far as headers tell; empty if all have one size.
     widths: [Vec<usize>; 2],
     splits: [Vec<Entry>; 2],
@@ -98,6 +100,7 @@ impl Folder {
             pixels: Pixels::U8,
             first: (String::new(), ImageShape { height: 1, width: 1, channels: 1 }),
             differing: None,
+            narrowest: None,
             widths: [Vec::new(), Vec::new()],
             splits,
             classes,
@@ -158,12 +161,15 @@ impl Folder {
             found.map(|found| found.into_iter().map(|found| found.map(|(shape, _)| shape)).collect::<Vec<_>>());
         let all = self.splits.iter().flatten().zip(shapes.iter().flatten());
         let mut others = all.filter_map(|(entry, shape)| Some((entry, (*shape)?)));
+        let narrowest = others.clone().min_by_key(|(_, shape)| shape.height.min(shape.width));
+        let narrowest = narrowest.map(|(entry, shape)| (entry.path.clone(), shape));
         // Pictures of other channels are refused when they are read.
         let sides = |shape: ImageShape| (shape.height, shape.width);
         self.differing =
             others.find(|(_, shape)| sides(*shape) != sides(first)).map(|(entry, shape)| (entry.path.clone(), shape));
         if self.differing.is_some() || first.len() > ImageShape::MAX_LEN {
             self.extent = Extent::Mixed { channels };
+            self.narrowest = narrowest;
             self.widths = shapes.map(|shapes| shapes.iter().map(|shape| shape.map_or(1, ImageShape::len)).collect());
         }
         Ok(())
@@ -270,6 +276,11 @@ impl Source for Folder {
         let path = |path: &str| self.root.join(path).display().to_string();
         let (rows, columns) = (found.height, found.width);
         Some(format!("{} is {rows}×{columns}, but {} is {}×{}", path(other), path(first), shape.height, shape.width))
+    }
+
+    fn narrowest(&self) -> Option<(String, ImageShape)> {
+        let (path, shape) = self.narrowest.as_ref()?;
+        Some((self.root.join(path).display().to_string(), *shape))
     }
 
     fn count(&self, split: Split) -> u64 {

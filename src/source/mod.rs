@@ -80,6 +80,11 @@ pub trait Source: Sync {
         None
     }
 
+    /// The image with the shortest side and its shape, among images of different sizes.
+    fn narrowest(&self) -> Option<(String, ImageShape)> {
+        None
+    }
+
     /// The images of a split, in row groups of `rows` images; of images of different sizes as many as their sizes say.
     ///
     /// # Errors

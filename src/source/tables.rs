@@ -195,7 +195,7 @@ impl Tables {
         };
         splits.iter_mut().flatten().filter(|_| columns.label.is_none()).for_each(|part| part.columns.label = None);
         let shape = ImageShape { height: 1, width: 1, channels: 1 };
-        let sizes = Measured { extent: shape.into(), pixels: Pixels::U8, largest: 1, differing: None };
+        let sizes = Measured { extent: shape.into(), pixels: Pixels::U8, largest: 1, differing: None, narrowest: None };
         let first = (String::new(), shape);
         let mut tables = Self { fit, first, sizes, images, labels, columns, splits, members, rejections };
         let (name, first, pixels) = tables.first_shape()?;
@@ -329,6 +329,10 @@ impl Source for Tables {
     fn differing(&self) -> Option<String> {
         let ((first, shape), (other, found)) = (&self.first, self.sizes.differing.as_ref()?);
         Some(format!("{other} is {}×{}, but {first} is {}×{}", found.height, found.width, shape.height, shape.width))
+    }
+
+    fn narrowest(&self) -> Option<(String, ImageShape)> {
+        self.sizes.narrowest.clone().filter(|_| self.sizes.extent.fixed().is_none())
     }
 
     fn count(&self, split: Split) -> u64 {

@@ -74,6 +74,10 @@ impl Stage for Ingest {
             Some(differing) => error::data(format!("{differing}; {cause}")),
             None => cause,
         })?;
+        if let Some((name, shape)) = source.narrowest() {
+            let fits = pipeline.training.patches.shape(shape);
+            fits.map_err(|cause| error::data(format!("{name}: {cause}")))?;
+        }
         if let (Some(corruption), Some(shape)) = (&pipeline.corruption, extent.fixed()) {
             corruption.kind().check(shape)?;
         }

@@ -136,6 +136,6 @@ fn what_needs_one_size_says_so() {
     sandbox
         .limpid("run small.toml --set training.patch=33")
         .exits(65)
-        .says("no patch of 33×33 fits into images of 32×");
+        .says("no patch of 33×33 fits into images of 40×31");
     sandbox.limpid("run small.toml --set source.folder.resize=[32,32]").succeeds();
 }

@@ -129,7 +129,7 @@ fn what_a_model_does_not_have_is_not_exported() {
 #[test]
 fn pixels_that_png_does_not_have_are_refused_before_anything_is_made_of_them() {
     let sandbox = Sandbox::with(
-        "[source]\nnpy = { train = \"x.npy\", test = \"y.npy\" }\n[model]\ndense = { code = 2 }\n[output]\nprofile = \"hf\"\n",
+        "[source]\nnpy = { train = \"x.npy\", test = \"y.npy\", channels = 5 }\n[model]\ndense = { code = 2 }\n[output]\nprofile = \"hf\"\n",
     );
     let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 8, 8, 5), }\n";
     let start = [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes(), header.as_bytes()].concat();

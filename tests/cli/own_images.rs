@@ -285,8 +285,8 @@ fn mixed_images_are_refused_with_the_setting_that_accepts_them() {
     sandbox
         .limpid(ingest)
         .exits(65)
-        .says("photos/train/dog/c.png is 20×10, but train/cat/z.BMP is 8×9")
-        .says("crop = [8, 9]");
+        .says("photos/train/dog/c.png is 20×10, but photos/train/cat/z.BMP is 8×9")
+        .says("`resize` or `crop` of the source");
     for setting in ["resize", "crop"] {
         sandbox.limpid(&format!("{ingest} --set source.folder.{setting}=[6,5]")).succeeds();
         assert_eq!(images(&sandbox, TRAIN).2.len(), 3 * 6 * 5 * 3);
@@ -350,7 +350,7 @@ fn broken_images_end_the_run_or_are_listed() {
     assert!(!sandbox.path("runs").exists() || !sandbox.path("runs/small/.scratch").exists());
     // A common reason is not hidden by a rare one.
     sandbox.write("photos/train/dog/c.png", &png(20, 10, 1));
-    sandbox.limpid("run small.toml --to ingest").exits(65).says("c.png is 20×10, but train/cat/z.BMP is 8×9");
+    sandbox.limpid("run small.toml --to ingest").exits(65).says("c.png is 20×10, but photos/train/cat/z.BMP is 8×9");
 }
 
 #[test]

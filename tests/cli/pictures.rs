@@ -161,12 +161,15 @@ fn what_cannot_be_done_is_said_with_what_can() {
     };
     says("deep.png -o x.jpg", 2, "a JPEG file cannot hold numbers of 16 bits; name a .png or a .tif");
     says("page.png deep.png -o x.png", 2, "x.png is one picture, but there are several inputs; name a folder with -o");
-    says("small.toml -o x.png", 2, "x.png is a picture, but small.toml is none; name a folder with -o");
+    let table = "runs/small/ingest/test-00000-of-00001.parquet";
+    let none = format!("x.png is a picture, but {table} is none; name a folder with -o");
+    says(&format!("{table} -o x.png"), 2, &none);
     says("page.png -o ./page.png", 2, "page.png would be overwritten by its own result");
     says("page.png --pictures -o .", 2, "page.png would be overwritten by its own result");
     says("page.png --resize -o x.png", 2, "--resize, --crop and --image are for tables");
     says("page.png --pictures -o x.png", 2, "--pictures writes to a folder");
-    says("small.toml --pictures -o x", 2, "small.toml is neither a picture nor a folder");
+    says(&format!("{table} --pictures -o x"), 2, &format!("{table} is neither a picture nor a folder"));
+    says("small.toml -o x.png", 65, "small.toml is a TOML file");
     says("page.png -o runs/small/train/x.png", 2, "is the result of a run");
     sandbox.write("named", &sandbox.read("page.png"));
     says("named --pictures -o x", 2, "the name of named does not say its format");

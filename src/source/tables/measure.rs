@@ -26,6 +26,8 @@ pub struct Measured {
     pub largest: usize,
     /// The name and the shape of a picture of another size than the first one.
     pub differing: Option<(String, ImageShape)>,
+    /// Those of the one with the shortest side.
+    pub narrowest: Option<(String, ImageShape)>,
 }
 
 /// Reads the headers of all encoded pictures; lists of numbers have one shape. `first` is that of the first picture, `pixels` how its
@@ -34,7 +36,8 @@ pub struct Measured {
 /// # Errors
 /// Unreadable files, interruption.
 pub fn measured(tables: &Tables, first: ImageShape, pixels: Pixels) -> Result<Measured> {
-    let mut all = Measured { extent: Extent::Fixed(first), pixels, largest: first.len(), differing: None };
+    let mut all =
+        Measured { extent: Extent::Fixed(first), pixels, largest: first.len(), differing: None, narrowest: None };
     if tables.images != Images::Encoded {
         return Ok(all);
     }
@@ -52,6 +55,10 @@ pub fn measured(tables: &Tables, first: ImageShape, pixels: Pixels) -> Result<Me
                     continue;
                 }
                 all.largest = all.largest.max(shape.len());
+                let side = |shape: ImageShape| shape.height.min(shape.width);
+                if all.narrowest.as_ref().is_none_or(|(_, least)| side(shape) < side(*least)) {
+                    all.narrowest = Some((row_name(&path, row), shape));
+                }
                 // Pictures of other channels are refused when they are decoded.
                 if all.differing.is_none() && (shape.height, shape.width) != (first.height, first.width) {
                     all.differing = Some((row_name(&path, row), shape));
