@@ -120,7 +120,10 @@ pub fn format(start: &[u8]) -> Option<(&'static str, &'static str)> {
 /// error says of which.
 pub fn explained(path: &Path, wanted: &str, cause: anyhow::Error) -> anyhow::Error {
     let mut start = Vec::new();
-    _ = File::open(path).and_then(|file| file.take(START).read_to_end(&mut start));
+    // A pipe can be read only once, and might never end.
+    if path.is_file() {
+        _ = File::open(path).and_then(|file| file.take(START).read_to_end(&mut start));
+    }
     // Of a damaged file of the wanted format, the cause tells more.
     match format(&start).filter(|(what, _)| *what != wanted) {
         Some((what, advice)) => error::data(format!("{} is not {wanted}, but {what}; {advice}", path.display())),

@@ -55,7 +55,7 @@ fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
         ("t10k-images-idx3-ubyte", &[9, 10, 10]),
         ("t10k-labels-idx1-ubyte", &[9]),
     ] {
-        sandbox.write(&format!("digits/{name}"), &idx(sizes));
+        sandbox.write(&format!("bytes/{name}"), &idx(sizes));
     }
     let head: Vec<_> = (0..100).map(|at| format!("pixel{at}")).collect();
     let lines = pixels.chunks(100).map(|row| row.iter().map(u8::to_string).collect::<Vec<_>>().join(","));
@@ -83,7 +83,7 @@ fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
         ("med.npz", "train-labels = \"train_labels\", test = \"test_images\""),
         ("scans.npy", "npy = { train = \"scans.npy\""),
         ("arrays", "train-labels = \"arrays/y_train.npy\""),
-        ("digits", "test = \"digits/t10k-images-idx3-ubyte\""),
+        ("bytes", "test = \"bytes/t10k-images-idx3-ubyte\""),
         ("train.csv", "columns = { train = \"train.csv\""),
         ("listed", "csv = \"listed/labels.csv\""),
         ("hub", "parquet = { path = \"hub\" }"),
