@@ -351,7 +351,8 @@ fn what_a_file_is_is_said_everywhere() {
     sandbox
         .limpid(missing)
         .exits(65)
-        .says("--set source.folder={path=\"nowhere\"}: source.folder.path: nowhere does not exist");
+        .says("limpid: --set source.folder={path=\"nowhere\"}")
+        .says(": source.folder.path: nowhere does not exist");
     sandbox.write("f.toml", b"name = \"f\"\n[source]\nfolder = { path = \"nowhere\" }\n[model]\ndense = {}\n");
     sandbox.limpid("run f.toml").exits(65).says("f.toml:3:12: source.folder.path: nowhere does not exist");
     let deep = "plan small.toml --set model.conv={channels=[1,1,1,1,1,1]}";
