@@ -51,9 +51,10 @@ fn denoise_one(model: &Inference, picture: &[f32], shape: ImageShape, made: &mut
 
 /// Mean squared error of each picture.
 fn errors(shapes: &Shapes, made: &[f32], clean: &[f32]) -> arrow_array::Float32Array {
-    let error = |((shape, made), (_, clean)): ((ImageShape, &[f32]), (ImageShape, &[f32]))| {
+    let error = |made: &[f32], clean: &[f32]| {
         let sum: f64 = made.iter().zip(clean).map(|(made, clean)| f64::from(made - clean).powi(2)).sum();
-        (sum / shape.len() as f64) as f32
+        (sum / made.len() as f64) as f32
     };
-    shapes.split(made).zip(shapes.split(clean)).map(error).collect::<Vec<_>>().into()
+    let pairs = shapes.split(made).zip(shapes.split(clean));
+    pairs.map(|((_, made), (_, clean))| error(made, clean)).collect::<Vec<_>>().into()
 }

@@ -54,10 +54,10 @@ impl Images {
         // A flat list shows no rows and columns.
         let nested = nested.or(first).filter(|sides| sides.len() > 1);
         let usual = wanted.usual.map(|usual| vec![usual.height, usual.width, usual.channels]);
-        if let Some(asked) = &wanted.shape {
-            for found in [&tensor, &nested].into_iter().flatten().filter(|found| !agrees(found, asked)) {
-                return Err(format!("its column `{name}` has {}", contradiction(found, asked)));
-            }
+        if let Some(asked) = &wanted.shape
+            && let Some(found) = [&tensor, &nested].into_iter().flatten().find(|found| !agrees(found, asked))
+        {
+            return Err(format!("its column `{name}` has {}", contradiction(found, asked)));
         }
         let told = wanted.shape.is_some() || wanted.usual.is_some() || limpid().is_some();
         let said = wanted.shape.clone().or(tensor).or_else(limpid).or(nested).or(usual);
