@@ -7,6 +7,7 @@
 mod deep;
 mod header;
 mod jpeg;
+mod numbers;
 pub mod pages;
 mod range;
 mod room;
@@ -24,6 +25,7 @@ use crate::image::{ImageShape, Samples, luma};
 use crate::source::settings::{Fit, Size};
 use crate::store::read_whole;
 pub use header::{shape_of, shape_of_file};
+use numbers::Numbers;
 use room::Room;
 pub use whole::decode_whole;
 
@@ -71,6 +73,9 @@ pub fn read(path: &Path) -> io::Result<PictureFile> {
 /// # Errors
 /// The reason why it cannot be decoded, as text.
 pub fn decode(bytes: &[u8], fit: &Fit) -> Result<Picture, String> {
+    if let Some(numbers) = Numbers::open(Cursor::new(bytes)) {
+        return numbers.decode(fit);
+    }
     let (image, _room) = if jpeg::is_jpeg(bytes) { jpeg::decode(bytes, fit)? } else { decode_other(bytes, fit)? };
     fitted(image, fit)
 }

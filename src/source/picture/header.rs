@@ -4,9 +4,9 @@ use std::fs::{File, Metadata};
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
-use image::metadata::Orientation;
-use image::{ImageDecoder, ImageReader, Limits};
+use image::{ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use super::numbers::{Numbers, swaps_sides};
 use super::{LARGE_FILE, MAX_ASIDE, MAX_SIDE, deep, guess_format, read};
 use crate::image::{ImageShape, Pixels};
 use crate::source::settings::Fit;
@@ -19,15 +19,17 @@ pub fn shape_of(mut file: impl BufRead + Seek, fit: &Fit) -> Option<(ImageShape,
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_ASIDE);
     let format = guess_format(file.fill_buf().ok()?)?;
+    if format == ImageFormat::Tiff {
+        if let Some(numbers) = Numbers::open(&mut file) {
+            return Some((numbers.shape(fit)?, Pixels::F32));
+        }
+        file.rewind().ok()?;
+    }
     let mut reader = ImageReader::with_format(file, format);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().ok()?;
     let (columns, rows) = decoder.dimensions();
-    let is_turned = matches!(
-        decoder.orientation().ok()?,
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
-    );
-    let (rows, columns) = if is_turned { (columns, rows) } else { (rows, columns) };
+    let (rows, columns) = if swaps_sides(decoder.orientation().ok()?) { (columns, rows) } else { (rows, columns) };
     let grey = fit.grey.unwrap_or(!decoder.color_type().has_color());
     let pixels = if deep::is_deep(decoder.color_type()) || fit.levels.is_some() { Pixels::F32 } else { Pixels::U8 };
     Some((ImageShape::picture(rows as usize, columns as usize, if grey { 1 } else { 3 })?, pixels))

@@ -4,11 +4,19 @@ use image::DynamicImage;
 
 /// Refuses floats that stand for no brightness between black and white: as bytes they would be white, or black.
 pub fn check(image: &DynamicImage) -> Result<(), String> {
-    let numbers = match image {
-        DynamicImage::ImageRgb32F(image) => image.as_raw(),
-        DynamicImage::ImageRgba32F(image) => image.as_raw(),
-        _ => return Ok(()),
-    };
+    match image {
+        DynamicImage::ImageRgb32F(image) => check_numbers(image.as_raw()),
+        DynamicImage::ImageRgba32F(image) => check_numbers(image.as_raw()),
+        _ => Ok(()),
+    }
+}
+
+/// These numbers, unless there are such among them.
+pub fn checked(numbers: Vec<f32>) -> Result<Vec<f32>, String> {
+    check_numbers(&numbers).map(|()| numbers)
+}
+
+fn check_numbers(numbers: &[f32]) -> Result<(), String> {
     if numbers.iter().all(|number| (0.0..=1.0).contains(number)) {
         return Ok(());
     }
