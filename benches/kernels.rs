@@ -11,7 +11,7 @@ use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use limpid::corruption::{Corruption, Gaussian};
 use limpid::image::{ImageShape, Pixels, Split, to_unit};
-use limpid::kernel::{self, Activation, AdamFactors, plain};
+use limpid::kernel::{self, Activation, AdamFactors, Method, plain};
 use limpid::random::Stream;
 use limpid::table::pixels;
 
@@ -118,14 +118,14 @@ fn layers(bencher: Bencher<'_, '_>, case: &Case) {
         }
         Layer::Convolution(side) => {
             let layer = match version {
-                Version::Fused => kernel::convolution,
+                Version::Fused => |x, w, b, a| kernel::convolution(x, w, b, a, Method::Fastest),
                 Version::Plain => plain::convolution,
             };
             measure(bencher, case, image(side), weight, |x, w, b| layer(x, w, b, activation));
         }
         Layer::ConvolutionMaxPool(side) => {
             let layer = match version {
-                Version::Fused => kernel::convolution_max_pool,
+                Version::Fused => |x, w, b, a| kernel::convolution_max_pool(x, w, b, a, Method::Fastest),
                 Version::Plain => plain::convolution_max_pool,
             };
             measure(bencher, case, image(side), weight, |x, w, b| layer(x, w, b, activation));

@@ -15,8 +15,9 @@ use super::output_place::{hidden, publish_beside, refuse_results};
 use super::path_kind::{Kind, kind};
 use super::pictures::{Cleaner, is_picture_name};
 use super::print::print;
+use crate::engine::codes::{Codes, encoding};
 use crate::engine::inference::Inference;
-use crate::engine::operation::{Mapping, denoising, encoding};
+use crate::engine::operation::{Mapping, denoising};
 use crate::engine::threads::{MapInput, map_table};
 use crate::error;
 use crate::image::{Extent, Pixels, Split};
@@ -79,11 +80,15 @@ pub struct EncodeArgs {
     /// Arguments that `encode` and `denoise` share.
     #[command(flatten)]
     apply: ApplyArgs,
+    /// What has a code: each image, all of one size; each image of any size, by the mean over its patches of the size that the model was
+    /// trained on; or each patch, with its place.
+    #[arg(long, value_enum, default_value = "image")]
+    codes: Codes,
 }
 
 impl Execute for EncodeArgs {
     fn execute(&self) -> Result<()> {
-        apply(&self.apply, Direction::Encode, false)
+        apply(&self.apply, Direction::Encode(self.codes), false)
     }
 
     fn log_mode(&self) -> LogMode {
@@ -130,7 +135,7 @@ impl Execute for DenoiseArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
     /// The code.
-    Encode,
+    Encode(Codes),
     /// The image.
     Denoise,
 }
@@ -138,7 +143,7 @@ enum Direction {
 impl Direction {
     fn verb(self) -> &'static str {
         match self {
-            Direction::Encode => "encode",
+            Direction::Encode(_) => "encode",
             Direction::Denoise => "denoise",
         }
     }
@@ -170,8 +175,8 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
     let (model, threads, progress) = prepare(args, ensemble)?;
     // A source and a table say themselves whether they are in order.
     let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None };
-    if direction == Direction::Encode {
-        model.features()?;
+    if let Direction::Encode(_) = direction {
+        model.code_size()?;
     }
     refuse_results(&args.output)?;
     let mut outputs: Vec<(PathBuf, Vec<String>)> = Vec::new();
@@ -262,7 +267,9 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) 
             .and_then(Extent::fixed)
             .is_some_and(|found| (found.height, found.width) == (image.height, image.width));
         let differing = source.differing().map_or(String::new(), |differing| format!("{differing}; "));
-        let advice = if same_size || !pictures { "" } else { "; --resize or --crop makes pictures fit" };
+        let cut =
+            if direction == Direction::Encode(Codes::Image) { "; --codes pooled or patches cuts them" } else { "" };
+        let advice = if same_size || !pictures { "" } else { &format!("; --resize or --crop makes pictures fit{cut}") };
         return Err(error::data(format!("{differing}{cause}{advice}")));
     }
     Ok(Input::Source(source))
@@ -274,7 +281,7 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) 
 /// Images that the model does not take.
 fn mapping<'a>(model: &'a Inference, images: Content, direction: Direction, from: &Path) -> Result<Mapping<'a>> {
     match direction {
-        Direction::Encode => encoding(model, images, from),
+        Direction::Encode(codes) => encoding(model, images, codes, from),
         Direction::Denoise => denoising(model, images, Pixels::U8, from),
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::corruption::RawCorruption;
 use crate::device::Precision;
+use crate::engine::codes::Codes;
 use crate::model::RawModel;
 use crate::quality::Baseline;
 use crate::source::RawSource;
@@ -112,6 +113,8 @@ pub struct RawTraining {
 pub struct RawEncode {
     /// The images that are encoded.
     pub input: Option<InputImages>,
+    /// What has a code: each image as a whole, each by the mean over its patches, or each patch.
+    pub codes: Option<Codes>,
 }
 
 /// How images are denoised.

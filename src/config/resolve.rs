@@ -14,6 +14,7 @@ use super::pairs::check_pairs;
 use super::raw::{RawGate, RawOutput, RawPipeline, RawTraining};
 use super::together::{check_clipping, check_code, check_corruption, check_noise, check_patches};
 use crate::corruption::Corruption;
+use crate::engine::codes::Codes;
 use crate::image::{ImageShape, Pixels};
 use crate::model::{Model, RawModel};
 use crate::quality::gate::Gate;
@@ -74,6 +75,11 @@ impl Pipeline {
     pub fn has_noisy_images(&self) -> bool {
         self.corruption.is_some() || self.source.kind().is_paired()
     }
+
+    /// Whether the stage encode gives each image one code.
+    pub fn has_codes_of_images(&self) -> bool {
+        self.model.architecture.family().has_code() && self.encode.codes.is_one_each()
+    }
 }
 
 /// Settings of the stage `encode`.
@@ -81,6 +87,9 @@ impl Pipeline {
 pub struct Encode {
     /// The images whose features are written.
     pub input: InputImages,
+    /// What has a code.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub codes: Codes,
 }
 
 /// Settings of the stage `denoise`.
@@ -130,7 +139,8 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let corruption = corruption.resolve(&mut Section::new("corruption", folder, problems));
     let model = resolve_model(model, folder, image, problems);
     let gate = resolve_gate(gate, problems);
-    check_code(model.as_ref(), gate.as_ref(), problems);
+    let codes = problems.required("encode.codes", encode.codes);
+    check_code(model.as_ref(), codes.unwrap_or_default(), gate.as_ref(), problems);
     let training = resolve_training(training, corruption.is_some(), problems);
     let encode_input = problems.required("encode.input", encode.input);
     let fit_rows = problems.required("evaluate.fit-rows", evaluate.fit_rows);
@@ -166,7 +176,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
         corruption,
         model: model?,
         training: training?,
-        encode: Encode { input: encode_input? },
+        encode: Encode { input: encode_input?, codes: codes? },
         denoise: Denoise { ensemble: ensemble? },
         evaluate: Evaluate { fit_rows: fit_rows? as u64 },
         gate: gate?,

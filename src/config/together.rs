@@ -1,6 +1,7 @@
 //! Checks of sections against each other.
 
 use crate::corruption::Corruption;
+use crate::engine::codes::Codes;
 use crate::image::{ImageShape, Pixels};
 use crate::model::Model;
 use crate::model::predict::Predict;
@@ -10,17 +11,27 @@ use crate::quality::gate::Gate;
 use crate::setting::{KeyPath, Problems};
 use crate::training::settings::{InputImages, TargetImages, Training};
 
-/// Checks that no setting needs the code of a model without one.
-pub fn check_code(model: Option<&Model>, gate: Option<&Gate>, problems: &mut Problems) {
-    let Some(model) = model.filter(|model| !model.architecture.family().has_code()) else { return };
-    let name = model.architecture.family().name();
-    if model.sparsity > 0.0 {
-        problems.add("model.sparsity", format!("needs a code, which {name} does not have"));
+/// Checks that no setting needs the code of a model without one, or one code of each image where each patch has one.
+pub fn check_code(model: Option<&Model>, codes: Codes, gate: Option<&Gate>, problems: &mut Problems) {
+    let Some(model) = model else { return };
+    let family = model.architecture.family();
+    let lacks = if !family.has_code() {
+        format!("a code, which {} does not have", family.name())
+    } else if !codes.is_one_each() {
+        "a code of each image, and with encode.codes = \"patches\" each patch has one".to_owned()
+    } else {
+        return;
+    };
+    if model.sparsity > 0.0 && !family.has_code() {
+        problems.add("model.sparsity", format!("needs {lacks}"));
+    }
+    if codes != Codes::default() && !family.has_code() {
+        problems.add("encode.codes", format!("needs {lacks}"));
     }
     let Some(gate) = gate else { return };
     let asked = [("baselines", gate.baselines.contains(&Baseline::Pca)), ("probe-margin", gate.probe_margin.is_some())];
     for (key, _) in asked.into_iter().filter(|(_, asked)| *asked) {
-        problems.add(&format!("gate.{key}"), format!("asks for what needs a code, which {name} does not have"));
+        problems.add(&format!("gate.{key}"), format!("asks for what needs {lacks}"));
     }
 }
 

@@ -1,5 +1,7 @@
 //! A trained model as a function from record batch to record batch, for the stages and the commands encode and denoise.
 
+mod any_size;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,10 +10,9 @@ use arrow_array::{ArrayRef, Float32Array, RecordBatch};
 use burn::tensor::{Device, StreamId, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::{centre, ensemble};
 use crate::device::{computes_where_called, numbers};
-use crate::image::{ImageShape, Levels, Pixels, Shapes};
-use crate::model::{Autoencoder, Made, ModelDescription, Reach};
+use crate::image::{ImageShape, Pixels, Shapes};
+use crate::model::{Autoencoder, Made, ModelDescription};
 use crate::table::{Content, Images, ids, image_columns, is_unclipped, pixels, shared_columns};
 use crate::{error, interrupt};
 
@@ -35,98 +36,6 @@ struct Applied {
     images: Vec<f32>,
 }
 
-/// For pictures of any size.
-impl Inference {
-    /// How far the model looks.
-    ///
-    /// # Errors
-    /// It is for images of one size.
-    pub fn reach(&self) -> Result<Reach> {
-        let reach = self.description.architecture.family().reach().map(|reach| match self.description.noise_level {
-            Some(_) => Reach { halo: reach.halo.saturating_add(centre::RADIUS), ..reach },
-            None => reach,
-        });
-        reach.ok_or_else(|| {
-            let reason = format!("a dense layer binds it to images of {}", self.image());
-            let advice = "train a unet, or a conv without a code, for pictures of any size";
-            error::settings(format!("the model does not take pictures as they are: {reason}; {advice}"))
-        })
-    }
-
-    /// Numbers of the largest layer for an image of this size.
-    pub fn largest_layer(&self, image: ImageShape) -> usize {
-        self.description.architecture.family().largest_layer(image)
-    }
-
-    /// The numbers of black and white in the source that the model was trained on, if its settings gave them.
-    pub fn levels(&self) -> Option<Levels> {
-        self.description.levels
-    }
-
-    /// Whether images are to be taken through the model on many threads.
-    pub fn computes_where_called(&self) -> bool {
-        computes_where_called(&self.device)
-    }
-
-    /// The image that the model makes of one of any size in [0, 1], made on this thread with the weights of the model itself. The
-    /// layers of the other size cost nothing, so that none are kept.
-    ///
-    /// # Errors
-    /// As [`Self::reach`]; the device fails.
-    pub fn apply_at_any_size(&self, pixels: Vec<f32>, image: ImageShape) -> Result<Vec<f32>> {
-        let work = || if self.ensemble { self.mean(&pixels, image) } else { self.made(pixels, image) };
-        if self.computes_where_called() { work() } else { self.in_turn(work) }
-    }
-
-    /// The image that the model makes of one.
-    fn made(&self, pixels: Vec<f32>, image: ImageShape) -> Result<Vec<f32>> {
-        let Some(model) = self.at_size(image) else { return self.reach().map(|_| Vec::new()) };
-        let images = Tensor::from_data(TensorData::new(pixels.clone(), [1, image.len()]), &self.device);
-        let made = model.forward(images.clone());
-        self.finished(self.description.predict.images(made.logits, images), &pixels, image)
-    }
-
-    /// The numbers of images of this shape that the model made of others, combined with these if it learnt from noisy images alone.
-    fn finished(&self, made: Tensor<2>, images: &[f32], image: ImageShape) -> Result<Vec<f32>> {
-        let mut made = numbers(made)?;
-        if let Some(level) = self.description.noise_level {
-            for (made, images) in made.chunks_exact_mut(image.len()).zip(images.chunks_exact(image.len())) {
-                centre::combine(made, images, image, level as f32);
-            }
-        }
-        Ok(made)
-    }
-
-    /// The mean over the eight orientations of one.
-    fn mean(&self, pixels: &[f32], image: ImageShape) -> Result<Vec<f32>> {
-        let multiple = self.description.architecture.family().reach().map_or(1, |reach| reach.multiple);
-        ensemble::mean(pixels, image, multiple, |pixels, image| self.made(pixels, image))
-    }
-
-    fn at_size(&self, image: ImageShape) -> Option<Autoencoder> {
-        if image == self.image() { Some(self.model.clone()) } else { self.model.resized(image) }
-    }
-
-    /// The same, making the mean over the eight orientations of every image, or not.
-    ///
-    /// # Errors
-    /// A model that is for images of one size, which are not square.
-    pub fn with_ensemble(self, ensemble: bool) -> Result<Self> {
-        let image = self.image();
-        if ensemble && image.height != image.width && self.description.architecture.family().reach().is_none() {
-            let reason = format!("a dense layer binds the model to images of {image}, which cannot be turned");
-            let advice = "leave the ensemble out, or train a unet, or a conv without a code";
-            return Err(error::settings(format!("there is no mean over eight orientations: {reason}; {advice}")));
-        }
-        Ok(Self { ensemble, ..self })
-    }
-
-    /// Whether images are the mean over their eight orientations.
-    pub fn is_ensemble(&self) -> bool {
-        self.ensemble
-    }
-}
-
 impl Inference {
     /// A model that is not on disk.
     #[cfg(test)]
@@ -146,7 +55,14 @@ impl Inference {
     }
 
     fn new(description: ModelDescription, model: Autoencoder, device: Device) -> Self {
-        Self { description, model, device, turn: Arc::new(Mutex::new(StreamId::current())), ensemble: false }
+        let turn = Arc::new(Mutex::new(StreamId::current()));
+        let new = Self { description, model, device, turn, ensemble: false };
+        new.for_its_size()
+    }
+
+    /// The same, computing images of the model's size by their method.
+    fn for_its_size(self) -> Self {
+        Self { model: self.model.by(self.method(self.image())), ..self }
     }
 
     /// Loads the model in `folder`.
@@ -173,17 +89,21 @@ impl Inference {
         self.description.image
     }
 
-    /// The content of the tables that [`Self::encode`] makes.
+    /// Numbers of the code of an image.
     ///
     /// # Errors
     /// A model without a code.
-    pub fn features(&self) -> Result<Content> {
-        let Some(size) = self.description.architecture.family().code_size(self.image()) else {
+    pub fn code_size(&self) -> Result<usize> {
+        self.description.architecture.family().code_size(self.image()).ok_or_else(|| {
             let reason = "its skip connections carry the image past the smallest feature map";
             let advice = "train a dense or a conv model for features";
-            return Err(error::settings(format!("a U-Net has no code: {reason}; {advice}")));
-        };
-        Ok(Content::Features(size))
+            error::settings(format!("a U-Net has no code: {reason}; {advice}"))
+        })
+    }
+
+    /// Channels of the feature map that is the code, if one is.
+    pub fn code_channels(&self) -> Option<usize> {
+        self.description.architecture.family().code_channels()
     }
 
     /// The content of the tables that [`Self::denoise`] makes.
@@ -203,7 +123,7 @@ impl Inference {
             && let Some(model) = self.model.resized(image)
         {
             let description = ModelDescription { image, ..self.description.clone() };
-            return Ok(Self { description, model, ..self.clone() });
+            return Ok(Self { description, model, ..self.clone() }.for_its_size());
         }
         self.check(image, from).map(|()| self.clone())
     }
@@ -220,19 +140,36 @@ impl Inference {
         Err(error::data(format!("{from} has images of {image}, but the model takes images of {wanted}")))
     }
 
-    /// Codes of a batch of images, with the error of each reconstruction against `clean`, or against the images
-    /// themselves.
+    /// Codes of images, one after the other, with the error of each reconstruction against the clean image.
     ///
     /// # Errors
-    /// A batch that does not hold images, or numbers outside of [0, 1]; a model without a code; interruption.
-    pub fn encode(&self, batch: &RecordBatch, clean: Option<&[f32]>) -> Result<RecordBatch> {
-        let features = self.features()?;
-        let images = self.images(batch)?;
-        let applied = self.apply(&images)?;
-        let errors = self.errors(&applied.images, clean.unwrap_or(&images));
-        let size = features.width().ok_or_else(|| error::bug("codes have one size"))?;
-        let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(applied.codes)), size);
-        self.batch(batch, features, vec![codes], errors)
+    /// The device fails; interruption.
+    pub(super) fn coded(&self, images: &[f32], clean: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
+        let applied = self.apply(images)?;
+        Ok((applied.codes, self.errors(&applied.images, clean)))
+    }
+
+    /// The same of images that `make` makes of parts of a list, with the clean ones, on all threads.
+    ///
+    /// # Errors
+    /// As [`Self::coded`].
+    pub(super) fn coded_in_parts<T: Sync>(
+        &self,
+        list: &[T],
+        make: &(impl Fn(&[T]) -> (Vec<f32>, Vec<f32>) + Sync),
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
+        let work = |part: &[T]| {
+            let (images, clean) = make(part);
+            self.coded(&images, &clean)
+        };
+        let size = self.images_at_once();
+        let parts: Vec<_> = if self.computes_where_called() {
+            list.par_chunks(size).map(work).collect::<Result<_>>()?
+        } else {
+            list.chunks(size).map(work).collect::<Result<_>>()?
+        };
+        let (codes, errors): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        Ok((codes.concat(), errors.concat()))
     }
 
     /// Output images of the model for a batch of images, with the error of each against `clean`, or against its input.
@@ -246,7 +183,7 @@ impl Inference {
         // The error of the pixels as they are written, rounding included.
         let errors = self.errors(&pixels::numbers(&stored), clean.unwrap_or(&images));
         let shapes = Shapes::Equal(self.image(), batch.num_rows());
-        self.batch(batch, content, image_columns(&shapes, stored)?, errors)
+        self.batch(batch, content, image_columns(&shapes, stored)?, errors.into())
     }
 
     /// The numbers of a batch of images of the model's size.
@@ -325,7 +262,7 @@ impl Inference {
         if self.ensemble {
             for image in images.chunks_exact(len) {
                 interrupt::check()?;
-                applied.images.extend(self.mean(image, self.image())?);
+                applied.images.extend(self.mean(image, self.image(), self.method(self.image()))?);
             }
             return Ok(applied);
         }
@@ -345,13 +282,13 @@ impl Inference {
     }
 
     /// Mean squared error of each image.
-    fn errors(&self, made: &[f32], clean: &[f32]) -> Float32Array {
+    fn errors(&self, made: &[f32], clean: &[f32]) -> Vec<f32> {
         let len = self.image().len();
         let error = |(made, clean): (&[f32], &[f32])| {
             let sum: f64 = made.iter().zip(clean).map(|(made, clean)| f64::from(made - clean).powi(2)).sum();
             (sum / len as f64) as f32
         };
-        made.chunks_exact(len).zip(clean.chunks_exact(len)).map(error).collect::<Vec<_>>().into()
+        made.chunks_exact(len).zip(clean.chunks_exact(len)).map(error).collect()
     }
 
     /// A batch of results about the images of `input`.

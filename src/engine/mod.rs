@@ -4,6 +4,7 @@
 //! output file. An [`Engine`] runs jobs; [`threads::Threads`] runs them on the threads of this process.
 
 mod centre;
+pub mod codes;
 mod ensemble;
 pub mod inference;
 pub mod operation;

@@ -8,6 +8,7 @@ use arrow_array::RecordBatch;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::codes::{Codes, encoding};
 use super::inference::Inference;
 use super::pictures;
 use crate::corruption::Corruption;
@@ -35,6 +36,9 @@ pub enum Operation {
     Encode {
         /// The model.
         model: ModelFiles,
+        /// What has a code.
+        #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+        codes: Codes,
     },
     /// Denoises images.
     Denoise {
@@ -76,7 +80,9 @@ impl Operation {
             Operation::Corrupt { corruption, seed, split, pixels } => {
                 Prepared::Corrupt(corruption.clone(), Stream::noise(*seed, *split), *pixels)
             }
-            Operation::Encode { model } => Prepared::Encode(Inference::load(&model.folder, device.clone())?),
+            Operation::Encode { model, codes } => {
+                Prepared::Encode(Inference::load(&model.folder, device.clone())?, *codes)
+            }
             Operation::Denoise { model, pixels, ensemble } => {
                 let model = Inference::load(&model.folder, device.clone())?;
                 Prepared::Denoise(model.with_ensemble(*ensemble)?, *pixels)
@@ -89,8 +95,8 @@ impl Operation {
 pub enum Prepared {
     /// With its random numbers and the type of the pixels that are written.
     Corrupt(Corruption, Stream, Pixels),
-    /// With the model.
-    Encode(Inference),
+    /// With the model, and what has a code.
+    Encode(Inference, Codes),
     /// With the model and the type of the pixels that are written.
     Denoise(Inference, Pixels),
 }
@@ -123,7 +129,7 @@ impl Prepared {
                     move |batch: &RecordBatch, _: Option<&RecordBatch>| corrupt(batch, content, corruption, stream);
                 Ok(Mapping { content, map: Box::new(map) })
             }
-            Prepared::Encode(model) => encoding(model, images, from),
+            Prepared::Encode(model, codes) => encoding(model, images, *codes, from),
             Prepared::Denoise(model, stored) => denoising(model, images, *stored, from),
         }
     }
@@ -132,27 +138,6 @@ impl Prepared {
 /// The clean images of a companion.
 fn clean(companion: Option<&RecordBatch>, extent: Extent) -> Result<Option<Vec<f32>>> {
     companion.map(|companion| Ok(Images::of(companion, extent)?.numbers())).transpose()
-}
-
-/// The mapping of images to their codes; `from` names the images in messages.
-///
-/// # Errors
-/// A model without a code, images of another size or of different ones.
-pub fn encoding(model: &Inference, images: Content, from: &Path) -> Result<Mapping<'static>> {
-    // A model without a code is refused first.
-    let (_, extent) = (model.features()?, images.extent().ok_or_else(no_images)?);
-    let Some(image) = extent.fixed() else {
-        let message =
-            format!("{} has images of different sizes, of which a model of one size has no codes", from.display());
-        return Err(error::data(message));
-    };
-    let model = model.for_images(image, from)?;
-    // The code of a model of any size has the size of the images that it is applied to, not of those it was trained on.
-    let content = model.features()?;
-    let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
-        model.encode(batch, clean(companion, extent)?.as_deref())
-    };
-    Ok(Mapping { content, map: Box::new(map) })
 }
 
 /// The mapping of images to what the model makes of them, stored as `stored`, or as floats if the images are; `from` names the images

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
+use rayon::prelude::*;
 
 use super::inference::Inference;
 use super::tiles::Tiles;
@@ -19,9 +20,18 @@ pub fn denoise(model: &Inference, batch: &RecordBatch, clean: Option<&[f32]>, co
     let images = Images::of(batch, extent)?;
     let numbers = model.checked(batch, &images)?;
     let mut made = vec![0.0; numbers.len()];
-    let pairs = images.shapes().split(&numbers).zip(images.shapes().split_mut(&mut made));
-    for ((shape, picture), (_, made)) in pairs {
-        denoise_one(model, picture, shape, made)?;
+    let pairs: Vec<_> = images.shapes().split(&numbers).zip(images.shapes().split_mut(&mut made)).collect();
+    let (threads, count) = (rayon::current_num_threads(), pairs.len());
+    // A picture is one thread's work, unless there are fewer than threads. No more tiles are under way than the pool has threads,
+    // however many batches are.
+    let cut = |shape| {
+        if count < threads { Tiles::new(model, shape, threads) } else { Tiles::of_one_among(threads, model, shape) }
+    };
+    let work = |((shape, picture), (_, made))| denoise_one(&cut(shape)?, picture, shape, made);
+    if model.computes_where_called() {
+        pairs.into_par_iter().try_for_each(work)?;
+    } else {
+        pairs.into_iter().try_for_each(work)?;
     }
     let stored = pixels::stored(made, stored);
     // The error of the pixels as they are written, rounding included.
@@ -29,11 +39,9 @@ pub fn denoise(model: &Inference, batch: &RecordBatch, clean: Option<&[f32]>, co
     model.batch(batch, content, image_columns(images.shapes(), stored)?, errors)
 }
 
-/// Writes what the model makes of a picture to `made`.
-fn denoise_one(model: &Inference, picture: &[f32], shape: ImageShape, made: &mut [f32]) -> Result<()> {
+/// Writes what the model makes of a picture, in tiles, to `made`.
+fn denoise_one(tiles: &Tiles<'_>, picture: &[f32], shape: ImageShape, made: &mut [f32]) -> Result<()> {
     let line = shape.width * shape.channels;
-    // Row groups are taken by the threads, and each picture by one.
-    let tiles = Tiles::new(model, shape, 1)?;
     for band in tiles.bands() {
         let read = |row: usize, columns: std::ops::Range<usize>, to: &mut [f32]| {
             to.copy_from_slice(&picture[row * line..][columns.start * shape.channels..columns.end * shape.channels]);

@@ -76,9 +76,8 @@ pub fn map_table(
     let Mapping { content, map } = mapping;
     let options = WriteOptions { sorted: options.sorted && table.is_sorted(), classes: table.classes(), ..options };
     let map = |batch: &RecordBatch, other: Option<&RecordBatch>, emit: Emit<'_>| {
-        let batch = map(batch, other)?;
         let rows = batch.num_rows() as u64;
-        emit(batch)?;
+        emit(map(batch, other)?)?;
         rows_done(rows);
         Ok(())
     };

@@ -1,6 +1,8 @@
-//! A model on a picture of any size: cut into tiles that overlap, taken through the model one by one, cropped and put together.
+//! A model on a picture of any size: at once if it is small, and else cut into tiles that overlap, taken through the model one by one,
+//! cropped and put together.
 //!
-//! The result is, bit for bit on flex, that of the whole picture at once. Each tile has so much around it as its model looks at
+//! The result of tiles is, bit for bit on flex, that of the whole picture at once by the same method; small pictures are computed by
+//! a faster one. Each tile has so much around it as its model looks at
 //! ([`Reach`]), and begins where the poolings of the whole picture begin anew, so that its layers compute the same sums. Its right or
 //! lower side is either such a place too or that of the picture, where odd sizes are rounded as in the whole.
 //!
@@ -18,6 +20,7 @@ use rayon::prelude::*;
 use super::ensemble::mirrored;
 use super::inference::Inference;
 use crate::image::ImageShape;
+use crate::kernel::Method;
 use crate::model::Reach;
 use crate::{error, interrupt};
 
@@ -32,8 +35,6 @@ const TILES_BYTES: usize = 128 << 20;
 const THREAD_BYTES: usize = 32 << 20;
 /// Most bytes of a single tile.
 const MOST_TILE_BYTES: usize = 2 << 30;
-/// Outputs of the largest layer that a pass holds at once, with copies that have a border and what skips keep; measured.
-const LAYERS_HELD: usize = 6;
 
 /// A part of a side of the picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Tiles<'a> {
     /// Rows of tiles that are taken together, so that all threads have work.
     rows_at_once: usize,
     tiles_at_once: usize,
+    /// How they are computed.
+    method: Method,
 }
 
 /// Rows of the picture that are made at once.
@@ -97,6 +100,11 @@ impl<'a> Tiles<'a> {
     /// Cuts a picture into tiles of which so many threads hold no more than the budget, in bytes, if they can be so small.
     fn within(model: &'a Inference, picture: ImageShape, threads: usize, budget: usize) -> Result<Self> {
         let reach = model.reach()?;
+        let channels = model.image().channels;
+        if model.method(ImageShape { channels, ..picture }) == Method::Fastest {
+            let side = picture.height.max(picture.width).next_multiple_of(reach.multiple);
+            return Self::of_side(model, picture, side, 1, Method::Fastest);
+        }
         let bytes = |side: usize| bytes(model, picture, reach, side);
         let least = LEAST_SIDE.max(reach.halo.saturating_mul(LEAST_HALOS)).saturating_add(reach.multiple - 1);
         let least = least / reach.multiple * reach.multiple;
@@ -114,11 +122,17 @@ impl<'a> Tiles<'a> {
             )));
         }
         let at_once = (budget / bytes(side).max(1)).clamp(1, threads);
-        Self::of_side(model, picture, side, at_once)
+        Self::of_side(model, picture, side, at_once, Method::Direct)
     }
 
     /// As [`Self::new`], with tiles of at most this side, a multiple of the model's, of which so many are under way at once.
-    fn of_side(model: &'a Inference, picture: ImageShape, side: usize, tiles_at_once: usize) -> Result<Self> {
+    fn of_side(
+        model: &'a Inference,
+        picture: ImageShape,
+        side: usize,
+        tiles_at_once: usize,
+        method: Method,
+    ) -> Result<Self> {
         let reach = model.reach()?;
         let wanted = model.image().channels;
         if picture.channels != wanted && wanted != 1 {
@@ -130,7 +144,7 @@ impl<'a> Tiles<'a> {
         let spans = |length| spans(length, side, reach, ends);
         let (rows, columns) = (spans(picture.height), spans(picture.width));
         let rows_at_once = tiles_at_once.div_ceil(columns.len().max(1));
-        Ok(Self { model, picture, rows, columns, rows_at_once, tiles_at_once })
+        Ok(Self { model, picture, rows, columns, rows_at_once, tiles_at_once, method })
     }
 
     /// The model.
@@ -195,12 +209,12 @@ impl<'a> Tiles<'a> {
         }
         let grey = ImageShape { channels: 1, ..shape };
         let made = if self.model.image().channels == channels {
-            self.model.apply_at_any_size(pixels, shape)?
+            self.model.apply_at_any_size(pixels, shape, self.method)?
         } else {
             let mut made = vec![0.0; shape.len()];
             for channel in 0..channels {
                 let plane = pixels.iter().skip(channel).step_by(channels).copied().collect();
-                let plane = self.model.apply_at_any_size(plane, grey)?;
+                let plane = self.model.apply_at_any_size(plane, grey, self.method)?;
                 for (to, from) in made.iter_mut().skip(channel).step_by(channels).zip(plane) {
                     *to = from;
                 }
@@ -222,9 +236,8 @@ fn bytes(model: &Inference, picture: ImageShape, reach: Reach, side: usize) -> u
     if height.saturating_mul(width) > MOST_TILE_BYTES {
         return usize::MAX;
     }
-    let layer = model.largest_layer(ImageShape { height, width, channels: model.image().channels });
-    let pictures = 3 * picture.channels * height * width;
-    layer.saturating_mul(LAYERS_HELD).saturating_add(pictures).saturating_mul(size_of::<f32>())
+    let layers = model.bytes(ImageShape { height, width, channels: model.image().channels });
+    layers.saturating_add(3 * picture.channels * height * width * size_of::<f32>())
 }
 
 /// Cuts a side of so many pixels into parts of nearly the same length, at most `most`, which is a multiple of the model's. The side is

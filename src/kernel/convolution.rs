@@ -45,9 +45,9 @@ pub struct Sizes {
 /// How a convolution is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// Pixel by pixel: the same pixels give the same bits wherever they are in an image.
+    /// Pixel by pixel: the same pixels give the same bits wherever they are in an image, and in whichever part of it.
     Direct,
-    /// As [`winograd`] does it, where that is faster.
+    /// By Winograd's minimal filtering, where that is faster: a pixel's last bits depend on its place, and on its neighbours.
     Fastest,
 }
 

@@ -51,6 +51,7 @@ pub trait FusedOperations: Backend {
         bias: FloatTensor<Self>,
         relu: bool,
         resize: Resize,
+        method: Method,
     ) -> FloatTensor<Self>;
 
     /// A loss, summed and scaled: `[1]`.

@@ -44,9 +44,17 @@ impl FusedOperations for Flex {
         tensor(output, [sizes.count, sizes.outputs])
     }
 
-    fn fused_convolution(x: Primitive, weight: Primitive, bias: Primitive, relu: bool, resize: Resize) -> Primitive {
+    fn fused_convolution(
+        x: Primitive,
+        weight: Primitive,
+        bias: Primitive,
+        relu: bool,
+        resize: Resize,
+        method: Method,
+    ) -> Primitive {
         let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
         let sizes = convolution_sizes(&x.shape(), &weight.shape(), &bias.shape(), resize);
+        let sizes = convolution::Sizes { method, ..sizes };
         convolved(&x, &weight, &bias, relu, &sizes).0
     }
 
@@ -207,11 +215,12 @@ impl<C: CheckpointStrategy> FusedOperations for Autodiff<Flex, C> {
         bias: FloatTensor<Self>,
         relu: bool,
         resize: Resize,
+        method: Method,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive().to_contiguous());
         let sizes = convolution_sizes(&x.shape(), &weight.shape(), &bias.shape(), resize);
-        let sizes = convolution::Sizes { method: Method::Fastest, ..sizes };
+        let sizes = convolution::Sizes { method, ..sizes };
         let (output, origin) = convolved(&x, &weight, &bias, relu, &sizes);
         match ConvolutionBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {

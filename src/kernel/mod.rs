@@ -4,8 +4,8 @@
 //! Burn's CPU backend, and on its GPU backends each is a fused operation with a backward pass of its own (`extension.rs`, with
 //! `flex.rs` and `cube/`); on every other device it is a composition of Burn's operations (`plain.rs`) with the same results up
 //! to rounding. The choice is hidden from the rest of the crate. Fused operations on the CPU stay on the calling thread:
-//! parallelism is over micro-batches, outside. Convolutions under automatic differentiation are computed by `winograd.rs` where it
-//! is faster, and round otherwise than the same convolutions in inference.
+//! parallelism is over micro-batches, outside. Convolutions of whole images are computed by `winograd.rs` where it is faster, and round
+//! otherwise than the same convolutions of parts of an image.
 #![expect(unsafe_code, reason = "vector instructions and matrix products work on pointers; bounds are checked before")]
 
 mod accumulate;
@@ -28,6 +28,7 @@ use burn::backend::Dispatch;
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::device::{is_cube, is_flex};
+pub use convolution::Method;
 use convolution::Resize;
 pub use elementwise::exp_of_negatives;
 use extension::{ElementwiseLoss, FusedOperations, FusedUpdates};
@@ -58,11 +59,17 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, activation: Acti
 
 /// A 3×3 convolution with zero padding: x `[n, h, w, inputs]`, weight `[outputs, inputs, 3, 3]`, bias `[outputs]` to
 /// `[n, h, w, outputs]`.
-pub fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
+pub fn convolution(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    activation: Activation,
+    method: Method,
+) -> Tensor<4> {
     if !has_fused(&x.device()) {
         return plain::convolution(x, weight, bias, activation);
     }
-    fused_convolution(x, weight, bias, activation, Resize::None)
+    fused_convolution(x, weight, bias, activation, Resize::None, method)
 }
 
 /// Enlarges x `[n, h, w, inputs]` to `size` (rows, columns; twice the old ones or one less) by repeating pixels, then
@@ -77,16 +84,22 @@ pub fn upsample_convolution(
     if !has_fused(&x.device()) {
         return plain::upsample_convolution(x, size, weight, bias, activation);
     }
-    fused_convolution(x, weight, bias, activation, Resize::Upsample(size))
+    fused_convolution(x, weight, bias, activation, Resize::Upsample(size), Method::Direct)
 }
 
 /// [`convolution`], then 2×2 max-pooling, NaN if a window has one; odd sizes keep their last row and column:
 /// `[n, ceil(h / 2), ceil(w / 2), outputs]`.
-pub fn convolution_max_pool(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, activation: Activation) -> Tensor<4> {
+pub fn convolution_max_pool(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    activation: Activation,
+    method: Method,
+) -> Tensor<4> {
     if !has_fused(&x.device()) {
         return plain::convolution_max_pool(x, weight, bias, activation);
     }
-    fused_convolution(x, weight, bias, activation, Resize::MaxPool)
+    fused_convolution(x, weight, bias, activation, Resize::MaxPool, method)
 }
 
 fn fused_convolution(
@@ -95,9 +108,10 @@ fn fused_convolution(
     bias: Tensor<1>,
     activation: Activation,
     resize: Resize,
+    method: Method,
 ) -> Tensor<4> {
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(Dispatch::fused_convolution(x, weight, bias, activation == Activation::Relu, resize))
+    Tensor::from_dispatch(Dispatch::fused_convolution(x, weight, bias, activation == Activation::Relu, resize, method))
 }
 
 /// `scale` times the sum over all elements of the binary cross-entropy, in nats, of sigmoid(logits) against targets in

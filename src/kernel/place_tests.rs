@@ -21,9 +21,9 @@ fn a_pixel_does_not_depend_on_the_width_of_its_image() {
         let layers = |x: Tensor<4>| {
             let (size, (w, b)) = (twice(&x, 0), (&weight, &bias));
             [
-                convolution(x.clone(), w.clone(), b.clone(), Activation::Relu),
+                convolution(x.clone(), w.clone(), b.clone(), Activation::Relu, Method::Direct),
                 upsample_convolution(x.clone(), size, w.clone(), b.clone(), Activation::Identity),
-                convolution_max_pool(x, w.clone(), b.clone(), Activation::Identity),
+                convolution_max_pool(x, w.clone(), b.clone(), Activation::Identity, Method::Direct),
             ]
         };
         let whole = layers(x.clone());

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 
-use super::{Activation, AdamFactors, plain};
+use super::{Activation, AdamFactors, Method, plain};
 
 /// Tolerance of rounding to single precision, as a share of the largest magnitude in a result; for a projection, times the root
 /// of the number of its summands.
@@ -55,12 +55,12 @@ struct Version {
 }
 
 macro_rules! version {
-    ($name:literal, $($path:ident)::*) => {
+    ($name:literal, $($path:ident)::* $(, $method:expr)?) => {
         Version {
             name: $name,
             linear: $($path)::*::linear,
-            convolution: $($path)::*::convolution,
-            convolution_max_pool: $($path)::*::convolution_max_pool,
+            convolution: |x, w, b, a| $($path)::*::convolution(x, w, b, a $(, $method)?),
+            convolution_max_pool: |x, w, b, a| $($path)::*::convolution_max_pool(x, w, b, a $(, $method)?),
             upsample_convolution: $($path)::*::upsample_convolution,
             cross_entropy: $($path)::*::cross_entropy,
             squared_error: $($path)::*::squared_error,
@@ -175,7 +175,9 @@ fn values_and_gradients_are_those_of_pytorch() {
     let cases: BTreeSet<&str> = stored.keys().filter_map(|name| Some(name.rsplit_once('/')?.0)).collect();
     let operations: BTreeSet<&str> = cases.iter().filter_map(|case| case.split(' ').next()).collect();
     assert_eq!(operations.len(), 7, "{operations:?}");
-    for version in [version!("fused", super), version!("plain", plain)] {
+    for version in
+        [version!("fused", super, Method::Fastest), version!("direct", super, Method::Direct), version!("plain", plain)]
+    {
         let mut compared = 0;
         for &case in &cases {
             for (part, found) in version.run(case) {

@@ -83,14 +83,14 @@ fn convolutions_agree_at_every_size_and_width() {
         for (inputs, outputs) in CHANNELS {
             for (count, height, width) in [(2, 1, 1), (1, 2, 3), (2, 7, 5), (1, 8, 11), (1, 14, 14), (3, 13, 15)] {
                 compare(
-                    &move |x, w, b| convolution(x, w, b, activation),
+                    &move |x, w, b| convolution(x, w, b, activation, Method::Fastest),
                     &move |x, w, b| plain::convolution(x, w, b, activation),
                     [count, height, width, inputs],
                     outputs,
                     "convolution",
                 );
                 compare(
-                    &move |x, w, b| convolution_max_pool(x, w, b, activation),
+                    &move |x, w, b| convolution_max_pool(x, w, b, activation, Method::Fastest),
                     &move |x, w, b| plain::convolution_max_pool(x, w, b, activation),
                     [count, height, width, inputs],
                     outputs,
@@ -126,8 +126,12 @@ fn upsampled_convolutions_agree_at_even_and_odd_sizes() {
 fn convolutions_agree_on_every_device() {
     type Layer = fn(Tensor<4>, Tensor<4>, Tensor<1>, Activation) -> Tensor<4>;
     let layers: [(&str, Layer, Layer); 4] = [
-        ("convolution", convolution, plain::convolution),
-        ("convolution with max-pooling", convolution_max_pool, plain::convolution_max_pool),
+        ("convolution", |x, w, b, a| convolution(x, w, b, a, Method::Fastest), plain::convolution),
+        (
+            "convolution with max-pooling",
+            |x, w, b, a| convolution_max_pool(x, w, b, a, Method::Fastest),
+            plain::convolution_max_pool,
+        ),
         (
             "upsampled to twice the size",
             |x, w, b, a| upsample_convolution(x.clone(), twice(&x, 0), w, b, a),
@@ -179,14 +183,14 @@ fn small_sizes_agree() {
     for (inputs, outputs) in [(1, 5), (2, 1), (2, 9), (1, 17)] {
         let x = [2, 3, 2, inputs];
         compare(
-            &|x, w, b| convolution(x, w, b, RELU),
+            &|x, w, b| convolution(x, w, b, RELU, Method::Fastest),
             &|x, w, b| plain::convolution(x, w, b, RELU),
             x,
             outputs,
             "convolution",
         );
         compare(
-            &|x, w, b| convolution_max_pool(x, w, b, RELU),
+            &|x, w, b| convolution_max_pool(x, w, b, RELU, Method::Fastest),
             &|x, w, b| plain::convolution_max_pool(x, w, b, RELU),
             x,
             outputs,
@@ -303,7 +307,8 @@ fn inference_gives_the_values_of_training() {
     let device = Device::flex();
     let value = |device: &Device| {
         let (weight, bias) = (random(2, [9, 3, 3, 3], device), random(3, [9], device));
-        convolution_max_pool(random(1, [2, 5, 5, 3], device), weight, bias, Activation::Relu).into_data()
+        convolution_max_pool(random(1, [2, 5, 5, 3], device), weight, bias, Activation::Relu, Method::Fastest)
+            .into_data()
     };
     value(&device).assert_eq(&value(&device.clone().autodiff()), true);
     let logits = random(1, [3, 50], &device) * 10.0;
@@ -315,7 +320,7 @@ fn empty_batches_work() {
     let device = Device::flex();
     let (weight, bias) = (random(2, [9, 3, 3, 3], &device), random(3, [9], &device));
     let x = Tensor::zeros([0, 5, 5, 3], &device);
-    let y = convolution_max_pool(x, weight, bias, Activation::Relu);
+    let y = convolution_max_pool(x, weight, bias, Activation::Relu, Method::Fastest);
     assert_eq!(y.dims(), [0, 3, 3, 9]);
     let x = Tensor::zeros([0, 4], &device);
     let y = linear(x, random(1, [6, 4], &device), random(2, [6], &device), Activation::Relu);
@@ -337,9 +342,9 @@ fn what_is_not_a_number_is_not_hidden(device: &Device) {
         let x = Tensor::<4>::from_data(TensorData::new(values, [1, 7, 7, 1]), device);
         let (weight, bias) = (random(2, [outputs, 1, 3, 3], device), random(3, [outputs], device));
         let count = |tensor: Tensor<4>| tensor.into_data().iter::<f32>().filter(|value| value.is_nan()).count();
-        let y = convolution(x.clone(), weight.clone(), bias.clone(), Activation::Relu);
+        let y = convolution(x.clone(), weight.clone(), bias.clone(), Activation::Relu, Method::Fastest);
         assert_eq!(count(y), 9 * outputs);
-        let y = convolution_max_pool(x, weight, bias, Activation::Relu);
+        let y = convolution_max_pool(x, weight, bias, Activation::Relu, Method::Fastest);
         assert_eq!(count(y), 4 * outputs);
     }
     let x = Tensor::<2>::from_data(TensorData::new(vec![f32::INFINITY, f32::NAN], [2, 1]), device);

@@ -6,7 +6,7 @@
 //! matrix products, which the loops of `correlate.rs` and `accumulate.rs` compute. The gradient of the weights is the same backwards.
 //!
 //! Results differ from those of the direct loops by rounding, some 1e-6 of the largest; and a pixel's result depends, in its last bits,
-//! on all the inputs of its tile. Training takes it; inference, whose results must not depend on where a picture is cut, does not.
+//! on all the inputs of its tile. Images that are cut into parts, whose results must not depend on where, are not computed so.
 
 mod passes;
 mod transform;

@@ -16,7 +16,7 @@ use super::onnx::graph::Graph;
 use super::settings::{CodeActivation, widths};
 use crate::error;
 use crate::image::ImageShape;
-use crate::kernel::Activation;
+use crate::kernel::{Activation, Method};
 use crate::setting::{Choice, Section};
 
 /// Settings of a convolutional autoencoder.
@@ -133,6 +133,10 @@ impl Family for Conv {
         Some(self.code.unwrap_or_else(|| self.map(image).len()))
     }
 
+    fn code_channels(&self) -> Option<usize> {
+        self.channels.last().copied().filter(|_| self.code.is_none())
+    }
+
     fn reach(&self) -> Option<Reach> {
         // A dense code has weights for each pixel of the feature map.
         self.code.is_none().then(|| convolutional::reach(0, self.channels.len(), self.residual_blocks))
@@ -227,6 +231,14 @@ impl Network for ConvNetwork {
     fn resized(&self, image: ImageShape) -> Option<Self> {
         let map = feature_map(image, self.encoder.len(), &[self.map.channels]);
         self.encoder_code.is_none().then(|| Self { image, map, ..self.clone() })
+    }
+
+    fn by(&self, method: Method) -> Self {
+        let [encoder, decoder] =
+            [&self.encoder, &self.decoder].map(|layers| layers.iter().map(|layer| layer.by(method)).collect());
+        let [encoder_blocks, decoder_blocks] = [&self.encoder_blocks, &self.decoder_blocks]
+            .map(|all| all.iter().map(|blocks| Residual::all_by(blocks, method)).collect());
+        Self { encoder, encoder_blocks, decoder, decoder_blocks, ..self.clone() }
     }
 
     fn encode(&self, images: Tensor<2>) -> Option<Tensor<2>> {

@@ -11,7 +11,7 @@ use super::layer::{Initializer, Linear};
 use super::onnx::graph::Graph;
 use super::settings::{CodeActivation, widths};
 use crate::image::ImageShape;
-use crate::kernel::Activation;
+use crate::kernel::{Activation, Method};
 use crate::setting::{Choice, Section};
 
 /// A micro-batch has as many images, within limits, as take this many multiplications, which outweigh the overhead of a pass.
@@ -145,6 +145,10 @@ impl Network for DenseNetwork {
 
     fn resized(&self, _image: ImageShape) -> Option<Self> {
         None
+    }
+
+    fn by(&self, _method: Method) -> Self {
+        self.clone()
     }
 
     fn encode(&self, images: Tensor<2>) -> Option<Tensor<2>> {

@@ -7,6 +7,7 @@ use super::layer::Initializer;
 use super::onnx::graph::Graph;
 use crate::error;
 use crate::image::ImageShape;
+use crate::kernel::Method;
 
 /// The settings of a family, and the properties of a model that follow from them without its weights.
 pub trait Family {
@@ -35,6 +36,11 @@ pub trait Family {
 
     /// Size of the code of one image, if the model has a code.
     fn code_size(&self, image: ImageShape) -> Option<usize>;
+
+    /// Channels of the feature map that is the code, row by row with channels last, if one is.
+    fn code_channels(&self) -> Option<usize> {
+        None
+    }
 
     /// How far the model looks, if it can be applied to images of any size: if its weights depend on no size, as those of a dense
     /// layer do.
@@ -78,6 +84,9 @@ pub trait Network: Sized {
 
     /// The same weights, shared and not copied, for images of another size; none if the family has no [`Family::reach`].
     fn resized(&self, image: ImageShape) -> Option<Self>;
+
+    /// The same weights with convolutions as this method has it.
+    fn by(&self, method: Method) -> Self;
 
     /// Images `[n, pixels]` in [0, 1] to codes `[n, code]`, if the family has them.
     fn encode(&self, images: Tensor<2>) -> Option<Tensor<2>>;

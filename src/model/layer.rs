@@ -7,7 +7,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::image::Split;
-use crate::kernel::{self, Activation};
+use crate::kernel::{self, Activation, Method};
 use crate::model::predict::Predict;
 use crate::random::Stream;
 
@@ -77,36 +77,44 @@ pub struct Convolution {
     weight: Param<Tensor<4>>,
     /// `[outputs]`
     bias: Param<Tensor<1>>,
+    #[module(skip)]
+    method: Method,
 }
 
 impl Convolution {
+    fn of(weight: Param<Tensor<4>>, bias: Param<Tensor<1>>) -> Self {
+        Self { weight, bias, method: Method::Fastest }
+    }
+
     /// Initial weights.
     pub fn new(inputs: usize, outputs: usize, initializer: &mut Initializer) -> Self {
         let weight = initializer.glorot([outputs, inputs, 3, 3], 9 * inputs, 9 * outputs);
-        Self { weight, bias: initializer.zeros([outputs]) }
+        Self::of(weight, initializer.zeros([outputs]))
     }
 
     /// Initial weights of the layer that gives the model's output: zeros if that is noise.
     pub fn last(inputs: usize, outputs: usize, initializer: &mut Initializer) -> Self {
         match initializer.predict {
             Predict::Image => Self::new(inputs, outputs, initializer),
-            Predict::Noise => {
-                let weight = initializer.zeros([outputs, inputs, 3, 3]);
-                Self { weight, bias: initializer.zeros([outputs]) }
-            }
+            Predict::Noise => Self::of(initializer.zeros([outputs, inputs, 3, 3]), initializer.zeros([outputs])),
         }
+    }
+
+    /// The same weights, applied as this method has it.
+    pub fn by(&self, method: Method) -> Self {
+        Self { method, ..self.clone() }
     }
 
     /// `[n, height, width, inputs]` to `[n, height, width, outputs]`
     pub fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (weight, bias) = weights(&self.weight, &self.bias, x.dtype());
-        kernel::convolution(x, weight, bias, activation)
+        kernel::convolution(x, weight, bias, activation, self.method)
     }
 
     /// Convolution and 2×2 max-pooling; an odd last row or column is pooled alone.
     pub fn forward_max_pool(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (weight, bias) = weights(&self.weight, &self.bias, x.dtype());
-        kernel::convolution_max_pool(x, weight, bias, activation)
+        kernel::convolution_max_pool(x, weight, bias, activation, self.method)
     }
 
     /// Nearest upsampling to `size` (rows, columns) and convolution.
@@ -131,9 +139,14 @@ impl Residual {
         let block = |_| {
             let first = Convolution::new(channels, channels, initializer);
             let weight = initializer.zeros([channels, channels, 3, 3]);
-            Self { first, second: Convolution { weight, bias: initializer.zeros([channels]) } }
+            Self { first, second: Convolution::of(weight, initializer.zeros([channels])) }
         };
         (0..count).map(block).collect()
+    }
+
+    /// The same weights, applied as this method has it.
+    pub fn all_by(blocks: &[Self], method: Method) -> Vec<Self> {
+        blocks.iter().map(|block| Self { first: block.first.by(method), second: block.second.by(method) }).collect()
     }
 
     /// Applies the blocks in sequence to `[n, height, width, channels]`.

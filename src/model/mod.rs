@@ -32,6 +32,7 @@ pub use weights::{
 use crate::device::numbers_at_once;
 use crate::error;
 use crate::image::ImageShape;
+use crate::kernel::Method;
 use crate::model::settings::Loss;
 use crate::setting::choices;
 use family::MOST_WEIGHTS;
@@ -104,6 +105,13 @@ macro_rules! families {
             pub fn resized(&self, image: ImageShape) -> Option<Self> {
                 match self {
                     $(Self::$variant(network) => network.resized(image).map(Self::$variant),)+
+                }
+            }
+
+            /// The same weights with convolutions as this method has it; a new model has the fastest.
+            pub fn by(&self, method: Method) -> Self {
+                match self {
+                    $(Self::$variant(network) => Self::$variant(network.by(method)),)+
                 }
             }
 

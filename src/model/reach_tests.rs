@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
 use crate::image::Split;
+use crate::kernel::Method;
 use crate::model::predict::Predict;
 use crate::model::settings::CodeActivation;
 use crate::random::Stream;
@@ -60,7 +61,7 @@ fn with_weights(architecture: &Architecture, image: ImageShape, weight: impl Fn(
 
 /// The logits of one image.
 pub fn logits(model: &Autoencoder, image: ImageShape, pixels: &[f32]) -> Vec<f32> {
-    let model = model.resized(image).expect("is for any size");
+    let model = model.resized(image).expect("is for any size").by(Method::Direct);
     let images = Tensor::from_data(TensorData::new(pixels.to_vec(), [1, image.len()]), &Device::flex());
     model.forward(images).logits.into_data().try_into_vec().expect("are f32")
 }

@@ -18,7 +18,7 @@ use super::onnx::graph::Graph;
 use super::settings::widths;
 use super::shuffle::{shuffle, unshuffle, unshuffled};
 use crate::image::ImageShape;
-use crate::kernel::Activation;
+use crate::kernel::{Activation, Method};
 use crate::setting::{Choice, Section};
 
 /// Settings of a U-Net.
@@ -172,6 +172,12 @@ struct Level {
     blocks: Vec<Residual>,
 }
 
+impl Level {
+    fn by(&self, method: Method) -> Self {
+        Self { convolution: self.convolution.by(method), blocks: Residual::all_by(&self.blocks, method) }
+    }
+}
+
 impl Network for UnetNetwork {
     type Settings = Unet;
 
@@ -195,6 +201,12 @@ impl Network for UnetNetwork {
 
     fn resized(&self, image: ImageShape) -> Option<Self> {
         Some(Self { image, ..self.clone() })
+    }
+
+    fn by(&self, method: Method) -> Self {
+        let level = |level: &Level| level.by(method);
+        let [down, up] = [&self.down, &self.up].map(|levels| levels.iter().map(level).collect());
+        Self { first: self.first.by(method), down, up, last: self.last.by(method), ..*self }
     }
 
     fn encode(&self, _images: Tensor<2>) -> Option<Tensor<2>> {

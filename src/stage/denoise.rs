@@ -21,7 +21,7 @@ impl Stage for Denoise {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {

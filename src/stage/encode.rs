@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{Outputs, Stage, StageContext, image_stages, images, train};
-use crate::config::{Encode as EncodeSettings, Output, Pipeline};
+use crate::config::{self, Output, Pipeline};
 use crate::engine::operation::Operation;
 use crate::record::StageName;
 
@@ -20,7 +20,7 @@ impl Stage for Encode {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn applies(&self, pipeline: &Pipeline) -> bool {
@@ -32,12 +32,13 @@ impl Stage for Encode {
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
-        let (EncodeSettings { input }, Output { pixels: _, compression_level }) = (pipeline.encode, pipeline.output);
-        json!({ "encode": { "input": input }, "output": { "compression-level": compression_level } })
+        let Output { pixels: _, compression_level } = pipeline.output;
+        json!({ "encode": pipeline.encode, "output": { "compression-level": compression_level } })
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let input = images(context.pipeline, context.pipeline.encode.input);
-        context.map_images(NAME, input, |_| Operation::Encode { model: context.model() })
+        let config::Encode { input, codes } = context.pipeline.encode;
+        let input = images(context.pipeline, input);
+        context.map_images(NAME, input, |_| Operation::Encode { model: context.model(), codes })
     }
 }

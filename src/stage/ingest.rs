@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Outputs, Stage, StageContext};
 use crate::config::{Output, Pipeline};
+use crate::engine::codes::Codes;
 use crate::error;
 use crate::image::{Classes, Split};
 use crate::progress::Task;
@@ -74,6 +75,13 @@ impl Stage for Ingest {
             Some(differing) => error::data(format!("{differing}; {cause}")),
             None => cause,
         })?;
+        if extent.fixed().is_none()
+            && pipeline.model.architecture.family().has_code()
+            && pipeline.encode.codes == Codes::Image
+        {
+            let advice = "set encode.codes to \"pooled\", for the mean over the patches of each, or to \"patches\", for each patch";
+            return Err(error::data(format!("images of different sizes have no codes of one size; {advice}")));
+        }
         if let Some((name, shape)) = source.narrowest() {
             let fits = pipeline.training.patches.shape(shape);
             fits.map_err(|cause| error::data(format!("{name}: {cause}")))?;

@@ -101,7 +101,7 @@ pub fn gather(
     })?;
     let extremes =
         |images: &[crate::quality::metrics::ImageError]| images.iter().map(|image| image.id).collect::<Vec<_>>();
-    let map = if model.architecture.family().has_code() { map(&table(encode::NAME.into())?)? } else { Vec::new() };
+    let map = if pipeline.has_codes_of_images() { map(&table(encode::NAME.into())?)? } else { Vec::new() };
     let task = if metrics.task == RECONSTRUCTION { "Reconstruction" } else { "Denoising" };
     Ok(Page {
         name: pipeline.name.clone(),

@@ -40,7 +40,7 @@ impl Stage for Train {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {

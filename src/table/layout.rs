@@ -135,7 +135,9 @@ impl Layout {
         let numbers = (0..table.row_groups()).map(|group| table.row_group_numbers(group)).fold(0, u64::saturating_add);
         let width = numbers.div_ceil(rows.max(1));
         let bytes = match (table.content(), self.pixels) {
-            (Content::Features(_), _) | (_, StoredPixels::F32) => width.saturating_mul(size_of::<f32>() as u64),
+            (Content::Features(_) | Content::PatchFeatures(_), _) | (_, StoredPixels::F32) => {
+                width.saturating_mul(size_of::<f32>() as u64)
+            }
             // A PNG counts as its unpacked pixels.
             (_, StoredPixels::U8 | StoredPixels::Png) => width,
         };
@@ -231,6 +233,7 @@ fn features(fields: &[Field], classes: &Classes) -> Value {
         }
         (_, DataType::List(item)) => json!({ "feature": number(item.data_type()), "_type": "Sequence" }),
         (_, DataType::Utf8) => value("string"),
+        (_, DataType::Int32) => value("int32"),
         (_, DataType::Int64) => value("int64"),
         _ => value("float32"),
     };

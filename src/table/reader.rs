@@ -106,7 +106,7 @@ impl TableFile {
     /// It holds images.
     pub fn code_size(&self) -> Result<usize> {
         match self.content {
-            Content::Features(size) => Ok(size),
+            Content::Features(size) | Content::PatchFeatures(size) => Ok(size),
             _ => Err(bad(&self.path, "it holds images, not features")),
         }
     }

@@ -36,6 +36,8 @@ pub enum Content {
     Denoised(Extent, Pixels),
     /// Codes of this size, with the reconstruction error of each image.
     Features(usize),
+    /// Codes of this size of patches of images, with their places and their reconstruction errors: several rows of an id.
+    PatchFeatures(usize),
 }
 
 impl Content {
@@ -63,6 +65,12 @@ impl Content {
                 fields.extend([Field::new("code", list(DataType::Float32, size), false), error]);
                 "features"
             }
+            Content::PatchFeatures(size) => {
+                let place = |name: &str| Field::new(name, DataType::Int32, false);
+                fields.extend([place("top"), place("left")]);
+                fields.extend([Field::new("code", list(DataType::Float32, size), false), error]);
+                "patch-features"
+            }
         };
         metadata.insert(TABLE.to_owned(), table.to_owned());
         Arc::new(Schema::new_with_metadata(fields, metadata))
@@ -86,7 +94,7 @@ impl Content {
     pub fn width(self) -> Option<usize> {
         match self {
             Content::Images(extent, _) | Content::Denoised(extent, _) => extent.fixed().map(ImageShape::len),
-            Content::Features(size) => Some(size),
+            Content::Features(size) | Content::PatchFeatures(size) => Some(size),
         }
     }
 
@@ -94,7 +102,7 @@ impl Content {
     pub fn pixels(self) -> Pixels {
         match self {
             Content::Images(_, pixels) | Content::Denoised(_, pixels) => pixels,
-            Content::Features(_) => Pixels::F32,
+            Content::Features(_) | Content::PatchFeatures(_) => Pixels::F32,
         }
     }
 
@@ -102,7 +110,7 @@ impl Content {
     pub fn extent(self) -> Option<Extent> {
         match self {
             Content::Images(extent, _) | Content::Denoised(extent, _) => Some(extent),
-            Content::Features(_) => None,
+            Content::Features(_) | Content::PatchFeatures(_) => None,
         }
     }
 
@@ -148,10 +156,8 @@ impl Content {
         let content = match table.as_str() {
             "images" => extent(schema).map(|extent| Content::Images(extent, stored_pixels(schema)))?,
             "denoised" => extent(schema).map(|extent| Content::Denoised(extent, stored_pixels(schema)))?,
-            "features" => match schema.field_with_name("code").map(Field::data_type) {
-                Ok(DataType::FixedSizeList(_, size)) if *size > 0 => Content::Features(*size as usize),
-                _ => return Err(error::data("its `code` column is missing or not a fixed-size list")),
-            },
+            "features" => Content::Features(code_size(schema)?),
+            "patch-features" => Content::PatchFeatures(code_size(schema)?),
             other => return Err(error::data(format!("it holds an unknown kind of table, {other:?}"))),
         };
         for expected in content.schema().fields() {
@@ -224,6 +230,14 @@ fn image_fields(extent: Extent, pixels: Pixels, metadata: &mut HashMap<String, S
     }
 }
 
+/// The size of the codes of a limpid table.
+fn code_size(schema: &Schema) -> Result<usize> {
+    match schema.field_with_name("code").map(Field::data_type) {
+        Ok(DataType::FixedSizeList(_, size)) if *size > 0 => Ok(*size as usize),
+        _ => Err(error::data("its `code` column is missing or not a fixed-size list")),
+    }
+}
+
 /// The sizes of the images of a limpid table.
 fn extent(schema: &Schema) -> Result<Extent> {
     let side = |key: &str| -> Result<usize> {
@@ -278,6 +292,7 @@ mod tests {
             Content::Denoised(Extent::Mixed { channels: 1 }, Pixels::Unclipped),
             Content::Denoised(shape.into(), Pixels::F32),
             Content::Features(32),
+            Content::PatchFeatures(8),
         ] {
             assert_eq!(Content::of(&content.schema()).expect("is known"), content);
         }

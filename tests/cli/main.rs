@@ -4,6 +4,7 @@ mod applying;
 mod bad_input;
 mod blind_spot;
 mod bounds;
+mod codes;
 mod corruptions;
 mod crash;
 mod damage;

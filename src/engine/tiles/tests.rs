@@ -38,11 +38,11 @@ fn whole(model: &Inference, pixels: &[f32], shape: ImageShape) -> Vec<f32> {
     let all = there_and_back(shape.height).take(padded.height).flat_map(row);
     let all: Vec<f32> = all.map(|at| pixels[at]).collect();
     let made = if model.image().channels == shape.channels {
-        model.apply_at_any_size(all, padded).expect("works")
+        model.apply_at_any_size(all, padded, Method::Direct).expect("works")
     } else {
         let plane = |channel: usize| {
             let plane = all.iter().skip(channel).step_by(shape.channels).copied().collect();
-            model.apply_at_any_size(plane, ImageShape { channels: 1, ..padded }).expect("works")
+            model.apply_at_any_size(plane, ImageShape { channels: 1, ..padded }, Method::Direct).expect("works")
         };
         let planes: Vec<_> = (0..shape.channels).map(plane).collect();
         (0..all.len()).map(|at| planes[at % shape.channels][at / shape.channels]).collect()
@@ -77,7 +77,7 @@ fn tiled(tiles: &Tiles<'_>, pixels: &[f32], shape: ImageShape) -> Vec<f32> {
 
 fn compare(model: &Inference, shape: ImageShape, side: usize, at_once: usize, id: u64) {
     let pixels = picture(shape, id);
-    let tiles = Tiles::of_side(model, shape, side, at_once).expect("is for any size");
+    let tiles = Tiles::of_side(model, shape, side, at_once, Method::Direct).expect("is for any size");
     let (whole, tiled) = (whole(model, &pixels, shape), tiled(&tiles, &pixels, shape));
     let differ = whole.iter().zip(&tiled).position(|(whole, tiled)| whole.to_bits() != tiled.to_bits());
     assert_eq!(differ, None, "{shape} in tiles of {side}, {:?}", model.reach());
@@ -130,6 +130,26 @@ fn tiles_are_the_whole_of_a_large_picture_and_of_each_channel() {
     let grey = ImageShape { height: 20, width: 20, channels: 1 };
     let message = Tiles::new(colour, grey, 2).err().expect("is refused").to_string();
     assert!(message.starts_with("it has 1 channels, but the model takes 3; train a model"), "{message}");
+}
+
+#[test]
+fn a_small_picture_is_one_tile_and_what_a_table_has() {
+    for model in models(1) {
+        for (id, (height, width)) in (0..).zip([(16, 16), (64, 65), (200, 131)]) {
+            let shape = ImageShape { height, width, channels: 1 };
+            let (pixels, tiles) = (picture(shape, id), Tiles::new(&model, shape, 4).expect("is for any size"));
+            assert_eq!((tiles.rows.len(), tiles.columns.len()), (1, 1));
+            let one = model.for_images(shape, std::path::Path::new("one")).expect("is for any size");
+            let content = crate::table::Content::Images(shape.into(), crate::image::Pixels::F32);
+            let shapes = crate::image::Shapes::Equal(shape, 1);
+            let batch = crate::source::batch(Split::Test, &shapes, 0..1, vec![None], pixels.clone()).expect("fits");
+            assert_eq!(*batch.schema(), *content.schema());
+            let made = one.denoise(&batch, None, crate::image::Pixels::F32).expect("works");
+            let made = crate::table::Images::of(&made, shape.into()).expect("are there").numbers();
+            let bits = |numbers: &[f32]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&tiled(&tiles, &pixels, shape)), bits(&made), "{shape}");
+        }
+    }
 }
 
 #[test]

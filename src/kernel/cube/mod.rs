@@ -27,7 +27,7 @@ use burn_cubecl::cubecl::ir::AddressType;
 use burn_cubecl::cubecl::{CubeCount, CubeDim, calculate_cube_count_elemwise};
 use burn_cubecl::tensor::CubeTensor;
 
-use super::convolution::Resize;
+use super::convolution::{Method, Resize};
 use super::extension::{ElementwiseLoss, FusedOperations, convolution_sizes, output_shape};
 use super::random::Distribution;
 
@@ -139,6 +139,7 @@ impl FusedOperations for CubeBackend {
         bias: CubeTensor,
         relu: bool,
         resize: Resize,
+        _method: Method,
     ) -> CubeTensor {
         match resize {
             Resize::MaxPool => convolution::convolve_pool(x, weight, bias, relu).0,
@@ -323,6 +324,7 @@ impl<B: FusedOperations + CubePasses, C: CheckpointStrategy> FusedOperations for
         bias: FloatTensor<Self>,
         relu: bool,
         resize: Resize,
+        method: Method,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
@@ -340,7 +342,7 @@ impl<B: FusedOperations + CubePasses, C: CheckpointStrategy> FusedOperations for
                 let kept = (relu || origin.is_some()).then(|| output.clone());
                 prep.finish(ConvolutionState { x, weight, output: kept, origin, relu, resize }, output)
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::fused_convolution(x, weight, bias, relu, resize)),
+            OpsKind::UnTracked(prep) => prep.finish(B::fused_convolution(x, weight, bias, relu, resize, method)),
         }
     }
 

@@ -11,8 +11,8 @@ use arrow_array::RecordBatch;
 use serde_json::{Value, json};
 
 use super::baselines::{MOST_PIXELS, different};
-use crate::engine::inference::Inference;
-use crate::image::Pixels;
+use crate::engine::codes::Coder;
+use crate::image::{Extent, ImageShape, Pixels};
 use crate::interrupt;
 use crate::quality::code::{CodeHealth, CodeScan};
 use crate::quality::linear::Pca;
@@ -20,7 +20,7 @@ use crate::quality::logistic::Logistic;
 use crate::quality::metrics::{FeatureKind, Omitted, Probe, Probes};
 use crate::quality::neighbours;
 use crate::quality::rows::{Rows, Values};
-use crate::table::{Content, Images, TableFile, ids, labels, lists, pixels};
+use crate::table::{Images, TableFile, ids, labels, lists, pixels};
 
 /// Most memory for one kind of features of a split.
 const MOST_BYTES: usize = 512 << 20;
@@ -68,18 +68,18 @@ impl FeatureTables {
         &self,
         limit: u64,
         components: Option<&Pca>,
-        untrained: &Inference,
+        untrained: &Coder,
         omitted: &mut Vec<Omitted>,
     ) -> Result<(Option<Probes>, Value)> {
         let size = self.codes[0].code_size()?;
-        let pixel_count = self.images[0].image_shape()?.len();
+        let extent = self.images[0].extent()?;
+        let pixel_count = extent.fixed().map(ImageShape::len).filter(|&count| count <= MOST_PIXELS);
         // The width of the widest features.
         let widest = size.max(components.map_or(0, Pca::size));
         let floats = widest * size_of::<f32>();
-        let pixel_bytes = match self.images[0].content() {
-            _ if pixel_count > MOST_PIXELS => 0,
-            Content::Images(_, Pixels::U8) => pixel_count,
-            _ => pixel_count * size_of::<f32>(),
+        let pixel_bytes = match self.images[0].content().pixels() {
+            Pixels::U8 => pixel_count.unwrap_or(0),
+            Pixels::F32 | Pixels::Unclipped => pixel_count.unwrap_or(0) * size_of::<f32>(),
         };
         let limit = (limit as usize).min(MOST_BYTES / floats.max(pixel_bytes)).max(1);
         let [train, test] = self.labelled(limit)?;
@@ -126,22 +126,33 @@ impl FeatureTables {
                     neighbours_accuracy,
                 })
             };
-        let codes = |split: usize, rows: &[usize]| gather(&self.codes[split], size, rows, Ok);
+        let codes = |split: usize, rows: &[usize]| {
+            gather(&self.codes[split], size, rows, |batch| Ok(pixels::values(lists(batch, "code")?)))
+        };
         let mut features = vec![probe("codes".to_owned(), FeatureKind::Codes, &codes)?];
         if let Some(pca) = components {
             let project = |split: usize, rows: &[usize]| {
-                gather(&self.images[split], pca.size(), rows, |images| Ok(pca.project(&images)))
+                let projected = |batch: &RecordBatch| Ok(pca.project(&Images::of(batch, extent)?.numbers()));
+                gather(&self.images[split], pca.size(), rows, projected)
             };
             features.push(probe(format!("PCA {}", pca.size()), FeatureKind::Pca, &project)?);
         }
-        if pixel_count <= MOST_PIXELS {
+        if let Some(pixel_count) = pixel_count {
             let raw = |split: usize, rows: &[usize]| gather_pixels(&self.images[split], pixel_count, rows);
             features.push(probe("pixels".to_owned(), FeatureKind::Pixels, &raw)?);
         } else {
-            omitted.push(Omitted::new("probes on pixels", format!("images have more than {MOST_PIXELS} numbers")));
+            let reason = match extent {
+                Extent::Fixed(_) => format!("images have more than {MOST_PIXELS} numbers"),
+                Extent::Mixed { .. } => "images have different sizes".to_owned(),
+            };
+            omitted.push(Omitted::new("probes on pixels", reason));
         }
-        let encode =
-            |split: usize, rows: &[usize]| gather(&self.images[split], size, rows, |images| untrained.codes(&images));
+        let encode = |split: usize, rows: &[usize]| {
+            gather(&self.images[split], size, rows, |batch| {
+                let images = Images::of(batch, extent)?;
+                untrained.codes(images.shapes(), &images.numbers())
+            })
+        };
         features.push(probe("untrained encoder".to_owned(), FeatureKind::Untrained, &encode)?);
         let probes = Probes { train_images: train.rows.len(), test_images: test.rows.len(), classes: seen, features };
         Ok((Some(probes), Value::Object(seconds)))
@@ -179,20 +190,16 @@ impl FeatureTables {
     }
 }
 
-/// Applies `make` to the images or the codes of a table, in the wanted rows, which ascend; it returns `width` numbers for each row.
+/// Applies `make` to the batches of a table that have wanted rows, which ascend; it returns `width` numbers for each row.
 fn gather(
     table: &TableFile,
     width: usize,
     wanted: &[usize],
-    make: impl Fn(Vec<f32>) -> Result<Vec<f32>>,
+    make: impl Fn(&RecordBatch) -> Result<Vec<f32>>,
 ) -> Result<Rows> {
     let mut values = Vec::with_capacity(wanted.len() * width);
     each_wanted(table, wanted, |batch, rows| {
-        let numbers = match table.content().extent() {
-            Some(extent) => Images::of(batch, extent)?.numbers(),
-            None => pixels::values(lists(batch, "code")?),
-        };
-        let made = make(numbers)?;
+        let made = make(batch)?;
         rows.iter().for_each(|row| values.extend_from_slice(&made[row * width..][..width]));
         Ok(())
     })?;

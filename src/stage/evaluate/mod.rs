@@ -14,6 +14,7 @@ use super::{
     Outputs, Stage, StageContext, denoise, encode, image_stages, images as image_tables, ingest, noisy_images, train,
 };
 use crate::config::Pipeline;
+use crate::engine::codes::Coder;
 use crate::engine::inference::Inference;
 use crate::image::Split;
 use crate::quality::auroc::auroc;
@@ -41,11 +42,11 @@ impl Stage for Evaluate {
     }
 
     fn version(&self) -> u32 {
-        7
+        8
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
-        let encode = pipeline.model.architecture.family().has_code().then_some(encode::NAME);
+        let encode = pipeline.has_codes_of_images().then_some(encode::NAME);
         image_stages(noisy_images(pipeline)).chain([train::NAME]).chain(encode).chain([denoise::NAME]).collect()
     }
 
@@ -73,7 +74,7 @@ impl Stage for Evaluate {
         let clean = tables(ingest::NAME.into())?;
         let noisy = noisy_images(pipeline).map(tables).transpose()?;
         let pairs = |split: usize| Pairs { clean: &clean[split], noisy: noisy.as_ref().map(|noisy| &noisy[split]) };
-        let features = pipeline.model.architecture.family().has_code().then(|| -> Result<_> {
+        let features = pipeline.has_codes_of_images().then(|| -> Result<_> {
             let images = tables(image_tables(pipeline, pipeline.encode.input))?;
             Ok(FeatureTables { codes: tables(encode::NAME.into())?, images })
         });
@@ -119,12 +120,14 @@ impl Stage for Evaluate {
             Some(features) => {
                 let untrained =
                     Inference::untrained(&context.folder(train::NAME), pipeline.seed, context.device.inference())?;
-                // As it was applied, if it was trained on patches.
-                let untrained = untrained.for_images(clean[1].image_shape()?, clean[1].path())?;
+                let untrained = Coder::new(&untrained, pipeline.encode.codes, clean[1].extent()?, clean[1].path())?;
                 features.probe(limit, baselines.components.as_ref(), &untrained, &mut omitted)?
             }
             None => {
-                omitted.push(Omitted::new("probes", "the model has no code"));
+                let has_code = pipeline.model.architecture.family().has_code();
+                let reason =
+                    if has_code { "codes are those of patches, not of images" } else { "the model has no code" };
+                omitted.push(Omitted::new("probes", reason));
                 (None, Value::Null)
             }
         };
