@@ -1,10 +1,9 @@
-//! `limpid denoise` from pictures to pictures: as large, as deep and of the same colours as they were.
-//!
-//! A band of tiles of a picture is under way at a time: the rows that it is made from are read, and the rows that it makes are
-//! written. Of small pictures there are as many under way as threads.
+//! `limpid denoise` from pictures to pictures: as large, as deep and of the same colours as they were. Of small pictures there are as
+//! many under way as threads.
+
+mod page;
 
 use std::cell::RefCell;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{PoisonError, RwLock};
@@ -15,12 +14,11 @@ use super::output_place::{publish_beside, refuse_results};
 use super::path_kind::{self, kind};
 use super::print::print;
 use crate::engine::inference::Inference;
-use crate::engine::tiles::{Band, Tile, Tiles};
 use crate::error::{self, Kind};
-use crate::image::{ImageShape, Split};
+use crate::image::Split;
 use crate::interrupt;
 use crate::ordered::in_order;
-use crate::picture::{Format, Header, Reader, Shared, Writer, is_small, of_numbers, to_numbers};
+use crate::picture::{Format, Reader, Shared, Writer, is_small};
 use crate::progress::Progress;
 use crate::source::settings::{Faults, Pages};
 use crate::source::{Folder, Reject, Rejections, summary_of_rejected};
@@ -28,9 +26,7 @@ use crate::store;
 use crate::store::local;
 use crate::store::watch::Watch;
 use crate::table::write_batch;
-
-/// Most bytes of the rows that a band of tiles is made from: beside them are those that it makes, and a strip of the file.
-const MOST_WINDOW: usize = 384 << 20;
+use page::Turn;
 
 /// Whether a path names a picture file, and not a folder.
 pub fn is_picture_name(path: &Path) -> bool {
@@ -86,10 +82,10 @@ impl Cleaner<'_> {
             interrupt::check()?;
             let written = if is_small(&job.input) {
                 let _turn = turns.read().unwrap_or_else(PoisonError::into_inner);
-                self.write(job, |picture| Tiles::of_one_among(self.threads, self.model, picture))
+                self.write(job, Turn::Beside(self.threads))
             } else {
                 let _turn = turns.write().unwrap_or_else(PoisonError::into_inner);
-                self.write(job, |picture| Tiles::new(self.model, picture, self.threads))
+                self.write(job, Turn::Alone(self.threads))
             };
             task.iter().for_each(|task| task.advance(1));
             match written {
@@ -127,12 +123,12 @@ impl Cleaner<'_> {
 
     /// Writes one picture beside its place and, if its input has not changed meanwhile, renames it into it. Returns what there is
     /// to tell about it.
-    fn write<'a>(&self, job: &Job, tiles: impl Fn(ImageShape) -> Result<Tiles<'a>>) -> Result<Vec<String>> {
+    fn write(&self, job: &Job, turn: Turn) -> Result<Vec<String>> {
         let Job { input, output, format, .. } = job;
         let watch = Watch::new(|| Ok(vec![input.clone()]))?;
         let mut reader = error::held(Reader::open(input), || watch.check())?;
         format.check(reader.header())?;
-        tiles(shape(reader.header()))?;
+        page::check(self.model, reader.header(), turn)?;
         if reader.has_more_pages() {
             match self.pages {
                 Pages::All => format.check_pages()?,
@@ -152,7 +148,8 @@ impl Cleaner<'_> {
             let more = |reader: &Reader| self.pages == Pages::All && reader.has_more_pages();
             let mut writer = Writer::new(Box::new(Shared(file.clone())), *format, reader.header(), more(&reader))?;
             loop {
-                self.write_page(&mut reader, &mut writer, &tiles, &name)?;
+                let task = self.progress.task(&name, reader.header().height as u64, "rows");
+                page::write(self.model, &mut reader, &mut writer, turn, &task)?;
                 let Some(page) = more(&reader).then(|| reader.next_page()).transpose()?.flatten() else { break };
                 reader = page;
                 format.check(reader.header())?;
@@ -165,31 +162,6 @@ impl Cleaner<'_> {
         publish_beside(output, &[], write, || watch.check())?;
         Ok(notes)
     }
-
-    /// Writes the rows of a page, a band of tiles after the other.
-    fn write_page<'a>(
-        &self,
-        reader: &mut Reader,
-        writer: &mut Writer,
-        tiles: impl Fn(ImageShape) -> Result<Tiles<'a>>,
-        name: &str,
-    ) -> Result<()> {
-        let header = reader.header().clone();
-        let tiles = tiles(shape(&header))?;
-        let task = self.progress.task(name, header.height as u64, "rows");
-        let mut window = Window { rows: Vec::new(), first: 0, end: 0 };
-        for band in tiles.bands() {
-            window.move_to(&band, reader)?;
-            writer.write(&window.made(&band, &tiles, &header)?)?;
-            task.advance(band.rows.len() as u64);
-        }
-        Ok(())
-    }
-}
-
-/// The numbers of a picture that the model changes.
-fn shape(header: &Header) -> ImageShape {
-    ImageShape { height: header.height, width: header.width, channels: header.colours() }
 }
 
 /// The one picture that becomes a picture.
@@ -254,62 +226,4 @@ fn jobs(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
         return Err(error::settings(format!("{first} and {second} would both be written to {output}")));
     }
     Ok(jobs)
-}
-
-/// Some rows of a picture, as they were read.
-struct Window {
-    rows: Vec<u8>,
-    first: usize,
-    end: usize,
-}
-
-impl Window {
-    /// Drops the rows before those of a band, and reads up to the last of them.
-    fn move_to(&mut self, band: &Band, reader: &mut Reader) -> Result<()> {
-        let stride = reader.header().row_bytes();
-        let bytes = band.window.len().saturating_mul(stride);
-        if bytes > MOST_WINDOW {
-            let (rows, most) = (band.window.len(), MOST_WINDOW >> 20);
-            let message = format!("it is too wide: {rows} rows of it, as many as are needed at once, take more than");
-            return Err(error::data(format!("{message} {most} MiB; cut it into narrower pictures")));
-        }
-        let old = band.window.start.min(self.end) - self.first;
-        self.rows.drain(..old * stride);
-        self.first += old;
-        self.rows.reserve_exact(bytes.saturating_sub(self.rows.len()));
-        for _ in self.end..band.window.end {
-            let from = self.rows.len();
-            self.rows.resize(from + stride, 0);
-            reader.read(&mut self.rows[from..])?;
-        }
-        self.end = self.end.max(band.window.end);
-        Ok(())
-    }
-
-    /// The rows that are made of a band.
-    fn made(&self, band: &Band, tiles: &Tiles<'_>, header: &Header) -> Result<Vec<u8>> {
-        let stride = header.row_bytes();
-        let (pixel, colours) = (header.channels * header.depth.bytes(), header.colours() * header.depth.bytes());
-        let levels = tiles.model().levels();
-        let read = |row: usize, columns: Range<usize>, numbers: &mut [f32]| {
-            let at = (row - self.first) * stride;
-            let pixels = &self.rows[at + columns.start * pixel..at + columns.end * pixel];
-            to_numbers(header, levels, pixels, numbers)
-                .map_err(|cause| error::data(format!("row {row} {}", cause.strip_prefix("it ").unwrap_or(&cause))))
-        };
-        let parts = tiles.make(band, &read, &|numbers| of_numbers(header.depth, levels, &numbers))?;
-        // With the alpha, which stays as it is.
-        let at = (band.rows.start - self.first) * stride;
-        let mut made = self.rows[at..at + band.rows.len() * stride].to_vec();
-        for Tile { rows, columns, made: part } in parts {
-            for (row, line) in rows.zip(part.chunks_exact(columns.len() * colours)) {
-                let at = (row - band.rows.start) * stride + columns.start * pixel;
-                let to = made[at..at + columns.len() * pixel].chunks_exact_mut(pixel);
-                for (to, from) in to.zip(line.chunks_exact(colours)) {
-                    to[..colours].copy_from_slice(from);
-                }
-            }
-        }
-        Ok(made)
-    }
 }

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use crate::device::{computes_where_called, numbers};
 use crate::image::{ImageShape, Pixels, Shapes};
+use crate::kernel::Method;
 use crate::model::{Autoencoder, Made, ModelDescription};
 use crate::table::{Content, Images, ids, image_columns, is_unclipped, pixels, shared_columns};
 use crate::{error, interrupt};
@@ -25,6 +26,8 @@ pub struct Inference {
     /// Locked while a device other than flex computes: it has its own parallelism, and memory for one batch at a time. All
     /// threads use the same stream, since a device may keep memory for each stream.
     turn: Arc<Mutex<StreamId>>,
+    /// Locked while a large picture is under way.
+    large: Arc<Mutex<()>>,
     /// Whether images are the mean over their eight orientations.
     ensemble: bool,
 }
@@ -56,13 +59,7 @@ impl Inference {
 
     fn new(description: ModelDescription, model: Autoencoder, device: Device) -> Self {
         let turn = Arc::new(Mutex::new(StreamId::current()));
-        let new = Self { description, model, device, turn, ensemble: false };
-        new.for_its_size()
-    }
-
-    /// The same, computing images of the model's size by their method.
-    fn for_its_size(self) -> Self {
-        Self { model: self.model.by(self.method(self.image())), ..self }
+        Self { description, model, device, turn, large: Arc::default(), ensemble: false }
     }
 
     /// Loads the model in `folder`.
@@ -123,7 +120,7 @@ impl Inference {
             && let Some(model) = self.model.resized(image)
         {
             let description = ModelDescription { image, ..self.description.clone() };
-            return Ok(Self { description, model, ..self.clone() }.for_its_size());
+            return Ok(Self { description, model, ..self.clone() });
         }
         self.check(image, from).map(|()| self.clone())
     }
@@ -259,10 +256,11 @@ impl Inference {
     fn apply_in_chunks(&self, images: &[f32]) -> Result<Applied> {
         let len = self.image().len();
         let mut applied = Applied { codes: Vec::new(), images: Vec::with_capacity(images.len()) };
-        if self.ensemble {
+        let method = self.method(self.image());
+        if self.ensemble || method == Method::Direct {
             for image in images.chunks_exact(len) {
                 interrupt::check()?;
-                applied.images.extend(self.mean(image, self.image(), self.method(self.image()))?);
+                applied.images.extend(self.one(image, self.image(), method)?);
             }
             return Ok(applied);
         }

@@ -147,7 +147,9 @@ fn clean(companion: Option<&RecordBatch>, extent: Extent) -> Result<Option<Vec<f
 /// Images that the model does not take.
 pub fn denoising<'a>(model: &'a Inference, images: Content, stored: Pixels, from: &Path) -> Result<Mapping<'a>> {
     let (extent, stored) = (images.extent().ok_or_else(no_images)?, stored.as_deep_as(images.pixels()));
-    let Extent::Fixed(image) = extent else {
+    // Large pictures are cut, even if they have one size.
+    let whole = extent.fixed().filter(|image| model.takes_whole(*image) || model.reach().is_err());
+    let Some(image) = whole else {
         let content = Content::Denoised(extent, stored);
         check_channels(model, extent, from)?;
         let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {

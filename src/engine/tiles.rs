@@ -38,11 +38,11 @@ const MOST_TILE_BYTES: usize = 2 << 30;
 
 /// A part of a side of the picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Span {
+pub(super) struct Span {
     /// What is made of it.
-    inner: Range<usize>,
+    pub inner: Range<usize>,
     /// What it is made from. It may pass the end of a picture that is continued.
-    outer: Range<usize>,
+    pub outer: Range<usize>,
 }
 
 /// How a picture is cut.
@@ -134,12 +134,7 @@ impl<'a> Tiles<'a> {
         method: Method,
     ) -> Result<Self> {
         let reach = model.reach()?;
-        let wanted = model.image().channels;
-        if picture.channels != wanted && wanted != 1 {
-            let message = format!("it has {} channels, but the model takes {wanted}", picture.channels);
-            let advice = "train a model on images of its kind, or on grey ones, which takes every channel by itself";
-            return Err(error::settings(format!("{message}; {advice}")));
-        }
+        model.channels_for(picture)?;
         let ends = if model.is_ensemble() { reach.multiple } else { 1 };
         let spans = |length| spans(length, side, reach, ends);
         let (rows, columns) = (spans(picture.height), spans(picture.width));
@@ -242,7 +237,7 @@ fn bytes(model: &Inference, picture: ImageShape, reach: Reach, side: usize) -> u
 
 /// Cuts a side of so many pixels into parts of nearly the same length, at most `most`, which is a multiple of the model's. The side is
 /// continued to a multiple of `ends`.
-fn spans(length: usize, most: usize, reach: Reach, ends: usize) -> Vec<Span> {
+pub(super) fn spans(length: usize, most: usize, reach: Reach, ends: usize) -> Vec<Span> {
     let Reach { halo, multiple, least } = reach;
     let end = length.max(least).next_multiple_of(ends);
     let part = length.div_ceil(length.div_ceil(most).max(1)).next_multiple_of(multiple);

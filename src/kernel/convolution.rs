@@ -51,6 +51,16 @@ pub enum Method {
     Fastest,
 }
 
+impl Method {
+    /// Side of the blocks of pixels whose last bits depend on the same inputs: blocks begin at its multiples.
+    pub fn block(self) -> usize {
+        match self {
+            Method::Direct => 1,
+            Method::Fastest => winograd::TILE,
+        }
+    }
+}
+
 /// Output of a convolution.
 pub struct Output {
     /// `[n, h, w, outputs]`

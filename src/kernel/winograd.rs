@@ -21,7 +21,7 @@ use passes::{Join, Matrices, Split};
 use transform::{OfGradient, OfInput, OfKernel, ToKernel, Transform};
 
 /// Rows and columns of outputs of a tile.
-const TILE: usize = 4;
+pub const TILE: usize = 4;
 /// Rows and columns of inputs of a tile, and of the numbers that stand for it.
 const INPUT: usize = 6;
 /// Rows and columns of a kernel.

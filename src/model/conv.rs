@@ -14,6 +14,7 @@ use super::family::{Family, Made, Network, Reach};
 use super::layer::{Convolution, Initializer, Linear, Residual};
 use super::onnx::graph::Graph;
 use super::settings::{CodeActivation, widths};
+use super::steps::{self, Step, level};
 use crate::error;
 use crate::image::ImageShape;
 use crate::kernel::{Activation, Method};
@@ -137,9 +138,9 @@ impl Family for Conv {
         self.channels.last().copied().filter(|_| self.code.is_none())
     }
 
-    fn reach(&self) -> Option<Reach> {
+    fn reach_by(&self, method: Method) -> Option<Reach> {
         // A dense code has weights for each pixel of the feature map.
-        self.code.is_none().then(|| convolutional::reach(0, self.channels.len(), self.residual_blocks))
+        self.code.is_none().then(|| convolutional::reach(0, self.channels.len(), self.residual_blocks, method))
     }
 
     fn encoder_graph(&self, graph: &mut Graph, image: ImageShape) {
@@ -233,12 +234,8 @@ impl Network for ConvNetwork {
         self.encoder_code.is_none().then(|| Self { image, map, ..self.clone() })
     }
 
-    fn by(&self, method: Method) -> Self {
-        let [encoder, decoder] =
-            [&self.encoder, &self.decoder].map(|layers| layers.iter().map(|layer| layer.by(method)).collect());
-        let [encoder_blocks, decoder_blocks] = [&self.encoder_blocks, &self.decoder_blocks]
-            .map(|all| all.iter().map(|blocks| Residual::all_by(blocks, method)).collect());
-        Self { encoder, encoder_blocks, decoder, decoder_blocks, ..self.clone() }
+    fn steps(&self) -> Option<Vec<Step>> {
+        self.encoder_code.is_none().then(|| self.encoder_steps().chain(self.decoder_steps()).collect())
     }
 
     fn encode(&self, images: Tensor<2>) -> Option<Tensor<2>> {
@@ -253,15 +250,24 @@ impl Network for ConvNetwork {
 }
 
 impl ConvNetwork {
+    fn encoder_steps(&self) -> impl Iterator<Item = Step> {
+        let levels = self.encoder.iter().zip(&self.encoder_blocks);
+        levels.flat_map(|(layer, blocks)| level(Step::MaxPool(layer.clone()), blocks))
+    }
+
+    /// The last layer, which computes the logits, has no blocks.
+    fn decoder_steps(&self) -> impl Iterator<Item = Step> {
+        let levels = self.decoder.iter().zip(&self.decoder_blocks);
+        let last = self.decoder.last().map(|layer| Step::Convolution(layer.clone(), Activation::Identity));
+        levels.flat_map(|(layer, blocks)| level(Step::Upsample(layer.clone()), blocks)).chain(last)
+    }
+
     /// `[n, pixels]` to `[n, code]`
     fn code(&self, images: Tensor<2>) -> Tensor<2> {
         let [n, _] = images.dims();
         let ImageShape { height, width, channels } = self.image;
         let x = images.reshape([n, height, width, channels]);
-        let map =
-            self.encoder.iter().zip(&self.encoder_blocks).fold(x, |x, (layer, blocks)| {
-                Residual::forward_all(blocks, layer.forward_max_pool(x, Activation::Relu))
-            });
+        let map = steps::run(self.encoder_steps(), x, &mut Vec::new());
         let map = map.reshape([n, self.map.len()]);
         match &self.encoder_code {
             Some(layer) => layer.forward(map, self.code_activation),
@@ -277,12 +283,10 @@ impl ConvNetwork {
             None => code,
         };
         let ImageShape { height, width, channels } = self.map;
-        let mut x = map.reshape([n, height, width, channels]);
-        let sizes = upsampled(self.image, self.encoder.len());
-        for ((layer, blocks), size) in self.decoder.iter().zip(&self.decoder_blocks).zip(sizes) {
-            x = Residual::forward_all(blocks, layer.forward_upsampled(x, size, Activation::Relu));
-        }
-        let logits = &self.decoder[self.decoder.len() - 1];
-        logits.forward(x, Activation::Identity).reshape([n, self.image.len()])
+        let x = map.reshape([n, height, width, channels]);
+        let mut sizes = upsampled(self.image, self.encoder.len());
+        sizes.reverse();
+        let logits = steps::run(self.decoder_steps(), x, &mut sizes);
+        logits.reshape([n, self.image.len()])
     }
 }

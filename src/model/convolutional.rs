@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::family::{Reach, check_widths};
 use crate::error;
 use crate::image::ImageShape;
+use crate::kernel::Method;
 
 /// A micro-batch has as many images, within limits, as give its largest layer this many numbers, which stay in the cache.
 const ACTIVATIONS: usize = 640 << 10;
@@ -47,16 +48,21 @@ pub fn micro_batch(image: ImageShape, widest: Option<&usize>) -> usize {
     (ACTIVATIONS / largest).clamp(IMAGES[0], IMAGES[1])
 }
 
-/// [`super::Family::reach`] of a model whose layers of the image's size before the first pooling reach so far. Each pooling follows
-/// a convolution, each upsampling precedes one, and `blocks` residual blocks follow either; a last convolution gives the logits.
-pub fn reach(first: usize, poolings: usize, blocks: usize) -> Reach {
-    let down = (0..poolings).fold(first, |halo, _| (halo + 1).div_ceil(2).saturating_add(2 * blocks));
+/// [`super::Family::reach_by`] of a model with so many convolutions of the image's size before the first pooling. Each pooling follows a
+/// convolution, each upsampling precedes one, and `blocks` residual blocks follow either; a last convolution gives the logits.
+pub fn reach(first: usize, poolings: usize, blocks: usize, method: Method) -> Reach {
+    // A block of pixels is missed whole.
+    let block = method.block();
+    let grown = |halo: usize, convolutions: usize| {
+        (0..convolutions).fold(halo, |halo: usize, _| (halo / block).saturating_add(1).saturating_mul(block))
+    };
+    let down = (0..poolings).fold(grown(0, first), |halo, _| grown(grown(halo, 1).div_ceil(2), 2 * blocks));
     // What skips add was there when the halo was halved, and is less than twice the half and more.
-    let up = |halo: usize, _| halo.saturating_mul(2).saturating_add(1 + 2 * blocks);
-    let halo = (0..poolings).fold(down, up).saturating_add(1);
+    let up = |halo: usize, _| grown(halo.saturating_mul(2), 1 + 2 * blocks);
+    let halo = grown((0..poolings).fold(down, up), 1);
     let power = |exponent: usize| u32::try_from(exponent).ok().and_then(|exponent| 1_usize.checked_shl(exponent));
     let multiple = power(poolings).unwrap_or(usize::MAX);
-    Reach { halo, multiple, least: least_side(multiple) }
+    Reach { halo, multiple: multiple.saturating_mul(block), least: least_side(multiple) }
 }
 
 /// The least side of an image that can be halved so often that the parts, which begin at multiples of `multiple`, have one pixel.
@@ -65,10 +71,10 @@ fn least_side(multiple: usize) -> usize {
 }
 
 impl Reach {
-    /// The reach of the same layers if they see an image whose sides were halved, in pixels of that image.
-    pub fn of_halves(self) -> Self {
+    /// The reach of the same layers by this method if they see an image whose sides were halved, in pixels of that image.
+    pub fn of_halves(self, method: Method) -> Self {
         let multiple = self.multiple.saturating_mul(2);
-        Self { halo: self.halo.saturating_mul(2), multiple, least: least_side(multiple) }
+        Self { halo: self.halo.saturating_mul(2), multiple, least: least_side(multiple / method.block()) }
     }
 }
 

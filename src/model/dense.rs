@@ -10,6 +10,7 @@ use super::family::{Family, Made, Network, Reach, check_widths};
 use super::layer::{Initializer, Linear};
 use super::onnx::graph::Graph;
 use super::settings::{CodeActivation, widths};
+use super::steps::Step;
 use crate::image::ImageShape;
 use crate::kernel::{Activation, Method};
 use crate::setting::{Choice, Section};
@@ -96,7 +97,7 @@ impl Family for Dense {
         Some(self.code)
     }
 
-    fn reach(&self) -> Option<Reach> {
+    fn reach_by(&self, _method: Method) -> Option<Reach> {
         None
     }
 
@@ -147,8 +148,8 @@ impl Network for DenseNetwork {
         None
     }
 
-    fn by(&self, _method: Method) -> Self {
-        self.clone()
+    fn steps(&self) -> Option<Vec<Step>> {
+        None
     }
 
     fn encode(&self, images: Tensor<2>) -> Option<Tensor<2>> {

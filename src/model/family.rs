@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 
 use super::layer::Initializer;
 use super::onnx::graph::Graph;
+use super::steps::Step;
 use crate::error;
 use crate::image::ImageShape;
 use crate::kernel::Method;
@@ -42,9 +43,14 @@ pub trait Family {
         None
     }
 
-    /// How far the model looks, if it can be applied to images of any size: if its weights depend on no size, as those of a dense
-    /// layer do.
-    fn reach(&self) -> Option<Reach>;
+    /// How far the model looks with convolutions as this method has it, if it can be applied to images of any size: if its weights depend
+    /// on no size, as those of a dense layer do.
+    fn reach_by(&self, method: Method) -> Option<Reach>;
+
+    /// [`Self::reach_by`] with direct convolutions.
+    fn reach(&self) -> Option<Reach> {
+        self.reach_by(Method::Direct)
+    }
 
     /// Adds the nodes that compute `code` from `images`, both flat, to an ONNX graph; none if there is no code.
     fn encoder_graph(&self, graph: &mut Graph, image: ImageShape);
@@ -68,7 +74,7 @@ pub trait Family {
 pub struct Reach {
     /// Pixels along a side of a part that differ from those in the whole.
     pub halo: usize,
-    /// What the sides of parts are multiples of: 2 to the number of poolings.
+    /// What the sides of parts are multiples of: 2 to the number of poolings, times the method's blocks.
     pub multiple: usize,
     /// Least side of an image that the model takes.
     pub least: usize,
@@ -85,8 +91,8 @@ pub trait Network: Sized {
     /// The same weights, shared and not copied, for images of another size; none if the family has no [`Family::reach`].
     fn resized(&self, image: ImageShape) -> Option<Self>;
 
-    /// The same weights with convolutions as this method has it.
-    fn by(&self, method: Method) -> Self;
+    /// The steps from images to logits; none if a dense layer is between them.
+    fn steps(&self) -> Option<Vec<Step>>;
 
     /// Images `[n, pixels]` in [0, 1] to codes `[n, code]`, if the family has them.
     fn encode(&self, images: Tensor<2>) -> Option<Tensor<2>>;

@@ -144,16 +144,8 @@ impl Residual {
         (0..count).map(block).collect()
     }
 
-    /// The same weights, applied as this method has it.
-    pub fn all_by(blocks: &[Self], method: Method) -> Vec<Self> {
-        blocks.iter().map(|block| Self { first: block.first.by(method), second: block.second.by(method) }).collect()
-    }
-
-    /// Applies the blocks in sequence to `[n, height, width, channels]`.
-    pub fn forward_all(blocks: &[Self], x: Tensor<4>) -> Tensor<4> {
-        blocks.iter().fold(x, |x, block| {
-            let inner = block.first.forward(x.clone(), Activation::Relu);
-            x + block.second.forward(inner, Activation::Identity)
-        })
+    /// The two convolutions.
+    pub fn layers(&self) -> [Convolution; 2] {
+        [self.first.clone(), self.second.clone()]
     }
 }

@@ -13,6 +13,7 @@ pub mod onnx;
 pub mod predict;
 pub mod settings;
 mod shuffle;
+pub mod steps;
 mod unet;
 mod weights;
 
@@ -32,12 +33,12 @@ pub use weights::{
 use crate::device::numbers_at_once;
 use crate::error;
 use crate::image::ImageShape;
-use crate::kernel::Method;
 use crate::model::settings::Loss;
 use crate::setting::choices;
 use family::MOST_WEIGHTS;
 use layer::Initializer;
 use predict::Predict;
+use steps::Step;
 
 /// The architecture of a model and the loss of its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,10 +109,10 @@ macro_rules! families {
                 }
             }
 
-            /// The same weights with convolutions as this method has it; a new model has the fastest.
-            pub fn by(&self, method: Method) -> Self {
+            /// The steps from images to logits, if no dense layer is between them.
+            pub fn steps(&self) -> Option<Vec<Step>> {
                 match self {
-                    $(Self::$variant(network) => Self::$variant(network.by(method)),)+
+                    $(Self::$variant(network) => network.steps(),)+
                 }
             }
 

@@ -39,6 +39,21 @@ pub fn any_size() -> Vec<Architecture> {
     ]
 }
 
+/// Families whose convolutions have so many channels that blocks of pixels are computed together.
+pub fn wide() -> Vec<Architecture> {
+    let unet = |channels: &[usize], residual_blocks, unshuffle| {
+        Architecture::Unet(Unet { channels: channels.to_vec(), residual_blocks, unshuffle })
+    };
+    let conv = Conv {
+        channels: vec![16, 24],
+        decoder_channels: vec![16, 16],
+        residual_blocks: 1,
+        code: None,
+        code_activation: CodeActivation::Linear,
+    };
+    vec![unet(&[16, 24, 16], 1, false), unet(&[16, 24], 2, true), unet(&[16], 1, false), Architecture::Conv(conv)]
+}
+
 /// A model whose weights are drawn anew, those that start as zeros among them.
 pub fn drawn(architecture: &Architecture, image: ImageShape) -> Autoencoder {
     with_weights(architecture, image, |_, number| 2.0 * number - 1.0)
@@ -61,9 +76,11 @@ fn with_weights(architecture: &Architecture, image: ImageShape, weight: impl Fn(
 
 /// The logits of one image.
 pub fn logits(model: &Autoencoder, image: ImageShape, pixels: &[f32]) -> Vec<f32> {
-    let model = model.resized(image).expect("is for any size").by(Method::Direct);
-    let images = Tensor::from_data(TensorData::new(pixels.to_vec(), [1, image.len()]), &Device::flex());
-    model.forward(images).logits.into_data().try_into_vec().expect("are f32")
+    let ImageShape { height, width, channels } = image;
+    let images = TensorData::new(pixels.to_vec(), [1, height, width, channels]);
+    let steps = model.steps().expect("is for any size").into_iter().map(|step| step.by(Method::Direct));
+    let logits = steps::run(steps, Tensor::from_data(images, &Device::flex()), &mut Vec::new());
+    logits.into_data().try_into_vec().expect("are f32")
 }
 
 #[test]

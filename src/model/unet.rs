@@ -16,7 +16,8 @@ use super::family::{Family, Made, Network, Reach};
 use super::layer::{Convolution, Initializer, Residual};
 use super::onnx::graph::Graph;
 use super::settings::widths;
-use super::shuffle::{shuffle, unshuffle, unshuffled};
+use super::shuffle::unshuffled;
+use super::steps::{self, Step, level};
 use crate::image::ImageShape;
 use crate::kernel::{Activation, Method};
 use crate::setting::{Choice, Section};
@@ -112,9 +113,10 @@ impl Family for Unet {
         None
     }
 
-    fn reach(&self) -> Option<Reach> {
-        let reach = convolutional::reach(1 + 2 * self.residual_blocks, self.poolings(), self.residual_blocks);
-        Some(if self.unshuffle { reach.of_halves() } else { reach })
+    fn reach_by(&self, method: Method) -> Option<Reach> {
+        let first = 1 + 2 * self.residual_blocks;
+        let reach = convolutional::reach(first, self.poolings(), self.residual_blocks, method);
+        Some(if self.unshuffle { reach.of_halves(method) } else { reach })
     }
 
     fn encoder_graph(&self, _graph: &mut Graph, _image: ImageShape) {}
@@ -172,27 +174,21 @@ struct Level {
     blocks: Vec<Residual>,
 }
 
-impl Level {
-    fn by(&self, method: Method) -> Self {
-        Self { convolution: self.convolution.by(method), blocks: Residual::all_by(&self.blocks, method) }
-    }
-}
-
 impl Network for UnetNetwork {
     type Settings = Unet;
 
     fn new(settings: &Unet, image: ImageShape, initializer: &mut Initializer) -> Self {
         let Unet { channels, residual_blocks, unshuffle } = settings;
         let inside = settings.inside(image).channels;
-        let level = |inputs: usize, outputs: usize, initializer: &mut Initializer| Level {
+        let new_level = |inputs: usize, outputs: usize, initializer: &mut Initializer| Level {
             convolution: Convolution::new(inputs, outputs, initializer),
             blocks: Residual::blocks(outputs, *residual_blocks, initializer),
         };
         let widest = channels.first().copied().unwrap_or(inside);
         Self {
-            first: level(inside, widest, initializer),
-            down: channels.windows(2).map(|pair| level(pair[0], pair[1], initializer)).collect(),
-            up: channels.windows(2).rev().map(|pair| level(pair[1], pair[0], initializer)).collect(),
+            first: new_level(inside, widest, initializer),
+            down: channels.windows(2).map(|pair| new_level(pair[0], pair[1], initializer)).collect(),
+            up: channels.windows(2).rev().map(|pair| new_level(pair[1], pair[0], initializer)).collect(),
             last: Convolution::last(widest, inside, initializer),
             image,
             unshuffle: *unshuffle,
@@ -203,10 +199,21 @@ impl Network for UnetNetwork {
         Some(Self { image, ..self.clone() })
     }
 
-    fn by(&self, method: Method) -> Self {
-        let level = |level: &Level| level.by(method);
-        let [down, up] = [&self.down, &self.up].map(|levels| levels.iter().map(level).collect());
-        Self { first: self.first.by(method), down, up, last: self.last.by(method), ..*self }
+    fn steps(&self) -> Option<Vec<Step>> {
+        let mut steps: Vec<_> = self.unshuffle.then_some(Step::Unshuffle).into_iter().collect();
+        let Level { convolution, blocks } = &self.first;
+        steps.extend(level(Step::Convolution(convolution.clone(), Activation::Relu), blocks));
+        for Level { convolution, blocks } in &self.down {
+            steps.push(Step::Keep);
+            steps.extend(level(Step::MaxPool(convolution.clone()), blocks));
+        }
+        for Level { convolution, blocks } in &self.up {
+            steps.push(Step::Upsample(convolution.clone()));
+            steps.extend(level(Step::Add, blocks));
+        }
+        steps.push(Step::Convolution(self.last.clone(), Activation::Identity));
+        steps.extend(self.unshuffle.then_some(Step::Shuffle));
+        Some(steps)
     }
 
     fn encode(&self, _images: Tensor<2>) -> Option<Tensor<2>> {
@@ -217,19 +224,7 @@ impl Network for UnetNetwork {
         let [n, _] = images.dims();
         let ImageShape { height, width, channels } = self.image;
         let x = images.reshape([n, height, width, channels]);
-        let (x, inside) = if self.unshuffle { (unshuffle(x), unshuffled(self.image)) } else { (x, self.image) };
-        let mut x = Residual::forward_all(&self.first.blocks, self.first.convolution.forward(x, Activation::Relu));
-        let mut skips = Vec::new();
-        for Level { convolution, blocks } in &self.down {
-            skips.push(x.clone());
-            x = Residual::forward_all(blocks, convolution.forward_max_pool(x, Activation::Relu));
-        }
-        let sizes = upsampled(inside, self.down.len());
-        for ((Level { convolution, blocks }, size), skip) in self.up.iter().zip(sizes).zip(skips.into_iter().rev()) {
-            x = Residual::forward_all(blocks, convolution.forward_upsampled(x, size, Activation::Relu) + skip);
-        }
-        let logits = self.last.forward(x, Activation::Identity);
-        let logits = if self.unshuffle { shuffle(logits, self.image) } else { logits };
+        let logits = steps::run(self.steps().into_iter().flatten(), x, &mut Vec::new());
         Made { codes: None, logits: logits.reshape([n, self.image.len()]) }
     }
 }

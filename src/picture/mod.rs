@@ -285,7 +285,7 @@ impl Writer {
 }
 
 /// Most pixels of a small picture.
-const MOST_SMALL: u64 = 4 << 20;
+const MOST_SMALL: u64 = 1 << 20;
 
 /// Whether a picture takes little memory, as its header says; not where that is not known.
 pub fn is_small(path: &Path) -> bool {

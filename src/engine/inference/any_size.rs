@@ -1,5 +1,7 @@
 //! A model on images of any size: how far it looks, how it is computed, and the image that it makes of one.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use anyhow::Result;
 use burn::tensor::{Tensor, TensorData};
 
@@ -10,12 +12,19 @@ use crate::error;
 use crate::image::{ImageShape, Levels};
 use crate::kernel::Method;
 use crate::model::Reach;
+use crate::model::steps::{self, Step};
 
 /// Outputs of the largest layer that a pass holds at once, with copies that have a border and what skips keep; measured.
 const LAYERS_HELD: usize = 6;
 /// Most bytes of an image in the model that is computed at once by the fastest method: a photograph of 512×512 pixels in a U-Net of 32
 /// channels.
 const MOST_WHOLE_BYTES: usize = 256 << 20;
+/// Rows that an image is given in strips with: more save little, fewer take less memory and compute more again.
+const STRIP_ROWS: [usize; 3] = [64, 32, 16];
+/// Outputs of the largest layer for these rows that strips hold at once; measured.
+const STRIP_LAYERS: usize = 10;
+/// Most bytes of all strips.
+const MOST_STRIP_BYTES: usize = 384 << 20;
 
 impl Inference {
     /// How far the model looks.
@@ -40,10 +49,47 @@ impl Inference {
         layer.saturating_mul(LAYERS_HELD).saturating_mul(size_of::<f32>())
     }
 
-    /// How an image of this size is computed, which depends on nothing else: at once by the fastest method or, if it is large, by one
-    /// that gives the same bits for all ways to cut it.
+    /// Channels of the images that the model sees of a picture: all of its channels, or each by itself.
+    ///
+    /// # Errors
+    /// A model for images of other channels.
+    pub fn channels_for(&self, picture: ImageShape) -> Result<usize> {
+        let wanted = self.image().channels;
+        if picture.channels == wanted || wanted == 1 {
+            return Ok(wanted);
+        }
+        let message = format!("it has {} channels, but the model takes {wanted}", picture.channels);
+        let advice = "train a model on images of its kind, or on grey ones, which takes every channel by itself";
+        Err(error::settings(format!("{message}; {advice}")))
+    }
+
+    /// Whether an image of this size is computed at once, because it is small.
+    pub fn takes_whole(&self, image: ImageShape) -> bool {
+        self.bytes(image) <= MOST_WHOLE_BYTES
+    }
+
+    /// How an image of this size is computed, which depends on nothing else: by the fastest method, unless it is a large one that has to
+    /// be cut into tiles.
     pub fn method(&self, image: ImageShape) -> Method {
-        if self.bytes(image) <= MOST_WHOLE_BYTES { Method::Fastest } else { Method::Direct }
+        if self.takes_whole(image) || self.takes_strips(image).is_some() { Method::Fastest } else { Method::Direct }
+    }
+
+    /// How far the model looks in an image of this size, and of how many rows it takes at once, if it takes a few rows after the other:
+    /// if the image is large but not too wide, and what is made of the output needs no more than the pixel.
+    pub(in crate::engine) fn takes_strips(&self, image: ImageShape) -> Option<(Reach, usize)> {
+        let reach = self.description.architecture.family().reach_by(Method::Fastest)?;
+        let is_plain = !self.ensemble && self.description.noise_level.is_none() && self.computes_where_called();
+        if !is_plain || self.takes_whole(image) || image.height.min(image.width) < reach.least {
+            return None;
+        }
+        // Each layer keeps a few rows, a few layers at a time have those under way, and skips wait for what the model looks at below.
+        let column = self.bytes(ImageShape { height: 1, width: 1, ..image }) / LAYERS_HELD;
+        let bytes = |rows: usize| {
+            let held = rows.saturating_mul(STRIP_LAYERS).saturating_add(2 * reach.halo);
+            column.saturating_mul(held).saturating_mul(image.width)
+        };
+        let rows = STRIP_ROWS.map(|rows| rows.next_multiple_of(reach.multiple));
+        rows.into_iter().find(|&rows| bytes(rows) <= MOST_STRIP_BYTES).map(|rows| (reach, rows))
     }
 
     /// The numbers of black and white in the source that the model was trained on, if its settings gave them.
@@ -62,17 +108,59 @@ impl Inference {
     /// # Errors
     /// As [`Self::reach`]; the device fails.
     pub fn apply_at_any_size(&self, pixels: Vec<f32>, image: ImageShape, method: Method) -> Result<Vec<f32>> {
-        let work = || if self.ensemble { self.mean(&pixels, image, method) } else { self.made(pixels, image, method) };
+        let work = || self.one(&pixels, image, method);
         if self.computes_where_called() { work() } else { self.in_turn(work) }
     }
 
+    /// Waits until no other large picture is under way, which all threads share. Not to be called on a thread of rayon's pool.
+    pub(in crate::engine) fn large_turn(&self) -> MutexGuard<'_, ()> {
+        self.large.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The steps from images to logits; none if a dense layer is between them.
+    pub(in crate::engine) fn steps(&self) -> Vec<Step> {
+        self.model.steps().unwrap_or_default()
+    }
+
+    /// Rows of images as they are given to [`Self::steps`].
+    pub(in crate::engine) fn tensor_of_rows(&self, pixels: Vec<f32>, shape: [usize; 4]) -> Tensor<4> {
+        Tensor::from_data(TensorData::new(pixels, shape), &self.device)
+    }
+
+    /// The numbers of the images that these logits stand for, for the images that were given.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub(in crate::engine) fn images_of_rows(&self, logits: Tensor<4>, given: Tensor<4>) -> Result<Vec<f32>> {
+        let [logits, given] = [logits, given].map(|rows| {
+            let len = rows.shape().num_elements();
+            rows.reshape([1, len])
+        });
+        numbers(self.description.predict.images(logits, given))
+    }
+
+    /// The image that is made of one: by the model, or as the mean over the eight orientations.
+    pub(super) fn one(&self, pixels: &[f32], image: ImageShape, method: Method) -> Result<Vec<f32>> {
+        if !self.ensemble {
+            return self.made(pixels, image, method);
+        }
+        let multiple = self.description.architecture.family().reach().map_or(1, |reach| reach.multiple);
+        ensemble::mean(pixels, image, multiple, |pixels, image| self.made(&pixels, image, method))
+    }
+
     /// The image that the model makes of one.
-    fn made(&self, pixels: Vec<f32>, image: ImageShape, method: Method) -> Result<Vec<f32>> {
-        let model = if image == self.image() { Some(self.model.clone()) } else { self.model.resized(image) };
-        let Some(model) = model.map(|model| model.by(method)) else { return self.reach().map(|_| Vec::new()) };
-        let images = Tensor::from_data(TensorData::new(pixels.clone(), [1, image.len()]), &self.device);
-        let made = model.forward(images.clone());
-        self.finished(self.description.predict.images(made.logits, images), &pixels, image)
+    fn made(&self, pixels: &[f32], image: ImageShape, method: Method) -> Result<Vec<f32>> {
+        let images = Tensor::from_data(TensorData::new(pixels.to_vec(), [1, image.len()]), &self.device);
+        let logits = match self.model.steps() {
+            Some(steps) => {
+                let ImageShape { height, width, channels } = image;
+                let x = images.clone().reshape([1, height, width, channels]);
+                let steps = steps.into_iter().map(|step| step.by(method));
+                steps::run(steps, x, &mut Vec::new()).reshape([1, image.len()])
+            }
+            None => self.model.forward(images.clone()).logits,
+        };
+        self.finished(self.description.predict.images(logits, images), pixels, image)
     }
 
     /// The numbers of images of this shape that the model made of others, combined with these if it learnt from noisy images alone.
@@ -84,12 +172,6 @@ impl Inference {
             }
         }
         Ok(made)
-    }
-
-    /// The mean over the eight orientations of one.
-    pub(super) fn mean(&self, pixels: &[f32], image: ImageShape, method: Method) -> Result<Vec<f32>> {
-        let multiple = self.description.architecture.family().reach().map_or(1, |reach| reach.multiple);
-        ensemble::mean(pixels, image, multiple, |pixels, image| self.made(pixels, image, method))
     }
 
     /// The same, making the mean over the eight orientations of every image, or not.
