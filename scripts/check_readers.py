@@ -41,6 +41,24 @@ epochs = 1
 baselines = []
 """
 
+# Pictures of different sizes, and codes of their patches: several rows of an id.
+MIXED = """
+[source]
+folder = { path = "pictures", test-fraction = 0.2 }
+[corruption]
+gaussian = { std = 0.1 }
+[model]
+conv = { channels = [4, 6] }
+[training]
+input = "noisy"
+patch = 16
+epochs = 1
+[encode]
+codes = "patches"
+[gate]
+baselines = []
+"""
+
 
 def arrow_rows(table, name):
     """(split, id, label) and the lists or pictures of an Arrow table."""
@@ -153,6 +171,16 @@ def check(reader, path, name, truth):
         return f"{type(cause).__name__}: {lines[0][:100]}"
 
 
+def draw_pictures(folder):
+    """Pictures of noise of ten classes, 20 to 40 pixels a side."""
+    random = np.random.default_rng(1)
+    for index in range(80):
+        place = folder / str(index % 10)
+        place.mkdir(parents=True, exist_ok=True)
+        sides = random.integers(20, 41, 2)
+        Image.fromarray(random.integers(0, 256, sides, dtype=np.uint8)).save(place / f"{index}.png")
+
+
 def truth(path, name):
     keys, values = pyarrow(path, name)
     order = sorted(range(len(keys)), key=lambda row: keys[row])
@@ -227,11 +255,18 @@ with tempfile.TemporaryDirectory() as folder:
         runs = folder / f"runs-{profile}"
         run("run", "readers.toml", "--runs", runs, "--set", f"output.profile={profile}", "--set", "output.part-rows=200")
         copies[f"{profile} stage"] = runs / "readers" / "export"
+    draw_pictures(folder / "pictures")
+    (folder / "mixed.toml").write_text(MIXED)
+    run("run", "mixed.toml")
+    for profile in ("default", "hf", "spark"):
+        name = f"mixed sizes, {profile}"
+        copies[name] = folder / f"mixed-{profile}"
+        run("export", folder / "runs/mixed", "--to", copies[name], "--profile", profile)
     print("| profile | table | " + " | ".join(f"{reader} {versions[reader]}" for reader in READERS) + " |")
     print("|---" * (len(READERS) + 2) + "|")
     for profile, place in copies.items():
         for stage, column in STAGES.items():
-            keys, values = truth(own / stage, column)
+            keys, values = truth((copies["mixed sizes, default"] if "mixed" in profile else own) / stage, column)
             if "f32" in profile and column == "image":
                 values = [np.float64(np.float32(value) / np.float32(255)) for value in values]
             cells = [check(reader, place / stage, column, (keys, values)) for reader in READERS.values()]

@@ -143,7 +143,9 @@ impl Inference {
     /// The device fails; interruption.
     pub(super) fn coded(&self, images: &[f32], clean: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
         let applied = self.apply(images)?;
-        Ok((applied.codes, self.errors(&applied.images, clean)))
+        let shapes = Shapes::Equal(self.image(), clean.len() / self.image().len());
+        let errors = errors(&shapes, &applied.images, clean);
+        Ok((applied.codes, errors))
     }
 
     /// The same of images that `make` makes of parts of a list, with the clean ones, on all threads.
@@ -178,8 +180,8 @@ impl Inference {
         let content = self.denoised(stored);
         let stored = pixels::stored(self.apply(&images)?.images, stored);
         // The error of the pixels as they are written, rounding included.
-        let errors = self.errors(&pixels::numbers(&stored), clean.unwrap_or(&images));
         let shapes = Shapes::Equal(self.image(), batch.num_rows());
+        let errors = errors(&shapes, &pixels::numbers(&stored), clean.unwrap_or(&images));
         self.batch(batch, content, image_columns(&shapes, stored)?, errors.into())
     }
 
@@ -279,16 +281,6 @@ impl Inference {
         Ok(applied)
     }
 
-    /// Mean squared error of each image.
-    fn errors(&self, made: &[f32], clean: &[f32]) -> Vec<f32> {
-        let len = self.image().len();
-        let error = |(made, clean): (&[f32], &[f32])| {
-            let sum: f64 = made.iter().zip(clean).map(|(made, clean)| f64::from(made - clean).powi(2)).sum();
-            (sum / len as f64) as f32
-        };
-        made.chunks_exact(len).zip(clean.chunks_exact(len)).map(error).collect()
-    }
-
     /// A batch of results about the images of `input`.
     pub(super) fn batch(
         &self,
@@ -303,4 +295,14 @@ impl Inference {
         RecordBatch::try_new(content.schema(), columns)
             .map_err(|cause| error::bug(format!("cannot make a batch of results: {cause}")))
     }
+}
+
+/// Mean squared error of each image.
+pub(super) fn errors(shapes: &Shapes, made: &[f32], clean: &[f32]) -> Vec<f32> {
+    let error = |made: &[f32], clean: &[f32]| {
+        let sum: f64 = made.iter().zip(clean).map(|(made, clean)| f64::from(made - clean).powi(2)).sum();
+        (sum / made.len() as f64) as f32
+    };
+    let pairs = shapes.split(made).zip(shapes.split(clean));
+    pairs.map(|((_, made), (_, clean))| error(made, clean)).collect()
 }

@@ -4,11 +4,11 @@ use anyhow::Result;
 use arrow_array::RecordBatch;
 use rayon::prelude::*;
 
-use super::inference::Inference;
+use super::inference::{Inference, errors};
 use super::strips::Strips;
 use super::tiles::Tiles;
 use crate::error;
-use crate::image::{ImageShape, Shapes};
+use crate::image::ImageShape;
 use crate::table::{Content, Images, image_columns, pixels};
 
 /// What the model makes of each picture of a batch, with its error against `clean`, or against the picture itself. Large pictures
@@ -48,7 +48,7 @@ pub fn denoise(model: &Inference, batch: &RecordBatch, clean: Option<&[f32]>, co
     let stored = pixels::stored(made, stored);
     // The error of the pixels as they are written, rounding included.
     let errors = errors(images.shapes(), &pixels::numbers(&stored), clean.unwrap_or(&numbers));
-    model.batch(batch, content, image_columns(images.shapes(), stored)?, errors)
+    model.batch(batch, content, image_columns(images.shapes(), stored)?, errors.into())
 }
 
 /// Writes what the model makes of a picture with rows of so many numbers to `made`.
@@ -78,14 +78,4 @@ fn denoise_in_tiles(tiles: &Tiles<'_>, picture: &[f32], shape: ImageShape, made:
         }
     }
     Ok(())
-}
-
-/// Mean squared error of each picture.
-fn errors(shapes: &Shapes, made: &[f32], clean: &[f32]) -> arrow_array::Float32Array {
-    let error = |made: &[f32], clean: &[f32]| {
-        let sum: f64 = made.iter().zip(clean).map(|(made, clean)| f64::from(made - clean).powi(2)).sum();
-        (sum / made.len() as f64) as f32
-    };
-    let pairs = shapes.split(made).zip(shapes.split(clean));
-    pairs.map(|((_, made), (_, clean))| error(made, clean)).collect::<Vec<_>>().into()
 }
