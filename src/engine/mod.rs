@@ -8,6 +8,7 @@ mod ensemble;
 pub mod inference;
 pub mod operation;
 mod pictures;
+pub mod restored;
 pub mod threads;
 pub mod tiles;
 

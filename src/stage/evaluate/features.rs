@@ -136,7 +136,8 @@ impl FeatureTables {
         }
         if pixel_count <= MOST_PIXELS {
             let raw = |split: usize, rows: &[usize]| gather_pixels(&self.images[split], pixel_count, rows);
-            features.push(probe("pixels".to_owned(), FeatureKind::Pixels, &raw)?);
+            let what = if untrained.image().is_vector() { "columns" } else { "pixels" };
+            features.push(probe(what.to_owned(), FeatureKind::Pixels, &raw)?);
         } else {
             omitted.push(Omitted::new("probes on pixels", format!("images have more than {MOST_PIXELS} numbers")));
         }
