@@ -21,8 +21,8 @@ use limpid::record::receipt::Receipt;
 use limpid::record::workspace::Workspace;
 use limpid::source::settings::{Arrays, Faults, Fit, OnError, Pages, Size};
 use limpid::source::{
-    self, FolderLabels, FolderSettings, IdxHeader, IdxSettings, ImageReader, NpySettings, NpzSettings, ParquetSettings,
-    SourceSettings,
+    self, FolderLabels, FolderSettings, IdxHeader, IdxSettings, ImageReader, Missing, NpySettings, NpzSettings,
+    ParquetSettings, Scale, SourceSettings, VectorsSettings,
 };
 use limpid::table::{TableFile, columns, footer, row_group_rows};
 use limpid::training::checkpoint::CheckpointFile;
@@ -120,7 +120,7 @@ pub fn picture(bytes: &[u8]) {
     }
 }
 
-/// A table of the files of a folder: CSV, and JSON lines.
+/// A table of the files of a folder, CSV and JSON lines, and one of rows of numbers.
 pub fn listing(bytes: &[u8]) {
     let folder = Folder::new();
     // A BMP of one pixel.
@@ -129,15 +129,16 @@ pub fn listing(bytes: &[u8]) {
         folder.write(name, picture);
     }
     let csv = folder.write("some.csv", bytes);
-    read(&SourceSettings::Folder(photos(&folder, Fit::default(), Some(csv))));
+    read(&SourceSettings::Folder(photos(&folder, Fit::default(), Some(csv.clone()))));
+    vectors(csv);
     folder.write("photos/metadata.jsonl", bytes);
     read(&SourceSettings::Folder(photos(&folder, Fit::default(), None)));
 }
 
-/// A Parquet file of another program, as a source.
+/// A Parquet file of another program, as a source of images and one of rows of numbers.
 pub fn foreign(bytes: &[u8]) {
     let folder = Folder::new();
-    folder.write("data/some.parquet", bytes);
+    vectors(folder.write("data/some.parquet", bytes));
     for (shape, size) in [(None, Size::Same), (Some(vec![2, 3]), Size::Resize([2, 2]))] {
         read(&SourceSettings::Parquet(ParquetSettings {
             path: Some(folder.0.join("data")),
@@ -150,6 +151,22 @@ pub fn foreign(bytes: &[u8]) {
             shape,
             fit: Fit { size, grey: None, pages: Pages::Error, levels: None },
             faults: FAULTS,
+        }));
+    }
+}
+
+/// A table as rows of numbers.
+fn vectors(table: PathBuf) {
+    for (scale, missing) in [(Scale::MinMax, Missing::Error), (Scale::Standard, Missing::Mean)] {
+        read(&SourceSettings::Vectors(VectorsSettings {
+            train: table.clone(),
+            test: None,
+            test_fraction: Some(0.5),
+            columns: Vec::new(),
+            exclude: Vec::new(),
+            label: None,
+            scale,
+            missing,
         }));
     }
 }

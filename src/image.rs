@@ -69,6 +69,11 @@ impl ImageShape {
         (len > 0 && len <= Self::MAX_PICTURE_LEN).then_some(Self { height, width, channels })
     }
 
+    /// Whether it is a row of numbers and no picture: of one pixel, with a number for each column.
+    pub fn is_vector(self) -> bool {
+        (self.height, self.width) == (1, 1)
+    }
+
     /// Numbers of one image.
     #[expect(clippy::len_without_is_empty, reason = "a shape is never empty")]
     pub fn len(self) -> usize {

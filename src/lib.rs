@@ -20,7 +20,7 @@
 //! The last stage, `export`, is optional: it copies the tables of images and features into the layout that another program
 //! reads best.
 //!
-//! All modules may use [`image`], [`random`], [`vector`], [`setting`] and [`text`]. A setting is declared in the module that
+//! All modules may use [`image`], [`random`], [`scaler`], [`vector`], [`setting`] and [`text`]. A setting is declared in the module that
 //! uses it (`source/settings.rs`, `model/settings.rs`, …); [`config`] imports those types, reads TOML and resolves the file to
 //! an immutable [`config::Pipeline`], which only stages, the pipeline and the commands receive. [`record`] defines what a run
 //! leaves on disk: the run directory, receipts, fingerprints, digests. [`pipeline`] checks for each stage whether its published
@@ -55,6 +55,7 @@ mod quality;
 pub mod random;
 pub mod record;
 mod report;
+mod scaler;
 mod setting;
 pub mod source;
 mod stage;

@@ -12,29 +12,32 @@ use super::arguments::{DeviceArgs, WorkArgs, progress, threads};
 use super::checked_model::of_checked_model;
 use super::output_name::{name_beside, output_name};
 use super::output_place::{hidden, publish_beside, refuse_results};
-use super::path_kind::{Kind, kind};
+use super::path_kind::{Kind, kind, recognised};
 use super::pictures::{Cleaner, is_picture_name};
 use super::print::print;
 use crate::engine::codes::{Codes, encoding};
 use crate::engine::inference::Inference;
 use crate::engine::operation::{Mapping, denoising};
+use crate::engine::restored;
 use crate::engine::threads::{MapInput, map_table};
 use crate::error;
 use crate::image::{Extent, Pixels, Split};
 use crate::interrupt;
 use crate::progress::{LogMode, Progress, Task};
+use crate::scaler::Scaler;
 use crate::source::settings::{Faults, Fit, OnError, Pages, Size};
-use crate::source::{FILES, Folder, Idx, Numpy, REJECTED, Source, Tables, summary_of_rejected};
+use crate::source::{FILES, Folder, Idx, Numpy, REJECTED, Source, Tables, Vectors, summary_of_rejected};
 use crate::store::local;
 use crate::store::watch::Watch;
-use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_batch, write_table};
+use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_batch, write_rows};
 
 /// Arguments of `encode` and `denoise`.
 #[derive(Debug, Args)]
 struct ApplyArgs {
     /// The model: a run directory, or the folder of its train stage.
     model: PathBuf,
-    /// Parquet files with a column of images, pictures, folders of pictures, IDX files (raw or gzip), or NumPy arrays (.npy).
+    /// Tables with the model's columns of numbers, CSV or Parquet, for a model of vectors; for any other, Parquet files with a column of
+    /// images, pictures, folders of pictures, IDX files (raw or gzip), or NumPy arrays (.npy).
     #[arg(required = true)]
     input: Vec<PathBuf>,
     /// The folder to write to: one Parquet file for each input, under its name without the format. `denoise` also takes the name of
@@ -200,13 +203,13 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
                 path.display()
             )));
         }
-        open(path, args, &model, direction)?;
+        open(path, args, &model, direction, &progress)?;
         outputs.push((output, besides));
     }
     local::create_folder(&args.output)?;
     for (path, (output, besides)) in args.input.iter().zip(outputs) {
         let written = Watch::new(|| files(path)).and_then(|watch| {
-            let input = open(path, args, &model, direction)?;
+            let input = open(path, args, &model, direction, &progress)?;
             // A table with checksums detects damage itself, and may be replaced by a run while it is read.
             let guarded = matches!(&input, Input::Table(table) if table.is_guarded());
             let check = || if guarded { Ok(()) } else { watch.check() };
@@ -228,7 +231,14 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// An input that cannot be read, or images that the model does not take.
-fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) -> Result<Input> {
+fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction, progress: &Progress) -> Result<Input> {
+    if let Some(columns) = model.columns() {
+        let input = open_rows(path, args, columns, progress)?;
+        if let Input::Table(table) = &input {
+            mapping(model, table.content(), direction, path)?;
+        }
+        return Ok(input);
+    }
     let image = model.image();
     let sides = [image.height, image.width];
     let size = match (args.resize, args.crop) {
@@ -275,6 +285,27 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) 
     Ok(Input::Source(source))
 }
 
+/// Opens a table of rows of these columns: one of limpid's own has them scaled.
+fn open_rows(path: &Path, args: &ApplyArgs, columns: &Scaler, progress: &Progress) -> Result<Input> {
+    if args.resize || args.crop || args.image.is_some() || args.pages.is_some() || args.on_error == OnError::Skip {
+        let advice = "the model takes rows of tables, by the names of their columns";
+        return Err(error::settings(format!(
+            "--resize, --crop, --image, --pages and --on-error are for images, but {advice}"
+        )));
+    }
+    if path.is_dir() {
+        return Err(error::settings(format!("{} is a folder: name the tables in it", path.display())));
+    }
+    let is_parquet = matches!(recognised(path)?, Ok(Kind::Parquet));
+    match if is_parquet { TableFile::open_own(path)? } else { None } {
+        Some(table) => {
+            table.extent()?;
+            Ok(Input::Table(table))
+        }
+        None => Ok(Input::Source(Box::new(Vectors::of_file(path, columns, progress)?))),
+    }
+}
+
 /// What becomes of images of this content; `from` names them in messages.
 ///
 /// # Errors
@@ -318,10 +349,19 @@ impl Pass<'_> {
                 let content = source.content();
                 let rows = row_group_rows(content, source.count(Split::Test));
                 let Mapping { content, map } = mapping(model, content, direction, from)?;
-                let map = |batch: &RecordBatch| map(batch, None);
-                let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
                 let options = WriteOptions { classes: source.classes(), sorted: source.is_sorted(), ..options.clone() };
-                write_table(folder, temporary, content, options, groups)?;
+                // What a model makes of rows is written in the units of their columns.
+                let columns = model.columns().filter(|_| direction == Direction::Denoise);
+                let schema = columns.map_or_else(
+                    || content.named_schema(&options.classes),
+                    |columns| restored::schema(columns, &options.classes),
+                );
+                let map = |batch: &RecordBatch| {
+                    let made = map(batch, None)?;
+                    columns.map_or(Ok(made.clone()), |columns| restored::restored(columns, &made, &schema))
+                };
+                let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
+                write_rows(folder, temporary, &schema, &options, None, groups)?;
                 // Fails now if pictures could not be decoded.
                 for (table, rows) in source.tables()? {
                     let beside = name_beside(name, table);

@@ -81,7 +81,8 @@ impl Execute for ExportArgs {
         if let Some(folder) = &self.to {
             let pipeline: Pipeline = workspace.settings()?;
             // Pixels stored as floats stay floats, except in the profile that stores images as pictures.
-            let floats = pipeline.output.pixels == Pixels::F32 && self.profile != Profile::Hf;
+            let floats = pipeline.output.pixels == Pixels::F32 || pipeline.source.kind().has_vectors();
+            let floats = floats && self.profile != Profile::Hf;
             let pixels = self.pixels.or(floats.then_some(StoredPixels::F32));
             let layout = Layout::new(self.profile, pixels, self.lists, self.part_rows, self.part_mib);
             let compression_level = pipeline.output.compression_level;

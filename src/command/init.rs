@@ -115,6 +115,7 @@ fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) 
     let [train, test] = Split::ALL.map(|split| opened.count(split));
     let Content::Images(extent, _) = opened.content() else { return String::new() };
     let images = match extent {
+        Extent::Fixed(shape) if shape.is_vector() => format!("rows of {} numbers", shape.len()),
         Extent::Fixed(shape) => format!("images of {shape}"),
         Extent::Mixed { channels: 1 } => "grey images of different sizes".to_owned(),
         Extent::Mixed { .. } => "colour images of different sizes".to_owned(),
@@ -130,6 +131,15 @@ fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) 
     let whole = fixed.filter(|shape| shape.height.max(shape.width) <= LONGEST_WHOLE);
     let shortest = fixed.map_or(PATCH, |shape| shape.height.min(shape.width));
     let (why, model, training) = match whole {
+        Some(shape) if shape.is_vector() => (
+            "Their code has a quarter as many numbers.".to_owned(),
+            format!(
+                "[corruption]\ngaussian = {{ std = 0.05 }}\n\n[model]\ndense = {{ hidden = [{}], code = {}, code-activation = \"linear\" }}\nloss = \"mse\"",
+                (2 * shape.len()).clamp(16, 512),
+                shape.len().div_ceil(4).clamp(2, 64),
+            ),
+            "epochs = 30",
+        ),
         Some(_) if shortest < 8 => (
             "They are tiny: a dense autoencoder.".to_owned(),
             "[corruption]\ngaussian = { std = 0.2 }\n\n[model]\ndense = { hidden = [64], code = 16 }".to_owned(),
@@ -164,7 +174,7 @@ fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) 
          name = \"{name}\"\n\n\
          {comments}# {train} {images} to train on, {test} to test on{classes}.\n\
          [source]\n{source}\n\n\
-         # {why}\n# The noise is made up: put in its place what your images suffer from.\n\
+         # {why}\n# The noise is made up: put in its place what your data suffer from.\n\
          {model}\n\n\
          [training]\ninput = \"noisy\"\nbatch-size = {batch}\n{training}\n\n\
          # Scores that the run must reach, or it ends with exit code 3: none until you know what is possible.\n\

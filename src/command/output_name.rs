@@ -7,8 +7,10 @@ use anyhow::Result;
 use crate::error;
 
 /// Suffixes that denote a format: of tables, arrays and pictures, and of IDX files, those in common use and MNIST's.
-const FORMAT_ENDS: [&str; 19] = [
+const FORMAT_ENDS: [&str; 21] = [
     ".parquet",
+    ".csv",
+    ".tsv",
     ".npy",
     ".png",
     ".jpg",
@@ -57,6 +59,7 @@ mod tests {
             ("t10k-images-idx3-ubyte.gz", "t10k-images.parquet"),
             ("test-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
             ("scans.npy", "scans.parquet"),
+            ("table.csv.gz", "table.parquet"),
             ("scans.v2", "scans.v2.parquet"),
             (".idx", ".idx.parquet"),
         ] {

@@ -4,6 +4,8 @@ use crate::quality::gate::Requirement;
 use crate::quality::metrics::{ImageError, Metrics};
 use crate::text::{cell, shortened, width};
 
+/// Columns of a table of numbers that are named.
+const LEAST_COLUMNS: usize = 5;
 /// Characters of a class's name that are printed in a table.
 const LONGEST_NAME: usize = 12;
 
@@ -45,6 +47,13 @@ pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
                 .collect();
             lines.push(format!("  {:18} {}", cell(&scores.what), cells.join(" ")));
         }
+    }
+    let mut explained: Vec<_> = metrics.columns.iter().filter_map(|score| Some((score.r2?, &score.column))).collect();
+    explained.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let least = explained.iter().take(LEAST_COLUMNS);
+    let least: Vec<_> = least.map(|(r2, name)| format!("{} {r2:.3}", shortened(name, LONGEST_NAME))).collect();
+    if !least.is_empty() {
+        lines.push(format!("\n  columns explained least, R²: {}", least.join(", ")));
     }
     if let Some(probes) = &metrics.probes {
         let (train, test) = (probes.train_images, probes.test_images);

@@ -13,6 +13,7 @@ mod pairs;
 mod raw;
 mod resolve;
 mod together;
+mod vectors;
 
 use std::path::Path;
 

@@ -13,6 +13,7 @@ use super::document::Places;
 use super::pairs::check_pairs;
 use super::raw::{RawGate, RawOutput, RawPipeline, RawTraining};
 use super::together::{check_clipping, check_code, check_corruption, check_noise, check_patches};
+use super::vectors::check_vectors;
 use crate::corruption::Corruption;
 use crate::engine::codes::Codes;
 use crate::image::{ImageShape, Pixels};
@@ -20,7 +21,7 @@ use crate::model::{Model, RawModel};
 use crate::quality::gate::Gate;
 use crate::setting::{Problem, Problems, Section};
 use crate::source::SourceSettings;
-use crate::table::layout::{Layout, PictureDepth, StoredPixels};
+use crate::table::layout::{Layout, PictureDepth, Profile, StoredPixels};
 use crate::training::blind_spot::BlindSpot;
 use crate::training::patches::Patches;
 use crate::training::settings::{InputImages, TargetImages, Training};
@@ -146,7 +147,8 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let fit_rows = problems.required("evaluate.fit-rows", evaluate.fit_rows);
     let ensemble = problems.required("denoise.ensemble", denoise.ensemble);
     let pictures = output.pictures;
-    let output = resolve_output(output, problems);
+    let vectors = source.as_ref().is_some_and(|source| source.kind().has_vectors());
+    let output = resolve_output(output, vectors, problems);
     let seed = problems.required("seed", seed);
     let paired = source.as_ref().is_some_and(|source| source.kind().is_paired());
     if paired {
@@ -168,6 +170,11 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     check_noise(model.as_ref(), training.as_ref(), problems);
     check_patches(model.as_ref(), training.as_ref(), image, problems);
     let (output, export) = output?;
+    let ensemble = ensemble?;
+    if vectors {
+        let outputs = (export.as_ref(), pictures);
+        check_vectors(model.as_ref(), corruption.as_ref(), training.as_ref(), ensemble, outputs, problems);
+    }
     Some(Pipeline {
         name,
         seed: seed? as u64,
@@ -177,7 +184,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
         model: model?,
         training: training?,
         encode: Encode { input: encode_input?, codes: codes? },
-        denoise: Denoise { ensemble: ensemble? },
+        denoise: Denoise { ensemble },
         evaluate: Evaluate { fit_rows: fit_rows? as u64 },
         gate: gate?,
         output,
@@ -219,7 +226,7 @@ fn resolve_model(raw: RawModel, folder: &Path, image: Option<ImageShape>, proble
 }
 
 /// The storage of the run's own tables, and the layout of exported tables, if tables are exported.
-fn resolve_output(raw: RawOutput, problems: &mut Problems) -> Option<(Output, Option<Layout>)> {
+fn resolve_output(raw: RawOutput, vectors: bool, problems: &mut Problems) -> Option<(Output, Option<Layout>)> {
     let RawOutput { pixels, compression_level, profile, pictures: _, lists, part_rows, part_mib } = raw;
     if profile.is_none() {
         let exported = [
@@ -237,6 +244,8 @@ fn resolve_output(raw: RawOutput, problems: &mut Problems) -> Option<(Output, Op
     let own = if pixels == Some(StoredPixels::F32) { Pixels::F32 } else { Pixels::U8 };
     let compression_level = problems.required("output.compression-level", compression_level)? as i32;
     let most = |number: Option<i64>| number.map(|number| number as u64);
+    // Bytes would round scaled numbers.
+    let pixels = pixels.or((vectors && profile != Some(Profile::Hf)).then_some(StoredPixels::F32));
     let layout = |profile| Layout::new(profile, pixels, lists, most(part_rows), most(part_mib));
     Some((Output { pixels: own, compression_level }, profile.map(layout)))
 }

@@ -56,6 +56,10 @@ impl Choice for Gaussian {
 }
 
 impl CorruptionKind for Gaussian {
+    fn suits_vectors(&self) -> bool {
+        true
+    }
+
     fn keeps_range(&self) -> bool {
         self.clip.0
     }

@@ -61,6 +61,11 @@ pub trait CorruptionKind {
         &[]
     }
 
+    /// Whether it is noise of rows of numbers too: of each number by itself, of which 0 need not mean nothing.
+    fn suits_vectors(&self) -> bool {
+        false
+    }
+
     /// Checks that images of this shape can be corrupted.
     ///
     /// # Errors

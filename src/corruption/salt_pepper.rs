@@ -25,6 +25,10 @@ impl Choice for SaltAndPepper {
 }
 
 impl CorruptionKind for SaltAndPepper {
+    fn suits_vectors(&self) -> bool {
+        true
+    }
+
     fn apply(&self, pixels: &[f32], _image: ImageShape, generator: &mut Generator, out: &mut [f32]) {
         let fraction = self.fraction as f32;
         generator.fill_uniform(out);

@@ -44,6 +44,10 @@ fn part(position: usize) -> String {
 }
 
 impl CorruptionKind for Several {
+    fn suits_vectors(&self) -> bool {
+        self.members().iter().all(|member| member.kind().suits_vectors())
+    }
+
     fn is_fixed(&self) -> bool {
         self.0.iter().all(|member| member.kind().is_fixed())
     }

@@ -9,6 +9,7 @@ mod ensemble;
 pub mod inference;
 pub mod operation;
 mod pictures;
+pub mod restored;
 pub mod strips;
 pub mod threads;
 pub mod tiles;

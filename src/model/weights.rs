@@ -18,6 +18,7 @@ use super::{Architecture, Autoencoder, Model};
 use crate::error;
 use crate::image::{ImageShape, Levels};
 use crate::model::settings::Loss;
+use crate::scaler::Scaler;
 use crate::store::{MOST_TEXT, read_text, read_whole};
 
 /// The format of `model.json`: raised when an older limpid would misread a newer file.
@@ -55,6 +56,9 @@ pub struct ModelDescription {
     /// The numbers of black and white in the source that it was trained on, if they are not those of the type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub levels: Option<Levels>,
+    /// The columns of the rows that it takes, and how they are scaled, if it was trained on rows of numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Scaler>,
     /// The name of the file with the weights, in the same folder.
     pub weights: String,
     /// Number of weights.
@@ -74,6 +78,7 @@ impl ModelDescription {
             predict,
             noise_level: None,
             levels: None,
+            columns: None,
             weights,
             parameters,
         }
@@ -112,6 +117,10 @@ impl ModelDescription {
         }
         if description.levels.is_some_and(|Levels([black, white])| !(white - black).is_normal() || black > white) {
             return Err(bad("its levels are no two numbers, the first the smaller".to_owned()));
+        }
+        if let Some(columns) = description.columns.as_ref().filter(|columns| columns.shape() != description.image) {
+            let (found, image) = (columns.columns().len(), description.image);
+            return Err(bad(format!("it has {found} columns for images of {image}")));
         }
         // An impossible architecture is bad data here, not bad settings.
         let Self { architecture, image, loss, predict, .. } = &description;

@@ -64,6 +64,9 @@ pub struct Metrics {
     /// The names of the labels 0, 1 and so on; none if they are numbers alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_names: Option<Vec<String>>,
+    /// The scores of each column, if the images are rows of numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnScore>,
     /// The model's images with the lowest error, the lowest first.
     pub best: Vec<ImageError>,
     /// Those with the highest, the highest first.
@@ -101,6 +104,18 @@ pub struct ClassScores {
     pub images: u64,
     /// As for all images; cross-entropy is over the floor of the class.
     pub scores: Vec<Scores>,
+}
+
+/// How close the model's numbers of a column are to the clean ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ColumnScore {
+    /// The name of the column, with the place in its lists if it has lists.
+    pub column: String,
+    /// Square root of the mean squared error, in the unit of the column.
+    pub rmse: f64,
+    /// Share of the variance that is explained, at most 1; none of a column that is constant.
+    pub r2: Option<f64>,
 }
 
 /// An image and how far the model's version of it is from the clean one.
@@ -279,6 +294,9 @@ impl Metrics {
             for scores in &class.scores {
                 add(&scores.what, Some(class.class), json!(scores));
             }
+        }
+        for ColumnScore { column, rmse, r2 } in &self.columns {
+            add(self.made(), None, json!({ (format!("rmse of {column}")): rmse, (format!("r2 of {column}")): r2 }));
         }
         for (what, level) in self.noise() {
             add(what, None, json!({ "noise-level": level }));

@@ -120,6 +120,14 @@ pub const DEFINITIONS: [(&str, &str); 18] = [
     ),
 ];
 
+/// The definition that scores of rows of numbers have besides.
+pub const VECTORS: (&str, &str) = (
+    "vectors",
+    "a pixel is a number of a row, scaled to [0, 1] as its column is: mse, psnr and error are in these units, and constant-mean is the \
+     mean of each column; columns have rmse in their own units, and r2, the share of the variance of the clean test rows that is \
+     explained",
+);
+
 /// The name and the definition of the estimated noise, of runs that have it.
 pub const NOISE_LEVEL: (&str, &str) = (
     "noise-level",

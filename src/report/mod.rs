@@ -125,7 +125,7 @@ fn article(report: &Report) -> Result<String> {
             ("figures", sections::figures(report)?),
             ("curve", sections::curve(report)),
             ("scores", sections::scores(metrics)),
-            ("classes", sections::classes(metrics)),
+            ("classes", sections::classes(metrics) + &sections::columns(metrics)),
             ("features", sections::features(report)?),
             ("definitions", sections::definitions(metrics)),
             ("settings", pairs(&report.settings)),

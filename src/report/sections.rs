@@ -8,8 +8,8 @@ use super::pictures::{Image, Picture, row, sheet};
 use super::{Figure, Report, charts};
 use crate::quality::Scores;
 use crate::quality::gate::Requirement;
-use crate::quality::metrics::{FeatureKind, ImageError, Metrics, NoiseLevels, Probe};
-use crate::text::escaped;
+use crate::quality::metrics::{ColumnScore, FeatureKind, ImageError, Metrics, NoiseLevels, Probe};
+use crate::text::{escaped, shortened};
 
 /// A column of the table of scores: heading, decimals, whether higher is better, and the score.
 type Column = (&'static str, usize, bool, fn(&Scores) -> Option<f64>);
@@ -21,6 +21,11 @@ const COLUMNS: [Column; 6] = [
     ("cross-entropy (nats)", 5, false, |scores| Some(scores.cross_entropy)),
     ("over its floor (nats)", 5, false, |scores| Some(scores.cross_entropy_over_floor)),
 ];
+
+/// Most columns of a table of numbers that are listed.
+const MOST_COLUMNS: usize = 100;
+/// Most characters of the name of one.
+const LONGEST_NAME: usize = 60;
 
 /// Images in a row of the sheet of the map.
 const SHEET_COLUMNS: usize = 40;
@@ -107,6 +112,9 @@ pub fn gate(gate: &[Requirement]) -> String {
 /// The first, the best and the worst images.
 pub fn figures(report: &Report) -> Result<String> {
     let metrics = &report.metrics;
+    if report.first.made.is_empty() {
+        return Ok(String::new());
+    }
     let first = strip(&report.first, metrics, &[])?;
     let other = if metrics.has_clean_images() { "clean" } else { "noisy" };
     let key = format!(
@@ -226,6 +234,31 @@ pub fn classes(metrics: &Metrics) -> String {
     if dots.is_empty() { dots } else { section("Class by class", &dots) }
 }
 
+/// The scores of each column of a table of numbers, the worst first.
+pub fn columns(metrics: &Metrics) -> String {
+    if metrics.columns.is_empty() {
+        return String::new();
+    }
+    let mut columns: Vec<_> = metrics.columns.iter().collect();
+    columns.sort_by(|a, b| a.r2.unwrap_or(f64::INFINITY).total_cmp(&b.r2.unwrap_or(f64::INFINITY)));
+    let mut html = "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">column</th><th scope=\"col\" class=\"number\">R²</th>\
+                    <th scope=\"col\" class=\"number\">RMSE, in its unit</th></tr></thead><tbody>"
+        .to_owned();
+    for ColumnScore { column, rmse, r2 } in columns.iter().take(MOST_COLUMNS) {
+        let (column, r2) =
+            (escape(&shortened(column, LONGEST_NAME)), r2.map_or("–".to_owned(), |r2| format!("{r2:.4}")));
+        _ = write!(
+            html,
+            "<tr><th scope=\"row\">{column}</th><td class=\"number\">{r2}</td><td class=\"number\">{rmse:.4e}</td></tr>"
+        );
+    }
+    html.push_str("</tbody></table></div>");
+    if columns.len() > MOST_COLUMNS {
+        _ = write!(html, "<p class=\"note\">The {MOST_COLUMNS} worst of {} columns.</p>", columns.len());
+    }
+    section("Column by column", &html)
+}
+
 /// The classifiers on features, the statistics of the code, and its map.
 pub fn features(report: &Report) -> Result<String> {
     let metrics = &report.metrics;
@@ -270,7 +303,10 @@ pub fn features(report: &Report) -> Result<String> {
         html.push_str("</dl>");
     }
     if !report.map.is_empty() {
-        let (sheet, size) = sheet(report.map_images.clone(), SHEET_COLUMNS)?;
+        let (sheet, size) = match report.map_images.is_empty() {
+            true => ("data:,".to_owned(), [0, 0]),
+            false => sheet(report.map_images.clone(), SHEET_COLUMNS)?,
+        };
         html.push_str(&charts::feature_map(
             &report.map,
             |label| metrics.class_name(label),

@@ -46,6 +46,7 @@ fn report() -> Report {
             scores: vec![scores("<i>", 0.25), scores("other", 0.5)],
             classes: Vec::new(),
             class_names: None,
+            columns: Vec::new(),
             best: Vec::new(),
             worst: Vec::new(),
             code: None,

@@ -5,8 +5,8 @@
 //! labels and the range of the numbers, then row after row.
 
 mod layout;
-mod rows;
 mod settings;
+mod table;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,9 @@ use crate::error;
 use crate::image::{Classes, ImageShape, Shapes, Split, to_byte};
 use crate::progress::Progress;
 use crate::table::{Content, RowGroup, batch_rows};
-use rows::Table;
+pub use layout::{Layout, label_column};
 pub use settings::ColumnsSettings;
+use table::PixelTable;
 
 /// Most rows, as IDX files can have images.
 const MOST_ROWS: u64 = u32::MAX as u64;
@@ -39,7 +40,7 @@ struct Columns {
 /// The table of a split.
 #[derive(Clone)]
 struct Part {
-    table: Table,
+    table: PixelTable,
     rows: u64,
     labels: Option<Vec<Option<i64>>>,
     members: Members,
@@ -56,7 +57,7 @@ enum Scale {
 
 /// What is known of a table after the first reading.
 struct Seen {
-    table: Table,
+    table: PixelTable,
     rows: u64,
     scale: Scale,
     /// A position in `names` for each row, or none.
@@ -66,7 +67,7 @@ struct Seen {
 
 impl Seen {
     fn of(path: &Path, settings: &ColumnsSettings, note: &dyn Fn(&str)) -> Result<Self> {
-        let table = Table::open(path, settings, note)?;
+        let table = PixelTable::open(path, settings, note)?;
         let (mut labels, mut known, mut names) = (Vec::new(), HashMap::new(), Vec::new());
         let (mut rows, mut least, mut most, mut whole) = (0, f64::INFINITY, f64::NEG_INFINITY, true);
         for row in table.rows()? {
@@ -77,7 +78,7 @@ impl Seen {
                 }
                 (least, most, whole) = (least.min(number), most.max(number), whole && number.trunc() == number);
             }
-            labels.push(row.label.filter(|label| !label.is_empty()).map(|label| {
+            labels.push(row.texts.into_iter().next().flatten().map(|label| {
                 *known.entry(label).or_insert_with_key(|label| {
                     names.push(label.clone());
                     names.len() as u32 - 1

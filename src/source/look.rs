@@ -283,7 +283,9 @@ fn as_text(path: &Path, text: &str, size: u64) -> Result<Look> {
     Ok(match end.as_str() {
         "toml" => other("a TOML file", "if it is a pipeline, limpid plan FILE says what it would do"),
         "csv" | "tsv" => {
-            other("a table in text", "if it lists pictures, name it with source.folder.csv; write any other as Parquet")
+            let advice = "if it lists pictures, name it with source.folder.csv; source.vectors = { train = \"…\", test-fraction = 0.1 } \
+                          reads its numbers";
+            other("a table in text", advice)
         }
         _ => other("text", "limpid reads Parquet, IDX, NumPy arrays and pictures"),
     })

@@ -20,6 +20,7 @@ mod numpy;
 mod pairs;
 mod picture;
 mod rejected;
+mod rows;
 mod scenes;
 pub mod settings;
 mod split_name;
@@ -27,6 +28,7 @@ pub mod strokes;
 mod tables;
 mod tar;
 mod texture;
+mod vectors;
 mod walk;
 
 use std::borrow::Cow;
@@ -50,6 +52,7 @@ pub use rejected::{REJECTED, Reject, Rejections, summary as summary_of_rejected}
 pub use split_name::{Role, role_of, roles};
 pub use strokes::StrokesSettings;
 pub use tables::{ParquetSettings, Tables};
+pub use vectors::{Missing, Scale, Vectors, VectorsSettings, read_scaler, table_source};
 
 use crate::error;
 use crate::image::{Classes, Extent, ImageShape, Levels, Pixels, Samples, Shapes, Split};
@@ -151,6 +154,11 @@ pub trait SourceKind {
         false
     }
 
+    /// Whether its images are rows of numbers, whose columns are scaled as a table beside them says ([`read_scaler`]).
+    fn has_vectors(&self) -> bool {
+        false
+    }
+
     /// The files whose content decides the images, by setting; none for a source whose images are always the same.
     ///
     /// # Errors
@@ -196,6 +204,8 @@ choices! {
     "npy" npy => Npy(NpySettings),
     /// Tables with a column for each pixel.
     "columns" columns => Columns(columns::ColumnsSettings),
+    /// Tables whose rows are the numbers of some columns.
+    "vectors" vectors => Vectors(VectorsSettings),
     /// Pictures in tar archives.
     "tar" tar => Tar(tar::TarSettings),
     /// Digits that limpid draws itself.

@@ -21,7 +21,7 @@ use anyhow::Result;
 use arrow_array::RecordBatch;
 use rayon::prelude::*;
 
-pub use files::matching;
+pub use files::{disjoint, folder_around, matching, outside};
 pub use settings::ParquetSettings;
 
 use super::draw::{Draw, Members};

@@ -166,7 +166,7 @@ fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &
         }));
     }
     let brightest = brightest.into_inner();
-    if brightest <= DARK {
+    if brightest <= DARK && !pipeline.source.kind().has_vectors() {
         context.progress.note(&format!(
             "ingest: the largest of all pixels is {brightest} of 255: the values use a small part of the range of their type, as \
              those of 12 bits in files of 16 do; `levels` of the source says which numbers are black and white, as [0, 4095]"

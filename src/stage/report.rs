@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::evaluate::Evaluate;
 use super::{Outputs, Stage, StageContext, denoise, encode, evaluate, ingest, noisy_images, train};
 use crate::config::Pipeline;
-use crate::image::{Split, to_bytes};
+use crate::image::{ImageShape, Split, to_bytes};
 use crate::model::ModelDescription;
 use crate::model::settings::Loss;
 use crate::quality::gate::judge;
@@ -87,7 +87,12 @@ pub fn gather(
     let model = ModelDescription::read(&workspace.stage(train::NAME))?;
     let (clean, made) = (table(ingest::NAME.into())?, table(denoise::NAME.into())?);
     let noisy = noisy_images(pipeline).map(table).transpose()?;
+    // Rows of numbers are not drawn.
+    let vectors = clean.extent()?.fixed().is_some_and(ImageShape::is_vector);
     let figure = |wanted: &[i64]| -> Result<Figure> {
+        if vectors {
+            return Ok(Figure::default());
+        }
         let noisy = noisy.as_ref().map(|table| images(table, wanted)).transpose()?.unwrap_or_default();
         let (clean, made) = (images(&clean, wanted)?, images(&made, wanted)?);
         // The images of the source are the noisy ones if there are no clean ones.
@@ -116,7 +121,7 @@ pub fn gather(
             .flatten(),
         gate: judge(&pipeline.gate, &metrics),
         metrics,
-        map_images: pictures(&clean, &map)?,
+        map_images: if vectors { Vec::new() } else { pictures(&clean, &map)? },
         map,
         settings: settings
             .iter()

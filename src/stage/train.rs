@@ -18,6 +18,7 @@ use crate::quality::noise_level::median_level;
 use crate::record::fingerprint::Parts;
 use crate::record::{StageName, TableSet};
 use crate::setting::flatten;
+use crate::source::read_scaler;
 use crate::table::{TableFile, write_batch};
 use crate::training::batches::{InputSettings, TrainingImages};
 use crate::training::blind_spot::BlindSpot;
@@ -150,7 +151,9 @@ impl Stage for Train {
         let parameters = state.model.num_params();
         let description = ModelDescription::new(image, &pipeline.model, weights, parameters);
         let levels = pipeline.source.kind().levels();
-        let description = ModelDescription { noise_level, levels, ..description };
+        let has_columns = pipeline.source.kind().has_vectors();
+        let columns = has_columns.then(|| read_scaler(&context.folder(ingest::NAME))).transpose()?;
+        let description = ModelDescription { noise_level, levels, columns, ..description };
         let mut description = serde_json::to_string_pretty(&description)?;
         description.push('\n');
         let history = &state.position.history;

@@ -25,7 +25,7 @@ pub use cut::{batch_rows, batches_of, row_group_rows, row_groups_of};
 pub use images::{Images, image_columns, shared_columns};
 pub use parquet_file::{columns, footer};
 pub use reader::{TableFile, errors, ids, labels, lists};
-pub use schema::{Content, SCHEMA_VERSION, classes, is_unclipped};
+pub use schema::{Content, SCHEMA_VERSION, classes, is_unclipped, list};
 pub use writer::{Emit, FileRecord, RowGroup, leading_columns, write_batch, write_file, write_rows, write_table};
 
 /// How tables are written.

@@ -50,3 +50,4 @@ mod running;
 mod soak;
 mod starting;
 mod steps;
+mod vectors;

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use arrow_schema::DataType;
 
 use crate::command::path_kind::{Kind, recognised};
 use crate::error;
-use crate::source::{Folder, IdxHeader, Role, describe_npy, look_at_folder, names_in_npz, role_of};
+use crate::source::{Folder, IdxHeader, Role, describe_npy, look_at_folder, names_in_npz, role_of, table_source};
 use crate::table;
 use crate::text::few;
+
+/// Names of a column of images.
+const IMAGES: [&str; 5] = ["image", "img", "images", "pixels", "picture"];
 
 /// A source for some data.
 pub struct Proposal {
@@ -75,8 +79,7 @@ pub fn propose(data: Option<&Path>) -> Result<Proposal> {
 /// The kind of source for a file.
 fn kind_of(path: &Path, kind: &Kind) -> &'static str {
     match kind {
-        Kind::Parquet if has_pixel_columns(path) => "columns",
-        Kind::Parquet => "parquet",
+        Kind::Parquet => of_table(path).unwrap_or("parquet"),
         Kind::Array => "npy",
         _ => "idx",
     }
@@ -87,19 +90,26 @@ fn by_name(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_str()?.to_lowercase();
     let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
     Some(match () {
-        () if ends(&[".csv", ".csv.gz"]) => "columns",
+        () if ends(&[".csv", ".csv.gz", ".tsv", ".tsv.gz"]) => table_source(path).unwrap_or("columns"),
         () if ends(&[".npz"]) => "npz",
         () if ends(&[".tar"]) => "tar",
         () => return None,
     })
 }
 
-/// Whether a Parquet table has a column for each pixel rather than one of images.
-fn has_pixel_columns(path: &Path) -> bool {
-    let numeric = |footer: &parquet::arrow::arrow_reader::ArrowReaderMetadata| {
-        footer.schema().fields().iter().filter(|field| field.data_type().is_numeric()).count()
-    };
-    table::footer(path).is_ok_and(|footer| numeric(&footer) > 60)
+/// Whether a file is named as a table in text.
+fn is_text_table(path: &Path) -> bool {
+    matches!(by_name(path), Some("columns" | "vectors"))
+}
+
+/// The source of a Parquet table of numbers, rather than one with a column of images.
+fn of_table(path: &Path) -> Option<&'static str> {
+    let footer = table::footer(path).ok()?;
+    let has_images = footer.schema().fields().iter().any(|field| {
+        let is_named = IMAGES.contains(&field.name().as_str());
+        is_named || matches!(field.data_type(), DataType::Binary | DataType::LargeBinary | DataType::Struct(_))
+    });
+    if has_images { None } else { table_source(path) }
 }
 
 /// A source for a folder, by the files in it.
@@ -123,7 +133,8 @@ fn of_folder(folder: &Path) -> Result<Proposal> {
     kinds.values_mut().for_each(|files| files.sort());
     let pictures = Folder::files(folder)?.len();
     let shown = folder.display().to_string();
-    if let Some(table) = kinds.get("columns").into_iter().flatten().find(|path| lists_pictures(path)) {
+    let tables = ["columns", "vectors"].into_iter().filter_map(|kind| kinds.get(kind)).flatten();
+    if let Some(table) = tables.into_iter().find(|path| lists_pictures(path)) {
         return Ok(listed(folder, table));
     }
     if pictures > 0 {
@@ -135,7 +146,7 @@ fn of_folder(folder: &Path) -> Result<Proposal> {
         glob::glob(&format!("{}/**/*.{end}", glob::Pattern::escape(&shown)))
             .is_ok_and(|mut found| found.next().is_some())
     };
-    for kind in ["idx", "npz", "npy", "columns", "tar"] {
+    for kind in ["idx", "npz", "npy", "columns", "vectors", "tar"] {
         if let Some(files) = kinds.get(kind) {
             return of_files(kind, files);
         }
@@ -168,7 +179,7 @@ fn lists_pictures(path: &Path) -> bool {
         let at = head.iter().position(is_file)?;
         Some(path.with_file_name(record.get(at)?).is_file())
     };
-    by_name(path) == Some("columns") && first().unwrap_or_default()
+    is_text_table(path) && first().unwrap_or_default()
 }
 
 /// A source for the pictures that a table in their folder lists.
@@ -204,6 +215,7 @@ fn of_splits(kind: &'static str, files: &[PathBuf]) -> Proposal {
     let train = of(Role::Train).unwrap_or(&files[0]).display().to_string();
     let what = match kind {
         "columns" => "A table with a column for each pixel.",
+        "vectors" => "A table of numbers, each column of which is scaled to [0, 1].",
         "tar" => "Pictures in tar archives.",
         _ => "A Parquet file.",
     };

@@ -139,20 +139,26 @@ fn draw_table(table: &TableFile, args: &InspectArgs) -> Result<()> {
             let error = errors.as_ref().map_or(String::new(), |errors| format!(", error {:.5}", errors.value(row)));
             print(format!("\nid {}{label}{error}", ids.value(row)))?;
             match extent {
+                Some(extent) if extent.fixed().is_some_and(ImageShape::is_vector) => {
+                    print_numbers(&Images::of(&batch.slice(row, 1), extent)?.numbers())?;
+                }
                 Some(extent) => {
                     let image = Images::of(&batch.slice(row, 1), extent)?;
                     let bytes = to_bytes(&image.numbers());
                     image.shapes().iter().try_for_each(|shape| draw(&bytes, shape, args.draw))?;
                 }
                 None => {
-                    let values = pixels::values(&lists(batch, "code")?.slice(row, 1));
-                    let numbers: Vec<_> = values.iter().map(|value| format!("{value:.3}")).collect();
-                    print(format!("  [{}]", numbers.join(", ")))?;
+                    print_numbers(&pixels::values(&lists(batch, "code")?.slice(row, 1)))?;
                 }
             }
         }
         Ok(())
     })
+}
+
+fn print_numbers(values: &[f32]) -> Result<()> {
+    let numbers: Vec<_> = values.iter().map(|value| format!("{value:.3}")).collect();
+    print(format!("  [{}]", numbers.join(", ")))
 }
 
 fn print_rows(path: &Path, rows: usize) -> Result<()> {

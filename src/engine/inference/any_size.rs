@@ -13,6 +13,7 @@ use crate::image::{ImageShape, Levels};
 use crate::kernel::Method;
 use crate::model::Reach;
 use crate::model::steps::{self, Step};
+use crate::scaler::Scaler;
 
 /// Outputs of the largest layer that a pass holds at once, with copies that have a border and what skips keep; measured.
 const LAYERS_HELD: usize = 6;
@@ -95,6 +96,11 @@ impl Inference {
     /// The numbers of black and white in the source that the model was trained on, if its settings gave them.
     pub fn levels(&self) -> Option<Levels> {
         self.description.levels
+    }
+
+    /// The columns of the rows that the model takes, if it was trained on rows of numbers.
+    pub fn columns(&self) -> Option<&Scaler> {
+        self.description.columns.as_ref()
     }
 
     /// Whether images are to be taken through the model on many threads.
@@ -180,7 +186,10 @@ impl Inference {
     /// A model that is for images of one size, which are not square.
     pub fn with_ensemble(self, ensemble: bool) -> Result<Self> {
         let image = self.image();
-        if ensemble && image.height != image.width && self.description.architecture.family().reach().is_none() {
+        if ensemble
+            && (image.height != image.width || image.is_vector())
+            && self.description.architecture.family().reach().is_none()
+        {
             let reason = format!("a dense layer binds the model to images of {image}, which cannot be turned");
             let advice = "leave the ensemble out, or train a unet, or a conv without a code";
             return Err(error::settings(format!("there is no mean over eight orientations: {reason}; {advice}")));

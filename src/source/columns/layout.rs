@@ -45,16 +45,7 @@ impl Layout {
                 _ => return Err(format!("has {} columns without names, which are no image", head.len())),
             }
         } else {
-            let at = |name: &str| head.iter().position(|found| found == name);
-            let label = match label {
-                Some(NONE) if at(NONE).is_none() => None,
-                Some(name) => {
-                    Some(at(name).ok_or_else(|| format!("has no column {name}; it has {}", text::few(head)))?)
-                }
-                None => LABEL_COLUMNS
-                    .into_iter()
-                    .find_map(|wanted| head.iter().position(|name| name.eq_ignore_ascii_case(wanted))),
-            };
+            let label = label_column(head, label)?;
             (counted(head, label)?, label)
         };
         let count = pixels.len();
@@ -72,6 +63,21 @@ impl Layout {
         pixels.iter().copied().chain(label).for_each(|at| is_used[at] = true);
         let others = head.iter().zip(is_used).filter(|(_, is_used)| !is_used).map(|(name, _)| name.clone()).collect();
         Ok(Self { pixels, label, headless, shape, others })
+    }
+}
+
+/// The position of the column of labels: the one that is named, none for "none", or one with a usual name.
+///
+/// # Errors
+/// There is none of this name; as text that follows the name of the table.
+pub fn label_column(head: &[String], label: Option<&str>) -> Result<Option<usize>, String> {
+    let at = |name: &str| head.iter().position(|found| found == name);
+    match label {
+        Some(NONE) if at(NONE).is_none() => Ok(None),
+        Some(name) => at(name).map(Some).ok_or_else(|| format!("has no column {name}; it has {}", text::few(head))),
+        None => Ok(LABEL_COLUMNS
+            .into_iter()
+            .find_map(|wanted| head.iter().position(|name| name.eq_ignore_ascii_case(wanted)))),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::source::Outside;
 use crate::source::split_name::{Role, roles};
 use crate::source::walk::Walk;
-use crate::store::local::real;
+use crate::store::local::{nearest_real, real};
 use crate::{error, table};
 
 /// Advice for names that do not show the splits.
@@ -23,16 +23,19 @@ const ADVICE: &str =
 /// # Errors
 /// A folder that cannot be read, an invalid pattern, no files, a file that is in both splits.
 pub fn splits(settings: &ParquetSettings) -> Result<[Vec<PathBuf>; 2]> {
-    disjoint(candidates(settings)?)
+    disjoint(candidates(settings)?, ADVICE)
 }
 
-/// Refuses files that are in both splits.
-fn disjoint([train, test]: [Vec<PathBuf>; 2]) -> Result<[Vec<PathBuf>; 2]> {
+/// Refuses files that are in both splits, with advice.
+///
+/// # Errors
+/// There is one.
+pub fn disjoint([train, test]: [Vec<PathBuf>; 2], advice: &str) -> Result<[Vec<PathBuf>; 2]> {
     let tested: HashSet<_> = test.iter().map(|path| real(path)).collect();
     if let Some(shared) = train.iter().find(|path| tested.contains(&real(path))) {
         let message =
             format!("{} would be in both splits: a model must not be tested on what it has seen", shared.display());
-        return Err(error::data(format!("{message}; {ADVICE}")));
+        return Err(error::data(format!("{message}; {advice}")));
     }
     Ok([train, test])
 }
@@ -53,24 +56,38 @@ fn candidates(settings: &ParquetSettings) -> Result<[Vec<PathBuf>; 2]> {
 /// As [`splits`].
 pub fn files(settings: &ParquetSettings) -> Result<Vec<(&'static str, Outside)>> {
     let [train, test] = splits(settings)?;
-    let named = |root: &Path, files: Vec<PathBuf>| {
-        let names = files.iter().map(|path| path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned());
-        Outside::Files(root.to_owned(), names.collect())
-    };
-    let below_fixed = |pattern: &Path, files| match fixed_part(pattern) {
-        folder if folder.as_os_str().is_empty() => named(Path::new("."), files),
-        folder => named(folder, files),
-    };
     Ok(match settings {
         ParquetSettings { path: Some(folder), .. } => {
-            vec![("source.parquet.path", named(folder, [train, test].concat()))]
+            vec![("source.parquet.path", named(folder, &[train, test].concat()))]
         }
         ParquetSettings { train: pattern, test: test_pattern, .. } => {
-            let of_train = pattern.as_deref().map(|pattern| ("source.parquet.train", below_fixed(pattern, train)));
-            let of_test = test_pattern.as_deref().map(|pattern| ("source.parquet.test", below_fixed(pattern, test)));
+            let of_train = pattern.as_deref().map(|pattern| ("source.parquet.train", outside(pattern, &train)));
+            let of_test = test_pattern.as_deref().map(|pattern| ("source.parquet.test", outside(pattern, &test)));
             of_train.into_iter().chain(of_test).collect()
         }
     })
+}
+
+/// These files below a folder.
+fn named(root: &Path, files: &[PathBuf]) -> Outside {
+    let names = files.iter().map(|path| path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned());
+    Outside::Files(root.to_owned(), names.collect())
+}
+
+/// The files that match a pattern, by their names below its fixed part.
+pub fn outside(pattern: &Path, files: &[PathBuf]) -> Outside {
+    match fixed_part(pattern) {
+        folder if folder.as_os_str().is_empty() => named(Path::new("."), files),
+        folder => named(folder, files),
+    }
+}
+
+/// The folder of the patterns with `**` around `place`, where more files may match.
+pub fn folder_around<'a>(patterns: impl Iterator<Item = &'a Path>, place: &Path) -> Option<&'a Path> {
+    let near = nearest_real(place)?;
+    let deep = |pattern: &&Path| pattern.components().any(|part| part.as_os_str() == "**");
+    let around = |folder: &&Path| real(folder).is_some_and(|folder| near.starts_with(folder));
+    patterns.filter(deep).map(fixed_part).find(around)
 }
 
 /// The longest start of a pattern that is an existing folder, even with special characters in its name; empty for the working
@@ -207,7 +224,7 @@ mod tests {
         for name in ["data/train-00001-of-00002.parquet", "data/train-00000-of-00002.parquet", "constrain.parquet"] {
             write(name);
         }
-        let splits = || in_folder(folder.path()).and_then(disjoint);
+        let splits = || in_folder(folder.path()).and_then(|splits| disjoint(splits, ADVICE));
         assert!(splits().expect_err("no test").to_string().contains("`test` in its name"));
         write("train-and-test/0000.parquet");
         assert!(splits().expect_err("is of both").to_string().contains("0000.parquet would be in both splits"));

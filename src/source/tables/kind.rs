@@ -1,6 +1,6 @@
 //! What the settings of the source `parquet` open.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -38,14 +38,11 @@ impl SourceKind for ParquetSettings {
 
     // All Parquet files below the folder, or below the fixed part of a pattern with `**`, are read as images.
     fn folder_around(&self, place: &Path) -> Option<&Path> {
-        let near = nearest_real(place)?;
-        let around = |folder: &Path| real(folder).is_some_and(|folder| near.starts_with(folder));
         if let Some(path) = &self.path {
-            return around(path).then_some(path);
+            let near = nearest_real(place)?;
+            return real(path).is_some_and(|folder| near.starts_with(folder)).then_some(path);
         }
-        let deep = |pattern: &&Path| pattern.components().any(|part| part.as_os_str() == "**");
-        let patterns = [&self.train, &self.test].into_iter().filter_map(|pattern| pattern.as_deref());
-        patterns.filter(deep).map(files::fixed_part).find(|folder| around(folder))
+        files::folder_around([&self.train, &self.test].into_iter().flatten().map(PathBuf::as_path), place)
     }
 
     fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {

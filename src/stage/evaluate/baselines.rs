@@ -78,7 +78,9 @@ pub fn different(left: &TableFile, right: &TableFile) -> anyhow::Error {
 pub struct Baselines {
     /// Training images that they were fitted to.
     pub rows: u64,
-    constant: f32,
+    /// The mean of all pixels; of vectors, that of each number.
+    constant: Vec<f32>,
+    vectors: bool,
     denoising: bool,
     pca: Option<Pca>,
     ridge: Option<Ridge>,
@@ -138,18 +140,27 @@ impl Baselines {
             Some(noisy) => pca.with_input_mean(&noisy.left_means()),
             None => pca,
         });
+        let vectors = extent.fixed().is_some_and(ImageShape::is_vector);
         let constant = match len {
-            0 => sum / count.max(1) as f64,
-            _ => mean.means().iter().sum::<f64>() / len as f64,
+            0 => vec![sum / count.max(1) as f64],
+            _ if vectors => mean.means(),
+            _ => vec![mean.means().iter().sum::<f64>() / len as f64],
         };
-        Ok(Self { rows: rows_seen, constant: constant as f32, denoising, pca, ridge, components, omitted })
+        let constant = constant.into_iter().map(|mean| mean as f32).collect();
+        if vectors && denoising {
+            leave_out("median", "numbers of different columns are no neighbours".to_owned());
+        }
+        Ok(Self { rows: rows_seen, constant, vectors, denoising, pca, ridge, components, omitted })
     }
 
     /// The baselines, in the order of [`Self::images`].
     pub fn names(&self) -> Vec<(String, Baseline)> {
-        let mut names = vec![("constant mean".to_owned(), Baseline::ConstantMean)];
+        let means = if self.vectors { "column means" } else { "constant mean" };
+        let mut names = vec![(means.to_owned(), Baseline::ConstantMean)];
         if self.denoising {
             names.insert(0, ("noisy input".to_owned(), Baseline::NoisyInput));
+        }
+        if self.denoising && !self.vectors {
             names.push(("median 3×3".to_owned(), Baseline::Median));
             names.push(("median 5×5".to_owned(), Baseline::Median));
         }
@@ -166,9 +177,11 @@ impl Baselines {
     /// was not clipped is scored as it is, as papers do.
     pub fn images(&self, Batch { shapes, clean, noisy, .. }: &Batch<'_>) -> Vec<Vec<f32>> {
         let input = noisy.unwrap_or(clean);
-        let mut made = vec![vec![self.constant; clean.len()]];
+        let mut made = vec![self.constant.iter().copied().cycle().take(clean.len()).collect()];
         if self.denoising {
             made.insert(0, input.to_vec());
+        }
+        if self.denoising && !self.vectors {
             let filtered = |radius: usize| -> Vec<f32> {
                 let images: Vec<_> = shapes.split(input).collect();
                 images.into_par_iter().flat_map_iter(|(shape, image)| median(image, shape, radius)).collect()

@@ -139,7 +139,8 @@ impl FeatureTables {
         }
         if let Some(pixel_count) = pixel_count {
             let raw = |split: usize, rows: &[usize]| gather_pixels(&self.images[split], pixel_count, rows);
-            features.push(probe("pixels".to_owned(), FeatureKind::Pixels, &raw)?);
+            let what = if extent.fixed().is_some_and(ImageShape::is_vector) { "columns" } else { "pixels" };
+            features.push(probe(what.to_owned(), FeatureKind::Pixels, &raw)?);
         } else {
             let reason = match extent {
                 Extent::Fixed(_) => format!("images have more than {MOST_PIXELS} numbers"),

@@ -2,6 +2,7 @@
 //! need no training.
 
 mod baselines;
+mod columns;
 mod features;
 mod images;
 
@@ -23,8 +24,9 @@ use crate::quality::metrics::{
     WITHOUT_CLEAN_IMAGES,
 };
 use crate::quality::noise_level::median_level;
-use crate::quality::{DEFINITIONS, NOISE_LEVEL};
+use crate::quality::{DEFINITIONS, NOISE_LEVEL, VECTORS};
 use crate::record::{StageName, TableSet};
+use crate::source::read_scaler;
 use crate::table::write_batch;
 use baselines::{Baselines, Pairs};
 use features::FeatureTables;
@@ -32,6 +34,9 @@ use images::ImageResults;
 
 /// Its name.
 pub const NAME: StageName = StageName::new("evaluate");
+
+/// Why small images have no SSIM.
+const SHORT_SIDE: &str = "a side of the images is shorter than the window of 11 pixels";
 
 /// The stage.
 pub struct Evaluate;
@@ -81,6 +86,7 @@ impl Stage for Evaluate {
         let features = features.transpose()?;
         let size = features.as_ref().map(|features| features.codes[0].code_size()).transpose()?;
 
+        let vectors = pipeline.source.kind().has_vectors();
         let task = context.progress.task("evaluate", clean[1].rows(), "images");
         let clock = Instant::now();
         let mut baselines = Baselines::fit(&pairs(0), limit, size)?;
@@ -96,6 +102,10 @@ impl Stage for Evaluate {
             images::score(name, &pairs(1), &made, &mut baselines, &task)?
         } else {
             ImageResults::default()
+        };
+        let columns = match vectors {
+            true => columns::score(&pairs(1), &made, &read_scaler(&context.folder(ingest::NAME))?)?,
+            false => Vec::new(),
         };
         let noise_levels = match pipeline.training.blind_spot {
             Some(_) => {
@@ -114,7 +124,8 @@ impl Stage for Evaluate {
             omitted.push(Omitted::new("noise-level", "the images are too small to estimate it"));
         }
         if images.scores.first().is_some_and(|scores| scores.ssim.is_none()) {
-            omitted.push(Omitted::new("ssim", "a side of the images is shorter than the window of 11 pixels"));
+            let reason = if vectors { "rows of numbers are no pictures" } else { SHORT_SIDE };
+            omitted.push(Omitted::new("ssim", reason));
         }
         let (probes, seconds) = match &features {
             Some(features) => {
@@ -146,6 +157,7 @@ impl Stage for Evaluate {
             scores: images.scores,
             classes: images.classes,
             class_names: clean[1].classes().map(|names| names.to_vec()),
+            columns,
             best: images.best,
             worst: images.worst,
             code: features.as_ref().map(FeatureTables::health).transpose()?,
@@ -153,6 +165,7 @@ impl Stage for Evaluate {
             anomaly,
             omitted,
             definitions: (DEFINITIONS.into_iter().chain(noise_levels.map(|_| NOISE_LEVEL)))
+                .chain(vectors.then_some(VECTORS))
                 .map(|(name, meaning)| (name.to_owned(), meaning.to_owned()))
                 .collect(),
         };
