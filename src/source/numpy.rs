@@ -4,6 +4,7 @@
 
 mod array;
 mod element;
+mod fortran;
 mod settings;
 
 use std::path::{Path, PathBuf};
