@@ -26,7 +26,9 @@ use crate::source::settings::{Faults, Fit, OnError, Pages, Size};
 use crate::source::{FILES, Folder, Idx, Numpy, REJECTED, Source, Tables, summary_of_rejected};
 use crate::store::local;
 use crate::store::watch::Watch;
-use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_batch, write_table};
+use crate::table::{
+    Content, RowGroup, TableFile, WriteOptions, carry_label_lists, row_group_rows, write_batch, write_table,
+};
 
 /// Arguments of `encode` and `denoise`.
 #[derive(Debug, Args)]
@@ -169,7 +171,7 @@ fn prepare(args: &ApplyArgs, ensemble: bool) -> Result<(Inference, usize, Progre
 fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
     let (model, threads, progress) = prepare(args, ensemble)?;
     // A source and a table say themselves whether they are in order.
-    let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None };
+    let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None, label_lists: None };
     if direction == Direction::Encode {
         model.features()?;
     }
@@ -311,9 +313,10 @@ impl Pass<'_> {
                 let content = source.content();
                 let rows = row_group_rows(content, source.count(Split::Test));
                 let Mapping { content, map } = mapping(model, content, direction, from)?;
-                let map = |batch: &RecordBatch| map(batch, None);
+                let map = |batch: &RecordBatch| carry_label_lists(batch, map(batch, None)?);
                 let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
-                let options = WriteOptions { classes: source.classes(), sorted: source.is_sorted(), ..options.clone() };
+                let (classes, label_lists, sorted) = (source.classes(), source.label_lists(), source.is_sorted());
+                let options = WriteOptions { classes, label_lists, sorted, ..options.clone() };
                 write_table(folder, temporary, content, options, groups)?;
                 // Fails now if pictures could not be decoded.
                 for (table, rows) in source.tables()? {

@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrow_schema::{Field, Schema};
+use arrow_schema::{Field, FieldRef, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zip::result::ZipError;
@@ -102,6 +102,11 @@ pub trait Source: Sync {
 
     /// The names of the labels, if the source has them.
     fn classes(&self) -> Classes {
+        None
+    }
+
+    /// The field of the lists of labels that its batches have as their last column, if they have any.
+    fn label_lists(&self) -> Option<FieldRef> {
         None
     }
 

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
+use arrow_schema::FieldRef;
 
 use super::Source;
 use crate::error;
@@ -59,6 +60,10 @@ impl<S: Source> Source for Pairs<S> {
 
     fn classes(&self) -> Classes {
         self.clean.classes()
+    }
+
+    fn label_lists(&self) -> Option<FieldRef> {
+        self.clean.label_lists()
     }
 
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {

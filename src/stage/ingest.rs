@@ -143,7 +143,8 @@ fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &
                 })
             })
         });
-        let options = WriteOptions { classes: source.classes(), ..context.write_options() };
+        let options =
+            WriteOptions { classes: source.classes(), label_lists: source.label_lists(), ..context.write_options() };
         files.push(write_table(&context.scratch, &set.file_name(split), content, options, groups)?);
     }
     let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);

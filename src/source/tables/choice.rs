@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use arrow_schema::{FieldRef, Schema};
+use arrow_schema::{Field, FieldRef, Schema};
 
 use super::kinds::Labels;
+use super::lists::LabelLists;
 use crate::error;
 use crate::image::ImageShape;
 use crate::source::Asker;
@@ -41,6 +42,8 @@ pub struct Columns {
     pub image: usize,
     /// Their labels.
     pub label: Option<usize>,
+    /// Their lists of labels.
+    pub lists: Option<usize>,
     /// Their ids.
     pub id: Option<usize>,
 }
@@ -48,13 +51,14 @@ pub struct Columns {
 impl Columns {
     /// All positions, in the order in which they are read.
     pub fn all(self) -> Vec<usize> {
-        [Some(self.image), self.label, self.id].into_iter().flatten().collect()
+        [Some(self.image), self.label, self.lists, self.id].into_iter().flatten().collect()
     }
 
     /// Says which other columns could be labels, where none is.
-    pub fn tell_other_labels(self, schema: Option<&Schema>, note: &dyn Fn(&str)) {
-        let fields = schema.map(Schema::fields).into_iter().flatten().enumerate();
-        let others = fields.filter(|(at, field)| *at != self.image && Labels::can_be(field.data_type()));
+    pub fn tell_other_labels(self, schema: &Schema, note: &dyn Fn(&str)) {
+        let fields = schema.fields().iter().enumerate();
+        let is_label = |field: &Field| Labels::can_be(field.data_type()) || LabelLists::can_be(field.data_type());
+        let others = fields.filter(|(at, field)| *at != self.image && is_label(field));
         let others: Vec<_> = others.map(|(_, field)| field.name().as_str()).collect();
         if let [first, ..] = others[..] {
             let others = text::few(&others);
@@ -101,10 +105,18 @@ pub fn columns(
     };
     let is_none = |label: &str| schema.index_of(label).is_err() && (label == NONE || is_folder(label));
     let label = label.as_ref().filter(|label| !is_none(label)).map(|label| find(label, "label")).transpose()?;
+    // Lists of labels stand in the column of labels, or beside it.
+    let is_list = |at: &usize| *at != image && LabelLists::can_be(schema.field(*at).data_type());
+    let beside = || LABEL_COLUMNS.iter().find_map(|name| schema.index_of(name).ok().filter(is_list));
+    let lists = match &wanted.label {
+        Some(_) => label.filter(is_list),
+        None => beside(),
+    };
+    let label = label.filter(|label| Some(*label) != lists);
     // With a command, labels are optional: unusable columns are left out.
     let usable = |label: &usize| wanted.asker != Asker::Command || Labels::can_be(schema.field(*label).data_type());
     // Only commands keep ids; a pipeline numbers images.
     let is_id = |field: &FieldRef| field.name() == "id" && field.data_type().is_integer();
     let id = schema.fields().iter().position(is_id).filter(|_| wanted.asker == Asker::Command);
-    Ok(Columns { image, label: label.filter(usable), id })
+    Ok(Columns { image, label: label.filter(usable), lists, id })
 }
