@@ -23,7 +23,7 @@ use crate::image::{Extent, Pixels, Split};
 use crate::interrupt;
 use crate::progress::{LogMode, Progress, Task};
 use crate::source::settings::{Faults, Fit, OnError, Pages, Size};
-use crate::source::{FILES, Folder, Idx, Numpy, REJECTED, Source, Tables, summary_of_rejected};
+use crate::source::{Animated, FILES, Folder, Idx, Numpy, REJECTED, Source, Tables, summary_of_rejected};
 use crate::store::local;
 use crate::store::watch::Watch;
 use crate::table::{
@@ -110,6 +110,10 @@ pub struct DenoiseArgs {
 impl Execute for DenoiseArgs {
     fn execute(&self) -> Result<()> {
         let ApplyArgs { input, output, resize, crop, image, .. } = &self.apply;
+        if output.extension().is_some_and(|end| end.eq_ignore_ascii_case("gif")) && !output.is_dir() {
+            let message = format!("{} would be a GIF, which holds few of the colours", output.display());
+            return Err(error::settings(format!("{message}; name a .png")));
+        }
         if !self.pictures && !is_picture_name(output) {
             return apply(&self.apply, Direction::Denoise, self.ensemble);
         }
@@ -119,7 +123,8 @@ impl Execute for DenoiseArgs {
         }
         let (model, threads, progress) = prepare(&self.apply, self.ensemble)?;
         let (faults, pages) = (self.apply.faults(), self.apply.pages.unwrap_or(Pages::All));
-        let cleaner = Cleaner { model: &model, threads, faults, pages, progress: &progress };
+        let cleaner =
+            Cleaner { model: &model, threads, faults, pages, progress: &progress, animated: Animated::default() };
         cleaner.denoise(input, output, self.pictures)
     }
 
@@ -197,13 +202,13 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
                 path.display()
             )));
         }
-        open(path, args, &model, direction)?;
+        open(path, args, &model, direction, None)?;
         outputs.push((output, besides));
     }
     local::create_folder(&args.output)?;
     for (path, (output, besides)) in args.input.iter().zip(outputs) {
         let written = Watch::new(|| files(path)).and_then(|watch| {
-            let input = open(path, args, &model, direction)?;
+            let input = open(path, args, &model, direction, Some(&progress))?;
             // A table with checksums detects damage itself, and may be replaced by a run while it is read.
             let guarded = matches!(&input, Input::Table(table) if table.is_guarded());
             let check = || if guarded { Ok(()) } else { watch.check() };
@@ -218,14 +223,20 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
 
 /// The files of an input.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
-    if path.is_dir() { Folder::files(path) } else { Ok(vec![path.to_owned()]) }
+    if path.is_dir() { Folder::files(path, None) } else { Ok(vec![path.to_owned()]) }
 }
 
-/// Opens an input.
+/// Opens an input, and tells what is passed over.
 ///
 /// # Errors
 /// An input that cannot be read, or images that the model does not take.
-fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) -> Result<Input> {
+fn open(
+    path: &Path,
+    args: &ApplyArgs,
+    model: &Inference,
+    direction: Direction,
+    progress: Option<&Progress>,
+) -> Result<Input> {
     let image = model.image();
     let sides = [image.height, image.width];
     let size = match (args.resize, args.crop) {
@@ -251,9 +262,10 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction) 
                 mapping(model, table.content(), direction, path)?;
                 return Ok(Input::Table(table));
             }
-            (Box::new(Tables::of_file(path, column, fit, image, args.faults())?), true)
+            let note = |line: &str| progress.iter().for_each(|progress| progress.note(line));
+            (Box::new(Tables::of_file(path, column, fit, image, args.faults(), &note)?), true)
         }
-        Kind::Folder | Kind::Picture => (Box::new(Folder::of_command(path, fit, args.faults())?), true),
+        Kind::Folder | Kind::Picture => (Box::new(Folder::of_command(path, fit, args.faults(), progress)?), true),
         Kind::Array => (Box::new(Numpy::unlabelled(path, model.levels())?), false),
         Kind::Idx => (Box::new(Idx::unlabelled(path)?), false),
     };
@@ -318,6 +330,7 @@ impl Pass<'_> {
                 let (classes, label_lists, sorted) = (source.classes(), source.label_lists(), source.is_sorted());
                 let options = WriteOptions { classes, label_lists, sorted, ..options.clone() };
                 write_table(folder, temporary, content, options, groups)?;
+                source.passed_over().iter().for_each(|line| progress.note(line));
                 // Fails now if pictures could not be decoded.
                 for (table, rows) in source.tables()? {
                     let beside = name_beside(name, table);

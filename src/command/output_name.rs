@@ -7,13 +7,14 @@ use anyhow::Result;
 use crate::error;
 
 /// Suffixes that denote a format: of tables, arrays and pictures, and of IDX files, those in common use and MNIST's.
-const FORMAT_ENDS: [&str; 19] = [
+const FORMAT_ENDS: [&str; 20] = [
     ".parquet",
     ".npy",
     ".png",
     ".jpg",
     ".jpeg",
     ".webp",
+    ".gif",
     ".bmp",
     ".tif",
     ".tiff",

@@ -70,6 +70,10 @@ impl<S: Source> Source for Pairs<S> {
         self.clean.tables()
     }
 
+    fn passed_over(&self) -> Option<String> {
+        self.clean.passed_over()
+    }
+
     fn name(&self, split: Split, id: u64) -> String {
         format!("its clean version, {},", self.clean.name(split, id))
     }

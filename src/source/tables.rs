@@ -27,6 +27,7 @@ use rayon::prelude::*;
 pub use files::matching;
 pub use settings::ParquetSettings;
 
+use super::animated::Animated;
 use super::draw::{Draw, Members};
 use super::picture::Picture;
 use super::rejected::Rejections;
@@ -40,9 +41,9 @@ use choice::{Columns, Wanted, columns};
 use column::Images;
 use kinds::Labels;
 use labelling::{Labelling, labelling};
-use lists::LabelLists;
+use lists::{LabelLists, full};
 use measure::{Measured, measured};
-use part::{Part, damaged, reject, row_name};
+use part::{Part, Rows, damaged, reject, row_name};
 
 /// The images of Parquet files.
 pub struct Tables {
@@ -60,25 +61,11 @@ pub struct Tables {
     /// The rows that belong to each split.
     members: [Members; 2],
     rejections: Rejections,
+    animated: Animated,
 }
 
-/// Most labels in the lists of a row group, if it has several rows: a row may have many more than pixels.
-const MOST_LABELS: usize = 1 << 22;
 /// Bytes of the images that are decoded at a time.
 const MADE_BYTES: usize = 16 << 20;
-
-/// Consecutive rows of one file.
-struct Rows {
-    /// The name of the file in messages.
-    path: String,
-    /// Number of rows in the files before it.
-    before: u64,
-    /// The position of the first row in the file.
-    first: u64,
-    /// The label of all rows of the file, if its folder says it.
-    label: Option<i64>,
-    batch: RecordBatch,
-}
 
 /// A decoded image.
 struct Image {
@@ -101,8 +88,8 @@ impl Tables {
     pub fn open(settings: &ParquetSettings, seed: u64, progress: &Progress) -> Result<Self> {
         let draw = settings.test_fraction.map(|fraction| Draw::new(seed, fraction));
         let rejections = Rejections::new(settings.faults, "source.parquet");
-        let ParquetSettings { image, label, shape, fit, .. } = settings.clone();
-        let wanted = Wanted { image, label, shape, usual: None, asker: rejections.asker() };
+        let ParquetSettings { image, noisy, label, shape, fit, .. } = settings.clone();
+        let wanted = Wanted { image, noisy, label, shape, usual: None, asker: rejections.asker() };
         let splits = files::splits(settings)?;
         files::tell_passed_over(settings, &splits, progress)?;
         Self::of(splits, draw, &wanted, fit, rejections, &|note| progress.note(note))
@@ -113,11 +100,18 @@ impl Tables {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn of_file(path: &Path, image: Option<&str>, fit: Fit, usual: ImageShape, faults: Faults) -> Result<Self> {
+    pub fn of_file(
+        path: &Path,
+        image: Option<&str>,
+        fit: Fit,
+        usual: ImageShape,
+        faults: Faults,
+        note: &dyn Fn(&str),
+    ) -> Result<Self> {
         let (image, usual) = (image.map(str::to_owned), Some(usual));
-        let wanted = Wanted { image, label: None, shape: None, usual, asker: Asker::Command };
+        let wanted = Wanted { image, noisy: None, label: None, shape: None, usual, asker: Asker::Command };
         let rejections = Rejections::of_command(faults);
-        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, rejections, &|_| {})
+        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, rejections, note)
     }
 
     fn of(
@@ -173,10 +167,11 @@ impl Tables {
         let Labelling { labels, lists } = labelling(&mut splits, wanted, note)?;
         let columns = splits.iter().flatten().next().map(|part| part.columns);
         let columns = columns.ok_or_else(|| error::bug("a Parquet source without files"))?;
-        let shape = ImageShape { height: 1, width: 1, channels: 1 };
+        let (shape, animated) = (ImageShape { height: 1, width: 1, channels: 1 }, Animated::default());
         let sizes = Measured { extent: shape.into(), pixels: Pixels::U8, largest: 1, differing: None, narrowest: None };
         let first = (String::new(), shape);
-        let mut tables = Self { fit, first, sizes, images, labels, lists, columns, splits, members, rejections };
+        let mut tables =
+            Self { fit, first, sizes, images, labels, lists, columns, splits, members, rejections, animated };
         let (name, first, pixels) = tables.first_shape()?;
         tables.first = (name, first);
         tables.sizes = measured(&tables, first, pixels)?;
@@ -236,6 +231,7 @@ impl Tables {
             let name = || row_name(path, position);
             match self.images.image(column, index, &self.fit, self.rejections.asker()) {
                 Ok(picture) => {
+                    self.animated.saw(picture.frames, name);
                     let found = picture.shape;
                     let expected = match self.sizes.extent {
                         Extent::Fixed(shape) => shape,
@@ -342,13 +338,6 @@ impl Source for Tables {
         });
         let mut waiting: VecDeque<Image> = VecDeque::new();
         let content = self.content();
-        let by_labels = |waiting: &VecDeque<Image>| {
-            let labels = waiting.iter().scan(0, |sum, image| {
-                *sum += image.list.len();
-                Some(*sum)
-            });
-            labels.zip(1..).find(|(sum, _)| *sum >= MOST_LABELS).map(|(_, rows)| rows)
-        };
         // The rows that make a group: so many, or as many as fit, which is certain once one more does not.
         let group = move |waiting: &VecDeque<Image>| {
             let widths = || waiting.iter().map(|image| image.picture.samples.len()).collect::<Vec<_>>();
@@ -356,7 +345,7 @@ impl Source for Tables {
                 Some(_) => (waiting.len() >= rows).then_some(rows),
                 None => row_groups_of(&widths()).get(..2).map(|groups| groups[0].end),
             };
-            by_images.into_iter().chain(by_labels(waiting)).min()
+            by_images.into_iter().chain(full(waiting.iter().map(|image| image.list.len()))).min()
         };
         Ok(Box::new(std::iter::from_fn(move || {
             while group(&waiting).is_none() {
@@ -390,5 +379,9 @@ impl Source for Tables {
 
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         self.rejections.table()
+    }
+
+    fn passed_over(&self) -> Option<String> {
+        self.animated.line()
     }
 }

@@ -373,7 +373,7 @@ fn what_a_file_is_is_said_everywhere() {
     tar[257..262].copy_from_slice(b"ustar");
     tar[0] = b'a';
     let files: [(&str, &[u8], &str); 6] = [
-        ("a.gif", b"GIF89a\0\0\0\0", "a GIF picture"),
+        ("a.jxl", b"\xff\x0a\0\0\0\0\0\0\0\0", "a JPEG XL picture"),
         ("a.avif", b"\0\0\0\x1cftypavif\0\0\0\0", "an AVIF picture"),
         ("a.heic", b"\0\0\0\x1cftypheic\0\0\0\0", "a HEIC picture"),
         ("a.tar", &tar, "a tar archive"),
@@ -401,7 +401,10 @@ fn what_a_file_is_is_said_everywhere() {
         ["train", "test"].iter().for_each(|split| _ = sandbox.write(&format!("scans/{split}/1.png"), bytes));
         let folder = "--set source.folder={path=\"scans\",labels=\"none\"}";
         let words = format!("run small.toml --to ingest {folder} --runs folder");
-        sandbox.limpid(&words).exits(65).says(&format!("it is not a PNG, JPEG, WebP, BMP or TIFF picture, but {what}"));
+        sandbox
+            .limpid(&words)
+            .exits(65)
+            .says(&format!("it is not a PNG, JPEG, WebP, GIF, BMP or TIFF picture, but {what}; "));
     }
     sandbox
         .limpid("denoise runs/small https://example.org/a.png -o out")
@@ -485,11 +488,11 @@ fn a_column_for_each_pixel_is_read() {
     }
     // Another column is passed over with a line.
     sandbox.write("e.csv", format!("kind,{}\n{}", head.join(","), lines(true)).as_bytes());
-    sandbox.limpid(&drawn("e.csv")).succeeds().says("passed over: the columns kind of e.csv; no labels are read");
+    sandbox.limpid(&drawn("e.csv")).succeeds().says("passed over: 1 columns of e.csv, kind; no labels are read");
 }
 
 /// A tar archive of these files.
-fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+pub fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, bytes) in files {
         let mut header = tar::Header::new_ustar();

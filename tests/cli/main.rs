@@ -1,5 +1,6 @@
 //! End-to-end tests of the binary.
 
+mod animated;
 mod applying;
 mod bad_input;
 mod blind_spot;

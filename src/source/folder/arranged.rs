@@ -13,6 +13,7 @@ use super::{list, list_in};
 use crate::error;
 use crate::image::Split;
 use crate::progress::Progress;
+use crate::source::Asker;
 use crate::source::split_name::{Name, Role};
 
 /// Most sub-folders that a message counts.
@@ -77,7 +78,7 @@ impl Arranged {
             });
         }
         read.tell_links(progress);
-        self.whole.tell_others(progress);
+        self.whole.tell_others(progress, Asker::Section("source.folder"));
         let outside = self.splits.as_ref().map(|splits| self.whole.outside(splits)).unwrap_or_default();
         if let [example, ..] = outside[..] {
             let folder = |path: &&String| path.split_once('/').map(|(folder, _)| folder.to_owned());

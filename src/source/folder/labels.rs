@@ -53,7 +53,7 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
     if items.is_empty() {
         let path = settings.path.display();
         return Err(error::data(format!(
-            "{path} holds no image files: names that end in .png, .jpg, .webp, .bmp or .tiff"
+            "{path} holds no image files: names that end in .png, .jpg, .webp, .gif, .bmp or .tiff"
         )));
     }
     if by_table {

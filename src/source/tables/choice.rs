@@ -16,6 +16,8 @@ use crate::text;
 const IMAGE_COLUMNS: [&str; 5] = ["image", "img", "images", "pixels", "picture"];
 /// Usual names of the column of labels.
 pub const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
+/// Usual names of columns that say the splits, which are not read.
+const SPLIT_COLUMNS: [&str; 4] = ["split", "usage", "subset", "set"];
 /// Columns of a table above which it is likely to have one for each pixel.
 const MOST_COLUMNS: usize = 60;
 /// The setting for images without labels, unless a column is called so.
@@ -31,6 +33,8 @@ pub struct Wanted {
     pub shape: Option<Vec<usize>>,
     /// The shape of lists without metadata.
     pub usual: Option<ImageShape>,
+    /// The column of noisy versions, which is read beside that of the images, or as the column of images.
+    pub noisy: Option<String>,
     /// Who chose: a section of the pipeline, or a command.
     pub asker: Asker,
 }
@@ -52,6 +56,31 @@ impl Columns {
     /// All positions, in the order in which they are read.
     pub fn all(self) -> Vec<usize> {
         [Some(self.image), self.label, self.lists, self.id].into_iter().flatten().collect()
+    }
+
+    /// Says which columns of a file are not read at all.
+    pub fn tell_others(self, wanted: &Wanted, schema: &Schema, path: &Path, note: &dyn Fn(&str)) {
+        let fields = || schema.fields().iter().enumerate();
+        let is_noisy = |name: &str| wanted.noisy.as_deref() == Some(name);
+        // Of pairs, the clean images tell it.
+        if fields().any(|(at, field)| at == self.image && is_noisy(field.name())) {
+            return;
+        }
+        let read = self.all();
+        let others = fields().filter(|(at, field)| !read.contains(at) && !is_noisy(field.name()));
+        let others: Vec<_> = others.map(|(_, field)| field.name().as_str()).collect();
+        if others.is_empty() {
+            return;
+        }
+        let (count, path) = (others.len(), path.display());
+        let advice = match others.iter().find(|name| SPLIT_COLUMNS.iter().any(|split| name.eq_ignore_ascii_case(split)))
+        {
+            Some(split) => format!(
+                "; if {split} says the splits, write a file for each and name them with source.parquet.train and .test"
+            ),
+            None => String::new(),
+        };
+        note(&format!("passed over: {count} columns of {path}, {}{advice}", text::few(&others)));
     }
 
     /// Says which other columns could be labels, where none is.

@@ -52,6 +52,10 @@ pub fn labelling(splits: &mut [Vec<Part>; 2], wanted: &Wanted, note: &dyn Fn(&st
         part.columns.label = part.columns.label.filter(|_| has_labels);
         part.columns.lists = part.columns.lists.filter(|_| has_lists);
     }
+    // A command is told only what it asks for.
+    if let (Asker::Section(_), Some(first)) = (wanted.asker, splits.iter().flatten().next()) {
+        first.columns.tell_others(wanted, first.schema(), &first.path, note);
+    }
     if has_labels || has_lists || wanted.label.as_deref() == Some(choice::NONE) {
         return Ok(Labelling { labels, lists });
     }

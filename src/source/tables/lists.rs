@@ -13,6 +13,8 @@ use crate::table::{classes_of, label_lists};
 
 /// Most labels of an image.
 const MOST_LABELS: usize = 1 << 16;
+/// Labels that fill a row group, since an image may have many more of them than pixels.
+const FULL: usize = 1 << 22;
 
 /// The content of a column of lists of labels.
 pub struct LabelLists {
@@ -68,6 +70,15 @@ impl LabelLists {
         let labels = (0..items.len()).map(|at| self.items.label(Some(&items), at));
         labels.filter_map(Result::transpose).collect()
     }
+}
+
+/// The number of rows whose lists fill a row group, of lists of these lengths; none if all do not.
+pub fn full(lengths: impl Iterator<Item = usize>) -> Option<usize> {
+    let sums = lengths.scan(0, |sum, length| {
+        *sum += length;
+        Some(*sum)
+    });
+    sums.zip(1..).find(|(sum, _)| *sum >= FULL).map(|(_, rows)| rows)
 }
 
 /// The field of the items of a list type.
