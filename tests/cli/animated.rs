@@ -127,6 +127,13 @@ fn commands_take_gifs_and_write_pictures_as_png() {
     sandbox.limpid("denoise runs/small scans/a.gif -o one.png").succeeds().says(over);
     assert_eq!(made("one.png"), made("out/c.png"));
     sandbox.limpid("denoise runs/small scans/a.gif -o one.gif").exits(2).says("name a .png");
+    ["a.avif", "b.heic", "c.HEIC"].iter().for_each(|name| _ = sandbox.write(&format!("phone/{name}"), b"ftyp"));
+    for (words, expected) in [
+        ("denoise runs/small phone -o out", "phone holds no images that are read, but 1 AVIF, 2 HEIC: convert"),
+        ("denoise runs/small phone -o out --pictures", "formats that are not read (1 AVIF, 2 HEIC), such as"),
+    ] {
+        sandbox.limpid(words).exits(65).says(expected);
+    }
     sandbox.write("scans/a.png", &png(4, 5, 1));
     sandbox
         .limpid("denoise runs/small scans -o out --pictures")

@@ -28,6 +28,9 @@ impl Folder {
         let (root, files) = if path.is_dir() {
             let listing = list(path)?;
             progress.iter().for_each(|progress| listing.tell(progress));
+            if listing.images.is_empty() {
+                return Err(listing.empty());
+            }
             (path, listing.images)
         } else {
             let name = path.file_name().and_then(|name| name.to_str());

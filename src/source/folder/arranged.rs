@@ -62,7 +62,7 @@ impl Arranged {
                     )
                 }
                 None if self.layout.says_splits() => {
-                    let count = |starts: &[String]| -> usize { starts.iter().map(|start| of(start)).sum() };
+                    let count = |starts: &[String]| -> usize { starts.iter().map(of).sum() };
                     let [train, test] = self.layout.starts();
                     format!(
                         "labels are the sub-folders, each with its splits, as train {} and test {}: {} and {} images",

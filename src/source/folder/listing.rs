@@ -72,16 +72,11 @@ impl Listing {
     /// Reports skipped files, likewise.
     pub fn tell_others(&self, progress: &Progress, asker: Asker) {
         if let Some(example) = self.others.iter().min() {
-            let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-            for end in self.others.iter().filter_map(|path| path.extension()) {
-                *counts.entry(end.to_string_lossy().to_uppercase()).or_default() += 1;
-            }
-            let counts: Vec<_> = counts.iter().map(|(format, count)| format!("{count} {format}")).collect();
             progress.note(&format!(
                 "passed over: {} images of formats that are not read ({}), such as {}; convert them to one that is: PNG, JPEG, WebP, \
                  GIF, BMP or TIFF",
                 self.others.len(),
-                counts.join(", "),
+                self.formats(),
                 example.display()
             ));
         }
@@ -96,6 +91,25 @@ impl Listing {
         let example = example.display();
         progress
             .note(&format!("passed over: {count} files that are no images by their names, such as {example}{advice}"));
+    }
+
+    /// How many images there are of each format that is not read, as `3 AVIF, 1 HEIC`.
+    fn formats(&self) -> String {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for end in self.others.iter().filter_map(|path| path.extension()) {
+            *counts.entry(end.to_string_lossy().to_uppercase()).or_default() += 1;
+        }
+        let counts: Vec<_> = counts.iter().map(|(format, count)| format!("{count} {format}")).collect();
+        counts.join(", ")
+    }
+
+    /// The error for a folder without images that are read.
+    pub fn empty(&self) -> anyhow::Error {
+        let root = self.root.display();
+        error::data(match self.formats() {
+            formats if formats.is_empty() => format!("{root} holds no images"),
+            formats => format!("{root} holds no images that are read, but {formats}: convert them, as to PNG"),
+        })
     }
 
     /// The images that another listing of a part of the same folder lacks.

@@ -31,10 +31,13 @@ pub fn labelling(splits: &mut [Vec<Part>; 2], wanted: &Wanted, note: &dyn Fn(&st
         splits.iter().flatten().map(move |part| read(part).map(|reader| (part.path.clone(), reader)))
     };
     // Nobody asked for what no setting names.
-    let usable = |cause: String| match wanted.asker {
-        Asker::Section(_) if wanted.label.is_some() => Err(error::data(format!("{cause}; {ADVICE}"))),
-        Asker::Section(_) => Ok(note(&format!("no labels: {cause}; {ADVICE}"))),
-        Asker::Command => Ok(note(&format!("no labels: {cause}"))),
+    let usable = |cause: String| -> Result<()> {
+        match wanted.asker {
+            Asker::Section(_) if wanted.label.is_some() => return Err(error::data(format!("{cause}; {ADVICE}"))),
+            Asker::Section(_) => note(&format!("no labels: {cause}; {ADVICE}")),
+            Asker::Command => note(&format!("no labels: {cause}")),
+        }
+        Ok(())
     };
     let Some(first) = splits.iter().flatten().next() else { return Err(error::bug("a Parquet source without files")) };
     let schema = first.schema();
