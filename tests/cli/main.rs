@@ -32,6 +32,7 @@ mod memory;
 mod mixed_sizes;
 mod mnist;
 mod models;
+mod nothing_lost;
 mod onnx;
 mod output;
 mod own_arrays;
