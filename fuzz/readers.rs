@@ -21,10 +21,10 @@ use limpid::record::receipt::Receipt;
 use limpid::record::workspace::Workspace;
 use limpid::source::settings::{Arrays, Faults, Fit, OnError, Pages, Size};
 use limpid::source::{
-    self, FolderLabels, FolderSettings, IdxHeader, IdxSettings, ImageReader, Missing, NpySettings, NpzSettings,
-    ParquetSettings, Scale, SourceSettings, VectorsSettings,
+    self, ColumnsSettings, FolderLabels, FolderSettings, IdxHeader, IdxSettings, ImageReader, Missing, NpySettings,
+    NpzSettings, ParquetSettings, Scale, SourceSettings, TarSettings, VectorsSettings,
 };
-use limpid::table::{TableFile, columns, footer, row_group_rows};
+use limpid::table::{self, TableFile, footer, row_group_rows};
 use limpid::training::checkpoint::CheckpointFile;
 
 /// Limit of the address space: an allocation beyond it aborts, even if it would never be touched.
@@ -171,6 +171,48 @@ fn vectors(table: PathBuf) {
     }
 }
 
+/// A table with a column for each pixel, in CSV, as its name says, in gzip, and in Parquet, as its first bytes say.
+pub fn columns(bytes: &[u8]) {
+    let folder = Folder::new();
+    let train = folder.write("some.csv", bytes);
+    for (label, shape) in [(None, None), (Some("none".to_owned()), Some(vec![1, 2]))] {
+        let test_fraction = Some(0.5);
+        read(&SourceSettings::Columns(ColumnsSettings {
+            train: train.clone(),
+            test: None,
+            test_fraction,
+            label,
+            shape,
+        }));
+    }
+    read(&SourceSettings::Columns(ColumnsSettings {
+        train: train.clone(),
+        test: Some(train),
+        test_fraction: None,
+        label: None,
+        shape: None,
+    }));
+}
+
+/// A tar archive of pictures and labels.
+pub fn tar(bytes: &[u8]) {
+    let folder = Folder::new();
+    let train = folder.write("some.tar", bytes);
+    for (label, fit) in [
+        (Some("cls".to_owned()), Fit::default()),
+        (None, Fit { size: Size::Resize([2, 3]), grey: Some(true), pages: Pages::First, levels: None }),
+    ] {
+        read(&SourceSettings::Tar(TarSettings {
+            train: train.clone(),
+            test: None,
+            test_fraction: Some(0.5),
+            label,
+            fit,
+            faults: FAULTS,
+        }));
+    }
+}
+
 /// Bad pictures are left out, so that those after them are read too.
 const FAULTS: Faults = Faults { on_error: OnError::Skip, most: 100 };
 
@@ -222,7 +264,7 @@ pub fn table(bytes: &[u8]) {
     let path = folder.write("some.parquet", bytes);
     if let Some(footer) = judge(footer(&path)) {
         let all: Vec<usize> = (0..footer.schema().fields().len()).collect();
-        judge(columns(&path, &footer, &all, 1 << 20, 3)).into_iter().flatten().take(2).for_each(drop);
+        judge(table::columns(&path, &footer, &all, 1 << 20, 3)).into_iter().flatten().take(2).for_each(drop);
     }
     let Some(table) = judge(TableFile::open(&path)) else { return };
     _ = (table.is_sorted(), table.rows(), judge(table.image_shape()));

@@ -1,35 +1,35 @@
 //! `limpid encode` and `limpid denoise`: apply a trained model to other data.
 
+mod pass;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use arrow_array::RecordBatch;
 use clap::Args;
 
 use super::Execute;
 use super::arguments::{DeviceArgs, WorkArgs, progress, threads};
 use super::checked_model::of_checked_model;
 use super::output_name::{name_beside, output_name};
-use super::output_place::{hidden, publish_beside, refuse_results};
+use super::output_place::refuse_results;
 use super::path_kind::{Kind, kind, recognised};
 use super::pictures::{Cleaner, is_picture_name};
 use super::print::print;
 use crate::engine::codes::{Codes, encoding};
 use crate::engine::inference::Inference;
 use crate::engine::operation::{Mapping, denoising};
-use crate::engine::restored;
-use crate::engine::threads::{MapInput, map_table};
 use crate::error;
-use crate::image::{Extent, Pixels, Split};
+use crate::image::{Extent, Pixels};
 use crate::interrupt;
-use crate::progress::{LogMode, Progress, Task};
+use crate::progress::{LogMode, Progress};
 use crate::scaler::Scaler;
 use crate::source::settings::{Faults, Fit, OnError, Pages, Size};
-use crate::source::{FILES, Folder, Idx, Numpy, REJECTED, Source, Tables, Vectors, summary_of_rejected};
+use crate::source::{Animated, FILES, Folder, Idx, Numpy, REJECTED, Source, Tables, Vectors};
 use crate::store::local;
 use crate::store::watch::Watch;
-use crate::table::{Content, RowGroup, TableFile, WriteOptions, row_group_rows, write_batch, write_rows};
+use crate::table::{Content, TableFile, WriteOptions};
+use pass::Pass;
 
 /// Arguments of `encode` and `denoise`.
 #[derive(Debug, Args)]
@@ -116,6 +116,10 @@ pub struct DenoiseArgs {
 impl Execute for DenoiseArgs {
     fn execute(&self) -> Result<()> {
         let ApplyArgs { input, output, resize, crop, image, .. } = &self.apply;
+        if output.extension().is_some_and(|end| end.eq_ignore_ascii_case("gif")) && !output.is_dir() {
+            let message = format!("{} would be a GIF, which holds few of the colours", output.display());
+            return Err(error::settings(format!("{message}; name a .png")));
+        }
         if !self.pictures && !is_picture_name(output) {
             return apply(&self.apply, Direction::Denoise, self.ensemble);
         }
@@ -125,7 +129,8 @@ impl Execute for DenoiseArgs {
         }
         let (model, threads, progress) = prepare(&self.apply, self.ensemble)?;
         let (faults, pages) = (self.apply.faults(), self.apply.pages.unwrap_or(Pages::All));
-        let cleaner = Cleaner { model: &model, threads, faults, pages, progress: &progress };
+        let cleaner =
+            Cleaner { model: &model, threads, faults, pages, progress: &progress, animated: Animated::default() };
         cleaner.denoise(input, output, self.pictures)
     }
 
@@ -177,7 +182,7 @@ fn prepare(args: &ApplyArgs, ensemble: bool) -> Result<(Inference, usize, Progre
 fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
     let (model, threads, progress) = prepare(args, ensemble)?;
     // A source and a table say themselves whether they are in order.
-    let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None };
+    let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None, label_lists: None };
     if let Direction::Encode(_) = direction {
         model.code_size()?;
     }
@@ -203,13 +208,13 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
                 path.display()
             )));
         }
-        open(path, args, &model, direction, &progress)?;
+        open(path, args, &model, direction, (&progress, false))?;
         outputs.push((output, besides));
     }
     local::create_folder(&args.output)?;
     for (path, (output, besides)) in args.input.iter().zip(outputs) {
         let written = Watch::new(|| files(path)).and_then(|watch| {
-            let input = open(path, args, &model, direction, &progress)?;
+            let input = open(path, args, &model, direction, (&progress, true))?;
             // A table with checksums detects damage itself, and may be replaced by a run while it is read.
             let guarded = matches!(&input, Input::Table(table) if table.is_guarded());
             let check = || if guarded { Ok(()) } else { watch.check() };
@@ -224,14 +229,20 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
 
 /// The files of an input.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
-    if path.is_dir() { Folder::files(path) } else { Ok(vec![path.to_owned()]) }
+    if path.is_dir() { Folder::files(path, None) } else { Ok(vec![path.to_owned()]) }
 }
 
-/// Opens an input.
+/// Opens an input, and tells what is passed over, if it `tells`.
 ///
 /// # Errors
 /// An input that cannot be read, or images that the model does not take.
-fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction, progress: &Progress) -> Result<Input> {
+fn open(
+    path: &Path,
+    args: &ApplyArgs,
+    model: &Inference,
+    direction: Direction,
+    (progress, tells): (&Progress, bool),
+) -> Result<Input> {
     if let Some(columns) = model.columns() {
         let input = open_rows(path, args, columns, progress)?;
         if let Input::Table(table) = &input {
@@ -264,9 +275,16 @@ fn open(path: &Path, args: &ApplyArgs, model: &Inference, direction: Direction, 
                 mapping(model, table.content(), direction, path)?;
                 return Ok(Input::Table(table));
             }
-            (Box::new(Tables::of_file(path, column, fit, image, args.faults())?), true)
+            let note = |line: &str| {
+                if tells {
+                    progress.note(line)
+                }
+            };
+            (Box::new(Tables::of_file(path, column, fit, image, args.faults(), &note)?), true)
         }
-        Kind::Folder | Kind::Picture => (Box::new(Folder::of_command(path, fit, args.faults())?), true),
+        Kind::Folder | Kind::Picture => {
+            (Box::new(Folder::of_command(path, fit, args.faults(), tells.then_some(progress))?), true)
+        }
         Kind::Array => (Box::new(Numpy::unlabelled(path, model.levels())?), false),
         Kind::Idx => (Box::new(Idx::unlabelled(path)?), false),
     };
@@ -315,86 +333,4 @@ fn mapping<'a>(model: &'a Inference, images: Content, direction: Direction, from
         Direction::Encode(codes) => encoding(model, images, codes, from),
         Direction::Denoise => denoising(model, images, Pixels::U8, from),
     }
-}
-
-/// How an input becomes an output.
-struct Pass<'a> {
-    direction: Direction,
-    model: &'a Inference,
-    options: &'a WriteOptions,
-    progress: &'a Progress,
-}
-
-impl Pass<'_> {
-    /// Writes one result under a temporary name, and renames it into place if `check` succeeds after the input was read, with
-    /// those tables about its pictures that are called as in `besides`. `from` is the place of the input.
-    fn write(
-        &self,
-        from: &Path,
-        (output, besides): (&Path, &[String]),
-        input: Input,
-        check: impl Fn() -> Result<()>,
-    ) -> Result<()> {
-        let Self { direction, model, options, progress } = *self;
-        let name = output.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let write = |folder: &Path, temporary: &str| match input {
-            Input::Table(table) => {
-                let task = progress.task(name, table.rows(), "images");
-                let input = MapInput { table: &table, row_groups: 0..table.row_groups(), companion: None };
-                let mapping = mapping(model, table.content(), direction, from)?;
-                map_table(input, (folder, temporary), options.clone(), mapping, &|rows| task.advance(rows)).map(|_| ())
-            }
-            Input::Source(source) => {
-                let task = progress.task(name, source.count(Split::Test), "images");
-                let content = source.content();
-                let rows = row_group_rows(content, source.count(Split::Test));
-                let Mapping { content, map } = mapping(model, content, direction, from)?;
-                let options = WriteOptions { classes: source.classes(), sorted: source.is_sorted(), ..options.clone() };
-                // What a model makes of rows is written in the units of their columns.
-                let columns = model.columns().filter(|_| direction == Direction::Denoise);
-                let schema = columns.map_or_else(
-                    || content.named_schema(&options.classes),
-                    |columns| restored::schema(columns, &options.classes),
-                );
-                let map = |batch: &RecordBatch| {
-                    let made = map(batch, None)?;
-                    columns.map_or(Ok(made.clone()), |columns| restored::restored(columns, &made, &schema))
-                };
-                let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
-                write_rows(folder, temporary, &schema, &options, None, groups)?;
-                // Fails now if pictures could not be decoded.
-                for (table, rows) in source.tables()? {
-                    let beside = name_beside(name, table);
-                    if !besides.contains(&beside) {
-                        continue;
-                    }
-                    write_batch(folder, &hidden(&beside), &rows)?;
-                    let summary = summary_of_rejected(&rows, &folder.join(beside)).filter(|_| table == REJECTED);
-                    summary.iter().for_each(|summary| progress.note(summary));
-                }
-                Ok(())
-            }
-        };
-        publish_beside(output, besides, write, check)
-    }
-}
-
-/// Row groups with `map` applied to each batch.
-fn mapped<'a, 'b: 'a>(
-    groups: impl Iterator<Item = Result<RowGroup<'b>>> + Send,
-    map: &'a (impl Fn(&RecordBatch) -> Result<RecordBatch> + Sync),
-    task: Task,
-) -> impl Iterator<Item = Result<RowGroup<'a>>> + Send {
-    groups.map(move |group| {
-        let (group, task) = (group?, task.clone());
-        let group: RowGroup<'a> = Box::new(move |emit| {
-            group(&mut |batch| {
-                let rows = batch.num_rows() as u64;
-                emit(map(&batch)?)?;
-                task.advance(rows);
-                Ok(())
-            })
-        });
-        Ok(group)
-    })
 }

@@ -86,7 +86,7 @@ impl Execute for ExportArgs {
             let pixels = self.pixels.or(floats.then_some(StoredPixels::F32));
             let layout = Layout::new(self.profile, pixels, self.lists, self.part_rows, self.part_mib);
             let compression_level = pipeline.output.compression_level;
-            let options = WriteOptions { compression_level, threads, sorted: true, classes: None };
+            let options = WriteOptions { compression_level, threads, sorted: true, classes: None, label_lists: None };
             let folders: Vec<_> = table_sets(&pipeline).iter().map(|set| workspace.stage(set.stage)).collect();
             let (digests, tables) = steadily(&folders, || tables(&workspace, &pipeline, &progress))?;
             publish(folder, |scratch| {

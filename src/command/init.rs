@@ -19,7 +19,7 @@ use crate::image::{Extent, Split};
 use crate::progress::{LogMode, Progress};
 use crate::source::Source;
 use crate::table::Content;
-use propose::{Proposal, propose};
+use propose::{Proposal, own, propose};
 
 /// Shares of the images that are tried for testing, where there are no others: the first that leaves some for both splits.
 const FRACTIONS: [f64; 4] = [0.1, 0.2, 0.35, 0.5];
@@ -31,7 +31,7 @@ const PATCH: usize = 32;
 /// Arguments of `init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// A folder or a file with images; without it, the pipeline draws its own.
+    /// A folder or a file with images, or a source that needs none: mnist, strokes, scenes or documents; strokes unless given.
     data: Option<PathBuf>,
     /// The pipeline file; NAME.toml of the data's name unless given.
     #[arg(short, long, value_name = "FILE")]
@@ -61,7 +61,10 @@ impl Execute for InitArgs {
         let inside = folder == Path::new(".");
         let place = |path: &Path| if inside { Ok(path.to_owned()) } else { std::path::absolute(path) };
         let data = self.data.as_deref().map(place).transpose()?;
-        let proposal = propose(data.as_deref())?;
+        // What is there comes first, whatever it is called.
+        let name_of = self.data.as_deref().filter(|data| !data.exists()).and_then(Path::to_str);
+        let own = own(if data.is_none() { Some("strokes") } else { name_of });
+        let proposal = own.map_or_else(|| propose(&data.unwrap_or_default()), Ok)?;
         let (source, opened) = opened(&proposal, folder, &progress)?;
         let text = pipeline(&name, &proposal, &source, opened.as_ref());
         config::parse(&output.display().to_string(), &text, &[], &name, folder)?;
@@ -130,19 +133,26 @@ fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) 
     };
     let whole = fixed.filter(|shape| shape.height.max(shape.width) <= LONGEST_WHOLE);
     let shortest = fixed.map_or(PATCH, |shape| shape.height.min(shape.width));
+    let noise = |std: &str| match opened.noisy() {
+        Some(_) => String::new(),
+        None => format!(
+            "# The noise is made up: put in its place what your data suffer from.\n[corruption]\ngaussian = {{ std = {std} }}\n\n"
+        ),
+    };
     let (why, model, training) = match whole {
         Some(shape) if shape.is_vector() => (
             "Their code has a quarter as many numbers.".to_owned(),
-            format!(
-                "[corruption]\ngaussian = {{ std = 0.05 }}\n\n[model]\ndense = {{ hidden = [{}], code = {}, code-activation = \"linear\" }}\nloss = \"mse\"",
-                (2 * shape.len()).clamp(16, 512),
-                shape.len().div_ceil(4).clamp(2, 64),
-            ),
+            noise("0.05")
+                + &format!(
+                    "[model]\ndense = {{ hidden = [{}], code = {}, code-activation = \"linear\" }}\nloss = \"mse\"",
+                    (2 * shape.len()).clamp(16, 512),
+                    shape.len().div_ceil(4).clamp(2, 64),
+                ),
             "epochs = 30",
         ),
         Some(_) if shortest < 8 => (
             "They are tiny: a dense autoencoder.".to_owned(),
-            "[corruption]\ngaussian = { std = 0.2 }\n\n[model]\ndense = { hidden = [64], code = 16 }".to_owned(),
+            noise("0.2") + "[model]\ndense = { hidden = [64], code = 16 }",
             "epochs = 10",
         ),
         Some(_) => {
@@ -150,7 +160,7 @@ fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) 
             (
                 "They are small: a convolutional autoencoder of whole images, whose code is made of features."
                     .to_owned(),
-                format!("[corruption]\ngaussian = {{ std = 0.3 }}\n\n[model]\nconv = {{ channels = {channels} }}"),
+                noise("0.3") + &format!("[model]\nconv = {{ channels = {channels} }}"),
                 "epochs = 10",
             )
         }
@@ -162,8 +172,10 @@ fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) 
                 String::new()
             };
             (
-                format!("They are large: a denoiser that is trained on parts of {patch}×{patch}. It has no features; `conv` has some.{more}"),
-                "[corruption]\ngaussian = { std = 0.1 }\n\n[model]\nunet = { channels = [16, 32] }\nloss = \"mse\"\npredict = \"noise\"".to_owned(),
+                format!(
+                    "They are large: a denoiser that is trained on parts of {patch}×{patch}. It has no features; `conv` has some.{more}"
+                ),
+                noise("0.1") + "[model]\nunet = { channels = [16, 32] }\nloss = \"mse\"\npredict = \"noise\"",
                 if shortest < PATCH { "epochs = 4\npatch = 16" } else { "epochs = 4\npatch = 32" },
             )
         }
@@ -174,7 +186,7 @@ fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) 
          name = \"{name}\"\n\n\
          {comments}# {train} {images} to train on, {test} to test on{classes}.\n\
          [source]\n{source}\n\n\
-         # {why}\n# The noise is made up: put in its place what your data suffer from.\n\
+         # {why}\n\
          {model}\n\n\
          [training]\ninput = \"noisy\"\nbatch-size = {batch}\n{training}\n\n\
          # Scores that the run must reach, or it ends with exit code 3: none until you know what is possible.\n\

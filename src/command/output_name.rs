@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::error;
 
 /// Suffixes that denote a format: of tables, arrays and pictures, and of IDX files, those in common use and MNIST's.
-const FORMAT_ENDS: [&str; 21] = [
+const FORMAT_ENDS: [&str; 22] = [
     ".parquet",
     ".csv",
     ".tsv",
@@ -16,6 +16,7 @@ const FORMAT_ENDS: [&str; 21] = [
     ".jpg",
     ".jpeg",
     ".webp",
+    ".gif",
     ".bmp",
     ".tif",
     ".tiff",

@@ -21,7 +21,7 @@ use crate::ordered::in_order;
 use crate::picture::{Format, Reader, Shared, Writer, is_small};
 use crate::progress::Progress;
 use crate::source::settings::{Faults, Pages};
-use crate::source::{Folder, Reject, Rejections, summary_of_rejected};
+use crate::source::{Animated, Folder, Reject, Rejections, summary_of_rejected};
 use crate::store;
 use crate::store::local;
 use crate::store::watch::Watch;
@@ -54,6 +54,8 @@ pub struct Cleaner<'a> {
     pub pages: Pages,
     /// Where progress is told.
     pub progress: &'a Progress,
+    /// Counts the frames that are passed over.
+    pub animated: Animated,
 }
 
 impl Cleaner<'_> {
@@ -65,7 +67,7 @@ impl Cleaner<'_> {
     pub fn denoise(&self, inputs: &[PathBuf], output: &Path, all: bool) -> Result<()> {
         self.model.reach()?;
         refuse_results(output)?;
-        let jobs = if all { jobs(inputs, output)? } else { vec![job(inputs, output)?] };
+        let jobs = if all { jobs(inputs, output, self.progress)? } else { vec![job(inputs, output)?] };
         for Job { input, output, .. } in &jobs {
             let real = |path: &Path| path.canonicalize().ok();
             if real(output).is_some_and(|output| real(input) == Some(output)) {
@@ -107,6 +109,7 @@ impl Cleaner<'_> {
             print(output.display())
         };
         in_order(self.threads, (0..).zip(&jobs).map(Ok), work, told)?;
+        self.animated.line().iter().for_each(|line| self.progress.note(line));
         let rejected = rejections.listed();
         if rejected.len() == jobs.len() {
             return Err(rejections.failure(&rejected, ""));
@@ -136,7 +139,7 @@ impl Cleaner<'_> {
                 Pages::Error => return Err(error::data("it has several pages; --pages says which are taken")),
             }
         }
-        let mut notes = Vec::new();
+        let (frames, mut notes) = (reader.header().frames, Vec::new());
         if reader.header().profile.is_some() && !format.has_profile() {
             notes.push(format!("{} lacks the colour profile of {}", output.display(), input.display()));
         }
@@ -160,6 +163,7 @@ impl Cleaner<'_> {
             file.into_inner().finish()
         };
         publish_beside(output, &[], write, || watch.check())?;
+        self.animated.saw(frames, || input.display().to_string());
         Ok(notes)
     }
 }
@@ -180,7 +184,7 @@ fn job(inputs: &[PathBuf], output: &Path) -> Result<Job> {
 }
 
 /// All pictures of the inputs.
-fn jobs(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
+fn jobs(inputs: &[PathBuf], output: &Path, progress: &Progress) -> Result<Vec<Job>> {
     if is_picture_name(output) || output.is_file() {
         let message = format!("--pictures writes to a folder, but {} is a file", output.display());
         return Err(error::settings(format!("{message}; name a folder with -o, or leave --pictures out")));
@@ -196,7 +200,7 @@ fn jobs(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
                     let message = format!("{output} lies in {input}, whose pictures the next run would read too");
                     return Err(error::settings(format!("{message}; name a folder outside of it")));
                 }
-                let files = Folder::files(input)?;
+                let files = Folder::files(input, Some(progress))?;
                 if files.is_empty() {
                     return Err(error::data(format!("{} holds no images", input.display())));
                 }
@@ -212,11 +216,11 @@ fn jobs(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
             }
         };
         for (name, input) in pictures {
-            let format = Format::of_name(&name).ok_or_else(|| {
+            let (place, format) = Format::of_result(&name).ok_or_else(|| {
                 let message = format!("the name of {} does not say its format", input.display());
-                error::settings(format!("{message}; end it with .png, .tif, .jpg, .webp or .bmp"))
+                error::settings(format!("{message}; end it with .png, .tif, .jpg, .webp, .gif or .bmp"))
             })?;
-            jobs.push(Job { input, output: output.join(&name), name, format });
+            jobs.push(Job { input, output: output.join(place), name, format });
         }
     }
     let mut places: Vec<_> = jobs.iter().map(|job| (&job.output, &job.input)).collect();

@@ -19,7 +19,7 @@ use super::inference::Inference;
 use super::operation::Mapping;
 use crate::error;
 use crate::image::{Extent, ImageShape, Shapes};
-use crate::table::{Content, Images, pixels, shared_columns};
+use crate::table::{Content, Images, carry_label_lists, pixels, shared_columns};
 
 /// What has a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
@@ -193,21 +193,24 @@ impl Coded {
             pixels::fixed_size_list(Arc::new(Float32Array::from(codes)), size),
             Arc::new(Float32Array::from(errors)),
         ];
+        let mut from = input.clone();
         let mut all = match content {
             Content::PatchFeatures(_) => {
                 let column = |number: fn(&Patch) -> usize| -> ArrayRef {
                     Arc::new(Int32Array::from_iter_values(patches.iter().map(|patch| number(patch) as i32)))
                 };
                 let rows = take_record_batch(input, &column(|patch| patch.image));
-                let rows = rows.map_err(|cause| error::bug(format!("cannot repeat rows: {cause}")))?;
+                from = rows.map_err(|cause| error::bug(format!("cannot repeat rows: {cause}")))?;
                 let places = [column(|patch| patch.top), column(|patch| patch.left)];
-                shared_columns(&rows).into_iter().chain(places).collect()
+                shared_columns(&from).into_iter().chain(places).collect()
             }
             _ => shared_columns(input),
         };
         all.extend(columns);
-        RecordBatch::try_new(content.schema(), all)
-            .map_err(|cause| error::bug(format!("cannot make a batch of codes: {cause}")))
+        let batch = RecordBatch::try_new(content.schema(), all)
+            .map_err(|cause| error::bug(format!("cannot make a batch of codes: {cause}")))?;
+        // With the rows that are repeated, which the caller does not know.
+        carry_label_lists(&from, batch)
     }
 }
 

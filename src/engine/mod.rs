@@ -82,7 +82,8 @@ mod tests {
     use std::path::Path;
     use threads::Threads;
 
-    const OPTIONS: WriteOptions = WriteOptions { compression_level: 3, threads: 2, sorted: true, classes: None };
+    const OPTIONS: WriteOptions =
+        WriteOptions { compression_level: 3, threads: 2, sorted: true, classes: None, label_lists: None };
 
     /// A table of two row groups.
     fn images(folder: &Path) -> TableFile {

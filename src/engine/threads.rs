@@ -13,7 +13,10 @@ use burn::tensor::Device;
 use super::operation::{Mapping, Operation, Prepared};
 use super::{Engine, Job};
 use crate::error;
-use crate::table::{Emit, FileRecord, RowGroup, TableFile, WriteOptions, batch_rows, ids, row_group_rows, write_table};
+use crate::table::{
+    Emit, FileRecord, RowGroup, TableFile, WriteOptions, batch_rows, carry_label_lists, ids, row_group_rows,
+    write_table,
+};
 
 /// The engine that runs jobs in this process.
 pub struct Threads {
@@ -37,7 +40,13 @@ impl Engine for Threads {
             let companion = companion.as_ref().map(|companion| TableFile::open(&companion.path)).transpose()?;
             let part = MapInput { table: &table, row_groups: input.row_groups.clone(), companion: companion.as_ref() };
             let compression_level = output.compression_level;
-            let options = WriteOptions { compression_level, threads: self.threads, sorted: true, classes: None };
+            let options = WriteOptions {
+                compression_level,
+                threads: self.threads,
+                sorted: true,
+                classes: None,
+                label_lists: None,
+            };
             let mapping = prepared.on(&table)?;
             files.push(map_table(part, (&output.folder, &output.name), options, mapping, rows_done)?);
         }
@@ -74,10 +83,11 @@ pub fn map_table(
 ) -> Result<FileRecord> {
     let MapInput { table, row_groups, companion } = input;
     let Mapping { content, map } = mapping;
-    let options = WriteOptions { sorted: options.sorted && table.is_sorted(), classes: table.classes(), ..options };
+    let (classes, label_lists) = (table.classes(), table.label_lists());
+    let options = WriteOptions { sorted: options.sorted && table.is_sorted(), classes, label_lists, ..options };
     let map = |batch: &RecordBatch, other: Option<&RecordBatch>, emit: Emit<'_>| {
         let rows = batch.num_rows() as u64;
-        emit(map(batch, other)?)?;
+        emit(carry_label_lists(batch, map(batch, other)?)?)?;
         rows_done(rows);
         Ok(())
     };

@@ -40,7 +40,7 @@ pub fn card(name: &str, tables: &[Source], files: &[FileRecord]) -> String {
         let mut columns = Vec::new();
         for Source { split, table, .. } in tables.iter().filter(|source| source.set.name() == *stage) {
             rows.push(format!("{} {}", split.name(), table.rows()));
-            let schema = table.content().schema();
+            let schema = table.schema();
             columns = schema.fields().iter().map(|field| format!("`{}`", field.name())).collect();
         }
         let (rows, columns) = (rows.join(", "), columns.join(", "));

@@ -1,6 +1,6 @@
 //! The formats of picture files, and what each can hold.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -33,6 +33,14 @@ impl Format {
             "bmp" => Format::Bmp,
             _ => return None,
         })
+    }
+
+    /// Where a picture of this name is written below another folder, and its format: those of the name but for a GIF, whose palette holds
+    /// few of the colours that a model makes.
+    pub fn of_result(name: &Path) -> Option<(PathBuf, Self)> {
+        let is_gif = name.extension().is_some_and(|end| end.eq_ignore_ascii_case("gif"));
+        let name = if is_gif { name.with_extension("png") } else { name.to_owned() };
+        Self::of_name(&name).map(|format| (name, format))
     }
 
     fn name(self) -> &'static str {

@@ -83,6 +83,8 @@ pub struct Header {
     pub density: Option<Density>,
     /// EXIF: what a camera says, with an orientation that turns nothing. TIFF has it in other parts.
     pub exif: Option<Vec<u8>>,
+    /// Frames of an animation, of which it is the first.
+    pub frames: usize,
     /// Texts of a TIFF by their tags, as their bytes: some programs write UTF-8.
     pub texts: Vec<(u16, Vec<u8>)>,
 }
@@ -90,8 +92,8 @@ pub struct Header {
 impl Header {
     /// A picture of which no more is known; its last channel is an alpha if their number is even.
     pub fn new(height: usize, width: usize, channels: usize, depth: Depth) -> Self {
-        let (profile, density, exif, texts) = (None, None, None, Vec::new());
-        Self { height, width, channels, depth, premultiplied: false, profile, density, exif, texts }
+        let (profile, density, exif, frames, texts) = (None, None, None, 1, Vec::new());
+        Self { height, width, channels, depth, premultiplied: false, profile, density, exif, frames, texts }
     }
 
     /// Numbers of a pixel without its alpha.

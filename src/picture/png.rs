@@ -73,7 +73,10 @@ pub fn open(file: File) -> Result<Opened> {
     let orientation = exif.as_mut().and_then(|exif| Orientation::remove_from_exif_chunk(exif));
     let orientation = orientation.unwrap_or(Orientation::NoTransforms);
     let density = info.pixel_dims.and_then(Density::of_png);
-    let header = Header { profile, density, exif, ..Header::new(height, width, channels, depth) };
+    // A picture that is not one of the frames comes before them.
+    let said = info.animation_control.map_or(0, |control| control.num_frames as usize);
+    let frames = (said + usize::from(info.frame_control.is_none())).max(1);
+    let header = Header { profile, density, exif, frames, ..Header::new(height, width, channels, depth) };
     if !info.interlaced {
         return Ok((header, orientation, Box::new(PngRows { reader, depth })));
     }

@@ -226,7 +226,7 @@ fn cut_files_and_unknown_kinds_are_refused() {
     for (tag, value) in [(278, 0), (256, 0), (257, 0), (277, 0), (259, 99)] {
         read(&with(tag, value)).expect_err("is damaged");
     }
-    assert!(failure(&file(&folder, b"nonsense")).contains("it is not a PNG, JPEG, WebP, BMP or TIFF picture"));
+    assert!(failure(&file(&folder, b"nonsense")).contains("it is not a PNG, JPEG, WebP, GIF, BMP or TIFF picture"));
 }
 
 #[test]

@@ -145,7 +145,8 @@ fn page(mut decoder: Decoder<File>) -> Result<Opened> {
         (text.data_type() == Type::ASCII).then(|| (tag, bytes.strip_suffix(&[0]).unwrap_or(bytes).to_vec()))
     };
     let texts = TEXTS.into_iter().filter_map(text).collect();
-    let header = Header { height, width, channels, depth, premultiplied, profile, density, exif: None, texts };
+    let header =
+        Header { height, width, channels, depth, premultiplied, profile, density, exif: None, frames: 1, texts };
     let (columns, rows) = decoder.chunk_dimensions();
     let chunk = [rows.min(height as u32) as usize, columns as usize];
     if chunk.contains(&0) {

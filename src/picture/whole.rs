@@ -51,7 +51,7 @@ impl Rows for WholeRows {
     }
 }
 
-/// Opens a JPEG, WebP or BMP, which is turned already as its EXIF orientation says.
+/// Opens a JPEG, WebP, GIF or BMP, which is turned already as its EXIF orientation says.
 ///
 /// # Errors
 /// A damaged file, one that is too large, one of another format.
@@ -64,6 +64,7 @@ pub fn open(path: &Path) -> Result<Opened> {
     let (image, profile, exif, orientation) = source::decode_whole(&file.bytes).map_err(error::data)?;
     let turned = orientation.is_some_and(is_quarter);
     let density = Density::of_jpeg(&file.bytes).map(|density| if turned { density.turned() } else { density });
+    let frames = source::frames(&file.bytes);
     drop(file);
     let (width, height) = (image.width() as usize, image.height() as usize);
     let (channels, pixels) = match image {
@@ -73,7 +74,7 @@ pub fn open(path: &Path) -> Result<Opened> {
         DynamicImage::ImageRgba8(image) => (4, image.into_raw()),
         other => return Err(error::data(format!("it has pixels of {:?}; convert it to grey or RGB", other.color()))),
     };
-    let header = Header { profile, density, exif, ..Header::new(height, width, channels, Depth::U8) };
+    let header = Header { profile, density, exif, frames, ..Header::new(height, width, channels, Depth::U8) };
     Ok((header, Orientation::NoTransforms, Box::new(WholeRows::new(pixels))))
 }
 

@@ -30,6 +30,7 @@ use labels::Labelled;
 use listing::{list, list_in};
 pub use settings::{FolderLabels, FolderSettings};
 
+use super::animated::Animated;
 use super::picture::{self, Picture, PictureFile, pages};
 use super::rejected::{Reject, Rejections};
 use super::{Source, batch, bytes_of, string_column};
@@ -60,6 +61,7 @@ pub struct Folder {
     splits: [Vec<Entry>; 2],
     classes: Classes,
     rejections: Rejections,
+    animated: Animated,
 }
 
 /// Undecodable pictures after which the search for a first good one ends, unless such pictures may be left out.
@@ -105,6 +107,7 @@ impl Folder {
             splits,
             classes,
             rejections,
+            animated: Animated::default(),
         };
         // Bad pictures before the first good one are reported when all pictures are read.
         let (mut bad, mut least) = (Vec::new(), "");
@@ -181,12 +184,14 @@ impl Folder {
         Reject { split, id, path, name, reason }
     }
 
-    /// The image files below a folder.
+    /// The image files below a folder; `progress` is told what is passed over.
     ///
     /// # Errors
     /// It cannot be listed.
-    pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
-        Ok(list(path)?.images.iter().map(|image| path.join(image)).collect())
+    pub fn files(path: &Path, progress: Option<&Progress>) -> Result<Vec<PathBuf>> {
+        let listing = list(path)?;
+        progress.iter().for_each(|progress| listing.tell(progress));
+        Ok(listing.images.iter().map(|image| path.join(image)).collect())
     }
 
     /// A picture, or why it cannot be decoded.
@@ -230,6 +235,7 @@ impl Folder {
                 match self.read(entry)? {
                     Ok(picture) => {
                         self.check(entry, picture.shape)?;
+                        self.animated.saw(picture.frames, || self.path(entry).display().to_string());
                         samples.append(&picture.samples);
                         ids.push(id);
                         labels.push(entry.label);
@@ -328,6 +334,10 @@ impl Source for Folder {
         }
         let files = super::listing_table(rows.iter().map(|(split, id, _)| (*split, *id)), columns)?;
         Ok([vec![(FILES, files)], self.rejections.table()?].concat())
+    }
+
+    fn passed_over(&self) -> Option<String> {
+        self.animated.line()
     }
 }
 

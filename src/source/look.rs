@@ -46,7 +46,7 @@ fn damaged(what: impl Into<String>) -> Look {
 }
 
 /// Advice for pictures of formats that are not read.
-const CONVERT: &str = "limpid reads PNG, JPEG, WebP, BMP and TIFF: convert it";
+const CONVERT: &str = "limpid reads PNG, JPEG, WebP, GIF, BMP and TIFF: convert it, as to PNG";
 /// Advice for videos.
 const FRAMES: &str = "limpid reads pictures: write its frames as PNG";
 
@@ -64,7 +64,7 @@ const MAGICS: [(usize, &[u8], &str, &str); 46] = [
     (0, b"SIMPLE  =", "a FITS file", "save its arrays with numpy.savez, and read that with source.npz"),
     (344, b"n+1\0", "a NIfTI volume", "save its slices with numpy.savez, and read that with source.npz"),
     (128, b"DICM", "a DICOM picture", CONVERT),
-    (0, b"GIF8", "a GIF picture", CONVERT),
+    (0, b"GIF8", "a GIF picture", "read pictures with source.folder = { path = \"…\" }"),
     (4, b"ftypavi", "an AVIF picture", CONVERT),
     (4, b"ftyphei", "a HEIC picture", CONVERT),
     (4, b"ftyphev", "a HEIC picture", CONVERT),
@@ -352,7 +352,7 @@ pub fn look_at_folder(path: &Path) -> String {
         format!("a folder, a run directory: show it with limpid show {folder}")
     } else if ends(&[".parquet"]) {
         format!("a folder of Parquet files: name one of them, as {folder}/*.parquet")
-    } else if ends(&[".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"]) {
+    } else if ends(&[".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"]) {
         "a folder of pictures: name one of them, or read all with source.folder = { path = \"…\" }".to_owned()
     } else if names.is_empty() {
         "a folder, an empty one: name a file".to_owned()

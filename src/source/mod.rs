@@ -5,7 +5,9 @@
 //! [`SourceKind`] for its settings and [`Source`] for what they open, and a line in the list below; its defaults, with their
 //! explanation, in `config/default.toml`.
 
+mod animated;
 mod arrays;
+mod asker;
 mod columns;
 mod documents;
 mod draw;
@@ -38,20 +40,27 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrow_schema::{Field, Schema};
+use arrow_schema::{Field, FieldRef, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zip::result::ZipError;
 
+pub use animated::Animated;
+pub use asker::Asker;
+use asker::check_fit;
+pub use columns::ColumnsSettings;
 pub use folder::{FILES, Folder, FolderLabels, FolderSettings};
 pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
 pub use look::{Look, explained, format, look, look_at_folder};
 pub use numpy::{NpySettings, NpzSettings, Numpy, count_arrays, describe_npy, names_in_npz};
-pub use picture::{Picture, decode, decode_whole, guess_format, is_picture, picture_format, read as read_picture};
+pub use picture::{
+    Picture, decode, decode_whole, frames, guess_format, is_picture, picture_format, read as read_picture,
+};
 pub use rejected::{REJECTED, Reject, Rejections, summary as summary_of_rejected};
 pub use split_name::{Role, role_of, roles};
 pub use strokes::StrokesSettings;
 pub use tables::{ParquetSettings, Tables};
+pub use tar::TarSettings;
 pub use vectors::{Missing, Scale, Vectors, VectorsSettings, read_scaler, table_source};
 
 use crate::error;
@@ -108,12 +117,22 @@ pub trait Source: Sync {
         None
     }
 
+    /// The field of the lists of labels that its batches have as their last column, if they have any.
+    fn label_lists(&self) -> Option<FieldRef> {
+        None
+    }
+
     /// Tables about the images, by file name, such as those that were skipped; complete once all images were read.
     ///
     /// # Errors
     /// Images that could not be decoded and may not be skipped.
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         Ok(Vec::new())
+    }
+
+    /// A line about what was passed over while all images were read, if anything was.
+    fn passed_over(&self) -> Option<String> {
+        None
     }
 
     /// What the image with this id is called in messages.
@@ -203,11 +222,11 @@ choices! {
     /// NumPy's files of one array.
     "npy" npy => Npy(NpySettings),
     /// Tables with a column for each pixel.
-    "columns" columns => Columns(columns::ColumnsSettings),
+    "columns" columns => Columns(ColumnsSettings),
     /// Tables whose rows are the numbers of some columns.
     "vectors" vectors => Vectors(VectorsSettings),
     /// Pictures in tar archives.
-    "tar" tar => Tar(tar::TarSettings),
+    "tar" tar => Tar(TarSettings),
     /// Digits that limpid draws itself.
     "strokes" strokes => Strokes(StrokesSettings),
     /// Pictures of textured shapes that limpid draws itself.
@@ -345,48 +364,6 @@ fn check_classes(count: usize) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("has more than {MOST_CLASSES} different texts, which are no names of classes"))
-}
-
-/// The origin of the settings of pictures, for messages: a pipeline file or the options of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asker {
-    /// This section of a pipeline file.
-    Section(&'static str),
-    /// Options of a command.
-    Command,
-}
-
-impl Asker {
-    /// The name of a setting as the user writes it.
-    fn setting(self, name: &str) -> String {
-        match self {
-            Asker::Section(section) => format!("{section}.{name}"),
-            Asker::Command => format!("--{name}"),
-        }
-    }
-}
-
-/// Checks that a picture has the shape of the first one.
-///
-/// # Errors
-/// A picture of another shape, with advice.
-fn check_fit(asker: Asker, path: &Path, found: ImageShape, first: &str, expected: ImageShape) -> Result<()> {
-    if found == expected {
-        return Ok(());
-    }
-    let kind = |shape: ImageShape| if shape.channels == 1 { "grey" } else { "RGB" };
-    let (path, (height, width)) = (path.display(), (expected.height, expected.width));
-    Err(error::data(if (found.height, found.width) != (height, width) {
-        let sides = if asker == Asker::Command { String::new() } else { format!(" = [{height}, {width}]") };
-        let [resize, crop] = ["resize", "crop"].map(|name| format!("{}{sides}", asker.setting(name)));
-        let (rows, columns) = (found.height, found.width);
-        format!(
-            "{path} is {rows}×{columns}, but {first} is {height}×{width}; {resize} or {crop} accepts images of any size"
-        )
-    } else {
-        let (found, expected, grey) = (kind(found), kind(expected), asker.setting("grey"));
-        format!("{path} is {found}, but {first} is {expected}; {grey} = true makes all of them grey, false RGB")
-    }))
 }
 
 /// A table about images: `id`, `split` and more columns.

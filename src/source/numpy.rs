@@ -4,6 +4,7 @@
 
 mod array;
 mod element;
+mod fortran;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -47,7 +48,8 @@ impl Numpy {
             train: member(&arrays.train),
             train_labels: labels(&arrays.train_labels, "y_train"),
             test: arrays.test.as_ref().map(member),
-            test_labels: labels(&arrays.test_labels, "y_test"),
+            // Those of test images that are drawn come from the training labels.
+            test_labels: arrays.test.as_ref().and_then(|_| labels(&arrays.test_labels, "y_test")),
             test_fraction: arrays.test_fraction,
             channels: arrays.channels,
             transpose: arrays.transpose,

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
+use arrow_schema::FieldRef;
 
 use super::Source;
 use crate::error;
@@ -61,8 +62,16 @@ impl<S: Source> Source for Pairs<S> {
         self.clean.classes()
     }
 
+    fn label_lists(&self) -> Option<FieldRef> {
+        self.clean.label_lists()
+    }
+
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         self.clean.tables()
+    }
+
+    fn passed_over(&self) -> Option<String> {
+        self.clean.passed_over()
     }
 
     fn name(&self, split: Split, id: u64) -> String {

@@ -5,6 +5,7 @@
 //! OpenCV; scaling is linear, over the area that becomes a pixel.
 
 mod deep;
+mod frames;
 mod header;
 mod jpeg;
 mod numbers;
@@ -24,6 +25,7 @@ use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, Ima
 use crate::image::{ImageShape, Samples, luma};
 use crate::source::settings::{Fit, Size};
 use crate::store::read_whole;
+pub use frames::frames;
 pub use header::{shape_of, shape_of_file};
 use numbers::Numbers;
 use room::Room;
@@ -46,6 +48,8 @@ pub struct Picture {
     pub shape: ImageShape,
     /// Its pixels, row by row, channels last: bytes, or floats if the file has more than 8 bits or levels are given.
     pub samples: Samples,
+    /// Frames of its file, of which it is the first.
+    pub frames: usize,
 }
 
 /// The content of a picture file, not yet decoded.
@@ -77,7 +81,7 @@ pub fn decode(bytes: &[u8], fit: &Fit) -> Result<Picture, String> {
         return numbers.decode(fit);
     }
     let (image, _room) = if jpeg::is_jpeg(bytes) { jpeg::decode(bytes, fit)? } else { decode_other(bytes, fit)? };
-    fitted(image, fit)
+    Ok(Picture { frames: frames(bytes), ..fitted(image, fit)? })
 }
 
 /// A picture from decoded pixels, grey or RGB, fitted. Without a fit, any number of channels works.
@@ -86,7 +90,7 @@ pub fn decode(bytes: &[u8], fit: &Fit) -> Result<Picture, String> {
 /// As [`decode`].
 pub fn of_pixels(shape: ImageShape, samples: Samples, fit: &Fit) -> Result<Picture, String> {
     if (fit.size, fit.grey) == (Size::Same, None) {
-        return Ok(Picture { shape, samples });
+        return Ok(Picture { shape, samples, frames: 1 });
     }
     let (height, width) = (shape.height as u32, shape.width as u32);
     let _room = Room::of(scaling((width, height), fit))?;
@@ -117,12 +121,13 @@ pub fn is_picture(start: &[u8]) -> bool {
 
 /// The name of the supported format that a file starts with.
 pub fn picture_format(start: &[u8]) -> Option<&'static str> {
-    use image::ImageFormat::{Bmp, Jpeg, Png, Tiff, WebP};
+    use image::ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
     Some(match guess_format(start)? {
         Png => "PNG",
         Jpeg => "JPEG",
         WebP => "WebP",
         Bmp => "BMP",
+        Gif => "GIF",
         Tiff => "TIFF",
         _ => return None,
     })
@@ -135,8 +140,8 @@ fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String>
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_ASIDE);
     let format = guess_format(bytes).filter(|_| is_picture(bytes)).ok_or_else(|| {
-        let what = super::format(bytes).map(|(what, _)| format!(", but {what}")).unwrap_or_default();
-        format!("it is not a PNG, JPEG, WebP, BMP or TIFF picture{what}")
+        let what = super::format(bytes).map(|(what, advice)| format!(", but {what}; {advice}")).unwrap_or_default();
+        format!("it is not a PNG, JPEG, WebP, GIF, BMP or TIFF picture{what}")
     })?;
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits.clone());
@@ -146,6 +151,8 @@ fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String>
     let besides = match format {
         // The frame and the canvas, and the luma and chroma planes of a lossy frame, by the size in its own header.
         ImageFormat::WebP => 3 * pixels + 2 * largest(bytes, lossy_frame),
+        // A first frame of another size than the picture, as far as the limit below lets it be larger.
+        ImageFormat::Gif => pixels * 4 / 3 + bytes.len() as u64 + MAX_ASIDE,
         // The same pixels, with a fourth channel for CMYK, and one strip, which may be a JPEG of any size.
         ImageFormat::Tiff => pixels * 4 / 3 + 12 * largest(bytes, jpeg::frame),
         _ => 0,
@@ -284,7 +291,7 @@ where
             scaled(&crop_imm(&image, left, top, part_width, part_height).to_image())
         }
     };
-    Ok(Picture { shape, samples: image.into_raw().into() })
+    Ok(Picture { shape, samples: image.into_raw().into(), frames: 1 })
 }
 
 #[cfg(test)]

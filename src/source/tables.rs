@@ -9,6 +9,8 @@ mod column;
 mod files;
 mod kind;
 mod kinds;
+mod labelling;
+mod lists;
 mod measure;
 mod part;
 mod partition;
@@ -19,11 +21,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
+use arrow_schema::FieldRef;
 use rayon::prelude::*;
 
 pub use files::{disjoint, folder_around, matching, outside};
 pub use settings::ParquetSettings;
 
+use super::animated::Animated;
 use super::draw::{Draw, Members};
 use super::picture::Picture;
 use super::rejected::Rejections;
@@ -31,13 +35,15 @@ use super::{Asker, Source, batch, check_fit, explained};
 use crate::image::{Classes, Extent, ImageShape, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::source::settings::{Faults, Fit};
-use crate::table::{self, Content, RowGroup, batches_of, row_groups_of};
+use crate::table::{self, Content, RowGroup, add_label_lists, batches_of, row_groups_of};
 use crate::{error, interrupt};
 use choice::{Columns, Wanted, columns};
 use column::Images;
 use kinds::Labels;
+use labelling::{Labelling, labelling};
+use lists::{LabelLists, full};
 use measure::{Measured, measured};
-use part::{Part, damaged, reject, row_name};
+use part::{Part, Rows, damaged, reject, row_name};
 
 /// The images of Parquet files.
 pub struct Tables {
@@ -47,6 +53,7 @@ pub struct Tables {
     sizes: Measured,
     images: Images,
     labels: Labels,
+    lists: Option<LabelLists>,
     /// The columns of the first file; all have the same.
     columns: Columns,
     /// The files of each split; all in the first if the splits are drawn.
@@ -54,28 +61,18 @@ pub struct Tables {
     /// The rows that belong to each split.
     members: [Members; 2],
     rejections: Rejections,
+    animated: Animated,
 }
 
 /// Bytes of the images that are decoded at a time.
 const MADE_BYTES: usize = 16 << 20;
 
-/// Consecutive rows of one file.
-struct Rows {
-    /// The name of the file in messages.
-    path: String,
-    /// Number of rows in the files before it.
-    before: u64,
-    /// The position of the first row in the file.
-    first: u64,
-    /// The label of all rows of the file, if its folder says it.
-    label: Option<i64>,
-    batch: RecordBatch,
-}
-
 /// A decoded image.
 struct Image {
     id: u64,
     label: Option<i64>,
+    /// The labels in its list.
+    list: Vec<i64>,
     picture: Picture,
 }
 
@@ -91,8 +88,8 @@ impl Tables {
     pub fn open(settings: &ParquetSettings, seed: u64, progress: &Progress) -> Result<Self> {
         let draw = settings.test_fraction.map(|fraction| Draw::new(seed, fraction));
         let rejections = Rejections::new(settings.faults, "source.parquet");
-        let ParquetSettings { image, label, shape, fit, .. } = settings.clone();
-        let wanted = Wanted { image, label, shape, usual: None, asker: rejections.asker() };
+        let ParquetSettings { image, noisy, label, shape, fit, .. } = settings.clone();
+        let wanted = Wanted { image, noisy, label, shape, usual: None, asker: rejections.asker() };
         let splits = files::splits(settings)?;
         files::tell_passed_over(settings, &splits, progress)?;
         Self::of(splits, draw, &wanted, fit, rejections, &|note| progress.note(note))
@@ -103,11 +100,18 @@ impl Tables {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn of_file(path: &Path, image: Option<&str>, fit: Fit, usual: ImageShape, faults: Faults) -> Result<Self> {
+    pub fn of_file(
+        path: &Path,
+        image: Option<&str>,
+        fit: Fit,
+        usual: ImageShape,
+        faults: Faults,
+        note: &dyn Fn(&str),
+    ) -> Result<Self> {
         let (image, usual) = (image.map(str::to_owned), Some(usual));
-        let wanted = Wanted { image, label: None, shape: None, usual, asker: Asker::Command };
+        let wanted = Wanted { image, noisy: None, label: None, shape: None, usual, asker: Asker::Command };
         let rejections = Rejections::of_command(faults);
-        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, rejections, &|_| {})
+        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, rejections, note)
     }
 
     fn of(
@@ -160,44 +164,14 @@ impl Tables {
                 return Err(error::data(format!("{path} has columns of {found}, but {first} has {expected}")));
             }
         }
-        let mut columns = first.columns;
-        let labels = Labels::of(columns.label.map(|label| schema.field(label)), schema, || {
-            let labels = |part: &Part| part.read(part.columns.label.as_slice(), 1 << 16);
-            all().map(move |part| labels(part).map(|reader| (part.path.clone(), reader)))
-        })?;
-        let labels = match labels {
-            Ok(Labels::None) => None,
-            Ok(labels) => Some(labels),
-            Err(cause) if wanted.asker != Asker::Command && wanted.label.is_some() => {
-                return Err(error::data(format!("{cause}; {}", kinds::ADVICE)));
-            }
-            // Nobody asked for them.
-            Err(cause) => {
-                note(&format!("no labels: {cause}; {}", kinds::ADVICE));
-                columns.label = None;
-                None
-            }
-        };
-        let by_folder = columns.label.is_none() && wanted.label.as_deref() != Some(choice::NONE);
-        let folders =
-            || partition::labels(wanted.label.as_deref(), &all().map(|part| part.path.as_path()).collect::<Vec<_>>());
-        let labels = match (labels, by_folder.then(folders).flatten()) {
-            (None, Some((labels, of_parts))) => {
-                splits.iter_mut().flatten().zip(of_parts).for_each(|(part, label)| part.label = label);
-                labels
-            }
-            (labels, _) => {
-                if labels.is_none() && wanted.label.is_none() {
-                    columns.tell_other_labels(splits[0].first().or(splits[1].first()).map(Part::schema), note);
-                }
-                labels.unwrap_or(Labels::None)
-            }
-        };
-        splits.iter_mut().flatten().filter(|_| columns.label.is_none()).for_each(|part| part.columns.label = None);
-        let shape = ImageShape { height: 1, width: 1, channels: 1 };
+        let Labelling { labels, lists } = labelling(&mut splits, wanted, note)?;
+        let columns = splits.iter().flatten().next().map(|part| part.columns);
+        let columns = columns.ok_or_else(|| error::bug("a Parquet source without files"))?;
+        let (shape, animated) = (ImageShape { height: 1, width: 1, channels: 1 }, Animated::default());
         let sizes = Measured { extent: shape.into(), pixels: Pixels::U8, largest: 1, differing: None, narrowest: None };
         let first = (String::new(), shape);
-        let mut tables = Self { fit, first, sizes, images, labels, columns, splits, members, rejections };
+        let mut tables =
+            Self { fit, first, sizes, images, labels, lists, columns, splits, members, rejections, animated };
         let (name, first, pixels) = tables.first_shape()?;
         tables.first = (name, first);
         tables.sizes = measured(&tables, first, pixels)?;
@@ -257,6 +231,7 @@ impl Tables {
             let name = || row_name(path, position);
             match self.images.image(column, index, &self.fit, self.rejections.asker()) {
                 Ok(picture) => {
+                    self.animated.saw(picture.frames, name);
                     let found = picture.shape;
                     let expected = match self.sizes.extent {
                         Extent::Fixed(shape) => shape,
@@ -265,13 +240,17 @@ impl Tables {
                     check_fit(self.rejections.asker(), name().as_ref(), found, &self.first.0, expected)?;
                     let label = self.labels.label(self.columns.label.map(|_| batch.column(1)), index);
                     let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?.or(*label_of_all);
+                    let lists = self.lists.as_ref().zip(self.columns.lists);
+                    let at = 1 + usize::from(self.columns.label.is_some());
+                    let list = lists.map(|(lists, _)| lists.labels(batch.column(at), index));
+                    let list = list.transpose().map_err(|cause| error::data(format!("{}: {cause}", name())))?;
                     let id = match self.columns.id {
                         Some(_) => kinds::integer(batch.column(batch.num_columns() - 1), index)
                             .map_err(|cause| error::data(format!("{}: its id {cause}", name())))?
                             as u64,
                         None => before + position,
                     };
-                    Ok(Some(Image { id, label, picture }))
+                    Ok(Some(Image { id, label, list: list.unwrap_or_default(), picture }))
                 }
                 Err(reason) => self.rejections.add(reject(split, *before, path, position, reason)).map(|()| None),
             }
@@ -296,7 +275,14 @@ impl Tables {
                     Extent::Fixed(shape) => Shapes::Equal(shape, images.len()),
                     Extent::Mixed { .. } => Shapes::Each(images.iter().map(|image| image.picture.shape).collect()),
                 };
-                emit(batch(split, &shapes, ids, labels.collect(), samples)?)?;
+                let batch = batch(split, &shapes, ids, labels.collect(), samples)?;
+                emit(match &self.lists {
+                    Some(lists) => {
+                        let lists_of: Vec<_> = images.iter().map(|image| image.list.as_slice()).collect();
+                        add_label_lists(&batch, &lists.field(), &lists_of)?
+                    }
+                    None => batch,
+                })?;
             }
             Ok(())
         })
@@ -355,10 +341,11 @@ impl Source for Tables {
         // The rows that make a group: so many, or as many as fit, which is certain once one more does not.
         let group = move |waiting: &VecDeque<Image>| {
             let widths = || waiting.iter().map(|image| image.picture.samples.len()).collect::<Vec<_>>();
-            match content.width() {
+            let by_images = match content.width() {
                 Some(_) => (waiting.len() >= rows).then_some(rows),
                 None => row_groups_of(&widths()).get(..2).map(|groups| groups[0].end),
-            }
+            };
+            by_images.into_iter().chain(full(waiting.iter().map(|image| image.list.len()))).min()
         };
         Ok(Box::new(std::iter::from_fn(move || {
             while group(&waiting).is_none() {
@@ -386,7 +373,15 @@ impl Source for Tables {
         self.labels.classes()
     }
 
+    fn label_lists(&self) -> Option<FieldRef> {
+        self.lists.as_ref().map(LabelLists::field)
+    }
+
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         self.rejections.table()
+    }
+
+    fn passed_over(&self) -> Option<String> {
+        self.animated.line()
     }
 }

@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 use serde_json::{Value, json};
 
+use super::animated::Animated;
 use super::draw::{Draw, key};
 use super::label_text::{self, Texts};
 use super::picture::{self, Picture, pages};
@@ -46,6 +47,7 @@ struct Tar {
     splits: [Vec<Sample>; 2],
     classes: Classes,
     rejections: Rejections,
+    animated: Animated,
 }
 
 /// A picture in an archive.
@@ -118,6 +120,7 @@ impl Tar {
             splits,
             classes: (texts == Texts::Names && !classes.is_empty()).then(|| classes.into()),
             rejections: Rejections::new(settings.faults, "source.tar"),
+            animated: Animated::default(),
         };
         (tar.shape, tar.first) = tar.first_shape()?;
         Ok(tar)
@@ -176,6 +179,7 @@ impl Tar {
                 match self.read(sample)? {
                     Ok(picture) => {
                         let name = self.name(sample);
+                        self.animated.saw(picture.frames, || name.clone());
                         check_fit(self.rejections.asker(), name.as_ref(), picture.shape, &self.first, self.shape)?;
                         bytes.extend(picture.samples.into_bytes());
                         ids.push(id);
@@ -225,7 +229,7 @@ fn archives(pattern: &Path) -> Result<Vec<PathBuf>> {
 /// Says what is passed over in the archives.
 fn tell(found: &[Found], settings: &TarSettings, progress: &Progress) {
     let mut others: BTreeMap<&str, usize> = BTreeMap::new();
-    for (end, count) in found.iter().flat_map(|found| &found.others) {
+    for (end, count) in found.iter().flat_map(|found| &found.others).filter(|(_, count)| **count > 0) {
         *others.entry(end).or_default() += count;
     }
     let labels = found.iter().flat_map(|found| &found.pictures).filter(|(_, label)| label.is_some()).count();
@@ -285,6 +289,10 @@ impl Source for Tar {
         let paths = string_column(rows.iter().map(|(.., name)| name.as_str()));
         let files = listing_table(rows.iter().map(|(split, id, _)| (*split, *id)), vec![("path", paths)])?;
         Ok([vec![("files.parquet", files)], self.rejections.table()?].concat())
+    }
+
+    fn passed_over(&self) -> Option<String> {
+        self.animated.line()
     }
 }
 

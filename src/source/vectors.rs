@@ -183,8 +183,8 @@ fn tell_passed_over(table: &Table, chosen: &Chosen, progress: &Progress) {
         Some(_) => String::new(),
         None => format!("; no labels are read, source.vectors.label = {first:?} would take some"),
     };
-    let (others, path) = (text::few(&chosen.others), table.path().display());
-    progress.note(&format!("passed over: the columns {others} of {path}{advice}"));
+    let (count, others, path) = (chosen.others.len(), text::few(&chosen.others), table.path().display());
+    progress.note(&format!("passed over: {count} columns of {path}, {others}{advice}"));
 }
 
 impl Source for Vectors {

@@ -14,6 +14,9 @@ use crate::error;
 use crate::progress::Progress;
 use crate::store::local::real;
 
+/// Files that programs leave beside data, and that nobody counts as data.
+const ASIDE: [&str; 5] = ["thumbs.db", "desktop.ini", "metadata.csv", "metadata.jsonl", "metadata.parquet"];
+
 /// Most folders inside one another.
 const MAX_DEPTH: usize = 64;
 
@@ -143,6 +146,12 @@ impl Walk {
             ));
         }
     }
+}
+
+/// Whether a file is one that nobody counts as data.
+pub fn is_aside(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).map(str::to_ascii_lowercase);
+    name.is_some_and(|name| ASIDE.contains(&name.as_str()) || name.starts_with("readme") || name.starts_with("license"))
 }
 
 #[cfg(all(test, unix))]

@@ -151,7 +151,8 @@ fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &
                 })
             })
         });
-        let options = WriteOptions { classes: source.classes(), ..context.write_options() };
+        let options =
+            WriteOptions { classes: source.classes(), label_lists: source.label_lists(), ..context.write_options() };
         files.push(write_table(&context.scratch, &set.file_name(split), content, options, groups)?);
     }
     let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -172,6 +173,7 @@ fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &
              those of 12 bits in files of 16 do; `levels` of the source says which numbers are black and white, as [0, 4095]"
         ));
     }
+    source.passed_over().iter().for_each(|line| context.progress.note(line));
     for (name, table) in tables {
         files.push(write_batch(&context.scratch, &set.beside(name), &table)?);
         if name == "rejected.parquet" && table.num_rows() > 0 {

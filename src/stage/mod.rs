@@ -275,7 +275,7 @@ impl StageContext<'_> {
     /// The options of tables that the stage writes.
     pub fn write_options(&self) -> WriteOptions {
         let compression_level = self.pipeline.output.compression_level;
-        WriteOptions { compression_level, threads: self.threads, sorted: true, classes: None }
+        WriteOptions { compression_level, threads: self.threads, sorted: true, classes: None, label_lists: None }
     }
 
     /// Writes a small file to the scratch folder.

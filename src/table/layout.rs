@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::error;
 use crate::image::{Classes, ImageShape, to_bytes};
-use crate::table::{Content, Images, TableFile, lists, pixels};
+use crate::table::{Content, Images, TableFile, classes_of, lists, pixels};
 
 /// The kind of reader that exported tables are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
@@ -160,13 +160,12 @@ impl Layout {
     pub fn converter(&self, table: &TableFile) -> Result<Converter> {
         let content = table.content();
         content.extent().map_or(Ok(()), |extent| self.check(extent.channels()))?;
-        let schema = self.schema(content, &table.classes());
+        let schema = self.schema(&table.schema(), &table.classes());
         Ok(Converter { content, schema })
     }
 
     /// The schema of a table of this layout.
-    fn schema(&self, content: Content, classes: &Classes) -> SchemaRef {
-        let own = content.named_schema(classes);
+    fn schema(&self, own: &Schema, classes: &Classes) -> SchemaRef {
         let nullable = self.profile == Profile::Hf;
         let fields = own.fields().iter().map(|field| {
             let kind = match (field.name().as_str(), field.data_type()) {
@@ -222,11 +221,13 @@ fn features(fields: &[Field], classes: &Classes) -> Value {
         DataType::UInt8 => value("uint8"),
         _ => value("float32"),
     };
+    let label = |classes: &Classes| match classes {
+        Some(names) => json!({ "names": &names[..], "_type": "ClassLabel" }),
+        None => value("int64"),
+    };
     let feature = |field: &Field| match (field.name().as_str(), field.data_type()) {
-        ("label", _) => match classes {
-            Some(names) => json!({ "names": &names[..], "_type": "ClassLabel" }),
-            None => value("int64"),
-        },
+        ("label", _) => label(classes),
+        ("labels", _) => json!({ "feature": label(&classes_of(field)), "_type": "Sequence" }),
         (_, DataType::Struct(_)) => json!({ "_type": "Image" }),
         (_, DataType::FixedSizeList(item, size)) => {
             json!({ "feature": number(item.data_type()), "length": size, "_type": "Sequence" })

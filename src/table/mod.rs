@@ -11,6 +11,7 @@ mod convert;
 mod cut;
 mod footer;
 mod images;
+mod label_lists;
 pub mod layout;
 mod pages;
 mod parquet_file;
@@ -19,13 +20,16 @@ mod reader;
 mod schema;
 mod writer;
 
+use arrow_schema::FieldRef;
+
 use crate::image::Classes;
 
 pub use cut::{batch_rows, batches_of, row_group_rows, row_groups_of};
 pub use images::{Images, image_columns, shared_columns};
+pub use label_lists::{add_label_lists, carry_label_lists, label_lists};
 pub use parquet_file::{columns, footer};
 pub use reader::{TableFile, errors, ids, labels, lists};
-pub use schema::{Content, SCHEMA_VERSION, classes, is_unclipped, list};
+pub use schema::{Content, SCHEMA_VERSION, classes, classes_of, is_unclipped, list};
 pub use writer::{Emit, FileRecord, RowGroup, leading_columns, write_batch, write_file, write_rows, write_table};
 
 /// How tables are written.
@@ -39,4 +43,6 @@ pub struct WriteOptions {
     pub sorted: bool,
     /// The names of the labels.
     pub classes: Classes,
+    /// The field of the column of lists of labels, if the batches have one.
+    pub label_lists: Option<FieldRef>,
 }

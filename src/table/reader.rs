@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, FieldRef, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::file::reader::Length;
@@ -23,6 +23,7 @@ use super::contain::{contained, contained_items};
 use super::convert::converted;
 use super::cut::{batch_rows, mean_batch_rows, row_group_rows};
 use super::images::Images;
+use super::label_lists::{label_lists_of, with_label_lists};
 use super::parquet_file::{bad, check_compression, counted, opened, unusable};
 use super::schema::{Content, classes};
 use super::writer::parquet_message;
@@ -90,6 +91,16 @@ impl TableFile {
     /// The names of its labels.
     pub fn classes(&self) -> Classes {
         classes(self.metadata.schema())
+    }
+
+    /// The field of its lists of labels, if it has any.
+    pub fn label_lists(&self) -> Option<FieldRef> {
+        label_lists_of(self.metadata.schema())
+    }
+
+    /// The schema of its batches, with the names of its labels.
+    pub fn schema(&self) -> SchemaRef {
+        with_label_lists(self.content.named_schema(&self.classes()), self.label_lists().as_ref())
     }
 
     /// The sizes of its images.
@@ -229,7 +240,8 @@ impl TableFile {
     /// # Errors
     /// A file that has become unreadable; each batch can fail where its pages are damaged.
     pub fn row_group(&self, index: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-        let (path, schema, extent) = (self.path.clone(), self.content.schema(), self.content.extent());
+        let (path, extent) = (self.path.clone(), self.content.extent());
+        let schema = with_label_lists(self.content.schema(), self.label_lists().as_ref());
         failpoint::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let group = self.metadata.metadata().row_group(index);
         let at_once =

@@ -79,14 +79,14 @@ impl Content {
     /// The same with the class names of the labels, as a list in JSON in the metadata of `label` and of the schema.
     pub fn named_schema(self, classes: &Classes) -> SchemaRef {
         let schema = self.schema();
-        let Some(classes) = classes else { return schema };
-        let names = serde_json::json!(&classes[..]).to_string();
-        let entry = || HashMap::from([(CLASSES.to_owned(), names.clone())]);
+        if classes.is_none() {
+            return schema;
+        }
         let fields = schema.fields().iter().map(|field| match field.name().as_str() {
-            "label" => field.as_ref().clone().with_metadata(entry()),
+            "label" => named(field.as_ref().clone(), classes),
             _ => field.as_ref().clone(),
         });
-        let metadata = schema.metadata().clone().into_iter().chain(entry()).collect();
+        let metadata = schema.metadata().clone().into_iter().chain(names(classes)).collect();
         Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), metadata))
     }
 
@@ -196,8 +196,26 @@ fn can_become(found: &DataType, wanted: &DataType) -> bool {
 /// The class names in a schema, if any.
 pub fn classes(schema: &Schema) -> Classes {
     let field = schema.field_with_name("label").ok().and_then(|field| field.metadata().get(CLASSES));
-    let names: Vec<String> = serde_json::from_str(field.or(schema.metadata().get(CLASSES))?).ok()?;
-    Some(names.into())
+    parsed(field.or(schema.metadata().get(CLASSES)))
+}
+
+/// The class names in the metadata of a field, if any.
+pub fn classes_of(field: &Field) -> Classes {
+    parsed(field.metadata().get(CLASSES))
+}
+
+fn parsed(names: Option<&String>) -> Classes {
+    Some(serde_json::from_str::<Vec<String>>(names?).ok()?.into())
+}
+
+/// The entry of metadata with class names: a list in JSON.
+fn names(classes: &Classes) -> Option<(String, String)> {
+    Some((CLASSES.to_owned(), serde_json::json!(&classes.as_ref()?[..]).to_string()))
+}
+
+/// A field with class names in its metadata, which has no other.
+pub fn named(field: Field, classes: &Classes) -> Field {
+    field.with_metadata(names(classes).into_iter().collect())
 }
 
 /// A list of exactly `size` values, none of them null.

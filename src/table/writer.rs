@@ -23,6 +23,7 @@ use super::WriteOptions;
 use super::checksum::{Chunk, Collector, Pages};
 use super::chunk::ListWriter;
 use super::footer;
+use super::label_lists::with_label_lists;
 use super::schema::Content;
 use crate::error;
 use crate::ordered::in_order;
@@ -60,7 +61,8 @@ pub fn write_table<'a>(
     options: WriteOptions,
     row_groups: impl Iterator<Item = Result<RowGroup<'a>>> + Send,
 ) -> Result<FileRecord> {
-    write_rows(folder, name, &content.named_schema(&options.classes), &options, None, row_groups)
+    let schema = with_label_lists(content.named_schema(&options.classes), options.label_lists.as_ref());
+    write_rows(folder, name, &schema, &options, None, row_groups)
 }
 
 /// Like [`write_table`] for any schema; `compression` replaces the usual one.
@@ -288,7 +290,7 @@ impl<W: Write> Write for DigestWriter<W> {
 /// The file system.
 pub fn write_batch(folder: &Path, name: &str, batch: &RecordBatch) -> Result<FileRecord> {
     let compression_level = ZstdLevel::default().compression_level();
-    let options = WriteOptions { compression_level, threads: 1, sorted: false, classes: None };
+    let options = WriteOptions { compression_level, threads: 1, sorted: false, classes: None, label_lists: None };
     let group: RowGroup<'_> = Box::new(|emit| emit(batch.clone()));
     write_rows(folder, name, batch.schema_ref(), &options, None, std::iter::once(Ok(group)))
 }

@@ -98,7 +98,7 @@ fn folder(sandbox: &Sandbox) {
             sandbox.write(&format!("photos/{split}/{class}/{index}{EVIL}.png"), &png(8, 9, index));
         }
     }
-    sandbox.write(&format!("photos/train/cat{EVIL}/animated{EVIL}.gif"), b"GIF89a");
+    sandbox.write(&format!("photos/train/cat{EVIL}/animated{EVIL}.avif"), b"ftypavif");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn pictures_cannot_command_the_terminal_whatever_is_done_with_them() {
     let run = |words: &str, form: &str| sandbox.limpid(&format!("{words} --log {form} --log-every 0s"));
     let [lines, json] = in_both_forms(|form| run("run small.toml --force", form), 0);
     lines.says("animated\\u001b]52;c;aGk=\\u0007\\u000d");
-    json.says("animated\\u001b]52;c;aGk=\\u0007\\r\\u001b[2J\\u007f\\u009b31m\\u202e\\u2066\\ufeff.gif");
+    json.says("animated\\u001b]52;c;aGk=\\u0007\\r\\u001b[2J\\u007f\\u009b31m\\u202e\\u2066\\ufeff.avif");
     for words in
         ["plan small.toml", "plan small.toml --force --json", "show runs/small --json", "diff runs/small runs/small"]
     {

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow_array::builder::{ListBuilder, UInt8Builder};
+use arrow_array::builder::{ListBuilder, StringBuilder, UInt8Builder};
 use arrow_array::cast::AsArray;
-use arrow_array::types::Float32Type;
+use arrow_array::types::{Float32Type, Int64Type};
 use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float64Array, Int64Array, RecordBatch, StringArray,
 };
@@ -164,15 +164,83 @@ fn labels_of_every_kind_are_read_or_left_out_with_a_line() {
     sandbox.limpid("run small.toml --to ingest").succeeds();
     assert_eq!(all(&sandbox)[..2], [Some(1), Some(0)]);
     // What cannot be labels makes no table unreadable, unless it is asked for.
-    let list = nested(Arc::new(Int64Array::from(vec![1; 24])), 2, false);
     let halves: ArrayRef = Arc::new(Float64Array::from(vec![0.5; 12]));
     let nothing: ArrayRef = Arc::new(arrow_array::NullArray::new(12));
-    for (labels, why) in [(list, "are List"), (halves, "of which one is 0.5, no whole number"), (nothing, "are Null")] {
+    let list = nested(Arc::new(Float64Array::from(vec![0.5; 24])), 2, false);
+    let half = "of which one is 0.5, no whole number";
+    for (labels, why) in [(halves, half), (list, half), (nothing, "are Null")] {
         write(&sandbox, labels);
         sandbox.limpid("run small.toml --to ingest").succeeds().says("no labels: the labels `label`").says(why);
         assert_eq!(all(&sandbox), vec![None; 12]);
         sandbox.limpid("run small.toml --to ingest --set source.parquet.label=none").succeeds().never_says("no labels");
         sandbox.limpid("run small.toml --to ingest --set source.parquet.label=label").exits(65).says(why);
+    }
+}
+
+/// The lists of labels of a table, with their names.
+fn label_lists(sandbox: &Sandbox, path: &str) -> (Vec<Vec<i64>>, Option<String>) {
+    let (batch, _) = read(sandbox, path);
+    let lists = batch.column_by_name("labels").expect("is there").as_list::<i32>().clone();
+    let numbers = |list: ArrayRef| list.as_primitive::<Int64Type>().values().to_vec();
+    let names = batch.schema().field_with_name("labels").expect("is there").metadata().get("limpid.classes").cloned();
+    (lists.iter().map(|list| list.map(numbers).unwrap_or_default()).collect(), names)
+}
+
+#[test]
+fn lists_of_labels_are_kept_through_to_the_features() {
+    let sandbox = sandbox("parquet = { train = \"x.parquet\", test = \"y.parquet\" }");
+    let mut texts = ListBuilder::new(StringBuilder::new());
+    for row in 0..12 {
+        (0..row % 3).for_each(|at| texts.values().append_value(["sea", "sun", "boat"][(row + at) % 3]));
+        // The last image has no list.
+        texts.append(row < 11);
+    }
+    let texts: ArrayRef = Arc::new(texts.finish());
+    let wanted: Vec<Vec<i64>> = (0..12)
+        .map(|row| if row < 11 { (0..row % 3).map(|at| [1, 2, 0][(row + at) % 3]).collect() } else { Vec::new() })
+        .collect();
+    for file in ["x.parquet", "y.parquet"] {
+        table(&sandbox, file, &[("image", pictures(12)), ("label", texts.clone())]);
+    }
+    sandbox
+        .limpid("run small.toml --set corruption.gaussian={} --set output.profile=hf")
+        .succeeds()
+        .never_says("no labels");
+    let names = Some("[\"boat\",\"sea\",\"sun\"]".to_owned());
+    for stage in ["ingest", "corrupt", "encode", "denoise", "export/encode", "export/denoise"] {
+        let path = format!("runs/small/{stage}/train-00000-of-00001.parquet");
+        assert_eq!(label_lists(&sandbox, &path), (wanted.clone(), names.clone()), "{stage}");
+    }
+    assert_eq!(images(&sandbox, TRAIN).1, vec![None; 12]);
+    let (_, footer) = read(&sandbox, "runs/small/export/encode/train-00000-of-00001.parquet");
+    let entries = footer.file_metadata().key_value_metadata().expect("has some");
+    let features = entries.iter().find(|entry| entry.key == "huggingface").and_then(|entry| entry.value.clone());
+    let of_lists = "\"labels\":{\"_type\":\"Sequence\",\"feature\":{\"_type\":\"ClassLabel\",\"names\":[\"boat\"";
+    assert!(features.as_ref().expect("is there").contains(of_lists), "{features:?}");
+    // A command keeps those of any table, and so does a source that reads what limpid has written.
+    sandbox.limpid("encode runs/small x.parquet runs/small/ingest/test-00000-of-00001.parquet -o out").succeeds();
+    for name in ["x", "test-00000-of-00001"] {
+        assert_eq!(label_lists(&sandbox, &format!("out/{name}.parquet")), (wanted.clone(), names.clone()), "{name}");
+    }
+    sandbox
+        .limpid("run small.toml --to ingest --runs again --set source.parquet={path=\"runs/small/ingest\"}")
+        .succeeds();
+    let again = label_lists(&sandbox, "again/small/ingest/train-00000-of-00001.parquet");
+    assert_eq!(again, (wanted.clone(), names));
+    // Numbers of any kind, as many for each image as there are classes, beside a label.
+    let hot: Vec<f32> =
+        wanted.iter().flat_map(|list| (0..3).map(|at| f32::from(u8::from(list.contains(&at))))).collect();
+    let hot: ArrayRef = Arc::new(arrow_array::Float32Array::from(hot));
+    let one: ArrayRef = Arc::new(Int64Array::from_iter_values(0..12));
+    let columns = [("image", pictures(12)), ("label", one), ("labels", nested(hot, 3, true))];
+    ["x.parquet", "y.parquet"].iter().for_each(|file| table(&sandbox, file, &columns));
+    sandbox.limpid("run small.toml --to ingest").succeeds().never_says("no labels");
+    let (lists, names) = label_lists(&sandbox, TRAIN);
+    assert!(names.is_none() && lists[2] == [1, 1, 0] && lists[11] == [0, 0, 0], "{lists:?}");
+    assert_eq!(images(&sandbox, TRAIN).1[11], Some(11));
+    for (label, lists) in [("none", false), ("label", false), ("labels", true)] {
+        sandbox.limpid(&format!("run small.toml --to ingest --set source.parquet.label={label}")).succeeds();
+        assert_eq!(read(&sandbox, TRAIN).0.column_by_name("labels").is_some(), lists, "{label}");
     }
 }
 
@@ -305,7 +373,7 @@ fn what_a_file_is_is_said_everywhere() {
     tar[257..262].copy_from_slice(b"ustar");
     tar[0] = b'a';
     let files: [(&str, &[u8], &str); 6] = [
-        ("a.gif", b"GIF89a\0\0\0\0", "a GIF picture"),
+        ("a.jxl", b"\xff\x0a\0\0\0\0\0\0\0\0", "a JPEG XL picture"),
         ("a.avif", b"\0\0\0\x1cftypavif\0\0\0\0", "an AVIF picture"),
         ("a.heic", b"\0\0\0\x1cftypheic\0\0\0\0", "a HEIC picture"),
         ("a.tar", &tar, "a tar archive"),
@@ -333,7 +401,10 @@ fn what_a_file_is_is_said_everywhere() {
         ["train", "test"].iter().for_each(|split| _ = sandbox.write(&format!("scans/{split}/1.png"), bytes));
         let folder = "--set source.folder={path=\"scans\",labels=\"none\"}";
         let words = format!("run small.toml --to ingest {folder} --runs folder");
-        sandbox.limpid(&words).exits(65).says(&format!("it is not a PNG, JPEG, WebP, BMP or TIFF picture, but {what}"));
+        sandbox
+            .limpid(&words)
+            .exits(65)
+            .says(&format!("it is not a PNG, JPEG, WebP, GIF, BMP or TIFF picture, but {what}; "));
     }
     sandbox
         .limpid("denoise runs/small https://example.org/a.png -o out")
@@ -417,11 +488,11 @@ fn a_column_for_each_pixel_is_read() {
     }
     // Another column is passed over with a line.
     sandbox.write("e.csv", format!("kind,{}\n{}", head.join(","), lines(true)).as_bytes());
-    sandbox.limpid(&drawn("e.csv")).succeeds().says("passed over: the columns kind of e.csv; no labels are read");
+    sandbox.limpid(&drawn("e.csv")).succeeds().says("passed over: 1 columns of e.csv, kind; no labels are read");
 }
 
 /// A tar archive of these files.
-fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+pub fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, bytes) in files {
         let mut header = tar::Header::new_ustar();

@@ -159,7 +159,7 @@ fn a_file_that_is_none_is_told_what_it_is_and_what_to_do() {
         ("page", b"<!DOCTYPE html><html>", "is an HTML page", "the download failed"),
         ("big.bin", b"version https://git-lfs.github.com/spec/v1\noid", "is a pointer of Git LFS", "git lfs pull"),
         ("a.feather", b"ARROW1\0\0", "is an Arrow or Feather file", "Parquet"),
-        ("a.gif", b"GIF89a", "is a GIF picture", "convert it"),
+        ("a.avif", b"\0\0\0\x1cftypavif", "is an AVIF picture", "convert it, as to PNG"),
         ("noise", &[0xfe, 0x80, 0x81, 0x00], "is nothing that limpid knows: it starts with fe 80 81 00", "Parquet"),
     ] {
         sandbox.write(name, bytes);

@@ -24,7 +24,7 @@ const fn drawn(labels: &'static [&'static str]) -> Result<Meant, &'static str> {
 const EACH: usize = 12;
 
 /// Layouts: the folders that hold images, and what is meant.
-const LAYOUTS: [(&str, &[&str], Result<Meant, &str>); 40] = [
+const LAYOUTS: [(&str, &[&str], Result<Meant, &str>); 48] = [
     ("train and test", &["train/a", "train/b", "test/a", "test/b"], meant(24, 24, &["a", "b"])),
     ("train, val and test", &["train/a", "train/b", "val/a", "test/b"], meant(24, 12, &["a", "b"])),
     ("train and val", &["train/n01", "train/n02", "val/n01", "val/n02"], meant(24, 24, &["n01", "n02"])),
@@ -69,6 +69,38 @@ const LAYOUTS: [(&str, &[&str], Result<Meant, &str>); 40] = [
         "splits in labels",
         &["bottle/train/good", "bottle/test/cut", "cable/train/good"],
         Err("look like splits, test and train"),
+    ),
+    ("splits in each label", &["cat/train", "cat/test", "dog/train", "dog/test"], meant(24, 24, &["cat", "dog"])),
+    (
+        "splits in each label, wrapped, with images",
+        &["pets/cat/Training/images", "pets/cat/Testing/images", "pets/dog/training", "pets/dog/Test"],
+        meant(24, 24, &["cat", "dog"]),
+    ),
+    (
+        "three splits in each label",
+        &["cat/train", "cat/val", "cat/test", "dog/train", "dog/val", "dog/test"],
+        meant(24, 24, &["cat", "dog"]),
+    ),
+    ("train and val in each label", &["0/train", "0/val", "1/train", "1/val"], meant(24, 24, &["0", "1"])),
+    (
+        "splits in some labels",
+        &["cat/train", "cat/test", "dog/train"],
+        Err("look like splits, test and train; read it alone"),
+    ),
+    (
+        "other splits in other labels",
+        &["cat/train", "cat/test", "dog/train", "dog/val"],
+        Err("look like splits, test and train; read it alone"),
+    ),
+    (
+        "splits and more in labels",
+        &["cat/train", "cat/test", "cat/masks", "dog/train", "dog/test"],
+        Err("look like splits, test and train; read it alone"),
+    ),
+    (
+        "splits in folds",
+        &["fold_1/train", "fold_1/test", "fold_2/train", "fold_2/test"],
+        Err("look like splits, test and train; read it alone"),
     ),
     ("labels of splits", &["train/horse1", "test/horse2"], Err("all images for training have the label horse1")),
     (

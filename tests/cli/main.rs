@@ -1,5 +1,6 @@
 //! End-to-end tests of the binary.
 
+mod animated;
 mod applying;
 mod bad_input;
 mod blind_spot;
@@ -32,6 +33,7 @@ mod memory;
 mod mixed_sizes;
 mod mnist;
 mod models;
+mod nothing_lost;
 mod onnx;
 mod output;
 mod own_arrays;

@@ -28,6 +28,47 @@ pub fn npz(arrays: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8
 }
 
 #[test]
+fn numbers_in_any_order_of_bytes_and_dimensions_are_the_same() {
+    let sandbox = sandbox("npy = { train = \"x.npy\", train-labels = \"y.npy\", test-fraction = 0.4 }");
+    let (images_of, labels_of) = (|at: usize| (at * 7 % 251) as u8, |at: usize| at as i64 - 3);
+    let written = |array: Vec<u8>| {
+        sandbox.write("x.npy", &array);
+        sandbox.limpid("run small.toml --to ingest").succeeds();
+        images(&sandbox, TRAIN)
+    };
+    sandbox
+        .write("y.npy", &npy("<i8", "(12,)", &(0..12).flat_map(|at| labels_of(at).to_le_bytes()).collect::<Vec<_>>()));
+    let wanted = written(npy("|u1", "(12, 5, 6, 3)", &(0..12 * 90).map(images_of).collect::<Vec<_>>()));
+    sandbox
+        .write("y.npy", &npy(">i8", "(12,)", &(0..12).flat_map(|at| labels_of(at).to_be_bytes()).collect::<Vec<_>>()));
+    // The number at each place of an array whose first index counts up first.
+    let fortran = |at: usize| images_of(at % 12 * 90 + at / 12 % 5 * 18 + at / 60 % 6 * 3 + at / 360);
+    let orders: [(bool, &dyn Fn(usize) -> u8); 2] = [(false, &images_of), (true, &fortran)];
+    for (is_fortran, number) in orders {
+        let all = || (0..12 * 90).map(number);
+        for (kind, bytes) in [
+            (">u2", all().flat_map(|number| u16::from(number).to_be_bytes()).collect::<Vec<_>>()),
+            (">f4", all().flat_map(|number| (f32::from(number) / 255.0).to_be_bytes()).collect()),
+            ("<f8", all().flat_map(|number| (f64::from(number) / 255.0).to_le_bytes()).collect()),
+            ("|u1", all().collect()),
+        ] {
+            let array = npy(kind, "(12, 5, 6, 3)", &bytes);
+            let (from, to) = (b"'fortran_order': False", b"'fortran_order': True ");
+            let at = array.windows(from.len()).position(|window| window == from).expect("is there");
+            let mut turned = array.clone();
+            turned[at..at + to.len()].copy_from_slice(to);
+            assert_eq!(written(if is_fortran { turned.clone() } else { array }), wanted, "{kind} {is_fortran}");
+            if is_fortran {
+                sandbox.write("x.npy", &turned[..turned.len() - 1]);
+                sandbox.limpid("run small.toml --to ingest").exits(65).says("x.npy is truncated");
+                sandbox.write("x.npy", &[&turned[..], b"more"].concat());
+                sandbox.limpid("run small.toml --to ingest").exits(65).says("goes on after the numbers");
+            }
+        }
+    }
+}
+
+#[test]
 fn numpy_arrays_are_read_from_archives_and_files() {
     let train: Vec<u8> = (0..30 * 12).map(|at| at as u8).collect();
     let arrays = [
@@ -76,7 +117,7 @@ fn numpy_arrays_are_read_from_archives_and_files() {
             "holds 256; integers must lie between 0 and 255",
         ),
         (npy("|i1", "(1, 4, 3)", &[255; 12]), "a.npy: image 0 holds -1; integers must lie between 0 and 255"),
-        (npy(">f4", "(30, 4, 3)", &train), "a.npy has elements of type >f4"),
+        (npy("<c8", "(30, 4, 3)", &train), "a.npy has elements of type <c8"),
         (npy("|u1", "(30, 12)", &train), "a.npy has the sizes (30, 12)"),
         (npy("|u1", "(0, 4, 3)", &[]), "a.npy holds no images"),
         (b"PK".to_vec(), "a.npy is truncated"),

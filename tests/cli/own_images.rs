@@ -64,11 +64,11 @@ fn folder(sandbox: &Sandbox) {
 fn a_folder_gives_its_images_in_the_order_of_their_paths() {
     let sandbox = sandbox("folder = { path = \"photos\" }");
     folder(&sandbox);
-    sandbox.write("photos/train/cat/b.GIF", b"GIF89a");
+    sandbox.write("photos/train/cat/b.AVIF", b"ftypavif");
     sandbox.write("photos/train/cat/a.ppm", b"P6");
-    let passed_over =
-        "passed over: 2 images of formats that are not read (PNG, JPEG, WebP, BMP and TIFF are), such as ";
-    sandbox.limpid("run small.toml").succeeds().says(&format!("{passed_over}photos/train/cat/a.ppm"));
+    let passed_over = "passed over: 2 images of formats that are not read (1 AVIF, 1 PPM), such as photos/train/cat/a.ppm; \
+                       convert them to one that is: PNG, JPEG, WebP, GIF, BMP or TIFF";
+    sandbox.limpid("run small.toml").succeeds().says(passed_over);
     let (ids, labels, pixels) = images(&sandbox, TRAIN);
     assert_eq!((ids, labels), (vec![0, 1], vec![Some(0), Some(1)]));
     assert_eq!(pixels, [picture(8, 9, 2).into_bytes(), picture(8, 9, 1).into_bytes()].concat());
@@ -307,14 +307,14 @@ fn broken_images_end_the_run_or_are_listed() {
     folder(&sandbox);
     let whole = png(8, 9, 5);
     sandbox.write("photos/train/cat/a.png", &whole[..whole.len() - 30]);
-    sandbox.write("photos/train/dog/a.jpg", b"GIF89a of another kind");
+    sandbox.write("photos/train/dog/a.jpg", b"%PDF of another kind");
     sandbox.write("photos/train/dog/c.jpg", b"");
     sandbox
         .limpid("run small.toml --to ingest")
         .exits(65)
         .says("cannot use 3 pictures; source.folder.on-error = \"skip\" leaves such pictures out and lists them\n")
         .says("\n  photos/train/cat/a.png: ")
-        .says("\n  photos/train/dog/a.jpg: it is not a PNG, JPEG, WebP, BMP or TIFF picture, but a GIF picture")
+        .says("\n  photos/train/dog/a.jpg: it is not a PNG, JPEG, WebP, GIF, BMP or TIFF picture, but a PDF file; ")
         .says("\n  photos/train/dog/c.jpg: ");
     assert!(!sandbox.path("runs/small/ingest").exists());
     let skip = "run small.toml --to ingest --set source.folder.on-error=skip";

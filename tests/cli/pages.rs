@@ -20,7 +20,7 @@ fn pixels(rows: usize, columns: usize, seed: usize) -> Vec<u8> {
 }
 
 /// A TIFF with pages of these rows and columns, and a smaller copy of the first.
-fn tiff(pages: &[(usize, usize)], big: bool) -> Vec<u8> {
+pub fn tiff(pages: &[(usize, usize)], big: bool) -> Vec<u8> {
     fn pages_of<K: tiff::encoder::TiffKind>(
         encoder: &mut TiffEncoder<&mut Cursor<Vec<u8>>, K>,
         pages: &[(usize, usize)],

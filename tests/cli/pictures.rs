@@ -12,7 +12,7 @@ use crate::own_arrays::npy;
 use crate::own_images::encoded;
 
 /// A model for any size, trained for a moment.
-const PIPELINE: &str = r#"
+pub const PIPELINE: &str = r#"
 [source]
 strokes = { train = 60, test = 20 }
 [corruption]

@@ -92,6 +92,10 @@ fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
         // What a run has made of images is an input too.
         ("runs/flat/ingest", "parquet = { path = \"runs/flat/ingest\" }"),
         ("", "strokes = { train = "),
+        ("strokes", "strokes = { train = "),
+        ("scenes", "scenes = { train = "),
+        // Each page is there with its stains: no noise is made up.
+        ("documents", "[model]\nunet"),
     ]
 }
 
@@ -104,10 +108,17 @@ fn a_pipeline_is_written_for_every_kind_of_data_and_runs() {
         let file = printed.lines().next().expect("is printed");
         let text = String::from_utf8(sandbox.read(file)).expect("is text");
         assert!(text.contains(expected), "{data}: {expected}\n{text}");
+        assert_eq!(text.contains("[corruption]"), data != "documents", "{data}\n{text}");
         // The number of epochs is left to the pipeline where that takes no time.
         let fewer =
             if matches!(data, "" | "mixed") { " --set training.epochs=1 --set source.strokes.train=100" } else { "" };
-        let fewer = if data == "mixed" { " --set training.epochs=1" } else { fewer };
+        let fewer = match data {
+            "mixed" => " --set training.epochs=1".to_owned(),
+            "strokes" | "scenes" | "documents" => {
+                format!(" --set training.epochs=1 --set source.{data}.train=30 --set source.{data}.test=9")
+            }
+            _ => fewer.to_owned(),
+        };
         sandbox.limpid(&format!("run {file}{fewer}")).succeeds();
         sandbox.limpid(&format!("init {data}")).exits(2).says(&format!("{file} exists; --force writes over it"));
     }
@@ -115,6 +126,19 @@ fn a_pipeline_is_written_for_every_kind_of_data_and_runs() {
     std::fs::create_dir(sandbox.path("pipelines")).expect("created");
     sandbox.limpid("init flat -o pipelines/mine.toml").succeeds();
     sandbox.limpid("run pipelines/mine.toml --to ingest").succeeds();
+}
+
+#[test]
+fn mnist_is_a_name_that_needs_no_data() {
+    let Some(mnist) = std::env::var_os("MNIST_DIR") else { return println!("skipped: MNIST_DIR is not set") };
+    let sandbox = Sandbox::new();
+    sandbox.limpid("init mnist").env("MNIST_DIR", &mnist).succeeds();
+    let text = String::from_utf8(sandbox.read("mnist.toml")).expect("is text");
+    assert!(text.contains("60000 images of 28×28 to train on, 10000 to test on; 10 classes"), "{text}");
+    sandbox.limpid("run mnist.toml --to ingest").env("MNIST_DIR", &mnist).succeeds();
+    // What is there comes first.
+    sandbox.write("mnist/1.png", &png(8, 8, 1));
+    sandbox.limpid("init mnist --force").env("MNIST_DIR", &mnist).exits(65).says("leaves none for the split");
 }
 
 #[test]

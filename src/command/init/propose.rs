@@ -46,17 +46,34 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// Proposes a source for a folder or a file; without one, for digits that limpid draws.
+/// The settings of a source as TOML, by their keys.
+type Settings = &'static [(&'static str, &'static str)];
+
+/// Sources that need no data of the user's, their settings, and what they are.
+const OWN: [(&str, Settings, &str); 4] = [
+    ("mnist", &[], "The MNIST handwritten digits, from MNIST_DIR or where other programs keep them, or downloaded."),
+    ("strokes", &[("train", "2000"), ("test", "500")], "Made-up digits, which need no data."),
+    ("scenes", &[("train", "400"), ("test", "40")], "Made-up pictures of textured shapes, which need no data."),
+    (
+        "documents",
+        &[("train", "400"), ("test", "40")],
+        "Made-up pages of text, each stained and clean, which need no data.",
+    ),
+];
+
+/// The source of this name that needs no data.
+pub fn own(name: Option<&str>) -> Option<Proposal> {
+    let (kind, settings, comment) = OWN.into_iter().find(|(kind, ..)| Some(*kind) == name)?;
+    let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+    let comment = format!("{comment} limpid init FOLDER|FILE writes a pipeline for your data.");
+    Some(Proposal { kind, settings, is_drawn: false, comments: vec![comment] })
+}
+
+/// Proposes a source for a folder or a file.
 ///
 /// # Errors
 /// Data that no source reads, with what they are and what to do.
-pub fn propose(data: Option<&Path>) -> Result<Proposal> {
-    let Some(data) = data else {
-        let comment =
-            "Made-up digits, which need no data: limpid init FOLDER|FILE writes a pipeline for yours.".to_owned();
-        let settings = [("train", "2000"), ("test", "500")].map(|(key, value)| (key, value.to_owned()));
-        return Ok(Proposal { kind: "strokes", settings: settings.to_vec(), is_drawn: false, comments: vec![comment] });
-    };
+pub fn propose(data: &Path) -> Result<Proposal> {
     match recognised(data)? {
         Ok(Kind::Folder) => of_folder(data),
         Ok(Kind::Picture) => {
@@ -131,7 +148,7 @@ fn of_folder(folder: &Path) -> Result<Proposal> {
         kinds.entry(kind.unwrap_or("")).or_default().push(path);
     }
     kinds.values_mut().for_each(|files| files.sort());
-    let pictures = Folder::files(folder)?.len();
+    let pictures = Folder::files(folder, None)?.len();
     let shown = folder.display().to_string();
     let tables = ["columns", "vectors"].into_iter().filter_map(|kind| kinds.get(kind)).flatten();
     if let Some(table) = tables.into_iter().find(|path| lists_pictures(path)) {

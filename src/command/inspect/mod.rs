@@ -225,7 +225,9 @@ fn inspect_picture(path: &Path, drawing: Drawing) -> Result<()> {
         error::data(format!("{} starts as a {format} does, but cannot be decoded: {cause}; {advice}", path.display()))
     })?;
     let format = picture_format(&file.bytes).unwrap_or("picture");
-    print(format!("{}: a picture of {} ({format})", path.display(), picture.shape))?;
+    let of_frames =
+        if picture.frames > 1 { format!(", the first of {} frames", picture.frames) } else { String::new() };
+    print(format!("{}: a picture of {} ({format}{of_frames})", path.display(), picture.shape))?;
     let bytes = picture.samples.into_bytes();
     draw(&bytes, picture.shape, drawing)?;
     let mut range = Range::default();

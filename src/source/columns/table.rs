@@ -36,13 +36,13 @@ impl PixelTable {
             return Err(error::data(format!("{}: its column {} is {kind}, no number", path.display(), head[at])));
         }
         if let Some(first) = layout.others.first() {
-            let (others, name) = (text::few(&layout.others), path.display());
+            let (count, others, name) = (layout.others.len(), text::few(&layout.others), path.display());
             let advice = if layout.label.is_some() {
                 String::new()
             } else {
                 format!("; no labels are read, source.columns.label = {first:?} would take some")
             };
-            note(&format!("passed over: the columns {others} of {name}{advice}"));
+            note(&format!("passed over: {count} columns of {name}, {others}{advice}"));
         }
         // In text, a number with a point is a float.
         let has_floats = if let Some(types) = types {

@@ -9,6 +9,7 @@ use super::labels::numbered;
 use super::{Entry, Folder, list};
 use crate::error;
 use crate::image::Split;
+use crate::progress::Progress;
 use crate::source::check_classes;
 use crate::source::rejected::Rejections;
 use crate::source::settings::{Faults, Fit};
@@ -18,13 +19,19 @@ const SPLITS: [&str; 2] = ["train", "test"];
 
 impl Folder {
     /// The image files below a folder, or a single image file, in the test split, resized by `fit`. Their labels are the
-    /// sub-folders that they lie in, as in ingest; there are none for files that lie in no sub-folder.
+    /// sub-folders that they lie in, as in ingest; there are none for files that lie in no sub-folder. `progress` is told what is passed
+    /// over.
     ///
     /// # Errors
     /// No images, or none that can be used.
-    pub fn of_command(path: &Path, fit: Fit, faults: Faults) -> Result<Self> {
+    pub fn of_command(path: &Path, fit: Fit, faults: Faults, progress: Option<&Progress>) -> Result<Self> {
         let (root, files) = if path.is_dir() {
-            (path, list(path)?.images)
+            let listing = list(path)?;
+            progress.iter().for_each(|progress| listing.tell(progress));
+            if listing.images.is_empty() {
+                return Err(listing.empty());
+            }
+            (path, listing.images)
         } else {
             let name = path.file_name().and_then(|name| name.to_str());
             let name = name.ok_or_else(|| error::settings(format!("{} has no usable file name", path.display())))?;
@@ -43,7 +50,9 @@ impl Folder {
         };
         let items: Vec<_> = files.into_iter().map(item).collect();
         let (mut labels, mut classes) = numbered(&items, false);
-        if check_classes(classes.as_ref().map_or(0, |names| names.len())).is_err() {
+        if let Err(cause) = check_classes(classes.as_ref().map_or(0, |names| names.len())) {
+            let line = format!("no labels: what {} has for them {cause}", root.display());
+            progress.iter().for_each(|progress| progress.note(&line));
             (labels, classes) = (vec![None; items.len()], None);
         }
         let entries =

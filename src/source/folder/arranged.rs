@@ -13,6 +13,7 @@ use super::{list, list_in};
 use crate::error;
 use crate::image::Split;
 use crate::progress::Progress;
+use crate::source::Asker;
 use crate::source::split_name::{Name, Role};
 
 /// Most sub-folders that a message counts.
@@ -35,8 +36,9 @@ impl Arranged {
         let whole = list(root)?;
         let layout = layout(settings, &whole.images)?;
         // Listed again, since what links in a split lead to belongs to it.
-        let splits =
-            layout.splits.as_ref().map(|splits| list_in(root, &splits.each_ref().map(String::as_str))).transpose()?;
+        let starts: Vec<_> = layout.starts().concat();
+        let starts: Vec<_> = starts.iter().map(String::as_str).collect();
+        let splits = layout.says_splits().then(|| list_in(root, &starts)).transpose()?;
         Ok(Self { whole, splits, layout })
     }
 
@@ -59,13 +61,24 @@ impl Arranged {
                         "splits by sub-folders: train is {train} ({train_count} images), test is {test} ({test_count})"
                     )
                 }
+                None if self.layout.says_splits() => {
+                    let count = |starts: &[String]| -> usize { starts.iter().map(of).sum() };
+                    let [train, test] = self.layout.starts();
+                    format!(
+                        "labels are the sub-folders, each with its splits, as train {} and test {}: {} and {} images",
+                        name(&train[0]),
+                        name(&test[0]),
+                        count(train),
+                        count(test)
+                    )
+                }
                 None => {
                     format!("labels are the sub-folders of {}, which is around all images", name(&self.layout.around))
                 }
             });
         }
         read.tell_links(progress);
-        self.whole.tell_others(progress);
+        self.whole.tell_others(progress, Asker::Section("source.folder"));
         let outside = self.splits.as_ref().map(|splits| self.whole.outside(splits)).unwrap_or_default();
         if let [example, ..] = outside[..] {
             let folder = |path: &&String| path.split_once('/').map(|(folder, _)| folder.to_owned());
@@ -97,16 +110,13 @@ pub fn from_folders(settings: &FolderSettings, progress: &Progress) -> Result<Ve
     let root = &settings.path;
     let arranged = Arranged::new(settings)?;
     arranged.tell(settings, progress);
-    let Layout { splits, around } = &arranged.layout;
     let items = arranged.read().images.iter().map(|path| {
-        let split = splits.iter().flatten().zip(Split::ALL).find(|(start, _)| path.starts_with(start.as_str()));
-        let start = split.map_or(around, |(start, _)| start);
-        let rest = path.strip_prefix(start.as_str()).unwrap_or(path);
+        let (split, rest) = arranged.layout.place(path);
         let label = match settings.labels {
             FolderLabels::Folders => rest.split_once('/').map(|(folder, _)| folder.to_owned()),
             FolderLabels::None => None,
         };
-        Item { path: path.clone(), split: split.map(|(_, split)| split), label }
+        Item { path: path.clone(), split, label }
     });
     let items: Vec<_> = items.collect();
     if let (Some(labelled), Some(bare)) =

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::arranged::{Arranged, from_folders};
 use super::file_table::{self, FileTable, Row};
 use super::item::{Item, LABEL_COLUMNS, SPLIT_COLUMNS, column, leads_out, normal, split_named};
-use super::layout::layout;
+use super::layout::{Layout, layout};
 use super::settings::{FolderLabels, FolderSettings};
 use super::{Entry, list, pair_table};
 use crate::error;
@@ -53,7 +53,7 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
     if items.is_empty() {
         let path = settings.path.display();
         return Err(error::data(format!(
-            "{path} holds no image files: names that end in .png, .jpg, .webp, .bmp or .tiff"
+            "{path} holds no image files: names that end in .png, .jpg, .webp, .gif, .bmp or .tiff"
         )));
     }
     if by_table {
@@ -244,10 +244,9 @@ pub fn metadata(settings: &FolderSettings) -> Result<Option<Metadata>> {
 /// Gives the files of a table without splits those of their sub-folders, if there are files of both.
 fn split_by_folders(settings: &FolderSettings, mut items: Vec<Item>) -> Vec<Item> {
     let paths: Vec<_> = items.iter().map(|item| item.path.clone()).collect();
-    let splits = layout(settings, &paths).ok().and_then(|layout| layout.splits);
-    let Some(starts) = splits.filter(|_| items.iter().all(|item| item.split.is_none())) else { return items };
-    let of = |path: &String| Split::ALL.into_iter().find(|split| path.starts_with(starts[*split as usize].as_str()));
-    let found: Vec<_> = paths.iter().map(of).collect();
+    let layout = layout(settings, &paths).ok().filter(Layout::says_splits);
+    let Some(layout) = layout.filter(|_| items.iter().all(|item| item.split.is_none())) else { return items };
+    let found: Vec<_> = paths.iter().map(|path| layout.place(path).0).collect();
     if Split::ALL.into_iter().all(|split| found.contains(&Some(split))) {
         items.iter_mut().zip(&found).for_each(|(item, split)| item.split = *split);
         items.retain(|item| item.split.is_some());
@@ -266,11 +265,12 @@ fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Ite
     items.sort_by(|one, other| one.path.cmp(&other.path));
     if items.iter().any(|item| item.split.is_none()) {
         let paths: Vec<_> = items.iter().map(|item| item.path.clone()).collect();
-        if let Some(splits) = layout(settings, &paths)?.splits {
-            for item in items.iter_mut().filter(|item| item.split.is_none()) {
-                let of = |split: &Split| item.path.starts_with(splits[*split as usize].as_str());
-                item.split = Split::ALL.into_iter().find(of);
-            }
+        let layout = layout(settings, &paths)?;
+        if layout.says_splits() {
+            items
+                .iter_mut()
+                .filter(|item| item.split.is_none())
+                .for_each(|item| item.split = layout.place(&item.path).0);
             // As without a table, files outside of both folders belong to no split.
             items.retain(|item| item.split.is_some());
         }

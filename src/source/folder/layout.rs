@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use super::settings::FolderSettings;
 use crate::error;
+use crate::image::Split;
 use crate::source::split_name::{Name, Role, is_generic};
 
 /// What the sub-folders are.
@@ -16,15 +17,40 @@ use crate::source::split_name::{Name, Role, is_generic};
 pub struct Layout {
     /// The starts of the paths of train and test, each empty or ending with `/`; none if splits are drawn.
     pub splits: Option<[String; 2]>,
-    /// The start of all paths, if splits are drawn, which holds no label: empty or ending with `/`.
+    /// The start of all paths, if splits are drawn or in labels, which holds no label: empty or ending with `/`.
     pub around: String,
+    /// The starts of the paths of train and test where each label holds both, as `cats/train/`; empty if that is not so.
+    pub in_labels: [Vec<String>; 2],
 }
 
 impl Layout {
     /// Whether the names are other than those in the settings, so that the user should know of them.
     pub fn is_found(&self, settings: &FolderSettings) -> bool {
         let named = [&settings.train, &settings.test].map(|name| format!("{name}/"));
-        !self.around.is_empty() || self.splits.as_ref().is_some_and(|splits| *splits != named)
+        !self.around.is_empty()
+            || !self.in_labels[0].is_empty()
+            || self.splits.as_ref().is_some_and(|splits| *splits != named)
+    }
+
+    /// The starts of the paths of train and test; empty if splits are drawn.
+    pub fn starts(&self) -> [&[String]; 2] {
+        match &self.splits {
+            Some(splits) => splits.each_ref().map(std::slice::from_ref),
+            None => self.in_labels.each_ref().map(Vec::as_slice),
+        }
+    }
+
+    /// Whether the folders say the splits.
+    pub fn says_splits(&self) -> bool {
+        self.starts().iter().any(|starts| !starts.is_empty())
+    }
+
+    /// The split that a path is in, and the rest of the path, whose first folder is its label.
+    pub fn place<'a>(&self, path: &'a str) -> (Option<Split>, &'a str) {
+        let start = |split: Split| self.starts()[split as usize].iter().find(|start| path.starts_with(start.as_str()));
+        let found = Split::ALL.into_iter().find_map(|split| Some((split, start(split)?)));
+        let before = found.filter(|_| self.splits.is_some()).map_or(&self.around, |(_, start)| start);
+        (found.map(|(split, _)| split), path.strip_prefix(before.as_str()).unwrap_or(path))
     }
 }
 
@@ -57,13 +83,16 @@ pub fn layout(settings: &FolderSettings, images: &[String]) -> Result<Layout> {
     let around = around(&tree);
     let splits = splits(settings, &tree, &around)?;
     if splits.is_none() {
+        if let Some(in_labels) = in_labels(&tree, &around) {
+            return Ok(Layout { splits: None, around, in_labels });
+        }
         refuse_inner(settings, &tree, &around, images)?;
     }
     Ok(match splits {
         Some(splits) => {
             Layout { splits: Some(splits.map(|name| inside(&tree, &format!("{around}{name}/")))), ..Layout::default() }
         }
-        None => Layout { splits: None, around },
+        None => Layout { around, ..Layout::default() },
     })
 }
 
@@ -137,6 +166,35 @@ fn splits<'a>(settings: &FolderSettings, tree: &Tree<'a>, around: &str) -> Resul
             Err(error::data(format!("{message}, which look like splits; {advice}")))
         }
     }
+}
+
+/// The folders of train and test of labels that all hold both, and below them nothing but images; none where folders may be anything
+/// else, such as labels in splits of several sets, or parts of one.
+fn in_labels(tree: &Tree<'_>, around: &str) -> Option<[Vec<String>; 2]> {
+    let (labels, beside) = tree.get(around)?;
+    let is_part = |label: &str| {
+        let name = label.trim_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, '_' | '-' | ' '));
+        is_generic(name) || name.eq_ignore_ascii_case("fold")
+    };
+    if *beside > 0 || labels.len() < 2 || labels.iter().all(|label| is_part(label)) {
+        return None;
+    }
+    let (mut found, mut all_roles) = ([Vec::new(), Vec::new()], BTreeSet::new());
+    for label in labels {
+        let (folders, beside) = tree.get(format!("{around}{label}/").as_str())?;
+        let named = said(folders.iter().copied());
+        let roles: BTreeMap<Role, &str> = named.iter().map(|(folder, name)| (name.role, *folder)).collect();
+        let test = roles.get(&Role::Test).or(roles.get(&Role::Validation))?;
+        let splits = [*roles.get(&Role::Train)?, test].map(|split| format!("{around}{label}/{split}/"));
+        let holds_folders =
+            |split: &String| tree.get(inside(tree, split).as_str()).is_none_or(|(inner, _)| !inner.is_empty());
+        if *beside > 0 || roles.len() != folders.len() || splits.iter().any(holds_folders) {
+            return None;
+        }
+        all_roles.insert(roles.into_keys().collect::<Vec<_>>());
+        found.iter_mut().zip(splits).for_each(|(starts, split)| starts.push(split));
+    }
+    (all_roles.len() == 1).then_some(found)
 }
 
 /// Those of some names that say a split: plainly, or beside a counterpart.

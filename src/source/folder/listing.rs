@@ -1,7 +1,7 @@
 //! Lists the image files below a folder, sorted by relative path.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -9,19 +9,17 @@ use anyhow::Result;
 use super::relative;
 use crate::error;
 use crate::progress::Progress;
-use crate::source::walk::Walk;
+use crate::source::Asker;
+use crate::source::walk::{Walk, is_aside};
 use crate::store::local::real;
 
 /// Ends of the names of image files, in lower case.
-const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "jfif", "webp", "bmp", "tif", "tiff"];
+const EXTENSIONS: [&str; 9] = ["png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff"];
 /// Ends of the names of image files of unsupported formats.
 const OTHER_EXTENSIONS: [&str; 20] = [
-    "gif", "heic", "heif", "avif", "jxl", "jp2", "pbm", "pgm", "ppm", "pnm", "tga", "dds", "exr", "hdr", "ico", "psd",
+    "heic", "heif", "hif", "avif", "jxl", "jp2", "pbm", "pgm", "ppm", "pnm", "tga", "dds", "exr", "hdr", "ico", "psd",
     "svg", "dcm", "dng", "cr2",
 ];
-
-/// Files that programs leave beside images, and that nobody counts as data.
-const ASIDE: [&str; 5] = ["thumbs.db", "desktop.ini", "metadata.csv", "metadata.jsonl", "metadata.parquet"];
 
 /// Ends of the names of tables that may list files.
 const TABLES: [&str; 3] = ["csv", "jsonl", "parquet"];
@@ -65,24 +63,53 @@ impl Listing {
         self.walk.tell(progress);
     }
 
+    /// Reports both to the user of a command.
+    pub fn tell(&self, progress: &Progress) {
+        self.tell_links(progress);
+        self.tell_others(progress, Asker::Command);
+    }
+
     /// Reports skipped files, likewise.
-    pub fn tell_others(&self, progress: &Progress) {
+    pub fn tell_others(&self, progress: &Progress, asker: Asker) {
         if let Some(example) = self.others.iter().min() {
             progress.note(&format!(
-                "passed over: {} images of formats that are not read (PNG, JPEG, WebP, BMP and TIFF are), such as {}",
+                "passed over: {} images of formats that are not read ({}), such as {}; convert them to one that is: PNG, JPEG, WebP, \
+                 GIF, BMP or TIFF",
                 self.others.len(),
+                self.formats(),
                 example.display()
             ));
         }
         let NoImages { count, first, table } = &self.no_images;
         let Some(example) = table.as_ref().or(first.as_ref()) else { return };
         let advice = match table {
-            Some(_) => "; if it lists images with their labels or splits, source.folder.csv would read it",
-            None => "",
+            Some(_) if asker != Asker::Command => {
+                "; if it lists images with their labels or splits, source.folder.csv would read it"
+            }
+            _ => "",
         };
         let example = example.display();
         progress
             .note(&format!("passed over: {count} files that are no images by their names, such as {example}{advice}"));
+    }
+
+    /// How many images there are of each format that is not read, as `3 AVIF, 1 HEIC`.
+    fn formats(&self) -> String {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for end in self.others.iter().filter_map(|path| path.extension()) {
+            *counts.entry(end.to_string_lossy().to_uppercase()).or_default() += 1;
+        }
+        let counts: Vec<_> = counts.iter().map(|(format, count)| format!("{count} {format}")).collect();
+        counts.join(", ")
+    }
+
+    /// The error for a folder without images that are read.
+    pub fn empty(&self) -> anyhow::Error {
+        let root = self.root.display();
+        error::data(match self.formats() {
+            formats if formats.is_empty() => format!("{root} holds no images"),
+            formats => format!("{root} holds no images that are read, but {formats}: convert them, as to PNG"),
+        })
     }
 
     /// The images that another listing of a part of the same folder lacks.
@@ -135,11 +162,6 @@ pub fn list_in(root: &Path, folders: &[&str]) -> Result<Listing> {
     let mut images = images.iter().map(|path| relative(path, root)).collect::<Result<Vec<_>>>()?;
     images.sort_unstable();
     Ok(Listing { root: root.to_owned(), images, others, no_images, walk })
-}
-
-fn is_aside(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).map(str::to_ascii_lowercase);
-    name.is_some_and(|name| ASIDE.contains(&name.as_str()) || name.starts_with("readme") || name.starts_with("license"))
 }
 
 /// Whether a file has one of these extensions, ignoring case.

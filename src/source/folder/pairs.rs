@@ -16,7 +16,7 @@ use super::{Entry, Folder, pair_table};
 use crate::error;
 use crate::progress::Progress;
 use crate::setting::Section;
-use crate::source::Outside;
+use crate::source::{Asker, Outside};
 
 /// Noisy images by the parts of their names that clean ones have too.
 type Versions = BTreeMap<Vec<String>, Vec<String>>;
@@ -103,7 +103,7 @@ impl FolderPairs {
         let noisy = Pattern::new(&self.noisy_name).map_err(error::settings)?;
         let listing = self.list(settings)?;
         listing.tell_links(progress);
-        listing.tell_others(progress);
+        listing.tell_others(progress, Asker::Section("source.folder"));
         let (mut versions, mut others) = (Versions::new(), Vec::new());
         for path in listing.images {
             match noisy.key(&path) {

@@ -62,7 +62,7 @@ pub enum FolderLabels {
     None,
 }
 
-/// Image files (PNG, JPEG, WebP, BMP, TIFF) in a folder and its sub-folders.
+/// Image files (PNG, JPEG, WebP, GIF, BMP, TIFF) in a folder and its sub-folders.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RawFolder {

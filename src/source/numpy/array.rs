@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -11,6 +11,7 @@ use flate2::CrcReader;
 use flate2::read::DeflateDecoder;
 
 use super::element::{Element, float, little_endian, signed};
+use super::fortran::in_c_order;
 use crate::error;
 use crate::image::ImageShape;
 use crate::source::{archive_failure, check_channels, explained};
@@ -21,6 +22,8 @@ use crate::text;
 const MAX_HEADER: usize = 1 << 16;
 /// Most labels: 2^31, far beyond any data set of images.
 const MAX_LABELS: u64 = 1 << 31;
+/// Most bytes of an array in Fortran's order, which is held in memory twice.
+const MOST_FORTRAN: u64 = 512 << 20;
 /// Most images, as IDX can have.
 const MAX_IMAGES: u64 = u32::MAX as u64;
 
@@ -49,6 +52,10 @@ pub struct Array {
     pub element: Element,
     /// Its sizes, the number of items first.
     pub sizes: Vec<u64>,
+    /// Whether the first byte of a number is the highest.
+    big_endian: bool,
+    /// Whether the first index, and not the last, is the one that counts up from a number to the next.
+    fortran: bool,
     payload: CrcReader<Box<dyn Read + Send>>,
     /// Bytes of its numbers, according to the size of the file or archive member.
     len: u64,
@@ -60,7 +67,7 @@ impl Array {
     /// Opens an array and reads its header.
     ///
     /// # Errors
-    /// A file that cannot be read, an archive without it, or one that is no array of numbers in C order.
+    /// A file that cannot be read, an archive without it, or one that is no array of numbers.
     pub fn open(location: &Location) -> Result<Self> {
         let Payload { reader: payload, len: total, crc } = match location {
             Location::File(path) => {
@@ -99,18 +106,23 @@ impl Array {
         let description = entry(&header, "descr").map(|text| text.trim_matches(['\'', '"']));
         let element = description.and_then(Element::parse).ok_or_else(|| {
             let found = description.unwrap_or("?");
-            bad(format!("has elements of type {found}; limpid reads integers and floats, little-endian"))
+            bad(format!(
+                "has elements of type {found}; limpid reads booleans, and integers and floats of up to 64 bits"
+            ))
         })?;
-        if entry(&header, "fortran_order") != Some("False") {
-            return Err(bad("is in Fortran's order; save numpy.ascontiguousarray of it".to_owned()));
-        }
+        let big_endian = description.is_some_and(|description| description.starts_with('>'));
         let sizes = entry(&header, "shape").and_then(|text| text.strip_prefix('('));
         let sizes: Option<Vec<u64>> = sizes.and_then(|text| {
             text.split(',').map(str::trim).filter(|size| !size.is_empty()).map(|size| size.parse().ok()).collect()
         });
         let sizes = sizes.ok_or_else(|| bad("has a damaged header".to_owned()))?;
+        let fortran = match entry(&header, "fortran_order") {
+            Some("True") => sizes.len() > 1,
+            Some("False") => false,
+            _ => return Err(bad("has a damaged header".to_owned())),
+        };
         let len = total.saturating_sub(start_len);
-        Ok(Self { location: location.clone(), element, sizes, payload, len, crc })
+        Ok(Self { location: location.clone(), element, sizes, big_endian, fortran, payload, len, crc })
     }
 
     /// The shape and the number of images.
@@ -147,14 +159,43 @@ impl Array {
         Ok((shape, count))
     }
 
-    /// The next numbers, as they are stored.
+    /// The next numbers, little-endian, in the order in which the last index counts up first.
     ///
     /// # Errors
-    /// Data that end too early or are damaged.
+    /// Data that end too early or are damaged; an array in Fortran's order that is too large.
     pub fn read(&mut self, numbers: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; numbers * self.element.size()];
+        if std::mem::take(&mut self.fortran) {
+            self.reorder()?;
+        }
+        let size = self.element.size();
+        let mut bytes = vec![0; numbers * size];
         self.payload.read_exact(&mut bytes).map_err(|cause| unreadable(&self.location, cause))?;
+        if self.big_endian && size > 1 {
+            bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        }
         Ok(bytes)
+    }
+
+    /// Reads all numbers of an array in Fortran's order, in which an image is spread over all of the file, and puts them in order.
+    fn reorder(&mut self) -> Result<()> {
+        let size = self.element.size();
+        let bytes = self.sizes.iter().try_fold(size as u64, |bytes, size| bytes.checked_mul(*size));
+        let bytes = bytes.filter(|bytes| *bytes <= MOST_FORTRAN).ok_or_else(|| {
+            let (location, most) = (&self.location, MOST_FORTRAN >> 20);
+            error::data(format!(
+                "{location} is in Fortran's order, and larger than {most} MiB, which is the most that can be put in order; save \
+                 numpy.ascontiguousarray of it"
+            ))
+        })?;
+        if bytes > self.len {
+            return Err(unreadable(&self.location, io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut stored = vec![0; bytes as usize];
+        self.payload.read_exact(&mut stored).map_err(|cause| unreadable(&self.location, cause))?;
+        self.end()?;
+        self.payload = CrcReader::new(Box::new(Cursor::new(in_c_order(&stored, &self.sizes, size))));
+        self.crc = None;
+        Ok(())
     }
 
     /// Checks that nothing follows.

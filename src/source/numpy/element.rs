@@ -35,12 +35,12 @@ impl fmt::Display for Element {
 }
 
 impl Element {
-    /// Parses a NumPy type description; little-endian only.
+    /// Parses a NumPy type description; numbers may be little-endian or, with `>`, big-endian.
     pub fn parse(description: &str) -> Option<Self> {
         let (order, rest) = description.split_at_checked(1)?;
         let (kind, size) = rest.split_at_checked(1)?;
         let size: usize = size.parse().ok()?;
-        let known = matches!((order, size), ("|", 1) | ("<", 1 | 2 | 4 | 8));
+        let known = matches!((order, size), ("|", 1) | ("<" | ">", 1 | 2 | 4 | 8));
         match kind {
             "u" if known => Some(Element::Unsigned(size)),
             "i" if known => Some(Element::Signed(size)),
@@ -132,7 +132,8 @@ mod tests {
         assert_eq!(Element::parse("|u1"), Some(Element::Unsigned(1)));
         assert_eq!(Element::parse("<i8"), Some(Element::Signed(8)));
         assert_eq!(Element::parse("<f4"), Some(Element::Float(4)));
-        for other in [">i4", "<U3", "|O", "", "<", "<c8", "|i4", "<u3", "µ"] {
+        assert_eq!(Element::parse(">i4"), Some(Element::Signed(4)));
+        for other in ["<U3", "|O", "", "<", "<c8", "|i4", "<u3", "µ"] {
             assert_eq!(Element::parse(other), None, "{other}");
         }
         assert_eq!(Element::Float(4).pixels(&0.3_f32.to_le_bytes(), None), Ok(vec![0.3_f32].into()));

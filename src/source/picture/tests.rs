@@ -17,7 +17,7 @@ fn fit(size: Size, grey: Option<bool>) -> Fit {
 #[test]
 fn every_format_gives_its_pixels() {
     let picture = RgbImage::from_fn(5, 3, |x, y| Rgb([x as u8 * 40, y as u8 * 90, 7]));
-    for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
+    for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP, ImageFormat::Gif] {
         let decoded = decode(&encoded(picture.clone(), format), &Fit::default()).expect("decodes");
         assert_eq!((decoded.shape.height, decoded.shape.width, decoded.shape.channels), (3, 5, 3));
         assert_eq!(decoded.samples, Samples::from(picture.as_raw().clone()), "{format:?}");
@@ -47,6 +47,26 @@ fn pictures_whose_pixels_would_fill_the_memory_are_refused() {
     for bytes in [png, jpeg] {
         let reason = decode(&bytes, &Fit::default()).err();
         assert_eq!(reason.as_deref(), Some("it has pixels of 1144 MiB; at most 512 MiB work"));
+    }
+}
+
+#[test]
+fn a_gif_takes_the_memory_that_its_size_says() {
+    let whole = encoded(RgbImage::from_pixel(20, 10, Rgb([1, 2, 3])), ImageFormat::Gif);
+    let with = |at: usize, sides: [u16; 2]| {
+        let mut bytes = whole.clone();
+        bytes[at..at + 2].copy_from_slice(&sides[0].to_le_bytes());
+        bytes[at + 2..at + 4].copy_from_slice(&sides[1].to_le_bytes());
+        decode(&bytes, &Fit::default()).map(|picture| picture.shape)
+    };
+    // The size of the picture, then that of its first frame.
+    let frame = whole.windows(5).position(|start| start == [0x2c, 0, 0, 0, 0]).expect("is there") + 5;
+    assert!(with(6, [u16::MAX; 2]).is_err() && with(6, [30_000; 2]).is_err() && with(6, [0; 2]).is_err());
+    assert!(with(frame, [u16::MAX; 2]).is_err() && with(frame, [u16::MAX, 1]).is_err());
+    // A frame that is smaller than the picture leaves the rest transparent, which shows white.
+    assert_eq!(with(6, [21, 10]).map(|shape| (shape.height, shape.width)), Ok((10, 21)));
+    for end in 0..whole.len() - 1 {
+        assert!(decode(&whole[..end], &Fit::default()).is_err(), "{end} of {}", whole.len());
     }
 }
 

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use arrow_schema::{FieldRef, Schema};
+use arrow_schema::{Field, FieldRef, Schema};
 
 use super::kinds::Labels;
+use super::lists::LabelLists;
 use crate::error;
 use crate::image::ImageShape;
 use crate::source::Asker;
@@ -15,6 +16,8 @@ use crate::text;
 const IMAGE_COLUMNS: [&str; 5] = ["image", "img", "images", "pixels", "picture"];
 /// Usual names of the column of labels.
 pub const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
+/// Usual names of columns that say the splits, which are not read.
+const SPLIT_COLUMNS: [&str; 4] = ["split", "usage", "subset", "set"];
 /// Columns of a table above which it is likely to have one for each pixel.
 const MOST_COLUMNS: usize = 60;
 /// The setting for images without labels, unless a column is called so.
@@ -30,6 +33,8 @@ pub struct Wanted {
     pub shape: Option<Vec<usize>>,
     /// The shape of lists without metadata.
     pub usual: Option<ImageShape>,
+    /// The column of noisy versions, which is read beside that of the images, or as the column of images.
+    pub noisy: Option<String>,
     /// Who chose: a section of the pipeline, or a command.
     pub asker: Asker,
 }
@@ -41,6 +46,8 @@ pub struct Columns {
     pub image: usize,
     /// Their labels.
     pub label: Option<usize>,
+    /// Their lists of labels.
+    pub lists: Option<usize>,
     /// Their ids.
     pub id: Option<usize>,
 }
@@ -48,13 +55,39 @@ pub struct Columns {
 impl Columns {
     /// All positions, in the order in which they are read.
     pub fn all(self) -> Vec<usize> {
-        [Some(self.image), self.label, self.id].into_iter().flatten().collect()
+        [Some(self.image), self.label, self.lists, self.id].into_iter().flatten().collect()
+    }
+
+    /// Says which columns of a file are not read at all.
+    pub fn tell_others(self, wanted: &Wanted, schema: &Schema, path: &Path, note: &dyn Fn(&str)) {
+        let fields = || schema.fields().iter().enumerate();
+        let is_noisy = |name: &str| wanted.noisy.as_deref() == Some(name);
+        // Of pairs, the clean images tell it.
+        if fields().any(|(at, field)| at == self.image && is_noisy(field.name())) {
+            return;
+        }
+        let read = self.all();
+        let others = fields().filter(|(at, field)| !read.contains(at) && !is_noisy(field.name()));
+        let others: Vec<_> = others.map(|(_, field)| field.name().as_str()).collect();
+        if others.is_empty() {
+            return;
+        }
+        let (count, path) = (others.len(), path.display());
+        let advice = match others.iter().find(|name| SPLIT_COLUMNS.iter().any(|split| name.eq_ignore_ascii_case(split)))
+        {
+            Some(split) => format!(
+                "; if {split} says the splits, write a file for each and name them with source.parquet.train and .test"
+            ),
+            None => String::new(),
+        };
+        note(&format!("passed over: {count} columns of {path}, {}{advice}", text::few(&others)));
     }
 
     /// Says which other columns could be labels, where none is.
-    pub fn tell_other_labels(self, schema: Option<&Schema>, note: &dyn Fn(&str)) {
-        let fields = schema.map(Schema::fields).into_iter().flatten().enumerate();
-        let others = fields.filter(|(at, field)| *at != self.image && Labels::can_be(field.data_type()));
+    pub fn tell_other_labels(self, schema: &Schema, note: &dyn Fn(&str)) {
+        let fields = schema.fields().iter().enumerate();
+        let is_label = |field: &Field| Labels::can_be(field.data_type()) || LabelLists::can_be(field.data_type());
+        let others = fields.filter(|(at, field)| *at != self.image && is_label(field));
         let others: Vec<_> = others.map(|(_, field)| field.name().as_str()).collect();
         if let [first, ..] = others[..] {
             let others = text::few(&others);
@@ -101,10 +134,18 @@ pub fn columns(
     };
     let is_none = |label: &str| schema.index_of(label).is_err() && (label == NONE || is_folder(label));
     let label = label.as_ref().filter(|label| !is_none(label)).map(|label| find(label, "label")).transpose()?;
+    // Lists of labels stand in the column of labels, or beside it.
+    let is_list = |at: &usize| *at != image && LabelLists::can_be(schema.field(*at).data_type());
+    let beside = || LABEL_COLUMNS.iter().find_map(|name| schema.index_of(name).ok().filter(is_list));
+    let lists = match &wanted.label {
+        Some(_) => label.filter(is_list),
+        None => beside(),
+    };
+    let label = label.filter(|label| Some(*label) != lists);
     // With a command, labels are optional: unusable columns are left out.
     let usable = |label: &usize| wanted.asker != Asker::Command || Labels::can_be(schema.field(*label).data_type());
     // Only commands keep ids; a pipeline numbers images.
     let is_id = |field: &FieldRef| field.name() == "id" && field.data_type().is_integer();
     let id = schema.fields().iter().position(is_id).filter(|_| wanted.asker == Asker::Command);
-    Ok(Columns { image, label: label.filter(usable), id })
+    Ok(Columns { image, label: label.filter(usable), lists, id })
 }

@@ -1,5 +1,6 @@
 //! Finds the Parquet files of each split, by setting, pattern, or name.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use super::settings::ParquetSettings;
 use crate::progress::Progress;
 use crate::source::Outside;
 use crate::source::split_name::{Role, roles};
-use crate::source::walk::Walk;
+use crate::source::walk::{Walk, is_aside};
 use crate::store::local::{nearest_real, real};
 use crate::{error, table};
 
@@ -187,6 +188,22 @@ fn in_folder(folder: &Path) -> Result<[Vec<PathBuf>; 2]> {
 /// A folder that cannot be read.
 pub fn tell_passed_over(settings: &ParquetSettings, splits: &[Vec<PathBuf>; 2], progress: &Progress) -> Result<()> {
     let Some(folder) = &settings.path else { return Ok(()) };
+    let strays = RefCell::new((0, None));
+    let count = |path: &Path| {
+        let name = path.file_name().map_or(&[][..], std::ffi::OsStr::as_encoded_bytes);
+        // Programs leave marks beside tables whose names begin with an underscore.
+        if !(name.ends_with(b".parquet") || name.starts_with(b"_") || is_aside(path)) {
+            let (count, example) = &mut *strays.borrow_mut();
+            *count += 1;
+            *example = example.take().into_iter().chain([path.to_owned()]).min();
+        }
+        false
+    };
+    Walk::new(std::slice::from_ref(folder), false, &count)?;
+    if let (count, Some(example)) = strays.into_inner() {
+        let example = example.display();
+        progress.note(&format!("passed over: {count} files that are no Parquet by their names, such as {example}"));
+    }
     let said =
         |path: &&PathBuf| roles(&path.strip_prefix(folder).unwrap_or(path).to_string_lossy()).contains(&Role::Test);
     if let Some(example) = splits[0].iter().find(said).filter(|_| settings.test_fraction.is_some()) {

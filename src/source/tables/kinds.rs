@@ -45,7 +45,7 @@ impl Labels {
             return Ok(Ok(Labels::Numbers(table::classes(schema).or(hugging_face(schema, name)))));
         }
         if !Self::can_be(found) {
-            return Ok(Err(format!("the labels `{name}` are {found}, expected integers or text")));
+            return Ok(Err(format!("the labels `{name}` are {found}, expected integers or text, or lists of them")));
         }
         let mut names = BTreeSet::new();
         for column in columns() {
@@ -147,8 +147,10 @@ pub fn integer(column: &ArrayRef, row: usize) -> Result<i64, String> {
 pub fn hugging_face(schema: &Schema, column: &str) -> Classes {
     let value: serde_json::Value = serde_json::from_str(schema.metadata().get("huggingface")?).ok()?;
     let feature = &value["info"]["features"][column];
-    let names: Vec<String> = serde_json::from_value(feature["names"].clone()).ok()?;
-    (feature["_type"] == "ClassLabel").then(|| names.into())
+    // Of a list, `feature` is that of its items; in older files a list is one of these.
+    let feature =
+        [feature, &feature["feature"], &feature[0]].into_iter().find(|found| found["_type"] == "ClassLabel")?;
+    Some(serde_json::from_value::<Vec<String>>(feature["names"].clone()).ok()?.into())
 }
 
 pub fn is_text(found: &DataType) -> bool {

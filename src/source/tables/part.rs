@@ -59,6 +59,19 @@ impl Part {
     }
 }
 
+/// Consecutive rows of one file.
+pub struct Rows {
+    /// The name of the file in messages.
+    pub path: String,
+    /// Number of rows in the files before it.
+    pub before: u64,
+    /// The position of the first row in the file.
+    pub first: u64,
+    /// The label of all rows of the file, if its folder says it.
+    pub label: Option<i64>,
+    pub batch: RecordBatch,
+}
+
 /// The name of a row in messages.
 pub fn row_name(path: &str, row: u64) -> String {
     format!("row {row} of {path}")

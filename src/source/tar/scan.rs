@@ -13,7 +13,7 @@ use crate::store::local;
 use crate::{error, interrupt};
 
 /// Ends of the names of pictures, in lower case.
-const PICTURES: [&str; 8] = ["png", "jpg", "jpeg", "jfif", "webp", "bmp", "tif", "tiff"];
+const PICTURES: [&str; 9] = ["png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff"];
 /// Largest file of a label.
 const MOST_LABEL: u64 = 1 << 10;
 /// Most pictures in an archive.
@@ -58,13 +58,19 @@ pub fn scan(path: &Path, number: u32, label: Option<&str>) -> Result<Found> {
         if entries % 1024 == 0 {
             interrupt::check()?;
         }
-        if !entry.header().entry_type().is_file() {
+        let kind = entry.header().entry_type();
+        if !kind.is_file() {
+            // A link, perhaps to a picture; folders hold nothing themselves.
+            *found.others.entry("(links)".to_owned()).or_default() += usize::from(!kind.is_dir());
             continue;
         }
         let name = String::from_utf8(entry.path_bytes().into_owned())
             .map_err(|_| bad("it has a name that is not UTF-8".to_owned()))?;
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", &name));
-        let Some((stem, end)) = file.split_once('.').filter(|(stem, _)| !stem.is_empty()) else { continue };
+        let Some((stem, end)) = file.split_once('.').filter(|(stem, _)| !stem.is_empty()) else {
+            *found.others.entry("(none)".to_owned()).or_default() += 1;
+            continue;
+        };
         let (key, end) = (format!("{folder}/{stem}"), end.to_lowercase());
         let last = end.rsplit('.').next().unwrap_or_default();
         if PICTURES.contains(&last) && !keys.contains_key(&key) {
