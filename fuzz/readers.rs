@@ -47,16 +47,7 @@ pub fn idx(bytes: &[u8]) {
     }
     let images = folder.write("three.idx", &[0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6]);
     let (train_labels, test) = (Some(path), Some(images.clone()));
-    let files = Arrays {
-        train: images,
-        train_labels,
-        test,
-        test_labels: None,
-        test_fraction: None,
-        channels: None,
-        transpose: false,
-        levels: None,
-    };
+    let files = Arrays { train: images, train_labels, test, ..Arrays::default() };
     let settings = SourceSettings::Idx(IdxSettings(files));
     if let Some(source) = judge(settings.kind().open(1, Path::new("data"), &Progress::new(LogMode::Lines))) {
         for group in source.row_groups(Split::Train, 2).expect("the images are good") {
@@ -80,11 +71,8 @@ pub fn arrays(bytes: &[u8]) {
         train: train.clone(),
         train_labels: train_labels.clone(),
         test: test_fraction.is_none().then(|| good.clone()),
-        test_labels: None,
         test_fraction,
-        channels: None,
-        transpose: false,
-        levels: None,
+        ..Arrays::default()
     };
     for arrays in [files(&path, &None, None), files(&path, &images, Some(0.5)), files(&good, &labels, None)] {
         read(&SourceSettings::Npy(NpySettings { arrays, noisy: None }));
@@ -93,16 +81,7 @@ pub fn arrays(bytes: &[u8]) {
     _ = judge(source::names_in_npz(&path));
     let name = |name: &str| name.to_owned();
     let (train, test) = (name("x_train"), Some(name("x_test")));
-    let arrays = Arrays {
-        train,
-        train_labels: None,
-        test,
-        test_labels: None,
-        test_fraction: None,
-        channels: None,
-        transpose: false,
-        levels: None,
-    };
+    let arrays = Arrays { train, test, ..Arrays::default() };
     read(&SourceSettings::Npz(NpzSettings { path, arrays, noisy: None }));
 }
 
@@ -143,7 +122,9 @@ pub fn foreign(bytes: &[u8]) {
             path: Some(folder.0.join("data")),
             train: None,
             test: None,
+            validation: None,
             test_fraction: Some(0.5),
+            validation_fraction: 0.0,
             image: None,
             noisy: None,
             label: None,
@@ -167,7 +148,9 @@ fn photos(folder: &Folder, fit: Fit, csv: Option<PathBuf>) -> FolderSettings {
         outside: false,
         train: "train".to_owned(),
         test: "test".to_owned(),
+        validation: None,
         test_fraction: 0.5,
+        validation_fraction: 0.0,
         fit,
         faults: FAULTS,
     }

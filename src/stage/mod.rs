@@ -239,7 +239,7 @@ impl StageContext<'_> {
         operation: impl Fn(Split) -> Operation,
     ) -> Result<Outputs> {
         let (mut jobs, mut rows) = (Vec::new(), 0);
-        for split in Split::ALL {
+        for split in input.splits(self.workspace) {
             let table = self.table(input, split)?;
             rows += table.rows();
             let part = |tables: TableSet| self.part(tables, split, table.row_groups());

@@ -49,3 +49,4 @@ mod running;
 mod soak;
 mod starting;
 mod steps;
+mod validating;

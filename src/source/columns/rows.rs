@@ -98,11 +98,6 @@ impl Table {
         Ok(Self { path: path.to_owned(), is_parquet, has_floats, layout })
     }
 
-    /// Its path.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The size of its images.
     pub fn shape(&self) -> ImageShape {
         self.layout.shape

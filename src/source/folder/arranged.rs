@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::item::Item;
-use super::layout::{Layout, layout};
+use super::layout::{Layout, layout, without_validation};
 use super::listing::Listing;
 use super::settings::{FolderLabels, FolderSettings};
 use super::{list, list_in};
@@ -35,8 +35,8 @@ impl Arranged {
         let whole = list(root)?;
         let layout = layout(settings, &whole.images)?;
         // Listed again, since what links in a split lead to belongs to it.
-        let splits =
-            layout.splits.as_ref().map(|splits| list_in(root, &splits.each_ref().map(String::as_str))).transpose()?;
+        let starts: Vec<_> = layout.splits.iter().map(|(_, start)| start.as_str()).collect();
+        let splits = if starts.is_empty() { None } else { Some(list_in(root, &starts)?) };
         Ok(Self { whole, splits, layout })
     }
 
@@ -49,19 +49,17 @@ impl Arranged {
     fn tell(&self, settings: &FolderSettings, progress: &Progress) {
         let read = self.read();
         if self.layout.is_found(settings) {
-            let of = |start: &String| read.images.iter().filter(|path| path.starts_with(start.as_str())).count();
-            let name = |start: &String| start.trim_end_matches('/').to_owned();
-            progress.note(&match &self.layout.splits {
-                Some(splits @ [train, test]) => {
-                    let [train_count, test_count] = splits.each_ref().map(of);
-                    let (train, test) = (name(train), name(test));
-                    format!(
-                        "splits by sub-folders: train is {train} ({train_count} images), test is {test} ({test_count})"
-                    )
-                }
-                None => {
-                    format!("labels are the sub-folders of {}, which is around all images", name(&self.layout.around))
-                }
+            let said = |(at, (split, start)): (usize, &(Split, String))| {
+                let count = read.images.iter().filter(|path| path.starts_with(start.as_str())).count();
+                let unit = if at == 0 { " images" } else { "" };
+                format!("{} is {} ({count}{unit})", split.name(), start.trim_end_matches('/'))
+            };
+            let splits: Vec<_> = self.layout.splits.iter().enumerate().map(said).collect();
+            progress.note(&if splits.is_empty() {
+                let around = self.layout.around.trim_end_matches('/');
+                format!("labels are the sub-folders of {around}, which is around all images")
+            } else {
+                format!("splits by sub-folders: {}", splits.join(", "))
             });
         }
         read.tell_links(progress);
@@ -73,7 +71,9 @@ impl Arranged {
             outside.iter().for_each(|path| *counts.entry(folder(path)).or_default() += 1);
             let validation = |folder: &&String| Name::read(folder).is_some_and(|name| name.role == Role::Validation);
             let advice = match counts.keys().flatten().find(validation) {
-                Some(folder) => format!("source.folder.test = {folder:?} would test on those in {folder}"),
+                Some(folder) => {
+                    format!("source.folder.validation = {folder:?} would choose weights by those in {folder}")
+                }
                 None => "source.folder.train and .test say which sub-folders are read".to_owned(),
             };
             let counts = counts.iter().map(|(folder, count)| match folder {
@@ -81,9 +81,9 @@ impl Arranged {
                 None => format!("{count} in no sub-folder"),
             });
             let counts = counts.take(MOST_FOLDERS).collect::<Vec<_>>().join(", ");
-            let count = outside.len();
+            let (count, which) = (outside.len(), if self.layout.splits.len() > 2 { "all" } else { "both" });
             progress.note(&format!(
-                "passed over: {count} images outside of both splits ({counts}), such as {example}; {advice}"
+                "passed over: {count} images outside of {which} splits ({counts}), such as {example}; {advice}"
             ));
         }
     }
@@ -97,18 +97,23 @@ pub fn from_folders(settings: &FolderSettings, progress: &Progress) -> Result<Ve
     let root = &settings.path;
     let arranged = Arranged::new(settings)?;
     arranged.tell(settings, progress);
-    let Layout { splits, around } = &arranged.layout;
     let items = arranged.read().images.iter().map(|path| {
-        let split = splits.iter().flatten().zip(Split::ALL).find(|(start, _)| path.starts_with(start.as_str()));
-        let start = split.map_or(around, |(start, _)| start);
+        let split = arranged.layout.split_of(path);
+        let start = split.map_or(&arranged.layout.around, |(_, start)| start);
         let rest = path.strip_prefix(start.as_str()).unwrap_or(path);
         let label = match settings.labels {
             FolderLabels::Folders => rest.split_once('/').map(|(folder, _)| folder.to_owned()),
             FolderLabels::None => None,
         };
-        Item { path: path.clone(), split: split.map(|(_, split)| split), label }
+        Item { path: path.clone(), split: split.map(|(split, _)| *split), label }
     });
     let items: Vec<_> = items.collect();
+    if let Some(name) = &settings.validation
+        && arranged.layout.splits.iter().any(|(split, _)| *split == Split::Validation)
+        && !items.iter().any(|item| item.split == Some(Split::Validation))
+    {
+        return Err(without_validation(settings, name));
+    }
     if let (Some(labelled), Some(bare)) =
         (items.iter().find(|item| item.label.is_some()), items.iter().find(|item| item.label.is_none()))
     {
@@ -127,14 +132,21 @@ fn refuse_lone_labels(root: &Path, items: &[Item]) -> Result<()> {
         let of = items.iter().filter(move |item| item.split == Some(split));
         of.filter_map(|item| item.label.as_deref()).collect::<BTreeSet<_>>()
     };
-    let [train, test] = Split::ALL.map(labels).map(|labels| labels.into_iter().collect::<Vec<_>>());
-    let ([train], [test]) = (&train[..], &test[..]) else { return Ok(()) };
-    if train == test {
-        return Ok(());
+    let all = Split::ALL.map(labels).map(|labels| labels.into_iter().collect::<Vec<_>>());
+    let [train] = all[Split::Train as usize][..] else { return Ok(()) };
+    for (split, aim) in [(Split::Test, "testing"), (Split::Validation, "validation")] {
+        if let [other] = all[split as usize][..]
+            && other != train
+        {
+            let root = root.display();
+            let message =
+                format!("in {root} all images for training have the label {train}, and all for {aim} {other}");
+            let advice = format!(
+                "name the folders of the labels with source.folder.train and .{}, or set source.folder.labels = \"none\"",
+                split.name()
+            );
+            return Err(error::data(format!("{message}; {advice}")));
+        }
     }
-    let message =
-        format!("in {} all images for training have the label {train}, and all for testing {test}", root.display());
-    let advice =
-        "name the folders of the labels with source.folder.train and .test, or set source.folder.labels = \"none\"";
-    Err(error::data(format!("{message}; {advice}")))
+    Ok(())
 }

@@ -9,13 +9,18 @@ use anyhow::Result;
 
 use super::settings::FolderSettings;
 use crate::error;
+use crate::image::Split;
 use crate::source::split_name::{Name, Role, is_generic};
+
+/// The setting for no validation images, unless a sub-folder is called so.
+const NONE: &str = "none";
 
 /// What the sub-folders are.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// The starts of the paths of train and test, each empty or ending with `/`; none if splits are drawn.
-    pub splits: Option<[String; 2]>,
+    /// The starts of the paths of each split, empty or ending with `/`: of train, of test and, if there is one, of validation; none
+    /// if splits are drawn.
+    pub splits: Vec<(Split, String)>,
     /// The start of all paths, if splits are drawn, which holds no label: empty or ending with `/`.
     pub around: String,
 }
@@ -23,8 +28,17 @@ pub struct Layout {
 impl Layout {
     /// Whether the names are other than those in the settings, so that the user should know of them.
     pub fn is_found(&self, settings: &FolderSettings) -> bool {
-        let named = [&settings.train, &settings.test].map(|name| format!("{name}/"));
-        !self.around.is_empty() || self.splits.as_ref().is_some_and(|splits| *splits != named)
+        let FolderSettings { train, test, validation, .. } = settings;
+        let named = [Some(train), Some(test), validation.as_ref()];
+        let named = |(split, start): &(Split, String)| {
+            named[*split as usize].is_some_and(|name| start.strip_suffix('/') == Some(name))
+        };
+        !self.around.is_empty() || !self.splits.iter().all(named)
+    }
+
+    /// The split of a path, and the start that says so.
+    pub fn split_of(&self, path: &str) -> Option<&(Split, String)> {
+        self.splits.iter().find(|(_, start)| path.starts_with(start.as_str()))
     }
 }
 
@@ -40,10 +54,7 @@ pub fn layout(settings: &FolderSettings, images: &[String]) -> Result<Layout> {
     let tree = tree(images);
     let there = [train, test].map(|name| root.join(name).is_dir());
     if there == [true; 2] {
-        return Ok(Layout {
-            splits: Some([train, test].map(|name| inside(&tree, &format!("{name}/")))),
-            ..Layout::default()
-        });
+        return with_validation(settings, &tree, "", [train, test]);
     }
     let usual = (train.as_str(), test.as_str()) == ("train", "test");
     if there != [false; 2] && !usual {
@@ -52,19 +63,71 @@ pub fn layout(settings: &FolderSettings, images: &[String]) -> Result<Layout> {
     }
     // Other names in the settings say that the sub-folders are labels.
     if !usual {
+        refuse_validation_alone(settings)?;
         return Ok(Layout::default());
     }
     let around = around(&tree);
-    let splits = splits(settings, &tree, &around)?;
-    if splits.is_none() {
-        refuse_inner(settings, &tree, &around, images)?;
-    }
-    Ok(match splits {
-        Some(splits) => {
-            Layout { splits: Some(splits.map(|name| inside(&tree, &format!("{around}{name}/")))), ..Layout::default() }
+    match splits(settings, &tree, &around)? {
+        Some(named) => with_validation(settings, &tree, &around, named),
+        None => {
+            refuse_inner(settings, &tree, &around, images)?;
+            refuse_validation_alone(settings)?;
+            Ok(Layout { splits: Vec::new(), around })
         }
-        None => Layout { splits: None, around },
+    }
+}
+
+/// The layout whose train and test are the sub-folders of these names in the folder `around`.
+fn with_validation(settings: &FolderSettings, tree: &Tree<'_>, around: &str, named: [&str; 2]) -> Result<Layout> {
+    let validation = validation_beside(settings, around, named)?;
+    let [train, test] = named.map(|name| Some(format!("{around}{name}")));
+    if validation == test {
+        return Err(one_sided(settings, around, named[0], Role::Test));
+    }
+    let starts = Split::ALL.into_iter().zip([train, test, validation]);
+    let splits = starts.filter_map(|(split, name)| Some((split, inside(tree, &format!("{}/", name?)))));
+    Ok(Layout { splits: splits.collect(), around: String::new() })
+}
+
+/// Refuses a folder of validation images where there are none for training and testing.
+fn refuse_validation_alone(settings: &FolderSettings) -> Result<()> {
+    let Some(name) = settings.validation.as_ref().filter(|name| *name != NONE) else { return Ok(()) };
+    let message = format!("source.folder.validation names {name}, but {} has no", settings.path.display());
+    let advice =
+        "name them with source.folder.train and .test, or have validation images drawn with .validation-fraction";
+    Err(error::data(format!("{message} sub-folders for training and testing; {advice}")))
+}
+
+/// The sub-folder of validation images, from the root: the one in the settings, or else one in the folder `around`, beside those for
+/// training and testing, whose name says so, if no other name does.
+///
+/// # Errors
+/// One in the settings that is not there.
+pub fn validation_beside(settings: &FolderSettings, around: &str, named: [&str; 2]) -> Result<Option<String>> {
+    if let Some(name) = settings.validation.as_deref().map(|name| name.trim_end_matches('/')) {
+        return match settings.path.join(name).is_dir() {
+            true => Ok(Some(name.to_owned())),
+            false if name == NONE => Ok(None),
+            false => Err(without_validation(settings, name)),
+        };
+    }
+    // What is in the folder, rather than what holds images: those may all be links to others.
+    let entries = settings.path.join(around).read_dir().into_iter().flatten().flatten();
+    let folders =
+        entries.filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok());
+    let folders: Vec<_> = folders.collect();
+    let said = said(folders.iter().map(String::as_str));
+    let mut found = said.iter().filter(|(folder, name)| name.role == Role::Validation && !named.contains(folder));
+    Ok(match (found.next(), found.next()) {
+        (Some((folder, _)), None) => Some(format!("{around}{folder}")),
+        _ => None,
     })
+}
+
+/// The error for a sub-folder of validation images in the settings that has none.
+pub fn without_validation(settings: &FolderSettings, name: &str) -> anyhow::Error {
+    let folder = settings.path.display();
+    error::data(format!("source.folder.validation names {name}, but {folder} has no such sub-folder with images"))
 }
 
 /// All folders that hold images, each ending with `/`, and the root as an empty text.

@@ -16,12 +16,13 @@ use crate::store::local::{nearest_real, real};
 
 impl SourceKind for ParquetSettings {
     fn decisive(&self, seed: u64) -> Value {
-        let Self { path: _, train: _, test: _, test_fraction, image, noisy, label, shape, fit, faults } = self;
+        let Self { path: _, train: _, test: _, validation: _, test_fraction, validation_fraction, .. } = self;
+        let Self { image, noisy, label, shape, fit, faults, .. } = self;
         let mut settings = json!({ "image": image, "label": label, "shape": shape });
         if let Some(noisy) = noisy {
             settings["noisy"] = json!(noisy);
         }
-        drawn(of_pictures(settings, fit, faults), *test_fraction, seed)
+        drawn(of_pictures(settings, fit, faults), *test_fraction, *validation_fraction, seed)
     }
 
     fn places(&self) -> Vec<(&'static str, &Path)> {
@@ -44,7 +45,7 @@ impl SourceKind for ParquetSettings {
             return around(path).then_some(path);
         }
         let deep = |pattern: &&Path| pattern.components().any(|part| part.as_os_str() == "**");
-        let patterns = [&self.train, &self.test].into_iter().filter_map(|pattern| pattern.as_deref());
+        let patterns = [&self.train, &self.test, &self.validation].into_iter().filter_map(|pattern| pattern.as_deref());
         patterns.filter(deep).map(files::fixed_part).find(|folder| around(folder))
     }
 
