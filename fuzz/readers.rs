@@ -26,6 +26,7 @@ use limpid::source::{
 };
 use limpid::table::{TableFile, columns, footer, row_group_rows};
 use limpid::training::checkpoint::CheckpointFile;
+use limpid::training::history::End;
 
 /// Limit of the address space: an allocation beyond it aborts, even if it would never be touched.
 const MEMORY: u64 = 2 << 30;
@@ -216,7 +217,7 @@ pub fn receipt(bytes: &[u8]) {
     let path = folder.write("run/pipeline.json", bytes);
     let workspace = Workspace::new(&folder.0, "run");
     _ = judge(workspace.settings::<config::Pipeline>());
-    let checkpoint = CheckpointFile::new(path, parts(), 9);
+    let checkpoint = CheckpointFile::new(path, parts(), End { epochs: 9, patience: Some(2) });
     _ = judge(checkpoint.standing());
     let (device, image) = (ComputeDevice::default(), ImageShape::new(1, 2, 1).expect("is a shape"));
     let dense = Architecture::Dense(Dense { hidden: vec![], code: 1, code_activation: CodeActivation::Relu });

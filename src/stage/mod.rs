@@ -123,6 +123,8 @@ fn image_stages(tables: Option<TableSet>) -> impl Iterator<Item = StageName> {
 pub struct Past<'a> {
     /// The path of its checkpoint, which need not exist.
     pub checkpoint: &'a Path,
+    /// The folder of its published result, if there is one.
+    pub folder: &'a Path,
     /// The receipt of its published result, if that is undamaged and of other parts.
     pub published: Option<&'a Receipt>,
 }
