@@ -26,6 +26,7 @@ use limpid::source::{
 };
 use limpid::table::{self, TableFile, footer, row_group_rows};
 use limpid::training::checkpoint::CheckpointFile;
+use limpid::training::history::End;
 
 /// Limit of the address space: an allocation beyond it aborts, even if it would never be touched.
 const MEMORY: u64 = 2 << 30;
@@ -47,16 +48,7 @@ pub fn idx(bytes: &[u8]) {
     }
     let images = folder.write("three.idx", &[0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6]);
     let (train_labels, test) = (Some(path), Some(images.clone()));
-    let files = Arrays {
-        train: images,
-        train_labels,
-        test,
-        test_labels: None,
-        test_fraction: None,
-        channels: None,
-        transpose: false,
-        levels: None,
-    };
+    let files = Arrays { train: images, train_labels, test, ..Arrays::default() };
     let settings = SourceSettings::Idx(IdxSettings(files));
     if let Some(source) = judge(settings.kind().open(1, Path::new("data"), &Progress::new(LogMode::Lines))) {
         for group in source.row_groups(Split::Train, 2).expect("the images are good") {
@@ -80,11 +72,8 @@ pub fn arrays(bytes: &[u8]) {
         train: train.clone(),
         train_labels: train_labels.clone(),
         test: test_fraction.is_none().then(|| good.clone()),
-        test_labels: None,
         test_fraction,
-        channels: None,
-        transpose: false,
-        levels: None,
+        ..Arrays::default()
     };
     for arrays in [files(&path, &None, None), files(&path, &images, Some(0.5)), files(&good, &labels, None)] {
         read(&SourceSettings::Npy(NpySettings { arrays, noisy: None }));
@@ -93,16 +82,7 @@ pub fn arrays(bytes: &[u8]) {
     _ = judge(source::names_in_npz(&path));
     let name = |name: &str| name.to_owned();
     let (train, test) = (name("x_train"), Some(name("x_test")));
-    let arrays = Arrays {
-        train,
-        train_labels: None,
-        test,
-        test_labels: None,
-        test_fraction: None,
-        channels: None,
-        transpose: false,
-        levels: None,
-    };
+    let arrays = Arrays { train, test, ..Arrays::default() };
     read(&SourceSettings::Npz(NpzSettings { path, arrays, noisy: None }));
 }
 
@@ -144,7 +124,9 @@ pub fn foreign(bytes: &[u8]) {
             path: Some(folder.0.join("data")),
             train: None,
             test: None,
+            validation: None,
             test_fraction: Some(0.5),
+            validation_fraction: 0.0,
             image: None,
             noisy: None,
             label: None,
@@ -161,6 +143,8 @@ fn vectors(table: PathBuf) {
         read(&SourceSettings::Vectors(VectorsSettings {
             train: table.clone(),
             test: None,
+            validation: None,
+            validation_fraction: 0.0,
             test_fraction: Some(0.5),
             columns: Vec::new(),
             exclude: Vec::new(),
@@ -180,6 +164,8 @@ pub fn columns(bytes: &[u8]) {
         read(&SourceSettings::Columns(ColumnsSettings {
             train: train.clone(),
             test: None,
+            validation: None,
+            validation_fraction: 0.0,
             test_fraction,
             label,
             shape,
@@ -188,6 +174,8 @@ pub fn columns(bytes: &[u8]) {
     read(&SourceSettings::Columns(ColumnsSettings {
         train: train.clone(),
         test: Some(train),
+        validation: None,
+        validation_fraction: 0.0,
         test_fraction: None,
         label: None,
         shape: None,
@@ -205,6 +193,8 @@ pub fn tar(bytes: &[u8]) {
         read(&SourceSettings::Tar(TarSettings {
             train: train.clone(),
             test: None,
+            validation: None,
+            validation_fraction: 0.0,
             test_fraction: Some(0.5),
             label,
             fit,
@@ -226,7 +216,9 @@ fn photos(folder: &Folder, fit: Fit, csv: Option<PathBuf>) -> FolderSettings {
         outside: false,
         train: "train".to_owned(),
         test: "test".to_owned(),
+        validation: None,
         test_fraction: 0.5,
+        validation_fraction: 0.0,
         fit,
         faults: FAULTS,
     }
@@ -292,7 +284,7 @@ pub fn receipt(bytes: &[u8]) {
     let path = folder.write("run/pipeline.json", bytes);
     let workspace = Workspace::new(&folder.0, "run");
     _ = judge(workspace.settings::<config::Pipeline>());
-    let checkpoint = CheckpointFile::new(path, parts(), 9);
+    let checkpoint = CheckpointFile::new(path, parts(), End { epochs: 9, patience: Some(2) });
     _ = judge(checkpoint.standing());
     let (device, image) = (ComputeDevice::default(), ImageShape::new(1, 2, 1).expect("is a shape"));
     let dense = Architecture::Dense(Dense { hidden: vec![], code: 1, code_activation: CodeActivation::Relu });

@@ -21,17 +21,28 @@ pub enum Split {
     Train,
     /// Images that scores are computed on.
     Test,
+    /// Images that weights and the end of a training are chosen by, so that the test images stay unseen; few data sets have them.
+    Validation,
 }
 
-impl Split {
-    /// Both, in the order in which they are written.
-    pub const ALL: [Split; 2] = [Split::Train, Split::Test];
+/// Something for each split, in the order of [`Split::ALL`], so that `split as usize` is its position.
+pub type PerSplit<T> = [T; Split::ALL.len()];
 
-    /// `train` or `test`: the value of the `split` column and the start of file names.
+impl Split {
+    /// All, in the order in which they are written.
+    pub const ALL: [Split; 3] = [Split::Train, Split::Test, Split::Validation];
+
+    /// Whether a data set may do without it.
+    pub fn is_optional(self) -> bool {
+        self == Split::Validation
+    }
+
+    /// `train`, `test` or `validation`: the value of the `split` column and the start of file names.
     pub fn name(self) -> &'static str {
         match self {
             Split::Train => "train",
             Split::Test => "test",
+            Split::Validation => "validation",
         }
     }
 

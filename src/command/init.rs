@@ -115,7 +115,14 @@ fn opened(proposal: &Proposal, folder: &Path, progress: &Progress) -> Result<(St
 
 /// The text of the pipeline.
 fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) -> String {
-    let [train, test] = Split::ALL.map(|split| opened.count(split));
+    let [train, test, validation] = Split::ALL.map(|split| opened.count(split));
+    let (validated, chosen) = match validation {
+        0 => (String::new(), ""),
+        count => (
+            format!(", {count} to choose weights by"),
+            "# Of the epoch with the lowest loss of the validation images.\nweights = \"best\"\n",
+        ),
+    };
     let Content::Images(extent, _) = opened.content() else { return String::new() };
     let images = match extent {
         Extent::Fixed(shape) if shape.is_vector() => format!("rows of {} numbers", shape.len()),
@@ -184,11 +191,11 @@ fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) 
     format!(
         "# Written by limpid init: a start, made to be changed. src/config/default.toml lists all settings, limpid schema checks them.\n\
          name = \"{name}\"\n\n\
-         {comments}# {train} {images} to train on, {test} to test on{classes}.\n\
+         {comments}# {train} {images} to train on, {test} to test on{validated}{classes}.\n\
          [source]\n{source}\n\n\
          # {why}\n\
          {model}\n\n\
-         [training]\ninput = \"noisy\"\nbatch-size = {batch}\n{training}\n\n\
+         [training]\ninput = \"noisy\"\nbatch-size = {batch}\n{training}\n{chosen}\n\
          # Scores that the run must reach, or it ends with exit code 3: none until you know what is possible.\n\
          [gate]\nbaselines = []\n",
         batch = (train / 10).clamp(1, if whole.is_some() { 100 } else { 16 }),

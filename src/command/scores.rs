@@ -88,6 +88,7 @@ pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
             classes.join(", ")
         ));
     }
+    lines.extend(metrics.training.iter().map(|course| format!("\n  {course}")));
     let ids = |images: &[ImageError]| images.iter().map(|image| image.id.to_string()).collect::<Vec<_>>().join(" ");
     if metrics.has_clean_images() {
         lines.push(format!("\n  best ids: {}", ids(&metrics.best)));

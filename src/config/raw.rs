@@ -99,6 +99,9 @@ pub struct RawTraining {
     pub average: Option<f64>,
     /// Which weights the later stages use.
     pub weights: Option<Weights>,
+    /// Epochs without a lower loss of the validation split, or of the test split where there is none, after which training ends.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub patience: Option<i64>,
     /// Largest size of the training images to hold in memory, in MiB.
     #[schemars(range(min = 1, max = 1_048_576))]
     pub memory_mib: Option<i64>,

@@ -304,6 +304,7 @@ fn resolve_training(raw: RawTraining, corrupted: bool, problems: &mut Problems) 
         precision: problems.required("training.precision", raw.precision)?,
         average: raw.average,
         weights: problems.required("training.weights", raw.weights)?,
+        patience: raw.patience.map(|epochs| epochs as u64),
         memory_mib: problems.required("training.memory-mib", raw.memory_mib)? as u64,
         checkpoint_seconds: problems.required("training.checkpoint-seconds", raw.checkpoint_seconds)? as u64,
     })

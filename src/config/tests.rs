@@ -25,7 +25,10 @@ fn message(text: &str, overrides: &[&str]) -> String {
 fn defaults_fill_in_what_is_missing() {
     let pipeline = parsed(MINIMAL, &[]).expect("resolves");
     assert_eq!((pipeline.name.as_str(), pipeline.seed, pipeline.corruption), ("p", 1, None));
-    assert_eq!(pipeline.source, SourceSettings::Strokes(StrokesSettings { train: 6000, test: 1000, colour: false }));
+    assert_eq!(
+        pipeline.source,
+        SourceSettings::Strokes(StrokesSettings { train: 6000, test: 1000, validation: 0, colour: false })
+    );
     assert_eq!((pipeline.training.epochs, pipeline.training.batch_size), (20, 200));
     assert_eq!(pipeline.model.loss, Loss::CrossEntropy);
 }
@@ -209,7 +212,10 @@ fn overrides_replace_values_and_choices() {
         matches!(&pipeline.model.architecture, crate::model::Architecture::Conv(conv) if conv.decoder_channels == [2, 4])
     );
     let pipeline = parsed(MINIMAL, &["source.strokes.train=7"]).expect("resolves");
-    assert_eq!(pipeline.source, SourceSettings::Strokes(StrokesSettings { train: 7, test: 1000, colour: false }));
+    assert_eq!(
+        pipeline.source,
+        SourceSettings::Strokes(StrokesSettings { train: 7, test: 1000, validation: 0, colour: false })
+    );
     assert!(message(MINIMAL, &["epochs"]).contains("expected KEY=VALUE"));
     assert!(message(MINIMAL, &["training.epoch=5"]).contains("--set training.epoch=5: training.epoch: unknown key"));
     assert!(message(MINIMAL, &["training..x=5"]).contains("has an empty part"));

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ensemble::mirrored;
 use super::inference::Inference;
-use super::operation::Mapping;
+use super::mapping::Mapping;
 use crate::error;
 use crate::image::{Extent, ImageShape, Shapes};
 use crate::table::{Content, Images, carry_label_lists, pixels, shared_columns};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codes::{Codes, encoding};
 use super::inference::Inference;
+use super::mapping::Mapping;
 use super::pictures;
 use crate::corruption::Corruption;
 use crate::error;
@@ -99,17 +100,6 @@ pub enum Prepared {
     Encode(Inference, Codes),
     /// With the model and the type of the pixels that are written.
     Denoise(Inference, Pixels),
-}
-
-/// Maps a batch, with the same rows of a companion if there is one, to a batch.
-pub type BatchFunction<'a> = Box<dyn Fn(&RecordBatch, Option<&RecordBatch>) -> Result<RecordBatch> + Sync + 'a>;
-
-/// The function that maps the batches of a table, and the content of the result.
-pub struct Mapping<'a> {
-    /// The content of the resulting table.
-    pub content: Content,
-    /// The function applied to each batch.
-    pub map: BatchFunction<'a>,
 }
 
 impl Prepared {

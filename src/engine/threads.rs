@@ -10,7 +10,8 @@ use anyhow::Result;
 use arrow_array::RecordBatch;
 use burn::tensor::Device;
 
-use super::operation::{Mapping, Operation, Prepared};
+use super::mapping::Mapping;
+use super::operation::{Operation, Prepared};
 use super::{Engine, Job};
 use crate::error;
 use crate::table::{

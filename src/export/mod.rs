@@ -37,7 +37,7 @@ pub fn tables(workspace: &Workspace, set: TableSet) -> Result<Vec<Source>> {
     let table = |split: Split| -> Result<Source> {
         Ok(Source { set, split, table: TableFile::open(&set.path(workspace, split))? })
     };
-    Split::ALL.into_iter().map(table).collect()
+    set.splits(workspace).map(table).collect()
 }
 
 /// Writes tables of the run called `name` to `folder`, in one folder for each set, and for Hugging Face a dataset card

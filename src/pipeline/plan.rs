@@ -151,7 +151,8 @@ pub fn plan_stage(
         // A result that is made again because it is damaged, or by force, cannot be resumed from.
         let published = receipt.as_ref().filter(|receipt| damage.is_none() && receipt.parts != assumed);
         let checkpoint = workspace.checkpoint(stage.name());
-        let resumption = stage.resume(pipeline, &assumed, Past { checkpoint: &checkpoint, published })?;
+        let past = Past { checkpoint: &checkpoint, folder: &workspace.stage(stage.name()), published };
+        let resumption = stage.resume(pipeline, &assumed, past)?;
         reasons.extend(resumption.unused);
         resume = resumption.from.filter(|_| waiting.is_empty());
         reasons.extend(resume.map(|resume| resume.to_string()));

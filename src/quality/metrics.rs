@@ -4,6 +4,7 @@
 //! measured (images, features or code), on which `split`, the `metric`, the `class` (null for all together) and the `value`.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -77,10 +78,32 @@ pub struct Metrics {
     pub probes: Option<Probes>,
     /// How well the error detects images of held-out classes; none if there are none.
     pub anomaly: Option<Anomaly>,
+    /// The course of the training, if a validation split chose its weights, or if it could end before its last epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<Course>,
     /// Metrics that were left out, with reasons.
     pub omitted: Vec<Omitted>,
     /// Definitions of the scores.
     pub definitions: BTreeMap<String, String>,
+}
+
+/// The course of a training that may have ended before its last epoch, or whose weights a validation split chose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Course {
+    /// Epochs that were trained.
+    pub epochs: u64,
+    /// The epoch with the lowest loss.
+    pub best_epoch: u64,
+    /// The split whose loss that is.
+    pub chosen_by: Split,
+}
+
+impl fmt::Display for Course {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { epochs, best_epoch, chosen_by } = self;
+        write!(f, "trained for {epochs} epochs; the lowest {} loss is that of epoch {best_epoch}", chosen_by.name())
+    }
 }
 
 /// The standard deviation of the noise in the test images, estimated from these alone: the median over the images, whose pixels

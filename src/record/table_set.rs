@@ -31,6 +31,11 @@ impl TableSet {
         self.inside.map_or(name.to_owned(), |inside| format!("{inside}/{name}"))
     }
 
+    /// The splits that it has tables of: an optional one only if its table was published.
+    pub fn splits(self, workspace: &Workspace) -> impl Iterator<Item = Split> {
+        Split::ALL.into_iter().filter(move |split| !split.is_optional() || self.path(workspace, *split).exists())
+    }
+
     /// The path of the published table of a split.
     pub fn path(self, workspace: &Workspace, split: Split) -> PathBuf {
         workspace.stage(self.stage).join(self.file_name(split))

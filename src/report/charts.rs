@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{EpochPoint, MapPoint, escape};
+use super::{MapPoint, escape};
 use crate::quality::metrics::Metrics;
+use crate::training::history::EpochRecord;
 
 /// Size of the loss curve and the margin for labels, in SVG units, which are pixels on the page.
 struct Frame {
@@ -14,7 +15,18 @@ struct Frame {
 }
 
 /// One of the losses of an epoch.
-type Loss = fn(&EpochPoint) -> f64;
+type Loss = fn(&EpochRecord) -> f64;
+
+/// The losses that are drawn, by the name and the class of their line; that of validation is not finite where there is none.
+const LOSSES: [(&str, Loss); 3] = [
+    ("train", |record| record.train_loss),
+    ("test", |record| record.test_loss),
+    ("validation", |record| record.validation_loss.unwrap_or(f64::NAN)),
+];
+
+/// The style of the line of validation, which few pages have.
+const VALIDATION: &str = "<style>svg .validation { stroke: var(--good); fill: none; stroke-width: 2; } \
+     svg circle.validation { fill: var(--good); } svg text.validation { fill: var(--good); stroke: none; }</style>";
 
 /// One for a wide page and one for a phone, since text cannot shrink with a drawing.
 const FRAMES: [Frame; 2] = [
@@ -29,13 +41,13 @@ const BOTTOM: f64 = 40.0;
 
 /// The losses over the epochs, with the floor as a dashed line, once for each width of the page. Losses that are not finite
 /// are left out; none if all are.
-pub fn curve(history: &[EpochPoint], floor: Option<f64>, loss_name: &str) -> Option<String> {
+pub fn curve(history: &[EpochRecord], floor: Option<f64>, loss_name: &str) -> Option<String> {
     FRAMES.iter().map(|frame| framed(frame, history, floor, loss_name)).collect()
 }
 
-fn framed(frame: &Frame, history: &[EpochPoint], floor: Option<f64>, loss_name: &str) -> Option<String> {
+fn framed(frame: &Frame, history: &[EpochRecord], floor: Option<f64>, loss_name: &str) -> Option<String> {
     let finite = |value: &f64| value.is_finite();
-    let values = history.iter().flat_map(|point| [point.train_loss, point.test_loss]).chain(floor);
+    let values = history.iter().flat_map(|record| LOSSES.map(|(_, loss)| loss(record))).chain(floor);
     let values: Vec<f64> = values.filter(finite).collect();
     let (first, last) = (history.first()?.epoch as f64, history.last()?.epoch as f64);
     let low = values.iter().copied().reduce(f64::min)?;
@@ -55,6 +67,9 @@ fn framed(frame: &Frame, history: &[EpochPoint], floor: Option<f64>, loss_name: 
         frame.height,
         escape(loss_name)
     );
+    if history.iter().any(|record| record.validation_loss.is_some()) {
+        svg.push_str(VALIDATION);
+    }
     let decimals = (-step.log10().floor()).clamp(0.0, 8.0) as usize;
     let ticks = ((high - low) / step).round() as usize;
     for tick in 0..=ticks {
@@ -85,12 +100,12 @@ fn framed(frame: &Frame, history: &[EpochPoint], floor: Option<f64>, loss_name: 
         _ = write!(svg, "<line class=\"floor\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
         _ = write!(svg, "<text x=\"{}\" y=\"{:.1}\">floor {floor:.4}</text>", right + 8.0, place(y));
     }
-    let mut lines: [(&str, Loss); 2] = [("train", |point| point.train_loss), ("test", |point| point.test_loss)];
+    let mut lines = LOSSES;
     let end = |loss: Loss| history.iter().map(loss).rfind(finite).unwrap_or(f64::INFINITY);
     // The lowest is labelled first, so that the others move up.
     lines.sort_by(|a, b| end(a.1).total_cmp(&end(b.1)));
     for (class, loss) in lines {
-        let points: Vec<&EpochPoint> = history.iter().filter(|point| loss(point).is_finite()).collect();
+        let points: Vec<&EpochRecord> = history.iter().filter(|point| loss(point).is_finite()).collect();
         let Some(end) = points.last() else { continue };
         let line: Vec<_> = points.iter().map(|p| format!("{:.1},{:.1}", x(p.epoch as f64), y(loss(p)))).collect();
         _ = write!(svg, "<polyline class=\"{class}\" points=\"{}\"/>", line.join(" "));
@@ -219,8 +234,8 @@ pub fn feature_map(
 mod tests {
     use super::*;
 
-    fn point(epoch: u64, train_loss: f64, test_loss: f64) -> EpochPoint {
-        EpochPoint { epoch, train_loss, test_loss }
+    fn point(epoch: u64, train_loss: f64, test_loss: f64) -> EpochRecord {
+        EpochRecord { epoch, train_loss, test_loss, validation_loss: None }
     }
 
     #[test]
@@ -229,7 +244,11 @@ mod tests {
         let svg = curve(&history, Some(0.05), "cross-entropy").expect("has points");
         assert_eq!(svg.matches("<circle").count(), 4 * FRAMES.len());
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
-        assert!(svg.contains("floor 0.0500"));
+        assert!(svg.contains("floor 0.0500") && !svg.contains("validation"));
+        let validated = history.map(|record| EpochRecord { validation_loss: Some(0.4), ..record });
+        let svg = curve(&validated, None, "mse").expect("has points");
+        assert_eq!(svg.matches("<circle").count(), 7 * FRAMES.len());
+        assert!(svg.contains("validation 0.4000</text>") && svg.contains("<style>"), "{svg}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use crate::error;
 use crate::quality::gate::Requirement;
 use crate::quality::metrics::Metrics;
+use crate::training::history::EpochRecord;
 use pictures::{Image, Picture};
 use sections::{escape, pairs};
 
@@ -35,7 +36,7 @@ pub struct Report {
     /// The images with the highest error.
     pub worst: Figure,
     /// The losses of every epoch.
-    pub history: Vec<EpochPoint>,
+    pub history: Vec<EpochRecord>,
     /// The least loss that any model can reach, if it is known.
     pub loss_floor: Option<f64>,
     /// The scores.
@@ -61,17 +62,6 @@ pub struct Figure {
     pub noisy: Vec<Image>,
     /// The model's images.
     pub made: Vec<Image>,
-}
-
-/// Losses of an epoch, mean over pixels.
-#[derive(Debug, Clone, Copy)]
-pub struct EpochPoint {
-    /// Counted from 1.
-    pub epoch: u64,
-    /// Mean over the epoch.
-    pub train_loss: f64,
-    /// At its end.
-    pub test_loss: f64,
 }
 
 /// A code in two dimensions.

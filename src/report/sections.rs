@@ -178,7 +178,9 @@ pub fn curve(report: &Report) -> String {
             }
             None => "",
         };
-        section(&format!("Loss: {}", report.loss_name), &format!("{svg}{note}"))
+        let course = report.metrics.training.as_ref();
+        let course = course.map_or(String::new(), |course| format!("<p class=\"note\">The model was {course}.</p>"));
+        section(&format!("Loss: {}", report.loss_name), &format!("{svg}{course}{note}"))
     })
 }
 

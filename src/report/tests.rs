@@ -52,6 +52,7 @@ fn report() -> Report {
             code: None,
             probes: None,
             anomaly: None,
+            training: None,
             omitted: vec![Omitted::new("x<y", "too large")],
             definitions: BTreeMap::new(),
         },

@@ -1,10 +1,10 @@
-//! Sources of arrays of images and labels: an array for each split, or one for both, from which the splits are drawn.
+//! Sources of arrays of images and labels: an array for each split, or one from which splits are drawn.
 
 use anyhow::Result;
 
-use super::draw::{Draw, Members};
+use super::draw::Members;
 use crate::error;
-use crate::image::{ImageShape, Samples};
+use crate::image::{ImageShape, PerSplit, Samples, Split};
 use crate::source::check_volume;
 use crate::source::settings::Arrays;
 
@@ -53,7 +53,36 @@ impl<A, L> Part<A, L> {
     }
 }
 
-/// The parts of both splits; the test images are drawn if they have no array. `open` opens an array of images with its
+/// The images of each split that there is. All have one size.
+pub struct Parts<A, L> {
+    /// Size of each image.
+    pub shape: ImageShape,
+    splits: PerSplit<Option<Part<A, L>>>,
+}
+
+impl<A: Clone, L: Clone> Parts<A, L> {
+    /// The same images in every split.
+    pub fn in_all(part: &Part<A, L>) -> Self {
+        Self { shape: part.shape, splits: Split::ALL.map(|_| Some(part.clone())) }
+    }
+
+    /// Those of a split, if there are any.
+    pub fn of(&self, split: Split) -> Option<&Part<A, L>> {
+        self.splits[split as usize].as_ref()
+    }
+
+    /// Number of images of a split.
+    pub fn count(&self, split: Split) -> u64 {
+        self.of(split).map_or(0, Part::count)
+    }
+
+    /// Those of all splits.
+    pub fn iter(&self) -> impl Iterator<Item = &Part<A, L>> {
+        self.splits.iter().flatten()
+    }
+}
+
+/// The parts of the splits that there are; test and validation images may be drawn from those for training. `open` opens an array of images with its
 /// labels, as a part with all images, and `name` gives the name of an array for messages, `section` that of the settings.
 ///
 /// # Errors
@@ -64,7 +93,7 @@ pub fn splits<A: Clone, L: Clone>(
     seed: u64,
     name: impl Fn(&A) -> String,
     open: impl Fn(&A, Option<&A>) -> Result<Part<A, L>>,
-) -> Result<[Part<A, L>; 2]> {
+) -> Result<Parts<A, L>> {
     let open = |images: &A, labels: Option<&A>| -> Result<Part<A, L>> {
         let mut part = open(images, labels)?;
         let ImageShape { height, width, channels } = part.shape;
@@ -85,14 +114,16 @@ pub fn splits<A: Clone, L: Clone>(
         Ok(part)
     };
     let train = open(&arrays.train, arrays.train_labels.as_ref())?;
-    let Some(test) = &arrays.test else {
-        let draw = Draw::new(seed, arrays.test_fraction.unwrap_or_default());
-        return Ok(Members::drawn(draw, train.held)?.map(|members| Part { members, ..train.clone() }));
-    };
-    let test = open(test, arrays.test_labels.as_ref())?;
-    if train.shape == test.shape {
-        return Ok([train, test]);
+    let drawn = Members::drawn(arrays.draw(seed), train.held)?;
+    let mut splits = drawn.map(|members| members.map(|members| Part { members, ..train.clone() }));
+    for split in [Split::Test, Split::Validation] {
+        let (Some(images), labels) = arrays.of(split) else { continue };
+        let part = open(images, labels)?;
+        if part.shape != train.shape {
+            let [(first, expected), (second, found)] = [&train, &part].map(|part| (name(&part.images), part.shape));
+            return Err(error::data(format!("{second} has images of {found}, but {first} has {expected}")));
+        }
+        splits[split as usize] = Some(part);
     }
-    let [(first, expected), (second, found)] = [&train, &test].map(|part| (name(&part.images), part.shape));
-    Err(error::data(format!("{second} has images of {found}, but {first} has {expected}")))
+    Ok(Parts { shape: train.shape, splits })
 }

@@ -19,7 +19,7 @@ use super::label_text::{self, Texts};
 use super::settings::drawn;
 use super::{Outside, Source, SourceKind, batch, bytes_of, check_classes};
 use crate::error;
-use crate::image::{Classes, ImageShape, Shapes, Split, to_byte};
+use crate::image::{Classes, ImageShape, PerSplit, Shapes, Split, to_byte};
 use crate::progress::Progress;
 use crate::table::{Content, RowGroup, batch_rows};
 pub use layout::{Layout, label_column};
@@ -33,7 +33,7 @@ const MOST_ROWS: u64 = u32::MAX as u64;
 struct Columns {
     shape: ImageShape,
     scale: Scale,
-    splits: [Part; 2],
+    splits: PerSplit<Option<Part>>,
     classes: Classes,
 }
 
@@ -125,31 +125,33 @@ impl Seen {
 impl Columns {
     fn open(settings: &ColumnsSettings, seed: u64, note: &dyn Fn(&str)) -> Result<Self> {
         let train = Seen::of(&settings.train, settings, note)?;
-        let test = settings.test.as_ref().map(|test| Seen::of(test, settings, note)).transpose()?;
         let (shape, scale) = (train.table.shape(), train.scale);
-        if let Some(test) = &test {
-            let (one, other) = (settings.train.display(), test.table.path().display());
-            if test.table.shape() != shape {
-                return Err(error::data(format!("{other} has images of {}, but {one} of {shape}", test.table.shape())));
+        let mut others = Vec::new();
+        for (split, path) in [(Split::Test, &settings.test), (Split::Validation, &settings.validation)] {
+            let Some(path) = path else { continue };
+            let seen = Seen::of(path, settings, note)?;
+            let (one, other) = (settings.train.display(), path.display());
+            if seen.table.shape() != shape {
+                return Err(error::data(format!("{other} has images of {}, but {one} of {shape}", seen.table.shape())));
             }
-            if test.scale != scale {
+            if seen.scale != scale {
                 return Err(error::data(format!("one of {one} and {other} has pixels up to 1, the other up to 255")));
             }
+            others.push((split, seen));
         }
         let mut names: Vec<String> =
-            train.names.iter().chain(test.iter().flat_map(|test| &test.names)).cloned().collect();
+            train.names.iter().chain(others.iter().flat_map(|(_, seen)| &seen.names)).cloned().collect();
         names.sort_unstable();
         names.dedup();
         let texts = Texts::of(&names.iter().map(String::as_str).collect());
         let named = (texts == Texts::Names && !names.is_empty()).then_some(names);
         let train = train.part(named.as_deref());
-        let splits = match test {
-            Some(test) => [train, test.part(named.as_deref())],
-            None => {
-                let draw = Draw::new(seed, settings.test_fraction.unwrap_or_default());
-                Members::drawn(draw, train.rows)?.map(|members| Part { members, ..train.clone() })
-            }
-        };
+        let draw = Draw::new(seed, settings.test_fraction.unwrap_or_default(), settings.validation_fraction);
+        let drawn = Members::drawn(draw, train.rows)?;
+        let mut splits = drawn.map(|members| members.map(|members| Part { members, ..train.clone() }));
+        for (split, seen) in others {
+            splits[split as usize] = Some(seen.part(named.as_deref()));
+        }
         Ok(Self { shape, scale, splits, classes: named.map(Into::into) })
     }
 }
@@ -160,8 +162,7 @@ impl Source for Columns {
     }
 
     fn count(&self, split: Split) -> u64 {
-        let part = &self.splits[split as usize];
-        part.members.count(part.rows)
+        self.splits[split as usize].as_ref().map_or(0, |part| part.members.count(part.rows))
     }
 
     fn row_groups(
@@ -170,7 +171,8 @@ impl Source for Columns {
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
         let (shape, scale) = (self.shape, self.scale);
-        let Part { table, labels, members, .. } = &self.splits[split as usize];
+        let Some(part) = &self.splits[split as usize] else { return Ok(Box::new(std::iter::empty())) };
+        let Part { table, labels, members, .. } = part;
         let mut all = table.rows()?;
         let chunks = std::iter::from_fn(move || {
             let mut bytes = Vec::new();
@@ -212,16 +214,16 @@ impl Scale {
 }
 
 /// The settings of the files.
-const SETTINGS: [&str; 2] = ["source.columns.train", "source.columns.test"];
+const SETTINGS: PerSplit<&str> = ["source.columns.train", "source.columns.test", "source.columns.validation"];
 
 impl SourceKind for ColumnsSettings {
     fn decisive(&self, seed: u64) -> Value {
-        let Self { train: _, test: _, test_fraction, label, shape } = self;
-        drawn(json!({ "label": label, "shape": shape }), *test_fraction, seed)
+        let Self { train: _, test: _, validation: _, test_fraction, validation_fraction, label, shape } = self;
+        drawn(json!({ "label": label, "shape": shape }), *test_fraction, *validation_fraction, seed)
     }
 
     fn places(&self) -> Vec<(&'static str, &Path)> {
-        let files = [Some(&self.train), self.test.as_ref()];
+        let files = [Some(&self.train), self.test.as_ref(), self.validation.as_ref()];
         SETTINGS.into_iter().zip(files).filter_map(|(setting, path)| Some((setting, path?.as_path()))).collect()
     }
 

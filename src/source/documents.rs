@@ -30,6 +30,9 @@ pub struct DocumentsSettings {
     pub train: u64,
     /// Number of test pages.
     pub test: u64,
+    /// Number of validation pages.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub validation: u64,
     /// Rows and columns.
     pub size: [usize; 2],
 }
@@ -44,6 +47,9 @@ pub struct RawDocuments {
     /// Number of test pages.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     test: Option<i64>,
+    /// Number of validation pages.
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    validation: Option<i64>,
     /// Rows and columns of each page.
     #[schemars(length(min = 2, max = 2), inner(range(min = 1, max = 16_384)))]
     size: Option<Vec<i64>>,
@@ -52,15 +58,17 @@ pub struct RawDocuments {
 impl Choice for DocumentsSettings {
     type Written = RawDocuments;
 
-    fn resolve(RawDocuments { train, test, size }: RawDocuments, section: &mut Section<'_>) -> Option<Self> {
+    fn resolve(written: RawDocuments, section: &mut Section<'_>) -> Option<Self> {
+        let RawDocuments { train, test, validation, size } = written;
         let size = section.required("size", size)?;
         let size = [size[0] as usize, size[1] as usize];
         if ImageShape::new(size[0], size[1], 1).is_none() {
             let most = ImageShape::MAX_LEN;
             section.add("size", format!("{}×{} is too large: images have at most {most} numbers", size[0], size[1]));
         }
-        let [train, test] = [("train", train), ("test", test)].map(|(key, count)| section.required(key, count));
-        Some(Self { train: train? as u64, test: test? as u64, size })
+        let counts = [("train", train), ("test", test), ("validation", validation)];
+        let [train, test, validation] = counts.map(|(key, count)| section.required(key, count));
+        Some(Self { train: train? as u64, test: test? as u64, validation: validation? as u64, size })
     }
 }
 
@@ -72,8 +80,12 @@ impl DocumentsSettings {
 
 impl SourceKind for DocumentsSettings {
     fn decisive(&self, seed: u64) -> Value {
-        let Self { train, test, size } = self;
-        json!({ "train": train, "test": test, "size": size, "seed": seed })
+        let Self { train, test, validation, size } = self;
+        let mut documents = json!({ "train": train, "test": test, "size": size, "seed": seed });
+        if *validation > 0 {
+            documents["validation"] = json!(validation);
+        }
+        documents
     }
 
     fn known_shape(&self) -> Option<ImageShape> {
@@ -103,7 +115,7 @@ impl Source for Pages {
     }
 
     fn count(&self, split: Split) -> u64 {
-        [self.settings.train, self.settings.test][split as usize]
+        [self.settings.train, self.settings.test, self.settings.validation][split as usize]
     }
 
     fn row_groups(

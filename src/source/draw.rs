@@ -1,11 +1,11 @@
-//! Draws splits: takes a share of a single set of images for testing.
+//! Draws splits: takes shares of a single set of images for testing and validation.
 //!
 //! The draw depends on the seed and on the key of an image, which comes from its name or, without one, is its position. An
 //! image therefore stays in its split when other images are appended.
 
 use anyhow::Result;
 
-use crate::image::Split;
+use crate::image::{PerSplit, Split};
 use crate::random::Stream;
 use crate::{error, interrupt};
 
@@ -19,26 +19,47 @@ pub fn key(name: &str) -> u64 {
 #[derive(Debug, Clone, Copy)]
 pub struct Draw {
     stream: Stream,
-    test_fraction: f64,
+    test: f64,
+    validation: f64,
 }
 
 impl Draw {
-    /// A draw that takes this share for testing.
-    pub fn new(seed: u64, test_fraction: f64) -> Self {
-        Self { stream: Stream::new(seed, "split", Split::Train), test_fraction }
+    /// A draw that takes these shares for testing and for validation.
+    pub fn new(seed: u64, test: f64, validation: f64) -> Self {
+        Self { stream: Stream::new(seed, "split", Split::Train), test, validation }
     }
 
-    /// The split of the image with this key.
+    /// Whether it leaves or takes images for a split.
+    pub fn takes(&self, split: Split) -> bool {
+        match split {
+            Split::Train => true,
+            Split::Test => self.test > 0.0,
+            Split::Validation => self.validation > 0.0,
+        }
+    }
+
+    /// Whether it takes images for other splits than training.
+    pub fn takes_any(&self) -> bool {
+        self.takes(Split::Test) || self.takes(Split::Validation)
+    }
+
+    /// The split of the image with this key. Another share for validation changes the split of no test image.
     pub fn split(&self, key: u64) -> Split {
         let uniform = f64::from(self.stream.generator(key, 0).uniform());
-        if uniform < self.test_fraction { Split::Test } else { Split::Train }
+        match uniform {
+            _ if uniform < self.test => Split::Test,
+            _ if uniform < self.test + self.validation => Split::Validation,
+            _ => Split::Train,
+        }
     }
 
     /// The error for a draw that leaves a split without any of `count` images.
     pub fn empty(&self, count: u64, split: Split) -> anyhow::Error {
-        let (fraction, split) = (self.test_fraction, split.name());
-        let message = format!("test-fraction = {fraction} of {count} images leaves none for the split {split}");
-        error::data(format!("{message}; another `test-fraction` or another `seed` draws others"))
+        let of_validation = split == Split::Validation || !self.takes(Split::Test);
+        let (key, fraction) =
+            if of_validation { ("validation-fraction", self.validation) } else { ("test-fraction", self.test) };
+        let message = format!("{key} = {fraction} of {count} images leaves none for the split {}", split.name());
+        error::data(format!("{message}; another `{key}` or another `seed` draws others"))
     }
 }
 
@@ -52,22 +73,26 @@ pub enum Members {
 }
 
 impl Members {
-    /// The members of both splits of a set of `count` images.
+    /// The members of the splits that are drawn from a set of `count` images; all are for training if nothing is drawn.
     ///
     /// # Errors
-    /// One of the splits would be empty, interruption.
-    pub fn drawn(draw: Draw, count: u64) -> Result<[Self; 2]> {
-        let mut counts = [0; 2];
+    /// One of these splits would be empty, interruption.
+    pub fn drawn(draw: Draw, count: u64) -> Result<PerSplit<Option<Self>>> {
+        if !draw.takes_any() {
+            return Ok(Split::ALL.map(|split| (split == Split::Train).then_some(Self::All)));
+        }
+        let mut counts = PerSplit::<u64>::default();
         for position in 0..count {
             counts[draw.split(position) as usize] += 1;
             if position % (1 << 16) == 0 {
                 interrupt::check()?;
             }
         }
-        if let Some(split) = Split::ALL.into_iter().find(|split| counts[*split as usize] == 0) {
+        if let Some(split) = Split::ALL.into_iter().find(|split| draw.takes(*split) && counts[*split as usize] == 0) {
             return Err(draw.empty(count, split));
         }
-        Ok(Split::ALL.map(|split| Self::Drawn(draw, split, counts[split as usize])))
+        let members = |split: Split| draw.takes(split).then(|| Self::Drawn(draw, split, counts[split as usize]));
+        Ok(Split::ALL.map(members))
     }
 
     /// Whether the image at this position is a member.
@@ -135,22 +160,36 @@ mod tests {
 
     #[test]
     fn a_draw_takes_each_image_for_one_split() {
-        let draw = Draw::new(7, 0.25);
-        let [train, test] = Members::drawn(draw, 1000).expect("has both");
-        assert!((0..1000).all(|position| train.has(position) != test.has(position)));
-        for members in [train, test] {
+        let drawn = |test, validation| Members::drawn(Draw::new(7, test, validation), 1000).expect("has all");
+        let [train, test, none] = drawn(0.25, 0.0);
+        assert!(none.is_none());
+        let all = drawn(0.25, 0.15).map(|members| members.expect("is drawn"));
+        assert!((0..1000).all(|position| all.iter().filter(|members| members.has(position)).count() == 1));
+        for members in all.into_iter().chain(train).chain(test) {
             assert_eq!(members.count(1000), (0..1000).filter(|position| members.has(*position)).count() as u64);
         }
-        assert!((200..300).contains(&test.count(1000)), "{}", test.count(1000));
-        let error = Members::drawn(Draw::new(7, 0.0001), 5).expect_err("is empty").to_string();
-        assert!(error.starts_with("test-fraction = 0.0001 of 5 images leaves none for the split test; "), "{error}");
+        assert!((200..300).contains(&all[1].count(1000)) && (100..200).contains(&all[2].count(1000)), "{all:?}");
+        // Those for validation are taken from those for training.
+        let test = test.expect("is drawn");
+        assert!((0..1000).all(|position| test.has(position) == all[1].has(position)));
+        let [train, no_test, validation] = drawn(0.0, 0.15);
+        assert!(train.is_some() && no_test.is_none() && validation.is_some());
+        assert!(matches!(drawn(0.0, 0.0), [Some(Members::All), None, None]));
+        for (test, validation, message) in [
+            (0.0001, 0.0, "test-fraction = 0.0001 of 5 images leaves none for the split test; "),
+            (0.5, 0.0001, "validation-fraction = 0.0001 of 5 images leaves none for the split validation; "),
+            (0.0, 0.9999, "validation-fraction = 0.9999 of 5 images leaves none for the split train; "),
+        ] {
+            let error = Members::drawn(Draw::new(7, test, validation), 5).expect_err("is empty").to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
     }
 
     #[test]
     fn what_is_picked_does_not_depend_on_the_chunks() {
         let all: Vec<u8> = (0..100).flat_map(|position| [position, position]).collect();
-        let [train, test] = Members::drawn(Draw::new(1, 0.4), 100).expect("has both");
-        for members in [Members::All, train, test] {
+        let drawn = Members::drawn(Draw::new(1, 0.4, 0.2), 100).expect("has all");
+        for members in drawn.into_iter().flatten().chain([Members::All]) {
             for rows in [1, 7, 100] {
                 let chunks = all.chunks(2 * rows).map(|chunk| Ok(chunk.to_vec()));
                 let groups: Vec<Picked> = pick(chunks, 2, rows, members).collect::<Result<_>>().expect("has no errors");

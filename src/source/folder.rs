@@ -34,7 +34,7 @@ use super::animated::Animated;
 use super::picture::{self, Picture, PictureFile, pages};
 use super::rejected::{Reject, Rejections};
 use super::{Source, batch, bytes_of, string_column};
-use crate::image::{Classes, Extent, ImageShape, Pixels, Samples, Shapes, Split};
+use crate::image::{Classes, Extent, ImageShape, PerSplit, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::source::settings::{Fit, Pages, Size};
 use crate::table::{Content, Emit, RowGroup, batch_rows, batches_of, row_groups_of};
@@ -57,8 +57,8 @@ pub struct Folder {
     /// The one with the shortest side.
     narrowest: Option<(String, ImageShape)>,
     /// Numbers of each picture, by split, as far as headers tell; empty if all have one size.
-    widths: [Vec<usize>; 2],
-    splits: [Vec<Entry>; 2],
+    widths: PerSplit<Vec<usize>>,
+    splits: PerSplit<Vec<Entry>>,
     classes: Classes,
     rejections: Rejections,
     animated: Animated,
@@ -93,7 +93,13 @@ impl Folder {
     }
 
     /// The source of these files; decodes pictures until one gives the shape.
-    fn of(root: &Path, fit: Fit, rejections: Rejections, splits: [Vec<Entry>; 2], classes: Classes) -> Result<Self> {
+    fn of(
+        root: &Path,
+        fit: Fit,
+        rejections: Rejections,
+        splits: PerSplit<Vec<Entry>>,
+        classes: Classes,
+    ) -> Result<Self> {
         let splits = if fit.pages == Pages::All { splits.map(|entries| paged(root, entries)) } else { splits };
         let mut folder = Self {
             root: root.to_owned(),
@@ -103,7 +109,7 @@ impl Folder {
             first: (String::new(), ImageShape { height: 1, width: 1, channels: 1 }),
             differing: None,
             narrowest: None,
-            widths: [Vec::new(), Vec::new()],
+            widths: PerSplit::default(),
             splits,
             classes,
             rejections,
@@ -152,8 +158,10 @@ impl Folder {
             };
             entries.par_iter().map(shape).collect()
         };
-        let [train, test] = &self.splits;
-        let found = [measured(train)?, measured(test)?];
+        let mut found = PerSplit::<Vec<Option<(ImageShape, Pixels)>>>::default();
+        for (found, entries) in found.iter_mut().zip(&self.splits) {
+            *found = measured(entries)?;
+        }
         if found.iter().flatten().flatten().any(|(_, pixels)| *pixels != Pixels::U8) {
             self.pixels = Pixels::F32;
         }

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::arrays::{self, Part};
+use super::arrays::{self, Part, Parts};
 use super::draw::{Members, pick};
 use super::{ImageBytes, Outside, Source, SourceKind, bytes_of, check_channels, explained, gzip, row_group_of};
 use crate::error;
@@ -31,13 +31,13 @@ const MOST_LABEL_NUMBERS: u64 = 64;
 /// Largest expansion of a byte by gzip: 258 bytes from two bits.
 const MOST_UNPACKED: u64 = 1032;
 
-/// The images and labels of both splits, by file.
+/// The images and labels of the splits, by file.
 pub struct Idx {
-    splits: [Part<PathBuf, u8>; 2],
+    splits: Parts<PathBuf, u8>,
 }
 
 impl Idx {
-    /// Opens image files and reads their labels; the test images are drawn if there are none.
+    /// Opens image files and reads their labels; test and validation images may be drawn.
     ///
     /// # Errors
     /// Damaged or empty files, labels that do not match, and splits of different image sizes, or without any.
@@ -46,13 +46,12 @@ impl Idx {
         Ok(Self { splits: arrays::splits(files, "source.idx", seed, name, |images, labels| part(images, labels))? })
     }
 
-    /// The images of one file, without labels, in either split.
+    /// The images of one file, without labels, in any split.
     ///
     /// # Errors
     /// A file that cannot be read, or whose header is not one of images.
     pub fn unlabelled(path: &Path) -> Result<Self> {
-        let part = part(path, None)?;
-        Ok(Self { splits: [part.clone(), part] })
+        Ok(Self { splits: Parts::in_all(&part(path, None)?) })
     }
 }
 
@@ -72,11 +71,11 @@ fn part(images: &Path, labels: Option<&PathBuf>) -> Result<Part<PathBuf, u8>> {
 
 impl Source for Idx {
     fn content(&self) -> Content {
-        bytes_of(self.splits[0].shape)
+        bytes_of(self.splits.shape)
     }
 
     fn count(&self, split: Split) -> u64 {
-        self.splits[split as usize].count()
+        self.splits.count(split)
     }
 
     fn row_groups(
@@ -84,7 +83,7 @@ impl Source for Idx {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let part = &self.splits[split as usize];
+        let Some(part) = self.splits.of(split) else { return Ok(Box::new(std::iter::empty())) };
         let Part { images, shape, labels, members, .. } = part;
         let (shape, labels) = (*shape, labels.as_deref());
         let groups = pick(ImageReader::open(images)?.chunks(rows), shape.len(), rows, *members).map(move |picked| {
@@ -327,9 +326,16 @@ pub struct RawIdx {
     test: Option<String>,
     /// The test labels.
     test_labels: Option<String>,
+    /// The validation images.
+    validation: Option<String>,
+    /// The validation labels.
+    validation_labels: Option<String>,
     /// Share of the images that are for testing, where there are no others for it.
     #[schemars(range(min = 0.000001, max = 0.999999))]
     test_fraction: Option<f64>,
+    /// Share of them that are for validation; of the training images, where there are others for testing.
+    #[schemars(range(min = 0.0, max = 0.999999))]
+    validation_fraction: Option<f64>,
     /// Number of channels; needed where there are more than four, which may be volumes.
     #[schemars(range(min = 1, max = 65_536))]
     channels: Option<i64>,
@@ -341,16 +347,34 @@ impl Choice for IdxSettings {
     type Written = RawIdx;
 
     fn resolve(written: RawIdx, section: &mut Section<'_>) -> Option<Self> {
-        let RawIdx { train, train_labels, test, test_labels, test_fraction, channels, transpose } = written;
-        let files =
-            RawArrays { train, train_labels, test, test_labels, test_fraction, channels, transpose, levels: None };
+        let RawIdx { train, train_labels, test, test_labels, validation, validation_labels, .. } = written;
+        let RawIdx { test_fraction, validation_fraction, channels, transpose, .. } = written;
+        let files = RawArrays {
+            train,
+            train_labels,
+            test,
+            test_labels,
+            validation,
+            validation_labels,
+            test_fraction,
+            validation_fraction,
+            channels,
+            transpose,
+            levels: None,
+        };
         files.resolve(|section, file| section.file(file), section).map(Self)
     }
 }
 
 /// The settings of the files.
-const SETTINGS: [&str; 4] =
-    ["source.idx.train", "source.idx.train-labels", "source.idx.test", "source.idx.test-labels"];
+const SETTINGS: [&str; 6] = [
+    "source.idx.train",
+    "source.idx.train-labels",
+    "source.idx.test",
+    "source.idx.test-labels",
+    "source.idx.validation",
+    "source.idx.validation-labels",
+];
 
 impl SourceKind for IdxSettings {
     fn decisive(&self, seed: u64) -> Value {

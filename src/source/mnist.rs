@@ -9,7 +9,6 @@
 mod download;
 mod files;
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -18,9 +17,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::draw::{Draw, Members, pick};
+use super::settings::{drawn, resolve_validation};
 use super::{ImageBytes, Source, SourceKind, bytes_of, row_group_of};
 use crate::error;
-use crate::image::{Classes, ImageShape, Split};
+use crate::image::{Classes, ImageShape, PerSplit, Split};
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
 use crate::table::{Content, RowGroup};
@@ -78,6 +79,8 @@ const PARTS: [Part; 4] = [
 pub struct Mnist {
     /// The payloads of [`PARTS`].
     payloads: [Vec<u8>; 4],
+    /// The images of the training split that are for training, and those that are for validation, if any are.
+    drawn: PerSplit<Option<Members>>,
 }
 
 impl Mnist {
@@ -107,17 +110,29 @@ impl Mnist {
 
     fn new(payloads: Vec<Vec<u8>>) -> Self {
         let mut payloads = payloads.into_iter();
-        Self { payloads: std::array::from_fn(|_| payloads.next().unwrap_or_default()) }
+        let payloads = std::array::from_fn(|_| payloads.next().unwrap_or_default());
+        Self { payloads, drawn: [Some(Members::All), None, None] }
     }
 
-    fn pixels(&self, split: Split) -> &[u8] {
-        let index = 2 * split as usize;
+    /// The same with a share of the training images drawn for validation.
+    fn with_validation(self, seed: u64, fraction: f64) -> Result<Self> {
+        let count = self.labels(Split::Train).len() as u64;
+        Ok(Self { drawn: Members::drawn(Draw::new(seed, 0.0, fraction), count)?, ..self })
+    }
+
+    /// The payload of the images of a split, or of those that it is drawn from, or of their labels.
+    fn payload(&self, split: Split, labels: bool) -> &[u8] {
+        let index = 2 * usize::from(split == Split::Test) + usize::from(labels);
         &self.payloads[index][PARTS[index].header..]
     }
 
     fn labels(&self, split: Split) -> &[u8] {
-        let index = 2 * split as usize + 1;
-        &self.payloads[index][PARTS[index].header..]
+        self.payload(split, true)
+    }
+
+    /// The images of its payload that belong to a split, if any do.
+    fn members(&self, split: Split) -> Option<Members> {
+        if split == Split::Test { Some(Members::All) } else { self.drawn[split as usize] }
     }
 }
 
@@ -127,7 +142,7 @@ impl Source for Mnist {
     }
 
     fn count(&self, split: Split) -> u64 {
-        self.labels(split).len() as u64
+        self.members(split).map_or(0, |members| members.count(self.labels(split).len() as u64))
     }
 
     fn row_groups(
@@ -135,11 +150,12 @@ impl Source for Mnist {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
+        let Some(members) = self.members(split) else { return Ok(Box::new(std::iter::empty())) };
         let labels = Some(self.labels(split));
-        Ok(Box::new(self.pixels(split).chunks(rows * SHAPE.len()).enumerate().map(move |(index, bytes)| {
-            let first = (index * rows) as u64;
-            let ids = (first..).take(bytes.len() / SHAPE.len()).collect();
-            Ok(row_group_of(ImageBytes { split, shape: SHAPE, ids, bytes: Cow::Borrowed(bytes), labels }))
+        let chunks = self.payload(split, false).chunks(rows * SHAPE.len()).map(|chunk| Ok(chunk.to_vec()));
+        Ok(Box::new(pick(chunks, SHAPE.len(), rows, members).map(move |picked| {
+            let (ids, bytes) = picked?;
+            Ok(row_group_of(ImageBytes { split, shape: SHAPE, ids, bytes: bytes.into(), labels }))
         })))
     }
 
@@ -182,6 +198,9 @@ pub struct MnistSettings {
     pub path: Option<PathBuf>,
     /// Where they are downloaded from if they are not found.
     pub mirrors: Vec<String>,
+    /// Share of the training images that are drawn for validation.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub validation_fraction: f64,
 }
 
 /// The MNIST handwritten digits.
@@ -192,35 +211,69 @@ pub struct RawMnist {
     path: Option<String>,
     /// Where the files are downloaded from, one after the other until one works; each URL ends with '/'.
     mirrors: Option<Vec<String>>,
+    /// Share of the training images that are for validation.
+    #[schemars(range(min = 0.0, max = 0.999999))]
+    validation_fraction: Option<f64>,
 }
 
 impl Choice for MnistSettings {
     type Written = RawMnist;
 
-    fn resolve(RawMnist { path, mirrors }: RawMnist, section: &mut Section<'_>) -> Option<Self> {
-        Some(Self { mirrors: section.required("mirrors", mirrors)?, path: path.map(|path| section.file(path)) })
+    fn resolve(written: RawMnist, section: &mut Section<'_>) -> Option<Self> {
+        let RawMnist { path, mirrors, validation_fraction } = written;
+        Some(Self {
+            mirrors: section.required("mirrors", mirrors)?,
+            path: path.map(|path| section.file(path)),
+            validation_fraction: resolve_validation(validation_fraction, &[], None, section),
+        })
     }
 }
 
 impl SourceKind for MnistSettings {
     // It is always the same, wherever it comes from.
-    fn decisive(&self, _seed: u64) -> Value {
-        let Self { path: _, mirrors: _ } = self;
-        json!({})
+    fn decisive(&self, seed: u64) -> Value {
+        let Self { path: _, mirrors: _, validation_fraction } = self;
+        drawn(json!({}), None, *validation_fraction, seed)
     }
 
     fn known_shape(&self) -> Option<ImageShape> {
         Some(SHAPE)
     }
 
-    fn open(&self, _seed: u64, data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Mnist::open(self.path.as_deref(), &self.mirrors, data, progress)?))
+    fn open(&self, seed: u64, data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
+        let mnist = Mnist::open(self.path.as_deref(), &self.mirrors, data, progress)?;
+        Ok(Box::new(mnist.with_validation(seed, self.validation_fraction)?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn validation_images_are_drawn_from_those_for_training() {
+        let payloads = || PARTS.iter().map(|part| (0..part.len).map(|at| at as u8).collect()).collect::<Vec<Vec<u8>>>();
+        let counts = |mnist: &Mnist| Split::ALL.map(|split| mnist.count(split));
+        let plain = Mnist::new(payloads());
+        assert_eq!(counts(&plain), [60_000, 10_000, 0]);
+        let drawn = plain.with_validation(1, 0.1).expect("is drawn");
+        let [train, test, validation] = counts(&drawn);
+        assert!(train + validation == 60_000 && test == 10_000 && (5_700..6_300).contains(&validation));
+        let mut ids = Vec::new();
+        for split in [Split::Train, Split::Validation] {
+            for group in drawn.row_groups(split, 5_000).expect("opens") {
+                let mut emit = |batch: arrow_array::RecordBatch| {
+                    ids.extend_from_slice(crate::table::ids(&batch)?.values());
+                    Ok(())
+                };
+                group.and_then(|group| group(&mut emit)).expect("is read");
+            }
+        }
+        ids.sort_unstable();
+        assert!(ids.into_iter().eq(0..60_000));
+        let none = drawn.with_validation(1, 0.0).expect("is not drawn");
+        assert_eq!(counts(&none), [60_000, 10_000, 0]);
+    }
 
     #[test]
     fn a_wrong_payload_is_refused_with_both_digests() {

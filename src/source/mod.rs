@@ -79,12 +79,12 @@ pub fn unpacked_start(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// Images in two splits.
+/// Images in two splits or, with one for validation, three.
 pub trait Source: Sync {
     /// The sizes and the type of the pixels of its images.
     fn content(&self) -> Content;
 
-    /// Number of images of a split, at least 1; reading may find some that cannot be decoded.
+    /// Number of images of a split, at least 1 unless it is optional; reading may find some that cannot be decoded.
     fn count(&self, split: Split) -> u64;
 
     /// Two images that differ in their size, for a message, if there are any.

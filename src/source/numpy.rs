@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::arrays::{self, Part};
+use super::arrays::{self, Part, Parts};
 use super::draw::{Members, pick};
 use super::{Source, batch, bytes_of};
 use crate::error;
@@ -23,11 +23,11 @@ use array::{Array, Location};
 use element::Element;
 pub use settings::{NpySettings, NpzSettings};
 
-/// The arrays of both splits.
+/// The arrays of the splits.
 pub struct Numpy {
-    splits: [Part<Location, i64>; 2],
+    splits: Parts<Location, i64>,
     levels: Option<Levels>,
-    /// How the numbers of both splits are stored.
+    /// How the numbers of all splits are stored.
     pixels: Pixels,
 }
 
@@ -40,26 +40,16 @@ impl Numpy {
     pub fn open_archive(path: &Path, arrays: &Arrays<String>, seed: u64, note: &dyn Fn(&str)) -> Result<Self> {
         let members = array::members(path)?;
         let member = |name: &String| Location::Member(path.to_owned(), name.clone());
-        let labels = |named: &Option<String>, usual: &str| {
-            let usual = members.iter().any(|member| member == usual).then(|| usual.to_owned());
-            named.clone().or(usual).as_ref().map(member)
-        };
-        let locations = Arrays {
-            train: member(&arrays.train),
-            train_labels: labels(&arrays.train_labels, "y_train"),
-            test: arrays.test.as_ref().map(member),
-            // Those of test images that are drawn come from the training labels.
-            test_labels: arrays.test.as_ref().and_then(|_| labels(&arrays.test_labels, "y_test")),
-            test_fraction: arrays.test_fraction,
-            channels: arrays.channels,
-            transpose: arrays.transpose,
-            levels: arrays.levels,
-        };
+        let usual = |usual: &str| members.iter().any(|member| member == usual).then(|| usual.to_owned());
         let named = arrays.train_labels.is_some() || arrays.test_labels.is_some();
+        let arrays = Arrays {
+            train_labels: arrays.train_labels.clone().or(usual("y_train")),
+            test_labels: arrays.test_labels.clone().or(usual("y_test")),
+            ..arrays.clone()
+        };
+        let locations = arrays.located(|name| Ok(member(name)))?;
         let numpy = Self::open(&locations, "source.npz", seed, if named { None } else { Some(note) })?;
-        let Arrays { train, train_labels, test, test_labels, .. } = &locations;
-        let read: Vec<_> =
-            [Some(train), train_labels.as_ref(), test.as_ref(), test_labels.as_ref()].into_iter().flatten().collect();
+        let read: Vec<_> = locations.all().flatten().collect();
         numpy.tell_others(path, members.into_iter().filter(|name| !read.contains(&&member(name))).collect(), note);
         Ok(numpy)
     }
@@ -67,12 +57,13 @@ impl Numpy {
     /// Says which arrays of an archive are passed over, and what would read them.
     fn tell_others(&self, path: &Path, others: Vec<String>, note: &dyn Fn(&str)) {
         let Some(first) = others.first() else { return };
-        let [train, _] = &self.splits;
+        let train = self.splits.of(Split::Train);
+        let (held, is_labelled) = train.map_or((0, true), |train| (train.held, train.labels.is_some()));
         let is_label = |name: &&String| {
             let array = Array::open(&Location::Member(path.to_owned(), (*name).clone()));
-            array.is_ok_and(|array| matches!(array.sizes[..], [count] | [count, 1] if count == train.held))
+            array.is_ok_and(|array| matches!(array.sizes[..], [count] | [count, 1] if count == held))
         };
-        let labels = if train.labels.is_none() { others.iter().find(is_label) } else { None };
+        let labels = if is_labelled { None } else { others.iter().find(is_label) };
         let advice = match labels {
             Some(labels) => format!("no labels are read, source.npz.train-labels = {labels:?} would take some"),
             None => format!(
@@ -87,19 +78,7 @@ impl Numpy {
     /// # Errors
     /// As [`Self::open_archive`].
     pub fn open_files(arrays: &Arrays<PathBuf>, seed: u64) -> Result<Self> {
-        let file = |path: &PathBuf| array::only(path);
-        let some = |path: &Option<PathBuf>| path.as_ref().map(file).transpose();
-        let locations = Arrays {
-            train: file(&arrays.train)?,
-            train_labels: some(&arrays.train_labels)?,
-            test: some(&arrays.test)?,
-            test_labels: some(&arrays.test_labels)?,
-            test_fraction: arrays.test_fraction,
-            channels: arrays.channels,
-            transpose: arrays.transpose,
-            levels: arrays.levels,
-        };
-        Self::open(&locations, "source.npy", seed, None)
+        Self::open(&arrays.located(|path| array::only(path))?, "source.npy", seed, None)
     }
 
     /// Labels that cannot be used are left out with a `note`, if there is one, and are an error otherwise.
@@ -115,20 +94,25 @@ impl Numpy {
         Self::of(arrays::splits(arrays, section, seed, Location::to_string, part)?, arrays.levels)
     }
 
-    /// The images of a file of one array, without labels, in either split. `levels` are the numbers of black and white.
+    /// The images of a file of one array, without labels, in any split. `levels` are the numbers of black and white.
     ///
     /// # Errors
     /// A file that cannot be read or holds no images.
     pub fn unlabelled(path: &Path, levels: Option<Levels>) -> Result<Self> {
         let part = part(&array::only(path)?, None)?;
-        Self::of([part.clone(), part], levels)
+        Self::of(Parts::in_all(&part), levels)
     }
 
-    fn of(splits: [Part<Location, i64>; 2], levels: Option<Levels>) -> Result<Self> {
+    fn of(splits: Parts<Location, i64>, levels: Option<Levels>) -> Result<Self> {
         let deep = |part: &Part<Location, i64>| -> Result<bool> {
             Ok(levels.is_some() || matches!(Array::open(&part.images)?.element, Element::Float(_)))
         };
-        let pixels = if deep(&splits[0])? || deep(&splits[1])? { Pixels::F32 } else { Pixels::U8 };
+        let mut pixels = Pixels::U8;
+        for part in splits.iter() {
+            if deep(part)? {
+                pixels = Pixels::F32;
+            }
+        }
         Ok(Self { splits, levels, pixels })
     }
 }
@@ -156,11 +140,11 @@ fn read_labels(labels: &Location, images: &Location, count: u64) -> Result<Vec<i
 
 impl Source for Numpy {
     fn content(&self) -> Content {
-        Content::Images(self.splits[0].shape.into(), self.pixels)
+        Content::Images(self.splits.shape.into(), self.pixels)
     }
 
     fn count(&self, split: Split) -> u64 {
-        self.splits[split as usize].count()
+        self.splits.count(split)
     }
 
     fn row_groups(
@@ -168,7 +152,7 @@ impl Source for Numpy {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let part = &self.splits[split as usize];
+        let Some(part) = self.splits.of(split) else { return Ok(Box::new(std::iter::empty())) };
         let Part { images, shape, held, labels, members, .. } = part;
         let shape = *shape;
         let array = Array::open(images)?;
@@ -184,7 +168,7 @@ impl Source for Numpy {
                         let cause = cause.strip_prefix("it ").unwrap_or(&cause);
                         error::data(format!("{images}: image {} {cause}", ids[at / shape.len()]))
                     })?;
-                    // The numbers of the other split may be floats.
+                    // The numbers of another split may be floats.
                     let mut samples = Samples::none(self.pixels);
                     samples.append(&part.turned(found));
                     let label = |id: &u64| labels.as_ref().map(|labels| labels[*id as usize]);

@@ -28,6 +28,9 @@ pub struct ScenesSettings {
     pub train: u64,
     /// Number of test pictures.
     pub test: u64,
+    /// Number of validation pictures.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub validation: u64,
     /// Rows and columns.
     pub size: [usize; 2],
     /// Whether they are coloured.
@@ -44,6 +47,9 @@ pub struct RawScenes {
     /// Number of test pictures.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     test: Option<i64>,
+    /// Number of validation pictures.
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    validation: Option<i64>,
     /// Rows and columns of each picture.
     #[schemars(length(min = 2, max = 2), inner(range(min = 1, max = 16_384)))]
     size: Option<Vec<i64>>,
@@ -54,7 +60,8 @@ pub struct RawScenes {
 impl Choice for ScenesSettings {
     type Written = RawScenes;
 
-    fn resolve(RawScenes { train, test, size, colour }: RawScenes, section: &mut Section<'_>) -> Option<Self> {
+    fn resolve(written: RawScenes, section: &mut Section<'_>) -> Option<Self> {
+        let RawScenes { train, test, validation, size, colour } = written;
         let size = section.required("size", size)?;
         let (size, colour) = ([size[0] as usize, size[1] as usize], section.required("colour", colour)?);
         if ImageShape::new(size[0], size[1], if colour { 3 } else { 1 }).is_none() {
@@ -64,6 +71,7 @@ impl Choice for ScenesSettings {
         Some(Self {
             train: section.required("train", train)? as u64,
             test: section.required("test", test)? as u64,
+            validation: section.required("validation", validation)? as u64,
             size,
             colour,
         })
@@ -78,8 +86,12 @@ impl ScenesSettings {
 
 impl SourceKind for ScenesSettings {
     fn decisive(&self, seed: u64) -> Value {
-        let Self { train, test, size, colour } = self;
-        json!({ "train": train, "test": test, "size": size, "colour": colour, "seed": seed })
+        let Self { train, test, validation, size, colour } = self;
+        let mut scenes = json!({ "train": train, "test": test, "size": size, "colour": colour, "seed": seed });
+        if *validation > 0 {
+            scenes["validation"] = json!(validation);
+        }
+        scenes
     }
 
     fn known_shape(&self) -> Option<ImageShape> {
@@ -103,7 +115,7 @@ impl Source for Scenes {
     }
 
     fn count(&self, split: Split) -> u64 {
-        [self.settings.train, self.settings.test][split as usize]
+        [self.settings.train, self.settings.test, self.settings.validation][split as usize]
     }
 
     fn row_groups(

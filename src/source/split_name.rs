@@ -13,7 +13,7 @@ pub enum Role {
     Train,
     /// To test on.
     Test,
-    /// To choose settings by; for testing where nothing else is.
+    /// To choose weights by; for testing where nothing else is.
     Validation,
 }
 
@@ -97,6 +97,12 @@ impl Name {
 /// The split that a name says, if it says one.
 pub fn role_of(name: &str) -> Option<Role> {
     Name::read(name).map(|name| name.role)
+}
+
+/// Those of some names that differ from this one in nothing but the split, and say this role.
+pub fn twins<'a>(name: &str, role: Role, others: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let Some(name) = Name::read(name) else { return Vec::new() };
+    others.filter(|other| Name::read(other).is_some_and(|other| other.role == role && name.is_twin(&other))).collect()
 }
 
 /// All splits that a path says.

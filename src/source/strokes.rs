@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Source, SourceKind, bytes_of, generated};
-use crate::image::{Classes, ImageShape, Split};
+use crate::image::{Classes, ImageShape, PerSplit, Split};
 use crate::progress::Progress;
 use crate::random::Stream;
 use crate::setting::{Choice, Section};
@@ -27,13 +27,13 @@ pub const fn shape(colour: bool) -> ImageShape {
 /// Images of digits that limpid draws.
 pub struct Strokes {
     seed: u64,
-    counts: [u64; 2],
+    counts: PerSplit<u64>,
     colour: bool,
 }
 
 impl Strokes {
     /// So many images of each split.
-    pub fn new(seed: u64, counts: [u64; 2], colour: bool) -> Self {
+    pub fn new(seed: u64, counts: PerSplit<u64>, colour: bool) -> Self {
         Self { seed, counts, colour }
     }
 }
@@ -90,6 +90,9 @@ pub struct StrokesSettings {
     pub train: u64,
     /// Number of test images.
     pub test: u64,
+    /// Number of validation images.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub validation: u64,
     /// Whether they are coloured.
     pub colour: bool,
 }
@@ -104,6 +107,9 @@ pub struct RawStrokes {
     /// Number of test images.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     test: Option<i64>,
+    /// Number of validation images.
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    validation: Option<i64>,
     /// Whether they are coloured digits on coloured ground.
     colour: Option<bool>,
 }
@@ -111,10 +117,12 @@ pub struct RawStrokes {
 impl Choice for StrokesSettings {
     type Written = RawStrokes;
 
-    fn resolve(RawStrokes { train, test, colour }: RawStrokes, section: &mut Section<'_>) -> Option<Self> {
+    fn resolve(written: RawStrokes, section: &mut Section<'_>) -> Option<Self> {
+        let RawStrokes { train, test, validation, colour } = written;
         Some(Self {
             train: section.required("train", train)? as u64,
             test: section.required("test", test)? as u64,
+            validation: section.required("validation", validation)? as u64,
             colour: section.required("colour", colour)?,
         })
     }
@@ -122,8 +130,11 @@ impl Choice for StrokesSettings {
 
 impl SourceKind for StrokesSettings {
     fn decisive(&self, seed: u64) -> Value {
-        let Self { train, test, colour } = self;
+        let Self { train, test, validation, colour } = self;
         let mut strokes = json!({ "train": train, "test": test, "seed": seed });
+        if *validation > 0 {
+            strokes["validation"] = json!(validation);
+        }
         if *colour {
             strokes["colour"] = json!(true);
         }
@@ -135,6 +146,6 @@ impl SourceKind for StrokesSettings {
     }
 
     fn open(&self, seed: u64, _data: &Path, _progress: &Progress) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Strokes::new(seed, [self.train, self.test], self.colour)))
+        Ok(Box::new(Strokes::new(seed, [self.train, self.test, self.validation], self.colour)))
     }
 }

@@ -32,7 +32,7 @@ use super::draw::{Draw, Members};
 use super::picture::Picture;
 use super::rejected::Rejections;
 use super::{Asker, Source, batch, check_fit, explained};
-use crate::image::{Classes, Extent, ImageShape, Pixels, Samples, Shapes, Split};
+use crate::image::{Classes, Extent, ImageShape, PerSplit, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::source::settings::{Faults, Fit};
 use crate::table::{self, Content, RowGroup, add_label_lists, batches_of, row_groups_of};
@@ -56,10 +56,10 @@ pub struct Tables {
     lists: Option<LabelLists>,
     /// The columns of the first file; all have the same.
     columns: Columns,
-    /// The files of each split; all in the first if the splits are drawn.
-    splits: [Vec<Part>; 2],
+    /// The files of each split; of those that are drawn, in the first.
+    splits: PerSplit<Vec<Part>>,
     /// The rows that belong to each split.
-    members: [Members; 2],
+    members: PerSplit<Members>,
     rejections: Rejections,
     animated: Animated,
 }
@@ -86,12 +86,13 @@ impl Tables {
     /// # Errors
     /// Files that cannot be read or are not Parquet, columns that are missing or of another type.
     pub fn open(settings: &ParquetSettings, seed: u64, progress: &Progress) -> Result<Self> {
-        let draw = settings.test_fraction.map(|fraction| Draw::new(seed, fraction));
         let rejections = Rejections::new(settings.faults, "source.parquet");
         let ParquetSettings { image, noisy, label, shape, fit, .. } = settings.clone();
         let wanted = Wanted { image, noisy, label, shape, usual: None, asker: rejections.asker() };
         let splits = files::splits(settings)?;
         files::tell_passed_over(settings, &splits, progress)?;
+        let validation = if splits[Split::Validation as usize].is_empty() { settings.validation_fraction } else { 0.0 };
+        let draw = Draw::new(seed, settings.test_fraction.unwrap_or_default(), validation);
         Self::of(splits, draw, &wanted, fit, rejections, &|note| progress.note(note))
     }
 
@@ -111,12 +112,13 @@ impl Tables {
         let (image, usual) = (image.map(str::to_owned), Some(usual));
         let wanted = Wanted { image, noisy: None, label: None, shape: None, usual, asker: Asker::Command };
         let rejections = Rejections::of_command(faults);
-        Self::of([Vec::new(), vec![path.to_owned()]], None, &wanted, fit, rejections, note)
+        let splits = [Vec::new(), vec![path.to_owned()], Vec::new()];
+        Self::of(splits, Draw::new(0, 0.0, 0.0), &wanted, fit, rejections, note)
     }
 
     fn of(
-        [train, test]: [Vec<PathBuf>; 2],
-        draw: Option<Draw>,
+        paths: PerSplit<Vec<PathBuf>>,
+        draw: Draw,
         wanted: &Wanted,
         fit: Fit,
         rejections: Rejections,
@@ -131,27 +133,25 @@ impl Tables {
             };
             paths.into_iter().map(part).collect()
         };
-        let mut splits = [open(train)?, open(test)?];
+        let mut splits = PerSplit::<Vec<Part>>::default();
+        for (parts, paths) in splits.iter_mut().zip(paths) {
+            *parts = open(paths)?;
+        }
         let counts = splits.each_ref().map(|parts| parts.iter().map(Part::rows).fold(0, u64::saturating_add));
         let all = || splits.iter().flatten();
         let Some(first) = all().next() else { return Err(error::bug("a Parquet source without files")) };
         if let Some(count) = counts.into_iter().find(|count| *count > MOST_ROWS) {
             return Err(error::data(format!("the files hold {count} rows; at most {MOST_ROWS} work")));
         }
-        let members = match draw {
-            Some(_) if counts[0] == 0 => return Err(error::data("the files hold no rows")),
-            Some(draw) => Members::drawn(draw, counts[0])?,
-            None => {
-                let is_empty = |split: &Split| counts[*split as usize] == 0 && !splits[*split as usize].is_empty();
-                if let Some(empty) = Split::ALL.into_iter().find(is_empty) {
-                    return Err(error::data(match wanted.asker {
-                        Asker::Section(_) => format!("the files of the split {} hold no rows", empty.name()),
-                        Asker::Command => format!("{} holds no rows", first.path.display()),
-                    }));
-                }
-                [Members::All; 2]
-            }
-        };
+        let is_empty = |split: &Split| counts[*split as usize] == 0 && !splits[*split as usize].is_empty();
+        if let Some(empty) = Split::ALL.into_iter().find(is_empty) {
+            return Err(error::data(match wanted.asker {
+                Asker::Section(_) if draw.takes(Split::Test) => "the files hold no rows".to_owned(),
+                Asker::Section(_) => format!("the files of the split {} hold no rows", empty.name()),
+                Asker::Command => format!("{} holds no rows", first.path.display()),
+            }));
+        }
+        let members = Members::drawn(draw, counts[0])?.map(|members| members.unwrap_or(Members::All));
         let schema = first.metadata.schema();
         let first_row = first.read(&[first.columns.image], 1)?.next().and_then(Result::ok);
         let nested = first_row.filter(|row| row.num_rows() > 0).and_then(|row| column::nesting(row.column(0), 0));

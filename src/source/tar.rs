@@ -25,7 +25,7 @@ use super::rejected::{Reject, Rejections};
 use super::settings::{Fit, drawn, of_pictures};
 use super::tables::matching;
 use super::{Outside, Source, SourceKind, batch, bytes_of, check_classes, check_fit, listing_table, string_column};
-use crate::image::{Classes, ImageShape, Shapes, Split};
+use crate::image::{Classes, ImageShape, PerSplit, Shapes, Split};
 use crate::progress::Progress;
 use crate::table::{Content, RowGroup, batch_rows};
 use crate::{error, interrupt, text};
@@ -44,7 +44,7 @@ struct Tar {
     shape: ImageShape,
     /// The picture that the shape was taken from.
     first: String,
-    splits: [Vec<Sample>; 2],
+    splits: PerSplit<Vec<Sample>>,
     classes: Classes,
     rejections: Rejections,
     animated: Animated,
@@ -65,16 +65,16 @@ struct Sample {
 
 impl Tar {
     fn open(settings: &TarSettings, seed: u64, progress: &Progress) -> Result<Self> {
-        let patterns = [Some(&settings.train), settings.test.as_ref()];
-        let files = patterns.map(|pattern| pattern.map_or(Ok(Vec::new()), |pattern| archives(pattern)));
-        let [train, test] = files;
-        let (train, test) = (train?, test?);
-        if let Some(shared) = train.iter().find(|path| test.contains(path)) {
-            let shared = shared.display();
-            return Err(error::data(format!("{shared} would be in both splits; change source.tar.train or .test")));
+        let (mut archives, mut owners): (Vec<PathBuf>, Vec<Split>) = Default::default();
+        for (split, _, pattern) in settings.patterns() {
+            let files = matching_archives(pattern)?;
+            if let Some(shared) = files.iter().find(|path| archives.contains(path)) {
+                let message = format!("{} would be in both splits", shared.display());
+                return Err(error::data(format!("{message}; change source.tar.train, .test or .validation")));
+            }
+            owners.extend(files.iter().map(|_| split));
+            archives.extend(files);
         }
-        let in_train = train.len();
-        let archives = [train, test].concat();
         let mut found = Vec::new();
         for (number, path) in archives.iter().enumerate() {
             found.push(scan::scan(path, number as u32, settings.label.as_deref())?);
@@ -92,24 +92,25 @@ impl Tar {
             Texts::Integers => label_text::integer(label),
             Texts::Names => classes.binary_search_by(|name| name.as_str().cmp(label)).ok().map(|at| at as i64),
         };
-        let draw = settings.test_fraction.map(|fraction| Draw::new(seed, fraction));
-        let mut splits = [Vec::new(), Vec::new()];
-        for (index, found) in found.into_iter().enumerate() {
+        let draw = Draw::new(seed, settings.test_fraction.unwrap_or_default(), settings.validation_fraction);
+        let mut splits = PerSplit::<Vec<Sample>>::default();
+        for (owner, found) in owners.into_iter().zip(found) {
             for (mut sample, label) in found.pictures {
                 sample.label = label.as_deref().and_then(number);
-                let split = match draw {
-                    Some(draw) => draw.split(key(&sample.name)),
-                    None if index < in_train => Split::Train,
-                    None => Split::Test,
-                };
+                let split = if owner == Split::Train { draw.split(key(&sample.name)) } else { owner };
                 splits[split as usize].push(sample);
             }
         }
-        if let Some(split) = Split::ALL.into_iter().find(|split| splits[*split as usize].is_empty()) {
-            let count = splits.iter().map(|samples| samples.len() as u64).sum();
-            return Err(match draw {
-                Some(draw) if count > 0 => draw.empty(count, split),
-                _ => error::data(format!("the archives hold no pictures for the split {}", split.name())),
+        let wanted = |split: &Split| match split {
+            Split::Validation => settings.validation.is_some() || draw.takes(*split),
+            Split::Train | Split::Test => true,
+        };
+        if let Some(split) = Split::ALL.into_iter().find(|split| wanted(split) && splits[*split as usize].is_empty()) {
+            let drawn = Split::ALL.into_iter().filter(|split| draw.takes(*split));
+            let count = drawn.map(|split| splits[split as usize].len() as u64).sum();
+            return Err(match draw.takes_any() && draw.takes(split) && count > 0 {
+                true => draw.empty(count, split),
+                false => error::data(format!("the archives hold no pictures for the split {}", split.name())),
             });
         }
         let mut tar = Self {
@@ -209,7 +210,7 @@ impl Tar {
 }
 
 /// The archives that a pattern with braces means, in its order, and each alternative sorted by path.
-fn archives(pattern: &Path) -> Result<Vec<PathBuf>> {
+fn matching_archives(pattern: &Path) -> Result<Vec<PathBuf>> {
     // An existing file is taken literally.
     if pattern.is_file() {
         return Ok(vec![pattern.to_owned()]);
@@ -298,18 +299,16 @@ impl Source for Tar {
 
 impl SourceKind for TarSettings {
     fn decisive(&self, seed: u64) -> Value {
-        let Self { train: _, test: _, test_fraction, label, fit, faults } = self;
-        drawn(of_pictures(json!({ "label": label }), fit, faults), *test_fraction, seed)
+        let Self { train: _, test: _, validation: _, test_fraction, validation_fraction, label, fit, faults } = self;
+        drawn(of_pictures(json!({ "label": label }), fit, faults), *test_fraction, *validation_fraction, seed)
     }
 
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
-        let named = |setting, pattern: &PathBuf| -> Result<_> {
-            let names = archives(pattern)?.into_iter().map(|path| path.to_string_lossy().into_owned());
+        let named = |(_, setting, pattern): (Split, &'static str, &PathBuf)| -> Result<_> {
+            let names = matching_archives(pattern)?.into_iter().map(|path| path.to_string_lossy().into_owned());
             Ok((setting, Outside::Files(PathBuf::from("."), names.collect())))
         };
-        let train = named("source.tar.train", &self.train)?;
-        let test = self.test.as_ref().map(|test| named("source.tar.test", test)).transpose()?;
-        Ok([train].into_iter().chain(test).collect())
+        self.patterns().map(named).collect()
     }
 
     fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {

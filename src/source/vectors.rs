@@ -22,7 +22,7 @@ use super::draw::{Draw, Members};
 use super::label_text;
 use super::rows::{Row, Table};
 use super::{Source, batch, explained};
-use crate::image::{Classes, Pixels, Shapes, Split};
+use crate::image::{Classes, PerSplit, Pixels, Shapes, Split};
 use crate::progress::Progress;
 use crate::scaler::Scaler;
 use crate::table::{Content, RowGroup, batch_rows};
@@ -42,11 +42,11 @@ const PARQUET: &str = "a Parquet file";
 pub struct Vectors {
     columns: Columns,
     scaler: Scaler,
-    /// The tables of each split; all in the first if the splits are drawn.
-    splits: [Vec<Part>; 2],
-    members: [Members; 2],
+    /// The tables of each split; those of splits that are drawn are in the first.
+    splits: PerSplit<Vec<Part>>,
+    members: PerSplit<Members>,
     /// Rows of the tables of each split.
-    counts: [u64; 2],
+    counts: PerSplit<u64>,
     classes: Classes,
     /// Numbers of each column that were outside of the range of the training rows so far.
     clipped: Vec<AtomicU64>,
@@ -64,7 +64,7 @@ impl Vectors {
     /// # Errors
     /// Tables that cannot be read or lack columns, and rows that lack numbers.
     fn open(settings: &VectorsSettings, seed: u64, progress: &Progress) -> Result<Self> {
-        let [train, test] = settings.tables()?;
+        let [train, test, validation] = settings.tables()?;
         let first = opened(&train[0])?;
         let chosen = chosen(&first, settings).map_err(|cause| explained(first.path(), PARQUET, cause))?;
         let columns = Columns::of(&first, &chosen, settings.missing == Missing::Mean)?;
@@ -77,12 +77,12 @@ impl Vectors {
             Ok(Part::of(table, &chosen))
         };
         let parts = |paths: &[PathBuf]| paths.iter().map(part).collect::<Result<Vec<_>>>();
-        let splits = [parts(&train)?, parts(&test)?];
-        let draw = settings.test_fraction.map(|fraction| Draw::new(seed, fraction));
+        let splits = [parts(&train)?, parts(&test)?, parts(&validation)?];
+        let draw = Draw::new(seed, settings.test_fraction.unwrap_or_default(), settings.validation_fraction);
         let mut statistics = vec![Statistic::default(); columns.width];
-        let (mut labels, mut counts) = (Labels::default(), [0; 2]);
+        let (mut labels, mut counts) = (Labels::default(), PerSplit::<u64>::default());
         for (split, parts) in Split::ALL.into_iter().zip(&splits) {
-            let trains = |position| draw.map_or(split, |draw| draw.split(position)) == Split::Train;
+            let trains = |position| split == Split::Train && draw.split(position) == Split::Train;
             counts[split as usize] = columns.scan(parts, |position, part, row| {
                 if trains(position) {
                     statistics.iter_mut().zip(&row.numbers).for_each(|(statistic, number)| statistic.add(*number));
@@ -97,7 +97,7 @@ impl Vectors {
                 return Err(error::data(format!("{} holds no rows", parts[0].table.path().display())));
             }
         }
-        let members = draw.map_or(Ok([Members::All; 2]), |draw| Members::drawn(draw, counts[0]))?;
+        let members = Members::drawn(draw, counts[0])?.map(|members| members.unwrap_or(Members::All));
         let VectorsSettings { scale, missing, .. } = settings;
         let scaler = scaler(&statistics, &columns.names, columns.is_list, *scale, *missing);
         let scaler = scaler.map_err(|cause| error::data(format!("{}: {cause}", first.path().display())))?;
@@ -141,7 +141,7 @@ impl Vectors {
             part = Part::of(table, &Chosen { label, id: chosen.id.filter(|_| can_be_ids), ..chosen });
         }
         let classes = if can_be_labels { labels.classes() } else { None };
-        let (splits, counts, members) = ([Vec::new(), vec![part]], [0, count], [Members::All; 2]);
+        let (splits, counts, members) = ([Vec::new(), vec![part], Vec::new()], [0, count, 0], [Members::All; 3]);
         let (scaler, progress) = (scaler.clone(), progress.clone());
         let clipped = scaler.columns().iter().map(|_| AtomicU64::new(0)).collect();
         Ok(Self { columns, scaler, splits, members, counts, classes, clipped, progress })

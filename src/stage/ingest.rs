@@ -123,6 +123,11 @@ impl Stage for Ingest {
     }
 }
 
+/// The splits that a source has images of.
+fn splits(source: &dyn Source) -> impl Iterator<Item = Split> {
+    Split::ALL.into_iter().filter(|split| !split.is_optional() || source.count(*split) > 0)
+}
+
 /// Writes the tables of one version of the images.
 fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &Task) -> Result<Vec<FileRecord>> {
     let (pipeline, content) = (context.pipeline, source.content());
@@ -130,9 +135,10 @@ fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &
     let missing: Mutex<BTreeSet<i64>> = Mutex::new(pipeline.held_out.iter().copied().collect());
     let brightest = AtomicU8::new(0);
     let mut files = Vec::new();
-    for split in Split::ALL {
-        // Classes are held out of training; the test split keeps them, to measure anomaly detection.
-        let held_out = if split == Split::Train { pipeline.held_out.as_slice() } else { &[] };
+    let splits: Vec<Split> = splits(source).collect();
+    for &split in &splits {
+        // Classes are held out of training and of what chooses its weights; the test split keeps them, to measure anomaly detection.
+        let held_out = if split == Split::Test { &[] } else { pipeline.held_out.as_slice() };
         let groups = source.row_groups(split, row_group_rows(content, source.count(split)))?.map(|group| {
             let (task, missing, brightest) = (task.clone(), &missing, &brightest);
             group.map(|group| -> RowGroup<'_> {
@@ -160,9 +166,12 @@ fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &
         return Err(held_out_of_nothing(&missing, &source.classes()));
     }
     let tables = source.tables()?;
-    if let Some((split, _)) = Split::ALL.iter().zip(&files).find(|(_, file)| file.rows == Some(0)) {
+    if let Some((split, _)) = splits.iter().zip(&files).find(|(_, file)| file.rows == Some(0)) {
         return Err(error::data(match split {
             Split::Train if !pipeline.held_out.is_empty() => "source.hold-out leaves no image to train on".to_owned(),
+            Split::Validation if !pipeline.held_out.is_empty() => {
+                "source.hold-out leaves no image for validation".to_owned()
+            }
             _ => format!("no picture of the split {} can be read", split.name()),
         }));
     }
@@ -188,7 +197,7 @@ fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &
 /// # Errors
 /// Two that do not, with their names.
 fn check_pairs(folder: &Path, source: &dyn Source, noisy: &dyn Source) -> Result<()> {
-    for split in Split::ALL {
+    for split in splits(source) {
         let open = |set: TableSet| TableFile::open(&folder.join(set.file_name(split)));
         let (clean_table, noisy_table) = (open(NAME.into())?, open(NOISY)?);
         for group in 0..clean_table.row_groups().min(noisy_table.row_groups()) {

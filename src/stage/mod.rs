@@ -123,6 +123,8 @@ fn image_stages(tables: Option<TableSet>) -> impl Iterator<Item = StageName> {
 pub struct Past<'a> {
     /// The path of its checkpoint, which need not exist.
     pub checkpoint: &'a Path,
+    /// The folder of its published result, if there is one.
+    pub folder: &'a Path,
     /// The receipt of its published result, if that is undamaged and of other parts.
     pub published: Option<&'a Receipt>,
 }
@@ -239,7 +241,7 @@ impl StageContext<'_> {
         operation: impl Fn(Split) -> Operation,
     ) -> Result<Outputs> {
         let (mut jobs, mut rows) = (Vec::new(), 0);
-        for split in Split::ALL {
+        for split in input.splits(self.workspace) {
             let table = self.table(input, split)?;
             rows += table.rows();
             let part = |tables: TableSet| self.part(tables, split, table.row_groups());

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type};
 use serde_json::{Value, json};
 
 use super::evaluate::Evaluate;
@@ -19,8 +17,9 @@ use crate::quality::metrics::{Metrics, RECONSTRUCTION};
 use crate::record::workspace::Workspace;
 use crate::record::{StageName, TableSet};
 use crate::report::pictures::{Image, Picture, SHEET_SIDE};
-use crate::report::{EpochPoint, Figure, MapPoint, Report as Page, render};
-use crate::table::{Images, TableFile, columns, footer, ids, labels, lists, pixels};
+use crate::report::{Figure, MapPoint, Report as Page, render};
+use crate::table::{Images, TableFile, ids, labels, lists, pixels};
+use crate::training::history;
 use crate::training::settings::TargetImages;
 use crate::{error, interrupt};
 
@@ -34,8 +33,6 @@ pub struct Report;
 const FIGURE_IMAGES: u64 = 10;
 /// Most points of the map of codes.
 const MAP_POINTS: usize = 1000;
-/// Bytes of the history that are read at a time.
-const HISTORY_BYTES: u64 = 1 << 20;
 /// Most bytes of the codes of these points.
 const MAP_BYTES: usize = 64 << 20;
 
@@ -115,7 +112,7 @@ pub fn gather(
         first: figure(&first)?,
         best: figure(&extremes(&metrics.best))?,
         worst: figure(&extremes(&metrics.worst))?,
-        history: history(workspace)?,
+        history: history::read(&workspace.stage(train::NAME))?,
         loss_floor: (model.loss == Loss::CrossEntropy && pipeline.training.target == TargetImages::Clean)
             .then_some(metrics.cross_entropy_floor)
             .flatten(),
@@ -174,29 +171,4 @@ fn each_image<T>(table: &TableFile, wanted: &[i64], make: impl Fn(Image) -> T) -
     }
     let missing = |id: &i64| error::data(format!("{} has no image {id}", table.path().display()));
     wanted.iter().map(|id| found.remove(id).ok_or_else(|| missing(id))).collect()
-}
-
-/// The loss of every epoch, from the table that train wrote.
-fn history(workspace: &Workspace) -> Result<Vec<EpochPoint>> {
-    let path = workspace.stage(train::NAME).join("history.parquet");
-    let bad = |cause: String| error::data(format!("{} is not what train wrote: {cause}", path.display()));
-    let footer = footer(&path)?;
-    let all: Vec<usize> = (0..footer.schema().fields().len()).collect();
-    let mut points = Vec::new();
-    for batch in columns(&path, &footer, &all, HISTORY_BYTES, usize::MAX)? {
-        let batch = batch.map_err(bad)?;
-        let column = |name: &str| {
-            let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Float64Type>());
-            column.ok_or_else(|| bad(format!("no column {name}")))
-        };
-        let epochs = batch.column_by_name("epoch").and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let epochs = epochs.ok_or_else(|| bad("no column epoch".to_owned()))?;
-        let (train, test) = (column("train_loss")?, column("test_loss")?);
-        points.extend((0..batch.num_rows()).map(|row| EpochPoint {
-            epoch: epochs.value(row) as u64,
-            train_loss: train.value(row),
-            test_loss: test.value(row),
-        }));
-    }
-    Ok(points)
 }

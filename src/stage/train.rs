@@ -1,11 +1,8 @@
 //! train: trains an autoencoder to reconstruct the clean images.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use anyhow::Result;
-use arrow_array::{Float64Array, Int64Array, RecordBatch};
-use arrow_schema::{DataType, Field, Schema};
 use burn::module::Module;
 use serde_json::{Value, json};
 
@@ -14,6 +11,7 @@ use crate::config::{Output, Pipeline};
 use crate::error;
 use crate::image::Split;
 use crate::model::ModelDescription;
+use crate::quality::metrics::Course;
 use crate::quality::noise_level::median_level;
 use crate::record::fingerprint::Parts;
 use crate::record::{StageName, TableSet};
@@ -22,7 +20,8 @@ use crate::source::read_scaler;
 use crate::table::{TableFile, write_batch};
 use crate::training::batches::{InputSettings, TrainingImages};
 use crate::training::blind_spot::BlindSpot;
-use crate::training::checkpoint::{CheckpointFile, EpochRecord, Standing};
+use crate::training::checkpoint::{CheckpointFile, Standing};
+use crate::training::history::{self, EpochRecord, HISTORY};
 use crate::training::image_table::ImageTable;
 use crate::training::patches::Cutter;
 use crate::training::settings::{InputImages, Weights};
@@ -52,6 +51,9 @@ impl Stage for Train {
         let mut settings = trajectory_settings(pipeline);
         settings["training"]["epochs"] = json!(pipeline.training.epochs);
         settings["training"]["weights"] = json!(pipeline.training.weights);
+        if let Some(patience) = pipeline.training.patience {
+            settings["training"]["patience"] = json!(patience);
+        }
         if let Some(blind_spot) = pipeline.training.blind_spot {
             settings["training"]["blind-spot"]["constant-noise"] = json!(blind_spot.constant_noise);
         }
@@ -59,20 +61,27 @@ impl Stage for Train {
     }
 
     fn resume(&self, pipeline: &Pipeline, parts: &Parts, past: Past<'_>) -> Result<Resumption> {
-        let wanted = pipeline.training.epochs;
+        let end = pipeline.training.end();
         let trajectory = self.trajectory(pipeline, &parts.inputs);
         let mut resumption = Resumption::default();
         if let Some(receipt) = past.published {
-            let epochs = receipt.parts.settings.get("training.epochs").and_then(Value::as_u64).unwrap_or(u64::MAX);
-            if !same_steps(&trajectory, &receipt.parts) {
-                resumption.unused.push("a new training: that decides its every step".to_owned());
-            } else if epochs > wanted {
-                resumption.unused.push(format!("a new training: the finished one is beyond epoch {wanted}"));
-            } else {
-                resumption.from = Some(Resume { from: ResumeFrom::Result, epochs, steps: 0 });
+            match published::position(past.folder) {
+                _ if !same_steps(&trajectory, &receipt.parts) => {
+                    resumption.unused.push("a new training: that decides its every step".to_owned());
+                }
+                None => resumption.unused.push("a new training: the finished one cannot be read".to_owned()),
+                Some(position) => match position.beyond(end) {
+                    Some(last) => {
+                        resumption.unused.push(format!("a new training: the finished one is beyond epoch {last}"));
+                    }
+                    None => {
+                        let epochs = position.epochs;
+                        resumption.from = Some(Resume { from: ResumeFrom::Result, epochs, steps: 0 });
+                    }
+                },
             }
         }
-        match CheckpointFile::new(past.checkpoint.to_owned(), trajectory, wanted).standing()? {
+        match CheckpointFile::new(past.checkpoint.to_owned(), trajectory, end).standing()? {
             Standing::Fits { epochs, steps }
                 if resumption.from.is_none_or(|from| (from.epochs, 0) < (epochs, steps)) =>
             {
@@ -97,6 +106,8 @@ impl Stage for Train {
             ImageTable::new(clean, noisy)
         };
         let (train, test) = (table(Split::Train)?, table(Split::Test)?);
+        let validation = tables.splits(context.workspace).any(|split| split == Split::Validation);
+        let validation = validation.then(|| table(Split::Validation)).transpose()?;
         let patches = &pipeline.training.patches;
         // ingest has checked the patches that were set when it ran, and the test images have the same shape.
         let image = patches.model_image(&pipeline.model.architecture, train.target()?)?;
@@ -106,6 +117,7 @@ impl Stage for Train {
             corruption.kind().check(image)?;
         }
         let limit = pipeline.training.memory_mib << 20;
+        let scored = |table, split| TestImages::open(table, cutter(patches.of_test(), split), limit);
         let noise_level = match pipeline.training.blind_spot {
             Some(BlindSpot { constant_noise: true, .. }) => Some(noise_level(&context.table(tables, Split::Train)?)?),
             _ => None,
@@ -132,11 +144,12 @@ impl Stage for Train {
             },
             image,
             images: TrainingImages::open(train, cutter(patches.clone(), Split::Train), pipeline.seed, limit)?,
-            test: TestImages::open(test, cutter(patches.of_test(), Split::Test), limit)?,
+            test: scored(test, Split::Test)?,
+            validation: validation.map(|validation| scored(validation, Split::Validation)).transpose()?,
             checkpoint: CheckpointFile::new(
                 context.checkpoint.clone(),
                 self.trajectory(pipeline, &context.inputs),
-                pipeline.training.epochs,
+                pipeline.training.end(),
             ),
             start,
             step: Step::new(&pipeline.model, pipeline.training.precision, image, context.device.training()),
@@ -159,21 +172,30 @@ impl Stage for Train {
         let history = &state.position.history;
         let mut files = vec![
             context.write("model.json", description.as_bytes())?,
-            write_batch(&context.scratch, "history.parquet", &history_batch(history)?)?,
+            write_batch(&context.scratch, HISTORY, &history::table(history)?)?,
         ];
         for (name, bytes) in published::serialise(&state)? {
             files.push(context.write(name, &bytes)?);
         }
         let speed = |(epoch, seconds, images): &(u64, f64, u64)| json!({ "epoch": epoch, "seconds": seconds, "images-per-second": (*images as f64 / seconds).round() });
-        let details = json!({
+        let mut details = json!({
             "parameters": parameters,
             "best-epoch": state.position.best_epoch,
             "speed": speeds.iter().map(speed).collect::<Vec<_>>(),
         });
+        if let Some(Course { epochs, chosen_by, .. }) = course(pipeline, history) {
+            details["epochs"] = json!(epochs);
+            details["chosen-by"] = json!(chosen_by);
+        }
         // Empty if no step of a known device was taken.
         let devices = state.position.devices.join(", then ");
         Ok(Outputs { files, details, device: (!devices.is_empty()).then_some(devices) })
     }
+}
+
+/// The course of the training, if there is more to tell than its settings do.
+pub fn course(pipeline: &Pipeline, history: &[EpochRecord]) -> Option<Course> {
+    history::course(history, pipeline.training.patience.is_some())
 }
 
 /// The images that are read. Noise is generated again from its keys and not read, the same as in the stored noisy images; but a
@@ -211,7 +233,8 @@ fn same_steps(trajectory: &Parts, old: &Parts) -> bool {
 }
 
 /// Settings that decide the end of a training and the weights that are used, unless they decide its steps too.
-const ENDS: [&str; 3] = ["training.epochs", "training.weights", "training.blind-spot.constant-noise"];
+const ENDS: [&str; 4] =
+    ["training.epochs", "training.patience", "training.weights", "training.blind-spot.constant-noise"];
 
 /// The settings that decide every step of the training: a finished training or a checkpoint can be resumed from as long as they
 /// are unchanged. The number of epochs is among them only if the schedule depends on it.
@@ -225,18 +248,4 @@ fn trajectory_settings(pipeline: &Pipeline) -> Value {
         settings["output"] = json!({ "pixels": pixels });
     }
     settings
-}
-
-fn history_batch(history: &[EpochRecord]) -> Result<RecordBatch> {
-    let float = |name: &str| Field::new(name, DataType::Float64, false);
-    let fields = vec![Field::new("epoch", DataType::Int64, false), float("train_loss"), float("test_loss")];
-    let column = |value: fn(&EpochRecord) -> f64| Arc::new(Float64Array::from_iter_values(history.iter().map(value)));
-    Ok(RecordBatch::try_new(
-        Arc::new(Schema::new(fields)),
-        vec![
-            Arc::new(Int64Array::from_iter_values(history.iter().map(|record| record.epoch as i64))),
-            column(|record| record.train_loss),
-            column(|record| record.test_loss),
-        ],
-    )?)
 }

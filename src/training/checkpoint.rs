@@ -11,24 +11,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::tensor::Device;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::history::{End, EpochRecord};
 use super::optimizer::Optimizer;
 use crate::error;
 use crate::model::{Autoencoder, NamedTensor, load_weights, most_bytes, named_tensors, read_tensors, write_tensors};
 use crate::record::fingerprint::{Change, Parts};
 use crate::store::{self, MOST_TEXT, RangeReader, read_whole};
-
-/// Losses of one epoch, mean over pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    /// Counted from 1.
-    pub epoch: u64,
-    /// Mean over the batches of the epoch, each with the weights before its step.
-    pub train_loss: f64,
-    /// Over the test split, with the weights at the end of the epoch.
-    pub test_loss: f64,
-}
 
 /// The position of a training.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -43,11 +34,19 @@ pub struct Position {
     pub images: u64,
     /// One for each finished epoch.
     pub history: Vec<EpochRecord>,
-    /// The finished epoch with the lowest test loss.
+    /// The finished epoch with the lowest loss of the split that chooses.
     pub best_epoch: u64,
     /// The devices that took the steps, one after the other.
     #[serde(default)]
     pub devices: Vec<String>,
+}
+
+impl Position {
+    /// The epoch with which a training with this end stops, if the position is beyond it.
+    pub fn beyond(&self, end: End) -> Option<u64> {
+        // In the middle of an epoch, the one before may have been the last.
+        end.reached(&self.history).filter(|last| (self.epochs, self.steps) > (*last, 0))
+    }
 }
 
 /// The complete state of a training.
@@ -127,7 +126,7 @@ pub enum Standing {
 
 const DAMAGED: &str = "it is damaged";
 /// The key of the text in the safetensors metadata.
-const TEXT: &str = "limpid";
+pub const TEXT: &str = "limpid";
 
 #[derive(Serialize, Deserialize)]
 struct Text {
@@ -141,14 +140,14 @@ pub struct CheckpointFile {
     path: PathBuf,
     /// Everything that decides the steps of the training: a checkpoint with other parts is not used.
     parts: Parts,
-    /// The last epoch: a checkpoint from beyond it is not used either.
-    epochs: u64,
+    /// When the training ends: a checkpoint from beyond that is not used either.
+    end: End,
 }
 
 impl CheckpointFile {
-    /// The checkpoint at `path` for a training of so many `epochs` whose steps `parts` decide.
-    pub fn new(path: PathBuf, parts: Parts, epochs: u64) -> Self {
-        Self { path, parts, epochs }
+    /// The checkpoint at `path` for a training with this `end` whose steps `parts` decide.
+    pub fn new(path: PathBuf, parts: Parts, end: End) -> Self {
+        Self { path, parts, end }
     }
 
     /// Whether the training can resume from the file, judged by its text alone.
@@ -156,7 +155,7 @@ impl CheckpointFile {
     /// # Errors
     /// A file that cannot be read.
     pub fn standing(&self) -> Result<Standing> {
-        match read_text(&self.path) {
+        match read_text::<Text>(&self.path) {
             Ok(Some(text)) => Ok(match self.check(&text) {
                 Ok(()) => Standing::Fits { epochs: text.position.epochs, steps: text.position.steps },
                 Err(cause) => Standing::Unfit(cause.to_string()),
@@ -169,14 +168,13 @@ impl CheckpointFile {
     }
 
     fn check(&self, text: &Text) -> Result<()> {
-        let Position { epochs, steps, .. } = text.position;
         let changes = self.parts.changes(&text.parts);
         if !changes.is_empty() {
             let changes: Vec<_> = changes.iter().map(Change::to_string).collect();
             return Err(error::data(format!("it belongs to another training ({})", changes.join("; "))));
         }
-        if (epochs, steps) > (self.epochs, 0) {
-            return Err(error::data(format!("it is beyond epoch {}, with which the training ends", self.epochs)));
+        if let Some(last) = text.position.beyond(self.end) {
+            return Err(error::data(format!("it is beyond epoch {last}, with which the training ends")));
         }
         Ok(())
     }
@@ -243,8 +241,8 @@ impl CheckpointFile {
     }
 }
 
-/// The text of a checkpoint, without reading its tensors; none if it has none.
-fn read_text(path: &Path) -> std::io::Result<Option<Text>> {
+/// The text of a file of tensors, without reading these; none if it has none.
+pub fn read_text<T: DeserializeOwned>(path: &Path) -> std::io::Result<Option<T>> {
     let mut file = RangeReader::new(store::of(path).open(path)?, 0);
     let (mut length, mut header) = ([0; 8], Vec::new());
     file.read_exact(&mut length)?;

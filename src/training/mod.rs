@@ -5,6 +5,7 @@ mod awake;
 pub mod batches;
 pub mod blind_spot;
 pub mod checkpoint;
+pub mod history;
 pub mod image_table;
 mod loss;
 mod losses;
@@ -38,7 +39,8 @@ use crate::record::receipt::Receipt;
 use crate::training::settings::{InputImages, Noise, Training};
 use awake::keep_awake;
 use batches::{InputSettings, Inputs, TrainingImages};
-use checkpoint::{CheckpointFile, EpochRecord, Position, State};
+use checkpoint::{CheckpointFile, Position, State};
+use history::{EpochRecord, best};
 use losses::Losses;
 use optimizer::Optimizer;
 pub use step::Step;
@@ -58,6 +60,8 @@ pub struct Trainer<'a> {
     pub images: TrainingImages,
     /// The test split.
     pub test: TestImages,
+    /// The validation split, if there is one.
+    pub validation: Option<TestImages>,
     /// The checkpoint on disk.
     pub checkpoint: CheckpointFile,
     /// What training starts from.
@@ -84,7 +88,7 @@ pub enum Start<'a> {
 pub type Speeds = Vec<(u64, f64, u64)>;
 
 impl Trainer<'_> {
-    /// Trains to the last epoch, from the checkpoint or the published result of fewer epochs if there is one.
+    /// Trains to the last epoch, or until patience ends, from the checkpoint or the published result of fewer epochs if there is one.
     ///
     /// # Errors
     /// Interruption (with a checkpoint saved), a loss that is not finite, unreadable images, the file system.
@@ -94,7 +98,7 @@ impl Trainer<'_> {
         let mut speeds = Speeds::new();
         let mut saved = Instant::now();
         let mut losses = Losses::default();
-        while state.position.epochs < settings.epochs {
+        while settings.end().reached(&state.position.history).is_none() {
             let started = (Instant::now(), state.position.images);
             if state.position.devices.last() != Some(&self.device) {
                 state.position.devices.push(self.device.clone());
@@ -118,7 +122,22 @@ impl Trainer<'_> {
             saved = Instant::now();
             interrupt::check()?;
         }
+        self.tell_end(&state.position);
         Ok((state, speeds))
+    }
+
+    /// Says that the training has ended before its last epoch, if it has.
+    fn tell_end(&self, Position { epochs, history, .. }: &Position) {
+        let Some(best) = best(history).filter(|_| *epochs < self.settings.epochs) else { return };
+        let (split, loss) = best.choosing();
+        self.progress.note(&format!(
+            "train: ended after epoch {epochs} of {}: the {} loss has not fallen below {loss:.5}, that of epoch {}, for {} epochs \
+             (training.patience)",
+            self.settings.epochs,
+            split.name(),
+            best.epoch,
+            epochs.saturating_sub(best.epoch)
+        ));
     }
 
     /// Takes the steps that are left of the current epoch; `saved` is when the last checkpoint was written.
@@ -218,14 +237,15 @@ impl Trainer<'_> {
         let targets = Inputs::new(&self.inputs, Split::Train, 0).targets() as f64;
         let train_loss = position.loss / (position.images as f64 * targets);
         let scored = state.scored();
-        let test_loss = self.test_loss(&scored)?;
-        if !test_loss.is_finite() {
+        let test_loss = self.loss_of(&scored, Split::Test, &self.test)?;
+        let validation = self.validation.as_ref();
+        let validation_loss = validation.map(|images| self.loss_of(&scored, Split::Validation, images)).transpose()?;
+        if !test_loss.is_finite() || validation_loss.is_some_and(|loss| !loss.is_finite()) {
             return Err(diverged(epoch, position.steps, self.checkpoint.path()));
         }
         let position = &mut state.position;
-        let best = position.history.iter().map(|record| record.test_loss).fold(f64::INFINITY, f64::min);
-        position.history.push(EpochRecord { epoch, train_loss, test_loss });
-        if test_loss < best {
+        position.history.push(EpochRecord { epoch, train_loss, test_loss, validation_loss });
+        if best(&position.history).is_some_and(|best| best.epoch == epoch) {
             position.best_epoch = epoch;
             state.best = named_tensors(&scored);
         }
@@ -233,24 +253,26 @@ impl Trainer<'_> {
         let rate = images as f64 / seconds;
         let name = self.model.loss.name();
         let epochs = self.settings.epochs;
-        self.progress.event(
-            "epoch",
-            &format!(
-                "train: epoch {epoch}/{epochs}  train {name} {train_loss:.5}  test {test_loss:.5}  {rate:.0} images/s"
-            ),
-            json!({
-                "epoch": epoch, "epochs": epochs, "train-loss": train_loss, "test-loss": test_loss,
-                "images-per-second": rate.round(),
-            }),
-        );
+        let mut fields = json!({
+            "epoch": epoch, "epochs": epochs, "train-loss": train_loss, "test-loss": test_loss,
+            "images-per-second": rate.round(),
+        });
+        let mut validation = String::new();
+        if let Some(loss) = validation_loss {
+            fields["validation-loss"] = json!(loss);
+            validation = format!("  validation {loss:.5}");
+        }
+        let losses = format!("train {name} {train_loss:.5}  test {test_loss:.5}{validation}");
+        let message = format!("train: epoch {epoch}/{epochs}  {losses}  {rate:.0} images/s");
+        self.progress.event("epoch", &message, fields);
         Ok(())
     }
 
-    /// The mean loss over the test split, on the stored inputs, or on the patches and the noise of epoch 0.
-    fn test_loss(&self, model: &Autoencoder) -> Result<f64> {
-        let inputs = Inputs::new(&self.inputs, Split::Test, 0);
-        let sum = self.step.test_loss(model, &self.test, &inputs)?;
-        Ok(sum / (self.test.count() as f64 * inputs.targets() as f64))
+    /// The mean loss over the images of a split, on the stored inputs, or on the patches and the noise of epoch 0.
+    fn loss_of(&self, model: &Autoencoder, split: Split, images: &TestImages) -> Result<f64> {
+        let inputs = Inputs::new(&self.inputs, split, 0);
+        let sum = self.step.test_loss(model, images, &inputs)?;
+        Ok(sum / (images.count() as f64 * inputs.targets() as f64))
     }
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{AVERAGE, MODEL, Position, State, with_prefix};
+use super::checkpoint::{AVERAGE, MODEL, Position, State, TEXT, read_text, with_prefix};
 use crate::error;
 use crate::model::{Autoencoder, NamedTensor, named_tensors, read_tensors, write_tensors};
 use crate::record::receipt::Receipt;
@@ -23,8 +23,6 @@ pub const LAST: &str = "last.safetensors";
 pub const BEST: &str = "best.safetensors";
 /// Adam's moments and the position, and the weights if the other files hold averages of them.
 pub const OPTIMIZER: &str = "optimizer.safetensors";
-/// The key of the text in the safetensors metadata.
-const TEXT: &str = "limpid";
 
 #[derive(Serialize, Deserialize)]
 struct Text {
@@ -47,6 +45,11 @@ pub fn serialise(state: &State) -> Result<[(&'static str, Vec<u8>); 3]> {
         (BEST, write_tensors(&state.best, BTreeMap::new())?),
         (OPTIMIZER, write_tensors(&moments, BTreeMap::from([(TEXT.to_owned(), text)]))?),
     ])
+}
+
+/// The position of the training that was published in `folder`, unless it cannot be read.
+pub fn position(folder: &Path) -> Option<Position> {
+    read_text::<Text>(&folder.join(OPTIMIZER)).ok().flatten().map(|text| text.position)
 }
 
 /// The state that was published in `folder` with this receipt.

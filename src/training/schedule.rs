@@ -43,6 +43,7 @@ mod tests {
             precision: Precision::F32,
             average: None,
             weights: Weights::Last,
+            patience: None,
             memory_mib: 1,
             checkpoint_seconds: 1,
         };

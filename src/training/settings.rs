@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::blind_spot::BlindSpot;
+use super::history::End;
 use super::patches::Patches;
 use crate::device::Precision;
 
@@ -42,6 +43,9 @@ pub struct Training {
     pub average: Option<f64>,
     /// Which weights the later stages use.
     pub weights: Weights,
+    /// Epochs without a lower loss after which the training ends, if it may end before its last epoch.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub patience: Option<u64>,
     /// Largest size of the training images to hold in memory, in MiB.
     pub memory_mib: u64,
     /// Longest time between checkpoints, in seconds.
@@ -49,8 +53,14 @@ pub struct Training {
 }
 
 impl Training {
+    /// When the training ends.
+    pub fn end(&self) -> End {
+        End { epochs: self.epochs, patience: self.patience }
+    }
+
     /// The settings that decide every step of a training. Every setting is named, so that a new one cannot be forgotten: the
-    /// choice of weights, what is done after training and the time between checkpoints never count, the number of epochs only if the schedule depends on it.
+    /// choice of weights, the patience, what is done after training and the time between checkpoints never count, the number of epochs
+    /// only if the schedule depends on it.
     pub fn decisive(&self) -> Value {
         let Self {
             input,
@@ -66,6 +76,7 @@ impl Training {
             precision,
             average,
             weights: _,
+            patience: _,
             memory_mib,
             checkpoint_seconds: _,
         } = self;
@@ -163,6 +174,6 @@ pub enum Schedule {
 pub enum Weights {
     /// Those after the last epoch.
     Last,
-    /// Those of the epoch with the lowest test loss.
+    /// Those of the epoch with the lowest loss of the validation split or, where there is none, of the test split.
     Best,
 }

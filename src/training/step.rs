@@ -105,7 +105,7 @@ impl<'a> Step<'a> {
         Ok((BatchLoss::OnDevice(losses, scale), vec![sum.grads()]))
     }
 
-    /// The loss over all test images, summed over pixels, with a model outside automatic differentiation.
+    /// The loss over all images of a split, summed over pixels, with a model outside automatic differentiation.
     ///
     /// # Errors
     /// Unreadable images, and interruption.

@@ -1,4 +1,4 @@
-//! The test split, on which the model is scored after every epoch.
+//! The test or the validation split, on which the model is scored after every epoch.
 
 use std::sync::OnceLock;
 
@@ -17,7 +17,7 @@ const PATCH_BYTES: usize = 4 << 20;
 /// The epoch whose patches are taken in every epoch.
 const EPOCH: u32 = 0;
 
-/// The test split, or patches of it. It is read again in every epoch, but on a device other than flex it stays in memory if it fits.
+/// The images of such a split, or patches of them. It is read again in every epoch, but on a device other than flex it stays in memory if it fits.
 pub struct TestImages {
     table: ImageTable,
     cutter: Option<Cutter>,

@@ -268,18 +268,17 @@ fn labels_under_another_name_are_said() {
     // Arrays of an archive.
     let images = npy("|u1", "(9, 4, 4)", &[1; 144]);
     let labels = npy("<f8", "(9, 1)", &(0..9).flat_map(|at| f64::from(at).to_le_bytes()).collect::<Vec<_>>());
-    let arrays = [("train_images", images.clone()), ("val_images", images.clone()), ("train_labels", labels)];
+    let arrays = [("train_images", images.clone()), ("more_images", images.clone()), ("train_labels", labels)];
     sandbox.write("m.npz", &npz(&arrays, zip::CompressionMethod::Stored));
     let archive =
         "run small.toml --to ingest --set source.npz={path=\"m.npz\",train=\"train_images\",test-fraction=0.4}";
-    sandbox
-        .limpid(archive)
-        .succeeds()
-        .says("passed over: 2 arrays of m.npz, val_images, train_labels; no labels are read, source.npz.train-labels = \"train_labels\"");
+    sandbox.limpid(archive).succeeds().says(
+        "passed over: 2 arrays of m.npz, more_images, train_labels; no labels are read, source.npz.train-labels = \"train_labels\"",
+    );
     sandbox
         .limpid(&format!("{archive} --set source.npz.train-labels=train_labels"))
         .succeeds()
-        .says("passed over: 1 arrays of m.npz, val_images; source.npz.train, as in");
+        .says("passed over: 1 arrays of m.npz, more_images; source.npz.train, as in");
 }
 
 #[test]
@@ -297,12 +296,12 @@ fn labels_in_a_file_beside_the_images_are_said() {
 }
 
 #[test]
-fn files_of_neither_split_are_counted() {
+fn files_of_no_split_are_counted() {
     let sandbox = sandbox("parquet = { path = \"data\" }");
     for name in ["train-0", "validation-0", "test-0", "extra"] {
         table(&sandbox, &format!("data/{name}.parquet"), &[("image", pictures(4))]);
     }
-    let message = "passed over: 8 rows in 2 files of neither split, such as data/extra.parquet; source.parquet.train";
+    let message = "passed over: 4 rows in 1 files of no split, such as data/extra.parquet; source.parquet.train";
     sandbox.limpid("run small.toml --to ingest").succeeds().says(message);
     let drawn = "run small.toml --to ingest --set source.parquet.test-fraction=0.4";
     sandbox.limpid(drawn).succeeds().says("although names say splits, as data/test-0.parquet");

@@ -2,31 +2,50 @@
 
 use crate::foreign::read;
 use crate::harness::Sandbox;
-use crate::own_images::{TEST, TRAIN, classes, png, sandbox};
+use crate::own_images::{TEST, TRAIN, VALIDATION, classes, png, sandbox};
 
-/// The images of both splits, and the names of the labels.
+/// The images of each split, and the names of the labels.
 struct Meant {
     train: usize,
     test: usize,
+    validation: usize,
     labels: &'static [&'static str],
 }
 
 const fn meant(train: usize, test: usize, labels: &'static [&'static str]) -> Result<Meant, &'static str> {
-    Ok(Meant { train, test, labels })
+    Ok(Meant { train, test, validation: 0, labels })
+}
+
+/// The same with images for validation: those of one folder.
+const fn validated(train: usize, test: usize, labels: &'static [&'static str]) -> Result<Meant, &'static str> {
+    Ok(Meant { train, test, validation: EACH, labels })
 }
 
 /// All of one set, of which some are drawn for testing.
 const fn drawn(labels: &'static [&'static str]) -> Result<Meant, &'static str> {
-    Ok(Meant { train: 0, test: 0, labels })
+    Ok(Meant { train: 0, test: 0, validation: 0, labels })
 }
 
 /// Images in each of the folders of a layout.
 const EACH: usize = 12;
 
 /// Layouts: the folders that hold images, and what is meant.
-const LAYOUTS: [(&str, &[&str], Result<Meant, &str>); 48] = [
+const LAYOUTS: [(&str, &[&str], Result<Meant, &str>); 53] = [
     ("train and test", &["train/a", "train/b", "test/a", "test/b"], meant(24, 24, &["a", "b"])),
-    ("train, val and test", &["train/a", "train/b", "val/a", "test/b"], meant(24, 12, &["a", "b"])),
+    ("train, val and test", &["train/a", "train/b", "val/a", "test/b"], validated(24, 12, &["a", "b"])),
+    ("Train, Valid and Test", &["Train/a", "Train/b", "Valid/b", "Test/b"], validated(24, 12, &["a", "b"])),
+    (
+        "seg_train, seg_dev and seg_test",
+        &["seg_train/a", "seg_train/b", "seg_dev/b", "seg_test/b"],
+        validated(24, 12, &["a", "b"]),
+    ),
+    ("three of a set", &["DIV_train_HR", "DIV_valid_HR", "DIV_test_HR"], validated(12, 12, &[])),
+    ("two for validation", &["train/a", "train/b", "val/a", "dev/a", "test/b"], meant(24, 12, &["a", "b"])),
+    (
+        "another label for validation",
+        &["train/a", "val/b", "test/a"],
+        Err("all images for training have the label a, and all for validation b; name the folders of the labels"),
+    ),
     ("train and val", &["train/n01", "train/n02", "val/n01", "val/n02"], meant(24, 24, &["n01", "n02"])),
     ("train and validation", &["train/a", "train/b", "validation/a"], meant(24, 12, &["a", "b"])),
     ("train and dev, wrapped", &["set/train/a", "set/train/b", "set/dev/b"], meant(24, 12, &["a", "b"])),
@@ -50,12 +69,12 @@ const LAYOUTS: [(&str, &[&str], Result<Meant, &str>); 48] = [
         &["training_set/training_set/a", "training_set/training_set/b", "test_set/test_set/a"],
         meant(24, 12, &["a", "b"]),
     ),
-    ("doubled wrapper", &["x/x/train/a", "x/x/train/b", "x/x/test/a", "x/x/val/a"], meant(24, 12, &["a", "b"])),
+    ("doubled wrapper", &["x/x/train/a", "x/x/train/b", "x/x/test/a", "x/x/val/a"], validated(24, 12, &["a", "b"])),
     ("name of the set", &["DIV_train_HR", "DIV_valid_HR"], meant(12, 12, &[])),
     ("small beside large", &["DIV_train_HR/DIV_train_HR", "DIV_valid_HR", "DIV_train_LR_x2"], meant(12, 12, &[])),
     ("images by split", &["images/train", "images/val"], meant(12, 12, &[])),
     ("images in splits", &["train/images", "valid/images"], meant(12, 12, &[])),
-    ("three splits of images", &["images/train", "images/test", "images/val"], meant(12, 12, &[])),
+    ("three splits of images", &["images/train", "images/test", "images/val"], validated(12, 12, &[])),
     ("splits without labels", &["train", "test"], meant(12, 12, &[])),
     (
         "a test split without labels",
@@ -138,7 +157,7 @@ fn layouts_of_public_data_sets_are_read_as_they_are_meant() {
             Err(message) => {
                 assert!(code == Some(65) && done.stderr().contains(message), "{name}: {message}\n{done}");
             }
-            Ok(Meant { train, test, labels }) => {
+            Ok(Meant { train, test, validation, labels }) => {
                 assert_eq!(code, Some(0), "{name}\n{done}");
                 let [found_train, found_test] = [TRAIN, TEST].map(|path| read(&sandbox, path).0.num_rows());
                 let names = (!labels.is_empty()).then(|| format!("[\"{}\"]", labels.join("\",\"")));
@@ -147,8 +166,10 @@ fn layouts_of_public_data_sets_are_read_as_they_are_meant() {
                     assert_eq!(found_train + found_test, EACH * folders.len(), "{name}");
                 } else {
                     assert_eq!((found_train, found_test), (*train, *test), "{name}\n{done}");
+                    let found = sandbox.path(VALIDATION).exists().then(|| read(&sandbox, VALIDATION).0.num_rows());
+                    assert_eq!(found.unwrap_or(0), *validation, "{name}\n{done}");
                     // Whatever is not read is counted.
-                    let over = EACH * folders.len() - train - test;
+                    let over = EACH * folders.len() - train - test - validation;
                     let said = format!("passed over: {over} images outside of both splits");
                     assert_eq!(done.stderr().contains(&said), over > 0, "{name}\n{done}");
                 }
@@ -184,9 +205,15 @@ fn what_is_passed_over_in_a_folder_is_said() {
     sandbox
         .limpid("run small.toml --to ingest")
         .succeeds()
-        .says("passed over: 13 images outside of both splits (1 in no sub-folder, 12 in val), such as stray.png; ")
-        .says("source.folder.test = \"val\" would test on those in val")
+        .says("splits by sub-folders: train is train (24 images), test is test (12), validation is val (12)")
+        .says("passed over: 1 images outside of all splits (1 in no sub-folder), such as stray.png; ")
         .says("passed over: 1 files that are no images by their names, such as set/train/notes.txt");
+    sandbox
+        .limpid("run small.toml --to ingest --set source.folder.validation=none")
+        .succeeds()
+        .says("passed over: 13 images outside of both splits (1 in no sub-folder, 12 in val), such as stray.png; ")
+        .says("source.folder.validation = \"val\" would choose weights by those in val");
+    assert!(!sandbox.path(VALIDATION).exists());
     sandbox.limpid("run small.toml --to ingest --set source.folder.test=val").succeeds().says("12 in test");
     sandbox.write("set/labels.csv", b"");
     let table =

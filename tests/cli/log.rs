@@ -64,6 +64,8 @@ fn fits(value: &Value, schema: &Value) -> bool {
 fn every_line_of_a_run_fits_the_schema() {
     let sandbox = Sandbox::new();
     let names = checked(&sandbox, &sandbox.limpid("run small.toml --log json --log-every 0s").succeeds().stderr());
+    let validated = "run small.toml --log json --set source.strokes.validation=20 --to train --runs validated";
+    assert!(checked(&sandbox, &sandbox.limpid(validated).succeeds().stderr()).contains(&"epoch".to_owned()));
     for name in ["stage-started", "progress", "epoch", "stage-finished"] {
         assert!(names.iter().any(|known| known == name), "{name} is missing from {names:?}");
     }

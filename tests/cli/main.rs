@@ -52,4 +52,5 @@ mod running;
 mod soak;
 mod starting;
 mod steps;
+mod validating;
 mod vectors;

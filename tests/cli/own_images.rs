@@ -11,6 +11,7 @@ use crate::harness::Sandbox;
 
 pub const TRAIN: &str = "runs/small/ingest/train-00000-of-00001.parquet";
 pub const TEST: &str = "runs/small/ingest/test-00000-of-00001.parquet";
+pub const VALIDATION: &str = "runs/small/ingest/validation-00000-of-00001.parquet";
 
 pub fn sandbox(source: &str) -> Sandbox {
     Sandbox::with(&format!("[source]\n{source}\n[model]\ndense = {{ code = 2 }}\n[training]\nepochs = 1\n"))
@@ -147,7 +148,7 @@ fn a_csv_says_labels_and_splits() {
     assert_eq!((images(&sandbox, TRAIN).1, classes(&sandbox, TRAIN)), (vec![Some(7)], None));
     for (text, expected) in [
         ("file,label\n9.png,1\n", "list.csv: line 2: there is no file photos/9.png"),
-        ("file,split\n1.png,train\n2.png,best\n", "line 3: the split is \"best\", expected train or test"),
+        ("file,split\n1.png,train\n2.png,best\n", "line 3: the split is \"best\", expected train, test or validation"),
         ("file\n1.png\n./1.png\n", "line 3: 1.png is listed twice"),
         ("id,label\n1,2\n", "its columns are id, label; one of file_name, file"),
     ] {
@@ -265,7 +266,7 @@ fn metadata_may_be_json_lines() {
         ("{\"label\": 3}\n{\"file_name\": \"train/0.png\"}", "photos/metadata.jsonl: line 1: there is no file photos"),
         (
             "{\"file_name\": \"train/0.png\", \"label\": 3}\n{\"file_name\": \"train/1.png\", \"split\": \"train\"}",
-            "photos/metadata.jsonl: line 1: the split is \"\", expected train or test",
+            "photos/metadata.jsonl: line 1: the split is \"\", expected train, test or validation",
         ),
     ] {
         sandbox.write("photos/metadata.jsonl", text.as_bytes());

@@ -30,6 +30,9 @@ fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
             &format!("split/{}/{class}/{index}.png", ["Training", "Testing"][index / 2 % 2]),
             &png(6, 7, index as u32),
         );
+        for split in ["train", "test", "val"] {
+            sandbox.write(&format!("three/{split}/{class}/{index}.png"), &png(6, 7, index as u32));
+        }
         sandbox.write(&format!("mixed/{class}/{index}.png"), &png(40 + index as u32, 50, index as u32));
     }
     let pixels: Vec<u8> = (0..30 * 100).map(|at| (at % 251) as u8).collect();
@@ -42,6 +45,7 @@ fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
         ("val_images", array(9)),
         ("test_images", array(8)),
         ("train_labels", labels(30)),
+        ("val_labels", labels(9)),
         ("test_labels", labels(8)),
     ];
     sandbox.write("med.npz", &npz(&med, zip::CompressionMethod::Deflated));
@@ -81,6 +85,7 @@ fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
         ("mixed", "patch = 32"),
         ("keras.npz", "test = \"x_test\""),
         ("med.npz", "train-labels = \"train_labels\", test = \"test_images\""),
+        ("three", "24 images of 6×7×3 to train on, 24 to test on, 24 to choose weights by; 2 classes"),
         ("scans.npy", "npy = { train = \"scans.npy\""),
         ("arrays", "train-labels = \"arrays/y_train.npy\""),
         ("bytes", "test = \"bytes/t10k-images-idx3-ubyte\""),

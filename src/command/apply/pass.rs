@@ -9,7 +9,7 @@ use super::{Direction, Input, mapping};
 use crate::command::output_name::name_beside;
 use crate::command::output_place::{hidden, publish_beside};
 use crate::engine::inference::Inference;
-use crate::engine::operation::Mapping;
+use crate::engine::mapping::Mapping;
 use crate::engine::restored;
 use crate::engine::threads::{MapInput, map_table};
 use crate::image::Split;

@@ -8,6 +8,7 @@ use arrow_schema::DataType;
 
 use crate::command::path_kind::{Kind, recognised};
 use crate::error;
+use crate::image::{PerSplit, Split};
 use crate::source::{Folder, IdxHeader, Role, describe_npy, look_at_folder, names_in_npz, role_of, table_source};
 use crate::table;
 use crate::text::few;
@@ -229,6 +230,7 @@ fn of_files(kind: &'static str, files: &[PathBuf]) -> Result<Proposal> {
 fn of_splits(kind: &'static str, files: &[PathBuf]) -> Proposal {
     let of = |wanted: Role| files.iter().find(|path| role_of(&stem(path)) == Some(wanted));
     let test = of(Role::Test).or(of(Role::Validation)).filter(|_| of(Role::Train).is_some());
+    let validation = of(Role::Validation).filter(|validation| test.is_some_and(|test| test != *validation));
     let train = of(Role::Train).unwrap_or(&files[0]).display().to_string();
     let what = match kind {
         "columns" => "A table with a column for each pixel.",
@@ -247,7 +249,10 @@ fn of_splits(kind: &'static str, files: &[PathBuf]) -> Proposal {
         // The test table of a competition has no labels, and is one all the same.
         Some(test) => {
             let test = test.display().to_string();
-            Proposal::new(kind, &[("train", &train), ("test", &test)], false, comment)
+            let validation = validation.map(|validation| validation.display().to_string());
+            let mut settings = vec![("train", train.as_str()), ("test", &test)];
+            settings.extend(validation.as_deref().map(|validation| ("validation", validation)));
+            Proposal::new(kind, &settings, false, comment)
         }
         None if kind == "tar" && files.len() > 1 => {
             let all = files[0].with_file_name("*.tar").display().to_string();
@@ -266,18 +271,14 @@ fn stem(path: &Path) -> String {
 /// A source for an archive of arrays, by their names.
 fn of_archive(path: &Path) -> Result<Proposal> {
     let names = names_in_npz(path)?;
-    let (images, labels) = roles_of(&names.iter().map(|name| (name.clone(), is_label(name))).collect::<Vec<_>>());
+    let found = roles_of(&names.iter().map(|name| (name.clone(), is_label(name))).collect::<Vec<_>>());
     let comment = format!("An archive of the arrays {}.", few(&names));
-    let Some(train) = images[0].clone().or(names.first().cloned()) else {
+    let Some(train) = found.images(Split::Train).or(names.first()).cloned() else {
         return Err(error::data(format!("{} holds no arrays", path.display())));
     };
-    let path = path.display().to_string();
-    let mut settings = vec![("path", path), ("train", train)];
-    settings.extend(labels[0].clone().map(|labels| ("train-labels", labels)));
-    settings.extend(images[1].clone().map(|test| ("test", test)));
-    settings.extend(labels[1].clone().filter(|_| images[1].is_some()).map(|labels| ("test-labels", labels)));
+    let settings = [vec![("path", path.display().to_string())], found.settings(train)].concat();
     let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    Ok(Proposal::new("npz", &settings, images[1].is_none(), comment))
+    Ok(Proposal::new("npz", &settings, found.images(Split::Test).is_none(), comment))
 }
 
 /// A source for files of one array each: images have more dimensions than labels.
@@ -287,22 +288,20 @@ fn of_arrays(kind: &'static str, files: &[PathBuf]) -> Result<Proposal> {
         _ => describe_npy(path).is_ok_and(|what| what.matches('×').count() < 2),
     };
     let named: Vec<_> = files.iter().map(|path| (path.display().to_string(), is_label(path))).collect();
-    let (images, labels) = roles_of(&named);
-    let Some(train) = images[0].clone().or(named.iter().find(|(_, is_label)| !is_label).map(|(name, _)| name.clone()))
-    else {
+    let found = roles_of(&named);
+    let first = || named.iter().find(|(_, is_label)| !is_label).map(|(name, _)| name);
+    let Some(train) = found.images(Split::Train).or_else(first).cloned() else {
         return Err(error::data(format!(
             "{} holds labels: name the file of the images, or their folder",
             files[0].display()
         )));
     };
-    let mut settings = vec![("train", train.clone())];
-    settings.extend(labels[0].clone().map(|labels| ("train-labels", labels)));
-    settings.extend(images[1].clone().map(|test| ("test", test)));
-    settings.extend(labels[1].clone().filter(|_| images[1].is_some()).map(|labels| ("test-labels", labels)));
+    let settings = found.settings(train.clone());
     let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
     let what = if kind == "idx" { "IDX files" } else { "NumPy arrays" };
+    let is_drawn = found.images(Split::Test).is_none();
     let mut proposal =
-        Proposal::new(kind, &settings, images[1].is_none(), format!("{what}, of images and labels by their sizes."));
+        Proposal::new(kind, &settings, is_drawn, format!("{what}, of images and labels by their sizes."));
     if kind == "idx" && stem(Path::new(&train)).starts_with("emnist") {
         proposal.settings.push(("transpose", "true".to_owned()));
         proposal.comments.push("The images of EMNIST lie on their side: rows and columns are exchanged.".to_owned());
@@ -316,8 +315,34 @@ fn is_label(name: &str) -> bool {
     name.contains("label") || name.contains("target") || name.starts_with("y_") || name == "y"
 }
 
-/// The images and the labels of train and test, of names that are those of labels or not. What names no split is for training.
-fn roles_of(names: &[(String, bool)]) -> ([Option<String>; 2], [Option<String>; 2]) {
+/// The names of images and of labels of each split, where there are any.
+struct Found(PerSplit<(Option<String>, Option<String>)>);
+
+impl Found {
+    /// Those of the images of a split.
+    fn images(&self, split: Split) -> Option<&String> {
+        self.0[split as usize].0.as_ref()
+    }
+
+    /// As settings, with these training images.
+    fn settings(&self, train: String) -> Vec<(&'static str, String)> {
+        const KEYS: PerSplit<[&str; 2]> =
+            [["train", "train-labels"], ["test", "test-labels"], ["validation", "validation-labels"]];
+        let mut settings = Vec::new();
+        for (split, [images_key, labels_key]) in Split::ALL.into_iter().zip(KEYS) {
+            let (images, labels) = &self.0[split as usize];
+            let images = if split == Split::Train { Some(&train) } else { images.as_ref() };
+            let Some(images) = images else { continue };
+            settings.push((images_key, images.clone()));
+            settings.extend(labels.clone().map(|labels| (labels_key, labels)));
+        }
+        settings
+    }
+}
+
+/// What names are of which split, being those of labels or not. What names no split is for training, and what is for validation is
+/// for testing where nothing else is.
+fn roles_of(names: &[(String, bool)]) -> Found {
     let of = |wanted: Role, is_label: bool| {
         let role = |name: &str| {
             let name = Path::new(name).file_name().map_or(name.to_owned(), |name| name.to_string_lossy().into_owned());
@@ -326,7 +351,7 @@ fn roles_of(names: &[(String, bool)]) -> ([Option<String>; 2], [Option<String>; 
         let fits = |found: Option<Role>| found == Some(wanted) || (found.is_none() && wanted == Role::Train);
         names.iter().find(|(name, label)| *label == is_label && fits(role(name))).map(|(name, _)| name.clone())
     };
-    let pair =
-        |is_label| [of(Role::Train, is_label), of(Role::Test, is_label).or_else(|| of(Role::Validation, is_label))];
-    (pair(false), pair(true))
+    let both = |wanted: Role| (of(wanted, false), of(wanted, true));
+    let (train, test, validation) = (both(Role::Train), both(Role::Test), both(Role::Validation));
+    Found(if test.0.is_some() { [train, test, validation] } else { [train, validation, (None, None)] })
 }

@@ -54,11 +54,6 @@ impl PixelTable {
         Ok(Self { table, has_floats, layout })
     }
 
-    /// Its path.
-    pub fn path(&self) -> &Path {
-        self.table.path()
-    }
-
     /// The size of its images.
     pub fn shape(&self) -> ImageShape {
         self.layout.shape

@@ -13,9 +13,15 @@ use crate::progress::Progress;
 use crate::source::check_classes;
 use crate::source::rejected::Rejections;
 use crate::source::settings::{Faults, Fit};
+use crate::source::split_name::{Name, Role};
 
 /// Sub-folders that are splits and no labels where both are there: the defaults of the source `folder`.
 const SPLITS: [&str; 2] = ["train", "test"];
+
+/// Whether a sub-folder beside those is a split too.
+fn is_split(folder: &str) -> bool {
+    SPLITS.contains(&folder) || Name::read(folder).is_some_and(|name| name.is_plain() && name.role == Role::Validation)
+}
 
 impl Folder {
     /// The image files below a folder, or a single image file, in the test split, resized by `fit`. Their labels are the
@@ -40,11 +46,8 @@ impl Folder {
         let split = SPLITS.iter().all(|name| root.join(name).is_dir());
         let item = |path: String| {
             let (first, rest) = path.split_once('/').unwrap_or(("", &path));
-            let label = if split && SPLITS.contains(&first) {
-                rest.split_once('/').map(|(folder, _)| folder)
-            } else {
-                Some(first)
-            };
+            let label =
+                if split && is_split(first) { rest.split_once('/').map(|(folder, _)| folder) } else { Some(first) };
             let label = label.filter(|label| !label.is_empty()).map(str::to_owned);
             Item { path, split: Some(Split::Test), label }
         };
@@ -57,6 +60,6 @@ impl Folder {
         }
         let entries =
             items.into_iter().zip(labels).map(|(item, label)| Entry { path: item.path, label, page: 0 }).collect();
-        Self::of(root, fit, Rejections::of_command(faults), [Vec::new(), entries], classes)
+        Self::of(root, fit, Rejections::of_command(faults), [Vec::new(), entries, Vec::new()], classes)
     }
 }

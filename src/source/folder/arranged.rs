@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::item::Item;
-use super::layout::{Layout, layout};
+use super::layout::{Layout, layout, without_validation};
 use super::listing::Listing;
 use super::settings::{FolderLabels, FolderSettings};
 use super::{list, list_in};
@@ -36,8 +36,7 @@ impl Arranged {
         let whole = list(root)?;
         let layout = layout(settings, &whole.images)?;
         // Listed again, since what links in a split lead to belongs to it.
-        let starts: Vec<_> = layout.starts().concat();
-        let starts: Vec<_> = starts.iter().map(String::as_str).collect();
+        let starts: Vec<_> = layout.splits.iter().map(|(_, start)| start.as_str()).collect();
         let splits = layout.says_splits().then(|| list_in(root, &starts)).transpose()?;
         Ok(Self { whole, splits, layout })
     }
@@ -47,35 +46,35 @@ impl Arranged {
         self.splits.as_ref().unwrap_or(&self.whole)
     }
 
+    /// What the sub-folders were taken for.
+    fn found(&self) -> String {
+        let Layout { splits, around, in_labels } = &self.layout;
+        if splits.is_empty() {
+            return format!(
+                "labels are the sub-folders of {}, which is around all images",
+                around.trim_end_matches('/')
+            );
+        }
+        // Of each split the first folder, and the images of all of them.
+        let said = Split::ALL.into_iter().filter_map(|split| {
+            let starts: Vec<_> = splits.iter().filter(|(of, _)| *of == split).map(|(_, start)| start).collect();
+            let is_inside = |path: &&String| starts.iter().any(|start| path.starts_with(start.as_str()));
+            let count = self.read().images.iter().filter(is_inside).count();
+            let unit = if split == Split::Train { " images" } else { "" };
+            Some(format!("{} is {} ({count}{unit})", split.name(), starts.first()?.trim_end_matches('/')))
+        });
+        let said = said.collect::<Vec<_>>().join(", ");
+        match in_labels {
+            true => format!("labels are the sub-folders, each with its splits, of which the first: {said}"),
+            false => format!("splits by sub-folders: {said}"),
+        }
+    }
+
     /// Says what the sub-folders were taken for, and what is passed over.
     fn tell(&self, settings: &FolderSettings, progress: &Progress) {
         let read = self.read();
         if self.layout.is_found(settings) {
-            let of = |start: &String| read.images.iter().filter(|path| path.starts_with(start.as_str())).count();
-            let name = |start: &String| start.trim_end_matches('/').to_owned();
-            progress.note(&match &self.layout.splits {
-                Some(splits @ [train, test]) => {
-                    let [train_count, test_count] = splits.each_ref().map(of);
-                    let (train, test) = (name(train), name(test));
-                    format!(
-                        "splits by sub-folders: train is {train} ({train_count} images), test is {test} ({test_count})"
-                    )
-                }
-                None if self.layout.says_splits() => {
-                    let count = |starts: &[String]| -> usize { starts.iter().map(of).sum() };
-                    let [train, test] = self.layout.starts();
-                    format!(
-                        "labels are the sub-folders, each with its splits, as train {} and test {}: {} and {} images",
-                        name(&train[0]),
-                        name(&test[0]),
-                        count(train),
-                        count(test)
-                    )
-                }
-                None => {
-                    format!("labels are the sub-folders of {}, which is around all images", name(&self.layout.around))
-                }
-            });
+            progress.note(&self.found());
         }
         read.tell_links(progress);
         self.whole.tell_others(progress, Asker::Section("source.folder"));
@@ -86,7 +85,9 @@ impl Arranged {
             outside.iter().for_each(|path| *counts.entry(folder(path)).or_default() += 1);
             let validation = |folder: &&String| Name::read(folder).is_some_and(|name| name.role == Role::Validation);
             let advice = match counts.keys().flatten().find(validation) {
-                Some(folder) => format!("source.folder.test = {folder:?} would test on those in {folder}"),
+                Some(folder) => {
+                    format!("source.folder.validation = {folder:?} would choose weights by those in {folder}")
+                }
                 None => "source.folder.train and .test say which sub-folders are read".to_owned(),
             };
             let counts = counts.iter().map(|(folder, count)| match folder {
@@ -94,9 +95,9 @@ impl Arranged {
                 None => format!("{count} in no sub-folder"),
             });
             let counts = counts.take(MOST_FOLDERS).collect::<Vec<_>>().join(", ");
-            let count = outside.len();
+            let (count, which) = (outside.len(), if self.layout.has(Split::Validation) { "all" } else { "both" });
             progress.note(&format!(
-                "passed over: {count} images outside of both splits ({counts}), such as {example}; {advice}"
+                "passed over: {count} images outside of {which} splits ({counts}), such as {example}; {advice}"
             ));
         }
     }
@@ -119,6 +120,12 @@ pub fn from_folders(settings: &FolderSettings, progress: &Progress) -> Result<Ve
         Item { path: path.clone(), split, label }
     });
     let items: Vec<_> = items.collect();
+    if let Some(name) = &settings.validation
+        && arranged.layout.has(Split::Validation)
+        && !items.iter().any(|item| item.split == Some(Split::Validation))
+    {
+        return Err(without_validation(settings, name));
+    }
     if let (Some(labelled), Some(bare)) =
         (items.iter().find(|item| item.label.is_some()), items.iter().find(|item| item.label.is_none()))
     {
@@ -137,14 +144,21 @@ fn refuse_lone_labels(root: &Path, items: &[Item]) -> Result<()> {
         let of = items.iter().filter(move |item| item.split == Some(split));
         of.filter_map(|item| item.label.as_deref()).collect::<BTreeSet<_>>()
     };
-    let [train, test] = Split::ALL.map(labels).map(|labels| labels.into_iter().collect::<Vec<_>>());
-    let ([train], [test]) = (&train[..], &test[..]) else { return Ok(()) };
-    if train == test {
-        return Ok(());
+    let all = Split::ALL.map(labels).map(|labels| labels.into_iter().collect::<Vec<_>>());
+    let [train] = all[Split::Train as usize][..] else { return Ok(()) };
+    for (split, aim) in [(Split::Test, "testing"), (Split::Validation, "validation")] {
+        if let [other] = all[split as usize][..]
+            && other != train
+        {
+            let root = root.display();
+            let message =
+                format!("in {root} all images for training have the label {train}, and all for {aim} {other}");
+            let advice = format!(
+                "name the folders of the labels with source.folder.train and .{}, or set source.folder.labels = \"none\"",
+                split.name()
+            );
+            return Err(error::data(format!("{message}; {advice}")));
+        }
     }
-    let message =
-        format!("in {} all images for training have the label {train}, and all for testing {test}", root.display());
-    let advice =
-        "name the folders of the labels with source.folder.train and .test, or set source.folder.labels = \"none\"";
-    Err(error::data(format!("{message}; {advice}")))
+    Ok(())
 }

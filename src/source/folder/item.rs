@@ -33,8 +33,9 @@ pub fn column(columns: &[String], names: &[&str]) -> Option<usize> {
 pub fn split_named(name: &str) -> Result<Split, String> {
     match Name::read(name).map(|name| name.role) {
         Some(Role::Train) => Ok(Split::Train),
-        Some(Role::Test | Role::Validation) => Ok(Split::Test),
-        None => Err(format!("the split is {name:?}, expected train or test")),
+        Some(Role::Test) => Ok(Split::Test),
+        Some(Role::Validation) => Ok(Split::Validation),
+        None => Err(format!("the split is {name:?}, expected train, test or validation")),
     }
 }
 

@@ -18,7 +18,9 @@ use crate::store::local::real;
 impl SourceKind for FolderSettings {
     fn decisive(&self, seed: u64) -> Value {
         // `outside` only decides whether a table is refused, not what the images are.
-        let Self { path: _, pairs, labels, csv: _, label, outside: _, train, test, test_fraction, fit, faults } = self;
+        let Self { path: _, pairs, labels, csv: _, label, outside: _, train, test, validation, test_fraction, .. } =
+            self;
+        let Self { validation_fraction, fit, faults, .. } = self;
         let mut settings =
             json!({ "labels": labels, "train": train, "test": test, "test-fraction": test_fraction, "seed": seed });
         if let Some(FolderPairs { noisy: _, noisy_name, clean_name }) = pairs {
@@ -27,6 +29,12 @@ impl SourceKind for FolderSettings {
         }
         if let Some(label) = label {
             settings["label"] = json!(label);
+        }
+        if let Some(validation) = validation {
+            settings["validation"] = json!(validation);
+        }
+        if *validation_fraction > 0.0 {
+            settings["validation-fraction"] = json!(validation_fraction);
         }
         of_pictures(settings, fit, faults)
     }

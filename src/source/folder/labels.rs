@@ -8,11 +8,11 @@ use anyhow::Result;
 use super::arranged::{Arranged, from_folders};
 use super::file_table::{self, FileTable, Row};
 use super::item::{Item, LABEL_COLUMNS, SPLIT_COLUMNS, column, leads_out, normal, split_named};
-use super::layout::{Layout, layout};
+use super::layout::{layout, validation_beside};
 use super::settings::{FolderLabels, FolderSettings};
 use super::{Entry, list, pair_table};
 use crate::error;
-use crate::image::{Classes, Split};
+use crate::image::{Classes, PerSplit, Split};
 use crate::progress::Progress;
 use crate::source::check_classes;
 use crate::source::draw::{Draw, key};
@@ -20,10 +20,10 @@ use crate::source::label_text::{self, Texts};
 use crate::store::local::real;
 use crate::text;
 
-/// The files of both splits.
+/// The files of the splits.
 pub struct Labelled {
     /// In the order of their paths.
-    pub splits: [Vec<Entry>; 2],
+    pub splits: PerSplit<Vec<Entry>>,
     /// The names of the labels.
     pub classes: Classes,
 }
@@ -69,24 +69,52 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
         let path = settings.path.display();
         error::data(format!("what {path} has for labels {cause}; {advice}"))
     })?;
-    let (mut splits, draw) = ([Vec::new(), Vec::new()], Draw::new(seed, settings.test_fraction));
-    let mut drawn = 0;
-    for (item, label) in items.into_iter().zip(numbers) {
-        let split = item.split.unwrap_or_else(|| {
-            drawn += 1;
-            draw.split(key(&item.path))
-        });
+    Ok(Labelled { splits: into_splits(items, numbers, settings, seed)?, classes })
+}
+
+/// Puts the files into their splits, with their labels; splits that none of them names are drawn.
+fn into_splits(
+    mut items: Vec<Item>,
+    labels: Vec<Option<i64>>,
+    settings: &FolderSettings,
+    seed: u64,
+) -> Result<PerSplit<Vec<Entry>>> {
+    let named = |items: &[Item], split: Option<Split>| items.iter().any(|item| item.split == split);
+    // Images for validation are for testing where no others are.
+    if !named(&items, Some(Split::Test)) && !named(&items, None) {
+        for item in items.iter_mut().filter(|item| item.split == Some(Split::Validation)) {
+            item.split = Some(Split::Test);
+        }
+    }
+    let validation = if named(&items, Some(Split::Validation)) { 0.0 } else { settings.validation_fraction };
+    let draw = Draw::new(seed, settings.test_fraction, validation);
+    let of_train = Draw::new(seed, 0.0, validation);
+    let (mut splits, mut drawn) = (PerSplit::<Vec<Entry>>::default(), [0, 0]);
+    for (item, label) in items.into_iter().zip(labels) {
+        let split = match item.split {
+            None => {
+                drawn[0] += 1;
+                draw.split(key(&item.path))
+            }
+            Some(Split::Train) if of_train.takes_any() => {
+                drawn[1] += 1;
+                of_train.split(key(&item.path))
+            }
+            Some(split) => split,
+        };
         splits[split as usize].push(Entry { path: item.path, label, page: 0 });
     }
-    if let Some(split) = Split::ALL.into_iter().find(|split| splits[*split as usize].is_empty()) {
-        let (path, name) = (settings.path.display(), split.name());
-        return Err(if drawn > 0 {
-            draw.empty(drawn, split)
-        } else {
-            error::data(format!("{path} holds no images for the split {name}"))
+    let wanted = |split: &Split| !split.is_optional() || of_train.takes(*split);
+    if let Some(split) = Split::ALL.into_iter().find(|split| wanted(split) && splits[*split as usize].is_empty()) {
+        return Err(match drawn {
+            [0, 0] => {
+                error::data(format!("{} holds no images for the split {}", settings.path.display(), split.name()))
+            }
+            [0, count] => of_train.empty(count, split),
+            [count, _] => draw.empty(count, split),
         });
     }
-    Ok(Labelled { splits, classes })
+    Ok(splits)
 }
 
 /// Refuses a file that is listed under two paths, since it could be in both splits.
@@ -214,19 +242,25 @@ pub fn metadata(settings: &FolderSettings) -> Result<Option<Metadata>> {
     if settings.csv.is_some() || settings.labels == FolderLabels::None {
         return Ok(None);
     }
-    let there = |paths: &[String]| paths.iter().all(|path| settings.path.join(path).is_file());
+    let is_there = |path: &String| settings.path.join(path).is_file();
+    // All tables or those of train and test; validation images may do without.
     let candidates = |starts: &[String]| {
-        let paths =
-            |name: &'static str| (name, starts.iter().map(|start| format!("{start}{name}")).collect::<Vec<_>>());
-        METADATA.map(paths).into_iter().find(|(_, paths)| there(paths))
+        METADATA.into_iter().find_map(|name| {
+            let paths: Vec<_> = starts.iter().map(|start| format!("{start}{name}")).collect();
+            let needed = paths.iter().take(2).all(is_there);
+            needed.then(|| (name, paths.into_iter().filter(is_there).collect::<Vec<_>>()))
+        })
     };
-    let named = [&settings.train, &settings.test].map(|split| format!("{split}/"));
+    let validation = validation_beside(settings, "", [&settings.train, &settings.test])?;
+    let named = [Some(&settings.train), Some(&settings.test), validation.as_ref()];
+    let named: Vec<_> = named.into_iter().flatten().map(|split| format!("{split}/")).collect();
     let of_splits = || -> Result<_> {
         let any = |start: &std::ffi::OsStr| METADATA.iter().any(|name| settings.path.join(start).join(name).is_file());
         // A listing is needed only for tables in folders of other names.
         let inner = settings.path.read_dir().into_iter().flatten().flatten().any(|entry| any(&entry.file_name()));
-        let splits = if inner { layout(settings, &list(&settings.path)?.images)?.splits } else { None };
-        Ok(splits.and_then(|splits| candidates(&splits)))
+        let splits = if inner { layout(settings, &list(&settings.path)?.images)?.splits } else { Vec::new() };
+        let starts: Vec<_> = splits.into_iter().map(|(_, start)| start).collect();
+        Ok(if starts.is_empty() { None } else { candidates(&starts) })
     };
     let found = match candidates(&[String::new()]).or_else(|| candidates(&named)) {
         Some(found) => Some(found),
@@ -244,10 +278,12 @@ pub fn metadata(settings: &FolderSettings) -> Result<Option<Metadata>> {
 /// Gives the files of a table without splits those of their sub-folders, if there are files of both.
 fn split_by_folders(settings: &FolderSettings, mut items: Vec<Item>) -> Vec<Item> {
     let paths: Vec<_> = items.iter().map(|item| item.path.clone()).collect();
-    let layout = layout(settings, &paths).ok().filter(Layout::says_splits);
-    let Some(layout) = layout.filter(|_| items.iter().all(|item| item.split.is_none())) else { return items };
+    let Ok(layout) = layout(settings, &paths) else { return items };
+    if items.iter().any(|item| item.split.is_some()) {
+        return items;
+    }
     let found: Vec<_> = paths.iter().map(|path| layout.place(path).0).collect();
-    if Split::ALL.into_iter().all(|split| found.contains(&Some(split))) {
+    if [Split::Train, Split::Test].into_iter().all(|split| found.contains(&Some(split))) {
         items.iter_mut().zip(&found).for_each(|(item, split)| item.split = *split);
         items.retain(|item| item.split.is_some());
     }
@@ -267,11 +303,10 @@ fn from_metadata(settings: &FolderSettings, tables: &[String]) -> Result<Vec<Ite
         let paths: Vec<_> = items.iter().map(|item| item.path.clone()).collect();
         let layout = layout(settings, &paths)?;
         if layout.says_splits() {
-            items
-                .iter_mut()
-                .filter(|item| item.split.is_none())
-                .for_each(|item| item.split = layout.place(&item.path).0);
-            // As without a table, files outside of both folders belong to no split.
+            for item in items.iter_mut().filter(|item| item.split.is_none()) {
+                item.split = layout.place(&item.path).0;
+            }
+            // As without a table, files outside of these folders belong to no split.
             items.retain(|item| item.split.is_some());
         }
     }

@@ -12,45 +12,47 @@ use crate::error;
 use crate::image::Split;
 use crate::source::split_name::{Name, Role, is_generic};
 
+/// The setting for no validation images, unless a sub-folder is called so.
+const NONE: &str = "none";
+
 /// What the sub-folders are.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// The starts of the paths of train and test, each empty or ending with `/`; none if splits are drawn.
-    pub splits: Option<[String; 2]>,
+    /// The starts of the paths of each split, empty or ending with `/`: of train, of test and, if there is one, of validation, or
+    /// those of each label; none if splits are drawn.
+    pub splits: Vec<(Split, String)>,
     /// The start of all paths, if splits are drawn or in labels, which holds no label: empty or ending with `/`.
     pub around: String,
-    /// The starts of the paths of train and test where each label holds both, as `cats/train/`; empty if that is not so.
-    pub in_labels: [Vec<String>; 2],
+    /// Whether each label holds the splits, as `cats/train/`.
+    pub in_labels: bool,
 }
 
 impl Layout {
     /// Whether the names are other than those in the settings, so that the user should know of them.
     pub fn is_found(&self, settings: &FolderSettings) -> bool {
-        let named = [&settings.train, &settings.test].map(|name| format!("{name}/"));
-        !self.around.is_empty()
-            || !self.in_labels[0].is_empty()
-            || self.splits.as_ref().is_some_and(|splits| *splits != named)
-    }
-
-    /// The starts of the paths of train and test; empty if splits are drawn.
-    pub fn starts(&self) -> [&[String]; 2] {
-        match &self.splits {
-            Some(splits) => splits.each_ref().map(std::slice::from_ref),
-            None => self.in_labels.each_ref().map(Vec::as_slice),
-        }
+        let FolderSettings { train, test, validation, .. } = settings;
+        let named = [Some(train), Some(test), validation.as_ref()];
+        let named = |(split, start): &(Split, String)| {
+            named[*split as usize].is_some_and(|name| start.strip_suffix('/') == Some(name))
+        };
+        !self.around.is_empty() || !self.splits.iter().all(named)
     }
 
     /// Whether the folders say the splits.
     pub fn says_splits(&self) -> bool {
-        self.starts().iter().any(|starts| !starts.is_empty())
+        !self.splits.is_empty()
+    }
+
+    /// Whether folders say that images are of this split.
+    pub fn has(&self, split: Split) -> bool {
+        self.splits.iter().any(|(of, _)| *of == split)
     }
 
     /// The split that a path is in, and the rest of the path, whose first folder is its label.
     pub fn place<'a>(&self, path: &'a str) -> (Option<Split>, &'a str) {
-        let start = |split: Split| self.starts()[split as usize].iter().find(|start| path.starts_with(start.as_str()));
-        let found = Split::ALL.into_iter().find_map(|split| Some((split, start(split)?)));
-        let before = found.filter(|_| self.splits.is_some()).map_or(&self.around, |(_, start)| start);
-        (found.map(|(split, _)| split), path.strip_prefix(before.as_str()).unwrap_or(path))
+        let found = self.splits.iter().find(|(_, start)| path.starts_with(start.as_str()));
+        let before = found.filter(|_| !self.in_labels).map_or(&self.around, |(_, start)| start);
+        (found.map(|(split, _)| *split), path.strip_prefix(before.as_str()).unwrap_or(path))
     }
 }
 
@@ -66,10 +68,7 @@ pub fn layout(settings: &FolderSettings, images: &[String]) -> Result<Layout> {
     let tree = tree(images);
     let there = [train, test].map(|name| root.join(name).is_dir());
     if there == [true; 2] {
-        return Ok(Layout {
-            splits: Some([train, test].map(|name| inside(&tree, &format!("{name}/")))),
-            ..Layout::default()
-        });
+        return with_validation(settings, &tree, "", [train, test]);
     }
     let usual = (train.as_str(), test.as_str()) == ("train", "test");
     if there != [false; 2] && !usual {
@@ -78,22 +77,74 @@ pub fn layout(settings: &FolderSettings, images: &[String]) -> Result<Layout> {
     }
     // Other names in the settings say that the sub-folders are labels.
     if !usual {
+        refuse_validation_alone(settings)?;
         return Ok(Layout::default());
     }
     let around = around(&tree);
-    let splits = splits(settings, &tree, &around)?;
-    if splits.is_none() {
-        if let Some(in_labels) = in_labels(&tree, &around) {
-            return Ok(Layout { splits: None, around, in_labels });
+    match splits(settings, &tree, &around)? {
+        Some(named) => with_validation(settings, &tree, &around, named),
+        None => {
+            refuse_validation_alone(settings)?;
+            if let Some(splits) = in_labels(settings, &tree, &around) {
+                return Ok(Layout { splits, around, in_labels: true });
+            }
+            refuse_inner(settings, &tree, &around, images)?;
+            Ok(Layout { around, ..Layout::default() })
         }
-        refuse_inner(settings, &tree, &around, images)?;
     }
-    Ok(match splits {
-        Some(splits) => {
-            Layout { splits: Some(splits.map(|name| inside(&tree, &format!("{around}{name}/")))), ..Layout::default() }
-        }
-        None => Layout { around, ..Layout::default() },
+}
+
+/// The layout whose train and test are the sub-folders of these names in the folder `around`.
+fn with_validation(settings: &FolderSettings, tree: &Tree<'_>, around: &str, named: [&str; 2]) -> Result<Layout> {
+    let validation = validation_beside(settings, around, named)?;
+    let [train, test] = named.map(|name| Some(format!("{around}{name}")));
+    if validation == test {
+        return Err(one_sided(settings, around, named[0], Role::Test));
+    }
+    let starts = Split::ALL.into_iter().zip([train, test, validation]);
+    let splits = starts.filter_map(|(split, name)| Some((split, inside(tree, &format!("{}/", name?)))));
+    Ok(Layout { splits: splits.collect(), ..Layout::default() })
+}
+
+/// Refuses a folder of validation images where there are none for training and testing.
+fn refuse_validation_alone(settings: &FolderSettings) -> Result<()> {
+    let Some(name) = settings.validation.as_ref().filter(|name| *name != NONE) else { return Ok(()) };
+    let message = format!("source.folder.validation names {name}, but {} has no", settings.path.display());
+    let advice =
+        "name them with source.folder.train and .test, or have validation images drawn with .validation-fraction";
+    Err(error::data(format!("{message} sub-folders for training and testing; {advice}")))
+}
+
+/// The sub-folder of validation images, from the root: the one in the settings, or else one in the folder `around`, beside those for
+/// training and testing, whose name says so, if no other name does.
+///
+/// # Errors
+/// One in the settings that is not there.
+pub fn validation_beside(settings: &FolderSettings, around: &str, named: [&str; 2]) -> Result<Option<String>> {
+    if let Some(name) = settings.validation.as_deref().map(|name| name.trim_end_matches('/')) {
+        return match settings.path.join(name).is_dir() {
+            true => Ok(Some(name.to_owned())),
+            false if name == NONE => Ok(None),
+            false => Err(without_validation(settings, name)),
+        };
+    }
+    // What is in the folder, rather than what holds images: those may all be links to others.
+    let entries = settings.path.join(around).read_dir().into_iter().flatten().flatten();
+    let folders =
+        entries.filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok());
+    let folders: Vec<_> = folders.collect();
+    let said = said(folders.iter().map(String::as_str));
+    let mut found = said.iter().filter(|(folder, name)| name.role == Role::Validation && !named.contains(folder));
+    Ok(match (found.next(), found.next()) {
+        (Some((folder, _)), None) => Some(format!("{around}{folder}")),
+        _ => None,
     })
+}
+
+/// The error for a sub-folder of validation images in the settings that has none.
+pub fn without_validation(settings: &FolderSettings, name: &str) -> anyhow::Error {
+    let folder = settings.path.display();
+    error::data(format!("source.folder.validation names {name}, but {folder} has no such sub-folder with images"))
 }
 
 /// All folders that hold images, each ending with `/`, and the root as an empty text.
@@ -168,9 +219,9 @@ fn splits<'a>(settings: &FolderSettings, tree: &Tree<'a>, around: &str) -> Resul
     }
 }
 
-/// The folders of train and test of labels that all hold both, and below them nothing but images; none where folders may be anything
-/// else, such as labels in splits of several sets, or parts of one.
-fn in_labels(tree: &Tree<'_>, around: &str) -> Option<[Vec<String>; 2]> {
+/// The folders of the splits of labels that all hold the same ones, and below them nothing but images; none where folders may be
+/// anything else, such as labels in splits of several sets, or parts of one.
+fn in_labels(settings: &FolderSettings, tree: &Tree<'_>, around: &str) -> Option<Vec<(Split, String)>> {
     let (labels, beside) = tree.get(around)?;
     let is_part = |label: &str| {
         let name = label.trim_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, '_' | '-' | ' '));
@@ -179,20 +230,26 @@ fn in_labels(tree: &Tree<'_>, around: &str) -> Option<[Vec<String>; 2]> {
     if *beside > 0 || labels.len() < 2 || labels.iter().all(|label| is_part(label)) {
         return None;
     }
-    let (mut found, mut all_roles) = ([Vec::new(), Vec::new()], BTreeSet::new());
+    let (mut found, mut all_roles) = (Vec::new(), BTreeSet::new());
     for label in labels {
         let (folders, beside) = tree.get(format!("{around}{label}/").as_str())?;
         let named = said(folders.iter().copied());
         let roles: BTreeMap<Role, &str> = named.iter().map(|(folder, name)| (name.role, *folder)).collect();
-        let test = roles.get(&Role::Test).or(roles.get(&Role::Validation))?;
-        let splits = [*roles.get(&Role::Train)?, test].map(|split| format!("{around}{label}/{split}/"));
-        let holds_folders =
-            |split: &String| tree.get(inside(tree, split).as_str()).is_none_or(|(inner, _)| !inner.is_empty());
+        let [train, test, validation] = [Role::Train, Role::Test, Role::Validation].map(|role| roles.get(&role));
+        // One for validation is for testing if there is no other.
+        let validation = validation.filter(|_| settings.validation.as_deref() != Some(NONE));
+        let (test, validation) = if test.is_some() { (test, validation) } else { (validation, None) };
+        let named = Split::ALL.into_iter().zip([Some(train?), Some(test?), validation]);
+        let splits = named.filter_map(|(split, name)| Some((split, format!("{around}{label}/{}/", name?))));
+        let splits: Vec<_> = splits.collect();
+        let holds_folders = |(_, split): &(Split, String)| {
+            tree.get(inside(tree, split).as_str()).is_none_or(|(inner, _)| !inner.is_empty())
+        };
         if *beside > 0 || roles.len() != folders.len() || splits.iter().any(holds_folders) {
             return None;
         }
         all_roles.insert(roles.into_keys().collect::<Vec<_>>());
-        found.iter_mut().zip(splits).for_each(|(starts, split)| starts.push(split));
+        found.extend(splits);
     }
     (all_roles.len() == 1).then_some(found)
 }

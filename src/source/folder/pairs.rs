@@ -10,10 +10,12 @@ use anyhow::Result;
 use regex::Regex;
 
 use super::labels::{Labelled, labelled};
+use super::layout::validation_beside;
 use super::listing::{Listing, list, list_in};
 use super::settings::{FolderPairs, FolderSettings};
 use super::{Entry, Folder, pair_table};
 use crate::error;
+use crate::image::PerSplit;
 use crate::progress::Progress;
 use crate::setting::Section;
 use crate::source::{Asker, Outside};
@@ -80,7 +82,11 @@ impl FolderPairs {
         // If there are folders of splits, files outside of them belong to none.
         let splits = [settings.train.as_str(), &settings.test];
         let split = [&settings.path, &self.noisy].iter().all(|root| splits.iter().all(|name| root.join(name).is_dir()));
-        if split { list_in(&self.noisy, &splits) } else { list(&self.noisy) }
+        if !split {
+            return list(&self.noisy);
+        }
+        let validation = validation_beside(settings, "", splits)?.filter(|name| self.noisy.join(name).is_dir());
+        list_in(&self.noisy, &splits.into_iter().chain(validation.as_deref()).collect::<Vec<_>>())
     }
 
     /// The noisy images; none if the table that lists them cannot be read, which ingest reports.
@@ -138,7 +144,7 @@ impl FolderPairs {
         let key = |path: &str| if settings.csv.is_some() { Some(vec![path.to_owned()]) } else { pattern.key(path) };
         let Labelled { splits, classes } = clean;
         let (mut alone, mut seen) = (Vec::new(), BTreeMap::new());
-        let mut paired = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
+        let mut paired = [PerSplit::<Vec<Entry>>::default(), PerSplit::default()];
         for (split, entries) in splits.iter().enumerate() {
             for entry in entries {
                 let key = key(&entry.path).unwrap_or_default();

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::setting::{Choice, Section};
-use crate::source::settings::{Faults, Fit, OnError, Pages, refuse_skips, resolve_fit};
+use crate::source::settings::{Faults, Fit, OnError, Pages, refuse_skips, resolve_fit, resolve_validation};
 
 /// Image files in a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,8 +31,14 @@ pub struct FolderSettings {
     pub train: String,
     /// The sub-folder of the test images.
     pub test: String,
+    /// The sub-folder of the validation images; one whose name says so if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<String>,
     /// Share of the images that are for testing if there are no such sub-folders.
     pub test_fraction: f64,
+    /// Share of the images, or of the training images if only these are drawn from, that are for validation if no others are.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub validation_fraction: f64,
     /// Size and channels that pictures are converted to.
     pub fit: Fit,
     /// What is done with files that cannot be decoded.
@@ -89,9 +95,15 @@ pub struct RawFolder {
     train: Option<String>,
     /// The sub-folder of the test images.
     test: Option<String>,
+    /// The sub-folder of the validation images, or "none"; one called val, valid, validation or dev, in any spelling, unless given.
+    validation: Option<String>,
     /// Share of the images that are for testing, where there are no such sub-folders.
     #[schemars(range(min = 0.000001, max = 0.999999))]
     test_fraction: Option<f64>,
+    /// Share of them that are for validation, where there are no others for it; of the training images, where there are others for
+    /// testing.
+    #[schemars(range(min = 0.0, max = 0.999999))]
+    validation_fraction: Option<f64>,
     /// Scale every image to these rows and columns.
     #[schemars(length(min = 2, max = 2), inner(range(min = 1, max = 16_384)))]
     resize: Option<Vec<i64>>,
@@ -141,6 +153,9 @@ impl Choice for FolderSettings {
                 (section.required("path", path)?, None)
             }
         };
+        if raw.validation.is_some() && [&raw.train, &raw.test].contains(&&raw.validation) {
+            section.add("validation", "names the folder of another split: weights are chosen by images of their own");
+        }
         Some(Self {
             path: section.file(path),
             pairs,
@@ -150,7 +165,9 @@ impl Choice for FolderSettings {
             outside: section.required("outside", raw.outside)?,
             train: section.required("train", raw.train)?,
             test: section.required("test", raw.test)?,
+            validation: raw.validation,
             test_fraction: section.required("test-fraction", raw.test_fraction)?,
+            validation_fraction: resolve_validation(raw.validation_fraction, &[], raw.test_fraction, section),
             fit,
             faults: Faults {
                 on_error: section.required("on-error", raw.on_error)?,

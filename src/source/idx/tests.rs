@@ -107,17 +107,7 @@ fn labels_must_match_the_images() {
     let wide = write("wide", &idx(&[3, 2, 3], 18));
     let open = |labels: &Path, test: &Path| {
         let (train, train_labels, test) = (images.clone(), Some(labels.to_owned()), Some(test.to_owned()));
-        let (channels, transpose) = (None, false);
-        let files = Arrays {
-            train,
-            train_labels,
-            test,
-            test_labels: None,
-            test_fraction: None,
-            channels,
-            transpose,
-            levels: None,
-        };
+        let files = Arrays { train, train_labels, test, ..Arrays::default() };
         Idx::open(&files, 1).err().map(|error| error.to_string())
     };
     assert_eq!(open(&write("good", &idx(&[3], 3)), &images), None);

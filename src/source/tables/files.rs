@@ -1,13 +1,14 @@
 //! Finds the Parquet files of each split, by setting, pattern, or name.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use glob::MatchOptions;
 
 use super::settings::ParquetSettings;
+use crate::image::PerSplit;
 use crate::progress::Progress;
 use crate::source::Outside;
 use crate::source::split_name::{Role, roles};
@@ -19,34 +20,43 @@ use crate::{error, table};
 const ADVICE: &str =
     "name the files with source.parquet.train and .test, or let the splits be drawn with .test-fraction";
 
-/// The files of train and test, each sorted by path; all in the first if the splits are drawn.
+/// The files of each split, sorted by path; all in the first if the splits are drawn, and none for validation if there are none.
 ///
 /// # Errors
-/// A folder that cannot be read, an invalid pattern, no files, a file that is in both splits.
-pub fn splits(settings: &ParquetSettings) -> Result<[Vec<PathBuf>; 2]> {
+/// A folder that cannot be read, an invalid pattern, no files, a file that is in two splits.
+pub fn splits(settings: &ParquetSettings) -> Result<PerSplit<Vec<PathBuf>>> {
     disjoint(candidates(settings)?, ADVICE)
 }
 
-/// Refuses files that are in both splits, with advice.
+/// Refuses files that are in two splits, with advice.
 ///
 /// # Errors
 /// There is one.
-pub fn disjoint([train, test]: [Vec<PathBuf>; 2], advice: &str) -> Result<[Vec<PathBuf>; 2]> {
-    let tested: HashSet<_> = test.iter().map(|path| real(path)).collect();
-    if let Some(shared) = train.iter().find(|path| tested.contains(&real(path))) {
-        let message =
-            format!("{} would be in both splits: a model must not be tested on what it has seen", shared.display());
-        return Err(error::data(format!("{message}; {advice}")));
+pub fn disjoint(splits: PerSplit<Vec<PathBuf>>, advice: &str) -> Result<PerSplit<Vec<PathBuf>>> {
+    let mut seen = HashSet::new();
+    // Backwards, so that the message names a file that would be trained on.
+    for files in splits.iter().rev() {
+        let places: Vec<_> = files.iter().map(|path| real(path)).collect();
+        if let Some((shared, _)) = files.iter().zip(&places).find(|(_, place)| seen.contains(*place)) {
+            let message =
+                format!("{} would be in both splits: a model must not be tested on what it has seen", shared.display());
+            return Err(error::data(format!("{message}; {advice}")));
+        }
+        seen.extend(places);
     }
-    Ok([train, test])
+    Ok(splits)
 }
 
-fn candidates(settings: &ParquetSettings) -> Result<[Vec<PathBuf>; 2]> {
+fn candidates(settings: &ParquetSettings) -> Result<PerSplit<Vec<PathBuf>>> {
+    let some = |pattern: &Option<PathBuf>| pattern.as_deref().map_or(Ok(Vec::new()), matching);
     match settings {
-        ParquetSettings { path: Some(folder), test_fraction: Some(_), .. } => Ok([below(folder)?, Vec::new()]),
-        ParquetSettings { train: Some(train), test_fraction: Some(_), .. } => Ok([matching(train)?, Vec::new()]),
+        ParquetSettings { path: Some(folder), test_fraction: Some(_), .. } => {
+            Ok([below(folder)?, Vec::new(), Vec::new()])
+        }
         ParquetSettings { path: Some(folder), .. } => in_folder(folder),
-        ParquetSettings { train: Some(train), test: Some(test), .. } => Ok([matching(train)?, matching(test)?]),
+        ParquetSettings { train: Some(train), test, validation, .. } => {
+            Ok([matching(train)?, some(test)?, some(validation)?])
+        }
         _ => Err(error::bug("a Parquet source without files")),
     }
 }
@@ -56,15 +66,17 @@ fn candidates(settings: &ParquetSettings) -> Result<[Vec<PathBuf>; 2]> {
 /// # Errors
 /// As [`splits`].
 pub fn files(settings: &ParquetSettings) -> Result<Vec<(&'static str, Outside)>> {
-    let [train, test] = splits(settings)?;
+    let splits = splits(settings)?;
     Ok(match settings {
         ParquetSettings { path: Some(folder), .. } => {
-            vec![("source.parquet.path", named(folder, &[train, test].concat()))]
+            vec![("source.parquet.path", named(folder, &splits.concat()))]
         }
-        ParquetSettings { train: pattern, test: test_pattern, .. } => {
-            let of_train = pattern.as_deref().map(|pattern| ("source.parquet.train", outside(pattern, &train)));
-            let of_test = test_pattern.as_deref().map(|pattern| ("source.parquet.test", outside(pattern, &test)));
-            of_train.into_iter().chain(of_test).collect()
+        ParquetSettings { train, test, validation, .. } => {
+            let settings = ["source.parquet.train", "source.parquet.test", "source.parquet.validation"];
+            let files = settings.into_iter().zip([train, test, validation]).zip(&splits);
+            let files =
+                files.filter_map(|((setting, pattern), files)| Some((setting, outside(pattern.as_deref()?, files))));
+            files.collect()
         }
     })
 }
@@ -160,17 +172,22 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>> {
         .map_err(|_| error::data(format!("{} holds no Parquet files", folder.display())))
 }
 
-/// The Parquet files below a folder whose paths name their split.
-fn in_folder(folder: &Path) -> Result<[Vec<PathBuf>; 2]> {
+/// The Parquet files below a folder whose paths name their split. Those for validation are for testing where no others are.
+fn in_folder(folder: &Path) -> Result<PerSplit<Vec<PathBuf>>> {
     let all = below(folder)?;
     let roles: Vec<_> =
         all.iter().map(|path| roles(&path.strip_prefix(folder).unwrap_or(path).to_string_lossy())).collect();
     let named = |role: Role| -> Vec<PathBuf> {
         all.iter().zip(&roles).filter(|(_, roles)| roles.contains(&role)).map(|(path, _)| path.clone()).collect()
     };
-    let (train, mut test) = (named(Role::Train), named(Role::Test));
+    let (train, mut test, mut validation) = (named(Role::Train), named(Role::Test), Vec::new());
     if test.is_empty() {
         test = named(Role::Validation);
+    } else {
+        // Not what may be trained on as well, as trainval in PASCAL VOC.
+        let alone = |roles: &BTreeSet<Role>| roles.iter().eq([&Role::Validation]);
+        let files = all.iter().zip(&roles).filter(|(_, roles)| alone(roles));
+        validation.extend(files.map(|(path, _)| path.clone()));
     }
     for (files, word) in [(&train, "train"), (&test, "test")] {
         if files.is_empty() {
@@ -179,14 +196,18 @@ fn in_folder(folder: &Path) -> Result<[Vec<PathBuf>; 2]> {
             return Err(error::data(format!("{message}; {ADVICE}")));
         }
     }
-    Ok([train, test])
+    Ok([train, test, validation])
 }
 
-/// Says how many rows the Parquet files below the folder have that are in neither split.
+/// Says how many rows the Parquet files below the folder have that are in no split.
 ///
 /// # Errors
 /// A folder that cannot be read.
-pub fn tell_passed_over(settings: &ParquetSettings, splits: &[Vec<PathBuf>; 2], progress: &Progress) -> Result<()> {
+pub fn tell_passed_over(
+    settings: &ParquetSettings,
+    splits: &PerSplit<Vec<PathBuf>>,
+    progress: &Progress,
+) -> Result<()> {
     let Some(folder) = &settings.path else { return Ok(()) };
     let strays = RefCell::new((0, None));
     let count = |path: &Path| {
@@ -219,7 +240,7 @@ pub fn tell_passed_over(settings: &ParquetSettings, splits: &[Vec<PathBuf>; 2], 
             |path: &PathBuf| table::footer(path).map_or(0, |footer| footer.metadata().file_metadata().num_rows());
         let (count, rows, example) = (others.len(), others.iter().map(rows).sum::<i64>(), example.display());
         progress.note(&format!(
-            "passed over: {rows} rows in {count} files of neither split, such as {example}; source.parquet.train and .test, patterns \
+            "passed over: {rows} rows in {count} files of no split, such as {example}; source.parquet.train and .test, patterns \
              of paths, say which files are read"
         ));
     }
@@ -247,11 +268,12 @@ mod tests {
         assert!(splits().expect_err("is of both").to_string().contains("0000.parquet would be in both splits"));
         std::fs::remove_dir_all(folder.path().join("train-and-test")).expect("removed");
         write("default/validation/0000.parquet");
-        let [train, test] = in_folder(folder.path()).expect("has both");
-        assert_eq!((train.len(), test.len()), (2, 1));
+        let [train, test, none] = in_folder(folder.path()).expect("has both");
+        assert_eq!((train.len(), test.len(), none.len()), (2, 1, 0));
         assert!(train[0].ends_with("train-00000-of-00002.parquet"));
         write("test/0000.parquet");
-        assert!(in_folder(folder.path()).expect("has both")[1][0].ends_with("test/0000.parquet"));
+        let [_, test, validation] = splits().expect("has all");
+        assert!(test[0].ends_with("test/0000.parquet") && validation[0].ends_with("validation/0000.parquet"));
         // An existing folder is no pattern.
         write("run[1]/a.parquet");
         write("run1/b.parquet");

@@ -16,12 +16,13 @@ use crate::store::local::{nearest_real, real};
 
 impl SourceKind for ParquetSettings {
     fn decisive(&self, seed: u64) -> Value {
-        let Self { path: _, train: _, test: _, test_fraction, image, noisy, label, shape, fit, faults } = self;
+        let Self { path: _, train: _, test: _, validation: _, test_fraction, validation_fraction, .. } = self;
+        let Self { image, noisy, label, shape, fit, faults, .. } = self;
         let mut settings = json!({ "image": image, "label": label, "shape": shape });
         if let Some(noisy) = noisy {
             settings["noisy"] = json!(noisy);
         }
-        drawn(of_pictures(settings, fit, faults), *test_fraction, seed)
+        drawn(of_pictures(settings, fit, faults), *test_fraction, *validation_fraction, seed)
     }
 
     fn places(&self) -> Vec<(&'static str, &Path)> {
@@ -42,7 +43,8 @@ impl SourceKind for ParquetSettings {
             let near = nearest_real(place)?;
             return real(path).is_some_and(|folder| near.starts_with(folder)).then_some(path);
         }
-        files::folder_around([&self.train, &self.test].into_iter().flatten().map(PathBuf::as_path), place)
+        let patterns = [&self.train, &self.test, &self.validation];
+        files::folder_around(patterns.into_iter().flatten().map(PathBuf::as_path), place)
     }
 
     fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {

@@ -10,6 +10,7 @@ use super::lists::LabelLists;
 use super::part::Part;
 use super::partition;
 use crate::error;
+use crate::image::PerSplit;
 use crate::source::Asker;
 
 /// The labels of the rows of all files.
@@ -25,7 +26,7 @@ pub struct Labelling {
 ///
 /// # Errors
 /// Files that cannot be read, and a column that the settings name and that cannot be labels.
-pub fn labelling(splits: &mut [Vec<Part>; 2], wanted: &Wanted, note: &dyn Fn(&str)) -> Result<Labelling> {
+pub fn labelling(splits: &mut PerSplit<Vec<Part>>, wanted: &Wanted, note: &dyn Fn(&str)) -> Result<Labelling> {
     let of_column = |column: fn(&Part) -> Option<usize>| {
         let read = move |part: &Part| part.read(column(part).as_slice(), 1 << 16);
         splits.iter().flatten().map(move |part| read(part).map(|reader| (part.path.clone(), reader)))

@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::setting::{Choice, Section};
-use crate::source::settings::{Faults, Fit, OnError, Pages, refuse_given, refuse_skips, resolve_fit};
+use crate::source::settings::{
+    Faults, Fit, OnError, Pages, refuse_given, refuse_skips, resolve_fit, resolve_validation,
+};
 
 /// A column of images in Parquet files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,9 +20,15 @@ pub struct ParquetSettings {
     pub train: Option<PathBuf>,
     /// A pattern of paths of test images.
     pub test: Option<PathBuf>,
+    /// A pattern of paths of validation images, if there are any beside those of `train`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<PathBuf>,
     /// Share of the images that are drawn for testing, if the files do not have splits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_fraction: Option<f64>,
+    /// Share of the images that are drawn for validation, if there are no others for it.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub validation_fraction: f64,
     /// The column of images; the usual names are tried if none.
     pub image: Option<String>,
     /// The column of noisy versions of the images, if there are pairs.
@@ -40,15 +48,21 @@ pub struct ParquetSettings {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RawParquet {
-    /// A folder whose files, or their folders, are called train… and test… (or validation…).
+    /// A folder whose files, or their folders, are called train… and test… (and validation…).
     path: Option<String>,
     /// The training images: a path, in which `*`, `?` and `**` may stand for parts of names.
     train: Option<String>,
     /// The test images, likewise.
     test: Option<String>,
+    /// The validation images, likewise.
+    validation: Option<String>,
     /// Share of the images that are for testing, where there are no others for it.
     #[schemars(range(min = 0.000001, max = 0.999999))]
     test_fraction: Option<f64>,
+    /// Share of them that are for validation, where there are no others for it; of the training images, where there are others for
+    /// testing.
+    #[schemars(range(min = 0.0, max = 0.999999))]
+    validation_fraction: Option<f64>,
     /// The column of images; `image`, `img`, `images`, `pixels` or `picture` unless given.
     image: Option<String>,
     /// For pairs: the column of a noisy version of each image.
@@ -99,6 +113,14 @@ impl Choice for ParquetSettings {
                  or one of `path` and `train` with `test-fraction`",
             );
         }
+        if raw.validation.is_some() && raw.train.is_none() {
+            section.add(
+                "validation",
+                "needs `train`, a pattern too; files of `path` say in their names that they are for it",
+            );
+        }
+        let given = [("validation", raw.validation.is_some())];
+        let validation_fraction = resolve_validation(raw.validation_fraction, &given, raw.test_fraction, section);
         if raw.noisy.is_some() {
             refuse_skips(raw.on_error, section);
             if raw.noisy == raw.image {
@@ -109,7 +131,9 @@ impl Choice for ParquetSettings {
             path: raw.path.map(|path| section.file(path)),
             train: raw.train.map(|path| section.file(path)),
             test: raw.test.map(|path| section.file(path)),
+            validation: raw.validation.map(|path| section.file(path)),
             test_fraction: raw.test_fraction,
+            validation_fraction,
             image: raw.image,
             noisy: raw.noisy,
             label: raw.label,

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::image::Split;
 use crate::setting::{Choice, Section};
-use crate::source::settings::{Faults, Fit, OnError, Pages, refuse_given, resolve_fit};
+use crate::source::settings::{Faults, Fit, OnError, Pages, refuse_given, resolve_fit, resolve_validation};
 
 /// Pictures in tar archives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,14 +17,32 @@ pub struct TarSettings {
     pub train: PathBuf,
     /// A pattern of paths of the test archives, unless the test images are drawn.
     pub test: Option<PathBuf>,
+    /// A pattern of paths of the validation archives, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<PathBuf>,
     /// Share of the pictures that are drawn for testing.
     pub test_fraction: Option<f64>,
+    /// Share of the pictures that are drawn for validation.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub validation_fraction: f64,
     /// The end of the names of files with labels; none if there are no labels.
     pub label: Option<String>,
     /// Size and channels that pictures are converted to.
     pub fit: Fit,
     /// What is done with pictures that cannot be decoded.
     pub faults: Faults,
+}
+
+impl TarSettings {
+    /// The patterns of archives of each split that has some, with their settings.
+    pub fn patterns(&self) -> impl Iterator<Item = (Split, &'static str, &PathBuf)> {
+        let patterns = [
+            (Split::Train, "source.tar.train", Some(&self.train)),
+            (Split::Test, "source.tar.test", self.test.as_ref()),
+            (Split::Validation, "source.tar.validation", self.validation.as_ref()),
+        ];
+        patterns.into_iter().filter_map(|(split, setting, pattern)| Some((split, setting, pattern?)))
+    }
 }
 
 /// Pictures in tar archives, as WebDataset has them.
@@ -34,9 +53,14 @@ pub struct RawTar {
     train: Option<String>,
     /// The test archives, likewise.
     test: Option<String>,
+    /// The validation archives, likewise.
+    validation: Option<String>,
     /// Share of the images that are for testing, where there are no others for it.
     #[schemars(range(min = 0.000001, max = 0.999999))]
     test_fraction: Option<f64>,
+    /// Share of them that are for validation; of the training images, where there are others for testing.
+    #[schemars(range(min = 0.0, max = 0.999999))]
+    validation_fraction: Option<f64>,
     /// The end of the names of the files with labels, or "none".
     label: Option<String>,
     /// Scale every picture to these rows and columns.
@@ -71,10 +95,14 @@ impl Choice for TarSettings {
             section
                 .add("test", "is missing: name the test archives, or let images be drawn with `test-fraction = 0.1`");
         }
+        let given = [("validation", raw.validation.is_some())];
+        let validation_fraction = resolve_validation(raw.validation_fraction, &given, raw.test_fraction, section);
         Some(Self {
             train: train?,
             test: raw.test.map(|test| section.file(test)),
+            validation: raw.validation.map(|validation| section.file(validation)),
             test_fraction: raw.test_fraction,
+            validation_fraction,
             label: Some(section.required("label", raw.label)?).filter(|label| label != "none"),
             fit,
             faults: Faults {

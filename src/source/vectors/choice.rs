@@ -233,7 +233,18 @@ mod tests {
         let (scale, missing, label) = (Scale::MinMax, Missing::Error, label.map(str::to_owned));
         let (train, test, test_fraction) = ("x.csv".into(), None, Some(0.1));
         let (columns, exclude) = (of(columns), of(exclude));
-        VectorsSettings { train, test, test_fraction, columns, exclude, label, scale, missing }
+        VectorsSettings {
+            train,
+            test,
+            validation: None,
+            test_fraction,
+            validation_fraction: 0.0,
+            columns,
+            exclude,
+            label,
+            scale,
+            missing,
+        }
     }
 
     fn of(columns: &[(&str, Kind)], settings: &VectorsSettings) -> Result<Chosen, String> {

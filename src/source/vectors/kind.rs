@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Vectors;
 use super::choice::chosen;
 use super::settings::{Missing, Scale, VectorsSettings};
+use crate::image::PerSplit;
 use crate::progress::Progress;
 use crate::source::columns::Layout;
 use crate::source::rows::Table;
@@ -16,33 +17,38 @@ use crate::source::tables::{disjoint, folder_around, matching, outside};
 use crate::source::{Outside, Source, SourceKind};
 
 impl VectorsSettings {
-    /// The tables of both splits; all in the first if the splits are drawn.
+    /// The tables of each split; those of splits that are drawn are in the first.
     ///
     /// # Errors
-    /// No such tables, or one in both splits.
-    pub fn tables(&self) -> Result<[Vec<PathBuf>; 2]> {
-        let test = self.test.as_deref().map_or(Ok(Vec::new()), matching)?;
-        disjoint([matching(&self.train)?, test], "source.vectors.train and .test must name different files")
+    /// No such tables, or one in two splits.
+    pub fn tables(&self) -> Result<PerSplit<Vec<PathBuf>>> {
+        let some = |pattern: &Option<PathBuf>| pattern.as_deref().map_or(Ok(Vec::new()), matching);
+        let tables = [matching(&self.train)?, some(&self.test)?, some(&self.validation)?];
+        disjoint(tables, "source.vectors.train, .test and .validation must name different files")
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let patterns = [Some(&self.train), self.test.as_ref(), self.validation.as_ref()];
+        SETTINGS.into_iter().zip(patterns).filter_map(|(setting, path)| Some((setting, path?.as_path())))
     }
 }
 
 /// The settings of the tables.
-const SETTINGS: [&str; 2] = ["source.vectors.train", "source.vectors.test"];
+const SETTINGS: PerSplit<&str> = ["source.vectors.train", "source.vectors.test", "source.vectors.validation"];
 
 impl SourceKind for VectorsSettings {
     fn decisive(&self, seed: u64) -> Value {
-        let Self { train: _, test: _, test_fraction, columns, exclude, label, scale, missing } = self;
+        let Self { train: _, test: _, validation: _, test_fraction, validation_fraction, .. } = self;
+        let Self { columns, exclude, label, scale, missing, .. } = self;
         let settings = json!({
             "columns": columns, "exclude": exclude, "label": label, "scale": scale, "missing": missing,
         });
-        drawn(settings, *test_fraction, seed)
+        drawn(settings, *test_fraction, *validation_fraction, seed)
     }
 
     fn places(&self) -> Vec<(&'static str, &Path)> {
         let is_pattern = |path: &Path| path.to_string_lossy().contains(['*', '?', '[']);
-        let paths = [Some(&self.train), self.test.as_ref()];
-        let places = SETTINGS.into_iter().zip(paths).filter_map(|(setting, path)| Some((setting, path?.as_path())));
-        places.filter(|(_, path)| !is_pattern(path)).collect()
+        self.patterns().filter(|(_, path)| !is_pattern(path)).collect()
     }
 
     fn has_vectors(&self) -> bool {
@@ -50,13 +56,13 @@ impl SourceKind for VectorsSettings {
     }
 
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
-        let [train, test] = self.tables()?;
-        let of_test = self.test.iter().map(|pattern| (SETTINGS[1], outside(pattern, &test)));
-        Ok(std::iter::once((SETTINGS[0], outside(&self.train, &train))).chain(of_test).collect())
+        let tables = self.tables()?;
+        let files = tables.iter().filter(|tables| !tables.is_empty());
+        Ok(self.patterns().zip(files).map(|((setting, pattern), files)| (setting, outside(pattern, files))).collect())
     }
 
     fn folder_around(&self, place: &Path) -> Option<&Path> {
-        folder_around([Some(&self.train), self.test.as_ref()].into_iter().flatten().map(PathBuf::as_path), place)
+        folder_around(self.patterns().map(|(_, path)| path), place)
     }
 
     fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
@@ -80,7 +86,9 @@ pub fn table_source(path: &Path) -> Option<&'static str> {
     let settings = VectorsSettings {
         train: path.to_owned(),
         test: None,
+        validation: None,
         test_fraction: None,
+        validation_fraction: 0.0,
         columns: Vec::new(),
         exclude: Vec::new(),
         label: None,

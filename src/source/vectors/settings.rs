@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::setting::{Choice, Section};
-use crate::source::settings::refuse_given;
+use crate::source::settings::{refuse_given, resolve_validation};
 
 /// Tables whose rows are the numbers of some columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,8 +16,14 @@ pub struct VectorsSettings {
     pub train: PathBuf,
     /// A pattern of paths of tables of test rows, unless they are drawn.
     pub test: Option<PathBuf>,
+    /// A pattern of paths of tables of validation rows, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<PathBuf>,
     /// Share of the rows that are drawn for testing.
     pub test_fraction: Option<f64>,
+    /// Share of the rows that are drawn for validation.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub validation_fraction: f64,
     /// Names or patterns of the columns of numbers; all of them if there are none.
     pub columns: Vec<String>,
     /// Names or patterns of columns that are not read.
@@ -60,9 +66,14 @@ pub struct RawVectors {
     train: Option<String>,
     /// The table of test rows, likewise.
     test: Option<String>,
+    /// The table of validation rows, likewise.
+    validation: Option<String>,
     /// Share of the rows that are for testing, where there are no others for it.
     #[schemars(range(min = 0.000001, max = 0.999999))]
     test_fraction: Option<f64>,
+    /// Share of them that are for validation; of the training rows, where there are others for testing.
+    #[schemars(range(min = 0.0, max = 0.999999))]
+    validation_fraction: Option<f64>,
     /// The columns of numbers, by names in which `*` and `?` may stand for parts, or one column of lists; all unless given.
     #[schemars(length(min = 1, max = 65_536))]
     columns: Option<Vec<String>>,
@@ -82,21 +93,29 @@ impl Choice for VectorsSettings {
     type Written = RawVectors;
 
     fn resolve(written: RawVectors, section: &mut Section<'_>) -> Option<Self> {
-        let RawVectors { train, test, test_fraction, columns, exclude, label, scale, missing } = written;
+        let RawVectors { train, test, validation, test_fraction, validation_fraction, .. } = written;
+        let RawVectors { columns, exclude, label, scale, missing, .. } = written;
         let train = section.required("train", train).map(|train| section.file(train));
         if test_fraction.is_some() {
             refuse_given(&[("test", test.is_some())], section);
         } else if test.is_none() {
             section.add("test", "is missing: name the test rows, or let them be drawn with `test-fraction = 0.1`");
         }
-        let test = test.map(|test| section.file(test));
+        let given = [("validation", validation.is_some())];
+        let validation_fraction = resolve_validation(validation_fraction, &given, test_fraction, section);
+        let [test, validation] = [test, validation].map(|path| path.map(|path| section.file(path)));
+        if validation.is_some() && (validation == train || validation == test) {
+            section.add("validation", "names the rows of another split: weights are chosen by rows of their own");
+        }
         if test.is_some() && test == train {
             section.add("test", "names the training rows: a model must not be tested on what it has seen");
         }
         Some(Self {
             train: train?,
             test,
+            validation,
             test_fraction,
+            validation_fraction,
             columns: columns.unwrap_or_default(),
             exclude: exclude.unwrap_or_default(),
             label,

@@ -28,6 +28,7 @@ use crate::quality::{DEFINITIONS, NOISE_LEVEL, VECTORS};
 use crate::record::{StageName, TableSet};
 use crate::source::read_scaler;
 use crate::table::write_batch;
+use crate::training::history;
 use baselines::{Baselines, Pairs};
 use features::FeatureTables;
 use images::ImageResults;
@@ -65,6 +66,10 @@ impl Stage for Evaluate {
         });
         if pipeline.training.blind_spot.is_some() {
             settings["training"] = json!({ "target": pipeline.training.target });
+        }
+        if let Some(patience) = pipeline.training.patience {
+            // It decides whether there is a course of the training to tell.
+            settings["training"]["patience"] = json!(patience);
         }
         settings
     }
@@ -163,6 +168,7 @@ impl Stage for Evaluate {
             code: features.as_ref().map(FeatureTables::health).transpose()?,
             probes,
             anomaly,
+            training: train::course(pipeline, &history::read(&context.folder(train::NAME))?),
             omitted,
             definitions: (DEFINITIONS.into_iter().chain(noise_levels.map(|_| NOISE_LEVEL)))
                 .chain(vectors.then_some(VECTORS))
