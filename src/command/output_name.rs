@@ -7,9 +7,10 @@ use anyhow::Result;
 use crate::error;
 
 /// Suffixes that denote a format: of tables, arrays and pictures, and of IDX files, those in common use and MNIST's.
-const FORMAT_ENDS: [&str; 20] = [
+const FORMAT_ENDS: [&str; 21] = [
     ".parquet",
     ".npy",
+    ".npz",
     ".png",
     ".jpg",
     ".jpeg",
@@ -58,6 +59,8 @@ mod tests {
             ("t10k-images-idx3-ubyte.gz", "t10k-images.parquet"),
             ("test-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
             ("scans.npy", "scans.parquet"),
+            ("scans.npz", "scans.parquet"),
+            ("scan.gif", "scan.parquet"),
             ("scans.v2", "scans.v2.parquet"),
             (".idx", ".idx.parquet"),
         ] {
