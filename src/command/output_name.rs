@@ -7,11 +7,12 @@ use anyhow::Result;
 use crate::error;
 
 /// Suffixes that denote a format: of tables, arrays and pictures, and of IDX files, those in common use and MNIST's.
-const FORMAT_ENDS: [&str; 22] = [
+const FORMAT_ENDS: [&str; 23] = [
     ".parquet",
     ".csv",
     ".tsv",
     ".npy",
+    ".npz",
     ".png",
     ".jpg",
     ".jpeg",
@@ -61,6 +62,8 @@ mod tests {
             ("test-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
             ("scans.npy", "scans.parquet"),
             ("table.csv.gz", "table.parquet"),
+            ("scans.npz", "scans.parquet"),
+            ("scan.gif", "scan.parquet"),
             ("scans.v2", "scans.v2.parquet"),
             (".idx", ".idx.parquet"),
         ] {

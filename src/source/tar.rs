@@ -234,13 +234,15 @@ fn tell(found: &[Found], settings: &TarSettings, progress: &Progress) {
         *others.entry(end).or_default() += count;
     }
     let labels = found.iter().flat_map(|found| &found.pictures).filter(|(_, label)| label.is_some()).count();
-    let Some((first, _)) = others.first_key_value() else { return };
+    if others.is_empty() {
+        return;
+    }
     let count: usize = others.values().sum();
     let ends: Vec<_> = others.keys().copied().collect();
-    let advice = match settings.label {
-        Some(_) if labels == 0 => format!("; no labels are read, source.tar.label = {first:?} would take some"),
-        _ => String::new(),
-    };
+    // What stands in parentheses is no end of a name.
+    let first = ends.iter().find(|end| !end.starts_with('(')).filter(|_| settings.label.is_some() && labels == 0);
+    let advice = first
+        .map_or(String::new(), |first| format!("; no labels are read, source.tar.label = {first:?} would take some"));
     progress.note(&format!("passed over: {count} files in the archives, which end in {}{advice}", text::few(&ends)));
 }
 
