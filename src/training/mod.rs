@@ -152,7 +152,7 @@ impl Trainer<'_> {
         let settings = self.settings;
         let epoch = state.position.epochs + 1;
         let name = format!("train epoch {epoch}/{}", settings.epochs);
-        let task = self.progress.task(&name, self.images.count(), "images");
+        let task = self.progress.task(&name, self.images.count(), self.settings.patches.unit());
         task.advance(state.position.images);
         let drawn = self.drawn_epoch(epoch);
         let inputs = Inputs::new(&self.inputs, Split::Train, drawn);
@@ -263,7 +263,8 @@ impl Trainer<'_> {
             validation = format!("  validation {loss:.5}");
         }
         let losses = format!("train {name} {train_loss:.5}  test {test_loss:.5}{validation}");
-        let message = format!("train: epoch {epoch}/{epochs}  {losses}  {rate:.0} images/s");
+        let unit = self.settings.patches.unit();
+        let message = format!("train: epoch {epoch}/{epochs}  {losses}  {rate:.0} {unit}/s");
         self.progress.event("epoch", &message, fields);
         Ok(())
     }

@@ -96,6 +96,11 @@ impl Patches {
         Ok(image)
     }
 
+    /// What a training sees, for messages.
+    pub fn unit(&self) -> &'static str {
+        if self.patch.is_some() { "patches" } else { "images" }
+    }
+
     /// Patches of a picture of this shape in an epoch: unless set, its area through that of a patch, rounded up.
     pub fn count(&self, picture: ImageShape) -> u64 {
         let area = |side: usize| (picture.height * picture.width).div_ceil(side * side) as u64;

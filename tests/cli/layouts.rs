@@ -98,7 +98,7 @@ const LAYOUTS: [(&str, &[&str], Result<Meant, &str>); 53] = [
     (
         "three splits in each label",
         &["cat/train", "cat/val", "cat/test", "dog/train", "dog/val", "dog/test"],
-        meant(24, 24, &["cat", "dog"]),
+        Ok(Meant { train: 24, test: 24, validation: 24, labels: &["cat", "dog"] }),
     ),
     ("train and val in each label", &["0/train", "0/val", "1/train", "1/val"], meant(24, 24, &["0", "1"])),
     (

@@ -245,11 +245,13 @@ fn archive(random: &mut Random, sandbox: &Sandbox) -> Held {
     arrays.extend(others.iter().take(besides).map(|name| (*name, images(2))));
     sandbox.write("x.npz", &npz(&arrays, zip::CompressionMethod::Deflated));
     let read_labels = labelled && names[1] == "y_train";
+    // The twin of the training images has two images for validation, in place of an array that is passed over.
+    let validated = usize::from(besides > 0 && names[0] == "train_images");
     let (rest, read) =
         if drawn { ("test-fraction = 0.5".to_owned(), 1) } else { (format!("test = \"{}\"", names[2]), 2) };
     Held {
         source: format!("npz = {{ path = \"x.npz\", train = \"{}\", {rest} }}", names[0]),
-        units: train + if drawn { 0 } else { test } + arrays.len() - read * (1 + usize::from(read_labels)),
+        units: train + if drawn { 0 } else { test } + arrays.len() - read * (1 + usize::from(read_labels)) + validated,
         labelled,
         splits: (!drawn).then_some([train, test]),
     }

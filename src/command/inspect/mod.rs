@@ -21,7 +21,7 @@ use crate::error;
 use crate::image::{ImageShape, to_bytes};
 use crate::source::settings::Fit;
 use crate::source::{
-    IdxHeader, ImageReader, Look, bytes_of, decode, look, look_at_folder, picture_format, read_picture,
+    IdxHeader, ImageReader, Look, bytes_of, count_pages, decode, look, look_at_folder, picture_format, read_picture,
 };
 use crate::table::{self, Images, TableFile, batch_rows, errors, ids, labels, lists, pixels};
 use crate::terminal::Drawing;
@@ -225,9 +225,12 @@ fn inspect_picture(path: &Path, drawing: Drawing) -> Result<()> {
         error::data(format!("{} starts as a {format} does, but cannot be decoded: {cause}; {advice}", path.display()))
     })?;
     let format = picture_format(&file.bytes).unwrap_or("picture");
-    let of_frames =
-        if picture.frames > 1 { format!(", the first of {} frames", picture.frames) } else { String::new() };
-    print(format!("{}: a picture of {} ({format}{of_frames})", path.display(), picture.shape))?;
+    let others = match (picture.frames, count_pages(&file.bytes)) {
+        (2.., _) => format!(", the first of {} frames", picture.frames),
+        (_, pages @ 2..) => format!(", the first of {pages} pages"),
+        _ => String::new(),
+    };
+    print(format!("{}: a picture of {} ({format}{others})", path.display(), picture.shape))?;
     let bytes = picture.samples.into_bytes();
     draw(&bytes, picture.shape, drawing)?;
     let mut range = Range::default();

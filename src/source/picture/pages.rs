@@ -20,6 +20,11 @@ pub fn pages(file: &mut (impl Read + Seek)) -> Vec<u64> {
     found
 }
 
+/// How many pages a file has that is held whole; 0 if it is no TIFF.
+pub fn count_pages(bytes: &[u8]) -> usize {
+    pages(&mut io::Cursor::new(bytes)).len()
+}
+
 fn walk(file: &mut (impl Read + Seek), found: &mut Vec<u64>) -> io::Result<()> {
     file.seek(SeekFrom::Start(0))?;
     let mut start = [0; 4];
