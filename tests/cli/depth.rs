@@ -188,7 +188,7 @@ fn levels_of_arrays_clip_and_impossible_ones_are_refused() {
         |levels: &str| identity(&format!("npy = {{ train = \"train.npy\", test = \"test.npy\", levels = {levels} }}"));
     let numbers: Vec<u8> = (0..512_u16).flat_map(|at| (f32::from(at) - 100.0).to_le_bytes()).collect();
     for name in ["train.npy", "test.npy"] {
-        sandbox.write(name, &npy("<f4", &[2, 16, 16], &numbers));
+        sandbox.write(name, &npy("<f4", "(2, 16, 16)", &numbers));
     }
     sandbox.write("same.toml", source("{ clip = [0, 200] }").as_bytes());
     sandbox.limpid("run same.toml --to ingest").succeeds();
@@ -205,7 +205,7 @@ fn levels_of_arrays_clip_and_impossible_ones_are_refused() {
         sandbox.write("same.toml", source(levels).as_bytes());
         sandbox.limpid("run same.toml").exits(2).says(cause);
     }
-    sandbox.write("flat.npy", &npy("<f4", &[2, 16, 16], &1.5_f32.to_le_bytes().repeat(512)));
+    sandbox.write("flat.npy", &npy("<f4", "(2, 16, 16)", &1.5_f32.to_le_bytes().repeat(512)));
     let flat = source("{ percentile = [1, 99] }").replace("train.npy", "flat.npy");
     sandbox.write("same.toml", flat.as_bytes());
     sandbox.limpid("run same.toml").exits(65).says("are 1.5 and 1.5, between which there is nothing");
