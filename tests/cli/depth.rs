@@ -158,23 +158,23 @@ fn levels_by_percentile_are_measured_clip_and_stay_with_the_model() {
     sandbox.write("photos/train/b.tif", &deep(32, picture(300), ImageFormat::Tiff));
     // Those of the test split do not count.
     sandbox.write("photos/test/c.png", &deep(32, vec![50_000; 1024], ImageFormat::Png));
-    let done = sandbox.limpid("run same.toml --threads 2").succeeds().says("levels: black is 110, white is 1113");
+    let done = sandbox.limpid("run same.toml --threads 2").succeeds().says("levels: black is 110, white is 1114");
     assert_eq!(done.stderr().matches("levels: ").count(), 1);
     let model: serde_json::Value =
         serde_json::from_slice(&sandbox.read("runs/same/train/model.json")).expect("is JSON");
-    assert_eq!(model["levels"], serde_json::json!({ "clip": [110.0, 1113.0] }));
+    assert_eq!(model["levels"], serde_json::json!({ "clip": [110.0, 1114.0] }));
     let train = floats(&sandbox, "runs/same/ingest/train-00000-of-00001.parquet");
     let expected: Vec<f32> = [picture(0), picture(300)]
         .concat()
         .into_iter()
-        .map(|word| ((f64::from(word) - 110.0) / 1003.0).clamp(0.0, 1.0) as f32)
+        .map(|word| ((f64::from(word) - 110.0) / 1004.0).clamp(0.0, 1.0) as f32)
         .collect();
     assert_eq!(train, expected);
     assert!(floats(&sandbox, TEST).iter().all(|pixel| *pixel == 1.0));
     // Other pictures are clipped at the training's levels, and come back in their numbers.
     sandbox.write("d.png", &deep(2, vec![0, 110, 600, 65_535], ImageFormat::Png));
     sandbox.limpid("denoise runs/same d.png -o out.png").succeeds();
-    assert_eq!(words(&sandbox.read("out.png")), [110, 110, 600, 1113]);
+    assert_eq!(words(&sandbox.read("out.png")), [110, 110, 600, 1114]);
     sandbox.limpid("plan same.toml --check").succeeds();
     let whole = sandbox.files("runs/same/ingest");
     sandbox.limpid("run same.toml --threads 1 --runs again").succeeds();
