@@ -94,7 +94,12 @@ pub fn picture(bytes: &[u8]) {
     for fit in [
         Fit { size: Size::Same, grey: None, pages: Pages::All, levels: None },
         Fit { size: Size::Crop([2, 3]), grey: Some(true), pages: Pages::First, levels: None },
-        Fit { size: Size::Resize([3, 2]), grey: Some(false), pages: Pages::Error, levels: Some(Levels([0.0, 4095.0])) },
+        Fit {
+            size: Size::Resize([3, 2]),
+            grey: Some(false),
+            pages: Pages::Error,
+            levels: Some(Levels::Between([0.0, 4095.0])),
+        },
     ] {
         read(&SourceSettings::Folder(photos(&folder, fit, None)));
     }

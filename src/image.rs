@@ -3,12 +3,15 @@
 //! A byte b stands for b / 255; a number is stored as the nearest such value, rounded half away from zero. All scaling is done
 //! here, except of images in the memory of a device (`training::placed`, `corruption::on_device`).
 
+mod levels;
+
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::vector::{Loop, vectorise};
+pub use levels::Levels;
 
 /// Class names of the labels 0, 1, 2, …, if the source has any.
 pub type Classes = Option<Arc<[String]>>;
@@ -210,31 +213,6 @@ impl Pixels {
     /// This format, or floats if images are made of floats: what is not rounded stays so.
     pub fn as_deep_as(self, other: Pixels) -> Pixels {
         if (self, other) == (Pixels::U8, Pixels::F32) { Pixels::F32 } else { self }
-    }
-}
-
-/// The numbers of a source that stand for black and for white.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Levels(pub [f64; 2]);
-
-impl Levels {
-    /// The pixel in [0, 1] that a number stands for.
-    ///
-    /// # Errors
-    /// A number outside of the levels, as text.
-    pub fn pixel(self, number: f64) -> Result<f32, String> {
-        let [black, white] = self.0;
-        let pixel = (number - black) / (white - black);
-        if (0.0..=1.0).contains(&pixel) {
-            return Ok(pixel as f32);
-        }
-        Err(format!("it holds {number}; `levels` says that numbers lie in [{black}, {white}]"))
-    }
-
-    /// The number that stands for a pixel.
-    pub fn number(self, pixel: f32) -> f64 {
-        let [black, white] = self.0;
-        black + f64::from(pixel) * (white - black)
     }
 }
 

@@ -46,9 +46,16 @@ enum Display {
     Bars(MultiProgress),
     Lines,
     Json,
+    /// Nowhere.
+    Silent,
 }
 
 impl Progress {
+    /// Progress of what is done twice, and told the other time.
+    pub fn silent() -> Self {
+        Self { display: Display::Silent, interval: INTERVAL }
+    }
+
     /// Progress on stderr.
     pub fn new(mode: LogMode) -> Self {
         let display = match mode {
@@ -90,6 +97,7 @@ impl Progress {
             Display::Bars(bars) => _ = bars.println(escaped(message)),
             Display::Lines => say(message),
             Display::Json => json_line(event, fields, Some(message)),
+            Display::Silent => {}
         }
     }
 
@@ -135,6 +143,9 @@ impl Task {
 
 impl TaskState {
     fn tell(&self, done: u64) {
+        if let Display::Silent = self.progress.display {
+            return;
+        }
         let rate = done as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
         let remaining = (self.total > done && rate > 0.0).then(|| (self.total - done) as f64 / rate);
         if let Display::Json = self.progress.display {

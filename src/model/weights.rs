@@ -115,7 +115,7 @@ impl ModelDescription {
         if description.noise_level.is_some_and(|level| !(0.0..=1e6).contains(&level)) {
             return Err(bad("its noise-level is no standard deviation".to_owned()));
         }
-        if description.levels.is_some_and(|Levels([black, white])| !(white - black).is_normal() || black > white) {
+        if description.levels.is_some_and(|levels| levels.numbers().is_none() || !levels.are_possible()) {
             return Err(bad("its levels are no two numbers, the first the smaller".to_owned()));
         }
         if let Some(columns) = description.columns.as_ref().filter(|columns| columns.shape() != description.image) {

@@ -321,7 +321,7 @@ fn interlaced_pictures_are_held_whole() {
 
 #[test]
 fn numbers_between_levels_come_back() {
-    let levels = Some(Levels([100.0, 4095.0]));
+    let levels = Some(Levels::Between([100.0, 4095.0]));
     let words: Vec<u8> = (100..=4095_u16).flat_map(u16::to_ne_bytes).collect();
     let header = Header { height: 1, width: words.len() / 2, ..header(1, Depth::U16) };
     let mut numbers = vec![0.0; header.width];
@@ -329,7 +329,7 @@ fn numbers_between_levels_come_back() {
     assert_eq!((numbers[0], numbers[3995]), (0.0, 1.0));
     assert!(of_numbers(Depth::U16, levels, &numbers) == words);
     // What a model makes may be brighter than white.
-    assert_eq!(of_numbers(Depth::U8, Some(Levels([0.0, 200.0])), &[-0.5, 0.5, 2.0]), [0, 100, 255]);
+    assert_eq!(of_numbers(Depth::U8, Some(Levels::Between([0.0, 200.0])), &[-0.5, 0.5, 2.0]), [0, 100, 255]);
     let cause = to_numbers(&header, levels, &4096_u16.to_ne_bytes(), &mut [0.0]).expect_err("is beyond");
     assert_eq!(cause, "it holds 4096; `levels` says that numbers lie in [100, 4095]");
 }

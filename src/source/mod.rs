@@ -16,6 +16,7 @@ mod generated;
 mod gzip;
 mod idx;
 mod label_text;
+pub mod level_table;
 mod look;
 mod mnist;
 mod numpy;
@@ -156,6 +157,11 @@ pub trait SourceKind {
 
     /// The numbers that stand for black and white, if the settings give them.
     fn levels(&self) -> Option<Levels> {
+        None
+    }
+
+    /// The same with other levels, and pictures of their own size if `own_size`; none if numbers have no levels.
+    fn with_levels(&self, _levels: Levels, _own_size: bool) -> Option<Box<dyn SourceKind>> {
         None
     }
 

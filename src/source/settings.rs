@@ -27,6 +27,13 @@ pub struct Fit {
     pub levels: Option<Levels>,
 }
 
+impl Fit {
+    /// The same with other levels, and pictures of their own size if `own_size`.
+    pub fn with_levels(self, levels: Levels, own_size: bool) -> Self {
+        Self { levels: Some(levels), size: if own_size { Size::Same } else { self.size }, ..self }
+    }
+}
+
 /// Which pages of a file are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -153,7 +160,7 @@ pub fn resolve_fit(
     crop: Option<Vec<i64>>,
     grey: Option<bool>,
     pages: Option<Pages>,
-    levels: Option<Vec<f64>>,
+    levels: Option<Levels>,
     section: &mut Section<'_>,
 ) -> Fit {
     let sides = |sides: &[i64]| [sides[0] as usize, sides[1] as usize];
@@ -176,15 +183,16 @@ pub fn resolve_fit(
     Fit { size, grey, pages, levels: resolve_levels(levels, section) }
 }
 
-/// Resolves the numbers that stand for black and white, which the schema has checked to be two.
-fn resolve_levels(levels: Option<Vec<f64>>, section: &mut Section<'_>) -> Option<Levels> {
-    let [black, white] = levels?[..] else { return None };
-    if black < white && (white - black).is_finite() {
-        return Some(Levels([black, white]));
+/// Checks the numbers that stand for black and white.
+fn resolve_levels(levels: Option<Levels>, section: &mut Section<'_>) -> Option<Levels> {
+    let levels = levels?;
+    if levels.are_possible() {
+        return Some(levels);
     }
-    section.add(
-        "levels",
-        format!("[{black}, {white}] must be two finite numbers, black and white, the first the smaller"),
-    );
+    let message = match levels.percentile() {
+        Some([low, high]) => format!("[{low}, {high}] must be two shares in percent, 0 to 100, the first the smaller"),
+        None => "must be two finite numbers, black and white, the first the smaller".to_owned(),
+    };
+    section.add("levels", message);
     None
 }

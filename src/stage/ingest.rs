@@ -17,9 +17,10 @@ use super::{Outputs, Stage, StageContext};
 use crate::config::{Output, Pipeline};
 use crate::engine::codes::Codes;
 use crate::error;
-use crate::image::{Classes, Split};
+use crate::image::{Classes, Levels, Split};
 use crate::progress::Task;
 use crate::record::{StageName, TableSet};
+use crate::source::level_table::{self, LEVELS};
 use crate::source::{Outside, Source};
 use crate::store::local;
 use crate::table::{
@@ -68,7 +69,10 @@ impl Stage for Ingest {
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let pipeline = context.pipeline;
         check_places(pipeline)?;
-        let source = pipeline.source.kind().open(pipeline.seed, &context.data, context.progress)?;
+        let kind = pipeline.source.kind();
+        let levels = level_table::measured(kind, pipeline.seed, &context.data, context.threads)?;
+        let with_levels = levels.and_then(|levels| kind.with_levels(levels, false));
+        let source = with_levels.as_deref().unwrap_or(kind).open(pipeline.seed, &context.data, context.progress)?;
         let extent = source.content().extent().ok_or_else(|| error::bug("a source gives images"))?;
         let model_image = pipeline.training.patches.model_image(&pipeline.model.architecture, extent);
         model_image.map_err(|cause| match source.differing() {
@@ -118,6 +122,11 @@ impl Stage for Ingest {
             files.extend(write(context, noisy, NOISY, &task)?);
             local::sync_folder(&folder)?;
             check_pairs(&context.scratch, &*source, noisy)?;
+        }
+        if let Some(measured) = levels.and_then(Levels::numbers) {
+            let [black, white] = measured;
+            context.progress.note(&format!("levels: black is {black}, white is {white}, as the percentiles say"));
+            files.push(write_batch(&context.scratch, LEVELS, &level_table::table_of(measured)?)?);
         }
         Ok(files.into())
     }

@@ -16,7 +16,7 @@ use crate::quality::noise_level::median_level;
 use crate::record::fingerprint::Parts;
 use crate::record::{StageName, TableSet};
 use crate::setting::flatten;
-use crate::source::read_scaler;
+use crate::source::{level_table, read_scaler};
 use crate::table::{TableFile, write_batch};
 use crate::training::batches::{InputSettings, TrainingImages};
 use crate::training::blind_spot::BlindSpot;
@@ -163,7 +163,7 @@ impl Stage for Train {
         };
         let parameters = state.model.num_params();
         let description = ModelDescription::new(image, &pipeline.model, weights, parameters);
-        let levels = pipeline.source.kind().levels();
+        let levels = level_table::of_ingest(pipeline.source.kind(), &context.folder(ingest::NAME))?;
         let has_columns = pipeline.source.kind().has_vectors();
         let columns = has_columns.then(|| read_scaler(&context.folder(ingest::NAME))).transpose()?;
         let description = ModelDescription { noise_level, levels, columns, ..description };

@@ -143,3 +143,70 @@ fn levels_hold_for_arrays_and_for_the_pictures_that_the_model_denoises() {
     sandbox.limpid("run same.toml --to ingest --set source.folder.levels=[0,4095]").succeeds().never_says("largest");
     assert_eq!(floats(&sandbox, TEST), stored);
 }
+
+#[test]
+fn levels_by_percentile_are_measured_clip_and_stay_with_the_model() {
+    let sandbox = Sandbox::new();
+    let source = "folder = { path = \"photos\", labels = \"none\", levels = { percentile = [1.0, 99.0] } }";
+    sandbox.write("same.toml", identity(source).as_bytes());
+    // 100 to 1,123, and a few that are far off.
+    let picture = |shift: u16| -> Vec<u16> {
+        let far = |at: u16| if at == 7 { Some(0) } else { (at == 9).then_some(60_000) };
+        (0..1024).map(|at| far(at).unwrap_or(100 + (at + shift) % 1024)).collect()
+    };
+    sandbox.write("photos/train/a.png", &deep(32, picture(0), ImageFormat::Png));
+    sandbox.write("photos/train/b.tif", &deep(32, picture(300), ImageFormat::Tiff));
+    // Those of the test split do not count.
+    sandbox.write("photos/test/c.png", &deep(32, vec![50_000; 1024], ImageFormat::Png));
+    let done = sandbox.limpid("run same.toml --threads 2").succeeds().says("levels: black is 110, white is 1114");
+    assert_eq!(done.stderr().matches("levels: ").count(), 1);
+    let model: serde_json::Value =
+        serde_json::from_slice(&sandbox.read("runs/same/train/model.json")).expect("is JSON");
+    assert_eq!(model["levels"], serde_json::json!({ "clip": [110.0, 1114.0] }));
+    let train = floats(&sandbox, "runs/same/ingest/train-00000-of-00001.parquet");
+    let expected: Vec<f32> = [picture(0), picture(300)]
+        .concat()
+        .into_iter()
+        .map(|word| ((f64::from(word) - 110.0) / 1004.0).clamp(0.0, 1.0) as f32)
+        .collect();
+    assert_eq!(train, expected);
+    assert!(floats(&sandbox, TEST).iter().all(|pixel| *pixel == 1.0));
+    // Other pictures are clipped at the training's levels, and come back in their numbers.
+    sandbox.write("d.png", &deep(2, vec![0, 110, 600, 65_535], ImageFormat::Png));
+    sandbox.limpid("denoise runs/same d.png -o out.png").succeeds();
+    assert_eq!(words(&sandbox.read("out.png")), [110, 110, 600, 1114]);
+    sandbox.limpid("plan same.toml --check").succeeds();
+    let whole = sandbox.files("runs/same/ingest");
+    sandbox.limpid("run same.toml --threads 1 --runs again").succeeds();
+    assert!(sandbox.files("again/same/ingest") == whole);
+}
+
+#[test]
+fn levels_of_arrays_clip_and_impossible_ones_are_refused() {
+    let sandbox = Sandbox::new();
+    let source =
+        |levels: &str| identity(&format!("npy = {{ train = \"train.npy\", test = \"test.npy\", levels = {levels} }}"));
+    let numbers: Vec<u8> = (0..512_u16).flat_map(|at| (f32::from(at) - 100.0).to_le_bytes()).collect();
+    for name in ["train.npy", "test.npy"] {
+        sandbox.write(name, &npy("<f4", "(2, 16, 16)", &numbers));
+    }
+    sandbox.write("same.toml", source("{ clip = [0, 200] }").as_bytes());
+    sandbox.limpid("run same.toml --to ingest").succeeds();
+    let expected: Vec<f32> = (0..512).map(|at| ((f64::from(at) - 100.0) / 200.0).clamp(0.0, 1.0) as f32).collect();
+    assert_eq!(floats(&sandbox, TEST), expected);
+    sandbox.write("same.toml", source("{ percentile = [0, 100] }").as_bytes());
+    sandbox.limpid("run same.toml --to ingest").succeeds().says("levels: black is -100, white is 411");
+    for (levels, cause) in [
+        ("{ percentile = [5, 101] }", "two shares in percent, 0 to 100"),
+        ("{ clip = [3, 3] }", "two finite numbers, black and white"),
+        ("[0, 1, 2]", "has 3 entries; at most 2 work"),
+        ("{ centile = [1, 2] }", "unknown key `centile`"),
+    ] {
+        sandbox.write("same.toml", source(levels).as_bytes());
+        sandbox.limpid("run same.toml").exits(2).says(cause);
+    }
+    sandbox.write("flat.npy", &npy("<f4", "(2, 16, 16)", &1.5_f32.to_le_bytes().repeat(512)));
+    let flat = source("{ percentile = [1, 99] }").replace("train.npy", "flat.npy");
+    sandbox.write("same.toml", flat.as_bytes());
+    sandbox.limpid("run same.toml").exits(65).says("are 1.5 and 1.5, between which there is nothing");
+}

@@ -52,6 +52,10 @@ impl SourceKind for FolderSettings {
         self.fit.levels
     }
 
+    fn with_levels(&self, levels: Levels, own_size: bool) -> Option<Box<dyn SourceKind>> {
+        Some(Box::new(Self { fit: self.fit.with_levels(levels, own_size), ..self.clone() }))
+    }
+
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
         let found = metadata(self)?.filter(|found| found.labelled);
         let mut images = files(self, found.as_ref())?;

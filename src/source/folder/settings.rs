@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::image::Levels;
 use crate::setting::{Choice, Section};
 use crate::source::settings::{Faults, Fit, OnError, Pages, refuse_skips, resolve_fit, resolve_validation};
 
@@ -114,9 +115,9 @@ pub struct RawFolder {
     grey: Option<bool>,
     /// Which pages of a TIFF are read: "error" refuses a file that has several.
     pages: Option<Pages>,
-    /// The numbers that stand for black and white, as [0, 4095] for 12 bits; those of the type of the numbers unless given.
-    #[schemars(length(min = 2, max = 2))]
-    levels: Option<Vec<f64>>,
+    /// The numbers that stand for black and white: two, as [0, 4095] for 12 bits, or a table with `clip`, beyond which numbers become black
+    /// or white, or with `percentile`; those of the type of the numbers unless given.
+    levels: Option<Levels>,
     /// What is done with a file that cannot be read.
     on_error: Option<OnError>,
     /// How many may be skipped.

@@ -144,11 +144,12 @@ mod tests {
     #[test]
     fn levels_say_what_is_black_and_white() {
         let words: Vec<u8> = [0_u16, 4095, 819].into_iter().flat_map(u16::to_le_bytes).collect();
-        let levels = Some(Levels([0.0, 4095.0]));
+        let levels = Some(Levels::Between([0.0, 4095.0]));
         assert_eq!(Element::Unsigned(2).pixels(&words, levels), Ok(vec![0.0_f32, 1.0, 0.2].into()));
         let (at, cause) = Element::Unsigned(2).pixels(&words, None).expect_err("no byte");
         assert!(at == 1 && cause.starts_with("it holds 4095; integers must lie between 0 and 255"), "{cause}");
-        let (at, cause) = Element::Unsigned(2).pixels(&words, Some(Levels([1.0, 4095.0]))).expect_err("is darker");
+        let (at, cause) =
+            Element::Unsigned(2).pixels(&words, Some(Levels::Between([1.0, 4095.0]))).expect_err("is darker");
         assert_eq!((at, cause.as_str()), (0, "it holds 0; `levels` says that numbers lie in [1, 4095]"));
     }
 }

@@ -77,9 +77,9 @@ pub struct RawNpz {
     channels: Option<i64>,
     /// Whether rows and columns are exchanged.
     transpose: Option<bool>,
-    /// The numbers that stand for black and white, as [0, 4095] for 12 bits; those of the type of the numbers unless given.
-    #[schemars(length(min = 2, max = 2))]
-    levels: Option<Vec<f64>>,
+    /// The numbers that stand for black and white: two, as [0, 4095] for 12 bits, or a table with `clip`, beyond which numbers become black
+    /// or white, or with `percentile`; those of the type of the numbers unless given.
+    levels: Option<Levels>,
 }
 
 impl Choice for NpzSettings {
@@ -131,6 +131,11 @@ impl SourceKind for NpzSettings {
 
     fn levels(&self) -> Option<Levels> {
         self.arrays.levels
+    }
+
+    fn with_levels(&self, levels: Levels, _own_size: bool) -> Option<Box<dyn SourceKind>> {
+        let arrays = Arrays { levels: Some(levels), ..self.arrays.clone() };
+        Some(Box::new(Self { arrays, ..self.clone() }))
     }
 
     fn is_paired(&self) -> bool {
@@ -207,9 +212,9 @@ pub struct RawNpy {
     channels: Option<i64>,
     /// Whether rows and columns are exchanged.
     transpose: Option<bool>,
-    /// The numbers that stand for black and white, as [0, 4095] for 12 bits; those of the type of the numbers unless given.
-    #[schemars(length(min = 2, max = 2))]
-    levels: Option<Vec<f64>>,
+    /// The numbers that stand for black and white: two, as [0, 4095] for 12 bits, or a table with `clip`, beyond which numbers become black
+    /// or white, or with `percentile`; those of the type of the numbers unless given.
+    levels: Option<Levels>,
 }
 
 impl Choice for NpySettings {
@@ -272,6 +277,11 @@ impl SourceKind for NpySettings {
 
     fn levels(&self) -> Option<Levels> {
         self.arrays.levels
+    }
+
+    fn with_levels(&self, levels: Levels, _own_size: bool) -> Option<Box<dyn SourceKind>> {
+        let arrays = Arrays { levels: Some(levels), ..self.arrays.clone() };
+        Some(Box::new(Self { arrays, ..self.clone() }))
     }
 
     fn is_paired(&self) -> bool {

@@ -18,7 +18,7 @@ pub fn fitted(image: &DynamicImage, fit: &Fit) -> Result<Picture, String> {
     let (bytes, words) = (f64::from(u8::MAX), f64::from(u16::MAX));
     let unit = |numbers: &dyn Fn(usize) -> f64, white: f64| {
         let count = image.width() as usize * image.height() as usize;
-        let levels = fit.levels.unwrap_or(Levels([0.0, white]));
+        let levels = fit.levels.unwrap_or(Levels::Between([0.0, white]));
         let colours = channels - usize::from(colour.has_alpha());
         let mut floats = Vec::with_capacity(count * colours);
         for at in (0..count).map(|pixel| pixel * channels) {
@@ -62,8 +62,10 @@ pub fn of_floats(floats: Vec<f32>, shape: ImageShape, fit: &Fit) -> Result<Pictu
         }
         (true, true) => {
             let luma = |pixel: &[f32]| pixel.iter().zip(LUMA).map(|(number, weight)| number * weight).sum::<f32>();
-            // Weights that are rounded add up to a little more than 1.
-            let grey = floats.chunks_exact(3).map(|pixel| luma(pixel).min(1.0)).collect();
+            // Weights that are rounded add up to a little more than 1, which bounds all numbers but those to be measured.
+            let is_raw = fit.levels.is_some_and(|levels| levels.percentile().is_some());
+            let most = if is_raw { f32::INFINITY } else { 1.0 };
+            let grey = floats.chunks_exact(3).map(|pixel| luma(pixel).min(most)).collect();
             sized(ImageBuffer::<Luma<f32>, _>::from_raw(width, height, grey).ok_or_else(gone)?, fit.size)
         }
         (false, false) => {
@@ -101,7 +103,7 @@ mod tests {
     #[test]
     fn levels_are_black_and_white_and_bound_the_numbers() {
         let image = || ImageBuffer::<Luma<u16>, _>::from_raw(2, 2, vec![0, 4095, 819, 2457]).expect("fits");
-        let fit = |levels| Fit { levels: Some(Levels(levels)), ..Fit::default() };
+        let fit = |levels| Fit { levels: Some(Levels::Between(levels)), ..Fit::default() };
         assert_eq!(floats(image(), fit([0.0, 4095.0])), Ok(vec![0.0, 1.0, 0.2, 0.6]));
         let cause = floats(image(), fit([0.0, 4000.0])).expect_err("is brighter");
         assert_eq!(cause, "it holds 4095; `levels` says that numbers lie in [0, 4000]");

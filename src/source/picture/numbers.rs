@@ -70,7 +70,7 @@ impl Numbers<Cursor<&[u8]>> {
     pub fn decode(mut self, fit: &Fit) -> Result<Picture, String> {
         let (ImageShape { height, width, .. }, count) = (self.shape, self.shape.len() as u64);
         let levels = match (fit.levels, self.format) {
-            (None, SampleFormat::IEEEFP) => Levels([0.0, 1.0]),
+            (None, SampleFormat::IEEEFP) => Levels::Between([0.0, 1.0]),
             (None, format) => {
                 let kind = if format == SampleFormat::Int { "signed " } else { "" };
                 return Err(format!(
@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn levels(levels: [f64; 2]) -> Fit {
-        Fit { levels: Some(Levels(levels)), ..Fit::default() }
+        Fit { levels: Some(Levels::Between(levels)), ..Fit::default() }
     }
 
     #[test]

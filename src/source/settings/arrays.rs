@@ -83,7 +83,7 @@ pub struct RawArrays {
     /// Whether rows and columns are exchanged.
     pub transpose: Option<bool>,
     /// The numbers that stand for black and white.
-    pub levels: Option<Vec<f64>>,
+    pub levels: Option<Levels>,
 }
 
 impl RawArrays {

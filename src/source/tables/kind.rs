@@ -33,6 +33,10 @@ impl SourceKind for ParquetSettings {
         self.fit.levels
     }
 
+    fn with_levels(&self, levels: Levels, own_size: bool) -> Option<Box<dyn SourceKind>> {
+        Some(Box::new(Self { fit: self.fit.with_levels(levels, own_size), ..self.clone() }))
+    }
+
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
         files::files(self)
     }
