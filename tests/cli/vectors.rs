@@ -161,7 +161,7 @@ fn a_table_is_compressed_and_comes_back_in_its_units() {
 fn tables_that_lack_what_the_model_takes_say_what() {
     let sandbox = Sandbox::with(&PIPELINE.replace("epochs = 40", "epochs = 1"));
     sandbox.write("table.csv", b"a,b,kind,c\n1,10,x,0.5\n2,20,y,0.25\n3,30,x,0\n4,40,y,1\n5,50,x,1\n6,60,y,0\n");
-    sandbox.limpid("run small.toml --set seed=3").succeeds().says("passed over: the columns kind of table.csv");
+    sandbox.limpid("run small.toml --set seed=3").succeeds().says("passed over: 1 columns of table.csv, kind");
     for (content, expected) in [
         ("a,c\n1,2\n", "new.csv has no column b, which the model takes; its columns: a, c"),
         ("x,c\n1,2\n", "new.csv has no column a, nor b, which the model takes"),
@@ -284,7 +284,7 @@ fn parquet_columns_of_any_type_and_lists_are_rows() {
     };
     part("part-0.parquet", 0);
     part("part-1.parquet", 30);
-    sandbox.limpid("run small.toml").succeeds().says("passed over: the columns text of part-0.parquet");
+    sandbox.limpid("run small.toml").succeeds().says("passed over: 1 columns of part-0.parquet, text");
     let model = json(&sandbox, "runs/small/train/model.json");
     let names: Vec<_> =
         model["columns"].as_array().expect("is a list").iter().map(|column| &column["column"]).collect();
