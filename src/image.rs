@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::vector::{Loop, vectorise};
-pub use levels::Levels;
+pub use levels::{Levels, RawLevels};
 
 /// Class names of the labels 0, 1, 2, …, if the source has any.
 pub type Classes = Option<Arc<[String]>>;

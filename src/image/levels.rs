@@ -77,7 +77,22 @@ impl Levels {
     }
 }
 
-impl JsonSchema for Levels {
+/// [`Levels`] as they are written: two numbers, or a table with one of the two.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum RawLevels {
+    /// Black and white.
+    Between([f64; 2]),
+    /// What a table says.
+    Table {
+        /// Black and white, beyond which numbers are clipped.
+        clip: Option<[f64; 2]>,
+        /// Shares in percent.
+        percentile: Option<[f64; 2]>,
+    },
+}
+
+impl JsonSchema for RawLevels {
     fn inline_schema() -> bool {
         true
     }

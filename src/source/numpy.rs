@@ -44,7 +44,8 @@ impl Numpy {
         let named = arrays.train_labels.is_some() || arrays.test_labels.is_some();
         let arrays = Arrays {
             train_labels: arrays.train_labels.clone().or(usual("y_train")),
-            test_labels: arrays.test_labels.clone().or(usual("y_test")),
+            // Those of test images that are drawn come from the training labels.
+            test_labels: arrays.test_labels.clone().or(usual("y_test")).filter(|_| arrays.test.is_some()),
             ..arrays.clone()
         };
         let locations = arrays.located(|name| Ok(member(name)))?;

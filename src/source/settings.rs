@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 pub use arrays::{Arrays, NoisyArrays, RawArrays};
 
-use crate::image::{ImageShape, Levels};
+use crate::image::{ImageShape, Levels, RawLevels};
 use crate::setting::Section;
 
 /// Size and channels that a picture is converted to before it is stored.
@@ -160,7 +160,7 @@ pub fn resolve_fit(
     crop: Option<Vec<i64>>,
     grey: Option<bool>,
     pages: Option<Pages>,
-    levels: Option<Levels>,
+    levels: Option<RawLevels>,
     section: &mut Section<'_>,
 ) -> Fit {
     let sides = |sides: &[i64]| [sides[0] as usize, sides[1] as usize];
@@ -184,8 +184,16 @@ pub fn resolve_fit(
 }
 
 /// Checks the numbers that stand for black and white.
-fn resolve_levels(levels: Option<Levels>, section: &mut Section<'_>) -> Option<Levels> {
-    let levels = levels?;
+fn resolve_levels(levels: Option<RawLevels>, section: &mut Section<'_>) -> Option<Levels> {
+    let levels = match levels? {
+        RawLevels::Between(levels) => Levels::Between(levels),
+        RawLevels::Table { clip: Some(clip), percentile: None } => Levels::Clip { clip },
+        RawLevels::Table { clip: None, percentile: Some(percentile) } => Levels::Percentile { percentile },
+        RawLevels::Table { .. } => {
+            section.add("levels", "needs either `clip` or `percentile`");
+            return None;
+        }
+    };
     if levels.are_possible() {
         return Some(levels);
     }

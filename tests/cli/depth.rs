@@ -158,7 +158,10 @@ fn levels_by_percentile_are_measured_clip_and_stay_with_the_model() {
     sandbox.write("photos/train/b.tif", &deep(32, picture(300), ImageFormat::Tiff));
     // Those of the test split do not count.
     sandbox.write("photos/test/c.png", &deep(32, vec![50_000; 1024], ImageFormat::Png));
-    let done = sandbox.limpid("run same.toml --threads 2").succeeds().says("levels: black is 110, white is 1114");
+    let done = sandbox
+        .limpid("run same.toml --threads 2 --set gate.baselines=[]")
+        .succeeds()
+        .says("levels: black is 110, white is 1114");
     assert_eq!(done.stderr().matches("levels: ").count(), 1);
     let model: serde_json::Value =
         serde_json::from_slice(&sandbox.read("runs/same/train/model.json")).expect("is JSON");
@@ -175,9 +178,9 @@ fn levels_by_percentile_are_measured_clip_and_stay_with_the_model() {
     sandbox.write("d.png", &deep(2, vec![0, 110, 600, 65_535], ImageFormat::Png));
     sandbox.limpid("denoise runs/same d.png -o out.png").succeeds();
     assert_eq!(words(&sandbox.read("out.png")), [110, 110, 600, 1114]);
-    sandbox.limpid("plan same.toml --check").succeeds();
+    sandbox.limpid("plan same.toml --check --set gate.baselines=[]").succeeds();
     let whole = sandbox.files("runs/same/ingest");
-    sandbox.limpid("run same.toml --threads 1 --runs again").succeeds();
+    sandbox.limpid("run same.toml --to ingest --threads 1 --runs again").succeeds();
     assert!(sandbox.files("again/same/ingest") == whole);
 }
 
@@ -201,6 +204,7 @@ fn levels_of_arrays_clip_and_impossible_ones_are_refused() {
         ("{ clip = [3, 3] }", "two finite numbers, black and white"),
         ("[0, 1, 2]", "has 3 entries; at most 2 work"),
         ("{ centile = [1, 2] }", "unknown key `centile`"),
+        ("{ clip = [1, 2], percentile = [1, 2] }", "either `clip` or `percentile`"),
     ] {
         sandbox.write("same.toml", source(levels).as_bytes());
         sandbox.limpid("run same.toml").exits(2).says(cause);

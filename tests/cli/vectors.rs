@@ -312,7 +312,7 @@ fn parquet_columns_of_any_type_and_lists_are_rows() {
         &[("score", Arc::new(Int32Array::from_iter_values(0..40))), ("embedding", lists(40, 6))],
     );
     std::fs::remove_file(sandbox.path("part-1.parquet")).expect("removed");
-    sandbox.limpid("run small.toml --runs lists").succeeds().says("passed over: the columns score");
+    sandbox.limpid("run small.toml --runs lists").succeeds().says("passed over: 1 columns of part-0.parquet, score");
     sandbox.limpid("denoise lists/small part-0.parquet -o lists-out").succeeds();
     let (made, _) = read(&sandbox, "lists-out/part-0.parquet");
     assert_eq!(made["embedding"].as_fixed_size_list().value_length(), 6);

@@ -25,7 +25,7 @@ const STRIP_ROWS: [usize; 3] = [64, 32, 16];
 /// Outputs of the largest layer for these rows that strips hold at once; measured.
 const STRIP_LAYERS: usize = 10;
 /// Most bytes of all strips.
-const MOST_STRIP_BYTES: usize = 384 << 20;
+const MOST_STRIP_BYTES: usize = 448 << 20;
 
 impl Inference {
     /// How far the model looks.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Numpy, names_in_npz};
-use crate::image::Levels;
+use crate::image::{Levels, RawLevels};
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
 use crate::source::pairs::Pairs;
@@ -79,7 +79,7 @@ pub struct RawNpz {
     transpose: Option<bool>,
     /// The numbers that stand for black and white: two, as [0, 4095] for 12 bits, or a table with `clip`, beyond which numbers become black
     /// or white, or with `percentile`; those of the type of the numbers unless given.
-    levels: Option<Levels>,
+    levels: Option<RawLevels>,
 }
 
 impl Choice for NpzSettings {
@@ -214,7 +214,7 @@ pub struct RawNpy {
     transpose: Option<bool>,
     /// The numbers that stand for black and white: two, as [0, 4095] for 12 bits, or a table with `clip`, beyond which numbers become black
     /// or white, or with `percentile`; those of the type of the numbers unless given.
-    levels: Option<Levels>,
+    levels: Option<RawLevels>,
 }
 
 impl Choice for NpySettings {

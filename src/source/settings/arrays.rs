@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{drawn, refuse_given, resolve_levels, resolve_validation};
-use crate::image::{Levels, PerSplit, Split};
+use crate::image::{Levels, PerSplit, RawLevels, Split};
 use crate::setting::Section;
 use crate::source::Outside;
 use crate::source::draw::Draw;
@@ -83,7 +83,7 @@ pub struct RawArrays {
     /// Whether rows and columns are exchanged.
     pub transpose: Option<bool>,
     /// The numbers that stand for black and white.
-    pub levels: Option<Levels>,
+    pub levels: Option<RawLevels>,
 }
 
 impl RawArrays {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::image::Levels;
+use crate::image::RawLevels;
 use crate::setting::{Choice, Section};
 use crate::source::settings::{
     Faults, Fit, OnError, Pages, refuse_given, refuse_skips, resolve_fit, resolve_validation,
@@ -85,7 +85,7 @@ pub struct RawParquet {
     pages: Option<Pages>,
     /// The numbers that stand for black and white: two, as [0, 4095] for 12 bits, or a table with `clip`, beyond which numbers become black
     /// or white, or with `percentile`; those of the type of the numbers unless given.
-    levels: Option<Levels>,
+    levels: Option<RawLevels>,
     /// What is done with a picture that cannot be read.
     on_error: Option<OnError>,
     /// How many may be skipped.
