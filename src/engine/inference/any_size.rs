@@ -23,9 +23,9 @@ const MOST_WHOLE_BYTES: usize = 256 << 20;
 /// Rows that an image is given in strips with: more save little, fewer take less memory and compute more again.
 const STRIP_ROWS: [usize; 3] = [64, 32, 16];
 /// Outputs of the largest layer for these rows that strips hold at once; measured.
-const STRIP_LAYERS: usize = 10;
+const STRIP_LAYERS: usize = 21;
 /// Most bytes of all strips.
-const MOST_STRIP_BYTES: usize = 448 << 20;
+const MOST_STRIP_BYTES: usize = 512 << 20;
 
 impl Inference {
     /// How far the model looks.
@@ -84,7 +84,7 @@ impl Inference {
             return None;
         }
         // Each layer keeps a few rows, a few layers at a time have those under way, and skips wait for what the model looks at below.
-        let column = self.bytes(ImageShape { height: 1, width: 1, ..image }) / LAYERS_HELD;
+        let column = self.bytes(image).div_ceil(LAYERS_HELD * image.height * image.width);
         let bytes = |rows: usize| {
             let held = rows.saturating_mul(STRIP_LAYERS).saturating_add(2 * reach.halo);
             column.saturating_mul(held).saturating_mul(image.width)
