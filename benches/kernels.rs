@@ -132,7 +132,7 @@ fn layers(bencher: Bencher<'_, '_>, case: &Case) {
         }
         Layer::UpsampleConvolution(side) => {
             let layer = match version {
-                Version::Fused => kernel::upsample_convolution,
+                Version::Fused => |x, size, w, b, a| kernel::upsample_convolution(x, size, w, b, a, Method::Fastest),
                 Version::Plain => plain::upsample_convolution,
             };
             let size = [side, side];

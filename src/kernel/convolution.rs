@@ -28,7 +28,7 @@ pub enum Resize {
 pub struct Sizes {
     /// Images.
     pub count: usize,
-    /// Rows of the input.
+    /// Rows of the input that outputs are computed for.
     pub height: usize,
     /// Columns of the input.
     pub width: usize,
@@ -39,7 +39,22 @@ pub struct Sizes {
     /// The change of size.
     pub resize: Resize,
     /// How it is computed.
+    pub how: How,
+}
+
+/// How a convolution is computed, and of what: of whole images unless set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct How {
+    /// The method.
     pub method: Method,
+    /// Rows of the input before and after those that outputs are computed for, 0 or 1 each: what stands in the place of zeros.
+    pub around: [usize; 2],
+}
+
+impl From<Method> for How {
+    fn from(method: Method) -> Self {
+        Self { method, around: [0, 0] }
+    }
 }
 
 /// How a convolution is computed.
@@ -103,14 +118,15 @@ impl Sizes {
 
     /// How [`winograd`] cuts the images, if it computes the convolution.
     fn tiling(&self) -> Option<winograd::Tiling> {
-        let Self { count, height, width, inputs, outputs, resize, method } = *self;
+        let Self { count, height, width, inputs, outputs, resize, how: How { method, around } } = *self;
         let upsampled = matches!(resize, Resize::Upsample(_));
         let suits = method == Method::Fastest && !upsampled && winograd::suits(inputs, outputs);
-        suits.then_some(winograd::Tiling { count, height, width })
+        suits.then_some(winograd::Tiling { count, height, width, around })
     }
 
     fn input_len(&self) -> usize {
-        self.height * self.width * self.inputs
+        let [above, below] = self.how.around;
+        (above + self.height + below) * self.width * self.inputs
     }
 
     fn convolved_len(&self) -> usize {
@@ -213,16 +229,18 @@ impl Sizes {
     }
 }
 
-/// Copies an image `[h, w, c]` into the middle of one that is a pixel larger on every side.
+/// Copies an image `[h, w, c]` into the middle of one that is a pixel larger on every side, and rows around it to the sides.
 fn embed(image: &[f32], sizes: &Sizes, to: &mut [f32]) {
     let len = sizes.width * sizes.inputs;
     let stride = len + 2 * sizes.inputs;
-    for (line, to) in image.chunks_exact(len).zip(to[stride + sizes.inputs..].chunks_mut(stride)) {
+    let first = (1 - sizes.how.around[0]) * stride;
+    for (line, to) in image.chunks_exact(len).zip(to[first + sizes.inputs..].chunks_mut(stride)) {
         to[..len].copy_from_slice(line);
     }
 }
 
 fn check(x: &[f32], weight: &[f32], sizes: &Sizes) {
+    assert!(sizes.how.around.iter().all(|rows| *rows <= 1), "a convolution sees one row around its own");
     assert_eq!(x.len(), sizes.count * sizes.input_len(), "the input does not have its size");
     assert_eq!(weight.len(), sizes.outputs * sizes.inputs * 9, "the weights do not have their size");
 }
@@ -309,6 +327,7 @@ pub fn backward(
     sizes: &Sizes,
 ) -> Gradients {
     check(x, weight, sizes);
+    assert_eq!(sizes.how.around, [0, 0], "gradients are those of whole images");
     let (input_len, output_len) = (sizes.input_len(), sizes.output_len());
     assert_eq!(gradient.len(), sizes.count * output_len, "the gradient does not have the size of the output");
     if let Some(tiling) = sizes.tiling() {

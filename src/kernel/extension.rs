@@ -7,7 +7,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, TensorData};
 
-use super::convolution::{self, Method, Resize};
+use super::convolution::{self, How, Resize};
 use super::{AdamFactors, linear};
 
 /// A loss of a model's outputs against targets.
@@ -44,14 +44,14 @@ pub trait FusedOperations: Backend {
     }
 
     /// A 3×3 convolution, perhaps with upsampling before or pooling after it.
-    #[fusion(dtype = x, shape = output_shape(&convolution_sizes(x, weight, bias, *resize)))]
+    #[fusion(dtype = x, shape = output_shape(&convolution_sizes(x, weight, bias, *resize, *how)))]
     fn fused_convolution(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         relu: bool,
         resize: Resize,
-        method: Method,
+        how: How,
     ) -> FloatTensor<Self>;
 
     /// A loss, summed and scaled: `[1]`.
@@ -91,11 +91,12 @@ pub fn linear_sizes(x: &Shape, weight: &Shape, bias: &Shape) -> linear::Sizes {
     linear::Sizes { count, inputs, outputs }
 }
 
-/// The sizes of a convolution that is computed directly; panics if the shapes do not match.
-pub fn convolution_sizes(x: &Shape, weight: &Shape, bias: &Shape, resize: Resize) -> convolution::Sizes {
-    let ([count, height, width, inputs], [outputs, channels, 3, 3]) = (x.dims(), weight.dims()) else {
+/// The sizes of a convolution; panics if the shapes do not match.
+pub fn convolution_sizes(x: &Shape, weight: &Shape, bias: &Shape, resize: Resize, how: How) -> convolution::Sizes {
+    let ([count, rows, width, inputs], [outputs, channels, 3, 3]) = (x.dims(), weight.dims()) else {
         panic!("the kernel of a convolution is 3×3");
     };
+    let height = rows - how.around.iter().sum::<usize>();
     assert_eq!(inputs, channels, "a convolution of {channels} channels got {inputs}");
     assert_eq!(bias.dims(), [outputs], "every output has a bias");
     if let Resize::Upsample(size) = resize {
@@ -106,7 +107,7 @@ pub fn convolution_sizes(x: &Shape, weight: &Shape, bias: &Shape, resize: Resize
             "{height}×{width} is not upsampled to {high}×{wide}"
         );
     }
-    convolution::Sizes { count, height, width, inputs, outputs, resize, method: Method::Direct }
+    convolution::Sizes { count, height, width, inputs, outputs, resize, how }
 }
 
 /// The shape of a convolution's output.

@@ -8,7 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::{Shape, TensorData};
 
-use super::convolution::{self, Method, Resize};
+use super::convolution::{self, How, Resize};
 use super::extension::{ElementwiseLoss, FusedOperations, FusedUpdates, convolution_sizes, linear_sizes, output_shape};
 use super::{AdamFactors, adam, elementwise, linear};
 
@@ -50,11 +50,10 @@ impl FusedOperations for Flex {
         bias: Primitive,
         relu: bool,
         resize: Resize,
-        method: Method,
+        how: How,
     ) -> Primitive {
         let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
-        let sizes = convolution_sizes(&x.shape(), &weight.shape(), &bias.shape(), resize);
-        let sizes = convolution::Sizes { method, ..sizes };
+        let sizes = convolution_sizes(&x.shape(), &weight.shape(), &bias.shape(), resize, how);
         convolved(&x, &weight, &bias, relu, &sizes).0
     }
 
@@ -215,12 +214,11 @@ impl<C: CheckpointStrategy> FusedOperations for Autodiff<Flex, C> {
         bias: FloatTensor<Self>,
         relu: bool,
         resize: Resize,
-        method: Method,
+        how: How,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive().to_contiguous());
-        let sizes = convolution_sizes(&x.shape(), &weight.shape(), &bias.shape(), resize);
-        let sizes = convolution::Sizes { method, ..sizes };
+        let sizes = convolution_sizes(&x.shape(), &weight.shape(), &bias.shape(), resize, how);
         let (output, origin) = convolved(&x, &weight, &bias, relu, &sizes);
         match ConvolutionBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {

@@ -28,8 +28,8 @@ use burn::backend::Dispatch;
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::device::{is_cube, is_flex};
-pub use convolution::Method;
 use convolution::Resize;
+pub use convolution::{How, Method};
 pub use elementwise::exp_of_negatives;
 use extension::{ElementwiseLoss, FusedOperations, FusedUpdates};
 pub use random::Distribution;
@@ -64,12 +64,12 @@ pub fn convolution(
     weight: Tensor<4>,
     bias: Tensor<1>,
     activation: Activation,
-    method: Method,
+    how: impl Into<How>,
 ) -> Tensor<4> {
     if !has_fused(&x.device()) {
         return plain::convolution(x, weight, bias, activation);
     }
-    fused_convolution(x, weight, bias, activation, Resize::None, method)
+    fused_convolution(x, weight, bias, activation, Resize::None, how.into())
 }
 
 /// Enlarges x `[n, h, w, inputs]` to `size` (rows, columns; twice the old ones or one less) by repeating pixels, then
@@ -80,11 +80,12 @@ pub fn upsample_convolution(
     weight: Tensor<4>,
     bias: Tensor<1>,
     activation: Activation,
+    how: impl Into<How>,
 ) -> Tensor<4> {
     if !has_fused(&x.device()) {
         return plain::upsample_convolution(x, size, weight, bias, activation);
     }
-    fused_convolution(x, weight, bias, activation, Resize::Upsample(size), Method::Direct)
+    fused_convolution(x, weight, bias, activation, Resize::Upsample(size), how.into())
 }
 
 /// [`convolution`], then 2×2 max-pooling, NaN if a window has one; odd sizes keep their last row and column:
@@ -94,12 +95,12 @@ pub fn convolution_max_pool(
     weight: Tensor<4>,
     bias: Tensor<1>,
     activation: Activation,
-    method: Method,
+    how: impl Into<How>,
 ) -> Tensor<4> {
     if !has_fused(&x.device()) {
         return plain::convolution_max_pool(x, weight, bias, activation);
     }
-    fused_convolution(x, weight, bias, activation, Resize::MaxPool, method)
+    fused_convolution(x, weight, bias, activation, Resize::MaxPool, how.into())
 }
 
 fn fused_convolution(
@@ -108,10 +109,10 @@ fn fused_convolution(
     bias: Tensor<1>,
     activation: Activation,
     resize: Resize,
-    method: Method,
+    how: How,
 ) -> Tensor<4> {
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(Dispatch::fused_convolution(x, weight, bias, activation == Activation::Relu, resize, method))
+    Tensor::from_dispatch(Dispatch::fused_convolution(x, weight, bias, activation == Activation::Relu, resize, how))
 }
 
 /// `scale` times the sum over all elements of the binary cross-entropy, in nats, of sigmoid(logits) against targets in

@@ -22,7 +22,7 @@ fn a_pixel_does_not_depend_on_the_width_of_its_image() {
             let (size, (w, b)) = (twice(&x, 0), (&weight, &bias));
             [
                 convolution(x.clone(), w.clone(), b.clone(), Activation::Relu, Method::Direct),
-                upsample_convolution(x.clone(), size, w.clone(), b.clone(), Activation::Identity),
+                upsample_convolution(x.clone(), size, w.clone(), b.clone(), Activation::Identity, Method::Direct),
                 convolution_max_pool(x, w.clone(), b.clone(), Activation::Identity, Method::Direct),
             ]
         };
@@ -37,6 +37,35 @@ fn a_pixel_does_not_depend_on_the_width_of_its_image() {
                     let same = columns(whole, first, last) == columns(part, first - scale(from), last - scale(from));
                     assert!(same, "layer {which}, {inputs} to {outputs} channels, columns {from} to {to}");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_see_what_is_around_them_are_those_of_the_whole() {
+    let (device, height, width) = (Device::flex(), 21, 9);
+    for (inputs, outputs) in CHANNELS.into_iter().chain([(16, 24), (32, 16)]) {
+        let x: Tensor<4> = random(1, [2, height, width, inputs], &device);
+        let (weight, bias) = (random(2, [outputs, inputs, 3, 3], &device), random(3, [outputs], &device));
+        let layers = |x: Tensor<4>, around: [usize; 2]| {
+            let (how, (w, b)) = (How { method: Method::Fastest, around }, (&weight, &bias));
+            let rows = x.dims()[1] - around[0] - around[1];
+            [
+                convolution(x.clone(), w.clone(), b.clone(), Activation::Relu, how),
+                upsample_convolution(x.clone(), [2 * rows, 2 * width], w.clone(), b.clone(), Activation::Relu, how),
+                convolution_max_pool(x, w.clone(), b.clone(), Activation::Relu, how),
+            ]
+        };
+        let whole = layers(x.clone(), [0, 0]);
+        // Blocks of four rows, of which the last may be cut.
+        for (from, to) in [(0, 8), (4, 12), (8, height), (0, height), (16, height)] {
+            let around = [usize::from(from > 0), usize::from(to < height)];
+            let part = layers(x.clone().slice([0..2, from - around[0]..to + around[1]]), around);
+            for (which, (whole, part)) in whole.iter().zip(part).enumerate() {
+                let [first, last] = [[from, to], [2 * from, 2 * to], [from / 2, to.div_ceil(2)]][which];
+                let expected = whole.clone().slice([0..2, first..last]).into_data();
+                assert_eq!(part.into_data(), expected, "layer {which}, {inputs} to {outputs}, rows {from} to {to}");
             }
         }
     }

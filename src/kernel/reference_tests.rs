@@ -61,7 +61,7 @@ macro_rules! version {
             linear: $($path)::*::linear,
             convolution: |x, w, b, a| $($path)::*::convolution(x, w, b, a $(, $method)?),
             convolution_max_pool: |x, w, b, a| $($path)::*::convolution_max_pool(x, w, b, a $(, $method)?),
-            upsample_convolution: $($path)::*::upsample_convolution,
+            upsample_convolution: |x, size, w, b, a| $($path)::*::upsample_convolution(x, size, w, b, a $(, $method)?),
             cross_entropy: $($path)::*::cross_entropy,
             squared_error: $($path)::*::squared_error,
             adam: $($path)::*::adam,

@@ -109,7 +109,7 @@ fn upsampled_convolutions_agree_at_even_and_odd_sizes() {
                 [(1, 1, [1, 1]), (1, 1, [2, 2]), (4, 4, [7, 7]), (3, 8, [6, 15]), (7, 2, [13, 4])]
             {
                 compare(
-                    &move |x, w, b| upsample_convolution(x, size, w, b, activation),
+                    &move |x, w, b| upsample_convolution(x, size, w, b, activation, Method::Direct),
                     &move |x, w, b| plain::upsample_convolution(x, size, w, b, activation),
                     [2, height, width, inputs],
                     outputs,
@@ -134,12 +134,12 @@ fn convolutions_agree_on_every_device() {
         ),
         (
             "upsampled to twice the size",
-            |x, w, b, a| upsample_convolution(x.clone(), twice(&x, 0), w, b, a),
+            |x, w, b, a| upsample_convolution(x.clone(), twice(&x, 0), w, b, a, Method::Direct),
             |x, w, b, a| plain::upsample_convolution(x.clone(), twice(&x, 0), w, b, a),
         ),
         (
             "upsampled to one less",
-            |x, w, b, a| upsample_convolution(x.clone(), twice(&x, 1), w, b, a),
+            |x, w, b, a| upsample_convolution(x.clone(), twice(&x, 1), w, b, a, Method::Direct),
             |x, w, b, a| plain::upsample_convolution(x.clone(), twice(&x, 1), w, b, a),
         ),
     ];
@@ -197,7 +197,7 @@ fn small_sizes_agree() {
             "convolution with max-pooling",
         );
         compare(
-            &|x, w, b| upsample_convolution(x, [5, 4], w, b, RELU),
+            &|x, w, b| upsample_convolution(x, [5, 4], w, b, RELU, Method::Direct),
             &|x, w, b| plain::upsample_convolution(x, [5, 4], w, b, RELU),
             x,
             outputs,

@@ -40,6 +40,8 @@ pub struct Tiling {
     pub height: usize,
     /// Columns.
     pub width: usize,
+    /// Rows of the input before and after these, 0 or 1 each.
+    pub around: [usize; 2],
 }
 
 /// Whether convolutions between so many channels are computed here.
@@ -67,6 +69,16 @@ impl Tiling {
 
     fn len(&self, channels: usize) -> usize {
         self.count * self.height * self.width * channels
+    }
+
+    /// Rows of the input.
+    fn input_height(&self) -> usize {
+        let [above, below] = self.around;
+        above + self.height + below
+    }
+
+    fn input_len(&self, channels: usize) -> usize {
+        self.count * self.input_height() * self.width * channels
     }
 
     /// The image, the first row and the first column of a tile.
@@ -102,10 +114,10 @@ pub fn transformed(weight: &[f32], inputs: usize, outputs: usize, transposed: bo
     matrices
 }
 
-/// The outputs `[n, h, w, outputs]` for x `[n, h, w, inputs]`.
+/// The outputs `[n, h, w, outputs]` for x `[n, h, w, inputs]`, of which rows around those of the outputs are seen and no more.
 pub fn convolve(x: &[f32], matrices: &[Weights], end: &End<'_>, tiling: Tiling) -> Vec<f32> {
     let (inputs, outputs) = (matrices[0].taps, matrices[0].channels);
-    assert_eq!(x.len(), tiling.len(inputs), "the input does not have its size");
+    assert_eq!(x.len(), tiling.input_len(inputs), "the input does not have its size");
     let mut values = vec![0.0; tiling.len(outputs)];
     let mut split = Aligned::zeros(INPUT * INPUT * AT_ONCE * inputs);
     let mut products = Aligned::zeros(INPUT * INPUT * AT_ONCE * outputs);
@@ -184,7 +196,7 @@ mod tests {
 
     #[test]
     fn tiles_of_several_images_are_cut_one_after_the_other() {
-        let tiling = Tiling { count: 2, height: 5, width: 9 };
+        let tiling = Tiling { count: 2, height: 5, width: 9, around: [0, 0] };
         let places: Vec<_> = (0..tiling.tiles()).map(|tile| tiling.place(tile)).collect();
         let one = [[0, 0], [0, 4], [0, 8], [4, 0], [4, 4], [4, 8]];
         let expected: Vec<_> = (0..2).flat_map(|image| one.map(|[row, column]| [image, row, column])).collect();

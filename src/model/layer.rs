@@ -7,7 +7,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::image::Split;
-use crate::kernel::{self, Activation, Method};
+use crate::kernel::{self, Activation, How, Method};
 use crate::model::predict::Predict;
 use crate::random::Stream;
 
@@ -78,12 +78,12 @@ pub struct Convolution {
     /// `[outputs]`
     bias: Param<Tensor<1>>,
     #[module(skip)]
-    method: Method,
+    how: How,
 }
 
 impl Convolution {
     fn of(weight: Param<Tensor<4>>, bias: Param<Tensor<1>>) -> Self {
-        Self { weight, bias, method: Method::Fastest }
+        Self { weight, bias, how: Method::Fastest.into() }
     }
 
     /// Initial weights.
@@ -100,27 +100,27 @@ impl Convolution {
         }
     }
 
-    /// The same weights, applied as this method has it.
-    pub fn by(&self, method: Method) -> Self {
-        Self { method, ..self.clone() }
+    /// The same weights, applied so.
+    pub fn with(&self, how: How) -> Self {
+        Self { how, ..self.clone() }
     }
 
     /// `[n, height, width, inputs]` to `[n, height, width, outputs]`
     pub fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (weight, bias) = weights(&self.weight, &self.bias, x.dtype());
-        kernel::convolution(x, weight, bias, activation, self.method)
+        kernel::convolution(x, weight, bias, activation, self.how)
     }
 
     /// Convolution and 2×2 max-pooling; an odd last row or column is pooled alone.
     pub fn forward_max_pool(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (weight, bias) = weights(&self.weight, &self.bias, x.dtype());
-        kernel::convolution_max_pool(x, weight, bias, activation, self.method)
+        kernel::convolution_max_pool(x, weight, bias, activation, self.how)
     }
 
     /// Nearest upsampling to `size` (rows, columns) and convolution.
     pub fn forward_upsampled(&self, x: Tensor<4>, size: [usize; 2], activation: Activation) -> Tensor<4> {
         let (weight, bias) = weights(&self.weight, &self.bias, x.dtype());
-        kernel::upsample_convolution(x, size, weight, bias, activation)
+        kernel::upsample_convolution(x, size, weight, bias, activation, self.how)
     }
 }
 

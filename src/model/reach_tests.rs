@@ -78,7 +78,7 @@ fn with_weights(architecture: &Architecture, image: ImageShape, weight: impl Fn(
 pub fn logits(model: &Autoencoder, image: ImageShape, pixels: &[f32]) -> Vec<f32> {
     let ImageShape { height, width, channels } = image;
     let images = TensorData::new(pixels.to_vec(), [1, height, width, channels]);
-    let steps = model.steps().expect("is for any size").into_iter().map(|step| step.by(Method::Direct));
+    let steps = model.steps().expect("is for any size").into_iter().map(|step| step.with(Method::Direct.into()));
     let logits = steps::run(steps, Tensor::from_data(images, &Device::flex()), &mut Vec::new());
     logits.into_data().try_into_vec().expect("are f32")
 }

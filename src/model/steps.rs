@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use super::layer::{Convolution, Residual};
 pub use super::shuffle::{shuffle, unshuffle};
 use crate::image::ImageShape;
-use crate::kernel::{Activation, Method};
+use crate::kernel::{Activation, How};
 
 /// What a network does with feature maps `[n, h, w, channels]`.
 #[derive(Debug, Clone)]
@@ -28,12 +28,12 @@ pub enum Step {
 }
 
 impl Step {
-    /// The same with convolutions as this method has it.
-    pub fn by(&self, method: Method) -> Self {
+    /// The same with convolutions that are computed so.
+    pub fn with(&self, how: How) -> Self {
         match self {
-            Step::Convolution(layer, activation) => Step::Convolution(layer.by(method), *activation),
-            Step::MaxPool(layer) => Step::MaxPool(layer.by(method)),
-            Step::Upsample(layer) => Step::Upsample(layer.by(method)),
+            Step::Convolution(layer, activation) => Step::Convolution(layer.with(how), *activation),
+            Step::MaxPool(layer) => Step::MaxPool(layer.with(how)),
+            Step::Upsample(layer) => Step::Upsample(layer.with(how)),
             other => other.clone(),
         }
     }

@@ -76,7 +76,7 @@ impl Counts {
     /// together with it.
     fn percentile(&self, share: f64) -> f64 {
         let counts = || self.0.iter().map(|count| count.load(Ordering::Relaxed));
-        let rank = (share / 100.0 * counts().sum::<u64>() as f64).ceil().max(1.0) as u64;
+        let rank = (share * counts().sum::<u64>() as f64 / 100.0).ceil().max(1.0) as u64;
         let mut seen = 0;
         let key = counts().position(|count| {
             seen += count;

@@ -161,7 +161,7 @@ impl Inference {
             Some(steps) => {
                 let ImageShape { height, width, channels } = image;
                 let x = images.clone().reshape([1, height, width, channels]);
-                let steps = steps.into_iter().map(|step| step.by(method));
+                let steps = steps.into_iter().map(|step| step.with(method.into()));
                 steps::run(steps, x, &mut Vec::new()).reshape([1, image.len()])
             }
             None => self.model.forward(images.clone()).logits,

@@ -2,8 +2,7 @@
 //! theirs, and no more.
 //!
 //! The result is, bit for bit on flex, that of the whole maps (`model/steps.rs`). A layer is computed in blocks of rows as they lie in the
-//! whole, together with the block above; the rows at the sides of what is computed, which see zeros there, are dropped unless these
-//! sides are those of the map.
+//! whole, and sees the rows before and after them.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -11,7 +10,7 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 
 use crate::image::ImageShape;
-use crate::kernel::{Activation, Method};
+use crate::kernel::{Activation, How, Method};
 use crate::model::steps::{Step, shuffle, unshuffle};
 
 /// The steps of a network, with the rows that each holds.
@@ -120,7 +119,6 @@ impl Rows {
                 Step::Add => pair = open.pop().unwrap_or_default(),
                 Step::Convolution(..) => {}
             }
-            let step = step.by(Method::Fastest);
             stages.push(Stage { step, rows, size, pair, held: Held::default(), next: 0 });
         }
         Self { stages, kept: (0..pairs).map(|_| Held::default()).collect() }
@@ -169,26 +167,22 @@ impl Stage {
         if until <= self.next {
             return None;
         }
-        let from = self.next.saturating_sub(around * block);
-        let to = if is_last { end } else { until + around };
-        let x = self.held.get(from..to)?;
-        let above = self.next - from;
+        let (first, next) = (self.next, until);
+        let [above, below] = [around.min(first), around.min(self.rows - until)];
+        let x = self.held.get(first - above..until + below)?;
+        let how = How { method: Method::Fastest, around: [above, below] };
         let made = match &self.step {
-            Step::Convolution(layer, activation) => layer.forward(x, *activation).narrow(1, above, until - self.next),
-            Step::MaxPool(layer) => {
-                let pooled = layer.forward_max_pool(x, Activation::Relu);
-                pooled.narrow(1, above / 2, (until - self.next).div_ceil(2))
-            }
+            Step::Convolution(layer, activation) => layer.with(how).forward(x, *activation),
+            Step::MaxPool(layer) => layer.with(how).forward_max_pool(x, Activation::Relu),
             Step::Upsample(layer) => {
                 let [height, width] = self.size;
-                let size = [(2 * (to - from)).min(height - 2 * from), width];
-                let rows = (2 * (until - self.next)).min(height - 2 * self.next);
-                layer.forward_upsampled(x, size, Activation::Relu).narrow(1, 2 * above, rows)
+                let rows = (2 * (until - first)).min(height - 2 * first);
+                layer.with(how).forward_upsampled(x, [rows, width], Activation::Relu)
             }
             _ => unshuffle(x),
         };
-        self.next = until;
-        self.held.drop_before(until.saturating_sub(around * block));
+        self.next = next;
+        self.held.drop_before(next - around);
         Some(made)
     }
 }

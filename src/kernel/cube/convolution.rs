@@ -12,7 +12,7 @@ use burn_cubecl::ops::permute;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::super::convolution::Resize;
+use super::super::convolution::{Method, Resize};
 use super::super::extension::{convolution_sizes, output_shape};
 use super::tile::{PAIRS, PIXELS, Sizes, activate, add_products, block, of_pair, store};
 use super::{address_type, element, unit_cubes, vector_size};
@@ -115,7 +115,8 @@ struct Arguments {
 impl Arguments {
     fn of(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, resize: Resize) -> Self {
         assert_eq!([weight.dtype, bias.dtype], [x.dtype; 2], "layers compute as precisely as their input is");
-        let sizes = convolution_sizes(x.meta.shape(), weight.meta.shape(), bias.meta.shape(), resize);
+        let sizes =
+            convolution_sizes(x.meta.shape(), weight.meta.shape(), bias.meta.shape(), resize, Method::Direct.into());
         let shape = output_shape(&sizes);
         let sizes = Sizes::of(&sizes);
         let [x, bias] = [x, bias].map(into_contiguous);

@@ -27,7 +27,7 @@ use burn_cubecl::cubecl::ir::AddressType;
 use burn_cubecl::cubecl::{CubeCount, CubeDim, calculate_cube_count_elemwise};
 use burn_cubecl::tensor::CubeTensor;
 
-use super::convolution::{Method, Resize};
+use super::convolution::{How, Method, Resize};
 use super::extension::{ElementwiseLoss, FusedOperations, convolution_sizes, output_shape};
 use super::random::Distribution;
 
@@ -38,7 +38,7 @@ const UNITS: u32 = 256;
 #[backend_extension(Cube, Fusion)]
 pub trait CubePasses: Backend {
     /// See [`convolution::convolve`].
-    #[fusion(dtype = x, shape = output_shape(&convolution_sizes(x, weight, bias, *resize)))]
+    #[fusion(dtype = x, shape = output_shape(&convolution_sizes(x, weight, bias, *resize, Method::Direct.into())))]
     fn cube_convolve(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -111,7 +111,8 @@ fn half([height, width]: [usize; 2]) -> [usize; 2] {
 }
 
 fn pooled(x: &TensorSpec, weight: &TensorSpec, bias: &TensorSpec, _relu: &bool) -> (TensorSpec, TensorSpec) {
-    let shape = output_shape(&convolution_sizes(&x.shape, &weight.shape, &bias.shape, Resize::MaxPool));
+    let shape =
+        output_shape(&convolution_sizes(&x.shape, &weight.shape, &bias.shape, Resize::MaxPool, Method::Direct.into()));
     (TensorSpec::new(shape.clone(), x.dtype), TensorSpec::new(shape, DType::I32))
 }
 
@@ -139,8 +140,9 @@ impl FusedOperations for CubeBackend {
         bias: CubeTensor,
         relu: bool,
         resize: Resize,
-        _method: Method,
+        how: How,
     ) -> CubeTensor {
+        assert_eq!(how.around, [0, 0], "parts of an image are convolved on the CPU alone");
         match resize {
             Resize::MaxPool => convolution::convolve_pool(x, weight, bias, relu).0,
             Resize::None | Resize::Upsample(_) => convolution::convolve(x, weight, bias, relu, resize),
@@ -324,7 +326,7 @@ impl<B: FusedOperations + CubePasses, C: CheckpointStrategy> FusedOperations for
         bias: FloatTensor<Self>,
         relu: bool,
         resize: Resize,
-        method: Method,
+        how: How,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
@@ -342,7 +344,7 @@ impl<B: FusedOperations + CubePasses, C: CheckpointStrategy> FusedOperations for
                 let kept = (relu || origin.is_some()).then(|| output.clone());
                 prep.finish(ConvolutionState { x, weight, output: kept, origin, relu, resize }, output)
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::fused_convolution(x, weight, bias, relu, resize, method)),
+            OpsKind::UnTracked(prep) => prep.finish(B::fused_convolution(x, weight, bias, relu, resize, how)),
         }
     }
 

@@ -36,7 +36,8 @@ impl<X: Transform<F, INPUT>, const F: usize> Kernel for Split<'_, X, F> {
         let Self { channels, tiling, .. } = *self;
         let count = self.tiles.len();
         assert!(channels.is_multiple_of(NARROW_LANES) && self.zeros.len() == channels);
-        assert!(self.images.len() == tiling.len(channels) && self.tiles.end <= tiling.tiles());
+        let (rows, above) = (tiling.input_height(), tiling.around[0]);
+        assert!(self.images.len() == tiling.input_len(channels) && self.tiles.end <= tiling.tiles());
         assert!(self.to.len() >= INPUT * INPUT * count * channels);
         // Inputs begin before the tile.
         let border = (F - TILE) / 2;
@@ -45,9 +46,9 @@ impl<X: Transform<F, INPUT>, const F: usize> Kernel for Split<'_, X, F> {
             let mut from = [[self.zeros.as_ptr(); F]; F];
             for row in 0..F {
                 for column in 0..F {
-                    let (y, x) = ((top + row).wrapping_sub(border), (left + column).wrapping_sub(border));
-                    if y < tiling.height && x < tiling.width {
-                        let at = ((image * tiling.height + y) * tiling.width + x) * channels;
+                    let (y, x) = ((above + top + row).wrapping_sub(border), (left + column).wrapping_sub(border));
+                    if y < rows && x < tiling.width {
+                        let at = ((image * rows + y) * tiling.width + x) * channels;
                         // SAFETY: the pixel lies inside the images, whose size was checked.
                         from[row][column] = unsafe { self.images.as_ptr().add(at) };
                     }
@@ -270,7 +271,7 @@ mod tests {
     fn every_instruction_set_transforms_alike() {
         let wave = |len: usize, step: f32| (0..len).map(|index| (index as f32 * step).sin()).collect::<Vec<_>>();
         // A wide and a narrow vector of channels; tiles that pass the end of their image.
-        let (channels, tiling) = (24, Tiling { count: 2, height: 7, width: 5 });
+        let (channels, tiling) = (24, Tiling { count: 2, height: 7, width: 5, around: [0, 0] });
         let (tiles, images) = (0..tiling.tiles(), wave(tiling.len(channels), 0.7));
         let products = wave(INPUT * INPUT * tiles.len() * channels, 0.3);
         let (zeros, bias) = (vec![0.0; channels], wave(channels, 0.2));
