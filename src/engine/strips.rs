@@ -39,9 +39,8 @@ impl<'a> Strips<'a> {
     /// A model for images of other channels.
     pub fn new(model: &'a Inference, picture: ImageShape, threads: usize) -> Result<Option<Self>> {
         let channels = model.channels_for(picture)?;
-        let Some((reach, rows_at_once)) = model.takes_strips(ImageShape { channels, ..picture }) else {
-            return Ok(None);
-        };
+        let (seen, planes) = (ImageShape { channels, ..picture }, picture.channels / channels);
+        let Some((reach, rows_at_once)) = model.takes_strips(seen, planes) else { return Ok(None) };
         let halo = reach.halo.next_multiple_of(reach.multiple);
         // More strips than threads would take more memory, and be computed twice where they overlap.
         let most = picture.width.div_ceil(threads).max(2 * halo).next_multiple_of(reach.multiple);

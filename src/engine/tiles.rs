@@ -101,7 +101,7 @@ impl<'a> Tiles<'a> {
     fn within(model: &'a Inference, picture: ImageShape, threads: usize, budget: usize) -> Result<Self> {
         let reach = model.reach()?;
         let channels = model.image().channels;
-        if model.method(ImageShape { channels, ..picture }) == Method::Fastest {
+        if model.takes_whole(ImageShape { channels, ..picture }) {
             let side = picture.height.max(picture.width).next_multiple_of(reach.multiple);
             return Self::of_side(model, picture, side, 1, Method::Fastest);
         }

@@ -69,28 +69,34 @@ impl Inference {
         self.bytes(image) <= MOST_WHOLE_BYTES
     }
 
-    /// How an image of this size is computed, which depends on nothing else: by the fastest method, unless it is a large one that has to
-    /// be cut into tiles.
+    /// How an image of the model's size is computed: by the fastest method, unless pictures of this size have to be cut into tiles.
     pub fn method(&self, image: ImageShape) -> Method {
-        if self.takes_whole(image) || self.takes_strips(image).is_some() { Method::Fastest } else { Method::Direct }
+        if self.takes_whole(image) || self.is_plain() { Method::Fastest } else { Method::Direct }
     }
 
-    /// How far the model looks in an image of this size, and of how many rows it takes at once, if it takes a few rows after the other:
-    /// if the image is large but not too wide, and what is made of the output needs no more than the pixel.
-    pub(in crate::engine) fn takes_strips(&self, image: ImageShape) -> Option<(Reach, usize)> {
+    /// Whether what is made of the model's output needs no more than the pixel.
+    fn is_plain(&self) -> bool {
+        !self.ensemble && self.description.noise_level.is_none()
+    }
+
+    /// How far the model looks in an image of this size, and how many rows it takes at once, if it takes a few rows after the other, of so
+    /// many images at the same time: if they are large but not too wide.
+    pub(in crate::engine) fn takes_strips(&self, image: ImageShape, planes: usize) -> Option<(Reach, usize)> {
         let reach = self.description.architecture.family().reach_by(Method::Fastest)?;
-        let is_plain = !self.ensemble && self.description.noise_level.is_none() && self.computes_where_called();
-        if !is_plain || self.takes_whole(image) || image.height.min(image.width) < reach.least {
+        let suits = self.is_plain() && self.computes_where_called();
+        if !suits || self.takes_whole(image) || image.height.min(image.width) < reach.least {
             return None;
         }
         // Each layer keeps a few rows, a few layers at a time have those under way, and skips wait for what the model looks at below.
         let column = self.bytes(image).div_ceil(LAYERS_HELD * image.height * image.width);
         let bytes = |rows: usize| {
             let held = rows.saturating_mul(STRIP_LAYERS).saturating_add(2 * reach.halo);
-            column.saturating_mul(held).saturating_mul(image.width)
+            column.saturating_mul(held).saturating_mul(image.width).saturating_mul(planes)
         };
+        // The planes of a colour picture may take twice as much, since tiles take four times as long.
+        let most = MOST_STRIP_BYTES * planes.min(2);
         let rows = STRIP_ROWS.map(|rows| rows.next_multiple_of(reach.multiple));
-        rows.into_iter().find(|&rows| bytes(rows) <= MOST_STRIP_BYTES).map(|rows| (reach, rows))
+        rows.into_iter().find(|&rows| bytes(rows) <= most).map(|rows| (reach, rows))
     }
 
     /// The numbers of black and white in the source that the model was trained on, if its settings gave them.

@@ -21,7 +21,7 @@ fn models(channels: usize) -> impl Iterator<Item = Inference> {
 
 fn reach(model: &Inference) -> Reach {
     let large = ImageShape { height: 20_000, width: 2_000, ..model.image() };
-    model.takes_strips(large).expect("is for any size").0
+    model.takes_strips(large, 1).expect("is for any size").0
 }
 
 fn picture(shape: ImageShape, id: u64) -> Vec<f32> {
@@ -101,6 +101,9 @@ fn large_pictures_alone_are_cut_and_few_rows_wait() {
     let reach = reach(&model);
     assert_eq!(large.strips.len(), 3);
     assert!(Strips::new(&model, shape(1_000, 1_000_000), 2).expect("fits").is_none());
+    // A colour picture, each channel by itself, is cut too.
+    let colour = ImageShape { height: 3_000, width: 4_000, channels: 3 };
+    assert!(Strips::new(&model, colour, 2).expect("fits").is_some());
     let mut strips = Strips::of_width(&model, shape(400, 40), reach, 64, 64);
     let (mut given, mut made) = (0, 0);
     while given < 400 {

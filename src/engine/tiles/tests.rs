@@ -153,6 +153,17 @@ fn a_small_picture_is_one_tile_and_what_a_table_has() {
 }
 
 #[test]
+fn large_pictures_are_never_one_tile() {
+    let image = ImageShape { height: 32, width: 32, channels: 1 };
+    for architecture in crate::model::reach_tests::wide() {
+        let model = Inference::of(architecture.clone(), image, drawn(&architecture, image), Device::flex());
+        let tiles =
+            Tiles::new(&model, ImageShape { height: 4_000, width: 4_000, channels: 3 }, 2).expect("is for any size");
+        assert!(tiles.rows.len() > 1 && tiles.columns.len() > 1 && tiles.method == Method::Direct);
+    }
+}
+
+#[test]
 fn tiles_suit_the_memory_and_the_threads() {
     for model in models(1) {
         let reach = model.reach().expect("is for any size");
