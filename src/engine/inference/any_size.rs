@@ -20,12 +20,14 @@ const LAYERS_HELD: usize = 6;
 /// Most bytes of an image in the model that is computed at once by the fastest method: a photograph of 512×512 pixels in a U-Net of 32
 /// channels.
 const MOST_WHOLE_BYTES: usize = 256 << 20;
-/// Rows that an image is given in strips with: more save little, fewer take less memory and compute more again.
+/// Rows that an image is given in strips with, at least: more save little, and take more memory.
 const STRIP_ROWS: [usize; 3] = [64, 32, 16];
 /// Outputs of the largest layer for these rows that strips hold at once; measured.
 const STRIP_LAYERS: usize = 21;
-/// Most bytes of all strips.
-const MOST_STRIP_BYTES: usize = 512 << 20;
+/// Bytes of all strips for which as many rows are taken as fit.
+const USUAL_STRIP_BYTES: usize = 256 << 20;
+/// Most bytes of all strips of each plane, with the fewest rows: those of 24 megapixels in a U-Net of 32 channels.
+const MOST_STRIP_BYTES: usize = 640 << 20;
 
 impl Inference {
     /// How far the model looks.
@@ -93,10 +95,11 @@ impl Inference {
             let held = rows.saturating_mul(STRIP_LAYERS).saturating_add(2 * reach.halo);
             column.saturating_mul(held).saturating_mul(image.width).saturating_mul(planes)
         };
-        // The planes of a colour picture may take twice as much, since tiles take four times as long.
-        let most = MOST_STRIP_BYTES * planes.min(2);
-        let rows = STRIP_ROWS.map(|rows| rows.next_multiple_of(reach.multiple));
-        rows.into_iter().find(|&rows| bytes(rows) <= most).map(|rows| (reach, rows))
+        let [many, some, few] = STRIP_ROWS.map(|rows| rows.next_multiple_of(reach.multiple));
+        let usual = [many, some].into_iter().find(|&rows| bytes(rows) <= USUAL_STRIP_BYTES);
+        // Tiles take four times as long: the planes of a colour picture may take as much each.
+        let rows = usual.or_else(|| (bytes(few) <= MOST_STRIP_BYTES * planes.min(3)).then_some(few))?;
+        Some((reach, rows))
     }
 
     /// The numbers of black and white in the source that the model was trained on, if its settings gave them.
