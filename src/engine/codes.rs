@@ -19,7 +19,7 @@ use super::inference::Inference;
 use super::mapping::Mapping;
 use crate::error;
 use crate::image::{Extent, ImageShape, Shapes};
-use crate::table::{Content, Images, carry_label_lists, pixels, shared_columns};
+use crate::table::{Content, Images, carry_label_lists, pixels};
 
 /// What has a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
@@ -62,7 +62,7 @@ pub fn encoding(model: &Inference, images: Content, codes: Codes, from: &Path) -
         let numbers = coder.model.checked(batch, &images)?;
         let clean = companion.map(|companion| anyhow::Ok(Images::of(companion, extent)?.numbers())).transpose()?;
         let coded = coder.code(images.shapes(), &numbers, clean.as_deref().unwrap_or(&numbers))?;
-        coded.batch(batch, content)
+        coded.batch(&coder.model, batch, content)
     };
     Ok(Mapping { content, map: Box::new(map) })
 }
@@ -108,11 +108,7 @@ impl Coder {
                 return Err(error::data(format!("{message}; {advice}")));
             }
             _ => {
-                let (found, wanted) = (extent.channels(), model.image().channels);
-                if found != wanted {
-                    let message = format!("{} has images of {found} channels", from.display());
-                    return Err(error::data(format!("{message}, but the model takes {wanted}")));
-                }
+                model.check_channels(extent, from)?;
                 model.clone()
             }
         };
@@ -185,32 +181,22 @@ impl Coder {
 }
 
 impl Coded {
-    /// A batch of the codes of the images of `input`.
-    fn batch(self, input: &RecordBatch, content: Content) -> Result<RecordBatch> {
+    /// A batch of the codes that the model made of the images of `input`.
+    fn batch(self, model: &Inference, input: &RecordBatch, content: Content) -> Result<RecordBatch> {
         let Self { codes, errors, patches } = self;
         let size = content.width().ok_or_else(|| error::bug("codes have one size"))?;
-        let columns: Vec<ArrayRef> = vec![
-            pixels::fixed_size_list(Arc::new(Float32Array::from(codes)), size),
-            Arc::new(Float32Array::from(errors)),
-        ];
-        let mut from = input.clone();
-        let mut all = match content {
-            Content::PatchFeatures(_) => {
-                let column = |number: fn(&Patch) -> usize| -> ArrayRef {
-                    Arc::new(Int32Array::from_iter_values(patches.iter().map(|patch| number(patch) as i32)))
-                };
-                let rows = take_record_batch(input, &column(|patch| patch.image));
-                from = rows.map_err(|cause| error::bug(format!("cannot repeat rows: {cause}")))?;
-                let places = [column(|patch| patch.top), column(|patch| patch.left)];
-                shared_columns(&from).into_iter().chain(places).collect()
-            }
-            _ => shared_columns(input),
+        let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(codes)), size);
+        let Content::PatchFeatures(_) = content else {
+            return model.batch(input, content, vec![codes], errors.into());
         };
-        all.extend(columns);
-        let batch = RecordBatch::try_new(content.schema(), all)
-            .map_err(|cause| error::bug(format!("cannot make a batch of codes: {cause}")))?;
-        // With the rows that are repeated, which the caller does not know.
-        carry_label_lists(&from, batch)
+        let column = |number: fn(&Patch) -> usize| -> ArrayRef {
+            Arc::new(Int32Array::from_iter_values(patches.iter().map(|patch| number(patch) as i32)))
+        };
+        let rows = take_record_batch(input, &column(|patch| patch.image));
+        let rows = rows.map_err(|cause| error::bug(format!("cannot repeat rows: {cause}")))?;
+        let made = vec![column(|patch| patch.top), column(|patch| patch.left), codes];
+        // The caller carries lists of labels of the rows that it knows, which are not repeated.
+        carry_label_lists(&rows, model.batch(&rows, content, made, errors.into())?)
     }
 }
 

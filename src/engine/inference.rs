@@ -11,7 +11,7 @@ use burn::tensor::{Device, StreamId, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::device::{computes_where_called, numbers};
-use crate::image::{ImageShape, Pixels, Shapes};
+use crate::image::{Extent, ImageShape, Pixels, Shapes};
 use crate::kernel::Method;
 use crate::model::{Autoencoder, Made, ModelDescription};
 use crate::table::{Content, Images, ids, image_columns, is_unclipped, pixels, shared_columns};
@@ -135,6 +135,18 @@ impl Inference {
         }
         let (from, wanted) = (from.display(), self.image());
         Err(error::data(format!("{from} has images of {image}, but the model takes images of {wanted}")))
+    }
+
+    /// Checks that the model takes images of these channels; `from` names them in the message.
+    ///
+    /// # Errors
+    /// Images of others.
+    pub(super) fn check_channels(&self, extent: Extent, from: &Path) -> Result<()> {
+        let (found, wanted) = (extent.channels(), self.image().channels);
+        if found == wanted {
+            return Ok(());
+        }
+        Err(error::data(format!("{} has images of {found} channels, but the model takes {wanted}", from.display())))
     }
 
     /// Codes of images, one after the other, with the error of each reconstruction against the clean image.

@@ -141,7 +141,8 @@ pub fn denoising<'a>(model: &'a Inference, images: Content, stored: Pixels, from
     let whole = extent.fixed().filter(|image| model.takes_whole(*image) || model.reach().is_err());
     let Some(image) = whole else {
         let content = Content::Denoised(extent, stored);
-        check_channels(model, extent, from)?;
+        model.reach()?;
+        model.check_channels(extent, from)?;
         let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
             pictures::denoise(model, batch, clean(companion, extent)?.as_deref(), content)
         };
@@ -157,16 +158,6 @@ pub fn denoising<'a>(model: &'a Inference, images: Content, stored: Pixels, from
 
 fn no_images() -> anyhow::Error {
     error::bug("features are no images")
-}
-
-/// Checks that the model takes pictures of any size, of the channels that these have.
-fn check_channels(model: &Inference, extent: Extent, from: &Path) -> Result<()> {
-    model.reach()?;
-    let (found, wanted) = (extent.channels(), model.image().channels);
-    if found == wanted {
-        return Ok(());
-    }
-    Err(error::data(format!("{} has images of {found} channels, but the model takes {wanted}", from.display())))
 }
 
 /// Corrupts the images of a batch; the result has this content.

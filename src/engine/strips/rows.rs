@@ -167,7 +167,7 @@ impl Stage {
         if until <= self.next {
             return None;
         }
-        let (first, next) = (self.next, until);
+        let first = self.next;
         let [above, below] = [around.min(first), around.min(self.rows - until)];
         let x = self.held.get(first - above..until + below)?;
         let how = How { method: Method::Fastest, around: [above, below] };
@@ -181,8 +181,8 @@ impl Stage {
             }
             _ => unshuffle(x),
         };
-        self.next = next;
-        self.held.drop_before(next - around);
+        self.next = until;
+        self.held.drop_before(until - around);
         Some(made)
     }
 }
