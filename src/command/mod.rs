@@ -14,6 +14,7 @@ mod pictures;
 mod plan;
 mod run;
 mod schema;
+mod shard;
 mod show;
 
 // Shared by several commands.
@@ -101,6 +102,12 @@ pub enum Command {
     Run(run::RunArgs),
     /// Say what a run would do and why.
     Plan(plan::PlanArgs),
+    /// Make some of the shards of one stage: a task of many, on any machine that sees the run directory.
+    ///
+    /// A killed or repeated task does no harm: a shard that is finished is not made again, and has the same bytes whoever makes it.
+    Shard(shard::ShardArgs),
+    /// Publish the result of a stage whose shards are all finished; exit code 75 while some are not.
+    Commit(shard::CommitArgs),
     /// Show the stages, files, rows, settings and scores of a run.
     Show(show::ShowArgs),
     /// Compare the settings and scores of two runs.
@@ -141,6 +148,8 @@ impl Command {
             Command::Init(args) => args,
             Command::Run(args) => args,
             Command::Plan(args) => args,
+            Command::Shard(args) => args,
+            Command::Commit(args) => args,
             Command::Show(args) => args,
             Command::Diff(args) => args,
             Command::Encode(args) => args,

@@ -4,7 +4,9 @@
 //! Like gzip(1), the reader continues with the next member at the end of one, and skips zeros after the last one, the
 //! padding of tapes and block devices.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 
 use flate2::bufread::GzDecoder;
 
@@ -24,6 +26,16 @@ pub fn payload<'a>(file: impl Read + Send + 'a) -> io::Result<Box<dyn BufRead + 
     } else {
         Box::new(file)
     })
+}
+
+/// The first 4 KiB of the decompressed content of a gzip file.
+///
+/// # Errors
+/// It cannot be read or decompressed.
+pub fn unpacked_start(path: &Path) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    payload(File::open(path)?)?.take(1 << 12).read_to_end(&mut start)?;
+    Ok(start)
 }
 
 /// Whether bytes start as gzip does.

@@ -23,7 +23,7 @@ use crate::progress::Progress;
 #[cfg(test)]
 pub use file::opened;
 pub use file::write_in_steps;
-use file::{NewFile, OpenFile};
+use file::{NewFile, OpenFile, WholeFile};
 
 /// The file system.
 pub struct Local;
@@ -46,6 +46,14 @@ impl Store for Local {
         Ok(Box::new(NewFile::create(path)?))
     }
 
+    fn create_whole(&self, path: &Path) -> Result<Box<dyn super::NewFile>> {
+        Ok(Box::new(WholeFile::create(path)?))
+    }
+
+    fn create_folder(&self, folder: &Path) -> Result<()> {
+        create_folder(folder)
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         let mut names = names.collect::<io::Result<Vec<_>>>()?;
@@ -63,6 +71,18 @@ impl Store for Local {
 
     fn draft(&self, run: &Path, stage: &str) -> Result<PathBuf> {
         publish::draft(run, stage)
+    }
+
+    fn shards(&self, run: &Path, stage: &str) -> PathBuf {
+        run.join(publish::SHARDS).join(stage)
+    }
+
+    fn gather(&self, run: &Path, stage: &str, folder: &Path, names: &[&str]) -> Result<()> {
+        publish::gather(run, stage, folder, names)
+    }
+
+    fn drop_shards(&self, run: &Path, stage: &str) -> Result<()> {
+        publish::drop_shards(run, stage)
     }
 
     fn publish(&self, run: &Path, stage: &str, receipt: (&str, &[u8])) -> Result<()> {
@@ -94,6 +114,11 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Nanoseconds since 1970; 0 for a time before it.
 pub fn nanoseconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}
+
+/// The name of this machine.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The suffix of a file that is about to replace another.
