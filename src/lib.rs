@@ -43,7 +43,7 @@ mod engine;
 pub mod error;
 mod export;
 pub mod image;
-mod interrupt;
+pub mod interrupt;
 pub mod kernel;
 mod lineage;
 pub mod model;

@@ -8,6 +8,7 @@ mod fortran;
 mod settings;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -20,6 +21,7 @@ use crate::source::settings::Arrays;
 use crate::table::{Content, RowGroup, batch_rows};
 use crate::text;
 use array::{Array, Location};
+pub use array::Held;
 use element::Element;
 pub use settings::{NpySettings, NpzSettings};
 
@@ -102,6 +104,14 @@ impl Numpy {
     pub fn unlabelled(path: &Path, levels: Option<Levels>) -> Result<Self> {
         let part = part(&array::only(path)?, None)?;
         Self::of(Parts::in_all(&part), levels)
+    }
+
+    /// The images of an array in memory, which may be none, in any split. `levels` are the numbers of black and white.
+    ///
+    /// # Errors
+    /// It holds no images.
+    pub fn held(array: Held, levels: Option<Levels>) -> Result<Self> {
+        Self::of(Parts::in_all(&part(&Location::Held(Arc::new(array)), None)?), levels)
     }
 
     fn of(splits: Parts<Location, i64>, levels: Option<Levels>) -> Result<Self> {

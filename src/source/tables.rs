@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
-use arrow_schema::FieldRef;
+use arrow_schema::{FieldRef, SchemaRef};
 use rayon::prelude::*;
 
 pub use files::{disjoint, folder_around, matching, outside};
@@ -31,11 +31,11 @@ use super::animated::Animated;
 use super::draw::{Draw, Members};
 use super::picture::Picture;
 use super::rejected::Rejections;
-use super::{Asker, Source, batch, check_fit, explained};
+use super::{Asker, Source, batch, check_fit};
 use crate::image::{Classes, Extent, ImageShape, PerSplit, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::source::settings::{Faults, Fit};
-use crate::table::{self, Content, RowGroup, add_label_lists, batches_of, row_groups_of};
+use crate::table::{Content, RowGroup, add_label_lists, batches_of, row_groups_of};
 use crate::{error, interrupt};
 use choice::{Columns, Wanted, columns};
 use column::Images;
@@ -43,7 +43,7 @@ use kinds::Labels;
 use labelling::{Labelling, labelling};
 use lists::{LabelLists, full};
 use measure::{Measured, measured};
-use part::{Part, Rows, damaged, reject, row_name};
+use part::{Origin, Part, Rows, damaged, reject, row_name};
 
 /// The images of Parquet files.
 pub struct Tables {
@@ -93,7 +93,7 @@ impl Tables {
         files::tell_passed_over(settings, &splits, progress)?;
         let validation = if splits[Split::Validation as usize].is_empty() { settings.validation_fraction } else { 0.0 };
         let draw = Draw::new(seed, settings.test_fraction.unwrap_or_default(), validation);
-        Self::of(splits, draw, &wanted, fit, rejections, &|note| progress.note(note))
+        Self::of(Self::opened(splits)?, draw, &wanted, fit, rejections, &|note| progress.note(note))
     }
 
     /// The images of one file, in the test split, resized by `fit`: from the column `image`, or from one with a usual name.
@@ -109,15 +109,50 @@ impl Tables {
         faults: Faults,
         note: &dyn Fn(&str),
     ) -> Result<Self> {
+        Self::of_command((path.to_owned(), Origin::open(path)?), image, fit, usual, faults, note)
+    }
+
+    /// As [`Self::of_file`], of batches in memory that are called `name` in messages.
+    ///
+    /// # Errors
+    /// Columns that are missing or of another type, and no rows.
+    pub fn held(
+        name: &str,
+        (schema, batches): (SchemaRef, Vec<RecordBatch>),
+        image: Option<&str>,
+        fit: Fit,
+        usual: ImageShape,
+        faults: Faults,
+        note: &dyn Fn(&str),
+    ) -> Result<Self> {
+        Self::of_command((name.into(), Origin::Held(schema, batches.into())), image, fit, usual, faults, note)
+    }
+
+    fn of_command(
+        from: (PathBuf, Origin),
+        image: Option<&str>,
+        fit: Fit,
+        usual: ImageShape,
+        faults: Faults,
+        note: &dyn Fn(&str),
+    ) -> Result<Self> {
         let (image, usual) = (image.map(str::to_owned), Some(usual));
         let wanted = Wanted { image, noisy: None, label: None, shape: None, usual, asker: Asker::Command };
         let rejections = Rejections::of_command(faults);
-        let splits = [Vec::new(), vec![path.to_owned()], Vec::new()];
-        Self::of(splits, Draw::new(0, 0.0, 0.0), &wanted, fit, rejections, note)
+        Self::of([Vec::new(), vec![from], Vec::new()], Draw::new(0, 0.0, 0.0), &wanted, fit, rejections, note)
+    }
+
+    /// Opens the files of each split.
+    fn opened(paths: PerSplit<Vec<PathBuf>>) -> Result<PerSplit<Vec<(PathBuf, Origin)>>> {
+        let mut opened = PerSplit::<Vec<(PathBuf, Origin)>>::default();
+        for (opened, paths) in opened.iter_mut().zip(paths) {
+            *opened = paths.into_iter().map(|path| Origin::open(&path).map(|origin| (path, origin))).collect::<Result<_>>()?;
+        }
+        Ok(opened)
     }
 
     fn of(
-        paths: PerSplit<Vec<PathBuf>>,
+        from: PerSplit<Vec<(PathBuf, Origin)>>,
         draw: Draw,
         wanted: &Wanted,
         fit: Fit,
@@ -125,17 +160,13 @@ impl Tables {
         note: &dyn Fn(&str),
     ) -> Result<Self> {
         let mut names = None;
-        let mut open = |paths: Vec<PathBuf>| -> Result<Vec<Part>> {
-            let part = |path: PathBuf| {
-                let metadata = table::footer(&path).map_err(|cause| explained(&path, "a Parquet file", cause))?;
-                let columns = columns(wanted, metadata.schema(), &path, &mut names)?;
-                Ok(Part { path, metadata, columns, label: None })
-            };
-            paths.into_iter().map(part).collect()
-        };
         let mut splits = PerSplit::<Vec<Part>>::default();
-        for (parts, paths) in splits.iter_mut().zip(paths) {
-            *parts = open(paths)?;
+        for (parts, from) in splits.iter_mut().zip(from) {
+            let part = |(path, origin): (PathBuf, Origin)| {
+                let columns = columns(wanted, origin.schema(), &path, &mut names)?;
+                Ok(Part { path, origin, columns, label: None })
+            };
+            *parts = from.into_iter().map(part).collect::<Result<_>>()?;
         }
         let counts = splits.each_ref().map(|parts| parts.iter().map(Part::rows).fold(0, u64::saturating_add));
         let all = || splits.iter().flatten();
@@ -152,7 +183,7 @@ impl Tables {
             }));
         }
         let members = Members::drawn(draw, counts[0])?.map(|members| members.unwrap_or(Members::All));
-        let schema = first.metadata.schema();
+        let schema = first.schema();
         let first_row = first.read(&[first.columns.image], 1)?.next().and_then(Result::ok);
         let nested = first_row.filter(|row| row.num_rows() > 0).and_then(|row| column::nesting(row.column(0), 0));
         let images = Images::of(schema, first.columns.image, wanted, nested)

@@ -5,8 +5,10 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use flate2::CrcReader;
 use flate2::read::DeflateDecoder;
 
@@ -34,6 +36,42 @@ pub enum Location {
     File(PathBuf),
     /// A member of an archive, without the `.npy` of its name.
     Member(PathBuf, String),
+    /// Memory.
+    Held(Arc<Held>),
+}
+
+/// An array in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// What it is called in messages.
+    pub name: String,
+    /// The type of its numbers, as NumPy describes it: `<f4`.
+    pub description: String,
+    /// Its sizes, the number of items first.
+    pub sizes: Vec<u64>,
+    /// Its numbers, in the order in which the last index counts up first.
+    pub numbers: Bytes,
+}
+
+impl Held {
+    /// The type of its numbers.
+    ///
+    /// # Errors
+    /// It is none that limpid reads.
+    pub fn element(&self) -> Result<Element> {
+        element(&self.name, Some(&self.description))
+    }
+
+    /// Its numbers as floats.
+    ///
+    /// # Errors
+    /// They have a type that limpid does not read.
+    pub fn floats(&self) -> Result<Vec<f64>> {
+        let location = Location::Held(Arc::new(self.clone()));
+        let mut array = Array::open(&location)?;
+        let bytes = array.read(self.sizes.iter().product::<u64>() as usize)?;
+        Ok(bytes.chunks_exact(array.element.size()).map(|number| array.element.number(number)).collect())
+    }
 }
 
 impl fmt::Display for Location {
@@ -41,6 +79,7 @@ impl fmt::Display for Location {
         match self {
             Location::File(path) => write!(f, "{}", path.display()),
             Location::Member(path, name) => write!(f, "{} ({name})", path.display()),
+            Location::Held(held) => f.write_str(&held.name),
         }
     }
 }
@@ -76,6 +115,7 @@ impl Array {
                 Payload { reader: Box::new(BufReader::new(file)), len, crc: None }
             }
             Location::Member(path, name) => open_member(path, name)?,
+            Location::Held(held) => return Self::of_held(held),
         };
         let mut start_len = 0;
         let mut payload = CrcReader::new(payload);
@@ -91,7 +131,7 @@ impl Array {
             let cause = bad("is not a NumPy array".to_owned());
             return Err(match location {
                 Location::File(path) => explained(path, "a NumPy array", cause),
-                Location::Member(..) => cause,
+                Location::Member(..) | Location::Held(_) => cause,
             });
         }
         let len = match start[6] {
@@ -104,12 +144,7 @@ impl Array {
         }
         let header = String::from_utf8_lossy(&read(len)?).into_owned();
         let description = entry(&header, "descr").map(|text| text.trim_matches(['\'', '"']));
-        let element = description.and_then(Element::parse).ok_or_else(|| {
-            let found = description.unwrap_or("?");
-            bad(format!(
-                "has elements of type {found}; limpid reads booleans, and integers and floats of up to 64 bits"
-            ))
-        })?;
+        let element = element(location, description)?;
         let big_endian = description.is_some_and(|description| description.starts_with('>'));
         let sizes = entry(&header, "shape").and_then(|text| text.strip_prefix('('));
         let sizes: Option<Vec<u64>> = sizes.and_then(|text| {
@@ -123,6 +158,19 @@ impl Array {
         };
         let len = total.saturating_sub(start_len);
         Ok(Self { location: location.clone(), element, sizes, big_endian, fortran, payload, len, crc })
+    }
+
+    fn of_held(held: &Arc<Held>) -> Result<Self> {
+        Ok(Self {
+            location: Location::Held(held.clone()),
+            element: held.element()?,
+            sizes: held.sizes.clone(),
+            big_endian: held.description.starts_with('>'),
+            fortran: false,
+            payload: CrcReader::new(Box::new(Cursor::new(held.numbers.clone()))),
+            len: held.numbers.len() as u64,
+            crc: None,
+        })
     }
 
     /// The shape and the number of images.
@@ -147,7 +195,7 @@ impl Array {
             bad(format!("has images of {height}×{width}×{channels}; 1 to {most} numbers each work"))
         })?;
         check_channels(shape).map_err(|cause| bad(format!("{cause}: numpy.moveaxis(images, 1, -1)")))?;
-        if count == 0 {
+        if count == 0 && !matches!(self.location, Location::Held(_)) {
             return Err(bad("holds no images".to_owned()));
         }
         if count > MAX_IMAGES {
@@ -248,6 +296,16 @@ impl Array {
         self.end()?;
         Ok(labels)
     }
+}
+
+/// The type of numbers that a description says.
+fn element(name: &impl fmt::Display, description: Option<&str>) -> Result<Element> {
+    description.and_then(Element::parse).ok_or_else(|| {
+        let found = description.unwrap_or("?");
+        error::data(format!(
+            "{name} has elements of type {found}; limpid reads booleans, and integers and floats of up to 64 bits"
+        ))
+    })
 }
 
 /// The location of the array in a file, which may be an archive of one.
