@@ -20,7 +20,7 @@ use crate::engine::codes::Codes;
 use crate::engine::inference::Inference;
 use crate::engine::making::Direction;
 use crate::error;
-use crate::image::{Extent, Pixels};
+use crate::image::{Extent, ImageShape, Pixels};
 use crate::interrupt;
 use crate::progress::{LogMode, Progress};
 use crate::scaler::Scaler;
@@ -257,17 +257,30 @@ fn open(
     };
     let content = source.content();
     if let Err(cause) = direction.mapping(model, content, path) {
-        let same_size = content
-            .extent()
-            .and_then(Extent::fixed)
-            .is_some_and(|found| (found.height, found.width) == (image.height, image.width));
-        let differing = source.differing().map_or(String::new(), |differing| format!("{differing}; "));
-        let cut =
-            if direction == Direction::Encode(Codes::Image) { "; --codes pooled or patches cuts them" } else { "" };
-        let advice = if same_size || !pictures { "" } else { &format!("; --resize or --crop makes pictures fit{cut}") };
-        return Err(error::data(format!("{differing}{cause}{advice}")));
+        let advice = ["--resize or --crop makes pictures fit", "--codes pooled or patches cuts them"];
+        return Err(misfit(&cause, &*source, pictures, model, direction, advice));
     }
     Ok(Input::Source(source))
+}
+
+/// The error for images that a model does not take, with advice: what makes pictures fit, and what cuts them to be encoded.
+pub fn misfit(
+    cause: &anyhow::Error,
+    source: &dyn Source,
+    pictures: bool,
+    model: &Inference,
+    direction: Direction,
+    [fits, cuts]: [&str; 2],
+) -> anyhow::Error {
+    let sides = |image: ImageShape| (image.height, image.width);
+    let found = source.content().extent().and_then(Extent::fixed);
+    let differing = source.differing().map_or(String::new(), |differing| format!("{differing}; "));
+    let advice = match direction {
+        _ if !pictures || found.is_some_and(|found| sides(found) == sides(model.image())) => String::new(),
+        Direction::Encode(Codes::Image) => format!("; {fits}; {cuts}"),
+        _ => format!("; {fits}"),
+    };
+    error::data(format!("{differing}{cause}{advice}"))
 }
 
 /// How pictures are read for a model, scaled to its size if they are to be. Its channels decide between grey and RGB.

@@ -13,9 +13,9 @@ mod inspect;
 pub mod library;
 mod pictures;
 mod plan;
+mod process;
 mod run;
 mod schema;
-mod process;
 mod show;
 
 // Shared by several commands.

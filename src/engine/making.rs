@@ -45,12 +45,15 @@ impl Direction {
     }
 }
 
+/// Maps a batch of images to one of results.
+pub type RowsFunction<'a> = Box<dyn Fn(&RecordBatch) -> Result<RecordBatch> + Sync + 'a>;
+
 /// What becomes of the batches of a source.
 pub struct Making<'a> {
     /// The schema of the results.
     pub schema: SchemaRef,
     /// The function applied to each batch.
-    pub map: Box<dyn Fn(&RecordBatch) -> Result<RecordBatch> + Sync + 'a>,
+    pub map: RowsFunction<'a>,
 }
 
 impl<'a> Making<'a> {

@@ -5,6 +5,7 @@
 mod array;
 mod element;
 mod fortran;
+mod location;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -20,9 +21,10 @@ use crate::image::{Levels, Pixels, Samples, Shapes, Split};
 use crate::source::settings::Arrays;
 use crate::table::{Content, RowGroup, batch_rows};
 use crate::text;
-use array::{Array, Location};
-pub use array::Held;
+use array::Array;
 use element::Element;
+pub use location::Held;
+use location::Location;
 pub use settings::{NpySettings, NpzSettings};
 
 /// The arrays of the splits.
@@ -209,6 +211,16 @@ fn chunks(mut array: Array, count: u64, len: usize, rows: usize) -> impl Iterato
         failed = numbers.is_err();
         Some(numbers)
     })
+}
+
+/// The numbers of an array in memory as floats.
+///
+/// # Errors
+/// They have a type that limpid does not read.
+pub fn floats(array: &Held) -> Result<Vec<f64>> {
+    let mut opened = Array::open(&Location::Held(Arc::new(array.clone())))?;
+    let bytes = opened.read(array.sizes.iter().product::<u64>() as usize)?;
+    Ok(bytes.chunks_exact(opened.element.size()).map(|number| opened.element.number(number)).collect())
 }
 
 /// The number of arrays in a file: of an archive, or 1.

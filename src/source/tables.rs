@@ -12,16 +12,17 @@ mod kinds;
 mod labelling;
 mod lists;
 mod measure;
+mod opening;
 mod part;
 mod partition;
 mod settings;
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
-use arrow_schema::{FieldRef, SchemaRef};
+use arrow_schema::FieldRef;
 use rayon::prelude::*;
 
 pub use files::{disjoint, folder_around, matching, outside};
@@ -34,7 +35,7 @@ use super::rejected::Rejections;
 use super::{Asker, Source, batch, check_fit};
 use crate::image::{Classes, Extent, ImageShape, PerSplit, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
-use crate::source::settings::{Faults, Fit};
+use crate::source::settings::Fit;
 use crate::table::{Content, RowGroup, add_label_lists, batches_of, row_groups_of};
 use crate::{error, interrupt};
 use choice::{Columns, Wanted, columns};
@@ -96,61 +97,6 @@ impl Tables {
         Self::of(Self::opened(splits)?, draw, &wanted, fit, rejections, &|note| progress.note(note))
     }
 
-    /// The images of one file, in the test split, resized by `fit`: from the column `image`, or from one with a usual name.
-    /// Lists without a shape have that of `usual`. An integer column `id` is kept.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn of_file(
-        path: &Path,
-        image: Option<&str>,
-        fit: Fit,
-        usual: ImageShape,
-        faults: Faults,
-        note: &dyn Fn(&str),
-    ) -> Result<Self> {
-        Self::of_command((path.to_owned(), Origin::open(path)?), image, fit, usual, faults, note)
-    }
-
-    /// As [`Self::of_file`], of batches in memory that are called `name` in messages.
-    ///
-    /// # Errors
-    /// Columns that are missing or of another type, and no rows.
-    pub fn held(
-        name: &str,
-        (schema, batches): (SchemaRef, Vec<RecordBatch>),
-        image: Option<&str>,
-        fit: Fit,
-        usual: ImageShape,
-        faults: Faults,
-        note: &dyn Fn(&str),
-    ) -> Result<Self> {
-        Self::of_command((name.into(), Origin::Held(schema, batches.into())), image, fit, usual, faults, note)
-    }
-
-    fn of_command(
-        from: (PathBuf, Origin),
-        image: Option<&str>,
-        fit: Fit,
-        usual: ImageShape,
-        faults: Faults,
-        note: &dyn Fn(&str),
-    ) -> Result<Self> {
-        let (image, usual) = (image.map(str::to_owned), Some(usual));
-        let wanted = Wanted { image, noisy: None, label: None, shape: None, usual, asker: Asker::Command };
-        let rejections = Rejections::of_command(faults);
-        Self::of([Vec::new(), vec![from], Vec::new()], Draw::new(0, 0.0, 0.0), &wanted, fit, rejections, note)
-    }
-
-    /// Opens the files of each split.
-    fn opened(paths: PerSplit<Vec<PathBuf>>) -> Result<PerSplit<Vec<(PathBuf, Origin)>>> {
-        let mut opened = PerSplit::<Vec<(PathBuf, Origin)>>::default();
-        for (opened, paths) in opened.iter_mut().zip(paths) {
-            *opened = paths.into_iter().map(|path| Origin::open(&path).map(|origin| (path, origin))).collect::<Result<_>>()?;
-        }
-        Ok(opened)
-    }
-
     fn of(
         from: PerSplit<Vec<(PathBuf, Origin)>>,
         draw: Draw,
@@ -179,7 +125,7 @@ impl Tables {
             return Err(error::data(match wanted.asker {
                 Asker::Section(_) if draw.takes(Split::Test) => "the files hold no rows".to_owned(),
                 Asker::Section(_) => format!("the files of the split {} hold no rows", empty.name()),
-                Asker::Command => format!("{} holds no rows", first.path.display()),
+                Asker::Command | Asker::Call => format!("{} holds no rows", first.path.display()),
             }));
         }
         let members = Members::drawn(draw, counts[0])?.map(|members| members.unwrap_or(Members::All));

@@ -28,7 +28,11 @@ impl HeldTable {
     pub fn of(name: &str, schema: &SchemaRef, batches: &[RecordBatch], usual: ImageShape) -> Result<Option<Self>> {
         let own = Content::is_of(schema);
         let bad = |cause: &dyn std::fmt::Display| error::data(format!("cannot use {name}: {cause}"));
-        let content = if own { Content::of(schema).map(Some).map_err(|cause| bad(&cause))? } else { Content::of_columns(schema, usual) };
+        let content = if own {
+            Content::of(schema).map(Some).map_err(|cause| bad(&cause))?
+        } else {
+            Content::of_columns(schema, usual)
+        };
         let Some(content) = content else { return Ok(None) };
         let label_lists = label_lists_of(schema);
         let wanted = with_label_lists(content.schema(), label_lists.as_ref());

@@ -1,10 +1,10 @@
-//! limpid's errors as Python's exceptions, which `limpid._errors` defines: a class for each kind.
+//! limpid's errors as Python's exceptions, which its package defines: a class for each kind.
 
 use limpid::error::{self, Kind};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-const MODULE: &str = "limpid._errors";
+const MODULE: &str = "limpid";
 
 /// The exception for an error, with the message that the command prints.
 pub fn exception(py: Python<'_>, error: &anyhow::Error) -> PyErr {

@@ -74,7 +74,13 @@ pub fn array(view: &Bound<'_, PyMemoryView>) -> PyResult<(HeldArray, Vec<usize>)
         other => other,
     };
     let big = matches!(order, ">" | "!") || (cfg!(target_endian = "big") && order != "<");
-    let order = if size == 1 { "|" } else if big { ">" } else { "<" };
+    let order = if size == 1 {
+        "|"
+    } else if big {
+        ">"
+    } else {
+        "<"
+    };
     let sizes: Vec<usize> = view.getattr("shape")?.extract()?;
     let numbers = view.call_method0("tobytes")?.extract::<PyBackedBytes>()?;
     let held = HeldArray {
@@ -109,7 +115,8 @@ fn table(schema: SchemaRef, chunks: impl Iterator<Item = Vec<ArrayRef>>) -> Resu
     // What a batch declares may differ from what it holds.
     let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
     let schema = Arc::new(Schema::new_with_metadata(fields.collect::<Vec<Field>>(), schema.metadata().clone()));
-    let batches = chunks.map(|columns| RecordBatch::try_new(schema.clone(), columns).map_err(|cause| cause.to_string()));
+    let batches =
+        chunks.map(|columns| RecordBatch::try_new(schema.clone(), columns).map_err(|cause| cause.to_string()));
     Ok(Images::Table { name: TABLE.to_owned(), schema: schema.clone(), batches: batches.collect::<Result<_, _>>()? })
 }
 
@@ -120,7 +127,8 @@ fn list(given: &Bound<'_, PyAny>) -> PyResult<(Images, Form)> {
     if first.cast::<PyString>().is_ok() || first.hasattr("__fspath__")? {
         return Ok((Images::Files(given.extract::<Vec<PathBuf>>()?), Form::List));
     }
-    let is_picture = |item: &Bound<'_, PyAny>| -> PyResult<bool> { Ok(item.hasattr("getbands")? && item.hasattr("save")?) };
+    let is_picture =
+        |item: &Bound<'_, PyAny>| -> PyResult<bool> { Ok(item.hasattr("getbands")? && item.hasattr("save")?) };
     if first.cast::<PyBytes>().is_ok() || is_picture(first)? {
         let encoded = items.iter().map(|item| if is_picture(item)? { encoded(item) } else { Ok(item.extract()?) });
         let encoded = encoded.collect::<PyResult<Vec<PyBackedBytes>>>()?;

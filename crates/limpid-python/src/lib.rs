@@ -25,7 +25,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The settings of a pipeline as JSON.
 fn document(text: Option<String>) -> Result<Option<Map<String, Value>>> {
-    let parse = |text: String| serde_json::from_str(&text).map_err(|cause| error::settings(format!("the settings: {cause}")));
+    let parse =
+        |text: String| serde_json::from_str(&text).map_err(|cause| error::settings(format!("the settings: {cause}")));
     text.map(parse).transpose()
 }
 
@@ -53,7 +54,12 @@ mod _native {
 
     /// Runs a pipeline.
     #[pyfunction]
-    fn run(py: Python<'_>, arguments: Vec<String>, settings: Option<String>, reporter: Option<Py<PyAny>>) -> PyResult<()> {
+    fn run(
+        py: Python<'_>,
+        arguments: Vec<String>,
+        settings: Option<String>,
+        reporter: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
         watched(py, reporter, move |progress| library::run(&arguments, document(settings)?, progress))
     }
 

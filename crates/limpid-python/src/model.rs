@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use limpid::command::library::{Model as Loaded, Reading, Rows};
 use limpid::error::Kind;
+use limpid::source::floats_of;
 use numpy::PyArray1;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyMemoryView;
+use pyo3::types::{PyDict, PyMemoryView};
 
 use crate::errors::of_kind;
 use crate::images::{Form, array, images};
@@ -86,7 +87,8 @@ impl Model {
         crop: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (images, form) = self::images(images)?;
-        let (output, reading, loaded) = (Output::of(output, &form)?, Reading { resize, crop, column }, self.loaded.clone());
+        let (output, reading, loaded) =
+            (Output::of(output, &form)?, Reading { resize, crop, column }, self.loaded.clone());
         let rows = watched(py, None, move |progress| loaded.encode(images, &reading, &codes, progress))?;
         let table = Table::held(rows);
         match output {
@@ -137,10 +139,14 @@ impl Model {
         if let Some(size) = loaded.code_size()
             && (sizes.len() != 2 || sizes[1] != size)
         {
-            return Err(of_kind(py, Kind::Data, format!("the codes have the sizes {sizes:?}; the model takes (count, {size})")));
+            return Err(of_kind(
+                py,
+                Kind::Data,
+                format!("the codes have the sizes {sizes:?}; the model takes (count, {size})"),
+            ));
         }
         let made = watched(py, None, move |_| {
-            let codes: Vec<f32> = held.floats()?.into_iter().map(|number| number as f32).collect();
+            let codes: Vec<f32> = floats_of(&held)?.into_iter().map(|number| number as f32).collect();
             loaded.decode(&codes)
         })?;
         let sides = self.sides();
@@ -148,10 +154,11 @@ impl Model {
     }
 
     /// A copy in another process loads the model again.
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (PathBuf, String, Option<usize>))> {
-        let load = slf.py().import("limpid._model")?.getattr("load")?;
-        let Self { path, device, threads, .. } = slf.get();
-        Ok((load, (std::path::absolute(path)?, device.clone(), *threads)))
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((PathBuf,), Bound<'py, PyDict>)> {
+        let options = PyDict::new(py);
+        options.set_item("device", &self.device)?;
+        options.set_item("threads", self.threads)?;
+        Ok(((std::path::absolute(&self.path)?,), options))
     }
 
     fn __repr__(&self) -> String {

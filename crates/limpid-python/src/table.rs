@@ -45,7 +45,8 @@ impl Table {
                 let schema = self.schema.clone();
                 let batches = files.clone().into_iter().flat_map(|file| file.all());
                 Box::new(batches.map(move |batch| {
-                    let batch = batch.map_err(|cause| ArrowError::ExternalError(limpid::error::message(&cause).into()))?;
+                    let batch =
+                        batch.map_err(|cause| ArrowError::ExternalError(limpid::error::message(&cause).into()))?;
                     // The names of labels are in the schema of the table alone.
                     RecordBatch::try_new(schema.clone(), batch.columns().to_vec())
                 }))
@@ -125,7 +126,8 @@ impl Table {
         let pictures = PyList::empty(py);
         for batch in batches {
             let side = |name: &str| batch.column_by_name(name).and_then(|side| side.as_primitive_opt::<Int32Type>());
-            let (Some(heights), Some(widths), Some(images)) = (side("height"), side("width"), batch.column_by_name("image"))
+            let (Some(heights), Some(widths), Some(images)) =
+                (side("height"), side("width"), batch.column_by_name("image"))
             else {
                 return Err(PyTypeError::new_err("the images have no sides"));
             };
@@ -161,8 +163,10 @@ impl Table {
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyCapsule>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        let arrays = self.batches().map(|batch| -> Result<ArrayRef, ArrowError> { Ok(Arc::new(StructArray::from(batch?))) });
-        let field = Field::new_struct("", self.schema.fields().clone(), false).with_metadata(self.schema.metadata.clone());
+        let arrays =
+            self.batches().map(|batch| -> Result<ArrayRef, ArrowError> { Ok(Arc::new(StructArray::from(batch?))) });
+        let field =
+            Field::new_struct("", self.schema.fields().clone(), false).with_metadata(self.schema.metadata.clone());
         Ok(to_stream_pycapsule(py, Box::new(ArrayIterator::new(arrays, field.into())), requested_schema)?)
     }
 

@@ -31,9 +31,7 @@ def test_codes_are_those_of_the_command(runs, models, family, kind, tmp_path):
     assert codes.dtype == np.float32 and codes.tobytes() == lists(table, "code").tobytes()
     # The whole table too.
     made = pa.table(models(family).encode(images, output="arrow"))
-    assert made.equals(table) and made.schema.metadata == {
-        key: value for key, value in table.schema.metadata.items() if key != b"ARROW:schema"
-    } | dict.fromkeys([]), made.schema.metadata
+    assert made.equals(table, check_metadata=True)
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
@@ -150,7 +148,7 @@ def test_tables_of_runs_keep_ids_splits_and_labels(runs, models, tmp_path):
     run = limpid.run({**FAMILIES["dense"], "name": "whole", "training": {"input": "clean", "epochs": 1}, "gate": {"baselines": []}}, runs=tmp_path)
     table = pa.table(run.table("ingest"))
     made = pa.table(run.model().encode(run.table("ingest")))
-    assert made.sort_by([("split", "ascending"), ("id", "ascending")]).equals(pa.table(run.table("encode")).sort_by([("split", "ascending"), ("id", "ascending")]))
+    assert made.equals(pa.table(run.table("encode")), check_metadata=True)
     assert made["label"].to_pylist() == table["label"].to_pylist()
     assert run.table("encode").numpy("code").shape == (340, 6)
     assert run.table("ingest", "test").numpy("image").shape == (40, 28, 28)
@@ -166,10 +164,10 @@ def test_data_frames_and_queries_are_tables(models):
     assert pl.DataFrame(model.encode(frame))["code"].to_numpy().tobytes() == expected.tobytes()
     assert pl.DataFrame(model.encode(frame["image"]))["code"].to_numpy().tobytes() == expected.tobytes()
     duckdb = pytest.importorskip("duckdb")
-    query = duckdb.sql("SELECT id, image FROM 'table' ORDER BY id".replace("'table'", "table_")) if False else duckdb.from_arrow(table)
+    query = duckdb.from_arrow(table).order("id")
     assert model.encode(query, output="numpy").tobytes() == expected.tobytes()
     features = model.encode(table)
-    assert duckdb.sql("SELECT count(*), max(id) FROM features").fetchone() == (12, 11)
+    assert duckdb.sql("SELECT count(*), max(id) FROM features").fetchall() == [(12, 11)]
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"id": range(12), "image": [image.reshape(-1) for image in images]})
     assert model.encode(frame, output="numpy").tobytes() == expected.tobytes()
@@ -289,7 +287,6 @@ def test_rows_of_numbers_are_as_tables_of_the_same(tmp_path):
         (pa.table({"image": [[300] * 784]}), limpid.DataError),
         (pa.table({"image": ["text"]}), limpid.DataError),
         (pa.table({"other": [1]}), limpid.DataError),
-        (pa.table({}), limpid.DataError),
         (pa.array([1, 2, 3]), limpid.DataError),
         (pa.array([{"a": 1}, None]), limpid.DataError),
         (pa.array([None, None]), limpid.DataError),

@@ -11,7 +11,6 @@ import pytest
 PROGRAM = """
 from pathlib import Path
 import numpy as np
-import pyarrow as pa
 from typing import assert_type
 from numpy.typing import NDArray
 import limpid
@@ -44,8 +43,7 @@ def test_types(checker, tmp_path):
 
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    package = Path(limpid.__file__).parent
     options = ["--strict", "--cache-dir", str(tmp_path / "cache")] if checker == "mypy" else ["--pythonpath", sys.executable]
-    for what in ([str(program)], [str(package)]):
+    for what in ([str(program)], ["-p", "limpid"] if checker == "mypy" else [str(Path(limpid.__file__).parent)]):
         done = subprocess.run([sys.executable, "-m", checker, *options, *what], capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr

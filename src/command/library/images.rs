@@ -12,8 +12,8 @@ use crate::engine::inference::Inference;
 use crate::error;
 use crate::image::Pixels;
 use crate::progress::Progress;
-use crate::source::settings::{Faults, OnError, Pages};
-use crate::source::{Folder, HeldArray, Numpy, Source, Tables, Vectors};
+use crate::source::settings::Pages;
+use crate::source::{Folder, HeldArray, Numpy, Source, Tables, Vectors, floats_of};
 use crate::table::pixels::fixed_size_list;
 use crate::table::{Content, HeldTable, write_batch};
 
@@ -55,6 +55,11 @@ impl Images {
         }
     }
 
+    /// Whether they may be pictures, which can be scaled.
+    pub fn are_pictures(&self) -> bool {
+        !matches!(self, Self::Array(_))
+    }
+
     /// The source of these images for a model, or the content of none.
     ///
     /// # Errors
@@ -91,7 +96,6 @@ impl Images {
             return Ok(Ok(Box::new(Vectors::held(&name, (&schema, batches), columns, progress)?)));
         }
         let (image, fit) = (model.image(), fit(model, *resize, *crop, Pages::default()));
-        let faults = Faults { on_error: OnError::Fail, most: 0 };
         Ok(Ok(match self {
             Self::Array(mut array) => {
                 if *resize || *crop || column.is_some() {
@@ -101,7 +105,8 @@ impl Images {
                 if let [count, numbers] = array.sizes[..]
                     && numbers == image.len() as u64
                 {
-                    array.sizes = [count as usize, image.height, image.width, image.channels].map(|size| size as u64).to_vec();
+                    array.sizes =
+                        [count as usize, image.height, image.width, image.channels].map(|size| size as u64).to_vec();
                 }
                 Box::new(Numpy::held(array, model.levels())?)
             }
@@ -119,10 +124,10 @@ impl Images {
                     return none(Pixels::U8);
                 }
                 let note = |line: &str| progress.note(line);
-                Box::new(Tables::held(&name, (schema, batches), column, fit, image, faults, &note)?)
+                Box::new(Tables::held(&name, (schema, batches), column, fit, image, &note)?)
             }
             Self::Files(paths) if paths.is_empty() => return none(Pixels::U8),
-            Self::Files(paths) => Box::new(Folder::of_files(&paths, fit, faults)?),
+            Self::Files(paths) => Box::new(Folder::of_files(&paths, fit)?),
         }))
     }
 }
@@ -137,7 +142,7 @@ fn rows(model: &Inference, array: HeldArray) -> Result<(String, SchemaRef, Vec<R
     }
     let batch = match columns.list() {
         Some(name) => {
-            let lists = fixed_size_list(Arc::new(Float64Array::from(array.floats()?)), width);
+            let lists = fixed_size_list(Arc::new(Float64Array::from(floats_of(&array)?)), width);
             batch_of(vec![(name.to_owned(), lists)])?
         }
         None => by_column(&array, columns.columns().iter().map(|column| column.column.clone()).collect())?,
@@ -147,7 +152,7 @@ fn rows(model: &Inference, array: HeldArray) -> Result<(String, SchemaRef, Vec<R
 
 /// The rows of an array as a batch with these columns.
 fn by_column(array: &HeldArray, names: Vec<String>) -> Result<RecordBatch> {
-    let (floats, width) = (array.floats()?, names.len());
+    let (floats, width) = (floats_of(array)?, names.len());
     let column = |at: usize| Float64Array::from_iter_values(floats.iter().skip(at).step_by(width).copied());
     batch_of(names.into_iter().enumerate().map(|(at, name)| (name, Arc::new(column(at)) as ArrayRef)).collect())
 }
@@ -163,7 +168,11 @@ fn batch_of(columns: Vec<(String, ArrayRef)>) -> Result<RecordBatch> {
 /// An array of other dimensions; the file system.
 pub fn write_rows(folder: &Path, name: &str, array: &HeldArray) -> Result<()> {
     let [_, width] = array.sizes[..] else {
-        return Err(error::data(format!("{} has {} dimensions; rows of numbers have 2", array.name, array.sizes.len())));
+        return Err(error::data(format!(
+            "{} has {} dimensions; rows of numbers have 2",
+            array.name,
+            array.sizes.len()
+        )));
     };
     let names = (0..width).map(|at| format!("x{at}")).collect();
     write_batch(folder, name, &by_column(array, names)?).map(|_| ())

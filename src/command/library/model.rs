@@ -10,6 +10,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::images::{Images, Reading};
+use crate::command::apply::misfit;
 use crate::command::arguments::available;
 use crate::command::checked_model::load_checked;
 use crate::device::DeviceChoice;
@@ -92,9 +93,8 @@ impl Model {
     /// # Errors
     /// Images that the model does not take; interruption.
     pub fn encode(&self, images: Images, reading: &Reading, codes: &str, progress: &Progress) -> Result<Rows> {
-        let codes = <Codes as clap::ValueEnum>::from_str(codes, false).map_err(|_| {
-            error::settings(format!("codes = {codes:?}: \"image\", \"pooled\" and \"patches\" work"))
-        })?;
+        let codes = <Codes as clap::ValueEnum>::from_str(codes, false)
+            .map_err(|_| error::settings(format!("codes = {codes:?}: \"image\", \"pooled\" and \"patches\" work")))?;
         self.inference.code_size()?;
         self.apply(&self.inference, images, reading, Direction::Encode(codes), progress)
     }
@@ -139,10 +139,10 @@ impl Model {
         progress: &Progress,
     ) -> Result<Rows> {
         let workers = self.workers()?;
-        let name = images.name().to_owned();
+        let (name, pictures) = (images.name().to_owned(), images.are_pictures());
         let from = Path::new(&name);
         match workers.pool.install(|| images.source(model, reading, progress))? {
-            Ok(source) => self.made(&workers, model, &*source, direction, from, progress),
+            Ok(source) => self.made(&workers, model, (&*source, pictures), direction, from, progress),
             Err(content) => {
                 let schema = Making::new(model, content, (&None, None), direction, from)?.schema;
                 Ok(Rows { schema, batches: Vec::new() })
@@ -155,7 +155,7 @@ impl Model {
         &self,
         workers: &Workers,
         model: &Inference,
-        source: &dyn Source,
+        (source, pictures): (&dyn Source, bool),
         direction: Direction,
         from: &Path,
         progress: &Progress,
@@ -163,10 +163,8 @@ impl Model {
         let (content, count) = (source.content(), source.count(Split::Test));
         let labels = (source.classes(), source.label_lists());
         let making = Making::new(model, content, (&labels.0, labels.1.as_ref()), direction, from);
-        let making = making.map_err(|cause| match source.differing() {
-            Some(differing) => error::data(format!("{differing}; {cause}; resize=True or crop=True makes pictures fit")),
-            None => cause,
-        })?;
+        let advice = ["resize=True or crop=True makes pictures fit", "codes=\"pooled\" or \"patches\" cuts them"];
+        let making = making.map_err(|cause| misfit(&cause, source, pictures, model, direction, advice))?;
         let task = progress.task(direction.verb(), count, "images");
         // No row group is written, so that threads share the images as they like: no number depends on it.
         let share = usize::try_from(count.div_ceil(self.threads as u64)).unwrap_or(usize::MAX);
@@ -181,7 +179,8 @@ impl Model {
             })?;
             Ok(made)
         };
-        let cuts = matches!(direction, Direction::Denoise(_)) && content.extent().is_some_and(|images| model.cuts(images));
+        let cuts =
+            matches!(direction, Direction::Denoise(_)) && content.extent().is_some_and(|images| model.cuts(images));
         let mut batches = Vec::new();
         loop {
             let next = || groups.by_ref().take(GROUPS * self.threads).collect::<Result<Vec<_>>>();

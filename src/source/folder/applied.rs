@@ -28,14 +28,14 @@ impl Folder {
     ///
     /// # Errors
     /// None that can be used, or a path that is not UTF-8.
-    pub fn of_files(paths: &[PathBuf], fit: Fit, faults: Faults) -> Result<Self> {
+    pub fn of_files(paths: &[PathBuf], fit: Fit) -> Result<Self> {
         let entry = |path: &PathBuf| {
             let text = path.to_str().map(str::to_owned);
             let path = text.ok_or_else(|| error::data(format!("{} has a name that is not UTF-8", path.display())))?;
             Ok(Entry { path, label: None, page: 0 })
         };
         let entries = paths.iter().map(entry).collect::<Result<_>>()?;
-        Self::of(Path::new(""), fit, Rejections::of_command(faults), [Vec::new(), entries, Vec::new()], None)
+        Self::of(Path::new(""), fit, Rejections::of_call(), [Vec::new(), entries, Vec::new()], None)
     }
 
     /// The image files below a folder, or a single image file, in the test split, resized by `fit`. Their labels are the

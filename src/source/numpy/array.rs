@@ -4,16 +4,16 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
 use flate2::CrcReader;
 use flate2::read::DeflateDecoder;
 
 use super::element::{Element, float, little_endian, signed};
 use super::fortran::in_c_order;
+use super::location::{Held, Location, element};
 use crate::error;
 use crate::image::ImageShape;
 use crate::source::{archive_failure, check_channels, explained};
@@ -28,61 +28,6 @@ const MAX_LABELS: u64 = 1 << 31;
 const MOST_FORTRAN: u64 = 512 << 20;
 /// Most images, as IDX can have.
 const MAX_IMAGES: u64 = u32::MAX as u64;
-
-/// The location of an array.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
-    /// A file of its own.
-    File(PathBuf),
-    /// A member of an archive, without the `.npy` of its name.
-    Member(PathBuf, String),
-    /// Memory.
-    Held(Arc<Held>),
-}
-
-/// An array in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// What it is called in messages.
-    pub name: String,
-    /// The type of its numbers, as NumPy describes it: `<f4`.
-    pub description: String,
-    /// Its sizes, the number of items first.
-    pub sizes: Vec<u64>,
-    /// Its numbers, in the order in which the last index counts up first.
-    pub numbers: Bytes,
-}
-
-impl Held {
-    /// The type of its numbers.
-    ///
-    /// # Errors
-    /// It is none that limpid reads.
-    pub fn element(&self) -> Result<Element> {
-        element(&self.name, Some(&self.description))
-    }
-
-    /// Its numbers as floats.
-    ///
-    /// # Errors
-    /// They have a type that limpid does not read.
-    pub fn floats(&self) -> Result<Vec<f64>> {
-        let location = Location::Held(Arc::new(self.clone()));
-        let mut array = Array::open(&location)?;
-        let bytes = array.read(self.sizes.iter().product::<u64>() as usize)?;
-        Ok(bytes.chunks_exact(array.element.size()).map(|number| array.element.number(number)).collect())
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Location::File(path) => write!(f, "{}", path.display()),
-            Location::Member(path, name) => write!(f, "{} ({name})", path.display()),
-            Location::Held(held) => f.write_str(&held.name),
-        }
-    }
-}
 
 /// An opened array, positioned at its first number.
 pub struct Array {
@@ -296,16 +241,6 @@ impl Array {
         self.end()?;
         Ok(labels)
     }
-}
-
-/// The type of numbers that a description says.
-fn element(name: &impl fmt::Display, description: Option<&str>) -> Result<Element> {
-    description.and_then(Element::parse).ok_or_else(|| {
-        let found = description.unwrap_or("?");
-        error::data(format!(
-            "{name} has elements of type {found}; limpid reads booleans, and integers and floats of up to 64 bits"
-        ))
-    })
 }
 
 /// The location of the array in a file, which may be an archive of one.

@@ -72,8 +72,7 @@ impl Part {
 
     /// The types of the columns that are read.
     pub fn types(&self) -> String {
-        let types =
-            self.columns.all().into_iter().map(|column| self.schema().field(column).data_type().to_string());
+        let types = self.columns.all().into_iter().map(|column| self.schema().field(column).data_type().to_string());
         types.collect::<Vec<_>>().join(" and ")
     }
 
@@ -83,7 +82,8 @@ impl Part {
         columns: &[usize],
         most: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>> {
-        let projected = |batch: &RecordBatch, positions: &[usize]| batch.project(positions).map_err(|cause| cause.to_string());
+        let projected =
+            |batch: &RecordBatch, positions: &[usize]| batch.project(positions).map_err(|cause| cause.to_string());
         match &self.origin {
             Origin::File(metadata) => {
                 let rows = table::columns(&self.path, metadata, columns, READ_BYTES, most)?;
@@ -98,7 +98,8 @@ impl Part {
                 Ok(Box::new((0..count).flat_map(move |at| {
                     let (batch, columns) = (batches[at].clone(), columns.clone());
                     let starts = (0..batch.num_rows()).step_by(most);
-                    starts.map(move |start| projected(&batch.slice(start, most.min(batch.num_rows() - start)), &columns))
+                    starts
+                        .map(move |start| projected(&batch.slice(start, most.min(batch.num_rows() - start)), &columns))
                 })))
             }
         }

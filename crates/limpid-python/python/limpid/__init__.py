@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._errors import DataError, Error, FileError, GateMissed, Interrupted, SettingsError
+from ._errors import DataError, Error, FileError, Interrupted, SettingsError
 from ._native import VERSION as __version__
 from ._native import Model, Table
-from ._run import Pipeline, Report, Run, StagePlan, plan, run
+from ._run import GateMissed, Pipeline, Report, Run, StagePlan, plan, run
 
 if TYPE_CHECKING:
     from ._autoencoder import Autoencoder

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin  # type: ignore[import-untyped]
+from sklearn.utils import check_random_state  # type: ignore[import-untyped]
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data  # type: ignore[import-untyped]
 
 from ._native import Model, write_rows
 from ._run import run
@@ -74,7 +74,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             # Its loss is in the history of the training alone: there are no other rows to test with.
             for name, rows in (("train", X), ("test", X[:1000])):
                 if X.ndim == 2:
-                    write_rows(folder, f"{name}.parquet", memoryview(np.ascontiguousarray(rows)))
+                    write_rows(folder, f"{name}.parquet", np.ascontiguousarray(rows).data)
                 else:
                     np.save(Path(folder) / f"{name}.npy", rows)
             end = "parquet" if X.ndim == 2 else "npy"
@@ -96,8 +96,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             options: dict[str, Any] = {"runs": folder, "device": self.device, "threads": self.threads, "progress": False}
             trained = run(pipeline, set=self.settings, to="train", **options)
             self.files_ = {file.name: file.read_bytes() for file in (trained.path / "train").iterdir() if _is_model(file)}
+            self._loaded: Model | None = trained.model(device=self.device, threads=self.threads)
         self._n_features_out = int(self.code)
-        self._loaded: Model | None = None
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -108,7 +108,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def inverse_transform(self, X: Any) -> NDArray[np.float32]:
         """The rows that codes stand for."""
         check_is_fitted(self)
-        return self.model_.decode(check_array(X, dtype=np.float32))
+        codes: Any = check_array(X, dtype="float32")
+        return self.model_.decode(codes)
 
     def score_samples(self, X: Any) -> NDArray[np.float32]:
         """The negative reconstruction error of each row, mean squared with columns in [0, 1]: the less, the less it is like the others."""
@@ -131,15 +132,18 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         images = getattr(X, "ndim", 2) > 2
         # Images keep their type, by which bytes and floats differ.
         options: dict[str, Any] = {"allow_nd": True, "dtype": None} if images else {"dtype": np.float64}
-        checked: NDArray[Any] = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1, **options)
-        return checked
+        checked = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1, **options)
+        return cast("NDArray[Any]", checked)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "_loaded" in state:
-            # It is loaded again where it is needed.
-            state["_loaded"] = None
-        return state
+        state: Any = super().__getstate__()
+        # It is loaded again where it is needed.
+        return {**state, "_loaded": None} if "_loaded" in state else state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "files_")

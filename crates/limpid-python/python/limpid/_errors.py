@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ._run import Run
-
 
 class Error(Exception):
     """A failure of limpid; of this class itself if it is a bug."""
@@ -29,13 +24,6 @@ class DataError(Error, ValueError):
     exit_code = 65
 
 
-class GateMissed(Error):
-    """The scores of a run miss its gate; its results are published, and `run` has them."""
-
-    exit_code = 3
-    run: Run | None = None
-
-
 class FileError(Error, OSError):
     """Reading or writing failed: a full disk, no permission, no network."""
 
@@ -50,5 +38,5 @@ class Interrupted(Error):
     exit_code = 75
 
 
-for _class in (SettingsError, DataError, GateMissed, FileError, Interrupted):
+for _class in (SettingsError, DataError, FileError, Interrupted):
     _class.__module__ = "limpid"

@@ -75,7 +75,7 @@ class Model:
         """The columns of the rows that it takes, if it takes rows."""
 
     @overload
-    def encode(
+    def encode(  # type: ignore[overload-overlap]
         self,
         images: Arrow,
         *,
@@ -113,7 +113,7 @@ class Model:
         column of images in a table; `resize` scales pictures to the size of the model's images, `crop` until they cover it."""
 
     @overload
-    def denoise(
+    def denoise(  # type: ignore[overload-overlap]
         self,
         images: Arrow,
         *,
@@ -150,7 +150,7 @@ class Model:
         of arrays."""
 
     @overload
-    def reconstruct(
+    def reconstruct(  # type: ignore[overload-overlap]
         self,
         images: Arrow,
         *,
@@ -190,4 +190,4 @@ def directory(arguments: list[str], settings: str | None) -> Any: ...
 def plan(arguments: list[str], settings: str | None) -> str: ...
 def show(run: str | os.PathLike[str]) -> str: ...
 def scores(run: str | os.PathLike[str]) -> str: ...
-def write_rows(folder: str | os.PathLike[str], name: str, rows: memoryview) -> None: ...
+def write_rows(folder: str | os.PathLike[str], name: str, rows: Any) -> None: ...

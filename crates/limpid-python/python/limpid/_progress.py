@@ -26,7 +26,7 @@ class Bars(Reporter):
     def __init__(self) -> None:
         self._bars: dict[str, Any] = {}
         try:
-            from tqdm.auto import tqdm
+            from tqdm.auto import tqdm  # type: ignore[import-untyped]
         except ImportError:
             self._tqdm: Any = None
         else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Union
 
 from . import _native
-from ._errors import GateMissed, SettingsError
+from ._errors import Error, SettingsError
 from ._native import Model, Table
 from ._progress import reporter
 
@@ -191,6 +191,14 @@ class Run:
 
     def __repr__(self) -> str:
         return f"limpid.Run({str(self.path)!r})"
+
+
+class GateMissed(Error):
+    """The scores of a run miss its gate; its results are published, and `run` has them."""
+
+    __module__ = "limpid"
+    exit_code = 3
+    run: Run | None = None
 
 
 class Report:
