@@ -82,3 +82,51 @@ impl HeldTable {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Int32Array, StringArray, UInt8Array};
+    use arrow_schema::Schema;
+
+    use super::*;
+    use crate::table::{ids, pixels};
+
+    #[test]
+    fn columns_come_in_order_and_of_their_types() {
+        let shape = ImageShape { height: 1, width: 2, channels: 1 };
+        let images = pixels::fixed_size_list(Arc::new(UInt8Array::from(vec![1, 2, 3, 4])), 2);
+        let columns: [(&str, ArrayRef); 4] = [
+            ("image", images),
+            ("label", Arc::new(Int32Array::from(vec![None, Some(1)]))),
+            ("split", Arc::new(StringArray::from(vec!["train", "test"]))),
+            ("id", Arc::new(Int32Array::from(vec![7, 8]))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).expect("fits");
+        let of = |schema: Schema, batch: &RecordBatch| {
+            HeldTable::of("x", &Arc::new(schema), std::slice::from_ref(batch), shape)
+        };
+        let table = of(batch.schema().as_ref().clone(), &batch).expect("is read").expect("is as limpid's");
+        assert_eq!(
+            (table.rows(), table.batches[0].schema()),
+            (2, Content::Images(shape.into(), crate::image::Pixels::U8).schema())
+        );
+        let mut seen = Vec::new();
+        for group in table.row_groups(1) {
+            group(&mut |batch| {
+                seen.extend_from_slice(ids(&batch)?.values());
+                Ok(())
+            })
+            .expect("is read");
+        }
+        assert_eq!(seen, [7, 8]);
+        // Without the labels it is a table of another program; but not if it says that it is limpid's.
+        let other = batch.project(&[0, 2, 3]).expect("are there");
+        assert!(of(other.schema().as_ref().clone(), &other).expect("is no error").is_none());
+        let own = Content::Images(shape.into(), crate::image::Pixels::U8).schema();
+        let claims = other.schema().as_ref().clone().with_metadata(own.metadata().clone());
+        let cause = of(claims, &other).err().expect("is refused").to_string();
+        assert_eq!(cause, "cannot use x: its column `label` is missing");
+    }
+}

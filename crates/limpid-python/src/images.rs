@@ -98,8 +98,12 @@ fn of_array(view: &Bound<'_, PyMemoryView>) -> PyResult<(Images, Form)> {
 
 /// Arrow data: a table, or a column of images alone.
 fn arrow(given: &Bound<'_, PyAny>) -> PyResult<Images> {
-    let (chunks, field) = given.extract::<AnyArray>()?.into_chunked_array()?.into_inner();
     let bad = |cause: String| of_kind(given.py(), Kind::Data, format!("cannot use {TABLE}: {cause}"));
+    let reader = given.extract::<AnyArray>()?.into_reader()?;
+    let field = reader.field();
+    // What makes the rows may need the interpreter on a thread of its own.
+    let chunks = given.py().detach(move || reader.collect::<Result<Vec<ArrayRef>, _>>());
+    let chunks = chunks.map_err(|cause| bad(cause.to_string()))?;
     let DataType::Struct(fields) = field.data_type() else {
         let schema = Arc::new(Schema::new(vec![field.as_ref().clone().with_name("image")]));
         return table(schema, chunks.into_iter().map(|chunk| vec![chunk])).map_err(bad);

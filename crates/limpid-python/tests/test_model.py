@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -166,6 +167,9 @@ def test_data_frames_and_queries_are_tables(models):
     duckdb = pytest.importorskip("duckdb")
     query = duckdb.from_arrow(table).order("id")
     assert model.encode(query, output="numpy").tobytes() == expected.tobytes()
+    # A query whose rows come from this process, through its threads.
+    rows = pa.RecordBatchReader.from_batches(table.schema, (batch for batch in table.to_batches(max_chunksize=2)))
+    assert model.encode(duckdb.sql("SELECT * FROM rows"), output="numpy").tobytes() == expected.tobytes()
     features = model.encode(table)
     assert duckdb.sql("SELECT count(*), max(id) FROM features").fetchall() == [(12, 11)]
     pd = pytest.importorskip("pandas")
@@ -363,6 +367,16 @@ def test_a_forked_process_uses_the_model_that_it_has(models):
     process.join()
 
 
+def test_a_shared_model_is_loaded_once(runs):
+    path = runs("dense").path
+    model = limpid.shared_model(path)
+    assert limpid.shared_model(str(path)) is model and limpid.shared_model(path, threads=1) is not model
+    os.utime(path / "train" / "model.json")
+    assert limpid.shared_model(path) is not model
+    with pytest.raises(limpid.SettingsError, match="does not exist"):
+        limpid.shared_model("missing")
+
+
 def resident():
     gc.collect()
     with open("/proc/self/statm", encoding="ascii") as file:
@@ -388,3 +402,43 @@ def test_memory_is_flat_over_ten_thousand_calls(runs):
     before = resident()
     calls(2000)
     assert resident() - before < 8 << 20
+
+
+def test_numbers_have_the_levels_of_the_source(tmp_path):
+    words = digits(120).astype(np.uint16) * 16
+    np.save(tmp_path / "x.npy", words)
+    source = {"npy": {"train": str(tmp_path / "x.npy"), "test-fraction": 0.1, "levels": [0, 4080]}}
+    pipeline = {"name": "levels", "source": source, "model": {"dense": {"hidden": [], "code": 4}, "loss": "mse"}, "training": {"input": "clean", "epochs": 1}}
+    run = limpid.run(pipeline, runs=tmp_path, to="train")
+    table = by_command("denoise", run, tmp_path / "x.npy", tmp_path)
+    made = run.model().denoise(words)
+    assert made.dtype == np.float32 and made.tobytes() == lists(table, "image").tobytes()
+    with pytest.raises(limpid.DataError, match="levels"):
+        run.model().encode(words + 1)
+
+
+def test_tables_of_pictures_of_different_sizes(tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    for split, count in (("train", 6), ("test", 3)):
+        (tmp_path / "pictures" / split).mkdir(parents=True)
+        for at in range(count):
+            image = np.random.default_rng(at).integers(0, 256, (40 + 3 * at, 60 - at), dtype=np.uint8)
+            Image.fromarray(image).save(tmp_path / "pictures" / split / f"{at}.png")
+    pipeline = {
+        "name": "mixed",
+        "source": {"folder": {"path": str(tmp_path / "pictures")}},
+        "corruption": {"gaussian": {"std": 0.1}},
+        "model": {"unet": {"channels": [4, 4]}, "loss": "mse"},
+        "training": {"input": "noisy", "epochs": 1, "patch": 16, "patches-per-image": 4},
+        "gate": {"baselines": []},
+    }
+    run = limpid.run(pipeline, runs=tmp_path / "runs", to="denoise")
+    noisy, model = pa.table(run.table("corrupt", "test")), run.model()
+    expected = run.table("denoise", "test")
+    made = model.denoise(run.table("corrupt", "test"))
+    assert pa.table(made).select(["id", "split", "label", "height", "width", "image"]).equals(
+        pa.table(expected).select(["id", "split", "label", "height", "width", "image"])
+    )
+    pictures = model.denoise(noisy.slice(1), output="numpy")
+    assert [picture.tobytes() for picture in pictures] == [picture.tobytes() for picture in expected.numpy("image")[1:]]
+    assert pictures[0].shape == (43, 59)

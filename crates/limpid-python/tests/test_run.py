@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -146,6 +147,23 @@ def test_other_threads_work_meanwhile(tmp_path):
     done.set()
     thread.join()
     assert counted[0] > 50
+
+
+def run_again(folder):
+    try:
+        limpid.run(PIPELINE, runs=folder, to="ingest")
+    except limpid.SettingsError as cause:
+        return str(cause)
+    return "done"
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_forked_process_is_told_that_it_cannot_run_pipelines(tmp_path):
+    limpid.run(PIPELINE, runs=tmp_path, to="ingest")
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert "was forked from one" in pool.apply(run_again, (tmp_path,))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(run_again, (tmp_path,)) == "done"
 
 
 def test_the_command_is_that_of_the_binary(tmp_path):

@@ -12,6 +12,7 @@ use crate::engine::inference::Inference;
 use crate::error;
 use crate::image::Pixels;
 use crate::progress::Progress;
+use crate::scaler::Scaler;
 use crate::source::settings::Pages;
 use crate::source::{Folder, HeldArray, Numpy, Source, Tables, Vectors, floats_of};
 use crate::table::pixels::fixed_size_list;
@@ -60,81 +61,110 @@ impl Images {
         !matches!(self, Self::Array(_))
     }
 
-    /// The source of these images for a model, or the content of none.
+    /// The source of these images for a model.
     ///
     /// # Errors
     /// Images that cannot be read, or settings that are not for them.
-    pub fn source(
-        self,
-        model: &Inference,
-        reading: &Reading,
-        progress: &Progress,
-    ) -> Result<Result<Box<dyn Source + Send>, Content>> {
+    pub fn source(self, model: &Inference, reading: &Reading, progress: &Progress) -> Result<Found> {
         let Reading { resize, crop, column } = reading;
         if *resize && *crop {
             return Err(error::settings("resize and crop exclude each other"));
         }
-        let none = |pixels| Ok(Err(Content::Images(model.image().into(), pixels)));
-        if let Some(columns) = model.columns() {
-            if *resize || *crop || column.is_some() {
+        let is_asked = *resize || *crop || column.is_some();
+        match (self, model.columns()) {
+            (_, Some(_)) if is_asked => {
                 let advice = "the model takes rows of tables, by the names of their columns";
-                return Err(error::settings(format!("resize, crop and column are for images, but {advice}")));
+                Err(error::settings(format!("resize, crop and column are for images, but {advice}")))
             }
-            let (name, schema, batches) = match self {
-                Self::Array(array) => rows(model, array)?,
-                Self::Table { name, schema, batches } => (name, schema, batches),
-                Self::Files(_) => return Err(error::data("the model takes rows of numbers, and no pictures")),
-            };
-            if Content::is_of(&schema)
-                && let Some(table) = HeldTable::of(&name, &schema, &batches, model.image())?
-            {
-                return Ok(Ok(Box::new(table)));
+            (Self::Array(_), None) if is_asked => {
+                Err(error::settings("resize, crop and column are for pictures and tables, not for arrays"))
             }
-            if batches.iter().all(|batch| batch.num_rows() == 0) {
-                return none(Pixels::F32);
+            (Self::Array(array), Some(columns)) => of_rows(rows(columns, array)?, model, columns, progress),
+            (Self::Table { name, schema, batches }, Some(columns)) => {
+                of_rows((name, schema, batches), model, columns, progress)
             }
-            return Ok(Ok(Box::new(Vectors::held(&name, (&schema, batches), columns, progress)?)));
-        }
-        let (image, fit) = (model.image(), fit(model, *resize, *crop, Pages::default()));
-        Ok(Ok(match self {
-            Self::Array(mut array) => {
-                if *resize || *crop || column.is_some() {
-                    return Err(error::settings("resize, crop and column are for pictures and tables, not for arrays"));
-                }
-                // A flat image shows no rows and columns.
-                if let [count, numbers] = array.sizes[..]
-                    && numbers == image.len() as u64
-                {
-                    array.sizes =
-                        [count as usize, image.height, image.width, image.channels].map(|size| size as u64).to_vec();
-                }
-                Box::new(Numpy::held(array, model.levels())?)
+            (Self::Files(_), Some(_)) => Err(error::data("the model takes rows of numbers, and no pictures")),
+            (Self::Array(array), None) => {
+                Ok(Found::Source(Box::new(Numpy::held(unfolded(array, model), model.levels())?)))
             }
-            Self::Table { name, schema, batches } => {
+            (Self::Table { name, schema, batches }, None) => {
                 let column = column.as_deref().filter(|column| *column != "image");
                 if column.is_none()
-                    && let Some(table) = HeldTable::of(&name, &schema, &batches, image)?
+                    && let Some(table) = own(&name, &schema, &batches, model)?
                 {
-                    return match table.content().extent() {
-                        Some(_) => Ok(Ok(Box::new(table))),
-                        None => Err(error::data(format!("cannot use {name}: it holds features, not images"))),
-                    };
+                    return Ok(table);
                 }
-                if batches.iter().all(|batch| batch.num_rows() == 0) {
-                    return none(Pixels::U8);
+                if is_empty(&batches) {
+                    return Ok(Found::None(Content::Images(model.image().into(), Pixels::U8)));
                 }
-                let note = |line: &str| progress.note(line);
-                Box::new(Tables::held(&name, (schema, batches), column, fit, image, &note)?)
+                let (fit, note) = (fit(model, *resize, *crop, Pages::default()), |line: &str| progress.note(line));
+                let tables = Tables::held(&name, (schema, batches), column, fit, model.image(), &note)?;
+                Ok(Found::Source(Box::new(tables)))
             }
-            Self::Files(paths) if paths.is_empty() => return none(Pixels::U8),
-            Self::Files(paths) => Box::new(Folder::of_files(&paths, fit)?),
-        }))
+            (Self::Files(paths), None) if paths.is_empty() => {
+                Ok(Found::None(Content::Images(model.image().into(), Pixels::U8)))
+            }
+            (Self::Files(paths), None) => {
+                let fit = fit(model, *resize, *crop, Pages::default());
+                Ok(Found::Source(Box::new(Folder::of_files(&paths, fit)?)))
+            }
+        }
+    }
+}
+
+/// What there is to be applied a model to.
+pub enum Found {
+    /// Images.
+    Source(Box<dyn Source + Send>),
+    /// None; those that there are not have this content.
+    None(Content),
+}
+
+fn is_empty(batches: &[RecordBatch]) -> bool {
+    batches.iter().all(|batch| batch.num_rows() == 0)
+}
+
+/// A table of images that limpid wrote, or one with the same columns; none if it is any other table.
+fn own(name: &str, schema: &SchemaRef, batches: &[RecordBatch], model: &Inference) -> Result<Option<Found>> {
+    let Some(table) = HeldTable::of(name, schema, batches, model.image())? else { return Ok(None) };
+    if table.content().extent().is_none() {
+        return Err(error::data(format!("cannot use {name}: it holds features, not images")));
+    }
+    Ok(Some(Found::Source(Box::new(table))))
+}
+
+/// The rows of a table for a model of these columns; those of limpid's own tables are scaled already.
+fn of_rows(
+    (name, schema, batches): (String, SchemaRef, Vec<RecordBatch>),
+    model: &Inference,
+    columns: &Scaler,
+    progress: &Progress,
+) -> Result<Found> {
+    if Content::is_of(&schema)
+        && let Some(table) = own(&name, &schema, &batches, model)?
+    {
+        return Ok(table);
+    }
+    if is_empty(&batches) {
+        return Ok(Found::None(Content::Images(model.image().into(), Pixels::F32)));
+    }
+    Ok(Found::Source(Box::new(Vectors::held(&name, (&schema, batches), columns, progress)?)))
+}
+
+/// An array of images as it is, or with the sides of the model's images if they are flat.
+fn unfolded(array: HeldArray, model: &Inference) -> HeldArray {
+    let image = model.image();
+    match array.sizes[..] {
+        [count, numbers] if numbers == image.len() as u64 => {
+            let sides = [image.height, image.width, image.channels].map(|side| side as u64);
+            HeldArray { sizes: [&[count], sides.as_slice()].concat(), ..array }
+        }
+        _ => array,
     }
 }
 
 /// The table of an array whose rows are those of a model's columns, in their order.
-fn rows(model: &Inference, array: HeldArray) -> Result<(String, SchemaRef, Vec<RecordBatch>)> {
-    let columns = model.columns().ok_or_else(|| error::bug("a model of images takes no rows"))?;
+fn rows(columns: &Scaler, array: HeldArray) -> Result<(String, SchemaRef, Vec<RecordBatch>)> {
     let width = columns.columns().len();
     if array.sizes.len() != 2 || array.sizes[1] != width as u64 {
         let sizes = array.sizes.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");

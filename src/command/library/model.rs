@@ -9,7 +9,7 @@ use arrow_schema::SchemaRef;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::images::{Images, Reading};
+use super::images::{Found, Images, Reading};
 use crate::command::apply::misfit;
 use crate::command::arguments::available;
 use crate::command::checked_model::load_checked;
@@ -142,8 +142,8 @@ impl Model {
         let (name, pictures) = (images.name().to_owned(), images.are_pictures());
         let from = Path::new(&name);
         match workers.pool.install(|| images.source(model, reading, progress))? {
-            Ok(source) => self.made(&workers, model, (&*source, pictures), direction, from, progress),
-            Err(content) => {
+            Found::Source(source) => self.made(&workers, model, (&*source, pictures), direction, from, progress),
+            Found::None(content) => {
                 let schema = Making::new(model, content, (&None, None), direction, from)?.schema;
                 Ok(Rows { schema, batches: Vec::new() })
             }

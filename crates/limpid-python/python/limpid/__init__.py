@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ._errors import DataError, Error, FileError, Interrupted, SettingsError
 from ._native import VERSION as __version__
 from ._native import Model, Table
-from ._run import GateMissed, Pipeline, Report, Run, StagePlan, plan, run
+from ._run import GateMissed, Pipeline, Report, Run, StagePlan, plan, run, shared_model
 
 if TYPE_CHECKING:
     from ._autoencoder import Autoencoder
@@ -36,6 +36,7 @@ __all__ = [
     "__version__",
     "plan",
     "run",
+    "shared_model",
 ]
 
 

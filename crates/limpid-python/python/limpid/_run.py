@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -92,7 +93,7 @@ def run(
     """Runs every stage of a pipeline whose result is not there or no longer right.
 
     `set` overrides settings, as in ``{"training.epochs": 5}``; `only`, `from_` and `to` name stages. `lock_timeout` is a number of
-    seconds, or text as in ``"10m"``. Messages go to the logger ``limpid``; `progress` asks for bars, which are shown on a terminal and in
+    seconds, or text as in ``"10m"``. `threads` are all cores unless given; those of the first call stay. Messages go to the logger ``limpid``; `progress` asks for bars, which are shown on a terminal and in
     a notebook unless it is False.
 
     Raises SettingsError, DataError, FileError, Interrupted; and GateMissed, whose `run` is the run.
@@ -221,6 +222,21 @@ class Report:
 
     def __repr__(self) -> str:
         return f"limpid.Report({str(self.path)!r})"
+
+
+def shared_model(path: str | os.PathLike[str], *, device: str = "flex", threads: int | None = None) -> Model:
+    """The model of a run, loaded once in this process for all who ask for it, and again once the run has another.
+
+    For functions that are sent to workers of Spark and the like, where they find the run at the same path."""
+    places = (Path(path) / "model.json", Path(path) / "train" / "model.json")
+    # The folder is replaced with its files.
+    stamp = next((place.stat().st_ctime_ns for place in places if place.is_file()), 0)
+    return _shared(os.path.abspath(path), device, threads, stamp)
+
+
+@functools.lru_cache(maxsize=8)
+def _shared(path: str, device: str, threads: int | None, stamp: int) -> Model:
+    return Model(path, device=device, threads=threads)
 
 
 def _selection(
