@@ -4,9 +4,21 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::device::ComputeDevice;
+use crate::engine::inference::Inference;
 use crate::error;
 use crate::record::receipt::{Receipt, output_damage};
 use crate::record::workspace::{steadily, whole_receipt_in};
+
+/// Loads the model of a run directory, or of the folder of its train stage, as [`of_checked_model`] does.
+///
+/// # Errors
+/// Missing or damaged files.
+pub fn load_checked(model: &Path, device: &ComputeDevice) -> Result<Inference> {
+    let folders = [model.to_owned(), model.join("train")];
+    let folder = folders.iter().find(|folder| folder.join("model.json").is_file()).unwrap_or(&folders[0]);
+    of_checked_model(folder, || Inference::load(folder, device.inference()))
+}
 
 /// Loads the model in a folder with `load`, and checks its files against the receipt of the run that trained it, if there is
 /// one: a flipped bit in a weight would not be detected otherwise.

@@ -10,8 +10,10 @@ mod diff;
 mod export;
 mod init;
 mod inspect;
+pub mod library;
 mod pictures;
 mod plan;
+mod process;
 mod run;
 mod schema;
 mod shard;
@@ -26,6 +28,10 @@ mod path_kind;
 mod print;
 mod results;
 mod scores;
+
+pub use process::main;
+
+use std::ffi::OsString;
 
 use anyhow::Result;
 use clap::error::{ContextKind, ContextValue};
@@ -57,8 +63,8 @@ impl Cli {
 ///
 /// # Errors
 /// Arguments that are wrong, and those that ask for help or the version.
-pub fn parse() -> Result<Cli, clap::Error> {
-    Cli::try_parse().map_err(|mut cause| {
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments).map_err(|mut cause| {
         let known = cause.get(ContextKind::SuggestedSubcommand).is_some();
         if let (false, Some(ContextValue::String(typed))) = (known, cause.get(ContextKind::InvalidSubcommand)) {
             let command = Cli::command();
@@ -77,7 +83,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
 ///
 /// # Errors
 /// Those of the command; see `error` for how they are reported.
-pub fn execute(cli: Cli) -> Result<()> {
+fn execute(cli: Cli) -> Result<()> {
     failpoint::install()?;
     cli.command.arguments().execute()
 }
