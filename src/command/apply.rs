@@ -27,7 +27,7 @@ use crate::progress::{LogMode, Progress};
 use crate::scaler::Scaler;
 use crate::source::settings::{Faults, Fit, OnError, Pages, Size};
 use crate::source::{Animated, FILES, Folder, Idx, Numpy, REJECTED, Source, Tables, Vectors};
-use crate::store::local;
+use crate::store;
 use crate::store::watch::Watch;
 use crate::table::{Content, TableFile, WriteOptions};
 use pass::Pass;
@@ -117,7 +117,7 @@ pub struct DenoiseArgs {
 impl Execute for DenoiseArgs {
     fn execute(&self) -> Result<()> {
         let ApplyArgs { input, output, resize, crop, image, .. } = &self.apply;
-        if output.extension().is_some_and(|end| end.eq_ignore_ascii_case("gif")) && !output.is_dir() {
+        if output.extension().is_some_and(|end| end.eq_ignore_ascii_case("gif")) && !store::is_folder(output) {
             let message = format!("{} would be a GIF, which holds few of the colours", output.display());
             return Err(error::settings(format!("{message}; name a .png")));
         }
@@ -171,8 +171,9 @@ fn prepare(args: &ApplyArgs, ensemble: bool) -> Result<(Inference, usize, Progre
     interrupt::install()?;
     let threads = threads(args.work.threads)?;
     let progress = progress(&args.work);
-    let folder = if args.model.join("model.json").is_file() { args.model.clone() } else { args.model.join("train") };
-    let folder = if folder.join("model.json").is_file() { folder } else { args.model.clone() };
+    let has_model = |folder: &Path| store::is_file(&folder.join("model.json"));
+    let folder = if has_model(&args.model) { args.model.clone() } else { args.model.join("train") };
+    let folder = if has_model(&folder) { folder } else { args.model.clone() };
     let device = args.device.device.open(threads, |reason| progress.note(reason))?;
     let model = of_checked_model(&folder, || Inference::load(&folder, device.inference()))?;
     Ok((model.with_ensemble(ensemble)?, threads, progress))
@@ -192,7 +193,7 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
     let mut taken: BTreeMap<String, &Path> = BTreeMap::new();
     for path in &args.input {
         let name = output_name(path)?;
-        let tables = [(FILES, path.is_dir()), (REJECTED, args.on_error == OnError::Skip)];
+        let tables = [(FILES, store::is_folder(path)), (REJECTED, args.on_error == OnError::Skip)];
         let tables = tables.into_iter().filter_map(|(table, wanted)| wanted.then_some(table));
         let besides: Vec<_> = tables.map(|table| name_beside(&name, table)).collect();
         for name in besides.iter().chain([&name]) {
@@ -202,7 +203,7 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
             }
         }
         let output = args.output.join(&name);
-        if output.canonicalize().is_ok_and(|output| path.canonicalize().is_ok_and(|path| path == output)) {
+        if store::real(&output).is_some_and(|output| store::real(path) == Some(output)) {
             let advice = "name another folder with -o";
             return Err(error::settings(format!(
                 "{} would be overwritten by its own result; {advice}",
@@ -212,7 +213,7 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
         open(path, args, &model, direction, (&progress, false))?;
         outputs.push((output, besides));
     }
-    local::create_folder(&args.output)?;
+    store::of(&args.output).create_folder(&args.output)?;
     for (path, (output, besides)) in args.input.iter().zip(outputs) {
         let written = Watch::new(|| files(path)).and_then(|watch| {
             let input = open(path, args, &model, direction, (&progress, true))?;
@@ -230,7 +231,7 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
 
 /// The files of an input.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
-    if path.is_dir() { Folder::files(path, None) } else { Ok(vec![path.to_owned()]) }
+    if store::is_folder(path) { Folder::files(path, None) } else { Ok(vec![path.to_owned()]) }
 }
 
 /// Opens an input, and tells what is passed over, if it `tells`.
@@ -312,7 +313,7 @@ fn open_rows(path: &Path, args: &ApplyArgs, columns: &Scaler, progress: &Progres
             "--resize, --crop, --image, --pages and --on-error are for images, but {advice}"
         )));
     }
-    if path.is_dir() {
+    if store::is_folder(path) {
         return Err(error::settings(format!("{} is a folder: name the tables in it", path.display())));
     }
     let is_parquet = matches!(recognised(path)?, Ok(Kind::Parquet));

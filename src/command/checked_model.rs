@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::error;
 use crate::record::receipt::{Receipt, output_damage};
 use crate::record::workspace::{steadily, whole_receipt_in};
+use crate::store;
 
 /// Loads the model in a folder with `load`, and checks its files against the receipt of the run that trained it, if there is
 /// one: a flipped bit in a weight would not be detected otherwise.
@@ -26,7 +27,7 @@ pub fn of_checked_model<T>(folder: &Path, load: impl Fn() -> Result<T>) -> Resul
 fn check_model(folder: &Path, receipt: &Receipt) -> Result<()> {
     // The history is not used. Missing files are left to `load`, which knows the weights that the model uses.
     for output in receipt.outputs.iter().filter(|output| !output.name.ends_with(".parquet")) {
-        let there = folder.join(&output.name).exists();
+        let there = store::exists(&folder.join(&output.name));
         if let Some(damage) = there.then(|| output_damage(output, folder, true)).transpose()?.flatten() {
             return Err(error::data(format!("the model in {} is damaged: {damage}", folder.display())));
         }

@@ -22,7 +22,7 @@ use crate::record::StageName;
 use crate::record::receipt::{Receipt, Work, output_damage};
 use crate::record::workspace::Workspace;
 use crate::stage::{STAGES, Stage, StageContext, evaluate, report, train};
-use crate::store::{self, Lease};
+use crate::store::{self, Lease, PathKind};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
 use witness::Witness;
 
@@ -211,7 +211,7 @@ fn check_place(pipeline: &Pipeline, workspace: &Workspace, stages: &[(&'static d
             "the run directory {root} would lie among the images of {folder}; {advice}"
         )));
     }
-    if workspace.root().metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+    if matches!(store::of(workspace.root()).kind(workspace.root()), Ok(Some(PathKind::File | PathKind::Other))) {
         return Err(error::settings(format!("{} is not a folder", workspace.root().display())));
     }
     let mut selected = stages.iter().filter(|(_, part)| *part == Part::Selected);
@@ -259,7 +259,7 @@ fn drop_checkpoints(
     for (index, (stage, part)) in stages.iter().enumerate() {
         let checkpoint = workspace.checkpoint(stage.name());
         let read = stage.inputs(pipeline).into_iter().find(|input| damaged.contains(input));
-        let Some(read) = read.filter(|_| checkpoint.exists()) else { continue };
+        let Some(read) = read.filter(|_| store::exists(&checkpoint)) else { continue };
         let name = stage.name();
         progress.note(&format!("{name}: its checkpoint is not used, since the result of {read} is damaged"));
         store::of(&checkpoint).remove(&checkpoint)?;
@@ -313,7 +313,7 @@ fn run_stage(
         _ = store::of(&checkpoint).remove(&checkpoint);
     }
     let witness = Witness { stage, pipeline, workspace, parts: &parts, files: &plan.files };
-    let made = workspace.scratch(stage.name(), lock).and_then(|scratch| {
+    let made = workspace.scratch(stage.name(), &parts.digest(), lock).and_then(|scratch| {
         let context = StageContext {
             pipeline,
             scratch,

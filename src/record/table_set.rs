@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::StageName;
 use super::workspace::Workspace;
 use crate::image::Split;
+use crate::store;
 
 /// Tables that a stage writes, one for each split: those of its result, or of a folder inside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl TableSet {
 
     /// The splits that it has tables of: an optional one only if its table was published.
     pub fn splits(self, workspace: &Workspace) -> impl Iterator<Item = Split> {
-        Split::ALL.into_iter().filter(move |split| !split.is_optional() || self.path(workspace, *split).exists())
+        Split::ALL.into_iter().filter(move |split| !split.is_optional() || store::exists(&self.path(workspace, *split)))
     }
 
     /// The path of the published table of a split.

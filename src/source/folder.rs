@@ -16,7 +16,6 @@ mod pairs;
 mod settings;
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{BufReader, Cursor, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -38,7 +37,7 @@ use crate::image::{Classes, Extent, ImageShape, PerSplit, Pixels, Samples, Shape
 use crate::progress::Progress;
 use crate::source::settings::{Fit, Pages, Size};
 use crate::table::{Content, Emit, RowGroup, batch_rows, batches_of, row_groups_of};
-use crate::{error, interrupt};
+use crate::{error, interrupt, store};
 
 /// The name of the table with the path of each image.
 pub const FILES: &str = "files.parquet";
@@ -357,7 +356,7 @@ fn parts(rows: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
 /// An entry for each page of the files.
 fn paged(root: &Path, entries: Vec<Entry>) -> Vec<Entry> {
     let pages = |entry: &Entry| {
-        let count = File::open(root.join(&entry.path)).map(|file| pages::pages(&mut BufReader::new(file)).len());
+        let count = store::reader(&root.join(&entry.path)).map(|file| pages::pages(&mut BufReader::new(file)).len());
         // What cannot be read is reported when it is decoded.
         count.unwrap_or(1).max(1)
     };

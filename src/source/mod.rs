@@ -69,6 +69,7 @@ use crate::error;
 use crate::image::{Classes, Extent, ImageShape, Levels, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::setting::choices;
+use crate::store;
 use crate::table::{Content, RowGroup, batch_rows, image_columns, leading_columns, pixels};
 
 /// The first 4 KiB of the decompressed content of a gzip file.
@@ -77,7 +78,7 @@ use crate::table::{Content, RowGroup, batch_rows, image_columns, leading_columns
 /// It cannot be read or decompressed.
 pub fn unpacked_start(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut start = Vec::new();
-    gzip::payload(std::fs::File::open(path)?)?.take(1 << 12).read_to_end(&mut start)?;
+    gzip::payload(store::reader(path)?)?.take(1 << 12).read_to_end(&mut start)?;
     Ok(start)
 }
 

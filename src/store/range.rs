@@ -4,6 +4,7 @@
 
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A file of which any range can be read.
@@ -16,6 +17,14 @@ pub trait ReadAt: Debug + Send + Sync {
     /// # Errors
     /// They cannot be read.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+
+    /// The same file with these ranges in memory, read by few requests; none if reading is cheap anyway, or they are too large.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn holding(&self, _ranges: &[Range<u64>]) -> io::Result<Option<Arc<dyn ReadAt>>> {
+        Ok(None)
+    }
 }
 
 /// A reader of a file, with its own position.
@@ -28,6 +37,11 @@ impl RangeReader {
     /// A reader that starts at byte `at`.
     pub fn new(file: Arc<dyn ReadAt>, at: u64) -> Self {
         Self { file, at }
+    }
+
+    /// Size of the file in bytes.
+    pub fn size(&self) -> u64 {
+        self.file.bytes()
     }
 }
 

@@ -52,5 +52,7 @@ mod running;
 mod soak;
 mod starting;
 mod steps;
+mod store_server;
+mod stores;
 mod validating;
 mod vectors;

@@ -7,7 +7,7 @@ use arrow_array::RecordBatch;
 
 use super::{Direction, Input, mapping};
 use crate::command::output_name::name_beside;
-use crate::command::output_place::{hidden, publish_beside};
+use crate::command::output_place::publish_beside;
 use crate::engine::inference::Inference;
 use crate::engine::mapping::Mapping;
 use crate::engine::restored;
@@ -41,12 +41,12 @@ impl Pass<'_> {
     ) -> Result<()> {
         let Self { direction, model, options, progress } = *self;
         let name = output.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let write = |folder: &Path, temporary: &str| match input {
+        let write = |folder: &Path, temporary: &dyn Fn(&str) -> String| match input {
             Input::Table(table) => {
                 let task = progress.task(name, table.rows(), "images");
                 let input = MapInput { table: &table, row_groups: 0..table.row_groups(), companion: None };
                 let mapping = mapping(model, table.content(), direction, from)?;
-                map_table(input, (folder, temporary), options.clone(), mapping, &|rows| task.advance(rows)).map(|_| ())
+                map_table(input, (folder, &temporary(name)), options.clone(), mapping, &|rows| task.advance(rows)).map(|_| ())
             }
             Input::Source(source) => {
                 let task = progress.task(name, source.count(Split::Test), "images");
@@ -67,8 +67,8 @@ impl Pass<'_> {
                 };
                 let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
                 match &restored {
-                    Some((_, schema)) => write_rows(folder, temporary, schema, &options, None, groups)?,
-                    None => write_table(folder, temporary, content, options, groups)?,
+                    Some((_, schema)) => write_rows(folder, &temporary(name), schema, &options, None, groups)?,
+                    None => write_table(folder, &temporary(name), content, options, groups)?,
                 };
                 source.passed_over().iter().for_each(|line| progress.note(line));
                 // Fails now if pictures could not be decoded.
@@ -77,7 +77,7 @@ impl Pass<'_> {
                     if !besides.contains(&beside) {
                         continue;
                     }
-                    write_batch(folder, &hidden(&beside), &rows)?;
+                    write_batch(folder, &temporary(&beside), &rows)?;
                     let summary = summary_of_rejected(&rows, &folder.join(beside)).filter(|_| table == REJECTED);
                     summary.iter().for_each(|summary| progress.note(summary));
                 }

@@ -6,6 +6,7 @@
 
 mod file;
 mod lease;
+mod outputs;
 mod publish;
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
@@ -15,9 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use rayon::prelude::*;
 
 use super::failpoint::{self, reach};
-use super::{Lease, ReadAt, Stat, Store};
+use super::{Lease, PathKind, ReadAt, Stat, Store};
 use crate::error;
 use crate::progress::Progress;
 #[cfg(test)]
@@ -34,8 +36,17 @@ impl Store for Local {
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
-        let metadata = fs::metadata(path)?;
-        Ok(Stat { bytes: metadata.len(), modified: metadata.modified().map_or(0, nanoseconds) })
+        Ok(stat_of(&fs::metadata(path)?))
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<PathKind>> {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(PathKind::File)),
+            Ok(metadata) if metadata.is_dir() => Ok(Some(PathKind::Folder)),
+            Ok(_) => Ok(Some(PathKind::Other)),
+            Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(cause) => Err(cause),
+        }
     }
 
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
@@ -46,11 +57,54 @@ impl Store for Local {
         Ok(Box::new(NewFile::create(path)?))
     }
 
+    fn outputs(&self, folder: &Path, names: &[String]) -> Result<Box<dyn super::Outputs>> {
+        Ok(Box::new(outputs::Outputs::new(folder, names)?))
+    }
+
+    fn create_folder(&self, path: &Path) -> Result<()> {
+        create_folder(path)
+    }
+
+    fn sync_folder(&self, path: &Path) -> Result<()> {
+        sync_folder(path)
+    }
+
+    fn new_folder(&self, folder: &Path, write: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
+        outputs::new_folder(folder, write)
+    }
+
+    fn replace_beside_others(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        write_beside_others(path, bytes)
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         let mut names = names.collect::<io::Result<Vec<_>>>()?;
         names.sort_unstable();
         Ok(names)
+    }
+
+    fn walk(&self, folder: &Path, each: &mut dyn FnMut(PathBuf, Stat)) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let metadata = fs::metadata(&path)?;
+            if metadata.is_dir() { self.walk(&path, each)? } else { each(path, stat_of(&metadata)) }
+        }
+        Ok(())
+    }
+
+    fn stats(&self, root: &Path, names: &[String]) -> io::Result<Vec<Option<Stat>>> {
+        let stat = |name: &String| match fs::metadata(root.join(name)) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(stat_of(&metadata))),
+            Ok(_) => Err(io::Error::new(ErrorKind::InvalidData, format!("{} is not a file", root.join(name).display()))),
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(cause),
+        };
+        names.par_iter().map(stat).collect()
+    }
+
+    fn real(&self, path: &Path) -> io::Result<PathBuf> {
+        path.canonicalize()
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
@@ -61,7 +115,11 @@ impl Store for Local {
         remove_file(path)
     }
 
-    fn draft(&self, run: &Path, stage: &str) -> Result<PathBuf> {
+    fn published(&self, run: &Path, stage: &str, _receipt: &str) -> PathBuf {
+        run.join(stage)
+    }
+
+    fn draft(&self, run: &Path, stage: &str, _fingerprint: &str) -> Result<PathBuf> {
         publish::draft(run, stage)
     }
 
@@ -77,9 +135,18 @@ impl Store for Local {
         publish::clean(run, folders)
     }
 
+    fn sweep(&self, _run: &Path, _stages: &[&str], _receipt: &str) -> Result<super::Swept> {
+        // A result replaces its predecessor, and every run removes what a killed one has left.
+        Ok(super::Swept::default())
+    }
+
     fn lease(&self, run: &Path, timeout: Option<Duration>, progress: &Progress) -> Result<Box<dyn Lease>> {
         Ok(Box::new(lease::take(run, timeout, progress)?))
     }
+}
+
+pub(super) fn stat_of(metadata: &Metadata) -> Stat {
+    Stat { bytes: metadata.len(), modified: metadata.modified().map_or(0, nanoseconds), changed: changed(metadata) }
 }
 
 /// Opens a file to read it.

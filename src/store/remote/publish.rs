@@ -1,0 +1,115 @@
+//! Publishes the result of a stage, which lies under a prefix of its own, by swapping the receipt.
+//!
+//! ```text
+//! <run>/<stage>/<generation>/     the files and their receipt; the generation is the start of the receipt's fingerprint
+//! <run>/<stage>/_receipt.json     the receipt of the published generation
+//! <run>/latest/<stage>.json       the same for readers that know no receipts: a pattern for its tables, and its files
+//! ```
+//!
+//! The objects of a generation are determined by its fingerprint: a run that was killed, or several at once, put the same bytes.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::put::{replace, swap, versioned};
+use super::{Remote, list};
+use crate::error;
+use crate::store::{Stat, Store, Swept};
+
+/// Characters of a fingerprint that name a generation.
+const GENERATION: usize = 16;
+/// The folder of the manifests.
+const LATEST: &str = "latest";
+
+/// The name of the generation of a receipt with this fingerprint.
+fn generation(fingerprint: &str) -> &str {
+    fingerprint.get(..GENERATION).unwrap_or(fingerprint)
+}
+
+pub fn draft(run: &Path, stage: &str, fingerprint: &str) -> PathBuf {
+    run.join(stage).join(generation(fingerprint))
+}
+
+/// The folder of the published generation; none if there is none.
+pub fn published(run: &Path, stage: &str, name: &str) -> io::Result<Option<PathBuf>> {
+    let folder = run.join(stage);
+    let Some((receipt, _)) = versioned(&folder.join(name))? else { return Ok(None) };
+    Ok(fingerprint(&receipt).map(|fingerprint| folder.join(generation(&fingerprint))))
+}
+
+/// The fingerprint in a receipt.
+fn fingerprint(receipt: &[u8]) -> Option<String> {
+    let receipt: serde_json::Value = serde_json::from_slice(receipt).ok()?;
+    let fingerprint = receipt["fingerprint"].as_str()?;
+    let is_digest = fingerprint.len() >= GENERATION && fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then(|| fingerprint.to_owned())
+}
+
+pub fn publish(run: &Path, stage: &str, (name, receipt): (&str, &[u8])) -> Result<()> {
+    let fingerprint = fingerprint(receipt).ok_or_else(|| error::bug("a receipt without a fingerprint"))?;
+    let (inside, place) = (draft(run, stage, &fingerprint).join(name), run.join(stage).join(name));
+    let write = || {
+        replace(&inside, receipt)?;
+        let before = versioned(&place)?.map(|(_, version)| version);
+        let swapped = swap(&place, receipt, before.as_ref())?;
+        if swapped.is_some() {
+            replace(&run.join(LATEST).join(format!("{stage}.json")), &manifest(&draft(run, stage, &fingerprint), receipt))?;
+        }
+        Ok::<_, io::Error>(swapped)
+    };
+    match write().with_context(|| format!("cannot write {}", place.display()))? {
+        Some(_) => Ok(()),
+        None => Err(error::try_again(format!("another process has published {}", place.display()))),
+    }
+}
+
+/// What readers need to know of a generation, in JSON.
+fn manifest(folder: &Path, receipt: &[u8]) -> Vec<u8> {
+    let receipt: serde_json::Value = serde_json::from_slice(receipt).unwrap_or_default();
+    let outputs = receipt["outputs"].as_array().map_or(&[][..], Vec::as_slice);
+    let files: Vec<_> = outputs.iter().filter_map(|output| output["name"].as_str()).collect();
+    let paths: Vec<_> = files.iter().map(|name| folder.join(name)).collect();
+    let manifest = serde_json::json!({
+        "stage": receipt["stage"],
+        "fingerprint": receipt["fingerprint"],
+        "tables": folder.join("*.parquet"),
+        "files": paths,
+    });
+    format!("{manifest:#}\n").into_bytes()
+}
+
+/// Removes what no receipt names: earlier generations, and what killed runs have left.
+pub fn sweep(run: &Path, stages: &[&str], receipt: &str) -> Result<Swept> {
+    let unreadable = || format!("cannot list {}", run.display());
+    let mut kept = BTreeSet::new();
+    for stage in stages {
+        kept.extend(published(run, stage, receipt).with_context(unreadable)?);
+    }
+    list::forget(None);
+    let mut swept = Swept::default();
+    let mut left = Vec::new();
+    let mut look = |path: PathBuf, stat: Stat| {
+        let inside = path.strip_prefix(run).unwrap_or(&path).to_owned();
+        let mut parts = inside.iter().map(|part| part.to_string_lossy());
+        let (Some(stage), Some(generation), Some(_)) = (parts.next(), parts.next(), parts.next()) else { return };
+        let folder = run.join(&*stage).join(&*generation);
+        if stages.contains(&&*stage) && !kept.contains(&folder) && fingerprint_like(&generation) {
+            left.push((path, stat.bytes));
+        }
+    };
+    list::walk(run, &mut look).with_context(unreadable)?;
+    for (path, bytes) in left {
+        Remote.remove(&path)?;
+        swept.files += 1;
+        swept.bytes += bytes;
+    }
+    Ok(swept)
+}
+
+/// Whether a name is that of a generation, so that nothing else is removed.
+fn fingerprint_like(name: &str) -> bool {
+    name.len() == GENERATION && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
