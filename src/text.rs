@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-pub use secrets::{is_signature, without_secrets};
+pub use secrets::{has_password, is_signature, without_secrets};
 
 /// Most characters of a text in a cell of a table, and most that a column is padded to.
 const LONGEST_CELL: usize = 60;

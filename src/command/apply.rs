@@ -35,7 +35,8 @@ use pass::Pass;
 /// Arguments of `encode` and `denoise`.
 #[derive(Debug, Args)]
 struct ApplyArgs {
-    /// The model: a run directory, or the folder of its train stage.
+    /// The model: a run directory, or the folder of its train stage. This, inputs and output may be URLs (s3://, gs://, az://, and
+    /// https:// to read).
     model: PathBuf,
     /// Tables with the model's columns of numbers, CSV or Parquet, for a model of vectors; for any other, Parquet files with a column of
     /// images, pictures, folders of pictures, IDX files (raw or gzip), or NumPy arrays (.npy).

@@ -17,7 +17,7 @@ use crate::stage::STAGES;
 /// Arguments of `clean`.
 #[derive(Debug, Args)]
 pub struct CleanArgs {
-    /// The run directory.
+    /// The run directory, or its URL (s3://, gs://, az://).
     run: PathBuf,
     /// Give up after waiting this long for another process to leave it: 90s, 10m or 2h; for ever unless given.
     #[arg(long, value_name = "TIME", value_parser = duration)]

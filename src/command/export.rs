@@ -1,6 +1,6 @@
 //! `limpid export`: writes tables of a run in another layout, and its model as ONNX.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -35,9 +35,9 @@ use crate::table::layout::{Layout, Lists, PictureDepth, Profile, StoredPixels};
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["to", "onnx"])))]
 pub struct ExportArgs {
-    /// The run directory.
+    /// The run directory, or its URL (s3://, gs://, az://).
     run: PathBuf,
-    /// A new folder for the tables, or pictures: one folder in it for each stage.
+    /// A new folder, or a prefix of URLs, for the tables, or pictures: one folder in it for each stage.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// Write the images as PNG files of 8 bits, or of 16 with "u16", and no tables: under the names of their files, or by label and id.
@@ -112,7 +112,8 @@ impl Execute for ExportArgs {
             let folder = workspace.stage(train::NAME);
             let load = || ModelDescription::load(&folder, &ComputeDevice::default().inference());
             let (description, model) = of_checked_model(&folder, load)?;
-            store::of(file).replace_beside_others(file, &onnx::model(&description, &named_tensors(&model), self.part)?)?;
+            store::of(file)
+                .replace_beside_others(file, &onnx::model(&description, &named_tensors(&model), self.part)?)?;
             print(file.display())?;
         }
         Ok(())

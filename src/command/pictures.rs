@@ -115,7 +115,8 @@ impl Cleaner<'_> {
         if all {
             for (name, table) in rejections.table()? {
                 let place = output.join(name);
-                let write = |folder: &Path, temporary: &dyn Fn(&str) -> String| write_batch(folder, &temporary(name), &table);
+                let write =
+                    |folder: &Path, temporary: &dyn Fn(&str) -> String| write_batch(folder, &temporary(name), &table);
                 publish_beside(&place, &[], write, || Ok(()))?;
                 summary_of_rejected(&table, &place).iter().for_each(|summary| self.progress.note(summary));
             }
@@ -193,7 +194,8 @@ fn jobs(inputs: &[PathBuf], output: &Path, progress: &Progress) -> Result<Vec<Jo
     for input in inputs {
         let pictures = match kind(input)? {
             path_kind::Kind::Folder => {
-                if store::real(input).is_some_and(|input| place.as_ref().is_some_and(|place| place.starts_with(input))) {
+                if store::real(input).is_some_and(|input| place.as_ref().is_some_and(|place| place.starts_with(input)))
+                {
                     let (output, input) = (output.display(), input.display());
                     let message = format!("{output} lies in {input}, whose pictures the next run would read too");
                     return Err(error::settings(format!("{message}; name a folder outside of it")));

@@ -17,7 +17,7 @@ use crate::stage::evaluate;
 /// Arguments of `show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The run directory.
+    /// The run directory, or its URL (s3://, gs://, az://).
     run: PathBuf,
     /// As JSON.
     #[arg(long, conflicts_with = "paths")]

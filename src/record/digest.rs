@@ -14,6 +14,9 @@ use crate::error;
 use crate::source::Outside;
 use crate::store::{self, PathKind, RangeReader, Stat};
 
+/// Files that a store reads ahead.
+const AHEAD: usize = 32;
+
 /// The state of a file, or of all files of a folder that are read, when they were digested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStamp {
@@ -61,10 +64,14 @@ pub fn stamp(files: &Outside, known: Option<&FileStamp>) -> Result<FileStamp> {
     let digest = match files {
         Outside::File(path) => digest(path)?,
         Outside::Files(root, members) => {
-            let digests = members.par_iter().map(|member| match digest(&root.join(member)) {
-                // A broken link: ingest reports it.
-                Err(cause) if is_missing(&cause) => Ok(String::new()),
-                digest => digest,
+            let digests = members.par_iter().enumerate().map(|(index, member)| {
+                let next = &members[index..members.len().min(index + AHEAD)];
+                store::of(root).expect(&mut next.iter().map(|member| root.join(member)));
+                match digest(&root.join(member)) {
+                    // A broken link: ingest reports it.
+                    Err(cause) if is_missing(&cause) => Ok(String::new()),
+                    digest => digest,
+                }
             });
             let mut hasher = blake3::Hasher::new();
             for (member, digest) in members.iter().zip(digests.collect::<Result<Vec<_>>>()?) {

@@ -66,6 +66,9 @@ pub struct Folder {
 /// Undecodable pictures after which the search for a first good one ends, unless such pictures may be left out.
 const MOST_TRIED: usize = 1000;
 
+/// Files that a store reads ahead.
+const AHEAD: usize = 32;
+
 /// An image file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
@@ -147,15 +150,16 @@ impl Folder {
         let (first, channels) = (self.first.1, self.first.1.channels);
         self.extent = Extent::Fixed(first);
         let measured = |entries: &Vec<Entry>| -> Result<Vec<Option<(ImageShape, Pixels)>>> {
-            let shape = |entry: &Entry| {
+            let shape = |(index, entry): (usize, &Entry)| {
                 interrupt::check()?;
+                self.expect(&entries[index..]);
                 if entry.page > 0 {
                     let page = self.bytes(entry)?.ok();
                     return Ok(page.and_then(|page| picture::shape_of(Cursor::new(&page.bytes), &self.fit)));
                 }
                 Ok(picture::shape_of_file(&self.path(entry), &self.fit))
             };
-            entries.par_iter().map(shape).collect()
+            entries.par_iter().enumerate().map(shape).collect()
         };
         let mut found = PerSplit::<Vec<Option<(ImageShape, Pixels)>>>::default();
         for (found, entries) in found.iter_mut().zip(&self.splits) {
@@ -201,6 +205,11 @@ impl Folder {
         Ok(listing.images.iter().map(|image| path.join(image)).collect())
     }
 
+    /// Has the store begin to read the first files of these entries, which are read next.
+    fn expect(&self, entries: &[Entry]) {
+        store::of(&self.root).expect(&mut entries.iter().take(AHEAD).map(|entry| self.path(entry)));
+    }
+
     /// A picture, or why it cannot be decoded.
     fn read(&self, entry: &Entry) -> Result<Result<Picture, String>> {
         Ok(self.bytes(entry)?.and_then(|file| picture::decode(&file.bytes, &self.fit)))
@@ -239,6 +248,7 @@ impl Folder {
             let (mut ids, mut labels, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
             for (id, entry) in (rows.start as u64..).zip(&self.splits[split as usize][rows.clone()]) {
                 interrupt::check()?;
+                self.expect(&self.splits[split as usize][id as usize..group.end]);
                 match self.read(entry)? {
                     Ok(picture) => {
                         self.check(entry, picture.shape)?;

@@ -18,8 +18,8 @@ use crate::image::{ImageShape, Split};
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
 use crate::source::settings::{Arrays, RawArrays};
-use crate::{error, store};
 use crate::table::{Content, RowGroup};
+use crate::{error, store};
 
 /// Most labels that are accepted: 2^31, far beyond any data set of images.
 const MAX_ITEMS: u64 = 1 << 31;

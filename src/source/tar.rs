@@ -22,11 +22,12 @@ use super::label_text::{self, Texts};
 use super::picture::{self, Picture, pages};
 use super::rejected::{Reject, Rejections};
 use super::settings::{Fit, drawn, of_pictures};
-use super::tables::matching;
+use super::tables::{matching, outside};
 use super::{Outside, Source, SourceKind, batch, bytes_of, check_classes, check_fit, listing_table, string_column};
 use crate::image::{Classes, ImageShape, PerSplit, Shapes, Split};
 use crate::progress::Progress;
 use crate::table::{Content, RowGroup, batch_rows};
+use crate::store::url::is_url;
 use crate::{error, interrupt, store, text};
 use scan::Found;
 pub use settings::TarSettings;
@@ -306,7 +307,11 @@ impl SourceKind for TarSettings {
 
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
         let named = |(_, setting, pattern): (Split, &'static str, &PathBuf)| -> Result<_> {
-            let names = matching_archives(pattern)?.into_iter().map(|path| path.to_string_lossy().into_owned());
+            let archives = matching_archives(pattern)?;
+            if is_url(pattern) {
+                return Ok((setting, outside(pattern, &archives)));
+            }
+            let names = archives.into_iter().map(|path| path.to_string_lossy().into_owned());
             Ok((setting, Outside::Files(PathBuf::from("."), names.collect())))
         };
         self.patterns().map(named).collect()

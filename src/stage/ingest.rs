@@ -22,8 +22,8 @@ use crate::progress::Task;
 use crate::record::{StageName, TableSet};
 use crate::source::level_table::{self, LEVELS};
 use crate::source::{Outside, Source};
-use crate::store::url::is_url;
 use crate::store;
+use crate::store::url::is_url;
 use crate::table::{
     FileRecord, RowGroup, TableFile, WriteOptions, ids, labels, row_group_rows, write_batch, write_table,
 };

@@ -14,7 +14,8 @@ use crate::progress::Progress;
 pub struct Remote;
 
 fn absent<T>() -> io::Result<T> {
-    let message = "this build of limpid has no object stores: build it with the feature `stores`, which is on by default";
+    let message =
+        "this build of limpid has no object stores: build it with the feature `stores`, which is on by default";
     Err(io::Error::new(ErrorKind::Unsupported, message))
 }
 

@@ -29,7 +29,7 @@ use anyhow::{Context, Result};
 use crate::error;
 use crate::progress::Progress;
 pub use line_file::LineFile;
-pub use range::{RangeReader, ReadAt};
+pub use range::{RangeReader, ReadAt, Room};
 pub use whole::{MOST_TEXT, digest_of, read_text, read_whole};
 
 /// The store of the file or folder at `path`.
@@ -119,8 +119,19 @@ pub trait Store: Sync {
     /// They cannot be found out.
     fn stats(&self, root: &Path, names: &[String]) -> io::Result<Vec<Option<Stat>>>;
 
+    /// As [`Self::stats`], whatever earlier listings said.
+    ///
+    /// # Errors
+    /// As [`Self::stats`].
+    fn stats_now(&self, root: &Path, names: &[String]) -> io::Result<Vec<Option<Stat>>> {
+        self.stats(root, names)
+    }
+
     /// Forgets what earlier listings said, so that changes since then are seen.
     fn look_again(&self) {}
+
+    /// Begins to read small files that are read next, where waiting for each would take long.
+    fn expect(&self, _paths: &mut dyn Iterator<Item = PathBuf>) {}
 
     /// The path that all paths to the same file or folder have in common.
     ///

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use crate::text::is_signature;
+use crate::text::{has_password, is_signature};
 
 /// The kind of a store, by the scheme of its URLs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,9 +65,12 @@ pub fn location(path: &Path) -> io::Result<Location> {
     if query.is_some_and(|query| is_http || is_signature(query)) {
         return Err(bad("a URL with a query is not read: credentials come from the environment, never from a URL"));
     }
+    if has_password(authority) {
+        return Err(bad("a URL with a user or password is not read: credentials come from the environment"));
+    }
     let (mut bucket, mut account) = (authority, None);
     if let Some((before, host)) = authority.rsplit_once('@') {
-        if scheme != Scheme::Azure || before.contains(':') {
+        if scheme != Scheme::Azure {
             return Err(bad("a URL with a user or password is not read: credentials come from the environment"));
         }
         (bucket, account) = (before, host.split('.').next().map(str::to_owned));
@@ -76,7 +79,9 @@ pub fn location(path: &Path) -> io::Result<Location> {
         return Err(bad(&format!("it names no {}", if is_http { "host" } else { "bucket" })));
     }
     if name == "http" && !is_loopback(authority) {
-        return Err(bad("http:// is read from this machine alone, since anyone on the way could change it: use https://"));
+        return Err(bad(
+            "http:// is read from this machine alone, since anyone on the way could change it: use https://",
+        ));
     }
     let key = key.trim_end_matches('/');
     if key.split('/').any(|part| matches!(part, "." | "..")) || (key.split('/').any(str::is_empty) && !key.is_empty()) {
@@ -122,8 +127,16 @@ mod tests {
         assert_eq!(abfs, own(Scheme::Azure, "c", Some("store"), "x"));
         assert_eq!(of("http://[::1]:80/x").expect("is one"), own(Scheme::Http, "http://[::1]:80", None, "x"));
         assert_eq!(of("s3://b/x-?.parquet").expect("is a pattern").3, "x-?.parquet");
-        for bad in ["s3:///x", "s3://u:p@b/x", "az://c/x?sv=1&sig=abc", "https://h/x?y=1", "http://10.0.0.1/x", "s3://b/a//c"]
-        {
+        for bad in [
+            "s3:///x",
+            "s3://u:p@b/x",
+            "s3://u:p/q@b/x",
+            "https://u@h/x",
+            "az://c/x?sv=1&sig=abc",
+            "https://h/x?y=1",
+            "http://10.0.0.1/x",
+            "s3://b/a//c",
+        ] {
             assert!(of(bad).is_err(), "{bad}");
         }
         for other in ["a/b", "ftp://b/x", "s3:/b/x", "C:\\x"] {

@@ -33,7 +33,7 @@ impl<'a> Watch<'a> {
     /// # Errors
     /// Errors of `list` or of the file system.
     pub fn new(list: impl Fn() -> Result<Vec<PathBuf>> + 'a) -> Result<Self> {
-        let seen = identities(list()?)?;
+        let seen = identities(list()?, false)?;
         Ok(Self { list: Box::new(list), seen })
     }
 
@@ -45,8 +45,10 @@ impl<'a> Watch<'a> {
         let changed = |path: &Path, what: &str| {
             Err(error::try_again(format!("{} {what} while it was read; run the same command again", path.display())))
         };
-        self.seen.keys().take(1).for_each(|first| super::of(first).look_again());
-        let now = identities((self.list)()?)?;
+        // Of many, a listing is made anew; a single one is asked for, and earlier listings of others stay.
+        let alone = self.seen.len() <= 1;
+        self.seen.keys().take(usize::from(!alone)).for_each(|first| super::of(first).look_again());
+        let now = identities((self.list)()?, alone)?;
         if let Some(gone) = self.seen.keys().find(|path| !now.contains_key(*path)) {
             return changed(gone, "has gone");
         }
@@ -58,8 +60,8 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// The identities of the files at some paths, which are all of one store.
-fn identities(paths: Vec<PathBuf>) -> Result<BTreeMap<PathBuf, Option<Identity>>> {
+/// The identities of the files at some paths, which are all of one store; as they are `now`, whatever earlier listings said.
+fn identities(paths: Vec<PathBuf>, now: bool) -> Result<BTreeMap<PathBuf, Option<Identity>>> {
     let Some(root) = paths.first().filter(|first| is_url(first)) else {
         return paths.into_iter().map(|path| Ok((path.clone(), identity(&path)?))).collect();
     };
@@ -67,7 +69,8 @@ fn identities(paths: Vec<PathBuf>) -> Result<BTreeMap<PathBuf, Option<Identity>>
     let root = root.ancestors().skip(1).find(holds).unwrap_or(root).to_owned();
     let inside = |path: &PathBuf| path.strip_prefix(&root).unwrap_or(path).to_string_lossy().into_owned();
     let names: Vec<_> = paths.iter().map(inside).collect();
-    let stats = super::of(&root).stats(&root, &names);
+    let store = super::of(&root);
+    let stats = if now { store.stats_now(&root, &names) } else { store.stats(&root, &names) };
     let stats = stats.with_context(|| format!("cannot read {}", root.display()))?;
     let identity = |stat: Option<Stat>| stat.map(|stat| Identity { place: (0, 0), stat });
     Ok(paths.into_iter().zip(stats.into_iter().map(identity)).collect())
@@ -75,10 +78,8 @@ fn identities(paths: Vec<PathBuf>) -> Result<BTreeMap<PathBuf, Option<Identity>>
 
 /// The identity of the file at a path, with links followed; none if there is none.
 fn identity(path: &Path) -> Result<Option<Identity>> {
-    let of = |metadata: Metadata| Identity {
-        place: super::local::place(&metadata),
-        stat: super::local::stat_of(&metadata),
-    };
+    let of =
+        |metadata: Metadata| Identity { place: super::local::place(&metadata), stat: super::local::stat_of(&metadata) };
     match path.metadata() {
         Ok(metadata) => Ok(Some(of(metadata))),
         Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),

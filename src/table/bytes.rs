@@ -12,7 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
-use crate::store::{self, RangeReader, ReadAt};
+use crate::store::{self, RangeReader, ReadAt, Room};
 
 /// An open file, which clones share.
 #[derive(Debug, Clone)]
@@ -51,6 +51,14 @@ impl TableBytes {
         let columns = groups.iter().flat_map(|group| group.columns().iter().enumerate());
         let ranges: Vec<_> = columns.filter(|(leaf, _)| is_read(*leaf)).filter_map(|(_, chunk)| range(chunk)).collect();
         Ok(self.0.holding(&ranges)?.map_or_else(|| self.clone(), Self))
+    }
+
+    /// The same file with what is read of it kept on the local disk, if reading it again would be dear.
+    ///
+    /// # Errors
+    /// There can be no temporary file.
+    pub fn kept(&self, room: &Arc<Room>) -> io::Result<Self> {
+        Ok(self.0.kept(room)?.map_or_else(|| self.clone(), Self))
     }
 
     /// A reader that starts at byte `at`.

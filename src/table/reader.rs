@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
@@ -30,7 +31,7 @@ use super::writer::parquet_message;
 use super::{footer as guard, pages};
 use crate::error;
 use crate::image::{Classes, Extent, ImageShape, Shapes};
-use crate::store::{digest_of, failpoint};
+use crate::store::{Room, digest_of, failpoint};
 
 /// An opened table.
 #[derive(Clone)]
@@ -81,6 +82,16 @@ impl TableFile {
         // Reads the first batch, since the types alone do not show whether lists and other columns fit.
         let fits = table.all().next().is_none_or(|first| first.is_ok());
         Ok(fits.then_some(table))
+    }
+
+    /// The same table, for a reader of all of it again and again: what it reads of an object is kept on the local disk, while there is
+    /// room.
+    ///
+    /// # Errors
+    /// There can be no temporary file.
+    pub fn kept(self, room: &Arc<Room>) -> Result<Self> {
+        let bytes = self.bytes.kept(room).with_context(|| format!("cannot keep {}", self.path.display()))?;
+        Ok(Self { bytes, ..self })
     }
 
     /// The kind of table.

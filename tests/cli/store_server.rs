@@ -106,7 +106,8 @@ impl Proxy {
                     let fails = one_in > 0 && draw % one_in == 0;
                     let fault = fails.then(|| (draw / one_in) % 5);
                     all.fetch_add(u64::from(fails), Ordering::Relaxed);
-                    let status = |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                    let status =
+                        |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
                     let answer = match fault {
                         None => request.forward(store),
                         Some(0) => Some(status("500 Internal Server Error").into_bytes()),
@@ -167,9 +168,10 @@ impl Server {
         panic!("{} does not answer", program.display());
     }
 
-    /// Sends a request without a signature, which moto does not ask for, and returns the body of the answer.
+    /// Sends a request with a signature that moto does not check, and returns the body of the answer.
     pub fn ask(&self, method: &str, target: &str, body: &[u8]) -> Vec<u8> {
-        let head = format!("Host: {}\r\nContent-Length: {}\r\n", self.address, body.len());
+        let login = "AWS4-HMAC-SHA256 Credential=x/20261129/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x";
+        let head = format!("Host: {}\r\nContent-Length: {}\r\nAuthorization: {login}\r\n", self.address, body.len());
         let request = Request { method: method.to_owned(), target: target.to_owned(), head, body: body.to_vec() };
         let answer = request.forward(self.address).expect("answers");
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("has a head");
@@ -197,7 +199,8 @@ pub fn s3(bucket: &str) -> Option<&'static Server> {
 /// The Azure server, which all tests share; none if it is not installed.
 pub fn azure() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
-    let arguments = |port| format!("--inMemoryPersistence --skipApiVersionCheck --silent --blobHost 127.0.0.1 --blobPort {port}");
+    let arguments =
+        |port| format!("--inMemoryPersistence --skipApiVersionCheck --silent --blobHost 127.0.0.1 --blobPort {port}");
     SERVER.get_or_init(|| Server::start("node_modules/.bin/azurite-blob", arguments)).as_ref()
 }
 
@@ -242,7 +245,8 @@ pub fn files(files: Vec<(String, Vec<u8>)>) -> (String, Arc<AtomicU64>) {
 /// Creates a container at the Azure server, whose account and key are in its manual.
 pub fn azure_container(server: &Server, name: &str) {
     const ACCOUNT: &str = "devstoreaccount1";
-    const ACCOUNT_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+    const ACCOUNT_KEY: &str =
+        "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
     let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
     let headers = format!("x-ms-date:{date}\nx-ms-version:2021-08-06\n");
     let text = format!("PUT{}{headers}/{ACCOUNT}/{ACCOUNT}/{name}\nrestype:container", "\n".repeat(12));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use crate::applying::idx;
-use crate::harness::{Done, PIPELINE, Sandbox, files};
+use crate::harness::{Done, PIPELINE, STAGES, Sandbox, files};
 use crate::inputs::tar;
 use crate::own_arrays::{npy, npz};
 use crate::own_images::{png, sandbox};
@@ -50,7 +50,10 @@ fn tables_are_inspected_encoded_and_denoised_in_a_store_as_in_files() {
         let run = sandbox.limpid(&format!("{verb} runs/small {input} -o s3://tables/out/{verb}")).at(&proxy.url());
         run.succeeds().prints(&format!("s3://tables/out/{verb}/{TEST}"));
         told(&format!("{verb} a table"), &proxy.counts());
-        assert!(sandbox.read(&format!("here/{verb}/{TEST}")) == server.ask("GET", &format!("/tables/out/{verb}/{TEST}"), b""));
+        assert!(
+            sandbox.read(&format!("here/{verb}/{TEST}"))
+                == server.ask("GET", &format!("/tables/out/{verb}/{TEST}"), b"")
+        );
     }
     let run = sandbox.limpid(&format!("encode runs/small {input} -o s3://tables/in")).at(&proxy.url());
     run.exits(2).says("would be overwritten by its own result");
@@ -64,7 +67,7 @@ fn a_store_that_fails_one_request_in_twenty_makes_no_difference() {
     let Some(server) = s3("flaky") else { return };
     // Codes of 2 kB an image make a table of several parts.
     let sandbox = trained(
-        "name = \"small\"\n[source]\nstrokes = { train = 100, test = 12000 }\n[model]\ndense = { code = 512 }\n\
+        "name = \"small\"\n[source]\nstrokes = { train = 100, test = 16000 }\n[model]\ndense = { code = 512 }\n\
          [training]\nepochs = 1\n",
     );
     upload(server, &sandbox.path("runs/small/ingest"), "flaky/in");
@@ -113,7 +116,9 @@ fn kinds() -> Vec<(&'static str, Vec<(String, Vec<u8>)>)> {
         });
         format!("file,label,split\n{}", lines.collect::<String>()).into_bytes()
     };
-    let npz_of = |count: usize| npz(&[("x", npy("|u1", &format!("({count}, 8, 8)"), &array(count)))], zip::CompressionMethod::Deflated);
+    let npz_of = |count: usize| {
+        npz(&[("x", npy("|u1", &format!("({count}, 8, 8)"), &array(count)))], zip::CompressionMethod::Deflated)
+    };
     vec![
         ("folder = { path = \"ROOT/photos\" }", pictures("photos")),
         ("folder = { path = \"ROOT/listed\", csv = \"ROOT/listed.csv\" }", {
@@ -197,7 +202,8 @@ fn pictures_of_a_store_become_pictures_there() {
     }
     let proxy = Proxy::new(server.address, 0);
     sandbox.limpid("denoise runs/small scans -o clean --pictures").succeeds();
-    let run = sandbox.limpid("denoise runs/small s3://pictures/scans -o s3://pictures/clean --pictures").at(&proxy.url());
+    let run =
+        sandbox.limpid("denoise runs/small s3://pictures/scans -o s3://pictures/clean --pictures").at(&proxy.url());
     run.succeeds();
     told("denoise 40 pictures", &proxy.counts());
     for (name, bytes) in sandbox.files("clean") {
@@ -205,7 +211,8 @@ fn pictures_of_a_store_become_pictures_there() {
     }
     sandbox.limpid("encode runs/small scans -o codes --codes pooled").ends();
     sandbox.limpid("denoise runs/small scans -o tables --resize").succeeds();
-    let run = sandbox.limpid("denoise runs/small s3://pictures/scans -o s3://pictures/tables --resize").at(&proxy.url());
+    let run =
+        sandbox.limpid("denoise runs/small s3://pictures/scans -o s3://pictures/tables --resize").at(&proxy.url());
     run.succeeds();
     told("denoise a folder of 40 pictures to a table", &proxy.counts());
     for (name, bytes) in sandbox.files("tables") {
@@ -241,7 +248,10 @@ fn nothing_that_limpid_writes_holds_credentials() {
     let input = format!("s3://secrets/in/{TEST}");
     let mut said = String::new();
     let source = sandbox.read("small.toml");
-    let source = String::from_utf8_lossy(&source).replace("strokes = { train = 600, test = 120 }", &format!("parquet = {{ train = \"s3://secrets/in/train-*.parquet\", test = \"{input}\" }}"));
+    let source = String::from_utf8_lossy(&source).replace(
+        "strokes = { train = 600, test = 120 }",
+        &format!("parquet = {{ train = \"s3://secrets/in/train-*.parquet\", test = \"{input}\" }}"),
+    );
     sandbox.write("remote.toml", source.replace("\"small\"", "\"remote\"").as_bytes());
     for words in [
         format!("inspect {input}"),
@@ -255,13 +265,19 @@ fn nothing_that_limpid_writes_holds_credentials() {
     }
     // A store that refuses everything and repeats the key, as S3 does.
     let refusing = crate::download::serve(|stream, _, _| {
-        let body = format!("<Error><Code>InvalidAccessKeyId</Code><Message>No such key.</Message><AWSAccessKeyId>{KEY}</AWSAccessKeyId></Error>");
+        let body = format!(
+            "<Error><Code>InvalidAccessKeyId</Code><Message>No such key.</Message><AWSAccessKeyId>{KEY}</AWSAccessKeyId></Error>"
+        );
         let head = format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
         _ = std::io::Write::write_all(stream, (head + &body).as_bytes());
     });
     let refused = sandbox.limpid(&format!("encode runs/small {input} -o out --log json")).at(&refusing).exits(74);
     said += &texts(&refused);
-    for url in [format!("s3://{KEY}:{SECRET}@secrets/x"), format!("az://c/x.parquet?sv=1&sig={SECRET}"), format!("https://h/x?X-Amz-Signature={SECRET}")] {
+    for url in [
+        format!("s3://{KEY}:{SECRET}@secrets/x"),
+        format!("az://c/x.parquet?sv=1&sig={SECRET}"),
+        format!("https://h/x?X-Amz-Signature={SECRET}"),
+    ] {
         said += &texts(&sandbox.limpid(&format!("inspect {url}")).exits(2));
         said += &texts(&sandbox.limpid(&format!("encode runs/small {url} -o out --log json")).exits(2));
         said += &texts(&sandbox.limpid(&format!("show {url}")).exits(2));
@@ -283,8 +299,14 @@ fn profiles_say_how_to_log_in() {
     server.ask("PUT", "/profiles/x.npy", &npy("|u1", "(3, 8, 8)", &[7; 192]));
     let sandbox = Sandbox::new();
     let url = Proxy::new(server.address, 0).url();
-    sandbox.write(".aws/config", format!("[profile own]\nregion = us-east-1\nendpoint_url = {url}\n[profile sso]\nsso_session = x\n").as_bytes());
-    sandbox.write(".aws/credentials", format!("[own]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n").as_bytes());
+    sandbox.write(
+        ".aws/config",
+        format!("[profile own]\nregion = us-east-1\nendpoint_url = {url}\n[profile sso]\nsso_session = x\n").as_bytes(),
+    );
+    sandbox.write(
+        ".aws/credentials",
+        format!("[own]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n").as_bytes(),
+    );
     let inspect = || sandbox.limpid("inspect s3://profiles/x.npy");
     inspect().env("AWS_PROFILE", "own").exits(65).says("a NumPy array of 3");
     inspect().env("AWS_PROFILE", "none").exits(2).says("no profile \"none\"");
@@ -308,4 +330,126 @@ fn azure_keeps_tables_too() {
     sandbox.limpid(&format!("denoise runs/small runs/small/ingest/{TEST} -o clean")).succeeds();
     sandbox.limpid(&format!("encode runs/small clean/{TEST} -o again")).succeeds();
     assert!(sandbox.files("there") == sandbox.files("again"));
+}
+
+/// The files of a stage that a run in a bucket has published, by name, as its manifest lists them.
+fn published(server: &Server, run: &str, stage: &str) -> Vec<(String, Vec<u8>)> {
+    let manifest = server.ask("GET", &format!("/{run}/latest/{stage}.json"), b"");
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("is JSON");
+    let start = format!("s3://{run}/{stage}/{}/", &manifest["fingerprint"].as_str().expect("is text")[..16]);
+    let files = manifest["files"].as_array().expect("is a list").iter().map(|path| {
+        let path = path.as_str().expect("is text");
+        let name = path.strip_prefix(&start).unwrap_or_else(|| panic!("{path} is not in {start}"));
+        (name.to_owned(), server.ask("GET", &format!("/{}", &path[5..]), b""))
+    });
+    let mut files: Vec<_> = files.collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_run_in_a_store_has_the_bytes_of_one_in_a_folder() {
+    let Some(server) = s3("runs") else { return };
+    let (sandbox, proxy) = (Sandbox::new(), Proxy::new(server.address, 0));
+    let at = |words: &str| sandbox.limpid(words).at(&proxy.url());
+    let same = || {
+        for stage in STAGES {
+            let (here, there) =
+                (sandbox.files(&format!("runs/small/{stage}")), published(server, "runs/all/small", stage));
+            let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+            assert_eq!(names(&here), names(&there), "{stage}");
+            here.iter().zip(&there).for_each(|(here, there)| assert!(here == there, "{stage}: {}", here.0));
+        }
+    };
+    sandbox.limpid("run small.toml").succeeds();
+    at("run small.toml --runs s3://runs/all").succeeds().prints("s3://runs/all/small");
+    told("a run of seven stages", &proxy.counts());
+    same();
+    at("plan small.toml --runs s3://runs/all --check").succeeds();
+    told("plan of it", &proxy.counts());
+    at("run small.toml --runs s3://runs/all").succeeds().says("report: up to date");
+    told("the same run again", &proxy.counts());
+    // Training goes on from what is in the store.
+    sandbox.limpid("run small.toml --set training.epochs=3").succeeds();
+    at("run small.toml --runs s3://runs/all --set training.epochs=3").succeeds().says("goes on after epoch 2");
+    same();
+    let paths = at("show s3://runs/all/small --paths").succeeds().stdout();
+    let tables: Vec<_> = paths.lines().filter(|path| path.contains("/denoise/")).collect();
+    assert_eq!(tables.len(), 2, "{paths}");
+    at(&format!("inspect {}", tables[0])).succeeds().prints("provenance").prints("small").prints("as the receipt says");
+    at("show s3://runs/all/small").succeeds().prints("denoise");
+    at("diff s3://runs/all/small runs/small").succeeds();
+    // A model in the store, for files here.
+    sandbox.limpid(&format!("encode runs/small runs/small/ingest/{TEST} -o here")).succeeds();
+    at(&format!("encode s3://runs/all/small runs/small/ingest/{TEST} -o there")).succeeds();
+    assert!(sandbox.files("here") == sandbox.files("there"));
+    sandbox.limpid("export runs/small --to out").succeeds();
+    at("export s3://runs/all/small --to s3://runs/out").succeeds();
+    for (name, bytes) in sandbox.files("out") {
+        assert!(bytes == server.ask("GET", &format!("/runs/out/{name}"), b""), "{name}");
+    }
+    at("export s3://runs/all/small --to s3://runs/out").exits(2).says("exists already");
+    // What the first training has left goes, and nothing else.
+    let before = server.keys("runs").len();
+    let swept = at("clean s3://runs/all/small").succeeds().stdout();
+    assert!(server.keys("runs").len() < before, "{swept}");
+    same();
+    at("clean s3://runs/all/small").succeeds().prints("0 files removed");
+    at("plan small.toml --runs s3://runs/all --set training.epochs=3 --check").succeeds();
+    at("show s3://runs/none").exits(2).says("is not a run directory");
+}
+
+#[test]
+fn one_process_at_a_time_writes_in_a_run_of_a_store() {
+    let Some(server) = s3("leases") else { return };
+    let sandbox = Sandbox::new();
+    let run = || {
+        sandbox
+            .limpid("run small.toml --to ingest --runs s3://leases/x --lock-timeout 1s")
+            .at(&format!("http://{}", server.address))
+    };
+    let other = br#"{"pid":7,"host":"elsewhere","since":"2026-11-29T12:00:00Z","renewals":3,"released":false}"#;
+    server.ask("PUT", "/leases/x/small/_lease.json", other);
+    run().exits(75).says("is in use by process 7 on elsewhere since 2026-11-29T12:00:00Z");
+    let released = String::from_utf8_lossy(other).replace("false", "true");
+    server.ask("PUT", "/leases/x/small/_lease.json", released.as_bytes());
+    run().succeeds();
+    let left = String::from_utf8_lossy(&server.ask("GET", "/leases/x/small/_lease.json", b"")).into_owned();
+    assert!(left.contains("\"released\":true"), "{left}");
+}
+
+#[test]
+fn a_run_in_a_store_that_is_killed_or_loses_requests_has_the_same_bytes() {
+    let Some(server) = s3("killed") else { return };
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    let rounds = std::env::var("LIMPID_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(4);
+    let proxy = Proxy::new(server.address, 20);
+    let (mut kills, mut step) = (0, 3);
+    for round in 0..rounds {
+        let run = |words: &str| {
+            sandbox.limpid(&format!("run small.toml --runs s3://killed/{round} {words}")).at(&proxy.url())
+        };
+        // Ever later, until it comes to its end.
+        loop {
+            let done = run("").env("LIMPID_FAILPOINT", format!(":{step}:kill")).ends();
+            if done.status().success() {
+                break;
+            }
+            kills += 1;
+            step += 5;
+            // Its lease would expire in a minute.
+            server.ask("DELETE", &format!("/killed/{round}/small/_lease.json"), b"");
+        }
+        step = 2 + round;
+        for stage in STAGES {
+            let (here, there) = (
+                sandbox.files(&format!("runs/small/{stage}")),
+                published(server, &format!("killed/{round}/small"), stage),
+            );
+            assert!(here == there, "{stage} after {kills} kills");
+        }
+    }
+    println!("{kills} kills, {} failed requests", proxy.failed.load(Ordering::Relaxed));
+    assert!(kills > 0);
 }

@@ -46,7 +46,8 @@ impl Pass<'_> {
                 let task = progress.task(name, table.rows(), "images");
                 let input = MapInput { table: &table, row_groups: 0..table.row_groups(), companion: None };
                 let mapping = mapping(model, table.content(), direction, from)?;
-                map_table(input, (folder, &temporary(name)), options.clone(), mapping, &|rows| task.advance(rows)).map(|_| ())
+                map_table(input, (folder, &temporary(name)), options.clone(), mapping, &|rows| task.advance(rows))
+                    .map(|_| ())
             }
             Input::Source(source) => {
                 let task = progress.task(name, source.count(Split::Test), "images");

@@ -41,7 +41,7 @@ const MOST_CHARACTERS: usize = 1000;
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A Parquet file, an IDX file or a picture.
+    /// A Parquet file, an IDX file or a picture, or its URL (s3://, gs://, az://, https://).
     file: PathBuf,
     /// How many images to draw, or rows of another table to print.
     #[arg(long, value_name = "N", default_value_t = 3)]

@@ -7,13 +7,13 @@ use anyhow::Result;
 use super::item::Item;
 use super::labels::numbered;
 use super::{Entry, Folder, list};
-use crate::{error, store};
 use crate::image::Split;
 use crate::progress::Progress;
 use crate::source::check_classes;
 use crate::source::rejected::Rejections;
 use crate::source::settings::{Faults, Fit};
 use crate::source::split_name::{Name, Role};
+use crate::{error, store};
 
 /// Sub-folders that are splits and no labels where both are there: the defaults of the source `folder`.
 const SPLITS: [&str; 2] = ["train", "test"];

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 use super::settings::FolderSettings;
-use crate::{error, store};
 use crate::image::Split;
 use crate::source::split_name::{Name, Role, is_generic};
+use crate::{error, store};
 
 /// The setting for no validation images, unless a sub-folder is called so.
 const NONE: &str = "none";

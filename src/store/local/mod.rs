@@ -96,7 +96,9 @@ impl Store for Local {
     fn stats(&self, root: &Path, names: &[String]) -> io::Result<Vec<Option<Stat>>> {
         let stat = |name: &String| match fs::metadata(root.join(name)) {
             Ok(metadata) if metadata.is_file() => Ok(Some(stat_of(&metadata))),
-            Ok(_) => Err(io::Error::new(ErrorKind::InvalidData, format!("{} is not a file", root.join(name).display()))),
+            Ok(_) => {
+                Err(io::Error::new(ErrorKind::InvalidData, format!("{} is not a file", root.join(name).display())))
+            }
             Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(cause),
         };

@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
@@ -30,6 +30,8 @@ use crate::store::url::{Location, Scheme, is_loopback, location};
 const TIMEOUT: &str = "150s";
 /// How often a waiting thread looks for a signal.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long a request goes on after a signal.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// How requests that failed are repeated: with growing pauses, over up to three minutes.
 fn retries() -> RetryConfig {
@@ -63,12 +65,13 @@ pub fn wait<T>(request: impl Future<Output = object_store::Result<T>>) -> io::Re
 /// Interruption.
 pub fn attempt<T>(request: impl Future<Output = T>) -> io::Result<T> {
     runtime()?.block_on(async {
-        let mut request = pin!(request);
+        let (mut request, mut interrupted) = (pin!(request), None);
         loop {
             if let Ok(answer) = tokio::time::timeout(LOOK, &mut request).await {
                 return Ok(answer);
             }
-            if interrupt::requested() {
+            // A checkpoint can still be written.
+            if interrupt::requested() && interrupted.get_or_insert_with(Instant::now).elapsed() > GRACE {
                 return Err(io::Error::other(Again("interrupted; run the same command again to go on".to_owned())));
             }
         }

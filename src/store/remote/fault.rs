@@ -19,9 +19,7 @@ pub fn fault(cause: Error) -> io::Error {
     let text = told(&cause);
     let kind = match &cause {
         Error::NotFound { .. } => return io::Error::new(ErrorKind::NotFound, format!("there is no such object{text}")),
-        Error::Precondition { .. } => {
-            return io::Error::other(Again("it has changed while it was read; run the same command again".to_owned()));
-        }
+        Error::Precondition { .. } => return changed(),
         Error::AlreadyExists { .. } => ErrorKind::AlreadyExists,
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => ErrorKind::PermissionDenied,
         Error::NotSupported { .. } | Error::NotImplemented { .. } => ErrorKind::Unsupported,
@@ -29,6 +27,11 @@ pub fn fault(cause: Error) -> io::Error {
         _ => ErrorKind::Other,
     };
     io::Error::new(kind, text.trim_start().to_owned())
+}
+
+/// The error of an object that is no longer the one that was opened.
+pub fn changed() -> io::Error {
+    io::Error::other(Again("it has changed while it was read; run the same command again".to_owned()))
 }
 
 /// What an error says, without what it must not.

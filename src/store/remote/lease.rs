@@ -85,7 +85,8 @@ impl Lease for Held {
         if !state.lost && state.renewed.elapsed() < EXPIRY {
             return Ok(());
         }
-        let message = format!("the lease {} could not be renewed, and another process may have it", self.path.display());
+        let message =
+            format!("the lease {} could not be renewed, and another process may have it", self.path.display());
         Err(error::try_again(format!("{message}; run the same command again")))
     }
 }

@@ -9,16 +9,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::{self, StreamExt};
-use object_store::{Error, ObjectStoreExt};
+use object_store::path::Path as Key;
+use object_store::{Error, ObjectMeta, ObjectStoreExt};
 
 use super::client::{self, Object, object};
 use super::fault::fault;
-use super::read::stat_of;
+use super::version::stat_of;
 use crate::store::url::Scheme;
 use crate::store::{PathKind, Stat};
 
 /// Files of one folder above which a listing of the folder costs less than asking for each.
 const MOST_ASKED: usize = 32;
+/// Objects of a page.
+const PAGE: usize = 1000;
 /// How many requests are under way at a time.
 const AT_ONCE: usize = 32;
 
@@ -47,7 +50,10 @@ fn known(path: &Path) -> Option<(Arc<Listing>, String)> {
 
 /// What a URL names; none if there is nothing.
 pub fn kind(path: &Path) -> io::Result<Option<PathKind>> {
-    if let Some((listing, inside)) = known(path).filter(|(_, inside)| !inside.is_empty()) {
+    if let Some((listing, inside)) = known(path) {
+        if inside.is_empty() {
+            return Ok((!listing.is_empty()).then_some(PathKind::Folder));
+        }
         let folder = format!("{inside}/");
         let below = listing.range(folder.clone()..).next().is_some_and(|(key, _)| key.starts_with(&folder));
         let is_file = listing.contains_key(&inside).then_some(PathKind::File);
@@ -64,12 +70,32 @@ pub fn kind(path: &Path) -> io::Result<Option<PathKind>> {
     if object.location.scheme == Scheme::Http {
         return Ok(None);
     }
-    let first = client::attempt(object.store.list(Some(&object.key)).next())?;
-    Ok(first.transpose().map_err(fault)?.map(|_| PathKind::Folder))
+    let mut pages = object.store.list(Some(&object.key)).ready_chunks(PAGE);
+    let Some(first) = client::attempt(pages.next())? else { return Ok(None) };
+    let first = first.into_iter().collect::<object_store::Result<Vec<_>>>().map_err(fault)?;
+    // A prefix of few objects is listed by that already.
+    if first.len() < PAGE && client::attempt(pages.next())?.is_none() {
+        let mut listing = Lister::new(&object.key);
+        first.iter().for_each(|meta| listing.add(meta));
+        listings().push((path.to_owned(), Arc::new(listing.end())));
+    }
+    Ok(Some(PathKind::Folder))
+}
+
+/// The stat of an object that was listed.
+pub fn stat(path: &Path) -> Option<Stat> {
+    known(path).and_then(|(listing, inside)| listing.get(&inside).copied())
 }
 
 /// The names in a prefix, sorted.
 pub fn names(folder: &Path) -> io::Result<Vec<String>> {
+    if let Some((listing, inside)) = known(folder) {
+        let start = if inside.is_empty() { inside } else { format!("{inside}/") };
+        let below = listing.range(start.clone()..).map_while(|(key, _)| key.strip_prefix(&start));
+        let mut names: Vec<_> = below.map(|key| key.split('/').next().unwrap_or(key).to_owned()).collect();
+        names.dedup();
+        return if names.is_empty() { Err(nothing()) } else { Ok(names) };
+    }
     let Object { store, key, .. } = listed(folder)?;
     let found = client::wait(store.list_with_delimiter(Some(&key)))?;
     let objects = found.objects.iter().map(|object| &object.location).chain(&found.common_prefixes);
@@ -77,9 +103,13 @@ pub fn names(folder: &Path) -> io::Result<Vec<String>> {
     names.sort_unstable();
     names.dedup();
     if names.is_empty() {
-        return Err(io::Error::new(ErrorKind::NotFound, "there is nothing below it"));
+        return Err(nothing());
     }
     Ok(names.into_iter().map(str::to_owned).collect())
+}
+
+fn nothing() -> io::Error {
+    io::Error::new(ErrorKind::NotFound, "there is nothing below it")
 }
 
 /// Hands every object below a prefix to `each`, in the order of the keys.
@@ -94,30 +124,52 @@ fn listing(folder: &Path) -> io::Result<Arc<Listing>> {
         return Ok(listing);
     }
     let Object { store, key, .. } = listed(folder)?;
-    let (mut listing, mut last) = (Listing::new(), None::<(String, Stat)>);
+    let mut listing = Lister::new(&key);
     // Waits once for a page and not for each of its keys.
-    let mut pages = store.list(Some(&key)).ready_chunks(1000);
+    let mut pages = store.list(Some(&key)).ready_chunks(PAGE);
     while let Some(page) = client::attempt(pages.next())? {
-        for meta in page {
-            let meta = meta.map_err(fault)?;
-            let inside = meta.location.as_ref().get(key.as_ref().len()..).unwrap_or_default().trim_start_matches('/');
-            let next = (!inside.is_empty()).then(|| (inside.to_owned(), stat_of(&meta)));
-            let is_mark = |(name, stat): &(String, Stat)| {
-                stat.bytes == 0 && inside.strip_prefix(name.as_str()).is_some_and(|after| after.starts_with('/'))
-            };
-            listing.extend(std::mem::replace(&mut last, next).filter(|last| !is_mark(last)));
-        }
+        page.into_iter().try_for_each(|meta| meta.map(|meta| listing.add(&meta))).map_err(fault)?;
     }
-    listing.extend(last);
+    let listing = listing.end();
     let listing = Arc::new(listing);
     listings().push((folder.to_owned(), Arc::clone(&listing)));
     Ok(listing)
 }
 
-/// The stats of files below a folder: by a listing if they are many.
-pub fn stats(root: &Path, names: &[String]) -> io::Result<Vec<Option<Stat>>> {
-    let is_listed = known(root).is_some_and(|(_, inside)| inside.is_empty());
-    if is_listed || (names.len() > MOST_ASKED && object(root)?.location.scheme != Scheme::Http) {
+/// Makes a listing of the answers of a store, which are in order.
+struct Lister<'a> {
+    prefix: &'a Key,
+    listing: Listing,
+    last: Option<(String, Stat)>,
+}
+
+impl<'a> Lister<'a> {
+    fn new(prefix: &'a Key) -> Self {
+        Self { prefix, listing: Listing::new(), last: None }
+    }
+
+    fn add(&mut self, meta: &ObjectMeta) {
+        let inside =
+            meta.location.as_ref().get(self.prefix.as_ref().len()..).unwrap_or_default().trim_start_matches('/');
+        // One of no bytes before those below it marks a folder.
+        let is_mark = |(name, stat): &(String, Stat)| {
+            stat.bytes == 0 && inside.strip_prefix(name.as_str()).is_some_and(|after| after.starts_with('/'))
+        };
+        let next = (!inside.is_empty()).then(|| (inside.to_owned(), stat_of(meta)));
+        self.listing.extend(std::mem::replace(&mut self.last, next).filter(|last| !is_mark(last)));
+    }
+
+    fn end(mut self) -> Listing {
+        self.listing.extend(self.last);
+        self.listing
+    }
+}
+
+/// The stats of files below a folder, whatever earlier listings said if `now`: by a listing if they are many.
+pub fn stats(root: &Path, names: &[String], now: bool) -> io::Result<Vec<Option<Stat>>> {
+    let is_listed = !now && known(root).is_some_and(|(_, inside)| inside.is_empty());
+    let is_many = names.len() > MOST_ASKED;
+    if is_listed || (is_many && object(root)?.location.scheme != Scheme::Http) {
         let listing = listing(root)?;
         return Ok(names.iter().map(|name| listing.get(name).copied()).collect());
     }

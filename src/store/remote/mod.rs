@@ -3,16 +3,19 @@
 //! An object is written whole or not at all, and nothing can be renamed. What replaces a rename is the conditional put: a result is
 //! written under a prefix of its own, and the receipt that names it is swapped last.
 
+mod ahead;
 mod client;
 mod fault;
 mod folder;
 mod held;
+mod kept;
 mod lease;
 mod list;
 mod profile;
 mod publish;
 mod put;
 mod read;
+mod version;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,11 +35,11 @@ pub struct Remote;
 impl Store for Remote {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>> {
         failpoint::read(path)?;
-        Ok(Arc::new(read::OpenObject::open(path)?))
+        Ok(Arc::new(kept::ObjectFile::open(path)?))
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
-        read::head(path).map(|(_, meta)| read::stat_of(&meta))
+        read::stat(path)
     }
 
     fn kind(&self, path: &Path) -> io::Result<Option<PathKind>> {
@@ -82,7 +85,15 @@ impl Store for Remote {
     }
 
     fn stats(&self, root: &Path, names: &[String]) -> io::Result<Vec<Option<Stat>>> {
-        list::stats(root, names)
+        list::stats(root, names, false)
+    }
+
+    fn stats_now(&self, root: &Path, names: &[String]) -> io::Result<Vec<Option<Stat>>> {
+        list::stats(root, names, true)
+    }
+
+    fn expect(&self, paths: &mut dyn Iterator<Item = PathBuf>) {
+        ahead::expect(paths)
     }
 
     fn look_again(&self) {

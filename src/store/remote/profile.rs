@@ -46,7 +46,8 @@ pub fn profile() -> io::Result<Profile> {
     }
     let has_keys = profile.contains_key("aws_access_key_id") || profile.contains_key("web_identity_token_file");
     if let Some(key) = ELSEWHERE.iter().find(|key| !has_keys && profile.contains_key(**key)) {
-        let advice = format!("eval \"$(aws configure export-credentials --profile {name} --format env)\" sets the variables");
+        let advice =
+            format!("eval \"$(aws configure export-credentials --profile {name} --format env)\" sets the variables");
         return bad(format!("the profile {name:?} logs in by `{key}`, which only the AWS CLI does: {advice}"));
     }
     Ok(profile)
@@ -63,7 +64,8 @@ fn section(text: &str, name: &str) -> Option<Profile> {
             if inside {
                 keys.get_or_insert_with(Profile::new);
             }
-        } else if let Some((key, value)) = written.split_once('=').filter(|_| inside && !line.starts_with([' ', '\t'])) {
+        } else if let Some((key, value)) = written.split_once('=').filter(|_| inside && !line.starts_with([' ', '\t']))
+        {
             if !written.starts_with(['#', ';']) {
                 let keys = keys.get_or_insert_with(Profile::new);
                 keys.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());

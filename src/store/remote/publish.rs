@@ -8,9 +8,11 @@
 //!
 //! The objects of a generation are determined by its fingerprint: a run that was killed, or several at once, put the same bytes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -33,11 +35,25 @@ pub fn draft(run: &Path, stage: &str, fingerprint: &str) -> PathBuf {
     run.join(stage).join(generation(fingerprint))
 }
 
-/// The folder of the published generation; none if there is none.
+/// The folder of the published generation; none if there is none. An answer serves for a second, since paths are asked for again and
+/// again.
 pub fn published(run: &Path, stage: &str, name: &str) -> io::Result<Option<PathBuf>> {
+    const FRESH: Duration = Duration::from_secs(1);
     let folder = run.join(stage);
-    let Some((receipt, _)) = versioned(&folder.join(name))? else { return Ok(None) };
-    Ok(fingerprint(&receipt).map(|fingerprint| folder.join(generation(&fingerprint))))
+    if let Some((_, found)) = answers().get(&folder).filter(|(since, _)| since.elapsed() < FRESH) {
+        return Ok(found.clone());
+    }
+    let receipt = versioned(&folder.join(name))?;
+    let fingerprint = receipt.and_then(|(receipt, _)| fingerprint(&receipt));
+    let found = fingerprint.map(|fingerprint| folder.join(generation(&fingerprint)));
+    answers().insert(folder, (Instant::now(), found.clone()));
+    Ok(found)
+}
+
+/// The last answers of [`published`], by the folder of the stage.
+fn answers() -> MutexGuard<'static, BTreeMap<PathBuf, (Instant, Option<PathBuf>)>> {
+    static ANSWERS: Mutex<BTreeMap<PathBuf, (Instant, Option<PathBuf>)>> = Mutex::new(BTreeMap::new());
+    ANSWERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The fingerprint in a receipt.
@@ -56,11 +72,16 @@ pub fn publish(run: &Path, stage: &str, (name, receipt): (&str, &[u8])) -> Resul
         let before = versioned(&place)?.map(|(_, version)| version);
         let swapped = swap(&place, receipt, before.as_ref())?;
         if swapped.is_some() {
-            replace(&run.join(LATEST).join(format!("{stage}.json")), &manifest(&draft(run, stage, &fingerprint), receipt))?;
+            replace(
+                &run.join(LATEST).join(format!("{stage}.json")),
+                &manifest(&draft(run, stage, &fingerprint), receipt),
+            )?;
         }
         Ok::<_, io::Error>(swapped)
     };
-    match write().with_context(|| format!("cannot write {}", place.display()))? {
+    let swapped = write();
+    answers().clear();
+    match swapped.with_context(|| format!("cannot write {}", place.display()))? {
         Some(_) => Ok(()),
         None => Err(error::try_again(format!("another process has published {}", place.display()))),
     }
@@ -84,6 +105,7 @@ fn manifest(folder: &Path, receipt: &[u8]) -> Vec<u8> {
 /// Removes what no receipt names: earlier generations, and what killed runs have left.
 pub fn sweep(run: &Path, stages: &[&str], receipt: &str) -> Result<Swept> {
     let unreadable = || format!("cannot list {}", run.display());
+    answers().clear();
     let mut kept = BTreeSet::new();
     for stage in stages {
         kept.extend(published(run, stage, receipt).with_context(unreadable)?);

@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use object_store::{
-    Error, MultipartUpload, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult, UpdateVersion,
-};
+use object_store::{Error, MultipartUpload, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult, UpdateVersion};
 use tokio::task::JoinHandle;
 
 use super::client::{self, Object, object, read_only, runtime, wait};
 use super::fault::fault;
-use super::read::{OpenObject, mark, stat_of};
+use super::read::OpenObject;
+use super::version::{mark, stat_of};
 use crate::store::failpoint::reach;
 use crate::store::url::Scheme;
+use crate::store::whole::too_large;
 use crate::store::{NewFile, RangeReader, digest_of};
 
 /// Bytes of a part; stores want equal ones, of at least 5 MiB, and at most 10,000 of them.
@@ -70,7 +70,7 @@ pub fn versioned(path: &Path) -> io::Result<Option<(Vec<u8>, Version)>> {
             answer => answer.map_err(fault)?,
         };
         if answer.meta.size > MOST_SMALL {
-            return Err(crate::store::whole::too_large(MOST_SMALL));
+            return Err(too_large(MOST_SMALL));
         }
         let version = Version { e_tag: answer.meta.e_tag.clone(), version: answer.meta.version.clone() };
         Ok(Some((answer.bytes().await.map_err(fault)?.into(), version)))
@@ -124,7 +124,16 @@ impl NewObject {
         let object = reach("create", &[path]).and_then(|()| target(path));
         let object = object.with_context(|| format!("cannot create {}", path.display()))?;
         let (hasher, parts) = (blake3::Hasher::new(), VecDeque::new());
-        Ok(Self { path: path.to_owned(), object, buffer: Vec::new(), hasher, bytes: 0, upload: None, parts, done: false })
+        Ok(Self {
+            path: path.to_owned(),
+            object,
+            buffer: Vec::new(),
+            hasher,
+            bytes: 0,
+            upload: None,
+            parts,
+            done: false,
+        })
     }
 
     /// Its path.
@@ -195,7 +204,7 @@ impl NewObject {
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             found => found?,
         };
-        let time = stat_of(found.meta()).modified;
+        let time = found.stat().modified;
         let bytes = crate::store::ReadAt::bytes(&found);
         if bytes != self.bytes {
             return Ok(None);

@@ -2,8 +2,8 @@
 //!
 //! Each request costs money and tens of milliseconds, so that ranges are read in larger pieces than asked for, and further ahead the
 //! longer a reader goes on from where it was. What is known in advance, such as the columns of a row group, is read by as few
-//! requests as possible ([`ReadAt::holding`]). All requests for an object name its version: one that changes while it is read gives
-//! an error, and never a mixture.
+//! requests as possible ([`OpenObject::read_pieces`]). All answers have the version that the object had when it was opened: one that changes while
+//! it is read gives an error, and never a mixture.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -13,11 +13,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt};
+use object_store::{GetOptions, GetRange, ObjectStoreExt};
 use tokio::task::JoinHandle;
 
 use super::client::{self, Object, object, runtime, wait};
-use super::fault::fault;
+use super::fault::{changed, fault};
+use super::version::stat_of;
+use super::{ahead, list};
+use crate::store::url::Scheme;
+use crate::store::whole::too_large;
 use crate::store::{ReadAt, Stat};
 
 /// Bytes of the first piece that is read: a footer of thousands of columns, or most pictures.
@@ -33,35 +37,28 @@ const NEAR: u64 = 1 << 20;
 /// How many requests for parts of the same object are under way at a time.
 const AT_ONCE: usize = 8;
 
-/// Size and time of an object, with 64 bits of its version for a time where it has one: any write gives it another.
-pub fn stat_of(meta: &ObjectMeta) -> Stat {
-    let time = meta.last_modified.timestamp_nanos_opt().map_or(0, |time| time.max(0) as u64);
-    Stat { bytes: meta.size, modified: meta.e_tag.as_deref().map_or(time, mark), changed: time }
-}
-
-/// 64 bits of an ETag, which some answers quote and others do not.
-pub fn mark(e_tag: &str) -> u64 {
-    let bare = e_tag.trim_start_matches("W/").trim_matches('"');
-    u64::from_le_bytes(blake3::hash(bare.as_bytes()).as_bytes()[..8].try_into().unwrap_or_default())
-}
-
 /// Asks for the size and the version of an object.
-pub fn head(path: &Path) -> io::Result<(Object, ObjectMeta)> {
-    let object = object(path)?;
-    if object.key.as_ref().is_empty() && object.location.scheme != crate::store::url::Scheme::Http {
+pub fn stat(path: &Path) -> io::Result<Stat> {
+    if let Some(stat) = list::stat(path) {
+        return Ok(stat);
+    }
+    let Object { store, key, location } = object(path)?;
+    if key.as_ref().is_empty() && location.scheme != Scheme::Http {
         return Err(io::Error::new(ErrorKind::IsADirectory, "it is a bucket, and no object"));
     }
-    let meta = wait(object.store.head(&object.key))?;
-    Ok((object, meta))
+    Ok(stat_of(&wait(store.head(&key))?))
 }
 
 /// The bytes of an object of at most `most` bytes.
 pub fn whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    if let Some((_, bytes)) = ahead::take(path)? {
+        return if bytes.len() as u64 > most { Err(too_large(most)) } else { Ok(bytes.into()) };
+    }
     let Object { store, key, .. } = object(path)?;
     let read = async {
         let answer = store.get(&key).await.map_err(fault)?;
         if answer.meta.size > most {
-            return Err(crate::store::whole::too_large(most));
+            return Err(too_large(most));
         }
         answer.bytes().await.map_err(fault)
     };
@@ -76,7 +73,7 @@ pub struct OpenObject(Arc<Inner>);
 struct Inner {
     object: Object,
     path: PathBuf,
-    meta: ObjectMeta,
+    stat: Stat,
     pieces: Mutex<Pieces>,
 }
 
@@ -90,13 +87,41 @@ struct Pieces {
 
 impl OpenObject {
     pub fn open(path: &Path) -> io::Result<Self> {
-        let (object, meta) = head(path)?;
-        Ok(Self(Arc::new(Inner { object, path: path.to_owned(), meta, pieces: Mutex::default() })))
+        let mut pieces = Pieces::default();
+        let stat = match ahead::take(path)? {
+            Some((meta, bytes)) => {
+                pieces.kept.push_front((0, bytes));
+                stat_of(&meta)
+            }
+            None => stat(path)?,
+        };
+        let pieces = Mutex::new(pieces);
+        Ok(Self(Arc::new(Inner { object: object(path)?, path: path.to_owned(), stat, pieces })))
     }
 
     /// Its size, time and version.
-    pub fn meta(&self) -> &ObjectMeta {
-        &self.0.meta
+    pub fn stat(&self) -> Stat {
+        self.0.stat
+    }
+
+    /// The pieces by which ranges are read, which depend on these alone; none if they are too large to be held.
+    pub fn pieces(&self, ranges: &[Range<u64>]) -> Option<Vec<Range<u64>>> {
+        let size = self.0.stat.bytes;
+        let ranges = near(ranges.iter().map(|range| range.start.min(size)..range.end.min(size)).collect());
+        let held = ranges.iter().map(|range| range.end - range.start).sum::<u64>();
+        let pieces = ranges.into_iter().flat_map(|Range { start, end }| {
+            (start..end).step_by(LARGEST as usize).map(move |start| start..end.min(start + LARGEST))
+        });
+        (held <= MOST_HELD).then(|| pieces.collect())
+    }
+
+    /// Reads pieces, several at a time, and returns them with their starts, in order.
+    pub async fn read_pieces(&self, pieces: Vec<Range<u64>>) -> io::Result<Vec<(u64, Bytes)>> {
+        let read = stream::iter(pieces).map(|piece| {
+            let inner = Arc::clone(&self.0);
+            async move { Ok::<_, io::Error>((piece.start, inner.range(piece).await?)) }
+        });
+        read.buffered(AT_ONCE).try_collect().await.map_err(|cause| of(&self.0.path, cause))
     }
 }
 
@@ -107,12 +132,12 @@ impl Inner {
             return Ok(Bytes::new());
         }
         let length = range.end - range.start;
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(range)),
-            if_match: self.meta.e_tag.clone(),
-            ..GetOptions::default()
-        };
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let answer = self.object.store.get_opts(&self.object.key, options).await.map_err(fault)?;
+        let found = stat_of(&answer.meta);
+        if (found.bytes, found.modified) != (self.stat.bytes, self.stat.modified) {
+            return Err(changed());
+        }
         let bytes = answer.bytes().await.map_err(fault)?;
         if bytes.len() as u64 == length {
             return Ok(bytes);
@@ -123,7 +148,7 @@ impl Inner {
 
     /// The piece from the start of `range` on that is worth reading for a reader at `at`.
     fn piece(&self, pieces: &Pieces, at: u64) -> Range<u64> {
-        let size = self.meta.size;
+        let size = self.stat.bytes;
         let before = pieces.kept.iter().find(|(start, bytes)| start + bytes.len() as u64 == at);
         match before {
             Some((_, bytes)) => at..size.min(at + (4 * bytes.len() as u64).clamp(FIRST, LARGEST)),
@@ -136,12 +161,12 @@ impl Inner {
 
 impl ReadAt for OpenObject {
     fn bytes(&self) -> u64 {
-        self.0.meta.size
+        self.0.stat.bytes
     }
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let inner = &self.0;
-        if at >= inner.meta.size || buffer.is_empty() {
+        if at >= inner.stat.bytes || buffer.is_empty() {
             return Ok(0);
         }
         let mut pieces = inner.pieces.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,29 +190,12 @@ impl ReadAt for OpenObject {
         let end = start + bytes.len() as u64;
         pieces.kept.push_front((start, bytes));
         pieces.kept.truncate(KEPT);
-        if goes_on && end < inner.meta.size {
+        if goes_on && end < inner.stat.bytes {
             let (range, inner) = (inner.piece(&pieces, end), Arc::clone(inner));
             let reading = range.clone();
             pieces.ahead = Some((range, runtime()?.spawn(async move { inner.range(reading).await })));
         }
         Ok(read)
-    }
-
-    fn holding(&self, ranges: &[Range<u64>]) -> io::Result<Option<Arc<dyn ReadAt>>> {
-        let size = self.0.meta.size;
-        let ranges = near(ranges.iter().map(|range| range.start.min(size)..range.end.min(size)).collect());
-        if ranges.iter().map(|range| range.end - range.start).sum::<u64>() > MOST_HELD {
-            return Ok(None);
-        }
-        let pieces = ranges.into_iter().flat_map(|Range { start, end }| {
-            (start..end).step_by(LARGEST as usize).map(move |start| start..end.min(start + LARGEST))
-        });
-        let read = stream::iter(pieces.collect::<Vec<_>>()).map(|piece| {
-            let inner = Arc::clone(&self.0);
-            async move { Ok::<_, io::Error>((piece.start, inner.range(piece).await?)) }
-        });
-        let held = client::attempt(read.buffered(AT_ONCE).try_collect())?.map_err(|cause| of(&self.0.path, cause))?;
-        Ok(Some(Arc::new(Held { held, rest: self.clone() })))
     }
 }
 
@@ -224,10 +232,16 @@ fn of(path: &Path, cause: io::Error) -> io::Error {
 
 /// Ranges of an object that were read, and the object for anything else.
 #[derive(Debug)]
-struct Held {
+pub struct Held {
     /// Sorted, with their starts.
     held: Vec<(u64, Bytes)>,
     rest: OpenObject,
+}
+
+impl Held {
+    pub fn new(held: Vec<(u64, Bytes)>, rest: OpenObject) -> Self {
+        Self { held, rest }
+    }
 }
 
 impl ReadAt for Held {
@@ -254,11 +268,5 @@ mod tests {
         let far = 10 * NEAR;
         assert_eq!(near(vec![far..far + 1, 5..9, 0..4, 3..3]), [0..9, far..far + 1]);
         assert_eq!(near(Vec::new()), []);
-    }
-
-    #[test]
-    fn quotes_make_no_other_version() {
-        assert_eq!(mark("\"abc\""), mark("abc"));
-        assert_ne!(mark("abc"), mark("abd"));
     }
 }
