@@ -65,6 +65,7 @@ impl Request {
         let what = match (self.method.as_str(), query) {
             ("GET", query) if query.contains("list-type") || query.contains("comp=list") => "LIST",
             ("POST", query) if query.contains("uploads") => "POST uploads",
+            ("POST", query) if query.contains("delete") => "POST delete",
             ("POST", _) => "POST complete",
             ("PUT", query) if query.contains("partNumber") => "PUT part",
             (method, _) => method,

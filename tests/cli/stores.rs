@@ -59,7 +59,7 @@ fn tables_are_inspected_encoded_and_denoised_in_a_store_as_in_files() {
     run.exits(2).says("would be overwritten by its own result");
     sandbox.limpid("inspect s3://tables/in/none.parquet").at(&proxy.url()).exits(2).says("does not exist");
     sandbox.limpid("inspect s3://tables/in").at(&proxy.url()).exits(65).says("a folder of Parquet files");
-    sandbox.limpid("inspect s3://nowhere/x.parquet").at(&proxy.url()).exits(2).says("does not exist");
+    sandbox.limpid("inspect s3://nowhere/x.parquet").at(&proxy.url()).exits(2).says("bucket does not exist");
 }
 
 #[test]
@@ -153,7 +153,13 @@ fn sources_of_every_kind_are_read_from_a_store() {
         here.limpid("run small.toml --to ingest").succeeds();
         there.limpid("run small.toml --to ingest").at(&proxy.url()).succeeds();
         told(&format!("ingest of {source}"), &proxy.counts());
-        assert!(here.files("runs/small/ingest") == there.files("runs/small/ingest"), "{source}");
+        let tables = |sandbox: &Sandbox| {
+            let mut files = sandbox.files("runs/small/ingest");
+            // That of tar names the archives by their paths.
+            files.retain(|(name, _)| !(source.starts_with("tar") && name == "files.parquet"));
+            files
+        };
+        assert!(tables(&here) == tables(&there), "{source}");
         there.limpid("plan small.toml --to ingest --check").at(&proxy.url()).succeeds();
         told("plan of it", &proxy.counts());
         // An object that was written again is seen by its version.

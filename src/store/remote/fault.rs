@@ -24,6 +24,8 @@ pub fn fault(cause: Error) -> io::Error {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => ErrorKind::PermissionDenied,
         Error::NotSupported { .. } | Error::NotImplemented { .. } => ErrorKind::Unsupported,
         Error::InvalidPath { .. } => ErrorKind::InvalidInput,
+        // A bucket that is not there is a mistake in the URL.
+        _ if text.contains("NoSuchBucket") || text.contains("ContainerNotFound") => ErrorKind::InvalidInput,
         _ => ErrorKind::Other,
     };
     io::Error::new(kind, text.trim_start().to_owned())

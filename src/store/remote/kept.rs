@@ -50,7 +50,7 @@ impl Places {
     /// Keeps a piece if there is room; a full disk has none.
     fn keep(&mut self, room: &Room, start: u64, bytes: &Bytes) {
         let size = bytes.len() as u64;
-        let written = || self.file.seek(SeekFrom::Start(self.end)).and_then(|_| self.file.write_all(bytes));
+        let mut written = || self.file.seek(SeekFrom::Start(self.end)).and_then(|_| self.file.write_all(bytes));
         if !self.places.contains_key(&start) && room.take(size) && written().is_ok() {
             self.places.insert(start, (self.end, size));
             self.end += size;
@@ -86,7 +86,8 @@ impl ReadAt for ObjectFile {
 
     fn holding(&self, ranges: &[Range<u64>]) -> io::Result<Option<Arc<dyn ReadAt>>> {
         let Some(pieces) = self.object.pieces(ranges) else { return Ok(None) };
-        let places = self.kept.as_ref().map(|(room, places)| (room, || places.lock().unwrap_or_else(PoisonError::into_inner)));
+        let places =
+            self.kept.as_ref().map(|(room, places)| (room, || places.lock().unwrap_or_else(PoisonError::into_inner)));
         let (mut held, mut missing) = (Vec::new(), Vec::new());
         for piece in pieces {
             match places.as_ref().map_or(Ok(None), |(_, places)| places().get(&piece))? {

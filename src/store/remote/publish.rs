@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
 use super::put::{replace, swap, versioned};
 use super::{Remote, list};
@@ -58,7 +59,7 @@ fn answers() -> MutexGuard<'static, BTreeMap<PathBuf, (Instant, Option<PathBuf>)
 
 /// The fingerprint in a receipt.
 fn fingerprint(receipt: &[u8]) -> Option<String> {
-    let receipt: serde_json::Value = serde_json::from_slice(receipt).ok()?;
+    let receipt: Value = serde_json::from_slice(receipt).ok()?;
     let fingerprint = receipt["fingerprint"].as_str()?;
     let is_digest = fingerprint.len() >= GENERATION && fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_digest.then(|| fingerprint.to_owned())
@@ -69,15 +70,10 @@ pub fn publish(run: &Path, stage: &str, (name, receipt): (&str, &[u8])) -> Resul
     let (inside, place) = (draft(run, stage, &fingerprint).join(name), run.join(stage).join(name));
     let write = || {
         replace(&inside, receipt)?;
+        // Before the receipt, so that a run that is killed between leaves one that names what is whole.
+        write_manifest(run, stage, &fingerprint, receipt)?;
         let before = versioned(&place)?.map(|(_, version)| version);
-        let swapped = swap(&place, receipt, before.as_ref())?;
-        if swapped.is_some() {
-            replace(
-                &run.join(LATEST).join(format!("{stage}.json")),
-                &manifest(&draft(run, stage, &fingerprint), receipt),
-            )?;
-        }
-        Ok::<_, io::Error>(swapped)
+        swap(&place, receipt, before.as_ref())
     };
     let swapped = write();
     answers().clear();
@@ -87,19 +83,20 @@ pub fn publish(run: &Path, stage: &str, (name, receipt): (&str, &[u8])) -> Resul
     }
 }
 
-/// What readers need to know of a generation, in JSON.
-fn manifest(folder: &Path, receipt: &[u8]) -> Vec<u8> {
-    let receipt: serde_json::Value = serde_json::from_slice(receipt).unwrap_or_default();
+/// Writes what readers need to know of a generation, in JSON.
+fn write_manifest(run: &Path, stage: &str, fingerprint: &str, receipt: &[u8]) -> io::Result<()> {
+    let (folder, receipt) =
+        (draft(run, stage, fingerprint), serde_json::from_slice::<Value>(receipt).unwrap_or_default());
     let outputs = receipt["outputs"].as_array().map_or(&[][..], Vec::as_slice);
-    let files: Vec<_> = outputs.iter().filter_map(|output| output["name"].as_str()).collect();
-    let paths: Vec<_> = files.iter().map(|name| folder.join(name)).collect();
-    let manifest = serde_json::json!({
-        "stage": receipt["stage"],
-        "fingerprint": receipt["fingerprint"],
+    let names = outputs.iter().filter_map(|output| output["name"].as_str());
+    let manifest = json!({
+        "stage": stage,
+        "fingerprint": fingerprint,
         "tables": folder.join("*.parquet"),
-        "files": paths,
+        "files": names.map(|name| folder.join(name)).collect::<Vec<_>>(),
     });
-    format!("{manifest:#}\n").into_bytes()
+    let place = run.join(LATEST).join(format!("{stage}.json"));
+    replace(&place, format!("{manifest:#}\n").as_bytes()).map(|_| ())
 }
 
 /// Removes what no receipt names: earlier generations, and what killed runs have left.
@@ -108,7 +105,11 @@ pub fn sweep(run: &Path, stages: &[&str], receipt: &str) -> Result<Swept> {
     answers().clear();
     let mut kept = BTreeSet::new();
     for stage in stages {
-        kept.extend(published(run, stage, receipt).with_context(unreadable)?);
+        let Some((receipt, _)) = versioned(&run.join(stage).join(receipt)).with_context(unreadable)? else { continue };
+        if let Some(fingerprint) = fingerprint(&receipt) {
+            kept.insert(draft(run, stage, &fingerprint));
+            write_manifest(run, stage, &fingerprint, &receipt).with_context(unreadable)?;
+        }
     }
     list::forget(None);
     let mut swept = Swept::default();
