@@ -49,9 +49,9 @@ impl Split {
         }
     }
 
-    /// The file of this split in a stage's folder, named as Hugging Face `datasets` wants it.
-    pub fn file_name(self) -> String {
-        format!("{}-00000-of-00001.parquet", self.name())
+    /// The name of one of the `of` files that hold the rows of this split, as Hugging Face `datasets` wants it.
+    pub fn shard_name(self, index: usize, of: usize) -> String {
+        format!("{}-{index:05}-of-{of:05}.parquet", self.name())
     }
 }
 

@@ -188,7 +188,7 @@ fn prepare(args: &ApplyArgs, ensemble: bool) -> Result<(Inference, usize, Progre
 fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
     let (model, threads, progress) = prepare(args, ensemble)?;
     // A source and a table say themselves whether they are in order.
-    let options = WriteOptions { compression_level: 3, threads, sorted: true, classes: None, label_lists: None };
+    let options = WriteOptions::new(3, threads);
     if let Direction::Encode(_) = direction {
         model.code_size()?;
     }

@@ -86,7 +86,7 @@ impl Execute for ExportArgs {
             let pixels = self.pixels.or(floats.then_some(StoredPixels::F32));
             let layout = Layout::new(self.profile, pixels, self.lists, self.part_rows, self.part_mib);
             let compression_level = pipeline.output.compression_level;
-            let options = WriteOptions { compression_level, threads, sorted: true, classes: None, label_lists: None };
+            let options = WriteOptions::new(compression_level, threads);
             let folders: Vec<_> = table_sets(&pipeline).iter().map(|set| workspace.stage(set.stage)).collect();
             let (digests, tables) = steadily(&folders, || tables(&workspace, &pipeline, &progress))?;
             store::of(folder).new_folder(folder, &mut |scratch| {
@@ -96,12 +96,12 @@ impl Execute for ExportArgs {
                         .and_then(|names| write_pictures(&tables, &names, scratch, depth, &progress)),
                 };
                 // Digested again, since a file may have been damaged after the first check.
-                for (Source { set, table, .. }, digest) in tables.iter().zip(&digests) {
-                    if table.digest()? != *digest {
-                        return Err(damaged(
-                            set.stage,
-                            &format!("{} has changed while it was read", table.path().display()),
-                        ));
+                let files =
+                    tables.iter().flat_map(|source| source.table.files().iter().map(|file| (source.set.stage, file)));
+                for ((stage, file), digest) in files.zip(&digests) {
+                    if file.digest()? != *digest {
+                        let changed = format!("{} has changed while it was read", file.path().display());
+                        return Err(damaged(stage, &changed));
                     }
                 }
                 written.map(|_| ())
@@ -124,7 +124,7 @@ impl Execute for ExportArgs {
     }
 }
 
-/// The digests of the tables of a run, of the stages in its pipeline, and the tables.
+/// The digests of the files of the tables of a run, of the stages in its pipeline, and the tables.
 fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Result<(Vec<String>, Vec<Source>)> {
     let mut receipts: Vec<(StageName, Receipt)> = Vec::new();
     for stage in STAGES.iter().filter(|stage| stage.applies(pipeline)) {
@@ -144,11 +144,9 @@ fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Re
         if first && let Some(cause) = old.get(&stage) {
             progress.note(&format!("{stage} is out of date ({cause}); its old result is exported"));
         }
-        for source in export::tables(workspace, set)? {
-            let name = set.file_name(source.split);
-            let output = receipt.outputs.iter().find(|output| output.name == name);
-            let output = output.ok_or_else(|| damaged(stage, &format!("its receipt does not know {name}")))?;
-            digests.push(output.digest.clone());
+        let files = receipt.digests();
+        for source in export::tables(workspace, &files, set)? {
+            digests.extend(set.shards(&files, source.split)?.into_iter().map(|shard| shard.digest));
             tables.push(source);
         }
     }

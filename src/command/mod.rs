@@ -15,6 +15,7 @@ mod pictures;
 mod plan;
 mod run;
 mod schema;
+mod shard;
 mod show;
 
 // Shared by several commands.
@@ -102,6 +103,12 @@ pub enum Command {
     Run(run::RunArgs),
     /// Say what a run would do and why.
     Plan(plan::PlanArgs),
+    /// Make some of the shards of one stage: a task of many, on any machine that sees the run directory.
+    ///
+    /// A killed or repeated task does no harm: a shard that is finished is not made again, and has the same bytes whoever makes it.
+    Shard(shard::ShardArgs),
+    /// Publish the result of a stage whose shards are all finished; exit code 75 while some are not.
+    Commit(shard::CommitArgs),
     /// Show the stages, files, rows, settings and scores of a run.
     Show(show::ShowArgs),
     /// Remove what killed runs have left in a run directory, and in a store the results that newer ones have replaced.
@@ -144,6 +151,8 @@ impl Command {
             Command::Init(args) => args,
             Command::Run(args) => args,
             Command::Plan(args) => args,
+            Command::Shard(args) => args,
+            Command::Commit(args) => args,
             Command::Show(args) => args,
             Command::Clean(args) => args,
             Command::Diff(args) => args,

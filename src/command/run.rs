@@ -16,6 +16,7 @@ use crate::pipeline::{self, RunOptions};
 use crate::progress::LogMode;
 use crate::quality::gate;
 use crate::record::workspace::Workspace;
+use crate::stage::shards::LocalEngine;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -56,6 +57,7 @@ impl Execute for RunArgs {
             fresh: self.pipeline.fresh,
             lock_timeout: self.lock_timeout,
             data: self.data.clone(),
+            engine: Box::new(LocalEngine::new(threads, &device)),
             device,
             threads,
         };

@@ -140,6 +140,9 @@ pub struct RawOutput {
     /// Compression level of zstd.
     #[schemars(range(min = 1, max = 22))]
     pub compression_level: Option<i64>,
+    /// Most rows of a file of a run's own tables, which map stages and clusters work on file by file.
+    #[schemars(range(min = 1))]
+    pub shard_rows: Option<i64>,
     /// The kind of reader that a last stage exports tables for; nothing is exported unless given.
     pub profile: Option<Profile>,
     /// Whether a last stage exports the images as picture files too, and how deep.

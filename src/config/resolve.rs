@@ -117,6 +117,9 @@ pub struct Output {
     pub pixels: Pixels,
     /// Compression level of zstd, 1 to 22.
     pub compression_level: i32,
+    /// Most rows of a file of a table; as many as row groups of a gigabyte of floats have unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard_rows: Option<u64>,
 }
 
 /// Resolves settings that have passed the check against the schema and were completed with the defaults. Relative paths
@@ -227,7 +230,7 @@ fn resolve_model(raw: RawModel, folder: &Path, image: Option<ImageShape>, proble
 
 /// The storage of the run's own tables, and the layout of exported tables, if tables are exported.
 fn resolve_output(raw: RawOutput, vectors: bool, problems: &mut Problems) -> Option<(Output, Option<Layout>)> {
-    let RawOutput { pixels, compression_level, profile, pictures: _, lists, part_rows, part_mib } = raw;
+    let RawOutput { pixels, compression_level, shard_rows, profile, pictures: _, lists, part_rows, part_mib } = raw;
     if profile.is_none() {
         let exported = [
             ("pixels", pixels == Some(StoredPixels::Png)),
@@ -247,7 +250,7 @@ fn resolve_output(raw: RawOutput, vectors: bool, problems: &mut Problems) -> Opt
     // Bytes would round scaled numbers.
     let pixels = pixels.or((vectors && profile != Some(Profile::Hf)).then_some(StoredPixels::F32));
     let layout = |profile| Layout::new(profile, pixels, lists, most(part_rows), most(part_mib));
-    Some((Output { pixels: own, compression_level }, profile.map(layout)))
+    Some((Output { pixels: own, compression_level, shard_rows: most(shard_rows) }, profile.map(layout)))
 }
 
 fn resolve_gate(raw: RawGate, problems: &mut Problems) -> Option<Gate> {

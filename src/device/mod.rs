@@ -93,6 +93,14 @@ impl ComputeDevice {
         Err(error::settings(format!("training.precision = \"bf16\" is not for the device {self}; {advice}")))
     }
 
+    /// What its results depend on besides their inputs: the device and, if it is the CPU, its instruction set.
+    pub fn arithmetic(&self) -> String {
+        match self.name {
+            DeviceName::Flex => format!("{self} with {}", crate::vector::instruction_set()),
+            _ => self.to_string(),
+        }
+    }
+
     /// The device for applying a model.
     pub fn inference(&self) -> Device {
         self.device.clone()

@@ -64,6 +64,14 @@ pub struct ModelFiles {
 }
 
 impl Operation {
+    /// The model that it applies, if it applies one.
+    pub fn model(&self) -> Option<&ModelFiles> {
+        match self {
+            Operation::Corrupt { .. } => None,
+            Operation::Encode { model, .. } | Operation::Denoise { model, .. } => Some(model),
+        }
+    }
+
     /// Whether it measures errors against the clean images, if its input has others.
     pub fn sees_clean_images(&self) -> bool {
         match self {

@@ -3,65 +3,67 @@
 //! A thread processes one row group at a time, from reading to encoding; results are appended in order, so that the bytes do
 //! not depend on the number of threads.
 
-use std::ops::Range;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
 use burn::tensor::Device;
 
+use super::Job;
 use super::mapping::Mapping;
 use super::operation::{Operation, Prepared};
-use super::{Engine, Job};
 use crate::error;
 use crate::table::{
     Emit, FileRecord, RowGroup, TableFile, WriteOptions, batch_rows, carry_label_lists, ids, row_group_rows,
     write_table,
 };
 
-/// The engine that runs jobs in this process.
+/// Runs jobs in this process.
 pub struct Threads {
-    /// Number of threads.
-    pub threads: usize,
-    /// The device for models.
-    pub device: Device,
+    threads: usize,
+    device: Device,
+    /// The last operation: the jobs of a stage share it, with its model.
+    prepared: Mutex<Option<(Operation, Arc<Prepared>)>>,
 }
 
-impl Engine for Threads {
-    fn run(&self, jobs: &[Job], rows_done: &(dyn Fn(u64) + Sync)) -> Result<Vec<FileRecord>> {
-        // Loaded once for consecutive jobs with the same operation, such as the splits of a stage.
-        let mut prepared: Option<(&Operation, Prepared)> = None;
-        let mut files = Vec::with_capacity(jobs.len());
-        for Job { operation, input, companion, output } in jobs {
-            if prepared.as_ref().is_none_or(|(other, _)| *other != operation) {
-                prepared = Some((operation, operation.prepare(&self.device)?));
-            }
-            let Some((_, prepared)) = &prepared else { continue };
-            let table = TableFile::open(&input.path)?;
-            let companion = companion.as_ref().map(|companion| TableFile::open(&companion.path)).transpose()?;
-            let part = MapInput { table: &table, row_groups: input.row_groups.clone(), companion: companion.as_ref() };
-            let compression_level = output.compression_level;
-            let options = WriteOptions {
-                compression_level,
-                threads: self.threads,
-                sorted: true,
-                classes: None,
-                label_lists: None,
-            };
-            let mapping = prepared.on(&table)?;
-            files.push(map_table(part, (&output.folder, &output.name), options, mapping, rows_done)?);
+impl Threads {
+    /// So many threads, and the device for models.
+    pub fn new(threads: usize, device: Device) -> Self {
+        Self { threads, device, prepared: Mutex::new(None) }
+    }
+
+    /// Writes the file of a job; `rows_done` is called with the number of rows of each finished batch. The file appears under its
+    /// name when it is whole.
+    ///
+    /// # Errors
+    /// Unreadable input, a companion with other rows, errors of the operation or of the store.
+    pub fn run(&self, job: &Job, rows_done: &(dyn Fn(u64) + Sync)) -> Result<FileRecord> {
+        let Job { operation, input, companion, output } = job;
+        let prepared = self.prepare(operation)?;
+        let table = TableFile::open(&input.path)?;
+        let companion = companion.as_ref().map(|companion| TableFile::open(&companion.path)).transpose()?;
+        let options = WriteOptions { at_once: true, ..WriteOptions::new(output.compression_level, self.threads) };
+        let input = MapInput { table: &table, companion: companion.as_ref() };
+        map_table(input, (&output.folder, &output.name), options, prepared.on(&table)?, rows_done)
+    }
+
+    fn prepare(&self, operation: &Operation) -> Result<Arc<Prepared>> {
+        let mut last = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, prepared)) = last.as_ref().filter(|(other, _)| other == operation) {
+            return Ok(Arc::clone(prepared));
         }
-        Ok(files)
+        let prepared = Arc::new(operation.prepare(&self.device)?);
+        *last = Some((operation.clone(), Arc::clone(&prepared)));
+        Ok(prepared)
     }
 }
 
-/// The input of a map: row groups of a table, and a companion with the same rows, if there is one.
-#[derive(Clone)]
+/// The input of a map: a file, and a companion with the same rows, if there is one.
+#[derive(Clone, Copy)]
 pub struct MapInput<'a> {
     /// The table whose batches are mapped.
     pub table: &'a TableFile,
-    /// Its row groups that are mapped.
-    pub row_groups: Range<usize>,
     /// The table with the same rows.
     pub companion: Option<&'a TableFile>,
 }
@@ -74,7 +76,7 @@ pub struct MapInput<'a> {
 /// since a row group is held in memory while it is written.
 ///
 /// # Errors
-/// As [`Engine::run`].
+/// As [`Threads::run`].
 pub fn map_table(
     input: MapInput<'_>,
     (folder, name): (&Path, &str),
@@ -82,7 +84,8 @@ pub fn map_table(
     mapping: Mapping<'_>,
     rows_done: &(dyn Fn(u64) + Sync),
 ) -> Result<FileRecord> {
-    let MapInput { table, row_groups, companion } = input;
+    let MapInput { table, companion } = input;
+    let row_groups = 0..table.row_groups();
     let Mapping { content, map } = mapping;
     let (classes, label_lists) = (table.classes(), table.label_lists());
     let options = WriteOptions { sorted: options.sorted && table.is_sorted(), classes, label_lists, ..options };
@@ -96,7 +99,7 @@ pub fn map_table(
     if companion.is_none() && row_groups.clone().any(|index| table.is_oversized(index)) {
         // Rows that are sorted within each row group of the input may be unsorted in one that spans several.
         let options = WriteOptions { sorted: false, ..options };
-        return write_table(folder, name, content, options, recut(table, row_groups, map)?);
+        return write_table(folder, name, content, options, recut(table, map)?);
     }
     if let Some(companion) = companion
         && (companion.row_groups() != table.row_groups()
@@ -127,13 +130,12 @@ pub fn map_table(
 /// Splits the rows into row groups of limpid's size, mapped by `map`.
 fn recut<'a>(
     table: &TableFile,
-    row_groups: Range<usize>,
     map: &'a (impl Fn(&RecordBatch, Option<&RecordBatch>, Emit<'_>) -> Result<()> + Sync),
 ) -> Result<impl Iterator<Item = Result<RowGroup<'a>>> + Send> {
     // A batch of images of different sizes may be as large as a row group.
     let content = table.content();
     let count = content.width().map_or(1, |_| row_group_rows(content, table.rows()) / batch_rows(content));
-    let mut batches = table.batches(row_groups);
+    let mut batches = table.all();
     Ok(std::iter::from_fn(move || {
         let group = batches.by_ref().take(count).collect::<Result<Vec<_>>>();
         if group.as_ref().is_ok_and(Vec::is_empty) {

@@ -7,6 +7,7 @@
 mod card;
 pub mod pictures;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
@@ -17,7 +18,7 @@ use crate::record::TableSet;
 use crate::record::workspace::Workspace;
 use crate::store;
 use crate::table::layout::{Layout, Profile};
-use crate::table::{FileRecord, RowGroup, TableFile, WriteOptions, write_file, write_rows};
+use crate::table::{FileRecord, RowGroup, Table, WriteOptions, write_file, write_rows};
 
 /// A table of a run.
 pub struct Source {
@@ -26,18 +27,17 @@ pub struct Source {
     /// Its split.
     pub split: Split,
     /// The table.
-    pub table: TableFile,
+    pub table: Table,
 }
 
-/// The tables of a set that a stage has published, one for each split.
+/// The tables of a set that a stage has published, one for each split; `files` has the digests of its files by `stage/name`.
 ///
 /// # Errors
 /// They cannot be read.
-pub fn tables(workspace: &Workspace, set: TableSet) -> Result<Vec<Source>> {
-    let table = |split: Split| -> Result<Source> {
-        Ok(Source { set, split, table: TableFile::open(&set.path(workspace, split))? })
-    };
-    set.splits(workspace).map(table).collect()
+pub fn tables(workspace: &Workspace, files: &BTreeMap<String, String>, set: TableSet) -> Result<Vec<Source>> {
+    let table =
+        |split: Split| -> Result<Source> { Ok(Source { set, split, table: set.table(workspace, files, split)? }) };
+    set.splits(files).map(table).collect()
 }
 
 /// Writes tables of the run called `name` to `folder`, in one folder for each set, and for Hugging Face a dataset card
@@ -90,7 +90,7 @@ pub fn write_tables(
                     Ok(())
                 }))
             });
-            let name = format!("{}-{part:05}-of-{parts:05}.parquet", split.name());
+            let name = split.shard_name(part as usize, parts as usize);
             let file = write_rows(&inside, &name, converter.schema(), &options, layout.compression(), groups)?;
             files.push(FileRecord { name: format!("{}/{name}", set.name()), ..file });
         }
@@ -103,7 +103,7 @@ pub fn write_tables(
 }
 
 /// Index, first row and end row of each row group.
-fn row_ranges(table: &TableFile) -> impl Iterator<Item = (usize, u64, u64)> + Send {
+fn row_ranges(table: &Table) -> impl Iterator<Item = (usize, u64, u64)> + Send {
     (0..table.row_groups()).scan(0, |end, index| {
         let start = *end;
         *end += table.row_group_rows(index);

@@ -1,30 +1,32 @@
 //! The loop over the stages: plan each, run it if necessary, check its inputs, and publish its result.
 
 pub mod plan;
+mod stage_work;
 mod witness;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
 
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
-use crate::error::{self, Kind};
+use crate::error;
 use crate::interrupt;
 use crate::lineage::LineageRun;
 use crate::progress::Progress;
 use crate::quality::gate::{self, Requirement};
 use crate::quality::metrics::{METRICS, Metrics};
 use crate::record::StageName;
-use crate::record::receipt::{Receipt, Work, output_damage};
+use crate::record::receipt::output_damage;
 use crate::record::workspace::Workspace;
-use crate::stage::{STAGES, Stage, StageContext, evaluate, report, train};
-use crate::store::{self, Lease, PathKind};
+use crate::stage::shards::{Engine, Shard};
+use crate::stage::{self, ResultToMake, STAGES, Stage, evaluate, report, train};
+use crate::store::{self, PathKind};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
-use witness::Witness;
+use stage_work::StageWork;
 
 /// A range of stages of a pipeline.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +55,8 @@ pub struct RunOptions {
     pub device: ComputeDevice,
     /// Threads for everything.
     pub threads: usize,
+    /// Makes the shards of map stages.
+    pub engine: Box<dyn Engine>,
 }
 
 /// The part of a stage in a run of some stages.
@@ -120,6 +124,16 @@ pub fn plan(
     Ok(plans.into_iter().zip(stages).filter(|(_, (_, part))| *part == Part::Selected).map(|(plan, _)| plan).collect())
 }
 
+/// The shards of the result that a stage is planned to make.
+///
+/// # Errors
+/// A result whose inputs are yet to be made, or are incomplete.
+pub fn shards(plan: &StagePlan, pipeline: &Pipeline, workspace: &Workspace) -> Result<Vec<Shard>> {
+    let stage = stage::named(plan.stage.as_str()).ok_or_else(|| error::bug("a plan of no stage"))?;
+    let parts = plan.parts.as_ref().ok_or_else(|| error::bug("shards are made before their inputs"))?;
+    stage.shards(&ResultToMake { stage: plan.stage, pipeline, workspace, parts })
+}
+
 /// The stages whose selection makes a run check its gate: one computes the scores, the other reports them.
 pub const JUDGED: [StageName; 2] = [evaluate::NAME, report::NAME];
 
@@ -178,6 +192,8 @@ pub fn run(
             Part::Needed(by) => check_needed(plan, *by, progress)?,
             Part::Selected if plan.action == Action::UpToDate => {
                 workspace.remember(name, &plan.files, &*lock)?;
+                // Left by a process that was killed when it had published the result.
+                workspace.drop_shards(name, &*lock)?;
                 let fields = json!({ "stage": name, "action": plan.action });
                 progress.event("stage-skipped", &format!("{name}: up to date"), fields);
             }
@@ -185,7 +201,8 @@ pub fn run(
                 let fields = json!({ "stage": name, "action": plan.action, "reasons": plan.reasons });
                 progress.event("stage-started", &format!("{name}: {}", plan.reasons.join("; ")), fields);
                 let told = lineage.stage(plan, workspace);
-                let done = run_stage(*stage, plan, pipeline, workspace, options, progress, &*lock);
+                let work = StageWork { stage: *stage, plan, pipeline, workspace, options, progress };
+                let done = work.run(&*lock);
                 told.end_stage(&done, workspace);
                 let receipt = done?;
                 let fields = json!({ "stage": name, "seconds": receipt.seconds });
@@ -294,71 +311,6 @@ pub fn metrics(workspace: &Workspace) -> Result<Option<Metrics>> {
 pub fn judge(pipeline: &Pipeline, workspace: &Workspace) -> Result<Vec<Requirement>> {
     let metrics = metrics(workspace)?;
     Ok(metrics.map_or(Vec::new(), |metrics| gate::judge(&pipeline.gate, &metrics)))
-}
-
-fn run_stage(
-    stage: &'static dyn Stage,
-    plan: &StagePlan,
-    pipeline: &Pipeline,
-    workspace: &Workspace,
-    options: &RunOptions,
-    progress: &Progress,
-    lock: &dyn Lease,
-) -> Result<Receipt> {
-    let parts = plan.parts.clone().ok_or_else(|| error::bug("a stage runs before its inputs"))?;
-    let (started, clock) = (jiff::Timestamp::now(), Instant::now());
-    let checkpoint = workspace.checkpoint(stage.name());
-    if options.fresh {
-        // Otherwise the next run would resume from it. There may be none.
-        _ = store::of(&checkpoint).remove(&checkpoint);
-    }
-    let witness = Witness { stage, pipeline, workspace, parts: &parts, files: &plan.files };
-    let made = workspace.scratch(stage.name(), &parts.digest(), lock).and_then(|scratch| {
-        let context = StageContext {
-            pipeline,
-            scratch,
-            workspace,
-            checkpoint: checkpoint.clone(),
-            resume: plan.resume.map(|resume| resume.from),
-            decisive: parts.settings.clone(),
-            inputs: parts.inputs.clone(),
-            data: options.data.clone(),
-            device: options.device.clone(),
-            threads: options.threads,
-            progress,
-        };
-        stage.run(&context).with_context(|| format!("the stage {} failed", stage.name()))
-    });
-    let check = || {
-        let checked = witness.check();
-        if checked.as_ref().is_err_and(|cause| error::kind(cause) != Kind::TryAgain) {
-            // It may have been computed from the changed inputs.
-            _ = store::of(&checkpoint).remove(&checkpoint);
-        }
-        checked.with_context(|| format!("nothing of the stage {} is published", stage.name()))
-    };
-    let published = error::held(made, check).and_then(|outputs| {
-        let work = Work {
-            outputs: outputs.files,
-            started,
-            seconds: clock.elapsed().as_secs_f64(),
-            seed: pipeline.seed,
-            device: outputs.device.unwrap_or_else(|| options.device.to_string()),
-            threads: options.threads,
-            details: outputs.details,
-        };
-        let receipt = Receipt::new(stage.name(), parts.clone(), plan.files.clone(), work);
-        workspace.publish(stage.name(), &receipt, lock)?;
-        Ok(receipt)
-    });
-    // Removes the replaced result after a success, and the scratch folder after a failure, which may be what fills the disk. An
-    // error is ignored: the next run tries again.
-    _ = workspace.clean(lock);
-    let receipt = published?;
-    workspace.write_settings(pipeline)?;
-    // The published result replaces the checkpoint.
-    _ = store::of(&checkpoint).remove(&checkpoint);
-    Ok(receipt)
 }
 
 /// Checks that the result of a stage that is not selected, but is read, exists and is whole. If it is out of date, a note says

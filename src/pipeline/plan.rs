@@ -13,11 +13,11 @@ use serde_json::Value;
 use crate::config::Pipeline;
 use crate::record::StageName;
 use crate::record::digest::{FileStamp, stamp};
-use crate::record::fingerprint::{Change, Parts, united};
+use crate::record::fingerprint::{Change, Parts, told, united};
 use crate::record::receipt::Receipt;
 use crate::record::workspace::Workspace;
 use crate::setting::flatten;
-use crate::stage::{Past, Resume, Stage};
+use crate::stage::{Past, ResultToMake, Resume, Stage};
 use crate::store;
 
 /// The action of a run for a stage.
@@ -61,9 +61,22 @@ pub struct StagePlan {
     /// The digests of its outputs, present or, by determinism, future; by `stage/name`.
     #[serde(skip)]
     pub outputs: Option<BTreeMap<String, String>>,
+    /// Which shards of its result are finished, if it will be made shard by shard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards: Option<ShardCount>,
     /// The damage of the files that it has written, if any.
     #[serde(skip)]
     pub damage: Option<String>,
+}
+
+/// Shards of a result that is not published yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ShardCount {
+    /// Those that are finished.
+    pub finished: usize,
+    /// All.
+    pub of: usize,
 }
 
 /// How a plan is made.
@@ -123,7 +136,7 @@ pub fn plan_stage(
         None => reasons.push("it has not run yet".to_owned()),
         Some(receipt) => {
             changed = changes(&parts, receipt, &waiting);
-            reasons.extend(changed.iter().map(Change::to_string));
+            reasons.extend(told(&changed));
             restores = reasons.is_empty() && waiting.is_empty();
             damage = receipt.damage(&workspace.stage(stage.name()), options.verify)?;
             reasons.extend(damage.clone());
@@ -133,13 +146,8 @@ pub fn plan_stage(
     if options.force && selected && reasons.is_empty() {
         reasons.push("forced".to_owned());
     }
-    let record = |receipt: &Receipt| {
-        let record =
-            |output: &crate::table::FileRecord| (format!("{}/{}", stage.name(), output.name), output.digest.clone());
-        receipt.outputs.iter().map(record).collect()
-    };
     // A stage that will not run, being up to date or not selected, keeps its outputs.
-    let outputs = receipt.as_ref().filter(|_| restores || !selected).map(record);
+    let outputs = receipt.as_ref().filter(|_| restores || !selected).map(Receipt::digests);
     let settings = receipt.as_ref().filter(|_| !selected).map_or(&parts, |receipt| &receipt.parts).settings.clone();
     let mut resume = None;
     if !reasons.is_empty() && !options.fresh {
@@ -159,6 +167,15 @@ pub fn plan_stage(
         reasons.extend(resume.map(|resume| resume.to_string()));
     }
     let parts = waiting.is_empty().then_some(parts);
+    let shards = match &parts {
+        Some(parts) if !reasons.is_empty() => {
+            count_shards(stage, &ResultToMake { stage: stage.name(), pipeline, workspace, parts })?
+        }
+        _ => None,
+    };
+    if let Some(ShardCount { finished, of }) = shards.filter(|shards| shards.finished > 0) {
+        reasons.push(format!("{finished} of {of} shards are finished"));
+    }
     let action = match resume {
         _ if reasons.is_empty() => Action::UpToDate,
         Some(_) => Action::Resume,
@@ -175,8 +192,20 @@ pub fn plan_stage(
         settings,
         files,
         outputs,
+        shards,
         damage,
     })
+}
+
+/// Counts the shards of a result that will be made.
+fn count_shards(stage: &dyn Stage, result: &ResultToMake<'_>) -> Result<Option<ShardCount>> {
+    if !stage.has_shards() {
+        return Ok(None);
+    }
+    // A stage that will not run may have inputs that do not fit together, such as an old result beside a new one.
+    let Ok(shards) = stage.shards(result) else { return Ok(None) };
+    let names = shards.iter().map(|shard| shard.job.output.name.as_str());
+    Ok(Some(ShardCount { finished: result.shard_folder().receipts_of(names)?.len(), of: shards.len() }))
 }
 
 /// The changes since the receipt, leaving out the files of stages whose outputs are not known yet.

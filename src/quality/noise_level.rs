@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::image::ImageShape;
 use crate::interrupt;
-use crate::table::{TableFile, lists, pixels};
+use crate::table::{Table, lists, pixels};
 
 /// Sides of the patches, each with the fewest patches that its covariance is computed from.
 const SIDES: [(usize, usize); 2] = [(8, 4000), (5, 250)];
@@ -30,7 +30,7 @@ pub fn noise_level(image: &[f32], shape: ImageShape) -> Option<f64> {
 ///
 /// # Errors
 /// An unreadable table, interruption.
-pub fn median_level(table: &TableFile, most: u64) -> Result<Option<f64>> {
+pub fn median_level(table: &Table, most: u64) -> Result<Option<f64>> {
     let shape = table.image_shape()?;
     let mut levels = Vec::new();
     table.first(most, |batch| {

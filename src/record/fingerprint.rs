@@ -98,6 +98,26 @@ impl fmt::Display for Change {
     }
 }
 
+/// The changes for people, a line each; of many files of one stage, the first ones and a count.
+pub fn told(changes: &[Change]) -> Vec<String> {
+    const MOST: usize = 6;
+    let stage = |change: &Change| match change {
+        Change::File { name, .. } => name.split_once('/').map(|(stage, _)| stage.to_owned()),
+        _ => None,
+    };
+    let mut files: BTreeMap<String, usize> = BTreeMap::new();
+    let mut lines = Vec::new();
+    for change in changes {
+        let count = stage(change).map(|stage| files.entry(stage).and_modify(|count| *count += 1).or_insert(1));
+        if count.is_none_or(|count| *count <= MOST) {
+            lines.push(change.to_string());
+        }
+    }
+    let more = files.into_iter().filter(|(_, count)| *count > MOST);
+    lines.extend(more.map(|(stage, count)| format!("and {} more files of {stage}", count - MOST)));
+    lines
+}
+
 /// The settings of several stages in one map: a key on which they disagree appears once for each stage, with its name.
 pub fn united<'a>(stages: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, Value>)>) -> BTreeMap<String, Value> {
     let mut by_key: BTreeMap<&str, Vec<(&str, &Value)>> = BTreeMap::new();
@@ -142,10 +162,19 @@ mod tests {
             "ingest/f: digest 0123456789ab → fedcba987654",
         ];
         let changes = new.changes(&old);
-        assert_eq!(changes.iter().map(Change::to_string).collect::<Vec<_>>(), expected);
+        assert_eq!(told(&changes), expected);
         assert_eq!(json!(changes[1]), json!({ "kind": "setting", "key": "a.b", "old": 1, "new": 2 }));
         assert_ne!(new.digest(), old.digest());
         assert_eq!(old.changes(&old.clone()), []);
+    }
+
+    #[test]
+    fn of_many_files_some_are_named() {
+        let files: Vec<_> = (0..9).map(|file| (format!("ingest/{file}"), file.to_string())).collect();
+        let files: Vec<_> = files.iter().map(|(name, digest)| (name.as_str(), digest.as_str())).collect();
+        let lines = told(&parts(1, json!({}), &files).changes(&parts(1, json!({}), &[("train/f", "1")])));
+        assert_eq!((lines.len(), lines[7].as_str()), (8, "and 3 more files of ingest"));
+        assert_eq!(lines[0], "train/f: digest 1 → (absent)");
     }
 
     #[test]

@@ -109,6 +109,12 @@ impl Receipt {
         Ok(seal(&text)?.into_bytes())
     }
 
+    /// The digests of the files that were written, by `stage/name`, as fingerprints have them.
+    pub fn digests(&self) -> BTreeMap<String, String> {
+        let digest = |output: &FileRecord| (format!("{}/{}", self.stage, output.name), output.digest.clone());
+        self.outputs.iter().map(digest).collect()
+    }
+
     /// The damage of the files in `folder` compared with the receipt; none if they are as written. Files with unchanged size
     /// and time are trusted unless `thorough`.
     ///

@@ -7,6 +7,8 @@
 //!   .lock                       locked while a command writes; names the process
 //!   .scratch/<stage>/           the result that a stage is writing; removed by the next run
 //!   .checkpoint/<stage>         the checkpoint of a stage
+//!   .shards/<stage>/<start of a fingerprint>/            finished shards of a map stage, until all of them are published
+//!   .shards/<stage>/<start of a fingerprint>.receipts/   and their receipts
 //! ```
 //!
 //! A stage's folder is published atomically: it is complete or absent, and the last good result stays until the new one
@@ -188,6 +190,22 @@ impl Workspace {
     /// The store.
     pub fn scratch(&self, stage: StageName, fingerprint: &str, _lease: &dyn Lease) -> Result<PathBuf> {
         self.store().draft(&self.root, stage.as_str(), fingerprint)
+    }
+
+    /// Makes the finished shards of these names in `folder` the draft of a stage.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn gather(&self, stage: StageName, folder: &Path, names: &[&str]) -> Result<()> {
+        self.store().gather(&self.root, stage.as_str(), folder, names)
+    }
+
+    /// Removes the shards of a stage that its published result replaces.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn drop_shards(&self, stage: StageName, _lease: &dyn Lease) -> Result<()> {
+        self.store().drop_shards(&self.root, stage.as_str())
     }
 
     /// Writes the receipt into a stage's scratch folder and publishes the folder.

@@ -326,6 +326,13 @@ impl Source for Folder {
         ))
     }
 
+    fn row_group_count(&self, split: Split, rows: usize) -> u64 {
+        match self.extent {
+            Extent::Mixed { .. } => row_groups_of(&self.widths[split as usize]).len() as u64,
+            Extent::Fixed(_) => self.count(split).div_ceil(rows as u64),
+        }
+    }
+
     fn name(&self, split: Split, id: u64) -> String {
         let entry = self.splits[split as usize].get(id as usize);
         entry.map_or(String::new(), |entry| self.path(entry).display().to_string())

@@ -5,8 +5,11 @@
 //! padding of tapes and block devices.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 
 use flate2::bufread::GzDecoder;
+
+use crate::store;
 
 /// Bytes read at a time.
 const BUFFER: usize = 1 << 18;
@@ -24,6 +27,16 @@ pub fn payload<'a>(file: impl Read + Send + 'a) -> io::Result<Box<dyn BufRead + 
     } else {
         Box::new(file)
     })
+}
+
+/// The first 4 KiB of the decompressed content of a gzip file.
+///
+/// # Errors
+/// It cannot be read or decompressed.
+pub fn unpacked_start(path: &Path) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    payload(store::reader(path)?)?.take(1 << 12).read_to_end(&mut start)?;
+    Ok(start)
 }
 
 /// Whether bytes start as gzip does.

@@ -35,7 +35,6 @@ mod vectors;
 mod walk;
 
 use std::borrow::Cow;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,6 +50,7 @@ pub use asker::Asker;
 use asker::check_fit;
 pub use columns::ColumnsSettings;
 pub use folder::{FILES, Folder, FolderLabels, FolderSettings};
+pub use gzip::unpacked_start;
 pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
 pub use look::{Look, explained, format, look, look_at_folder};
 pub use numpy::{NpySettings, NpzSettings, Numpy, count_arrays, describe_npy, names_in_npz};
@@ -69,18 +69,7 @@ use crate::error;
 use crate::image::{Classes, Extent, ImageShape, Levels, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::setting::choices;
-use crate::store;
 use crate::table::{Content, RowGroup, batch_rows, image_columns, leading_columns, pixels};
-
-/// The first 4 KiB of the decompressed content of a gzip file.
-///
-/// # Errors
-/// It cannot be read or decompressed.
-pub fn unpacked_start(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut start = Vec::new();
-    gzip::payload(store::reader(path)?)?.take(1 << 12).read_to_end(&mut start)?;
-    Ok(start)
-}
 
 /// Images in two splits or, with one for validation, three.
 pub trait Source: Sync {
@@ -109,6 +98,11 @@ pub trait Source: Sync {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>>;
+
+    /// The number of these row groups: fewer are given if pictures cannot be read; of images of different sizes, about so many.
+    fn row_group_count(&self, split: Split, rows: usize) -> u64 {
+        self.count(split).div_ceil(rows.max(1) as u64)
+    }
 
     /// Whether the images are in the order of their ids.
     fn is_sorted(&self) -> bool {

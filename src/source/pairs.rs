@@ -54,6 +54,10 @@ impl<S: Source> Source for Pairs<S> {
         self.clean.row_groups(split, rows)
     }
 
+    fn row_group_count(&self, split: Split, rows: usize) -> u64 {
+        self.clean.row_group_count(split, rows)
+    }
+
     fn is_sorted(&self) -> bool {
         self.clean.is_sorted()
     }

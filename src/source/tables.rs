@@ -35,7 +35,7 @@ use super::{Asker, Source, batch, check_fit, explained};
 use crate::image::{Classes, Extent, ImageShape, PerSplit, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::source::settings::{Faults, Fit};
-use crate::table::{self, Content, RowGroup, add_label_lists, batches_of, row_groups_of};
+use crate::table::{self, Content, RowGroup, add_label_lists, batches_of, mean_row_groups, row_groups_of};
 use crate::{error, interrupt};
 use choice::{Columns, Wanted, columns};
 use column::Images;
@@ -168,7 +168,9 @@ impl Tables {
         let columns = splits.iter().flatten().next().map(|part| part.columns);
         let columns = columns.ok_or_else(|| error::bug("a Parquet source without files"))?;
         let (shape, animated) = (ImageShape { height: 1, width: 1, channels: 1 }, Animated::default());
-        let sizes = Measured { extent: shape.into(), pixels: Pixels::U8, largest: 1, differing: None, narrowest: None };
+        let extent = shape.into();
+        let sizes =
+            Measured { extent, pixels: Pixels::U8, largest: 1, numbers: [0; _], differing: None, narrowest: None };
         let first = (String::new(), shape);
         let mut tables =
             Self { fit, first, sizes, images, labels, lists, columns, splits, members, rejections, animated };
@@ -363,6 +365,13 @@ impl Source for Tables {
             let group: Vec<_> = waiting.drain(..count).collect();
             (!group.is_empty()).then(|| Ok(self.row_group(split, group)))
         })))
+    }
+
+    fn row_group_count(&self, split: Split, rows: usize) -> u64 {
+        match self.sizes.extent {
+            Extent::Mixed { .. } => mean_row_groups(self.sizes.numbers[split as usize]),
+            Extent::Fixed(_) => self.count(split).div_ceil(rows as u64),
+        }
     }
 
     fn is_sorted(&self) -> bool {

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Outputs, Stage, StageContext, ingest};
+use super::shards::Shard;
+use super::{ResultToMake, Stage, ingest};
 use crate::config::Pipeline;
 use crate::engine::operation::Operation;
 use crate::error;
@@ -37,12 +38,16 @@ impl Stage for Corrupt {
         json!({ "seed": pipeline.seed, "corruption": pipeline.corruption, "output": pipeline.output })
     }
 
-    fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let pipeline = context.pipeline;
+    fn has_shards(&self) -> bool {
+        true
+    }
+
+    fn shards(&self, result: &ResultToMake<'_>) -> Result<Vec<Shard>> {
+        let pipeline = result.pipeline;
         let corruption = pipeline.corruption.as_ref().ok_or_else(|| error::bug("corrupt runs without a corruption"))?;
         let pixels = if corruption.kind().keeps_range() { pipeline.output.pixels } else { Pixels::Unclipped };
         let seed = pipeline.seed;
         let operation = |split| Operation::Corrupt { corruption: corruption.clone(), seed, split, pixels };
-        context.map_images(NAME, ingest::NAME.into(), operation)
+        result.map_images(ingest::NAME.into(), operation)
     }
 }

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Outputs, Stage, StageContext, image_stages, images, noisy_images, train};
+use super::shards::Shard;
+use super::{ResultToMake, Stage, image_stages, images, noisy_images, train};
 use crate::config::{self, Pipeline};
 use crate::engine::operation::Operation;
 use crate::record::StageName;
@@ -37,10 +38,14 @@ impl Stage for Denoise {
         settings
     }
 
-    fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let pipeline = context.pipeline;
+    fn has_shards(&self) -> bool {
+        true
+    }
+
+    fn shards(&self, result: &ResultToMake<'_>) -> Result<Vec<Shard>> {
+        let pipeline = result.pipeline;
         let input = noisy_images(pipeline).unwrap_or_else(|| images(pipeline, InputImages::Clean));
         let (pixels, ensemble) = (pipeline.output.pixels, pipeline.denoise.ensemble);
-        context.map_images(NAME, input, |_| Operation::Denoise { model: context.model(), pixels, ensemble })
+        result.map_images(input, |_| Operation::Denoise { model: result.model(), pixels, ensemble })
     }
 }

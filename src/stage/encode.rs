@@ -3,7 +3,8 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Outputs, Stage, StageContext, image_stages, images, train};
+use super::shards::Shard;
+use super::{ResultToMake, Stage, image_stages, images, train};
 use crate::config::{self, Output, Pipeline};
 use crate::engine::operation::Operation;
 use crate::record::StageName;
@@ -32,13 +33,17 @@ impl Stage for Encode {
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
-        let Output { pixels: _, compression_level } = pipeline.output;
+        let Output { pixels: _, compression_level, shard_rows: _ } = pipeline.output;
         json!({ "encode": pipeline.encode, "output": { "compression-level": compression_level } })
     }
 
-    fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let config::Encode { input, codes } = context.pipeline.encode;
-        let input = images(context.pipeline, input);
-        context.map_images(NAME, input, |_| Operation::Encode { model: context.model(), codes })
+    fn has_shards(&self) -> bool {
+        true
+    }
+
+    fn shards(&self, result: &ResultToMake<'_>) -> Result<Vec<Shard>> {
+        let config::Encode { input, codes } = result.pipeline.encode;
+        let input = images(result.pipeline, input);
+        result.map_images(input, |_| Operation::Encode { model: result.model(), codes })
     }
 }

@@ -25,7 +25,7 @@ use crate::source::{Outside, Source};
 use crate::store;
 use crate::store::url::is_url;
 use crate::table::{
-    FileRecord, RowGroup, TableFile, WriteOptions, ids, labels, row_group_rows, write_batch, write_table,
+    FileRecord, RowGroup, Shards, Table, WriteOptions, ids, labels, shard_row_group_rows, write_batch, write_table,
 };
 
 /// The largest pixel of images that use so little of the range of bytes that it is likely a mistake: that of 14 bits in 16.
@@ -59,12 +59,16 @@ impl Stage for Ingest {
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
         let Pipeline { seed, source, held_out, output, .. } = pipeline;
-        let Output { pixels: _, compression_level } = output;
+        let Output { pixels: _, compression_level, shard_rows } = output;
         let mut source = source.decisive(*seed);
         if !held_out.is_empty() {
             source["hold-out"] = json!(held_out);
         }
-        json!({ "source": source, "output": { "compression-level": compression_level } })
+        let mut output = json!({ "compression-level": compression_level });
+        if let Some(rows) = shard_rows {
+            output["shard-rows"] = json!(rows);
+        }
+        json!({ "source": source, "output": output })
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
@@ -122,7 +126,7 @@ impl Stage for Ingest {
             store::of(&folder).create_folder(&folder)?;
             files.extend(write(context, noisy, NOISY, &task)?);
             store::of(&folder).sync_folder(&folder)?;
-            check_pairs(&context.scratch, &*source, noisy)?;
+            check_pairs(&context.scratch, &files, &*source, noisy)?;
         }
         if let Some(measured) = levels.and_then(Levels::numbers) {
             let [black, white] = measured;
@@ -144,12 +148,14 @@ fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &
     // Held-out labels that no image has are a mistake in the settings.
     let missing: Mutex<BTreeSet<i64>> = Mutex::new(pipeline.held_out.iter().copied().collect());
     let brightest = AtomicU8::new(0);
-    let mut files = Vec::new();
-    let splits: Vec<Split> = splits(source).collect();
-    for &split in &splits {
+    let (mut files, mut empty) = (Vec::new(), Vec::new());
+    for split in splits(source) {
         // Classes are held out of training and of what chooses its weights; the test split keeps them, to measure anomaly detection.
         let held_out = if split == Split::Test { &[] } else { pipeline.held_out.as_slice() };
-        let groups = source.row_groups(split, row_group_rows(content, source.count(split)))?.map(|group| {
+        let count = source.count(split);
+        let group_rows = shard_row_group_rows(content, pipeline.output.shard_rows);
+        let shards = Shards::new(count, source.row_group_count(split, group_rows), pipeline.output.shard_rows);
+        let mut groups = source.row_groups(split, group_rows)?.map(|group| {
             let (task, missing, brightest) = (task.clone(), &missing, &brightest);
             group.map(|group| -> RowGroup<'_> {
                 Box::new(move |emit| {
@@ -169,14 +175,26 @@ fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &
         });
         let options =
             WriteOptions { classes: source.classes(), label_lists: source.label_lists(), ..context.write_options() };
-        files.push(write_table(&context.scratch, &set.file_name(split), content, options, groups)?);
+        let mut rows = 0;
+        for shard in 0..shards.count {
+            // The last one holds whatever is left.
+            let most = if shard + 1 < shards.count { shards.row_groups } else { usize::MAX };
+            let name = set.beside(&split.shard_name(shard, shards.count));
+            let groups = groups.by_ref().take(most);
+            let file = write_table(&context.scratch, &name, content, options.clone(), groups)?;
+            rows += file.rows.unwrap_or(0);
+            files.push(file);
+        }
+        if rows == 0 {
+            empty.push(split);
+        }
     }
     let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
     if !missing.is_empty() {
         return Err(held_out_of_nothing(&missing, &source.classes()));
     }
     let tables = source.tables()?;
-    if let Some((split, _)) = splits.iter().zip(&files).find(|(_, file)| file.rows == Some(0)) {
+    if let Some(split) = empty.first() {
         return Err(error::data(match split {
             Split::Train if !pipeline.held_out.is_empty() => "source.hold-out leaves no image to train on".to_owned(),
             Split::Validation if !pipeline.held_out.is_empty() => {
@@ -206,9 +224,13 @@ fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &
 ///
 /// # Errors
 /// Two that do not, with their names.
-fn check_pairs(folder: &Path, source: &dyn Source, noisy: &dyn Source) -> Result<()> {
+fn check_pairs(folder: &Path, files: &[FileRecord], source: &dyn Source, noisy: &dyn Source) -> Result<()> {
+    let digests = files.iter().map(|file| (format!("{NAME}/{}", file.name), file.digest.clone())).collect();
     for split in splits(source) {
-        let open = |set: TableSet| TableFile::open(&folder.join(set.file_name(split)));
+        let open = |set: TableSet| -> Result<Table> {
+            let shards = set.shards(&digests, split)?;
+            Table::open(&shards.iter().map(|shard| folder.join(set.beside(&shard.name))).collect::<Vec<_>>())
+        };
         let (clean_table, noisy_table) = (open(NAME.into())?, open(NOISY)?);
         for group in 0..clean_table.row_groups().min(noisy_table.row_groups()) {
             let (clean, other) = (clean_table.shapes(group)?, noisy_table.shapes(group)?);

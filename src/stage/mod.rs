@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod export;
 pub mod ingest;
 pub mod report;
+pub mod shards;
 pub mod train;
 
 use std::collections::BTreeMap;
@@ -17,22 +18,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
 use crate::engine::operation::{ModelFiles, Operation};
-use crate::engine::threads::Threads;
-use crate::engine::{Engine, Job, Shard, TablePart};
+use crate::engine::{InputFile, Job, OutputFile};
+use crate::error;
 use crate::image::Split;
-use crate::progress::Progress;
+use crate::progress::{Progress, Task};
 use crate::record::fingerprint::Parts;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::Workspace;
-use crate::record::{StageName, TableSet};
+use crate::record::{ShardFile, ShardFolder, ShardReceipt, StageName, TableSet};
 use crate::source::Outside;
-use crate::table::{FileRecord, TableFile, WriteOptions, write_file};
+use crate::table::{FileRecord, Table, TableFile, WriteOptions, write_file};
 use crate::training::settings::InputImages;
+use shards::{Engine, Observer, Shard};
 
 /// All stages, in the order in which they run.
 pub const STAGES: &[&dyn Stage] = &[
@@ -91,11 +93,26 @@ pub trait Stage: Sync {
         Ok(Resumption::default())
     }
 
-    /// Makes its result in the scratch folder.
+    /// Whether it is a map stage, whose result is made in shards.
+    fn has_shards(&self) -> bool {
+        false
+    }
+
+    /// The shards of its result, each of which it makes by itself of one file of each input; none if it is no map stage.
+    ///
+    /// # Errors
+    /// Files of an input are missing.
+    fn shards(&self, _result: &ResultToMake<'_>) -> Result<Vec<Shard>> {
+        Ok(Vec::new())
+    }
+
+    /// Makes its result in the scratch folder; for map stages, of its shards.
     ///
     /// # Errors
     /// Bad input, interruption, the file system.
-    fn run(&self, context: &StageContext<'_>) -> Result<Outputs>;
+    fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
+        context.make_shards(&self.shards(&context.result)?)
+    }
 }
 
 /// The tables of these images, which the pipeline has.
@@ -189,8 +206,133 @@ impl From<Vec<FileRecord>> for Outputs {
     }
 }
 
+/// The result that a stage is about to make.
+#[derive(Debug, Clone, Copy)]
+pub struct ResultToMake<'a> {
+    /// The stage.
+    pub stage: StageName,
+    /// The settings.
+    pub pipeline: &'a Pipeline,
+    /// The run directory.
+    pub workspace: &'a Workspace,
+    /// Everything that the result depends on.
+    pub parts: &'a Parts,
+}
+
+impl ResultToMake<'_> {
+    /// Where its finished shards are.
+    pub fn shard_folder(&self) -> ShardFolder {
+        let run = self.workspace.root().to_owned();
+        ShardFolder { run, stage: self.stage.to_string(), fingerprint: self.parts.digest() }
+    }
+
+    /// The shards that an operation makes of the images of `input`, one of each file. An operation that measures errors also gets
+    /// the clean images, if `input` has others.
+    ///
+    /// # Errors
+    /// Files are missing.
+    pub fn map_images(&self, input: TableSet, operation: impl Fn(Split) -> Operation) -> Result<Vec<Shard>> {
+        let (folder, inputs) = (self.shard_folder(), &self.parts.inputs);
+        let mut shards = Vec::new();
+        for split in input.splits(inputs) {
+            let (operation, clean) = (operation(split), TableSet::from(ingest::NAME));
+            let shards_of = input.shards(inputs, split)?;
+            let companions: Vec<_> = if operation.sees_clean_images() && clean != input {
+                clean.shards(inputs, split)?.into_iter().map(Some).collect()
+            } else {
+                vec![None; shards_of.len()]
+            };
+            if companions.len() != shards_of.len() {
+                let (name, split) = (input.name(), split.name());
+                let message =
+                    format!("the images of ingest and of {name} are in different numbers of files of {split}");
+                return Err(error::data(format!("{message}; run --from ingest")));
+            }
+            for (shard, companion) in shards_of.into_iter().zip(companions) {
+                let job = Job {
+                    operation: operation.clone(),
+                    input: self.file(&shard),
+                    companion: companion.map(|shard| self.file(&shard)),
+                    output: OutputFile {
+                        folder: folder.files(),
+                        name: shard.name,
+                        compression_level: self.pipeline.output.compression_level,
+                    },
+                };
+                shards.push(Shard { folder: folder.clone(), job });
+            }
+        }
+        Ok(shards)
+    }
+
+    /// Makes finished shards the draft of the result.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn gather(&self, receipts: Vec<ShardReceipt>) -> Result<Outputs> {
+        let names: Vec<_> = receipts.iter().map(|receipt| receipt.file.name.as_str()).collect();
+        self.workspace.gather(self.stage, &self.shard_folder().files(), &names)?;
+        let made = |receipt: &ShardReceipt| {
+            let ShardReceipt { file, host, seconds, .. } = receipt;
+            json!({ "file": file.name, "host": host, "seconds": seconds })
+        };
+        let details = json!({
+            "arithmetic": shards::arithmetics(&receipts),
+            "shards": receipts.iter().map(made).collect::<Vec<_>>(),
+        });
+        Ok(Outputs { files: receipts.into_iter().map(|receipt| receipt.file).collect(), details, device: None })
+    }
+
+    fn file(&self, shard: &ShardFile) -> InputFile {
+        InputFile { path: self.workspace.input(&shard.input), digest: shard.digest.clone() }
+    }
+
+    /// The model that this run has trained, for an operation.
+    pub fn model(&self) -> ModelFiles {
+        let prefix = format!("{}/", train::NAME);
+        let files = self.parts.inputs.iter().filter_map(|(name, digest)| Some((name.strip_prefix(&prefix)?, digest)));
+        let digests = files.map(|(name, digest)| (name.to_owned(), digest.clone())).collect();
+        ModelFiles { folder: self.workspace.stage(train::NAME), digests }
+    }
+}
+
+/// Tells the progress of a stage that is made shard by shard.
+struct ShardObserver<'a> {
+    stage: StageName,
+    task: Task,
+    /// None if there are so few shards that each is not worth a line.
+    progress: Option<&'a Progress>,
+}
+
+impl Observer for ShardObserver<'_> {
+    fn rows_done(&self, rows: u64) {
+        self.task.advance(rows);
+    }
+
+    fn shard_done(&self, receipt: &ShardReceipt) {
+        let Some(progress) = self.progress else { return };
+        let ShardReceipt { file, host, seconds, .. } = receipt;
+        let fields =
+            json!({ "stage": self.stage, "shard": file.name, "rows": file.rows, "host": host, "seconds": seconds });
+        progress.event("shard-finished", &format!("{}: {} done in {seconds:.1} s", self.stage, file.name), fields);
+    }
+}
+
+/// Has an engine make shards of a stage's result, and tells the progress.
+///
+/// # Errors
+/// As [`Engine::run`].
+pub fn make(stage: StageName, shards: &[Shard], engine: &dyn Engine, progress: &Progress) -> Result<Vec<ShardReceipt>> {
+    let rows = shards.iter().map(|shard| Ok(TableFile::open(&shard.job.input.path)?.rows())).sum::<Result<u64>>()?;
+    let task = progress.task(stage.as_str(), rows, "images");
+    let several = shards.len() > Split::ALL.len();
+    engine.run(shards, &ShardObserver { stage, task, progress: several.then_some(progress) })
+}
+
 /// What a stage receives to make its result.
 pub struct StageContext<'a> {
+    /// The result.
+    pub result: ResultToMake<'a>,
     /// The settings.
     pub pipeline: &'a Pipeline,
     /// The folder to write to.
@@ -202,15 +344,17 @@ pub struct StageContext<'a> {
     /// Where to resume from, if at all.
     pub resume: Option<ResumeFrom>,
     /// The settings that decide the result, by dotted key.
-    pub decisive: BTreeMap<String, Value>,
+    pub decisive: &'a BTreeMap<String, Value>,
     /// Digests of everything that is read.
-    pub inputs: BTreeMap<String, String>,
+    pub inputs: &'a BTreeMap<String, String>,
     /// The folder of downloaded data.
     pub data: PathBuf,
     /// The device for models.
     pub device: ComputeDevice,
     /// Number of threads.
     pub threads: usize,
+    /// Makes shards.
+    pub engine: &'a dyn Engine,
     /// Receives progress and messages.
     pub progress: &'a Progress,
 }
@@ -220,8 +364,8 @@ impl StageContext<'_> {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn table(&self, tables: impl Into<TableSet>, split: Split) -> Result<TableFile> {
-        TableFile::open(&tables.into().path(self.workspace, split))
+    pub fn table(&self, tables: impl Into<TableSet>, split: Split) -> Result<Table> {
+        tables.into().table(self.workspace, self.inputs, split)
     }
 
     /// The folder of an earlier stage.
@@ -229,55 +373,17 @@ impl StageContext<'_> {
         self.workspace.stage(stage)
     }
 
-    /// Applies an operation to the images of `input` and writes a table for each split. An operation that measures errors
-    /// also gets the clean images, if `input` has others.
+    /// Has the engine make the shards of the result, and makes them the result.
     ///
     /// # Errors
     /// As [`Engine::run`].
-    pub fn map_images(
-        &self,
-        name: StageName,
-        input: TableSet,
-        operation: impl Fn(Split) -> Operation,
-    ) -> Result<Outputs> {
-        let (mut jobs, mut rows) = (Vec::new(), 0);
-        for split in input.splits(self.workspace) {
-            let table = self.table(input, split)?;
-            rows += table.rows();
-            let part = |tables: TableSet| self.part(tables, split, table.row_groups());
-            let (operation, clean) = (operation(split), TableSet::from(ingest::NAME));
-            let companion = (operation.sees_clean_images() && clean != input).then_some(clean);
-            let output = Shard {
-                folder: self.scratch.clone(),
-                name: split.file_name(),
-                compression_level: self.pipeline.output.compression_level,
-            };
-            jobs.push(Job { input: part(input), companion: companion.map(part), operation, output });
-        }
-        let task = self.progress.task(name.as_str(), rows, "images");
-        let engine = Threads { threads: self.threads, device: self.device.inference() };
-        Ok(engine.run(&jobs, &|rows| task.advance(rows))?.into())
-    }
-
-    /// All row groups of a table of an earlier stage, as the input of a job.
-    fn part(&self, tables: TableSet, split: Split, row_groups: usize) -> TablePart {
-        let name = format!("{}/{}", tables.stage, tables.file_name(split));
-        let digest = self.inputs.get(&name).cloned().unwrap_or_default();
-        TablePart { path: tables.path(self.workspace, split), digest, row_groups: 0..row_groups }
-    }
-
-    /// The model that this run has trained, for an operation.
-    pub fn model(&self) -> ModelFiles {
-        let prefix = format!("{}/", train::NAME);
-        let files = self.inputs.iter().filter_map(|(name, digest)| Some((name.strip_prefix(&prefix)?, digest)));
-        let digests = files.map(|(name, digest)| (name.to_owned(), digest.clone())).collect();
-        ModelFiles { folder: self.folder(train::NAME), digests }
+    pub fn make_shards(&self, shards: &[Shard]) -> Result<Outputs> {
+        self.result.gather(make(self.result.stage, shards, self.engine, self.progress)?)
     }
 
     /// The options of tables that the stage writes.
     pub fn write_options(&self) -> WriteOptions {
-        let compression_level = self.pipeline.output.compression_level;
-        WriteOptions { compression_level, threads: self.threads, sorted: true, classes: None, label_lists: None }
+        WriteOptions::new(self.pipeline.output.compression_level, self.threads)
     }
 
     /// Writes a small file to the scratch folder.

@@ -18,7 +18,7 @@ use crate::record::workspace::Workspace;
 use crate::record::{StageName, TableSet};
 use crate::report::pictures::{Image, Picture, SHEET_SIDE};
 use crate::report::{Figure, MapPoint, Report as Page, render};
-use crate::table::{Images, TableFile, ids, labels, lists, pixels};
+use crate::table::{Images, Table, ids, labels, lists, pixels};
 use crate::training::history;
 use crate::training::settings::TargetImages;
 use crate::{error, interrupt};
@@ -78,7 +78,7 @@ pub fn gather(
     let mut provenance = vec![("limpid".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     provenance.extend(workspace.receipt(train::NAME)?.map(|train| ("trained on".to_owned(), train.device)));
     provenance.extend(inputs.clone());
-    let table = |tables: TableSet| TableFile::open(&tables.path(workspace, Split::Test));
+    let table = |tables: TableSet| tables.table(workspace, inputs, Split::Test);
     let metrics = Metrics::read(&workspace.stage(evaluate::NAME))?;
     let metrics = metrics.ok_or_else(|| error::io("evaluate's metrics.json has gone"))?;
     let model = ModelDescription::read(&workspace.stage(train::NAME))?;
@@ -129,7 +129,7 @@ pub fn gather(
 }
 
 /// The codes of the first test images in two dimensions.
-fn map(codes: &TableFile) -> Result<Vec<MapPoint>> {
+fn map(codes: &Table) -> Result<Vec<MapPoint>> {
     let (mut keys, mut classes, mut values) = (Vec::new(), Vec::new(), Vec::new());
     let most = MAP_POINTS.min(MAP_BYTES / size_of::<f32>() / codes.code_size()?).max(2);
     codes.first(most as u64, |batch| {
@@ -144,18 +144,18 @@ fn map(codes: &TableFile) -> Result<Vec<MapPoint>> {
 }
 
 /// Small pictures of the points of a map, in their order.
-fn pictures(clean: &TableFile, map: &[MapPoint]) -> Result<Vec<Picture>> {
+fn pictures(clean: &Table, map: &[MapPoint]) -> Result<Vec<Picture>> {
     let wanted: Vec<_> = map.iter().map(|point| point.id).collect();
     each_image(clean, &wanted, |image| Picture::of(&image).shrunk(SHEET_SIDE))
 }
 
 /// The images with these ids, in this order.
-fn images(table: &TableFile, wanted: &[i64]) -> Result<Vec<Image>> {
+fn images(table: &Table, wanted: &[i64]) -> Result<Vec<Image>> {
     each_image(table, wanted, |image| image)
 }
 
 /// Applies `make` to the images with these ids, which are distinct, in this order.
-fn each_image<T>(table: &TableFile, wanted: &[i64], make: impl Fn(Image) -> T) -> Result<Vec<T>> {
+fn each_image<T>(table: &Table, wanted: &[i64], make: impl Fn(Image) -> T) -> Result<Vec<T>> {
     let (mut found, extent) = (BTreeMap::new(), table.extent()?);
     for batch in table.all() {
         interrupt::check()?;

@@ -18,7 +18,7 @@ use crate::record::{StageName, TableSet};
 use crate::setting::flatten;
 use crate::source::{level_table, read_scaler};
 use crate::store::Room;
-use crate::table::{TableFile, write_batch};
+use crate::table::{Table, write_batch};
 use crate::training::batches::{InputSettings, TrainingImages};
 use crate::training::blind_spot::BlindSpot;
 use crate::training::checkpoint::{CheckpointFile, Standing};
@@ -109,7 +109,7 @@ impl Stage for Train {
             ImageTable::new(clean, noisy)
         };
         let (train, test) = (table(Split::Train)?, table(Split::Test)?);
-        let validation = tables.splits(context.workspace).any(|split| split == Split::Validation);
+        let validation = tables.splits(&context.inputs).any(|split| split == Split::Validation);
         let validation = validation.then(|| table(Split::Validation)).transpose()?;
         let patches = &pipeline.training.patches;
         // ingest has checked the patches that were set when it ran, and the test images have the same shape.
@@ -217,7 +217,7 @@ fn images(pipeline: &Pipeline) -> TableSet {
 const NOISY_IMAGES: u64 = 100;
 
 /// The standard deviation of the noise in the training images.
-fn noise_level(images: &TableFile) -> Result<f64> {
+fn noise_level(images: &Table) -> Result<f64> {
     median_level(images, NOISY_IMAGES)?.ok_or_else(|| {
         let advice = "leave training.blind-spot.constant-noise out";
         error::settings(format!("the images are too small for the strength of their noise to be estimated; {advice}"))
@@ -248,7 +248,7 @@ fn trajectory_settings(pipeline: &Pipeline) -> Value {
     let Pipeline { seed, model, training, corruption, output, .. } = pipeline;
     let mut settings = json!({ "seed": seed, "model": model, "training": training.decisive() });
     if training.input == InputImages::Noisy && training.blind_spot.is_none() && corruption.is_some() {
-        let Output { pixels, compression_level: _ } = output;
+        let Output { pixels, compression_level: _, shard_rows: _ } = output;
         settings["corruption"] = json!(corruption);
         // The inputs of the test split, and those with fixed noise, are as rounded as the stored images.
         settings["output"] = json!({ "pixels": pixels });

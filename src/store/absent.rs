@@ -40,6 +40,10 @@ impl Store for Remote {
         Ok(absent()?)
     }
 
+    fn create_whole(&self, _path: &Path) -> Result<Box<dyn NewFile>> {
+        Ok(absent()?)
+    }
+
     fn outputs(&self, _folder: &Path, _names: &[String]) -> Result<Box<dyn Outputs>> {
         Ok(absent()?)
     }
@@ -89,6 +93,18 @@ impl Store for Remote {
     }
 
     fn draft(&self, _run: &Path, _stage: &str, _fingerprint: &str) -> Result<PathBuf> {
+        Ok(absent()?)
+    }
+
+    fn shards(&self, run: &Path, stage: &str) -> PathBuf {
+        run.join(stage)
+    }
+
+    fn gather(&self, _run: &Path, _stage: &str, _folder: &Path, _names: &[&str]) -> Result<()> {
+        Ok(absent()?)
+    }
+
+    fn drop_shards(&self, _run: &Path, _stage: &str) -> Result<()> {
         Ok(absent()?)
     }
 

@@ -76,6 +76,13 @@ pub trait Store: Sync {
     /// Another process is writing the last of them, or the store.
     fn outputs(&self, folder: &Path, names: &[String]) -> Result<Box<dyn Outputs>>;
 
+    /// As [`Self::create`], but the file appears under its name only when it is finished, whole and in place of any other, so that
+    /// several processes may write the same content at once.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    fn create_whole(&self, path: &Path) -> Result<Box<dyn NewFile>>;
+
     /// Creates a folder and its missing parents, where a store has folders.
     ///
     /// # Errors
@@ -160,6 +167,21 @@ pub trait Store: Sync {
     /// # Errors
     /// It cannot be made.
     fn draft(&self, run: &Path, stage: &str, fingerprint: &str) -> Result<PathBuf>;
+
+    /// The folder in which the folders are that hold finished shards of the stage's coming result.
+    fn shards(&self, run: &Path, stage: &str) -> PathBuf;
+
+    /// Makes the files of these names in a folder inside [`Self::shards`] the draft of the stage, without copying them.
+    ///
+    /// # Errors
+    /// One of them is missing, or the draft cannot be made.
+    fn gather(&self, run: &Path, stage: &str, folder: &Path, names: &[&str]) -> Result<()>;
+
+    /// Removes [`Self::shards`], once the result is published.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    fn drop_shards(&self, run: &Path, stage: &str) -> Result<()>;
 
     /// Writes the receipt, a file of this name, into the draft of a stage and puts the draft in the place of what is published
     /// atomically.
@@ -298,12 +320,23 @@ pub trait NewFile: Write + Send {
     fn finish(self: Box<Self>) -> Result<u64>;
 }
 
+/// As [`write`], as [`Store::create_whole`] does.
+///
+/// # Errors
+/// As [`Store::create_whole`].
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<u64> {
+    finish(of(path).create_whole(path)?, path, bytes)
+}
+
 /// Creates, writes and syncs a file, and returns its modification time, in nanoseconds since 1970.
 ///
 /// # Errors
 /// As [`Store::create`].
 pub fn write(path: &Path, bytes: &[u8]) -> Result<u64> {
-    let mut file = of(path).create(path)?;
+    finish(of(path).create(path)?, path, bytes)
+}
+
+fn finish(mut file: Box<dyn NewFile>, path: &Path, bytes: &[u8]) -> Result<u64> {
     file.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))?;
     file.finish()
 }

@@ -14,6 +14,12 @@ const BATCH_BYTES: usize = 4 << 20;
 /// four groups.
 const ROW_GROUP_BYTES: usize = 16 << 20;
 
+/// Row groups of a shard, unless a setting says otherwise: a gigabyte of images as floats. A shard is the unit of work of a process
+/// and of what is not done again after a kill: minutes of it with the largest models.
+const SHARD_ROW_GROUPS: u64 = 64;
+/// Most shards of a table, so that their names sort as their numbers do.
+const MAX_SHARDS: u64 = 99_999;
+
 /// Most row groups of a file, which Parquet numbers with 16 bits.
 const MAX_ROW_GROUPS: u64 = i16::MAX as u64;
 /// Most numbers of a row group: [`MAX_ROW_GROUPS`] of them hold eight terabytes of images.
@@ -35,6 +41,37 @@ pub fn row_group_rows(content: Content, rows: u64) -> usize {
     // Bounded, since a header may claim any number of rows and readers allocate memory for a row group.
     let most = MAX_ROW_GROUP_NUMBERS / (step * width);
     batches.max(least.min(most)).max(1) * step
+}
+
+/// As [`row_group_rows`], of a table in shards of at most so many rows, if that is given.
+pub fn shard_row_group_rows(content: Content, shard_rows: Option<u64>) -> usize {
+    let rows = row_group_rows(content, 0);
+    shard_rows.and_then(|shard| usize::try_from(shard).ok()).map_or(rows, |shard| rows.min(shard.max(1)))
+}
+
+/// About as many row groups as images of different sizes, with so many numbers together, take.
+pub fn mean_row_groups(numbers: u64) -> u64 {
+    numbers.div_ceil((ROW_GROUP_BYTES / size_of::<f32>()) as u64)
+}
+
+/// How many files hold a table: a function of its rows and of a setting alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shards {
+    /// The files, at least 1.
+    pub count: usize,
+    /// Row groups of each but the last.
+    pub row_groups: usize,
+}
+
+impl Shards {
+    /// The shards of a table of so many rows in so many row groups; each has at most `shard_rows` rows, or one row group. Row groups
+    /// of images of different sizes count as much as their mean.
+    pub fn new(rows: u64, row_groups: u64, shard_rows: Option<u64>) -> Self {
+        let by_rows = |shard: u64| (u128::from(shard) * u128::from(row_groups) / u128::from(rows.max(1))) as u64;
+        let of_shard = shard_rows.map_or(SHARD_ROW_GROUPS, by_rows).max(row_groups.div_ceil(MAX_SHARDS)).max(1);
+        let count = row_groups.div_ceil(of_shard).max(1);
+        Self { count: count as usize, row_groups: of_shard as usize }
+    }
 }
 
 /// The row groups of rows of different widths: a function of these alone.
@@ -90,6 +127,23 @@ mod tests {
             assert!(groups.len() as u64 <= MAX_ROW_GROUPS, "{} groups", groups.len());
             assert!(groups.iter().map(|group| group.len()).sum::<usize>() == widths.len());
         }
+    }
+
+    #[test]
+    fn shards_have_whole_row_groups_and_no_more_rows_than_asked_for() {
+        let shards = |rows, groups, most| {
+            let Shards { count, row_groups } = Shards::new(rows, groups, most);
+            (count, row_groups)
+        };
+        assert_eq!(shards(60_000, 12, None), (1, 64));
+        assert_eq!(shards(10_000_000, 1954, None), (31, 64));
+        assert_eq!(shards(60_000, 12, Some(10_000)), (6, 2));
+        assert_eq!(shards(60_000, 60, Some(1000)), (60, 1));
+        assert_eq!(shards(0, 0, Some(1)), (1, 1));
+        assert_eq!(shards(10, 10, Some(u64::MAX)).0, 1);
+        assert!(shards(u64::MAX, u64::MAX, Some(1)).0 as u64 <= MAX_SHARDS);
+        let images = Content::Images(ImageShape::new(28, 28, 1).expect("is a shape").into(), Pixels::U8);
+        assert_eq!([None, Some(1000), Some(6000)].map(|rows| shard_row_group_rows(images, rows)), [5120, 1000, 5120]);
     }
 
     #[test]

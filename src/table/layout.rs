@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::error;
 use crate::image::{Classes, ImageShape, to_bytes};
-use crate::table::{Content, Images, TableFile, classes_of, lists, pixels};
+use crate::table::{Content, Images, Table, classes_of, lists, pixels};
 
 /// The kind of reader that exported tables are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
@@ -130,7 +130,7 @@ impl Layout {
 
     /// Most rows of a file of this table, at least 1; all if there is no limit. Images of different sizes count as much as their
     /// mean.
-    pub fn rows_of_part(&self, table: &TableFile) -> u64 {
+    pub fn rows_of_part(&self, table: &Table) -> u64 {
         let rows = table.rows();
         let numbers = (0..table.row_groups()).map(|group| table.row_group_numbers(group)).fold(0, u64::saturating_add);
         let width = numbers.div_ceil(rows.max(1));
@@ -157,7 +157,7 @@ impl Layout {
     ///
     /// # Errors
     /// Images that cannot be PNG.
-    pub fn converter(&self, table: &TableFile) -> Result<Converter> {
+    pub fn converter(&self, table: &Table) -> Result<Converter> {
         let content = table.content();
         content.extent().map_or(Ok(()), |extent| self.check(extent.channels()))?;
         let schema = self.schema(&table.schema(), &table.classes());

@@ -18,22 +18,24 @@ mod parquet_file;
 pub mod pixels;
 mod reader;
 mod schema;
+mod sharded;
 mod writer;
 
 use arrow_schema::FieldRef;
 
 use crate::image::Classes;
 
-pub use cut::{batch_rows, batches_of, row_group_rows, row_groups_of};
+pub use cut::{Shards, batch_rows, batches_of, mean_row_groups, row_group_rows, row_groups_of, shard_row_group_rows};
 pub use images::{Images, image_columns, shared_columns};
 pub use label_lists::{add_label_lists, carry_label_lists, label_lists};
 pub use parquet_file::{columns, footer};
 pub use reader::{TableFile, errors, ids, labels, lists};
 pub use schema::{Content, SCHEMA_VERSION, classes, classes_of, is_unclipped, list};
+pub use sharded::Table;
 pub use writer::{Emit, FileRecord, RowGroup, leading_columns, write_batch, write_file, write_rows, write_table};
 
 /// How tables are written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct WriteOptions {
     /// Compression level of zstd.
     pub compression_level: i32,
@@ -43,6 +45,15 @@ pub struct WriteOptions {
     pub sorted: bool,
     /// The names of the labels.
     pub classes: Classes,
+    /// Whether the file appears under its name only when it is whole, since several processes may write it.
+    pub at_once: bool,
     /// The field of the column of lists of labels, if the batches have one.
     pub label_lists: Option<FieldRef>,
+}
+
+impl WriteOptions {
+    /// Rows in the order of their ids, by so many threads.
+    pub fn new(compression_level: i32, threads: usize) -> Self {
+        Self { compression_level, threads, sorted: true, ..Self::default() }
+    }
 }

@@ -329,24 +329,6 @@ impl TableFile {
         })
     }
 
-    /// Hands the first `count` rows, or all if there are fewer, to `take`, batch by batch, each checked.
-    ///
-    /// # Errors
-    /// As [`Self::row_group`], and what `take` fails with.
-    pub fn first(&self, count: u64, mut take: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
-        let mut left = count;
-        for batch in self.all() {
-            let batch = batch?;
-            let rows = left.min(batch.num_rows() as u64);
-            left -= rows;
-            take(&batch.slice(0, rows as usize))?;
-            if left == 0 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// The name and the values of the list column of a row group, if the row group is small enough to be read at once and is
     /// stored in limpid's own form.
     fn lists(&self, bytes: &TableBytes, index: usize) -> Option<(String, ArrayRef)> {

@@ -79,7 +79,9 @@ pub fn write_rows<'a>(
 ) -> Result<FileRecord> {
     let path = folder.join(name);
     let failed = |cause: ParquetError| write_error(&path, cause);
-    let sink = DigestWriter::new(BufWriter::with_capacity(1 << 20, store::of(&path).create(&path)?));
+    let store = store::of(&path);
+    let file = if options.at_once { store.create_whole(&path) } else { store.create(&path) };
+    let sink = DigestWriter::new(BufWriter::with_capacity(1 << 20, file?));
     let properties = properties(schema, options, compression).map_err(failed)?;
     let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties));
     let (mut writer, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
@@ -290,7 +292,7 @@ impl<W: Write> Write for DigestWriter<W> {
 /// The file system.
 pub fn write_batch(folder: &Path, name: &str, batch: &RecordBatch) -> Result<FileRecord> {
     let compression_level = ZstdLevel::default().compression_level();
-    let options = WriteOptions { compression_level, threads: 1, sorted: false, classes: None, label_lists: None };
+    let options = WriteOptions { compression_level, threads: 1, ..WriteOptions::default() };
     let group: RowGroup<'_> = Box::new(|emit| emit(batch.clone()));
     write_rows(folder, name, batch.schema_ref(), &options, None, std::iter::once(Ok(group)))
 }

@@ -11,12 +11,12 @@ use arrow_array::RecordBatch;
 use super::stored::number_bytes;
 use crate::error;
 use crate::image::{Extent, ImageShape, Shapes};
-use crate::table::{Content, Images, TableFile, ids};
+use crate::table::{Content, Images, Table, ids};
 
 /// A table of images and, of pairs, one of their noisy versions.
 pub struct ImageTable {
-    clean: TableFile,
-    noisy: Option<TableFile>,
+    clean: Table,
+    noisy: Option<Table>,
 }
 
 impl ImageTable {
@@ -24,7 +24,7 @@ impl ImageTable {
     ///
     /// # Errors
     /// Tables that do not hold images, or not as many or of other sizes.
-    pub fn new(clean: TableFile, noisy: Option<TableFile>) -> Result<Self> {
+    pub fn new(clean: Table, noisy: Option<Table>) -> Result<Self> {
         let extent = clean.extent()?;
         if let Some(noisy) = &noisy
             && (noisy.extent()?, noisy.content(), noisy.rows()) != (extent, clean.content(), clean.rows())
@@ -126,7 +126,7 @@ impl ImageTable {
 
     /// All images, batch by batch.
     pub fn all(&self) -> impl Iterator<Item = Result<ImageBatch>> + '_ {
-        self.beside(self.clean.all(), self.noisy.as_ref().map(TableFile::all))
+        self.beside(self.clean.all(), self.noisy.as_ref().map(Table::all))
     }
 
     /// The batches of both tables.
@@ -165,7 +165,7 @@ fn interleaved(first: &[u8], second: &[u8], size: usize) -> Vec<u8> {
     bytes
 }
 
-fn unlike(clean: &TableFile, noisy: &TableFile) -> anyhow::Error {
+fn unlike(clean: &Table, noisy: &Table) -> anyhow::Error {
     let [clean, noisy] = [clean, noisy].map(|table| table.path().display());
     error::data(format!("{clean} and {noisy} do not hold the images of the same pairs"))
 }

@@ -119,7 +119,7 @@ pub trait Kernel {
 pub fn run(kernel: &mut impl Kernel) {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") && has_avx2() {
+        if has_avx512() {
             // SAFETY: the features were found just before.
             return unsafe { avx512(kernel) };
         }
@@ -129,6 +129,25 @@ pub fn run(kernel: &mut impl Kernel) {
         }
     }
     portable(kernel);
+}
+
+/// The name of the instruction set that [`run`] uses: results of different sets may differ in their last bits.
+pub fn instruction_set() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if has_avx512() {
+            return "AVX-512";
+        }
+        if has_avx2() {
+            return "AVX2";
+        }
+    }
+    std::env::consts::ARCH
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") && has_avx2()
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -164,12 +183,11 @@ pub const INSTRUCTION_SETS: [&str; 3] = ["portable", "AVX2", "AVX-512"];
 pub fn run_with(instructions: &str, kernel: &mut impl Kernel) -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        let has_avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
         match instructions {
             // SAFETY: the features were found just before.
             "AVX2" if has_avx2() => unsafe { avx2(kernel) },
             // SAFETY: the features were found just before.
-            "AVX-512" if has_avx2() && has_avx512 => unsafe { avx512(kernel) },
+            "AVX-512" if has_avx512() => unsafe { avx512(kernel) },
             "portable" => portable(kernel),
             _ => return false,
         }

@@ -49,6 +49,7 @@ mod reuse;
 mod rivals;
 mod rot;
 mod running;
+mod shards;
 mod soak;
 mod starting;
 mod steps;

@@ -459,3 +459,30 @@ fn a_run_in_a_store_that_is_killed_or_loses_requests_has_the_same_bytes() {
     println!("{kills} kills, {} failed requests", proxy.failed.load(Ordering::Relaxed));
     assert!(kills > 0);
 }
+
+#[test]
+fn shards_in_a_store_are_made_by_several_processes() {
+    let Some(server) = s3("shards") else { return };
+    let sandbox = Sandbox::new();
+    let proxy = Proxy::new(server.address, 0);
+    let settings = "--set output.shard-rows=100";
+    sandbox.limpid(&format!("run small.toml --to denoise {settings}")).succeeds();
+    let at = |words: &str| sandbox.limpid(&format!("{words} --runs s3://shards/x {settings}")).at(&proxy.url());
+    at("run small.toml --to train").succeeds();
+    proxy.counts();
+    for stage in ["encode", "denoise"] {
+        at(&format!("commit small.toml --stage {stage}")).exits(75).says("shards are not finished");
+        // Out of order, and one of them twice at once.
+        let twice = [2, 2].map(|index| at(&format!("shard small.toml --stage {stage} --index {index} --of 3")).spawn());
+        twice.into_iter().for_each(|mut task| assert!(task.wait().expect("ends").success()));
+        for index in [1, 0] {
+            at(&format!("shard small.toml --stage {stage} --index {index} --of 3")).succeeds();
+        }
+        told(&format!("{stage} by three tasks, of which one runs twice"), &proxy.counts());
+        at(&format!("commit small.toml --stage {stage}")).succeeds();
+        told("its commit", &proxy.counts());
+        assert!(sandbox.files(&format!("runs/small/{stage}")) == published(server, "shards/x/small", stage), "{stage}");
+    }
+    let left = server.keys("shards").into_iter().filter(|key| key.contains(".receipts")).collect::<Vec<_>>();
+    assert!(left.is_empty(), "{left:?}");
+}

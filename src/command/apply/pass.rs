@@ -44,7 +44,7 @@ impl Pass<'_> {
         let write = |folder: &Path, temporary: &dyn Fn(&str) -> String| match input {
             Input::Table(table) => {
                 let task = progress.task(name, table.rows(), "images");
-                let input = MapInput { table: &table, row_groups: 0..table.row_groups(), companion: None };
+                let input = MapInput { table: &table, companion: None };
                 let mapping = mapping(model, table.content(), direction, from)?;
                 map_table(input, (folder, &temporary(name)), options.clone(), mapping, &|rows| task.advance(rows))
                     .map(|_| ())

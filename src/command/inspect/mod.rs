@@ -23,7 +23,7 @@ use crate::source::{
     IdxHeader, ImageReader, Look, bytes_of, count_pages, decode, look, look_at_folder, picture_format, read_picture,
 };
 use crate::store;
-use crate::table::{self, Images, TableFile, batch_rows, errors, ids, labels, lists, pixels};
+use crate::table::{self, Images, Table, TableFile, batch_rows, errors, ids, labels, lists, pixels};
 use crate::terminal::Drawing;
 use crate::text;
 use provenance::print_provenance;
@@ -79,7 +79,7 @@ fn inspect_parquet(args: &InspectArgs) -> Result<()> {
     let path = &args.file;
     expect_end(path)?;
     describe(path)?;
-    match TableFile::open(path) {
+    match TableFile::open(path).map(Table::from) {
         Ok(table) => {
             draw_table(&table, args)?;
             noise::print_of_table(&table)?;
@@ -130,7 +130,7 @@ fn describe(path: &Path) -> Result<()> {
     entries.into_iter().try_for_each(|(key, value)| print_line(format!("  {key} = {value}")))
 }
 
-fn draw_table(table: &TableFile, args: &InspectArgs) -> Result<()> {
+fn draw_table(table: &Table, args: &InspectArgs) -> Result<()> {
     let extent = table.content().extent();
     table.first(args.images as u64, |batch| {
         let (ids, labels, errors) = (ids(batch)?, labels(batch)?, errors(batch));

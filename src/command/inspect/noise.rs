@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::command::print::print;
 use crate::image::{ImageShape, to_unit};
 use crate::quality::noise_level::noise_level;
-use crate::table::{Images, TableFile};
+use crate::table::{Images, Table};
 
 /// Images of a table whose noise is estimated: its first ones.
 const IMAGES: u64 = 16;
@@ -18,7 +18,7 @@ pub fn print_of_picture(bytes: &[u8], shape: ImageShape) -> Result<()> {
 }
 
 /// Prints the estimate for the first images of a table, if they are large enough for one.
-pub fn print_of_table(table: &TableFile) -> Result<()> {
+pub fn print_of_table(table: &Table) -> Result<()> {
     let Some(extent) = table.content().extent() else { return Ok(()) };
     let mut levels = Vec::new();
     table.first(IMAGES, |batch| {

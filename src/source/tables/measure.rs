@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::Tables;
 use super::column::{Images, encoded};
 use super::part::{damaged, row_name};
-use crate::image::{Extent, ImageShape, Pixels};
+use crate::image::{Extent, ImageShape, PerSplit, Pixels};
 use crate::interrupt;
 use crate::source::picture::shape_of;
 use crate::source::settings::Size;
@@ -24,6 +24,8 @@ pub struct Measured {
     pub pixels: Pixels,
     /// The most numbers of a picture.
     pub largest: usize,
+    /// The numbers of the pictures of each split together.
+    pub numbers: PerSplit<u64>,
     /// The name and the shape of a picture of another size than the first one.
     pub differing: Option<(String, ImageShape)>,
     /// Those of the one with the shortest side.
@@ -36,12 +38,14 @@ pub struct Measured {
 /// # Errors
 /// Unreadable files, interruption.
 pub fn measured(tables: &Tables, first: ImageShape, pixels: Pixels) -> Result<Measured> {
-    let mut all =
-        Measured { extent: Extent::Fixed(first), pixels, largest: first.len(), differing: None, narrowest: None };
+    let extent = Extent::Fixed(first);
+    let mut all = Measured { extent, pixels, largest: first.len(), numbers: [0; _], differing: None, narrowest: None };
     if tables.images != Images::Encoded {
         return Ok(all);
     }
-    for part in tables.splits.iter().flatten() {
+    for (split, part) in
+        tables.splits.iter().enumerate().flat_map(|(split, parts)| parts.iter().map(move |part| (split, part)))
+    {
         let (path, mut row) = (part.path.display().to_string(), 0);
         for batch in part.read(&[part.columns.image], AT_ONCE)? {
             interrupt::check()?;
@@ -54,6 +58,7 @@ pub fn measured(tables: &Tables, first: ImageShape, pixels: Pixels) -> Result<Me
                 if tables.fit.size != Size::Same {
                     continue;
                 }
+                all.numbers[split] += shape.len() as u64;
                 all.largest = all.largest.max(shape.len());
                 let side = |shape: ImageShape| shape.height.min(shape.width);
                 if all.narrowest.as_ref().is_none_or(|(_, least)| side(shape) < side(*least)) {

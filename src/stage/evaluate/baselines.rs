@@ -11,7 +11,7 @@ use crate::quality::linear::{Pca, Ridge};
 use crate::quality::median::median;
 use crate::quality::metrics::Omitted;
 use crate::quality::moments::{Means, Moments};
-use crate::table::{Images, TableFile, ids};
+use crate::table::{Images, Table, ids};
 
 /// Most numbers of an image for which covariances are computed: three matrices of this many squared doubles, 400 MB.
 pub const MOST_PIXELS: usize = 4096;
@@ -19,9 +19,9 @@ pub const MOST_PIXELS: usize = 4096;
 /// Clean images and, if the task is denoising, the noisy ones, row by row.
 pub struct Pairs<'a> {
     /// The clean images.
-    pub clean: &'a TableFile,
+    pub clean: &'a Table,
     /// The noisy images, if the task is denoising.
-    pub noisy: Option<&'a TableFile>,
+    pub noisy: Option<&'a Table>,
 }
 
 /// Some rows of both tables.
@@ -43,7 +43,7 @@ impl Pairs<'_> {
     /// Tables that are damaged or do not hold the same rows, errors of `take`, interruption.
     pub fn each(&self, rows: u64, mut take: impl FnMut(&Batch<'_>) -> Result<()>) -> Result<()> {
         let extent = self.clean.extent()?;
-        let mut beside = self.noisy.map(TableFile::all);
+        let mut beside = self.noisy.map(Table::all);
         self.clean.first(rows, |batch| {
             let clean = Images::of(batch, extent)?;
             let noisy = match (&mut beside, self.noisy) {
@@ -69,7 +69,7 @@ impl Pairs<'_> {
 }
 
 /// The error for two tables that do not hold the same rows.
-pub fn different(left: &TableFile, right: &TableFile) -> anyhow::Error {
+pub fn different(left: &Table, right: &Table) -> anyhow::Error {
     let (left, right) = (left.path().display(), right.path().display());
     error::data(format!("{left} and {right} do not hold the same rows"))
 }

@@ -5,13 +5,13 @@ use anyhow::Result;
 use super::baselines::{Pairs, different};
 use crate::quality::metrics::ColumnScore;
 use crate::scaler::Scaler;
-use crate::table::{Images, TableFile, ids};
+use crate::table::{Images, Table, ids};
 
 /// The scores of the columns of the rows that a model made of the test split.
 ///
 /// # Errors
 /// Tables that are damaged or do not hold the same rows, interruption.
-pub fn score(test: &Pairs<'_>, made: &TableFile, columns: &Scaler) -> Result<Vec<ColumnScore>> {
+pub fn score(test: &Pairs<'_>, made: &Table, columns: &Scaler) -> Result<Vec<ColumnScore>> {
     let (extent, width) = (test.clean.extent()?, columns.columns().len());
     // Of each column: the squared errors, the numbers and their squares, summed up in the order of the rows.
     let (mut sums, mut rows, mut reader) = (vec![[0.0_f64; 3]; width], 0, made.all());

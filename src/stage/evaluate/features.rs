@@ -20,7 +20,7 @@ use crate::quality::logistic::Logistic;
 use crate::quality::metrics::{FeatureKind, Omitted, Probe, Probes};
 use crate::quality::neighbours;
 use crate::quality::rows::{Rows, Values};
-use crate::table::{Images, TableFile, ids, labels, lists, pixels};
+use crate::table::{Images, Table, ids, labels, lists, pixels};
 
 /// Most memory for one kind of features of a split.
 const MOST_BYTES: usize = 512 << 20;
@@ -32,9 +32,9 @@ const MOST_WEIGHTS: usize = 4 << 20;
 /// The tables that features come from, of the training and the test split each.
 pub struct FeatureTables {
     /// The tables of encode.
-    pub codes: [TableFile; 2],
+    pub codes: [Table; 2],
     /// The images that encode read.
-    pub images: [TableFile; 2],
+    pub images: [Table; 2],
 }
 
 /// The images of a split that classifiers see: their rows, and the class of each.
@@ -193,7 +193,7 @@ impl FeatureTables {
 
 /// Applies `make` to the batches of a table that have wanted rows, which ascend; it returns `width` numbers for each row.
 fn gather(
-    table: &TableFile,
+    table: &Table,
     width: usize,
     wanted: &[usize],
     make: impl Fn(&RecordBatch) -> Result<Vec<f32>>,
@@ -208,7 +208,7 @@ fn gather(
 }
 
 /// The pixels of the wanted rows, as they are stored.
-fn gather_pixels(table: &TableFile, width: usize, wanted: &[usize]) -> Result<Rows> {
+fn gather_pixels(table: &Table, width: usize, wanted: &[usize]) -> Result<Rows> {
     let (mut bytes, mut floats) = (Vec::new(), Vec::new());
     let extent = table.extent()?;
     each_wanted(table, wanted, |batch, rows| {
@@ -228,7 +228,7 @@ fn gather_pixels(table: &TableFile, width: usize, wanted: &[usize]) -> Result<Ro
 
 /// Calls `take` with each batch and the wanted rows in it.
 fn each_wanted(
-    table: &TableFile,
+    table: &Table,
     wanted: &[usize],
     mut take: impl FnMut(&RecordBatch, &[usize]) -> Result<()>,
 ) -> Result<()> {

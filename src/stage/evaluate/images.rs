@@ -11,7 +11,7 @@ use crate::image::ImageShape;
 use crate::progress::Task;
 use crate::quality::metrics::{ClassScores, ImageError, Omitted};
 use crate::quality::{Baseline, ImageScore, Scorer, Scores, entropy, psnr};
-use crate::table::{Images, TableFile, errors, ids, labels};
+use crate::table::{Images, Table, errors, ids, labels};
 
 /// Images among the best and among the worst.
 const EXTREMES: usize = 10;
@@ -66,7 +66,7 @@ impl Group {
 pub fn score(
     name: &str,
     test: &Pairs<'_>,
-    made: &TableFile,
+    made: &Table,
     baselines: &mut Baselines,
     task: &Task,
 ) -> Result<ImageResults> {

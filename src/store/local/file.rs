@@ -5,10 +5,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 #[cfg(test)]
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 
-use super::nanoseconds;
+use super::{NEW, host, nanoseconds, parent, remove_file, rename, sync_folder};
+use crate::error;
 use crate::store::ReadAt;
 use crate::store::failpoint::{self, reach};
 use crate::store::whole::too_large;
@@ -80,6 +82,63 @@ impl crate::store::NewFile for NewFile {
         let metadata = synced.and_then(|()| self.file.metadata());
         let metadata = metadata.with_context(|| format!("cannot write {}", self.path.display()))?;
         Ok(metadata.modified().map_or(0, nanoseconds))
+    }
+}
+
+/// A file that is written under a hidden name and takes its own when it is finished.
+pub struct WholeFile {
+    /// None once it is finished.
+    file: Option<NewFile>,
+    path: PathBuf,
+}
+
+impl WholeFile {
+    /// Creates the file under a hidden name that no other process uses.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn create(path: &Path) -> Result<Self> {
+        static CREATED: AtomicU64 = AtomicU64::new(0);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let (host, process, count) = (host(), std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
+        let hidden = path.with_file_name(format!(".{name}.{host}-{process}-{count}{NEW}"));
+        Ok(Self { file: Some(NewFile::create(&hidden)?), path: path.to_owned() })
+    }
+
+    fn file(&mut self) -> io::Result<&mut NewFile> {
+        self.file.as_mut().ok_or_else(|| ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl crate::store::NewFile for WholeFile {
+    fn finish(mut self: Box<Self>) -> Result<u64> {
+        let Some(file) = self.file.take() else { return Err(error::bug("a file is finished twice")) };
+        let hidden = file.path.clone();
+        let finished = Box::new(file).finish().and_then(|modified| {
+            rename(&hidden, &self.path)?;
+            sync_folder(parent(&self.path))?;
+            Ok(modified)
+        });
+        finished.inspect_err(|_| _ = remove_file(&hidden))
+    }
+}
+
+impl Write for WholeFile {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.file()?.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file()?.flush()
+    }
+}
+
+impl Drop for WholeFile {
+    /// Removes a file that was not finished.
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            _ = remove_file(&file.path);
+        }
     }
 }
 

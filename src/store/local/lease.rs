@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{create_folder, is_at, open_lock};
+use super::{create_folder, host, is_at, open_lock};
 use crate::progress::Progress;
 use crate::store::Lease;
 use crate::{error, interrupt};
@@ -39,8 +39,7 @@ struct Holder {
 impl WriteLock {
     /// Writes the name of this process into the lock file. Only messages use it, so that failing to write it is not an error.
     fn signed(mut file: File) -> Self {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let holder = Holder { pid: std::process::id(), host, since: jiff::Timestamp::now().to_string() };
+        let holder = Holder { pid: std::process::id(), host: host(), since: jiff::Timestamp::now().to_string() };
         _ = serde_json::to_string(&holder)
             .map(|text| file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())));
         Self { _file: file }

@@ -8,6 +8,7 @@ mod file;
 mod lease;
 mod outputs;
 mod publish;
+mod steps;
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -25,7 +26,8 @@ use crate::progress::Progress;
 #[cfg(test)]
 pub use file::opened;
 pub use file::write_in_steps;
-use file::{NewFile, OpenFile};
+use file::{NewFile, OpenFile, WholeFile};
+pub use steps::{create_folder, exchange, remove_file, remove_folder, rename, sync_folder};
 
 /// The file system.
 pub struct Local;
@@ -77,6 +79,10 @@ impl Store for Local {
         write_beside_others(path, bytes)
     }
 
+    fn create_whole(&self, path: &Path) -> Result<Box<dyn super::NewFile>> {
+        Ok(Box::new(WholeFile::create(path)?))
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         let mut names = names.collect::<io::Result<Vec<_>>>()?;
@@ -125,6 +131,18 @@ impl Store for Local {
         publish::draft(run, stage)
     }
 
+    fn shards(&self, run: &Path, stage: &str) -> PathBuf {
+        run.join(publish::SHARDS).join(stage)
+    }
+
+    fn gather(&self, run: &Path, stage: &str, folder: &Path, names: &[&str]) -> Result<()> {
+        publish::gather(run, stage, folder, names)
+    }
+
+    fn drop_shards(&self, run: &Path, stage: &str) -> Result<()> {
+        publish::drop_shards(run, stage)
+    }
+
     fn publish(&self, run: &Path, stage: &str, receipt: (&str, &[u8])) -> Result<()> {
         publish::publish(run, stage, receipt)
     }
@@ -163,6 +181,11 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Nanoseconds since 1970; 0 for a time before it.
 pub fn nanoseconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}
+
+/// The name of this machine.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The suffix of a file that is about to replace another.
@@ -219,28 +242,6 @@ pub fn real(path: &Path) -> Option<PathBuf> {
 /// The canonical path of `path`, or of its nearest ancestor that exists: a file that is created at `path` will lie in it.
 pub fn nearest_real(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(real)
-}
-
-/// Creates a folder and its missing parents.
-///
-/// # Errors
-/// The file system.
-pub fn create_folder(path: &Path) -> Result<()> {
-    create_with_parents(path).with_context(|| format!("cannot create {}", path.display()))
-}
-
-fn create_with_parents(path: &Path) -> io::Result<()> {
-    if path.as_os_str().is_empty() || path.is_dir() {
-        return Ok(());
-    }
-    let above = path.parent().unwrap_or(Path::new(""));
-    create_with_parents(above)?;
-    reach("create folder", &[path])?;
-    match fs::create_dir(path) {
-        // Another process created it first.
-        Err(cause) if cause.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        created => created.and_then(|()| sync_names(above)),
-    }
 }
 
 /// Opens a lock file, and creates it if it is missing.
@@ -313,93 +314,4 @@ pub fn is_at(file: &File, path: &Path) -> bool {
 #[cfg(not(unix))]
 pub fn is_at(_file: &File, _path: &Path) -> bool {
     true
-}
-
-/// Renames a file or folder within a file system; a file replaces any other.
-///
-/// # Errors
-/// The file system.
-pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    let renamed = reach("rename", &[from, to]).and_then(|()| fs::rename(from, to));
-    renamed.with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
-}
-
-/// Exchanges two folders by one rename; false if the file system does not support it, as some network file systems.
-///
-/// # Errors
-/// The file system.
-pub fn exchange(one: &Path, other: &Path) -> Result<bool> {
-    let exchanged = reach("exchange", &[one, other]).and_then(|()| exchange_names(one, other));
-    match exchanged {
-        Ok(()) => Ok(true),
-        Err(cause) if matches!(cause.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(false),
-        Err(cause) => Err(cause).with_context(|| format!("cannot replace {}", other.display())),
-    }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn exchange_names(one: &Path, other: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn exchange_names(_one: &Path, _other: &Path) -> io::Result<()> {
-    Err(ErrorKind::Unsupported.into())
-}
-
-/// Syncs the entries of a folder to disk.
-///
-/// # Errors
-/// The file system.
-pub fn sync_folder(path: &Path) -> Result<()> {
-    sync_names(path).with_context(|| format!("cannot write to {}", path.display()))
-}
-
-fn sync_names(path: &Path) -> io::Result<()> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    reach("sync folder", &[path])?;
-    // Windows cannot open folders; there the rename itself is durable enough.
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
-}
-
-/// Removes a file, if it is there.
-///
-/// # Errors
-/// The file system.
-pub fn remove_file(path: &Path) -> Result<()> {
-    let removed = reach("remove", &[path]).and_then(|()| fs::remove_file(path));
-    accept_missing(removed).with_context(|| format!("cannot remove {}", path.display()))
-}
-
-/// Removes a folder with all that is in it, if it is there.
-///
-/// # Errors
-/// The file system.
-pub fn remove_folder(path: &Path) -> Result<()> {
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(cause) => Err(cause),
-    };
-    let mut entries = entries.with_context(|| format!("cannot remove {}", path.display()))?;
-    // Sorted, so that a failpoint hits the same step on every file system.
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        // The type of the entry itself; links are not followed.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_folder(&entry.path())?;
-        } else {
-            remove_file(&entry.path())?;
-        }
-    }
-    let removed = reach("remove folder", &[path]).and_then(|()| fs::remove_dir(path));
-    accept_missing(removed).with_context(|| format!("cannot remove {}", path.display()))
-}
-
-fn accept_missing(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }

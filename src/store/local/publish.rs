@@ -13,6 +13,8 @@ use super::{Local, NEW, create_folder, exchange, remove_file, remove_folder, ren
 use crate::store::{Store, write};
 
 const SCRATCH: &str = ".scratch";
+/// The folder of finished shards.
+pub const SHARDS: &str = ".shards";
 /// The suffix of a predecessor that was moved aside.
 const ASIDE: &str = ".old";
 
@@ -21,6 +23,28 @@ pub fn draft(run: &Path, stage: &str) -> Result<PathBuf> {
     remove_folder(&path)?;
     create_folder(&path)?;
     Ok(path)
+}
+
+/// The folder of the shards becomes the draft; whatever else is in it, such as the half of a shard that a killed process was
+/// writing, is removed.
+pub fn gather(run: &Path, stage: &str, folder: &Path, names: &[&str]) -> Result<()> {
+    let draft = run.join(SCRATCH).join(stage);
+    remove_folder(&draft)?;
+    create_folder(&run.join(SCRATCH))?;
+    rename(folder, &draft)?;
+    for name in Local.list(&draft).with_context(|| format!("cannot read {}", draft.display()))? {
+        if !names.contains(&name.as_str()) {
+            remove_file(&draft.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The folder of all stages is removed with that of the last.
+pub fn drop_shards(run: &Path, stage: &str) -> Result<()> {
+    let all = run.join(SHARDS);
+    remove_folder(&all.join(stage))?;
+    if Local.list(&all).is_ok_and(|stages| stages.is_empty()) { remove_folder(&all) } else { Ok(()) }
 }
 
 /// Afterwards the draft folder holds the predecessor, if there was one.

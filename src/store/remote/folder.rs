@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use super::put::swap;
 use super::{Remote, list};
 use crate::error;
+use crate::store::local::host;
 use crate::store::{Store, taken};
 
 /// The object by which a process claims a prefix.
@@ -25,8 +26,7 @@ pub fn new_folder(folder: &Path, write: &mut dyn FnMut(&Path) -> Result<()>) -> 
     if !claimed && list::kind(folder).with_context(unwritable)?.is_some() {
         return Err(taken(folder));
     }
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let me = format!("process {} on {host} since {}", std::process::id(), jiff::Timestamp::now());
+    let me = format!("process {} on {} since {}", std::process::id(), host(), jiff::Timestamp::now());
     if claimed || swap(&claim, me.as_bytes(), None).with_context(unwritable)?.is_none() {
         let holder = crate::store::read_text(&claim, 1 << 10).unwrap_or_default();
         let message = format!("{} is being written by {holder}", folder.display());

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::put::{Version, swap, versioned};
 use crate::progress::Progress;
 use crate::store::Lease;
+use crate::store::local::host;
 use crate::{error, interrupt};
 
 const LEASE: &str = "_lease.json";
@@ -101,7 +102,7 @@ impl Drop for Held {
 
 pub fn take(run: &Path, timeout: Option<Duration>, progress: &Progress) -> Result<Held> {
     let (path, start) = (run.join(LEASE), Instant::now());
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = host();
     let since = jiff::Timestamp::now().to_string();
     let me = Holder { pid: std::process::id(), host, since, renewals: 0, released: false };
     let (mut seen, mut told) = (None::<(Version, Instant)>, None);

@@ -56,6 +56,10 @@ impl Store for Remote {
         Ok(held::created(put::NewObject::create(path)?))
     }
 
+    fn create_whole(&self, path: &Path) -> Result<Box<dyn NewFile>> {
+        self.create(path)
+    }
+
     fn outputs(&self, folder: &Path, names: &[String]) -> Result<Box<dyn Outputs>> {
         Ok(Box::new(held::Held::new(folder, names)?))
     }
@@ -128,6 +132,19 @@ impl Store for Remote {
 
     fn draft(&self, run: &Path, stage: &str, fingerprint: &str) -> Result<PathBuf> {
         Ok(publish::draft(run, stage, fingerprint))
+    }
+
+    fn shards(&self, run: &Path, stage: &str) -> PathBuf {
+        run.join(stage)
+    }
+
+    fn gather(&self, _run: &Path, _stage: &str, _folder: &Path, _names: &[&str]) -> Result<()> {
+        // They were put where the draft is.
+        Ok(())
+    }
+
+    fn drop_shards(&self, run: &Path, stage: &str) -> Result<()> {
+        publish::drop_shards(run, stage)
     }
 
     fn publish(&self, run: &Path, stage: &str, receipt: (&str, &[u8])) -> Result<()> {

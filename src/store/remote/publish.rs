@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <run>/<stage>/<generation>/     the files and their receipt; the generation is the start of the receipt's fingerprint
+//! <run>/<stage>/<generation>.receipts/    receipts of its shards, until it is published
 //! <run>/<stage>/_receipt.json     the receipt of the published generation
 //! <run>/latest/<stage>.json       the same for readers that know no receipts: a pattern for its tables, and its files
 //! ```
@@ -9,7 +10,7 @@
 //! The objects of a generation are determined by its fingerprint: a run that was killed, or several at once, put the same bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ use crate::store::{Stat, Store, Swept};
 const GENERATION: usize = 16;
 /// The folder of the manifests.
 const LATEST: &str = "latest";
+/// The end of the name of the folder with the receipts of a generation's shards.
+const RECEIPTS: &str = ".receipts";
 
 /// The name of the generation of a receipt with this fingerprint.
 fn generation(fingerprint: &str) -> &str {
@@ -83,6 +86,22 @@ pub fn publish(run: &Path, stage: &str, (name, receipt): (&str, &[u8])) -> Resul
     }
 }
 
+/// Removes the receipts of finished shards.
+pub fn drop_shards(run: &Path, stage: &str) -> Result<()> {
+    let folder = run.join(stage);
+    let names = match list::names(&folder) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Vec::new(),
+        names => names.with_context(|| format!("cannot list {}", folder.display()))?,
+    };
+    for receipts in names.iter().filter(|name| name.strip_suffix(RECEIPTS).is_some_and(is_generation)) {
+        let (receipts, mut left) = (folder.join(receipts), Vec::new());
+        let listed = list::walk(&receipts, &mut |path, _| left.push(path));
+        listed.with_context(|| format!("cannot list {}", receipts.display()))?;
+        left.iter().try_for_each(|path| Remote.remove(path))?;
+    }
+    Ok(())
+}
+
 /// Writes what readers need to know of a generation, in JSON.
 fn write_manifest(run: &Path, stage: &str, fingerprint: &str, receipt: &[u8]) -> io::Result<()> {
     let (folder, receipt) =
@@ -118,8 +137,9 @@ pub fn sweep(run: &Path, stages: &[&str], receipt: &str) -> Result<Swept> {
         let inside = path.strip_prefix(run).unwrap_or(&path).to_owned();
         let mut parts = inside.iter().map(|part| part.to_string_lossy());
         let (Some(stage), Some(generation), Some(_)) = (parts.next(), parts.next(), parts.next()) else { return };
-        let folder = run.join(&*stage).join(&*generation);
-        if stages.contains(&&*stage) && !kept.contains(&folder) && fingerprint_like(&generation) {
+        let generation = generation.trim_end_matches(RECEIPTS);
+        let folder = run.join(&*stage).join(generation);
+        if stages.contains(&&*stage) && !kept.contains(&folder) && is_generation(generation) {
             left.push((path, stat.bytes));
         }
     };
@@ -133,6 +153,6 @@ pub fn sweep(run: &Path, stages: &[&str], receipt: &str) -> Result<Swept> {
 }
 
 /// Whether a name is that of a generation, so that nothing else is removed.
-fn fingerprint_like(name: &str) -> bool {
+fn is_generation(name: &str) -> bool {
     name.len() == GENERATION && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -1,0 +1,162 @@
+//! Map stages shard by shard: what a stage makes of one file of its input, by any process, and how all of them become its result.
+//!
+//! [`LocalEngine::run_shard`] is the one primitive that everything uses that makes parts of a result: the threads of `limpid run`, the tasks of
+//! `limpid shard`, and engines that send jobs to other machines. It is idempotent: a shard that is finished is not made again, and
+//! one that is made twice has the same bytes. [`Collector`] takes the receipts of all, for the one process that publishes.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use anyhow::Result;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::device::ComputeDevice;
+use crate::engine::Job;
+use crate::engine::threads::Threads;
+use crate::record::digest::{digest, short};
+use crate::record::{ShardFolder, ShardReceipt};
+use crate::text;
+use crate::{error, interrupt};
+
+/// The shard of a result that is made of one file of each input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Shard {
+    /// The result, and where its finished shards are.
+    pub folder: ShardFolder,
+    /// What makes it.
+    pub job: Job,
+}
+
+/// Makes the shards of a stage's result.
+pub trait Engine: Sync {
+    /// Makes those shards that are not finished, and returns the receipts of all, in their order.
+    ///
+    /// # Errors
+    /// As [`LocalEngine::run_shard`].
+    fn run(&self, shards: &[Shard], observer: &dyn Observer) -> Result<Vec<ShardReceipt>>;
+}
+
+/// Is told what an engine has done.
+pub trait Observer: Sync {
+    /// So many more rows.
+    fn rows_done(&self, rows: u64);
+
+    /// A shard.
+    fn shard_done(&self, receipt: &ShardReceipt);
+}
+
+/// The engine that makes one shard after the other on the threads of this process.
+pub struct LocalEngine {
+    threads: Threads,
+    arithmetic: String,
+}
+
+impl LocalEngine {
+    /// So many threads, and the device for models.
+    pub fn new(threads: usize, device: &ComputeDevice) -> Self {
+        Self { threads: Threads::new(threads, device.inference()), arithmetic: device.arithmetic() }
+    }
+}
+
+impl Engine for LocalEngine {
+    fn run(&self, shards: &[Shard], observer: &dyn Observer) -> Result<Vec<ShardReceipt>> {
+        shards.iter().map(|shard| self.run_shard(shard, observer)).collect()
+    }
+}
+
+impl LocalEngine {
+    /// Makes a shard, unless it is finished, and returns its receipt.
+    ///
+    /// # Errors
+    /// Unreadable input, and input that is not what the fingerprint says; another process that has published the result
+    /// meanwhile; errors of the operation or of the store.
+    pub fn run_shard(&self, shard: &Shard, observer: &dyn Observer) -> Result<ShardReceipt> {
+        let Shard { folder, job } = shard;
+        if let Some(receipt) = folder.finished(&job.output.name)? {
+            observer.rows_done(receipt.file.rows.unwrap_or(0));
+            return Ok(receipt);
+        }
+        interrupt::check()?;
+        folder.create()?;
+        let clock = Instant::now();
+        let file = self.threads.run(job, &|rows| observer.rows_done(rows))?;
+        // Digested after it was read: what was read before it changed would otherwise give a wrong shard under a right name.
+        job.inputs().par_iter().try_for_each(|input| {
+            let found = digest(&input.path)?;
+            if found == input.digest {
+                return Ok(());
+            }
+            let (path, expected, found) = (input.path.display(), short(&input.digest), short(&found));
+            let message = format!("{path} has changed while it was read: digest {expected} → {found}");
+            Err(error::io(format!("{message}; run the same command again")))
+        })?;
+        let seconds = clock.elapsed().as_secs_f64();
+        let receipt = ShardReceipt::new(&folder.fingerprint, file, self.arithmetic.clone(), seconds);
+        folder.keep(&receipt)?;
+        observer.shard_done(&receipt);
+        Ok(receipt)
+    }
+
+    /// Checks that finished shards of the same result were computed as this process would, so that all have the bytes that one
+    /// process would give them.
+    ///
+    /// # Errors
+    /// Another device, or a processor with other instructions.
+    pub fn check(&self, shards: &[Shard]) -> Result<()> {
+        let Some(first) = shards.first() else { return Ok(()) };
+        let finished = first.folder.receipts_of(shards.iter().map(|shard| shard.job.output.name.as_str()))?;
+        let Some(other) = finished.values().find(|receipt| receipt.arithmetic != self.arithmetic) else {
+            return Ok(());
+        };
+        Err(differing(other, "this process", &self.arithmetic))
+    }
+}
+
+/// The error for a shard that was not computed as another is.
+fn differing(receipt: &ShardReceipt, other: &str, arithmetic: &str) -> anyhow::Error {
+    let ShardReceipt { arithmetic: found, host, file, .. } = receipt;
+    let message = format!("{} was computed by {found} on {host}, but {other} by {arithmetic}", file.name);
+    let advice = "the last bits may differ: use machines of one kind, or --any-arithmetic";
+    error::settings(format!("{message}; {advice}"))
+}
+
+/// The engine that makes no shard: it takes those that other processes have finished.
+pub struct Collector {
+    /// Whether shards may have been computed by different devices or instructions.
+    pub any_arithmetic: bool,
+}
+
+impl Engine for Collector {
+    fn run(&self, shards: &[Shard], observer: &dyn Observer) -> Result<Vec<ShardReceipt>> {
+        let (mut receipts, mut missing) = (Vec::new(), Vec::new());
+        for Shard { folder, job } in shards {
+            interrupt::check()?;
+            let name = job.output.name.as_str();
+            match folder.finished(name)? {
+                Some(receipt) => {
+                    observer.rows_done(receipt.file.rows.unwrap_or(0));
+                    receipts.push(receipt);
+                }
+                None => missing.push(name),
+            }
+        }
+        if !missing.is_empty() {
+            let (count, of) = (missing.len(), shards.len());
+            return Err(error::try_again(format!("{count} of {of} shards are not finished: {}", text::few(&missing))));
+        }
+        if let [first, rest @ ..] = receipts.as_slice()
+            && let Some(other) = rest.iter().find(|other| other.arithmetic != first.arithmetic && !self.any_arithmetic)
+        {
+            return Err(differing(other, &first.file.name, &first.arithmetic));
+        }
+        Ok(receipts)
+    }
+}
+
+/// The different kinds of arithmetic that made shards.
+pub fn arithmetics(receipts: &[ShardReceipt]) -> String {
+    let different: BTreeSet<&str> = receipts.iter().map(|receipt| receipt.arithmetic.as_str()).collect();
+    different.into_iter().collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,187 @@
+//! Tables in several files, and map stages that many processes make.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::harness::{PIPELINE, STAGES, Sandbox};
+
+/// The small pipeline with tables of six files of training images and two of test images.
+fn sandbox() -> Sandbox {
+    Sandbox::with(&format!("{PIPELINE}\n[output]\nshard-rows = 100\n"))
+}
+
+/// The names of the files of a folder, sorted; none if it is missing.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("is readable").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The result of every stage, as one process makes it.
+fn whole() -> (Sandbox, Vec<Vec<(String, Vec<u8>)>>) {
+    let sandbox = sandbox();
+    sandbox.limpid("run small.toml").exits(0);
+    let results = STAGES.iter().map(|stage| sandbox.files(&format!("runs/small/{stage}"))).collect();
+    (sandbox, results)
+}
+
+#[test]
+fn tables_are_files_of_at_most_so_many_rows_and_every_stage_reads_all_of_them() {
+    let (sandbox, _) = whole();
+    for stage in ["ingest", "corrupt", "encode", "denoise"] {
+        let files = names(&sandbox.path(&format!("runs/small/{stage}")));
+        let tables: Vec<_> = files.iter().filter(|name| name.ends_with(".parquet")).collect();
+        assert_eq!(tables.len(), 6 + 2, "{stage}: {files:?}");
+        assert_eq!(
+            (tables[0].as_str(), tables[7].as_str()),
+            ("test-00000-of-00002.parquet", "train-00005-of-00006.parquet")
+        );
+        let table = format!("runs/small/{stage}/train-00005-of-00006.parquet");
+        sandbox.limpid("inspect").arg(&table).exits(0).prints("100 rows in 1 row groups").prints("id 500");
+    }
+    assert!(!sandbox.path("runs/small/.shards").exists(), "published shards are not kept twice");
+    // The numbers are those of tables in one file each.
+    let one = Sandbox::new();
+    one.limpid("run small.toml").exits(0);
+    let [shards, whole] = [&sandbox, &one].map(|sandbox| sandbox.files("runs/small/train"));
+    assert!(shards == whole);
+    // Scores are sums over batches, which end where files do.
+    let score = |sandbox: &Sandbox| {
+        let metrics: serde_json::Value =
+            serde_json::from_slice(&sandbox.read("runs/small/evaluate/metrics.json")).expect("is JSON");
+        metrics["scores"][0]["psnr-mean"].as_f64().expect("is a number")
+    };
+    assert!((score(&sandbox) - score(&one)).abs() < 1e-9);
+    sandbox.limpid("plan small.toml --check").exits(0);
+    sandbox.limpid("export runs/small --to out --profile spark").exits(0);
+    sandbox.limpid("inspect out/denoise/train-00000-of-00001.parquet").exits(0).prints("600 rows");
+    // Another size is another table; the same images give the same result.
+    sandbox.limpid("run small.toml --to ingest --set output.shard-rows=200").exits(0);
+    assert_eq!(names(&sandbox.path("runs/small/ingest")).len(), 3 + 1 + 1);
+}
+
+#[test]
+fn tasks_in_any_order_make_what_one_process_makes() {
+    let (_, expected) = whole();
+    let sandbox = sandbox();
+    sandbox.limpid("run small.toml --to ingest").exits(0);
+    let make = |stage: &str, of: usize, order: &[usize]| {
+        let commit = format!("commit small.toml --stage {stage}");
+        for (done, index) in order.iter().enumerate() {
+            // With more tasks than shards, some make none.
+            if done > 0 && of <= 8 {
+                sandbox.limpid(&commit).exits(75).says("shards are not finished: ");
+                let finished = "of 8 shards are finished";
+                sandbox.limpid(&format!("plan small.toml --only {stage}")).exits(0).prints(finished);
+            }
+            sandbox.limpid(&format!("shard small.toml --stage {stage} --index {index} --of {of}")).exits(0);
+        }
+        sandbox.limpid(&commit).exits(0).prints(&format!("runs/small/{stage}"));
+        // Nothing more to do, for whoever comes late.
+        sandbox.limpid(&commit).exits(0);
+        sandbox.limpid(&format!("shard small.toml --stage {stage} --index 0 --of {of}")).exits(0).says("up to date");
+    };
+    make("corrupt", 3, &[2, 0, 1]);
+    sandbox.limpid("run small.toml --only train").exits(0);
+    make("encode", 8, &[7, 3, 1, 0, 6, 2, 5, 4]);
+    // More tasks than shards: some have nothing to do.
+    make("denoise", 11, &[10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    sandbox.limpid("run small.toml").exits(0);
+    for (stage, expected) in STAGES.iter().zip(expected) {
+        let found = sandbox.files(&format!("runs/small/{stage}"));
+        // The report tells the digests of inputs, not who made them.
+        assert!(found == expected, "{stage}");
+    }
+    assert!(!sandbox.path("runs/small/.shards").exists());
+    sandbox.limpid("plan small.toml --check").exits(0);
+}
+
+#[test]
+fn tasks_that_are_killed_repeated_or_run_at_once_change_nothing() {
+    let (_, expected) = whole();
+    let sandbox = sandbox();
+    sandbox.limpid("run small.toml --to ingest").exits(0);
+    let shard = "shard small.toml --stage corrupt --of 2 --index";
+    // Each ends after another step of writing.
+    for step in ["create", "write", "sync", "rename", "json"] {
+        for count in 1..4 {
+            let run = sandbox.limpid(&format!("{shard} 0")).env("LIMPID_FAILPOINT", format!("{step}:{count}:kill"));
+            run.ends();
+        }
+    }
+    let started: Vec<_> = [0, 1, 0, 1, 1]
+        .map(|index| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_limpid"));
+            command.args(format!("{shard} {index}").split_whitespace()).current_dir(sandbox.path(""));
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
+        })
+        .into();
+    for mut task in started {
+        assert!(task.wait().expect("ends").success());
+    }
+    sandbox.limpid("commit small.toml --stage corrupt").exits(0);
+    assert!(sandbox.files("runs/small/corrupt") == expected[1]);
+    assert_eq!(names(&sandbox.path("runs/small/corrupt")).len(), 8 + 1, "nothing else is published");
+}
+
+#[test]
+fn a_run_goes_on_at_the_shard_at_which_it_was_killed() {
+    let (_, expected) = whole();
+    let sandbox = sandbox();
+    sandbox.limpid("run small.toml --to train").exits(0);
+    let killed = sandbox.limpid("run small.toml --to encode");
+    killed.env("LIMPID_FAILPOINT", "create runs/small/.shards/encode:5:kill").ends();
+    let plan = sandbox.limpid("plan small.toml --to encode").exits(0);
+    plan.prints("2 of 8 shards are finished");
+    let finished = || {
+        let folder = names(&sandbox.path("runs/small/.shards/encode"));
+        let files = folder.iter().find(|name| !name.ends_with(".receipts")).expect("is there").clone();
+        sandbox.path(&format!("runs/small/.shards/encode/{files}/train-00000-of-00006.parquet"))
+    };
+    let before = std::fs::metadata(finished()).and_then(|file| file.modified()).expect("is finished");
+    // A shard that was damaged meanwhile is made again.
+    let damaged = finished().with_file_name("train-00001-of-00006.parquet");
+    std::fs::write(&damaged, b"damaged").expect("written");
+    sandbox.limpid("run small.toml").exits(0);
+    let after = std::fs::metadata(sandbox.path("runs/small/encode/train-00000-of-00006.parquet"));
+    assert_eq!(after.and_then(|file| file.modified()).expect("is published"), before, "it was made again");
+    assert!(sandbox.files("runs/small/encode") == expected[3]);
+    assert!(!sandbox.path("runs/small/.shards").exists());
+}
+
+#[test]
+fn shards_of_other_arithmetic_are_refused_unless_allowed() {
+    let sandbox = sandbox();
+    sandbox.limpid("run small.toml --to ingest").exits(0);
+    let shard = |index: usize| format!("shard small.toml --stage corrupt --index {index} --of 2");
+    sandbox.limpid(&shard(0)).exits(0);
+    let folder = names(&sandbox.path("runs/small/.shards/corrupt"));
+    let receipts = folder.iter().find(|name| name.ends_with(".receipts")).expect("are there");
+    let receipt = sandbox.path(&format!("runs/small/.shards/corrupt/{receipts}/train-00000-of-00006.parquet.json"));
+    // As a machine of another kind would have sealed it.
+    let text = String::from_utf8(std::fs::read(&receipt).expect("is there")).expect("is text");
+    let at = text.rfind(",\n  \"digest\": \"").expect("is sealed");
+    let body = format!("{}\n}}\n", &text[..at]).replace("flex with", "flex with other");
+    let digest = blake3::hash(body.as_bytes()).to_hex();
+    let sealed = format!("{},\n  \"digest\": \"{digest}\"\n}}\n", body.strip_suffix("\n}\n").expect("ends"));
+    std::fs::write(&receipt, sealed).expect("written");
+    let refused = sandbox.limpid(&shard(1)).exits(2);
+    refused.says("was computed by flex with other").says("--any-arithmetic");
+    sandbox.limpid(&format!("{} --any-arithmetic", shard(1))).exits(0);
+    sandbox.limpid("commit small.toml --stage corrupt").exits(2).says("use machines of one kind");
+    sandbox.limpid("commit small.toml --stage corrupt --any-arithmetic").exits(0);
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let sandbox = sandbox();
+    sandbox.limpid("shard small.toml --stage corrupt --index 0 --of 1").exits(2).says("ingest, which has not run");
+    sandbox.limpid("run small.toml --to ingest").exits(0);
+    let whole = sandbox.limpid("shard small.toml --stage train --index 0 --of 1").exits(2);
+    whole.says("train is made as a whole").says("corrupt, encode, denoise");
+    sandbox.limpid("shard small.toml --stage corrupt --index 2 --of 2").exits(2).says("numbered from 0");
+    sandbox.limpid("shard small.toml --stage nothing --index 0 --of 2").exits(2).says("has no stage");
+    sandbox.limpid("commit small.toml --stage corrupt").exits(75).says("8 of 8 shards are not finished");
+}
