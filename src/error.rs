@@ -70,11 +70,23 @@ pub fn data(message: impl Into<String>) -> anyhow::Error {
     failure(Kind::Data, message)
 }
 
-/// Bad data, or an I/O error: some readers turn the system's error into a message, which then contains `(os error N)`. In that
-/// case the disk is at fault and not the file.
+/// An I/O error that ends with the advice to try again: an object that has changed, or a request that was interrupted.
+#[derive(Debug)]
+pub struct Again(pub String);
+
+impl fmt::Display for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Again {}
+
+/// Bad data, or an I/O error: some readers turn the system's error into a message, which then contains `(os error N)`, and that of
+/// a store `(store error …)`. In that case the disk or the store is at fault and not the file.
 pub fn reading(message: impl Into<String>) -> anyhow::Error {
     let message = message.into();
-    if message.contains("(os error ") { io(message) } else { data(message) }
+    if message.contains("(os error ") || message.contains("(store error") { io(message) } else { data(message) }
 }
 
 /// Failed reading or writing: exit code 74.
@@ -132,6 +144,7 @@ pub fn held<T>(made: anyhow::Result<T>, check: impl FnOnce() -> anyhow::Result<(
 /// The kind of an I/O error: some recur however often the command is retried.
 fn kind_of_io(cause: &io::Error) -> Kind {
     match cause.kind() {
+        _ if cause.get_ref().is_some_and(|inner| inner.is::<Again>()) => Kind::TryAgain,
         // A file where a folder has to be, or the reverse; a name that no file can have; a file system without locks, say.
         ErrorKind::AlreadyExists | ErrorKind::NotADirectory | ErrorKind::IsADirectory => Kind::Settings,
         ErrorKind::InvalidFilename | ErrorKind::Unsupported => Kind::Settings,

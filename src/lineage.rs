@@ -2,8 +2,8 @@
 //!
 //! `run --lineage FILE` appends one event a line, as the file transport of OpenLineage's own clients does: `START` and one of
 //! `COMPLETE`, `FAIL` and `ABORT` (interrupted) for the run of the pipeline and for each stage that has work, whose parent it
-//! is. A stage that is up to date has no run. Each file is a data set, named by its absolute path in the namespace `file`, with
-//! its digest as version, and its schema and rows if it is a table. Environment variables connect a pipeline to what started it:
+//! is. A stage that is up to date has no run. Each file is a data set, named by its absolute path in the namespace `file`, or by its
+//! key in that of its bucket, with its digest as version, and its schema and rows if it is a table. Environment variables connect a pipeline to what started it:
 //! `OPENLINEAGE_NAMESPACE` (of jobs; `limpid` unless set) and `OPENLINEAGE_PARENT_ID` (`namespace/job/run`).
 //!
 //! Lineage never stops the work: once its file is open, an event that cannot be written is reported at once, stages still run and
@@ -24,7 +24,8 @@ use crate::progress::Progress;
 use crate::record::receipt::Receipt;
 use crate::record::workspace::Workspace;
 use crate::stage::named;
-use crate::store::LineFile;
+use crate::store::url::is_url;
+use crate::store::{self, LineFile};
 use crate::table;
 use crate::text::escaped;
 
@@ -239,7 +240,7 @@ fn statistics(rows: Option<u64>, bytes: u64) -> Value {
 
 /// A file, with what is known of its content.
 fn dataset(path: &Path, digest: &str) -> Value {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = store::real(path).unwrap_or_else(|| path.to_owned());
     let mut facets =
         json!({ "version": named_facet("DatasetVersionDatasetFacet", "1-0-1", json!({ "datasetVersion": digest })) });
     if path.extension().is_some_and(|extension| extension == "parquet")
@@ -251,7 +252,18 @@ fn dataset(path: &Path, digest: &str) -> Value {
         let storage = json!({ "storageLayer": "file", "fileFormat": "parquet" });
         facets["storage"] = named_facet("StorageDatasetFacet", "1-0-1", storage);
     }
-    json!({ "namespace": "file", "name": path.to_string_lossy(), "facets": facets })
+    let (namespace, name) = named_in(&path);
+    json!({ "namespace": namespace, "name": name, "facets": facets })
+}
+
+/// The namespace of a path and its name there, as OpenLineage wants them: a file by its path, an object by its bucket and key.
+fn named_in(path: &Path) -> (String, String) {
+    let text = path.to_string_lossy().into_owned();
+    let Some((scheme, rest)) = text.split_once("://").filter(|_| is_url(path)) else {
+        return ("file".to_owned(), text);
+    };
+    let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+    (format!("{scheme}://{bucket}"), key.to_owned())
 }
 
 fn parent_facet(run: &str, job: &Value) -> Value {

@@ -4,11 +4,16 @@
 //! clipboard (OSC 52). Everything that limpid prints to stdout or stderr passes [`escaped`], except its own drawings.
 //! This module decides which characters are escaped: control characters, and invisible ones that change the direction of text or
 //! break lines. They become `\u001b`, with four digits, which is also their form in a JSON string. It also bounds the widths of
-//! columns, which depend on such texts: Rust panics where a text is to be padded beyond 65,535.
+//! columns, which depend on such texts: Rust panics where a text is to be padded beyond 65,535. Passwords in URLs are hidden
+//! ([`without_secrets`]).
+
+mod secrets;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write as _;
+
+pub use secrets::{has_password, is_signature, without_secrets};
 
 /// Most characters of a text in a cell of a table, and most that a column is padded to.
 const LONGEST_CELL: usize = 60;
@@ -102,8 +107,9 @@ fn is_hidden(character: char) -> bool {
 }
 
 fn escape(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let text = without_secrets(text);
     if !text.contains(&hidden) {
-        return Cow::Borrowed(text);
+        return text;
     }
     let mut shown = String::with_capacity(text.len() + 16);
     for character in text.chars() {

@@ -26,7 +26,7 @@ use crate::progress::{LogMode, Progress};
 use crate::scaler::Scaler;
 use crate::source::settings::{Faults, Fit, OnError, Pages, Size};
 use crate::source::{Animated, FILES, Folder, Idx, Numpy, REJECTED, Source, Tables, Vectors};
-use crate::store::local;
+use crate::store;
 use crate::store::watch::Watch;
 use crate::table::{TableFile, WriteOptions};
 use pass::Pass;
@@ -34,7 +34,8 @@ use pass::Pass;
 /// Arguments of `encode` and `denoise`.
 #[derive(Debug, Args)]
 struct ApplyArgs {
-    /// The model: a run directory, or the folder of its train stage.
+    /// The model: a run directory, or the folder of its train stage. This, inputs and output may be URLs (s3://, gs://, az://, and
+    /// https:// to read).
     model: PathBuf,
     /// Tables with the model's columns of numbers, CSV or Parquet, for a model of vectors; for any other, Parquet files with a column of
     /// images, pictures, folders of pictures, IDX files (raw or gzip), or NumPy arrays (.npy).
@@ -116,7 +117,7 @@ pub struct DenoiseArgs {
 impl Execute for DenoiseArgs {
     fn execute(&self) -> Result<()> {
         let ApplyArgs { input, output, resize, crop, image, .. } = &self.apply;
-        if output.extension().is_some_and(|end| end.eq_ignore_ascii_case("gif")) && !output.is_dir() {
+        if output.extension().is_some_and(|end| end.eq_ignore_ascii_case("gif")) && !store::is_folder(output) {
             let message = format!("{} would be a GIF, which holds few of the colours", output.display());
             return Err(error::settings(format!("{message}; name a .png")));
         }
@@ -170,7 +171,7 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
     let mut taken: BTreeMap<String, &Path> = BTreeMap::new();
     for path in &args.input {
         let name = output_name(path)?;
-        let tables = [(FILES, path.is_dir()), (REJECTED, args.on_error == OnError::Skip)];
+        let tables = [(FILES, store::is_folder(path)), (REJECTED, args.on_error == OnError::Skip)];
         let tables = tables.into_iter().filter_map(|(table, wanted)| wanted.then_some(table));
         let besides: Vec<_> = tables.map(|table| name_beside(&name, table)).collect();
         for name in besides.iter().chain([&name]) {
@@ -180,7 +181,7 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
             }
         }
         let output = args.output.join(&name);
-        if output.canonicalize().is_ok_and(|output| path.canonicalize().is_ok_and(|path| path == output)) {
+        if store::real(&output).is_some_and(|output| store::real(path) == Some(output)) {
             let advice = "name another folder with -o";
             return Err(error::settings(format!(
                 "{} would be overwritten by its own result; {advice}",
@@ -190,7 +191,7 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
         open(path, args, &model, direction, (&progress, false))?;
         outputs.push((output, besides));
     }
-    local::create_folder(&args.output)?;
+    store::of(&args.output).create_folder(&args.output)?;
     for (path, (output, besides)) in args.input.iter().zip(outputs) {
         let written = Watch::new(|| files(path)).and_then(|watch| {
             let input = open(path, args, &model, direction, (&progress, true))?;
@@ -208,7 +209,7 @@ fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
 
 /// The files of an input.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
-    if path.is_dir() { Folder::files(path, None) } else { Ok(vec![path.to_owned()]) }
+    if store::is_folder(path) { Folder::files(path, None) } else { Ok(vec![path.to_owned()]) }
 }
 
 /// Opens an input, and tells what is passed over, if it `tells`.
@@ -308,7 +309,7 @@ fn open_rows(path: &Path, args: &ApplyArgs, columns: &Scaler, progress: &Progres
             "--resize, --crop, --image, --pages and --on-error are for images, but {advice}"
         )));
     }
-    if path.is_dir() {
+    if store::is_folder(path) {
         return Err(error::settings(format!("{} is a folder: name the tables in it", path.display())));
     }
     let is_parquet = matches!(recognised(path)?, Ok(Kind::Parquet));

@@ -22,7 +22,7 @@ pub struct PipelineArgs {
     /// Override one setting, as in `--set training.epochs=5`; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// The folder that holds the run directories.
+    /// The folder that holds the run directories, or a URL as s3://bucket/runs.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
     /// Only this stage.

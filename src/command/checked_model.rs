@@ -8,16 +8,20 @@ use crate::device::ComputeDevice;
 use crate::engine::inference::Inference;
 use crate::error;
 use crate::record::receipt::{Receipt, output_damage};
-use crate::record::workspace::{steadily, whole_receipt_in};
+use crate::record::workspace::{RECEIPT, steadily, whole_receipt_in};
+use crate::stage::train;
+use crate::store;
 
 /// Loads the model of a run directory, or of the folder of its train stage, as [`of_checked_model`] does.
 ///
 /// # Errors
 /// Missing or damaged files.
 pub fn load_checked(model: &Path, device: &ComputeDevice) -> Result<Inference> {
-    let folders = [model.to_owned(), model.join("train")];
-    let folder = folders.iter().find(|folder| folder.join("model.json").is_file()).unwrap_or(&folders[0]);
-    of_checked_model(folder, || Inference::load(folder, device.inference()))
+    let has_model = |folder: &Path| store::is_file(&folder.join("model.json"));
+    let of_run = || store::of(model).published(model, train::NAME.as_str(), RECEIPT);
+    let folder = if has_model(model) { model.to_owned() } else { of_run() };
+    let folder = if has_model(&folder) { folder } else { model.to_owned() };
+    of_checked_model(&folder, || Inference::load(&folder, device.inference()))
 }
 
 /// Loads the model in a folder with `load`, and checks its files against the receipt of the run that trained it, if there is
@@ -38,7 +42,7 @@ pub fn of_checked_model<T>(folder: &Path, load: impl Fn() -> Result<T>) -> Resul
 fn check_model(folder: &Path, receipt: &Receipt) -> Result<()> {
     // The history is not used. Missing files are left to `load`, which knows the weights that the model uses.
     for output in receipt.outputs.iter().filter(|output| !output.name.ends_with(".parquet")) {
-        let there = folder.join(&output.name).exists();
+        let there = store::exists(&folder.join(&output.name));
         if let Some(damage) = there.then(|| output_damage(output, folder, true)).transpose()?.flatten() {
             return Err(error::data(format!("the model in {} is damaged: {damage}", folder.display())));
         }

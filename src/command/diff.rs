@@ -18,7 +18,7 @@ use crate::record::workspace::{Workspace, steadily};
 use crate::report::{Report, render_pair};
 use crate::stage::report::gather;
 use crate::stage::{STAGES, report};
-use crate::store::local::write_beside_others;
+use crate::store;
 use crate::text::{on_one_line, width};
 
 /// Arguments of `diff`.
@@ -83,7 +83,7 @@ impl Execute for DiffArgs {
         }
         if let (Some(path), Some([left, right])) = (&self.html, &pages) {
             let html = render_pair(left, right, &table)?;
-            write_beside_others(path, html.as_bytes())?;
+            store::of(path).replace_beside_others(path, html.as_bytes())?;
         }
         // Values are not shortened, since they may differ at the end.
         let rows: Vec<_> =

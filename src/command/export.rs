@@ -1,6 +1,6 @@
 //! `limpid export`: writes tables of a run in another layout, and its model as ONNX.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -27,7 +27,7 @@ use crate::record::workspace::{Workspace, steadily, whole_receipt_in};
 use crate::source::FILES;
 use crate::stage::export::table_sets;
 use crate::stage::{STAGES, ingest, train};
-use crate::store::local::{self, only_writer};
+use crate::store;
 use crate::table::WriteOptions;
 use crate::table::layout::{Layout, Lists, PictureDepth, Profile, StoredPixels};
 
@@ -35,9 +35,9 @@ use crate::table::layout::{Layout, Lists, PictureDepth, Profile, StoredPixels};
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["to", "onnx"])))]
 pub struct ExportArgs {
-    /// The run directory.
+    /// The run directory, or its URL (s3://, gs://, az://).
     run: PathBuf,
-    /// A new folder for the tables, or pictures: one folder in it for each stage.
+    /// A new folder, or a prefix of URLs, for the tables, or pictures: one folder in it for each stage.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// Write the images as PNG files of 8 bits, or of 16 with "u16", and no tables: under the names of their files, or by label and id.
@@ -89,7 +89,7 @@ impl Execute for ExportArgs {
             let options = WriteOptions::new(compression_level, threads);
             let folders: Vec<_> = table_sets(&pipeline).iter().map(|set| workspace.stage(set.stage)).collect();
             let (digests, tables) = steadily(&folders, || tables(&workspace, &pipeline, &progress))?;
-            publish(folder, |scratch| {
+            store::of(folder).new_folder(folder, &mut |scratch| {
                 let written = match self.pictures {
                     None => write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress),
                     Some(depth) => Names::read(&workspace.stage(ingest::NAME).join(FILES))
@@ -112,7 +112,8 @@ impl Execute for ExportArgs {
             let folder = workspace.stage(train::NAME);
             let load = || ModelDescription::load(&folder, &ComputeDevice::default().inference());
             let (description, model) = of_checked_model(&folder, load)?;
-            local::write_beside_others(file, &onnx::model(&description, &named_tensors(&model), self.part)?)?;
+            store::of(file)
+                .replace_beside_others(file, &onnx::model(&description, &named_tensors(&model), self.part)?)?;
             print(file.display())?;
         }
         Ok(())
@@ -157,39 +158,4 @@ fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Re
 
 fn damaged(stage: StageName, damage: &str) -> anyhow::Error {
     error::data(format!("the result of {stage} is damaged: {damage}"))
-}
-
-/// Writes a folder under a temporary name beside its place, and renames it into place.
-fn publish(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    refuse_taken(folder)?;
-    let name = folder.file_name().ok_or_else(|| error::settings(format!("{} has no name", folder.display())))?;
-    let beside = |end: &str| folder.with_file_name(format!(".{}{end}", name.to_string_lossy()));
-    let (scratch, lock) = (beside(local::NEW), beside(".lock"));
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    local::create_folder(parent)?;
-    let _only = only_writer(&lock, folder)?;
-    // Checked again, since another process may just have finished; what a killed process has left is removed.
-    let written = refuse_taken(folder)
-        .and_then(|()| local::remove_folder(&scratch))
-        .and_then(|()| local::create_folder(&scratch))
-        .and_then(|()| write(&scratch))
-        .and_then(|()| local::sync_folder(&scratch))
-        .and_then(|()| local::rename(&scratch, folder))
-        .and_then(|()| local::sync_folder(parent));
-    if written.is_err() {
-        _ = local::remove_folder(&scratch);
-    }
-    // A process that has opened this lock finds that it is gone, and opens a new one.
-    _ = local::remove_file(&lock);
-    written
-}
-
-/// Refuses a place that is taken, unless by an empty folder.
-fn refuse_taken(folder: &Path) -> Result<()> {
-    let taken = std::fs::read_dir(folder).map_or(folder.exists(), |mut entries| entries.next().is_some());
-    if taken {
-        let advice = "name a folder that does not exist yet";
-        return Err(error::settings(format!("{} exists already; {advice}", folder.display())));
-    }
-    Ok(())
 }

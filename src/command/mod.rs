@@ -4,6 +4,7 @@
 //! stderr.
 
 mod apply;
+mod clean;
 mod completions;
 mod devices;
 mod diff;
@@ -116,6 +117,8 @@ pub enum Command {
     Commit(shard::CommitArgs),
     /// Show the stages, files, rows, settings and scores of a run.
     Show(show::ShowArgs),
+    /// Remove what killed runs have left in a run directory, and in a store the results that newer ones have replaced.
+    Clean(clean::CleanArgs),
     /// Compare the settings and scores of two runs.
     Diff(diff::DiffArgs),
     /// Write the features of other images with a trained model.
@@ -157,6 +160,7 @@ impl Command {
             Command::Shard(args) => args,
             Command::Commit(args) => args,
             Command::Show(args) => args,
+            Command::Clean(args) => args,
             Command::Diff(args) => args,
             Command::Encode(args) => args,
             Command::Denoise(args) => args,

@@ -1,13 +1,13 @@
 //! The kind of input at a path: a folder, or a file format, recognised by the first bytes.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::error;
 use crate::source::{self, Look, look};
+use crate::store::{self, PathKind};
 
 /// The kind of input at a path; a file is recognised by its first bytes, never by its name.
 pub enum Kind {
@@ -40,17 +40,18 @@ pub fn kind(path: &Path) -> Result<Kind> {
 /// A path that does not exist or cannot be read.
 pub fn recognised(path: &Path) -> Result<Result<Kind, (String, String)>> {
     let mut start = Vec::new();
-    if path.is_dir() {
-        return Ok(Ok(Kind::Folder));
+    match store::of(path).kind(path).with_context(|| format!("cannot read {}", path.display()))? {
+        Some(PathKind::Folder) => return Ok(Ok(Kind::Folder)),
+        // A pipe can be read only once, and might never end.
+        Some(PathKind::Other) => {
+            return Err(error::data(format!("{} is neither a file nor a folder", path.display())));
+        }
+        Some(PathKind::File) | None => {}
     }
-    // Anything else, such as a pipe, can be read only once, and might never end.
-    if path.exists() && !path.is_file() {
-        return Err(error::data(format!("{} is neither a file nor a folder", path.display())));
-    }
-    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
+    let read = store::reader(path).and_then(|file| file.take(16).read_to_end(&mut start));
     read.map_err(|cause| match cause.kind() {
-        ErrorKind::NotFound if is_url(path) => error::settings(format!(
-            "{} is a URL, and limpid reads files: download it first, as with curl -LO",
+        ErrorKind::NotFound if is_other_url(path) => error::settings(format!(
+            "{} is a URL of a kind that limpid does not read, as it does s3://, gs://, az:// and https://: download it first",
             path.display()
         )),
         ErrorKind::NotFound => error::settings(format!("{} does not exist", path.display())),
@@ -70,8 +71,11 @@ pub fn recognised(path: &Path) -> Result<Result<Kind, (String, String)>> {
     }))
 }
 
-/// Whether a path is meant as a URL.
-fn is_url(path: &Path) -> bool {
+/// Whether a path is meant as a URL, and is none that a store has.
+fn is_other_url(path: &Path) -> bool {
+    if crate::store::url::is_url(path) {
+        return false;
+    }
     let scheme = path.to_str().and_then(|path| path.split_once(":/")).map(|(scheme, _)| scheme);
     scheme.is_some_and(|scheme| scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }

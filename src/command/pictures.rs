@@ -23,14 +23,13 @@ use crate::progress::Progress;
 use crate::source::settings::{Faults, Pages};
 use crate::source::{Animated, Folder, Reject, Rejections, summary_of_rejected};
 use crate::store;
-use crate::store::local;
 use crate::store::watch::Watch;
 use crate::table::write_batch;
 use page::Turn;
 
 /// Whether a path names a picture file, and not a folder.
 pub fn is_picture_name(path: &Path) -> bool {
-    Format::of_name(path).is_some() && !path.is_dir()
+    Format::of_name(path).is_some() && !store::is_folder(path)
 }
 
 /// A picture and where it goes.
@@ -69,8 +68,7 @@ impl Cleaner<'_> {
         refuse_results(output)?;
         let jobs = if all { jobs(inputs, output, self.progress)? } else { vec![job(inputs, output)?] };
         for Job { input, output, .. } in &jobs {
-            let real = |path: &Path| path.canonicalize().ok();
-            if real(output).is_some_and(|output| real(input) == Some(output)) {
+            if store::real(output).is_some_and(|output| store::real(input) == Some(output)) {
                 let advice = "name another place with -o";
                 let message = format!("{} would be overwritten by its own result; {advice}", input.display());
                 return Err(error::settings(message));
@@ -117,7 +115,9 @@ impl Cleaner<'_> {
         if all {
             for (name, table) in rejections.table()? {
                 let place = output.join(name);
-                publish_beside(&place, &[], |folder, temporary| write_batch(folder, temporary, &table), || Ok(()))?;
+                let write =
+                    |folder: &Path, temporary: &dyn Fn(&str) -> String| write_batch(folder, &temporary(name), &table);
+                publish_beside(&place, &[], write, || Ok(()))?;
                 summary_of_rejected(&table, &place).iter().for_each(|summary| self.progress.note(summary));
             }
         }
@@ -143,10 +143,10 @@ impl Cleaner<'_> {
         if reader.header().profile.is_some() && !format.has_profile() {
             notes.push(format!("{} lacks the colour profile of {}", output.display(), input.display()));
         }
-        local::create_folder(output.parent().unwrap_or(Path::new("")))?;
+        store::of(output).create_folder(output.parent().unwrap_or(Path::new("")))?;
         let name = output.file_name().unwrap_or_default().to_string_lossy();
-        let write = |folder: &Path, temporary: &str| {
-            let temporary = folder.join(temporary);
+        let write = |folder: &Path, temporary: &dyn Fn(&str) -> String| {
+            let temporary = folder.join(temporary(&name));
             let file = Rc::new(RefCell::new(store::of(&temporary).create(&temporary)?));
             let more = |reader: &Reader| self.pages == Pages::All && reader.has_more_pages();
             let mut writer = Writer::new(Box::new(Shared(file.clone())), *format, reader.header(), more(&reader))?;
@@ -185,16 +185,16 @@ fn job(inputs: &[PathBuf], output: &Path) -> Result<Job> {
 
 /// All pictures of the inputs.
 fn jobs(inputs: &[PathBuf], output: &Path, progress: &Progress) -> Result<Vec<Job>> {
-    if is_picture_name(output) || output.is_file() {
+    if is_picture_name(output) || store::is_file(output) {
         let message = format!("--pictures writes to a folder, but {} is a file", output.display());
         return Err(error::settings(format!("{message}; name a folder with -o, or leave --pictures out")));
     }
-    let place = local::nearest_real(output);
+    let place = store::nearest_real(output);
     let mut jobs: Vec<Job> = Vec::new();
     for input in inputs {
         let pictures = match kind(input)? {
             path_kind::Kind::Folder => {
-                if local::real(input).is_some_and(|input| place.as_ref().is_some_and(|place| place.starts_with(input)))
+                if store::real(input).is_some_and(|input| place.as_ref().is_some_and(|place| place.starts_with(input)))
                 {
                     let (output, input) = (output.display(), input.display());
                     let message = format!("{output} lies in {input}, whose pictures the next run would read too");

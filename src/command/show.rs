@@ -17,11 +17,14 @@ use crate::stage::evaluate;
 /// Arguments of `show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The run directory.
+    /// The run directory, or its URL (s3://, gs://, az://).
     run: PathBuf,
     /// As JSON.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "paths")]
     json: bool,
+    /// Only the paths of the published tables, one a line, for other programs: in a store they lie below the name of their generation.
+    #[arg(long)]
+    paths: bool,
 }
 
 impl Execute for ShowArgs {
@@ -29,6 +32,14 @@ impl Execute for ShowArgs {
     fn execute(&self) -> Result<()> {
         let workspace = Workspace::existing(&self.run)?;
         let results = Results::read(&workspace)?;
+        if self.paths {
+            for (name, receipt) in &results.stages {
+                let tables = receipt.iter().flat_map(|receipt| &receipt.outputs).filter(|output| output.rows.is_some());
+                let folder = workspace.stage(*name);
+                tables.into_iter().try_for_each(|output| print(folder.join(&output.name).display()))?;
+            }
+            return Ok(());
+        }
         let (settings, sources) = (results.settings(&[]), results.sources(&[]));
         if self.json {
             return print(serde_json::to_string_pretty(&as_json(&results))?);

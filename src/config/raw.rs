@@ -105,6 +105,9 @@ pub struct RawTraining {
     /// Largest size of the training images to hold in memory, in MiB.
     #[schemars(range(min = 1, max = 1_048_576))]
     pub memory_mib: Option<i64>,
+    /// Most of the images of a run in an object store that are kept on the local disk while it trains, in MiB; 0 for none.
+    #[schemars(range(min = 0, max = 1_073_741_824))]
+    pub cache_mib: Option<i64>,
     /// Longest time between checkpoints, in seconds; 0 for one after every step.
     #[schemars(range(min = 0, max = 86_400))]
     pub checkpoint_seconds: Option<i64>,

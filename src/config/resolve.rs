@@ -309,6 +309,7 @@ fn resolve_training(raw: RawTraining, corrupted: bool, problems: &mut Problems) 
         weights: problems.required("training.weights", raw.weights)?,
         patience: raw.patience.map(|epochs| epochs as u64),
         memory_mib: problems.required("training.memory-mib", raw.memory_mib)? as u64,
+        cache_mib: raw.cache_mib.map(|mib| mib as u64),
         checkpoint_seconds: problems.required("training.checkpoint-seconds", raw.checkpoint_seconds)? as u64,
     })
 }

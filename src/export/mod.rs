@@ -16,7 +16,7 @@ use crate::image::Split;
 use crate::progress::Progress;
 use crate::record::TableSet;
 use crate::record::workspace::Workspace;
-use crate::store::local;
+use crate::store;
 use crate::table::layout::{Layout, Profile};
 use crate::table::{FileRecord, RowGroup, Table, WriteOptions, write_file, write_rows};
 
@@ -57,7 +57,7 @@ pub fn write_tables(
     let task = progress.task("export", tables.iter().map(|source| source.table.rows()).sum(), "rows");
     for Source { set, split, table } in tables {
         let inside = folder.join(set.name());
-        local::create_folder(&inside)?;
+        store::of(&inside).create_folder(&inside)?;
         let rows = table.rows();
         let part_rows = layout.rows_of_part(table);
         let parts = rows.div_ceil(part_rows).max(1);
@@ -94,7 +94,7 @@ pub fn write_tables(
             let file = write_rows(&inside, &name, converter.schema(), &options, layout.compression(), groups)?;
             files.push(FileRecord { name: format!("{}/{name}", set.name()), ..file });
         }
-        local::sync_folder(&inside)?;
+        store::of(&inside).sync_folder(&inside)?;
     }
     if layout.profile == Profile::Hf {
         files.push(write_file(folder, "README.md", card::card(name, tables, &files).as_bytes())?);

@@ -15,7 +15,7 @@ use super::Source;
 use crate::image::{Classes, ImageShape, Split};
 use crate::picture::{Depth, Format, Header, Shared, Writer, of_numbers};
 use crate::progress::Progress;
-use crate::store::local;
+use crate::store;
 use crate::table::layout::PictureDepth;
 use crate::table::{self, FileRecord, Images, ids, labels, write_file};
 use crate::{error, interrupt};
@@ -33,7 +33,7 @@ impl Names {
     /// # Errors
     /// A table that cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
-        if !path.exists() {
+        if !store::exists(path) {
             return Ok(Self::default());
         }
         let metadata = table::footer(path)?;
@@ -154,7 +154,7 @@ pub fn write_pictures(
             let names: Vec<_> = (0..batch.num_rows()).map(name).collect();
             for parent in names.iter().flat_map(|name| Path::new(name).ancestors().skip(1)) {
                 if !made.contains(parent) {
-                    local::create_folder(&folder.join(parent))?;
+                    store::of(folder).create_folder(&folder.join(parent))?;
                     made.insert(parent.to_owned());
                 }
             }
@@ -167,7 +167,7 @@ pub fn write_pictures(
         }
     }
     for inside in made.iter().filter(|inside| !inside.as_os_str().is_empty()) {
-        local::sync_folder(&folder.join(inside))?;
+        store::of(folder).sync_folder(&folder.join(inside))?;
     }
     Ok(files)
 }

@@ -291,8 +291,9 @@ const MOST_SMALL: u64 = 1 << 20;
 
 /// Whether a picture takes little memory, as its header says; not where that is not known.
 pub fn is_small(path: &Path) -> bool {
-    let small = path.metadata().is_ok_and(|metadata| metadata.len() <= 8 * MOST_SMALL);
-    let size = || ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_dimensions().ok();
+    let Ok(file) = store::reader(path) else { return false };
+    let small = file.size() <= 8 * MOST_SMALL;
+    let size = || ImageReader::new(BufReader::new(file)).with_guessed_format().ok()?.into_dimensions().ok();
     small && size().is_some_and(|(width, height)| u64::from(width) * u64::from(height) <= MOST_SMALL)
 }
 

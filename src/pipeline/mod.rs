@@ -24,7 +24,7 @@ use crate::record::receipt::output_damage;
 use crate::record::workspace::Workspace;
 use crate::stage::shards::{Engine, Shard};
 use crate::stage::{self, ResultToMake, STAGES, Stage, evaluate, report, train};
-use crate::store;
+use crate::store::{self, PathKind};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
 use stage_work::StageWork;
 
@@ -228,7 +228,7 @@ fn check_place(pipeline: &Pipeline, workspace: &Workspace, stages: &[(&'static d
             "the run directory {root} would lie among the images of {folder}; {advice}"
         )));
     }
-    if workspace.root().metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+    if matches!(store::of(workspace.root()).kind(workspace.root()), Ok(Some(PathKind::File | PathKind::Other))) {
         return Err(error::settings(format!("{} is not a folder", workspace.root().display())));
     }
     let mut selected = stages.iter().filter(|(_, part)| *part == Part::Selected);
@@ -276,7 +276,7 @@ fn drop_checkpoints(
     for (index, (stage, part)) in stages.iter().enumerate() {
         let checkpoint = workspace.checkpoint(stage.name());
         let read = stage.inputs(pipeline).into_iter().find(|input| damaged.contains(input));
-        let Some(read) = read.filter(|_| checkpoint.exists()) else { continue };
+        let Some(read) = read.filter(|_| store::exists(&checkpoint)) else { continue };
         let name = stage.name();
         progress.note(&format!("{name}: its checkpoint is not used, since the result of {read} is damaged"));
         store::of(&checkpoint).remove(&checkpoint)?;

@@ -46,7 +46,7 @@ impl StageWork<'_> {
             _ = store::of(&checkpoint).remove(&checkpoint);
         }
         let witness = Witness { stage, pipeline, workspace, parts: &parts, files: &plan.files };
-        let made = workspace.scratch(stage.name(), lock).and_then(|scratch| {
+        let made = workspace.scratch(stage.name(), &parts.digest(), lock).and_then(|scratch| {
             let context = StageContext {
                 result: ResultToMake { stage: stage.name(), pipeline, workspace, parts: &parts },
                 pipeline,

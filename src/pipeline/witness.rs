@@ -5,6 +5,7 @@
 //! small sources; of large ones sizes and times are compared, including the inode's change time, which no program can set.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Result;
 use rayon::prelude::*;
@@ -16,6 +17,7 @@ use crate::record::fingerprint::Parts;
 use crate::record::workspace::Workspace;
 use crate::source::Outside;
 use crate::stage::Stage;
+use crate::store;
 
 /// Most bytes and files of a source that is digested again, which takes some hundredths of a second.
 const CHEAP: (u64, usize) = (16 << 20, 64);
@@ -40,6 +42,10 @@ impl Witness<'_> {
     /// # Errors
     /// They have changed: for a source, try again; for a result of this run, an I/O error. Interruption, the file system.
     pub fn check(&self) -> Result<()> {
+        for stamp in self.files.values() {
+            let path = Path::new(&stamp.path);
+            store::of(path).look_again();
+        }
         for (setting, files) in self.stage.files(self.pipeline)? {
             let count = if let Outside::Files(_, members) = &files { members.len() } else { 1 };
             let (before, after) = (self.files.get(setting), look(&files)?);
@@ -77,7 +83,7 @@ fn example(files: &Outside) -> String {
     let Outside::Files(root, members) = files else { return String::new() };
     let changed = |member: &String| {
         let path = root.join(member);
-        let changed = std::fs::metadata(&path).map(|metadata| crate::store::local::changed(&metadata)).ok()?;
+        let changed = store::of(&path).stat(&path).ok()?.changed;
         Some((changed, path))
     };
     let last = members.iter().filter_map(changed).max();

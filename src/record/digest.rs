@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error;
 use crate::source::Outside;
-use crate::store::{self, RangeReader, local};
+use crate::store::{self, PathKind, RangeReader, Stat};
+
+/// Files that a store reads ahead.
+const AHEAD: usize = 32;
 
 /// The state of a file, or of all files of a folder that are read, when they were digested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,10 +64,14 @@ pub fn stamp(files: &Outside, known: Option<&FileStamp>) -> Result<FileStamp> {
     let digest = match files {
         Outside::File(path) => digest(path)?,
         Outside::Files(root, members) => {
-            let digests = members.par_iter().map(|member| match digest(&root.join(member)) {
-                // A broken link: ingest reports it.
-                Err(cause) if is_missing(&cause) => Ok(String::new()),
-                digest => digest,
+            let digests = members.par_iter().enumerate().map(|(index, member)| {
+                let next = &members[index..members.len().min(index + AHEAD)];
+                store::of(root).expect(&mut next.iter().map(|member| root.join(member)));
+                match digest(&root.join(member)) {
+                    // A broken link: ingest reports it.
+                    Err(cause) if is_missing(&cause) => Ok(String::new()),
+                    digest => digest,
+                }
             });
             let mut hasher = blake3::Hasher::new();
             for (member, digest) in members.iter().zip(digests.collect::<Result<Vec<_>>>()?) {
@@ -82,26 +89,25 @@ pub fn stamp(files: &Outside, known: Option<&FileStamp>) -> Result<FileStamp> {
 /// As [`stamp`].
 pub fn look(files: &Outside) -> Result<FileStamp> {
     let (Outside::File(path) | Outside::Files(path, _)) = files;
-    let found = path.canonicalize().map_err(|cause| match cause.kind() {
+    let found = store::of(path).real(path).map_err(|cause| match cause.kind() {
         ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
     });
     let (place, digest) = (found?.to_string_lossy().into_owned(), String::new());
-    let look = |path: &Path| -> Result<[u64; 3]> {
-        let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-        check_is_file(path, &metadata)?;
-        Ok([metadata.len(), metadata.modified().map_or(0, local::nanoseconds), local::changed(&metadata)])
-    };
+    let unreadable = || format!("cannot read {}", path.display());
     let Outside::Files(root, members) = files else {
-        let [bytes, modified, changed] = look(path)?;
+        check_is_file(path)?;
+        let Stat { bytes, modified, changed } = store::of(path).stat(path).with_context(unreadable)?;
         return Ok(FileStamp { path: place, bytes, modified, changed, digest });
     };
-    let looks = members.par_iter().map(|member| match look(&root.join(member)) {
-        Err(cause) if is_missing(&cause) => Ok([0; 3]),
-        look => look,
+    let looks = store::of(root).stats(root, members).map_err(|cause| match cause.kind() {
+        ErrorKind::InvalidData => error::data(cause.to_string()),
+        _ => anyhow::Error::new(cause).context(unreadable()),
     });
     let (mut bytes, mut hashers) = (0, [blake3::Hasher::new(), blake3::Hasher::new()]);
-    for (member, [size, modified, changed]) in members.iter().zip(looks.collect::<Result<Vec<_>>>()?) {
+    // Of a broken link there is none.
+    for (member, look) in members.iter().zip(looks?) {
+        let [size, modified, changed] = look.map_or([0; 3], |stat| [stat.bytes, stat.modified, stat.changed]);
         bytes += size;
         for (hasher, time) in hashers.iter_mut().zip([modified, changed]) {
             hasher.update(member.as_bytes()).update(&[0]).update(&size.to_le_bytes()).update(&time.to_le_bytes());
@@ -119,8 +125,11 @@ fn is_missing(cause: &anyhow::Error) -> bool {
 }
 
 /// Refuses pipes and the like, which can be read only once and may never end.
-fn check_is_file(path: &Path, metadata: &std::fs::Metadata) -> Result<()> {
-    if metadata.is_file() { Ok(()) } else { Err(error::data(format!("{} is not a file", path.display()))) }
+fn check_is_file(path: &Path) -> Result<()> {
+    match store::of(path).kind(path).with_context(|| format!("cannot read {}", path.display()))? {
+        Some(PathKind::Folder | PathKind::Other) => Err(error::data(format!("{} is not a file", path.display()))),
+        _ => Ok(()),
+    }
 }
 
 /// The start of a digest, for people.

@@ -136,7 +136,7 @@ impl Receipt {
 /// Interruption while it is read.
 pub fn output_damage(output: &FileRecord, folder: &Path, thorough: bool) -> Result<Option<String>> {
     let path = folder.join(&output.name);
-    let Stat { bytes, modified } = match store::of(&path).stat(&path) {
+    let Stat { bytes, modified, .. } = match store::of(&path).stat(&path) {
         Ok(stat) => stat,
         Err(cause) if cause.kind() == ErrorKind::NotFound => {
             return Ok(Some(format!("{} is missing", path.display())));

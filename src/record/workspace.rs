@@ -29,7 +29,7 @@ use super::receipt::Receipt;
 use super::sealed::{seal, unseal};
 use crate::error;
 use crate::progress::Progress;
-use crate::store::{self, Lease, MOST_TEXT, Store};
+use crate::store::{self, Lease, MOST_TEXT, Store, Swept};
 
 const SETTINGS: &str = "pipeline.json";
 const CHECKPOINT: &str = ".checkpoint";
@@ -66,7 +66,7 @@ impl Workspace {
 
     /// Whether it exists; true if that cannot be found out, so that using it reports the error.
     pub fn exists(&self) -> bool {
-        self.root.try_exists().unwrap_or(true)
+        self.store().kind(&self.root).map_or(true, |kind| kind.is_some())
     }
 
     /// Its path.
@@ -76,12 +76,17 @@ impl Workspace {
 
     /// The folder of a stage's published result.
     pub fn stage(&self, stage: StageName) -> PathBuf {
-        self.root.join(stage.as_str())
+        self.published(stage.as_str())
     }
 
     /// The path of a file that a fingerprint names `stage/name`.
     pub fn input(&self, name: &str) -> PathBuf {
-        self.root.join(name)
+        let (stage, file) = name.split_once('/').unwrap_or((name, ""));
+        self.published(stage).join(file)
+    }
+
+    fn published(&self, stage: &str) -> PathBuf {
+        self.store().published(&self.root, stage, RECEIPT)
     }
 
     /// The path of a stage's checkpoint.
@@ -131,9 +136,9 @@ impl Workspace {
     /// # Errors
     /// The folder holds other files.
     pub fn check_own(&self, stage: StageName) -> Result<()> {
-        let folder = self.stage(stage);
-        let taken = self.store().list(&folder).map_or(folder.exists(), |names| !names.is_empty());
-        if !taken || folder.join(RECEIPT).exists() || self.root.join(SETTINGS).exists() {
+        let folder = self.root.join(stage.as_str());
+        let taken = self.store().list(&folder).map_or_else(|_| store::exists(&folder), |names| !names.is_empty());
+        if !taken || store::exists(&folder.join(RECEIPT)) || store::exists(&self.root.join(SETTINGS)) {
             return Ok(());
         }
         let advice = "choose another run directory with --runs or `name`, or move it";
@@ -145,7 +150,8 @@ impl Workspace {
     ///
     /// # Errors
     /// The store.
-    pub fn remember(&self, stage: StageName, files: &BTreeMap<String, FileStamp>, _lease: &dyn Lease) -> Result<()> {
+    pub fn remember(&self, stage: StageName, files: &BTreeMap<String, FileStamp>, lease: &dyn Lease) -> Result<()> {
+        lease.check()?;
         let Some(mut receipt) = self.receipt(stage)?.filter(|receipt| receipt.files != *files) else { return Ok(()) };
         receipt.files.clone_from(files);
         self.store().replace_published(&self.root, stage.as_str(), RECEIPT, &receipt.serialise()?)
@@ -167,12 +173,23 @@ impl Workspace {
         self.store().clean(&self.root, &[self.root.clone(), self.root.join(CHECKPOINT)])
     }
 
-    /// Creates an empty folder for a stage to write to.
+    /// As [`Self::clean`], and removes earlier results of these stages where the store keeps them.
+    ///
+    /// # Errors
+    /// The store; a lost lease.
+    pub fn sweep(&self, stages: impl Iterator<Item = StageName>, lease: &dyn Lease) -> Result<Swept> {
+        self.clean(lease)?;
+        lease.check()?;
+        let stages: Vec<_> = stages.map(StageName::as_str).collect();
+        self.store().sweep(&self.root, &stages, RECEIPT)
+    }
+
+    /// Creates an empty folder for a stage to write a result of this fingerprint to.
     ///
     /// # Errors
     /// The store.
-    pub fn scratch(&self, stage: StageName, _lease: &dyn Lease) -> Result<PathBuf> {
-        self.store().draft(&self.root, stage.as_str())
+    pub fn scratch(&self, stage: StageName, fingerprint: &str, _lease: &dyn Lease) -> Result<PathBuf> {
+        self.store().draft(&self.root, stage.as_str(), fingerprint)
     }
 
     /// Makes the finished shards of these names in `folder` the draft of a stage.
@@ -195,7 +212,8 @@ impl Workspace {
     ///
     /// # Errors
     /// The store; the last good result is still in place then, or [`Self::clean`] finishes the publication.
-    pub fn publish(&self, stage: StageName, receipt: &Receipt, _lease: &dyn Lease) -> Result<()> {
+    pub fn publish(&self, stage: StageName, receipt: &Receipt, lease: &dyn Lease) -> Result<()> {
+        lease.check()?;
         let published = self.store().publish(&self.root, stage.as_str(), (RECEIPT, &receipt.serialise()?));
         published.with_context(|| format!("cannot publish {}", self.stage(stage).display()))
     }
@@ -227,7 +245,7 @@ pub fn receipt_in(folder: &Path) -> Result<Option<Receipt>> {
 pub fn whole_receipt_in(folder: &Path) -> Result<Option<Receipt>> {
     let receipt = receipt_in(folder)?;
     let path = folder.join(RECEIPT);
-    if receipt.is_none() && path.exists() {
+    if receipt.is_none() && store::exists(&path) {
         return Err(error::data(format!("{} is damaged; run the pipeline again", path.display())));
     }
     Ok(receipt)

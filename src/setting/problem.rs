@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::KeyPath;
+use crate::store::url::is_url;
 
 /// A setting that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,9 +96,9 @@ impl<'a> Section<'a> {
         value
     }
 
-    /// Resolves a path of the pipeline file: a relative one starts at the folder of that file.
+    /// Resolves a path of the pipeline file: a relative one starts at the folder of that file, a URL stays as it is.
     pub fn file(&self, path: String) -> PathBuf {
-        self.folder.join(path)
+        if is_url(path.as_ref()) { path.into() } else { self.folder.join(path) }
     }
 
     /// Adds a problem if more than one table was chosen, or none although one is required.

@@ -16,7 +16,6 @@ mod pairs;
 mod settings;
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{BufReader, Cursor, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -38,7 +37,7 @@ use crate::image::{Classes, Extent, ImageShape, PerSplit, Pixels, Samples, Shape
 use crate::progress::Progress;
 use crate::source::settings::{Fit, Pages, Size};
 use crate::table::{Content, Emit, RowGroup, batch_rows, batches_of, row_groups_of};
-use crate::{error, interrupt};
+use crate::{error, interrupt, store};
 
 /// The name of the table with the path of each image.
 pub const FILES: &str = "files.parquet";
@@ -66,6 +65,9 @@ pub struct Folder {
 
 /// Undecodable pictures after which the search for a first good one ends, unless such pictures may be left out.
 const MOST_TRIED: usize = 1000;
+
+/// Files that a store reads ahead.
+const AHEAD: usize = 32;
 
 /// An image file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,15 +150,16 @@ impl Folder {
         let (first, channels) = (self.first.1, self.first.1.channels);
         self.extent = Extent::Fixed(first);
         let measured = |entries: &Vec<Entry>| -> Result<Vec<Option<(ImageShape, Pixels)>>> {
-            let shape = |entry: &Entry| {
+            let shape = |(index, entry): (usize, &Entry)| {
                 interrupt::check()?;
+                self.expect(&entries[index..]);
                 if entry.page > 0 {
                     let page = self.bytes(entry)?.ok();
                     return Ok(page.and_then(|page| picture::shape_of(Cursor::new(&page.bytes), &self.fit)));
                 }
                 Ok(picture::shape_of_file(&self.path(entry), &self.fit))
             };
-            entries.par_iter().map(shape).collect()
+            entries.par_iter().enumerate().map(shape).collect()
         };
         let mut found = PerSplit::<Vec<Option<(ImageShape, Pixels)>>>::default();
         for (found, entries) in found.iter_mut().zip(&self.splits) {
@@ -202,6 +205,11 @@ impl Folder {
         Ok(listing.images.iter().map(|image| path.join(image)).collect())
     }
 
+    /// Has the store begin to read the first files of these entries, which are read next.
+    fn expect(&self, entries: &[Entry]) {
+        store::of(&self.root).expect(&mut entries.iter().take(AHEAD).map(|entry| self.path(entry)));
+    }
+
     /// A picture, or why it cannot be decoded.
     fn read(&self, entry: &Entry) -> Result<Result<Picture, String>> {
         Ok(self.bytes(entry)?.and_then(|file| picture::decode(&file.bytes, &self.fit)))
@@ -240,6 +248,7 @@ impl Folder {
             let (mut ids, mut labels, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
             for (id, entry) in (rows.start as u64..).zip(&self.splits[split as usize][rows.clone()]) {
                 interrupt::check()?;
+                self.expect(&self.splits[split as usize][id as usize..group.end]);
                 match self.read(entry)? {
                     Ok(picture) => {
                         self.check(entry, picture.shape)?;
@@ -364,7 +373,7 @@ fn parts(rows: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
 /// An entry for each page of the files.
 fn paged(root: &Path, entries: Vec<Entry>) -> Vec<Entry> {
     let pages = |entry: &Entry| {
-        let count = File::open(root.join(&entry.path)).map(|file| pages::pages(&mut BufReader::new(file)).len());
+        let count = store::reader(&root.join(&entry.path)).map(|file| pages::pages(&mut BufReader::new(file)).len());
         // What cannot be read is reported when it is decoded.
         count.unwrap_or(1).max(1)
     };

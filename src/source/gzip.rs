@@ -4,11 +4,12 @@
 //! Like gzip(1), the reader continues with the next member at the end of one, and skips zeros after the last one, the
 //! padding of tapes and block devices.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::GzDecoder;
+
+use crate::store;
 
 /// Bytes read at a time.
 const BUFFER: usize = 1 << 18;
@@ -34,7 +35,7 @@ pub fn payload<'a>(file: impl Read + Send + 'a) -> io::Result<Box<dyn BufRead + 
 /// It cannot be read or decompressed.
 pub fn unpacked_start(path: &Path) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
-    payload(File::open(path)?)?.take(1 << 12).read_to_end(&mut start)?;
+    payload(store::reader(path)?)?.take(1 << 12).read_to_end(&mut start)?;
     Ok(start)
 }
 

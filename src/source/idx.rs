@@ -14,13 +14,12 @@ use serde_json::Value;
 use super::arrays::{self, Part, Parts};
 use super::draw::{Members, pick};
 use super::{ImageBytes, Outside, Source, SourceKind, bytes_of, check_channels, explained, gzip, row_group_of};
-use crate::error;
 use crate::image::{ImageShape, Split};
 use crate::progress::Progress;
 use crate::setting::{Choice, Section};
 use crate::source::settings::{Arrays, RawArrays};
-use crate::store::local;
 use crate::table::{Content, RowGroup};
+use crate::{error, store};
 
 /// Most labels that are accepted: 2^31, far beyond any data set of images.
 const MAX_ITEMS: u64 = 1 << 31;
@@ -60,7 +59,7 @@ fn part(images: &Path, labels: Option<&PathBuf>) -> Result<Part<PathBuf, u8>> {
     let (header, _) = open(images)?;
     let (shape, held) = header.images(images)?;
     // Checked before splits are drawn from the number of images that a damaged header claims.
-    let size = images.metadata().with_context(|| format!("cannot read {}", images.display()))?.len();
+    let size = store::of(images).stat(images).with_context(|| format!("cannot read {}", images.display()))?.bytes;
     if held.saturating_mul(shape.len() as u64) > size.saturating_mul(MOST_UNPACKED) {
         let (path, what) = (images.display(), format!("{held} images of {shape}"));
         return Err(error::data(format!("{path} is truncated: {size} bytes cannot be the {what} of its header")));
@@ -198,7 +197,7 @@ fn open(path: &Path) -> Result<(Header, Payload)> {
 
 /// Opens a file of any type of numbers, raw or gzip, and reads its header.
 fn open_any(path: &Path) -> Result<(Header, Payload)> {
-    let file = local::open(path).map_err(|cause| match cause.kind() {
+    let file = store::reader(path).map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })?;

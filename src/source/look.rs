@@ -1,7 +1,6 @@
 //! Tells what a file is that is no table, IDX file or picture, and advises what to do with it: the only place that does.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -9,8 +8,8 @@ use anyhow::{Context, Result};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{describe_npy, names_in_npz, unpacked_start};
-use crate::error;
 use crate::text::few;
+use crate::{error, store};
 
 /// Bytes at the start of a file by which it is recognised.
 const START: u64 = 1 << 16;
@@ -121,8 +120,8 @@ pub fn format(start: &[u8]) -> Option<(&'static str, &'static str)> {
 pub fn explained(path: &Path, wanted: &str, cause: anyhow::Error) -> anyhow::Error {
     let mut start = Vec::new();
     // A pipe can be read only once, and might never end.
-    if path.is_file() {
-        _ = File::open(path).and_then(|file| file.take(START).read_to_end(&mut start));
+    if store::is_file(path) {
+        _ = store::reader(path).and_then(|file| file.take(START).read_to_end(&mut start));
     }
     // Of a damaged file of the wanted format, the cause tells more.
     match format(&start).filter(|(what, _)| *what != wanted) {
@@ -137,8 +136,8 @@ pub fn explained(path: &Path, wanted: &str, cause: anyhow::Error) -> anyhow::Err
 /// It cannot be read.
 pub fn look(path: &Path) -> Result<Look> {
     let unreadable = || format!("cannot read {}", path.display());
-    let mut file = File::open(path).with_context(unreadable)?;
-    let (size, mut start) = (file.metadata().with_context(unreadable)?.len(), Vec::new());
+    let mut file = store::reader(path).with_context(unreadable)?;
+    let (size, mut start) = (file.size(), Vec::new());
     (&mut file).take(START).read_to_end(&mut start).with_context(unreadable)?;
     if start.is_empty() {
         return Ok(Look::Other {
@@ -253,7 +252,7 @@ fn as_text(path: &Path, text: &str, size: u64) -> Result<Look> {
         return Ok(other("a pointer of Git LFS, not the file itself", "fetch it with git lfs pull"));
     }
     if start.starts_with(['{', '[']) && size <= MOST_JSON {
-        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let file = store::reader(path).with_context(|| format!("cannot read {}", path.display()))?;
         match Outline::read(file) {
             Ok(Outline::Object(mut keys)) => {
                 let more = if keys.len() > MOST_KEYS { ", …" } else { "" };
@@ -300,7 +299,7 @@ enum Outline {
 }
 
 impl Outline {
-    fn read(file: File) -> serde_json::Result<Self> {
+    fn read(file: impl Read) -> serde_json::Result<Self> {
         // Bounded, since the file may have grown since its size was checked.
         let mut json = serde_json::Deserializer::from_reader(BufReader::new(file.take(MOST_JSON)));
         let outline = Self::deserialize(&mut json)?;
@@ -340,11 +339,7 @@ impl<'de> Deserialize<'de> for Outline {
 
 /// A description of a folder, and advice what to do with it.
 pub fn look_at_folder(path: &Path) -> String {
-    let names: Vec<String> = std::fs::read_dir(path)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-        .collect();
+    let names = store::of(path).list(path).unwrap_or_default();
     let has = |name: &str| names.iter().any(|found| found == name);
     let ends = |ends: &[&str]| names.iter().any(|name| ends.iter().any(|end| name.to_lowercase().ends_with(end)));
     let folder = path.display();

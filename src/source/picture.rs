@@ -14,7 +14,7 @@ mod range;
 mod room;
 mod whole;
 
-use std::io::{self, Cursor};
+use std::io::{self, Cursor, ErrorKind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -66,10 +66,13 @@ pub struct PictureFile {
 /// A file that is too large or not a regular file (`FileTooLarge`, `InvalidData`), and the file system.
 pub fn read(path: &Path) -> io::Result<PictureFile> {
     static TURN: Mutex<()> = Mutex::new(());
-    let large = path.metadata()?.len() > LARGE_FILE;
-    let turn = large.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
-    let bytes = read_whole(path, if large { MAX_FILE } else { LARGE_FILE })?;
-    Ok(PictureFile { bytes, _turn: turn })
+    match read_whole(path, LARGE_FILE) {
+        Err(cause) if cause.kind() == ErrorKind::FileTooLarge => {
+            let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(PictureFile { bytes: read_whole(path, MAX_FILE)?, _turn: Some(turn) })
+        }
+        bytes => Ok(PictureFile { bytes: bytes?, _turn: None }),
+    }
 }
 
 /// Decodes a picture and fits it.

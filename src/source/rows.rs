@@ -13,8 +13,7 @@ use arrow_schema::{DataType, Field, Schema};
 use csv::{ReaderBuilder, StringRecord};
 
 use super::gzip;
-use crate::store::local;
-use crate::{error, table};
+use crate::{error, store, table};
 
 /// Most bytes of a line of CSV.
 const MOST_LINE: usize = 4 << 20;
@@ -69,7 +68,7 @@ impl Table {
     /// A file that cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let mut start = Vec::new();
-        let file = local::open(path).map_err(|cause| match cause.kind() {
+        let file = store::reader(path).map_err(|cause| match cause.kind() {
             ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
             _ => unreadable(path, cause),
         })?;
@@ -240,7 +239,7 @@ impl Batch {
 
 /// What is between the values of CSV, by the first line: a comma, or else a semicolon or a tab.
 fn delimiter(path: &Path) -> Result<u8> {
-    let file = local::open(path).map_err(|cause| unreadable(path, cause))?;
+    let file = store::reader(path).map_err(|cause| unreadable(path, cause))?;
     let mut line = Vec::new();
     // The reader of the records reports what cannot be read, or decompressed.
     if let Ok(file) = gzip::payload(file) {
@@ -251,7 +250,7 @@ fn delimiter(path: &Path) -> Result<u8> {
 
 /// The records of CSV, raw or gzip, the first line included.
 fn records(path: &Path, delimiter: u8) -> Result<impl Iterator<Item = Result<StringRecord>> + Send + use<>> {
-    let file = local::open(path).map_err(|cause| unreadable(path, cause))?;
+    let file = store::reader(path).map_err(|cause| unreadable(path, cause))?;
     let since = Arc::new(AtomicUsize::new(0));
     let lines = Lines { file: gzip::payload(file).map_err(|cause| unreadable(path, cause))?, since: since.clone() };
     let path = path.to_owned();

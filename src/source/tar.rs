@@ -9,7 +9,6 @@ mod scan;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -23,12 +22,13 @@ use super::label_text::{self, Texts};
 use super::picture::{self, Picture, pages};
 use super::rejected::{Reject, Rejections};
 use super::settings::{Fit, drawn, of_pictures};
-use super::tables::matching;
+use super::tables::{matching, outside};
 use super::{Outside, Source, SourceKind, batch, bytes_of, check_classes, check_fit, listing_table, string_column};
 use crate::image::{Classes, ImageShape, PerSplit, Shapes, Split};
 use crate::progress::Progress;
+use crate::store::url::is_url;
 use crate::table::{Content, RowGroup, batch_rows};
-use crate::{error, interrupt, text};
+use crate::{error, interrupt, store, text};
 use scan::Found;
 pub use settings::TarSettings;
 
@@ -152,7 +152,7 @@ impl Tar {
         }
         let path = &self.archives[sample.archive as usize];
         let unreadable = || format!("cannot read {}", path.display());
-        let mut file = File::open(path).with_context(unreadable)?;
+        let mut file = store::reader(path).with_context(unreadable)?;
         file.seek(SeekFrom::Start(sample.at)).with_context(unreadable)?;
         let mut bytes = Vec::new();
         file.take(sample.len).read_to_end(&mut bytes).with_context(unreadable)?;
@@ -212,7 +212,7 @@ impl Tar {
 /// The archives that a pattern with braces means, in its order, and each alternative sorted by path.
 fn matching_archives(pattern: &Path) -> Result<Vec<PathBuf>> {
     // An existing file is taken literally.
-    if pattern.is_file() {
+    if store::is_file(pattern) {
         return Ok(vec![pattern.to_owned()]);
     }
     let alternatives = braces::expanded(&pattern.to_string_lossy()).map_err(error::settings)?;
@@ -307,7 +307,11 @@ impl SourceKind for TarSettings {
 
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
         let named = |(_, setting, pattern): (Split, &'static str, &PathBuf)| -> Result<_> {
-            let names = matching_archives(pattern)?.into_iter().map(|path| path.to_string_lossy().into_owned());
+            let archives = matching_archives(pattern)?;
+            if is_url(pattern) {
+                return Ok((setting, outside(pattern, &archives)));
+            }
+            let names = archives.into_iter().map(|path| path.to_string_lossy().into_owned());
             Ok((setting, Outside::Files(PathBuf::from("."), names.collect())))
         };
         self.patterns().map(named).collect()

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::error;
 use crate::progress::Progress;
 use crate::store::local::real;
+use crate::store::url::is_url;
+use crate::{error, store};
 
 /// Files that programs leave beside data, and that nobody counts as data.
 const ASIDE: [&str; 5] = ["thumbs.db", "desktop.ini", "metadata.csv", "metadata.jsonl", "metadata.parquet"];
@@ -58,7 +59,11 @@ impl Walk {
         let links = |root| Links { root, folders: BTreeSet::new(), files: BTreeSet::new() };
         let mut all: Vec<_> = roots.iter().map(|root| links(root.as_path())).collect();
         for links in &mut all {
-            walk.enter(links.root, links, wanted)?;
+            if is_url(links.root) {
+                walk.list(links.root, wanted)?;
+            } else {
+                walk.enter(links.root, links, wanted)?;
+            }
         }
         for links in &mut all {
             while let Some(folder) = links.folders.pop_first() {
@@ -73,6 +78,21 @@ impl Walk {
     fn enter(&mut self, folder: &Path, links: &mut Links, wanted: Wanted) -> Result<()> {
         let place = real(folder).unwrap_or_else(|| folder.to_owned());
         self.enter_at(folder, place, links, wanted)
+    }
+
+    /// Takes the objects below a prefix of a store, which has no links.
+    fn list(&mut self, folder: &Path, wanted: Wanted) -> Result<()> {
+        let mut files = Vec::new();
+        let mut take = |path: PathBuf, _| {
+            let mut names = path.strip_prefix(folder).into_iter().flatten();
+            if !names.any(|name| self.passes_over(name)) && wanted(&path) {
+                files.push(path);
+            }
+        };
+        let listed = store::of(folder).walk(folder, &mut take);
+        listed.with_context(|| format!("cannot list {}", folder.display()))?;
+        self.files.append(&mut files);
+        crate::interrupt::check()
     }
 
     fn enter_at(&mut self, folder: &Path, place: PathBuf, links: &mut Links, wanted: Wanted) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::export::pictures::{Names, write_pictures};
 use crate::export::{tables, write_tables};
 use crate::record::{StageName, TableSet};
 use crate::source::FILES;
-use crate::store::local;
+use crate::store;
 use crate::table::FileRecord;
 use crate::table::layout::Profile;
 
@@ -85,11 +85,11 @@ impl Stage for Export {
         if let Some(depth) = pipeline.pictures {
             let names = Names::read(&context.folder(ingest::NAME).join(FILES))?;
             let folder = scratch.join(PICTURES);
-            local::create_folder(&folder)?;
+            store::of(&folder).create_folder(&folder)?;
             let pictures = write_pictures(&tables, &names, &folder, depth, progress)?;
             let inside = |file: FileRecord| FileRecord { name: format!("{PICTURES}/{}", file.name), ..file };
             files.extend(pictures.into_iter().map(inside));
-            local::sync_folder(&folder)?;
+            store::of(&folder).sync_folder(&folder)?;
         }
         Ok(files.into())
     }

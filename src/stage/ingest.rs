@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, UInt8Type};
 use arrow_array::{Array, BooleanArray, RecordBatch};
@@ -22,7 +22,8 @@ use crate::progress::Task;
 use crate::record::{StageName, TableSet};
 use crate::source::level_table::{self, LEVELS};
 use crate::source::{Outside, Source};
-use crate::store::local;
+use crate::store;
+use crate::store::url::is_url;
 use crate::table::{
     FileRecord, RowGroup, Shards, Table, WriteOptions, ids, labels, shard_row_group_rows, write_batch, write_table,
 };
@@ -122,9 +123,9 @@ impl Stage for Ingest {
         let mut files = write(context, &*source, NAME.into(), &task)?;
         if let Some(noisy) = source.noisy() {
             let folder = context.scratch.join(NOISY.name());
-            local::create_folder(&folder)?;
+            store::of(&folder).create_folder(&folder)?;
             files.extend(write(context, noisy, NOISY, &task)?);
-            local::sync_folder(&folder)?;
+            store::of(&folder).sync_folder(&folder)?;
             check_pairs(&context.scratch, &files, &*source, noisy)?;
         }
         if let Some(measured) = levels.and_then(Levels::numbers) {
@@ -305,8 +306,11 @@ fn without(batch: RecordBatch, held_out: &[i64]) -> Result<RecordBatch> {
 /// Refuses settings of files and folders that are not there, with their lines in the pipeline file.
 fn check_places(pipeline: &Pipeline) -> Result<()> {
     let places = pipeline.source.kind().places();
-    let Some((setting, path)) = places.into_iter().find(|(_, path)| !path.exists()) else { return Ok(()) };
-    let url = if path.to_string_lossy().contains(":/") { " (limpid reads no URLs: download it first)" } else { "" };
+    let Some((setting, path)) = places.into_iter().find(|(_, path)| !store::exists(path)) else { return Ok(()) };
+    // What cannot be found out is an error of its own.
+    store::of(path).kind(path).with_context(|| format!("{setting}: cannot read {}", path.display()))?;
+    let other = path.to_string_lossy().contains(":/") && !is_url(path);
+    let url = if other { " (of URLs, limpid reads s3://, gs://, az:// and https://)" } else { "" };
     let missing = format!("{setting}: {} does not exist{url}", path.display());
     Err(error::data(pipeline.places.of(setting).map_or(missing.clone(), |place| format!("{place}: {missing}"))))
 }

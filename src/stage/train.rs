@@ -17,6 +17,7 @@ use crate::record::fingerprint::Parts;
 use crate::record::{StageName, TableSet};
 use crate::setting::flatten;
 use crate::source::{level_table, read_scaler};
+use crate::store::Room;
 use crate::table::{Table, write_batch};
 use crate::training::batches::{InputSettings, TrainingImages};
 use crate::training::blind_spot::BlindSpot;
@@ -98,11 +99,13 @@ impl Stage for Train {
         context.device.check(pipeline.training.precision)?;
         let tables = images(pipeline);
         let paired = tables == ingest::NOISY;
+        let room = Room::new(pipeline.training.cache_mib.unwrap_or(CACHE_MIB) << 20);
+        let open = |tables: TableSet, split| context.table(tables, split)?.kept(&room);
         let table = |split: Split| -> Result<_> {
-            let images = context.table(tables, split)?;
+            let images = open(tables, split)?;
             // Of pairs, the noisy images are beside the clean ones.
             let (clean, noisy) =
-                if paired { (context.table(ingest::NAME, split)?, Some(images)) } else { (images, None) };
+                if paired { (open(ingest::NAME.into(), split)?, Some(images)) } else { (images, None) };
             ImageTable::new(clean, noisy)
         };
         let (train, test) = (table(Split::Train)?, table(Split::Test)?);
@@ -192,6 +195,9 @@ impl Stage for Train {
         Ok(Outputs { files, details, device: (!devices.is_empty()).then_some(devices) })
     }
 }
+
+/// Room on the local disk for images of a run in a store, unless the settings say otherwise, in MiB.
+const CACHE_MIB: u64 = 10 << 10;
 
 /// The course of the training, if there is more to tell than its settings do.
 pub fn course(pipeline: &Pipeline, history: &[EpochRecord]) -> Option<Course> {

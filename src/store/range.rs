@@ -4,7 +4,9 @@
 
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file of which any range can be read.
 pub trait ReadAt: Debug + Send + Sync {
@@ -16,6 +18,39 @@ pub trait ReadAt: Debug + Send + Sync {
     /// # Errors
     /// They cannot be read.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+
+    /// The same file with these ranges in memory, read by few requests; none if reading is cheap anyway, or they are too large.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn holding(&self, _ranges: &[Range<u64>]) -> io::Result<Option<Arc<dyn ReadAt>>> {
+        Ok(None)
+    }
+
+    /// The same file with what [`Self::holding`] reads of it kept on the local disk, while there is room; none if reading it again is
+    /// cheap anyway.
+    ///
+    /// # Errors
+    /// There can be no temporary file.
+    fn kept(&self, _room: &Arc<Room>) -> io::Result<Option<Arc<dyn ReadAt>>> {
+        Ok(None)
+    }
+}
+
+/// Room on the local disk, in bytes, that several files share.
+#[derive(Debug)]
+pub struct Room(AtomicU64);
+
+impl Room {
+    /// Room for so many bytes.
+    pub fn new(bytes: u64) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(bytes)))
+    }
+
+    /// Takes so many bytes, if there are as many left.
+    pub fn take(&self, bytes: u64) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
 }
 
 /// A reader of a file, with its own position.
@@ -28,6 +63,11 @@ impl RangeReader {
     /// A reader that starts at byte `at`.
     pub fn new(file: Arc<dyn ReadAt>, at: u64) -> Self {
         Self { file, at }
+    }
+
+    /// Size of the file in bytes.
+    pub fn size(&self) -> u64 {
+        self.file.bytes()
     }
 }
 

@@ -13,6 +13,12 @@ use crate::interrupt;
 /// Most bytes of a file of settings, a receipt, a model's description or metrics: thousands of times what limpid writes into one.
 pub const MOST_TEXT: u64 = 64 << 20;
 
+/// The error of a file that is larger than `most` bytes.
+pub(super) fn too_large(most: u64) -> io::Error {
+    let most = if most < 1 << 20 { format!("{most} bytes") } else { format!("{} MiB", most >> 20) };
+    io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {most}"))
+}
+
 /// As [`Store::read`](super::Store::read), from the store that has the path.
 ///
 /// # Errors

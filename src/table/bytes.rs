@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
-use crate::store::{self, RangeReader, ReadAt};
+use crate::store::{self, RangeReader, ReadAt, Room};
 
 /// An open file, which clones share.
 #[derive(Debug, Clone)]
@@ -33,6 +34,31 @@ impl TableBytes {
     #[cfg(test)]
     pub fn of(file: std::fs::File) -> io::Result<Self> {
         store::local::opened(file).map(Self)
+    }
+
+    /// The same file with the columns of some row groups in memory that `is_read` names by their positions among the leaves, if
+    /// reading them page by page would be dear.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn holding(&self, groups: &[RowGroupMetaData], is_read: impl Fn(usize) -> bool) -> io::Result<Self> {
+        let range = |chunk: &ColumnChunkMetaData| {
+            let start = chunk.dictionary_page_offset().unwrap_or(i64::MAX).min(chunk.data_page_offset());
+            // What a damaged footer claims is refused when its pages are checked.
+            let (start, length) = (u64::try_from(start).ok()?, u64::try_from(chunk.compressed_size()).ok()?);
+            Some(start..start.checked_add(length)?)
+        };
+        let columns = groups.iter().flat_map(|group| group.columns().iter().enumerate());
+        let ranges: Vec<_> = columns.filter(|(leaf, _)| is_read(*leaf)).filter_map(|(_, chunk)| range(chunk)).collect();
+        Ok(self.0.holding(&ranges)?.map_or_else(|| self.clone(), Self))
+    }
+
+    /// The same file with what is read of it kept on the local disk, if reading it again would be dear.
+    ///
+    /// # Errors
+    /// There can be no temporary file.
+    pub fn kept(&self, room: &Arc<Room>) -> io::Result<Self> {
+        Ok(self.0.kept(room)?.map_or_else(|| self.clone(), Self))
     }
 
     /// A reader that starts at byte `at`.

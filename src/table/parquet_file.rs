@@ -105,7 +105,8 @@ pub fn columns(
     let file = TableBytes::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mask = ProjectionMask::roots(metadata.parquet_schema(), positions.iter().copied());
     let guarded = guard::is_guarded(metadata.metadata().file_metadata());
-    let mut at_once = most.max(1);
+    let file = file.holding(metadata.metadata().row_groups(), |leaf| mask.leaf_included(leaf));
+    let (file, mut at_once) = (file.with_context(|| unusable(path))?, most.max(1));
     for group in metadata.metadata().row_groups() {
         let rows = pages::check(&file, group, |leaf| mask.leaf_included(leaf), bytes, guarded);
         at_once = at_once.min(rows.with_context(|| unusable(path))?);

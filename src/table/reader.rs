@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
@@ -30,7 +31,7 @@ use super::writer::parquet_message;
 use super::{footer as guard, pages};
 use crate::error;
 use crate::image::{Classes, Extent, ImageShape, Shapes};
-use crate::store::{digest_of, failpoint};
+use crate::store::{Room, digest_of, failpoint};
 
 /// An opened table.
 #[derive(Clone)]
@@ -81,6 +82,16 @@ impl TableFile {
         // Reads the first batch, since the types alone do not show whether lists and other columns fit.
         let fits = table.all().next().is_none_or(|first| first.is_ok());
         Ok(fits.then_some(table))
+    }
+
+    /// The same table, for a reader of all of it again and again: what it reads of an object is kept on the local disk, while there is
+    /// room.
+    ///
+    /// # Errors
+    /// There can be no temporary file.
+    pub fn kept(self, room: &Arc<Room>) -> Result<Self> {
+        let bytes = self.bytes.kept(room).with_context(|| format!("cannot keep {}", self.path.display()))?;
+        Ok(Self { bytes, ..self })
     }
 
     /// The kind of table.
@@ -141,9 +152,10 @@ impl TableFile {
         };
         let columns = ProjectionMask::columns(self.metadata.parquet_schema(), ["height", "width"]);
         let group = self.metadata.metadata().row_group(index);
-        pages::check(&self.bytes, group, |leaf| columns.leaf_included(leaf), u64::MAX, self.is_guarded())
-            .with_context(|| unusable(&self.path))?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
+        let is_read = |leaf| columns.leaf_included(leaf);
+        let bytes = self.bytes.holding(std::slice::from_ref(group), is_read).with_context(|| unusable(&self.path))?;
+        pages::check(&bytes, group, is_read, u64::MAX, self.is_guarded()).with_context(|| unusable(&self.path))?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, self.metadata.clone())
             .with_row_groups(vec![index])
             .with_projection(columns);
         let reader = contained(|| builder.build().map_err(|cause| parquet_message(&cause)));
@@ -244,14 +256,15 @@ impl TableFile {
         let schema = with_label_lists(self.content.schema(), self.label_lists().as_ref());
         failpoint::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let group = self.metadata.metadata().row_group(index);
+        let bytes = self.bytes.holding(std::slice::from_ref(group), |_| true).with_context(|| unusable(&path))?;
         let at_once =
-            pages::check(&self.bytes, group, |_| true, u64::MAX, self.is_guarded()).with_context(|| unusable(&path))?;
-        let lists = self.lists(index);
+            pages::check(&bytes, group, |_| true, u64::MAX, self.is_guarded()).with_context(|| unusable(&path))?;
+        let lists = self.lists(&bytes, index);
         let read_apart = lists.as_ref().map(|(name, _)| name.as_str());
         let names = schema.fields().iter().map(|field| field.name().as_str());
         let names = names.filter(|name| Some(*name) != read_apart);
         let columns = ProjectionMask::columns(self.metadata.parquet_schema(), names);
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, self.metadata.clone())
             .with_row_groups(vec![index])
             .with_projection(columns)
             .with_batch_size(self.batch_rows(index).min(at_once));
@@ -313,7 +326,7 @@ impl TableFile {
 
     /// The name and the values of the list column of a row group, if the row group is small enough to be read at once and is
     /// stored in limpid's own form.
-    fn lists(&self, index: usize) -> Option<(String, ArrayRef)> {
+    fn lists(&self, bytes: &TableBytes, index: usize) -> Option<(String, ArrayRef)> {
         if self.is_oversized(index) {
             return None;
         }
@@ -324,7 +337,7 @@ impl TableFile {
         });
         let (name, item) = column?;
         let group = self.metadata.metadata().row_group(index);
-        let read = contained(|| Ok::<_, String>(chunk::read(&self.bytes, group, name, item, self.content.width())));
+        let read = contained(|| Ok::<_, String>(chunk::read(bytes, group, name, item, self.content.width())));
         Some((name.clone(), read.ok().flatten()?))
     }
 }

@@ -5,15 +5,18 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
 use arrow_schema::{FieldRef, SchemaRef};
+use rayon::prelude::*;
 
 use super::reader::TableFile;
 use super::schema::Content;
 use crate::error;
 use crate::image::{Classes, Extent, ImageShape, Shapes};
+use crate::store::Room;
 
 /// A table of one or several files.
 #[derive(Clone)]
@@ -34,13 +37,22 @@ impl Table {
     /// # Errors
     /// No file, one that cannot be read or is not a limpid table, files of different tables.
     pub fn open(paths: &[PathBuf]) -> Result<Self> {
-        let files = paths.iter().map(|path| TableFile::open(path)).collect::<Result<Vec<_>>>()?;
+        // Side by side, since a store takes its time for each.
+        let files = paths.par_iter().map(|path| TableFile::open(path)).collect::<Result<Vec<_>>>()?;
         let first = files.first().ok_or_else(|| error::bug("a table without files"))?;
         if let Some(other) = files.iter().find(|file| file.schema() != first.schema()) {
             let [first, other] = [first, other].map(|file| file.path().display());
             return Err(error::data(format!("{first} and {other} do not hold parts of one table")));
         }
         Ok(Self { files })
+    }
+
+    /// As [`TableFile::kept`].
+    ///
+    /// # Errors
+    /// As [`TableFile::kept`].
+    pub fn kept(self, room: &Arc<Room>) -> Result<Self> {
+        Ok(Self { files: self.files.into_iter().map(|file| file.kept(room)).collect::<Result<_>>()? })
     }
 
     /// The first file, which stands for all in whatever they have in common.

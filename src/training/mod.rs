@@ -36,6 +36,7 @@ use crate::interrupt;
 use crate::model::{Autoencoder, Model, named_tensors};
 use crate::progress::Progress;
 use crate::record::receipt::Receipt;
+use crate::store;
 use crate::training::settings::{InputImages, Noise, Training};
 use awake::keep_awake;
 use batches::{InputSettings, Inputs, TrainingImages};
@@ -278,7 +279,7 @@ impl Trainer<'_> {
 }
 
 fn diverged(epoch: u64, step: u64, checkpoint: &std::path::Path) -> anyhow::Error {
-    let kept = if checkpoint.exists() { "; the last good checkpoint is kept" } else { "" };
+    let kept = if store::exists(checkpoint) { "; the last good checkpoint is kept" } else { "" };
     error::data(format!(
         "training diverged: the loss is not finite in epoch {epoch}, step {step}{kept}; try a smaller training.learning-rate"
     ))

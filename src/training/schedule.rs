@@ -45,6 +45,7 @@ mod tests {
             weights: Weights::Last,
             patience: None,
             memory_mib: 1,
+            cache_mib: None,
             checkpoint_seconds: 1,
         };
         assert_eq!([0.0, 3.3, 12.0].map(|epochs| training.learning_rate_at(epochs)), [0.5; 3]);

@@ -48,6 +48,9 @@ pub struct Training {
     pub patience: Option<u64>,
     /// Largest size of the training images to hold in memory, in MiB.
     pub memory_mib: u64,
+    /// Most of the images of a run in a store that are kept on the local disk, in MiB.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub cache_mib: Option<u64>,
     /// Longest time between checkpoints, in seconds.
     pub checkpoint_seconds: u64,
 }
@@ -59,7 +62,7 @@ impl Training {
     }
 
     /// The settings that decide every step of a training. Every setting is named, so that a new one cannot be forgotten: the
-    /// choice of weights, the patience, what is done after training and the time between checkpoints never count, the number of epochs
+    /// choice of weights, the patience, what is done after training, the cache and the time between checkpoints never count, the number of epochs
     /// only if the schedule depends on it.
     pub fn decisive(&self) -> Value {
         let Self {
@@ -78,6 +81,7 @@ impl Training {
             weights: _,
             patience: _,
             memory_mib,
+            cache_mib: _,
             checkpoint_seconds: _,
         } = self;
         let mut settings = json!({

@@ -53,5 +53,7 @@ mod shards;
 mod soak;
 mod starting;
 mod steps;
+mod store_server;
+mod stores;
 mod validating;
 mod vectors;

@@ -7,7 +7,7 @@ use arrow_array::RecordBatch;
 
 use super::{Direction, Input};
 use crate::command::output_name::name_beside;
-use crate::command::output_place::{hidden, publish_beside};
+use crate::command::output_place::publish_beside;
 use crate::engine::inference::Inference;
 use crate::engine::making::Making;
 use crate::engine::threads::{MapInput, map_table};
@@ -40,12 +40,13 @@ impl Pass<'_> {
     ) -> Result<()> {
         let Self { direction, model, options, progress } = *self;
         let name = output.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let write = |folder: &Path, temporary: &str| match input {
+        let write = |folder: &Path, temporary: &dyn Fn(&str) -> String| match input {
             Input::Table(table) => {
                 let task = progress.task(name, table.rows(), "images");
                 let input = MapInput { table: &table, companion: None };
                 let mapping = direction.mapping(model, table.content(), from)?;
-                map_table(input, (folder, temporary), options.clone(), mapping, &|rows| task.advance(rows)).map(|_| ())
+                map_table(input, (folder, &temporary(name)), options.clone(), mapping, &|rows| task.advance(rows))
+                    .map(|_| ())
             }
             Input::Source(source) => {
                 let task = progress.task(name, source.count(Split::Test), "images");
@@ -55,7 +56,7 @@ impl Pass<'_> {
                 let making = Making::new(model, content, (&labels.0, labels.1.as_ref()), direction, from)?;
                 let options = WriteOptions { sorted: source.is_sorted(), ..options.clone() };
                 let groups = mapped(source.row_groups(Split::Test, rows)?, &making.map, task);
-                write_rows(folder, temporary, &making.schema, &options, None, groups)?;
+                write_rows(folder, &temporary(name), &making.schema, &options, None, groups)?;
                 source.passed_over().iter().for_each(|line| progress.note(line));
                 // Fails now if pictures could not be decoded.
                 for (table, rows) in source.tables()? {
@@ -63,7 +64,7 @@ impl Pass<'_> {
                     if !besides.contains(&beside) {
                         continue;
                     }
-                    write_batch(folder, &hidden(&beside), &rows)?;
+                    write_batch(folder, &temporary(&beside), &rows)?;
                     let summary = summary_of_rejected(&rows, &folder.join(beside)).filter(|_| table == REJECTED);
                     summary.iter().for_each(|summary| progress.note(summary));
                 }

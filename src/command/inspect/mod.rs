@@ -4,7 +4,6 @@ mod noise;
 mod provenance;
 mod statistics;
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +22,7 @@ use crate::source::settings::Fit;
 use crate::source::{
     IdxHeader, ImageReader, Look, bytes_of, count_pages, decode, look, look_at_folder, picture_format, read_picture,
 };
+use crate::store;
 use crate::table::{self, Images, Table, TableFile, batch_rows, errors, ids, labels, lists, pixels};
 use crate::terminal::Drawing;
 use crate::text;
@@ -41,7 +41,7 @@ const MOST_CHARACTERS: usize = 1000;
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A Parquet file, an IDX file or a picture.
+    /// A Parquet file, an IDX file or a picture, or its URL (s3://, gs://, az://, https://).
     file: PathBuf,
     /// How many images to draw, or rows of another table to print.
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -93,8 +93,8 @@ fn inspect_parquet(args: &InspectArgs) -> Result<()> {
 /// Checks the end of a Parquet file: the error for a truncated one is clearer than that of the reader.
 fn expect_end(path: &Path) -> Result<()> {
     let unreadable = || format!("cannot read {}", path.display());
-    let mut file = File::open(path).with_context(unreadable)?;
-    let size = file.metadata().with_context(unreadable)?.len();
+    let mut file = store::reader(path).with_context(unreadable)?;
+    let size = file.size();
     let mut end = [0; 4];
     file.seek(SeekFrom::Start(size.saturating_sub(4))).with_context(unreadable)?;
     file.read_exact(&mut end).with_context(unreadable)?;

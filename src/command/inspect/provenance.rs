@@ -9,6 +9,7 @@ use crate::config::Pipeline;
 use crate::record::digest::{digest, short};
 use crate::record::receipt::Receipt;
 use crate::record::workspace::{RECEIPT, Workspace, receipt_in};
+use crate::store;
 use crate::table::FileRecord;
 
 /// Most levels above a file at which its receipt may be: a stage's folder may hold folders.
@@ -20,13 +21,13 @@ const MOST_LEVELS: usize = 2;
 /// A file that cannot be read.
 pub fn print_provenance(path: &Path) -> Result<bool> {
     let Some((folder, receipt, output)) = find(path) else { return Ok(false) };
-    let run = folder.parent().map(Path::to_owned).unwrap_or_default();
-    let pipeline =
-        Workspace::existing(&run).and_then(|workspace| workspace.settings::<Pipeline>()).map(|settings| settings.name);
+    // In a store, there is a folder for the generation between.
+    let mut runs = folder.ancestors().skip(1).take(2);
+    let pipeline = runs.find_map(|run| Workspace::existing(run).ok()?.settings::<Pipeline>().ok());
     print("provenance")?;
     let line = |key: &str, value: String| print_line(format!("  {key:10} {value}"));
-    if let Ok(name) = pipeline {
-        line("pipeline", name)?;
+    if let Some(pipeline) = pipeline {
+        line("pipeline", pipeline.name)?;
     }
     let (stage, version) = (&receipt.stage, receipt.parts.code);
     line("stage", format!("{stage}, version {version}, fingerprint {}", short(&receipt.fingerprint)))?;
@@ -53,7 +54,7 @@ pub fn print_provenance(path: &Path) -> Result<bool> {
 /// The folder of the stage that made a file, its receipt, and the receipt's record of the file; none if the file is the
 /// receipt.
 fn find(path: &Path) -> Option<(PathBuf, Receipt, Option<FileRecord>)> {
-    let path = path.canonicalize().ok()?;
+    let path = store::real(path)?;
     path.ancestors().skip(1).take(MOST_LEVELS).find_map(|folder| {
         let receipt = receipt_in(folder).ok()??;
         let inside: Vec<_> = path.strip_prefix(folder).ok()?.iter().map(|part| part.to_string_lossy()).collect();

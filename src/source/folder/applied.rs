@@ -7,13 +7,13 @@ use anyhow::Result;
 use super::item::Item;
 use super::labels::numbered;
 use super::{Entry, Folder, list};
-use crate::error;
 use crate::image::Split;
 use crate::progress::Progress;
 use crate::source::check_classes;
 use crate::source::rejected::Rejections;
 use crate::source::settings::{Faults, Fit};
 use crate::source::split_name::{Name, Role};
+use crate::{error, store};
 
 /// Sub-folders that are splits and no labels where both are there: the defaults of the source `folder`.
 const SPLITS: [&str; 2] = ["train", "test"];
@@ -45,7 +45,7 @@ impl Folder {
     /// # Errors
     /// No images, or none that can be used.
     pub fn of_command(path: &Path, fit: Fit, faults: Faults, progress: Option<&Progress>) -> Result<Self> {
-        let (root, files) = if path.is_dir() {
+        let (root, files) = if store::is_folder(path) {
             let listing = list(path)?;
             progress.iter().for_each(|progress| listing.tell(progress));
             if listing.images.is_empty() {
@@ -57,7 +57,7 @@ impl Folder {
             let name = name.ok_or_else(|| error::settings(format!("{} has no usable file name", path.display())))?;
             (path.parent().unwrap_or(Path::new("")), vec![name.to_owned()])
         };
-        let split = SPLITS.iter().all(|name| root.join(name).is_dir());
+        let split = SPLITS.iter().all(|name| store::is_folder(&root.join(name)));
         let item = |path: String| {
             let (first, rest) = path.split_once('/').unwrap_or(("", &path));
             let label =

@@ -1,7 +1,6 @@
 //! Reads tables that describe the files of a folder: CSV, or JSON lines where the name ends in `.jsonl`, or Parquet.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek};
 use std::path::Path;
 use std::rc::Rc;
@@ -12,7 +11,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use serde_json::{Map, Value};
 
-use crate::store::local;
+use crate::store::{self, RangeReader};
 use crate::{error, interrupt, table};
 
 /// Most bytes of a row; parsed JSON may take thirty times as much memory.
@@ -39,10 +38,10 @@ pub struct FileTable {
 /// # Errors
 /// A file that cannot be opened, or a damaged header.
 pub fn open(path: &Path, wanted: &[&str]) -> Result<FileTable> {
-    if path.exists() && !path.is_file() {
+    if store::exists(path) && !store::is_file(path) {
         return Err(bad(path, "it is not a file"));
     }
-    let file = local::open(path).map_err(|cause| match cause.kind() {
+    let file = store::reader(path).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => bad(path, "it does not exist"),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })?;
@@ -113,7 +112,7 @@ pub fn bad(path: &Path, what: &str) -> anyhow::Error {
     error::data(format!("{}: {what}", path.display()))
 }
 
-fn csv(path: &Path, file: File) -> Result<FileTable> {
+fn csv(path: &Path, file: RangeReader) -> Result<FileTable> {
     let since = Since::default();
     let mut reader = csv::Reader::from_reader(Rows { file, since: since.clone() });
     let head = reader.headers().map_err(|cause| csv_failure(path, cause))?;
@@ -138,9 +137,9 @@ fn csv_failure(path: &Path, cause: csv::Error) -> anyhow::Error {
     }
 }
 
-fn json_lines(path: &Path, mut file: File, wanted: &[&str]) -> Result<FileTable> {
+fn json_lines(path: &Path, mut file: RangeReader, wanted: &[&str]) -> Result<FileTable> {
     let mut names: Vec<String> = Vec::new();
-    for object in objects(path, &file) {
+    for object in objects(path, &mut file) {
         // All keys of the first object, which error messages list, and the wanted keys of the others.
         let first = names.is_empty();
         for (name, _) in object?.1 {

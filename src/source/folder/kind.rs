@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::source::pairs::Pairs;
 use crate::source::settings::of_pictures;
 use crate::source::{Outside, Source, SourceKind};
-use crate::store::local::real;
+use crate::store::real;
 
 impl SourceKind for FolderSettings {
     fn decisive(&self, seed: u64) -> Value {

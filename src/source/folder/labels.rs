@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::source::check_classes;
 use crate::source::draw::{Draw, key};
 use crate::source::label_text::{self, Texts};
-use crate::store::local::real;
+use crate::store::{self, real};
 use crate::text;
 
 /// The files of the splits.
@@ -172,7 +172,7 @@ fn tell_unlisted(settings: &FolderSettings, items: &[Item], progress: &Progress)
         let columns = file_table::open(csv, &wanted(settings))?.columns;
         tell_unlabelled(&csv.display().to_string(), &columns, progress);
     }
-    if !root.is_dir() {
+    if !store::is_folder(root) {
         return Ok(());
     }
     let listed: BTreeSet<&str> = items.iter().map(|item| item.path.as_str()).collect();
@@ -242,7 +242,7 @@ pub fn metadata(settings: &FolderSettings) -> Result<Option<Metadata>> {
     if settings.csv.is_some() || settings.labels == FolderLabels::None {
         return Ok(None);
     }
-    let is_there = |path: &String| settings.path.join(path).is_file();
+    let is_there = |path: &String| store::is_file(&settings.path.join(path));
     // All tables or those of train and test; validation images may do without.
     let candidates = |starts: &[String]| {
         METADATA.into_iter().find_map(|name| {
@@ -255,9 +255,9 @@ pub fn metadata(settings: &FolderSettings) -> Result<Option<Metadata>> {
     let named = [Some(&settings.train), Some(&settings.test), validation.as_ref()];
     let named: Vec<_> = named.into_iter().flatten().map(|split| format!("{split}/")).collect();
     let of_splits = || -> Result<_> {
-        let any = |start: &std::ffi::OsStr| METADATA.iter().any(|name| settings.path.join(start).join(name).is_file());
+        let any = |start: &String| METADATA.iter().any(|name| store::is_file(&settings.path.join(start).join(name)));
         // A listing is needed only for tables in folders of other names.
-        let inner = settings.path.read_dir().into_iter().flatten().flatten().any(|entry| any(&entry.file_name()));
+        let inner = store::of(&settings.path).list(&settings.path).unwrap_or_default().iter().any(any);
         let splits = if inner { layout(settings, &list(&settings.path)?.images)?.splits } else { Vec::new() };
         let starts: Vec<_> = splits.into_iter().map(|(_, start)| start).collect();
         Ok(if starts.is_empty() { None } else { candidates(&starts) })
@@ -339,7 +339,7 @@ fn from_table(table: &Path, settings: &FolderSettings, inside: &str) -> Result<V
             let advice = "source.folder.outside = true reads such files";
             return Err(bad(format!("line {line}: {path} leads out of {}; {advice}", root.display())));
         }
-        if text(files).is_empty() || !root.join(&path).is_file() {
+        if text(files).is_empty() || !store::is_file(&root.join(&path)) {
             return Err(bad(format!("line {line}: there is no file {}", root.join(&path).display())));
         }
         let split =

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 use super::settings::FolderSettings;
-use crate::error;
 use crate::image::Split;
 use crate::source::split_name::{Name, Role, is_generic};
+use crate::{error, store};
 
 /// The setting for no validation images, unless a sub-folder is called so.
 const NONE: &str = "none";
@@ -66,7 +66,7 @@ type Tree<'a> = BTreeMap<&'a str, (BTreeSet<&'a str>, usize)>;
 pub fn layout(settings: &FolderSettings, images: &[String]) -> Result<Layout> {
     let FolderSettings { path: root, train, test, .. } = settings;
     let tree = tree(images);
-    let there = [train, test].map(|name| root.join(name).is_dir());
+    let there = [train, test].map(|name| store::is_folder(&root.join(name)));
     if there == [true; 2] {
         return with_validation(settings, &tree, "", [train, test]);
     }
@@ -122,17 +122,16 @@ fn refuse_validation_alone(settings: &FolderSettings) -> Result<()> {
 /// One in the settings that is not there.
 pub fn validation_beside(settings: &FolderSettings, around: &str, named: [&str; 2]) -> Result<Option<String>> {
     if let Some(name) = settings.validation.as_deref().map(|name| name.trim_end_matches('/')) {
-        return match settings.path.join(name).is_dir() {
+        return match store::is_folder(&settings.path.join(name)) {
             true => Ok(Some(name.to_owned())),
             false if name == NONE => Ok(None),
             false => Err(without_validation(settings, name)),
         };
     }
     // What is in the folder, rather than what holds images: those may all be links to others.
-    let entries = settings.path.join(around).read_dir().into_iter().flatten().flatten();
-    let folders =
-        entries.filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok());
-    let folders: Vec<_> = folders.collect();
+    let folder = settings.path.join(around);
+    let mut folders = store::of(&folder).list(&folder).unwrap_or_default();
+    folders.retain(|name| store::is_folder(&folder.join(name)));
     let said = said(folders.iter().map(String::as_str));
     let mut found = said.iter().filter(|(folder, name)| name.role == Role::Validation && !named.contains(folder));
     Ok(match (found.next(), found.next()) {

@@ -11,7 +11,7 @@ use crate::error;
 use crate::progress::Progress;
 use crate::source::Asker;
 use crate::source::walk::{Walk, is_aside};
-use crate::store::local::real;
+use crate::store::{self, real};
 
 /// Ends of the names of image files, in lower case.
 const EXTENSIONS: [&str; 9] = ["png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff"];
@@ -139,8 +139,8 @@ pub fn list(root: &Path) -> Result<Listing> {
 /// # Errors
 /// As [`list`].
 pub fn list_in(root: &Path, folders: &[&str]) -> Result<Listing> {
-    if !root.is_dir() {
-        let what = if root.exists() { "is not a folder" } else { "does not exist" };
+    if !store::is_folder(root) {
+        let what = if store::exists(root) { "is not a folder" } else { "does not exist" };
         return Err(error::data(format!("{} {what}", root.display())));
     }
     let mut folders: Vec<_> = folders.iter().map(|folder| root.join(folder)).collect();

@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::file_table::{self, FileTable, Row};
 use super::item::{Item, LABEL_COLUMNS, SPLIT_COLUMNS, column, leads_out, normal, split_named};
 use super::settings::{FolderPairs, FolderSettings};
+use crate::store;
 
 /// The content of a table of pairs.
 pub struct PairTable {
@@ -43,7 +44,7 @@ pub fn read(table: &Path, settings: &FolderSettings, pairs: &FolderPairs) -> Res
                 let advice = "source.folder.outside = true reads such files";
                 return Err(bad(format!("line {line}: {path} leads out of {}; {advice}", root.display())));
             }
-            if path.is_empty() || !root.join(&path).is_file() {
+            if path.is_empty() || !store::is_file(&root.join(&path)) {
                 return Err(bad(format!("line {line}: there is no file {}", root.join(&path).display())));
             }
             Ok(path)

@@ -14,11 +14,11 @@ use super::layout::validation_beside;
 use super::listing::{Listing, list, list_in};
 use super::settings::{FolderPairs, FolderSettings};
 use super::{Entry, Folder, pair_table};
-use crate::error;
 use crate::image::PerSplit;
 use crate::progress::Progress;
 use crate::setting::Section;
 use crate::source::{Asker, Outside};
+use crate::{error, store};
 
 /// Noisy images by the parts of their names that clean ones have too.
 type Versions = BTreeMap<Vec<String>, Vec<String>>;
@@ -81,11 +81,14 @@ impl FolderPairs {
     fn list(&self, settings: &FolderSettings) -> Result<Listing> {
         // If there are folders of splits, files outside of them belong to none.
         let splits = [settings.train.as_str(), &settings.test];
-        let split = [&settings.path, &self.noisy].iter().all(|root| splits.iter().all(|name| root.join(name).is_dir()));
+        let split = [&settings.path, &self.noisy]
+            .iter()
+            .all(|root| splits.iter().all(|name| store::is_folder(&root.join(name))));
         if !split {
             return list(&self.noisy);
         }
-        let validation = validation_beside(settings, "", splits)?.filter(|name| self.noisy.join(name).is_dir());
+        let validation =
+            validation_beside(settings, "", splits)?.filter(|name| store::is_folder(&self.noisy.join(name)));
         list_in(&self.noisy, &splits.into_iter().chain(validation.as_deref()).collect::<Vec<_>>())
     }
 

@@ -2,7 +2,6 @@
 //! checks, and the data must end where the header says.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use super::location::{Held, Location, element};
 use crate::error;
 use crate::image::ImageShape;
 use crate::source::{archive_failure, check_channels, explained};
-use crate::store::local;
+use crate::store::{self, RangeReader};
 use crate::text;
 
 /// Longest header that is read.
@@ -56,7 +55,7 @@ impl Array {
         let Payload { reader: payload, len: total, crc } = match location {
             Location::File(path) => {
                 let file = open(path)?;
-                let len = file.metadata().with_context(|| format!("cannot read {location}"))?.len();
+                let len = file.size();
                 Payload { reader: Box::new(BufReader::new(file)), len, crc: None }
             }
             Location::Member(path, name) => open_member(path, name)?,
@@ -276,18 +275,18 @@ pub fn members(path: &Path) -> Result<Vec<String>> {
     Ok(names(&archive))
 }
 
-fn names(archive: &zip::ZipArchive<BufReader<File>>) -> Vec<String> {
+fn names(archive: &zip::ZipArchive<BufReader<RangeReader>>) -> Vec<String> {
     archive.file_names().flatten().filter_map(|name| name.strip_suffix(".npy").map(str::to_owned)).collect()
 }
 
-fn open(path: &Path) -> Result<File> {
-    local::open(path).map_err(|cause| match cause.kind() {
+fn open(path: &Path) -> Result<RangeReader> {
+    store::reader(path).map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot open {}", path.display())),
     })
 }
 
-fn archive(path: &Path) -> Result<zip::ZipArchive<BufReader<File>>> {
+fn archive(path: &Path) -> Result<zip::ZipArchive<BufReader<RangeReader>>> {
     let file = BufReader::new(open(path)?);
     zip::ZipArchive::new(file)
         .map_err(|cause| explained(path, "an .npz archive", archive_failure(path, "is not an .npz archive", cause)))

@@ -1,6 +1,5 @@
 //! The size and the depth of a picture by its header, without decoding it.
 
-use std::fs::{File, Metadata};
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use super::numbers::{Numbers, swaps_sides};
 use super::{LARGE_FILE, MAX_ASIDE, MAX_SIDE, deep, guess_format, read};
 use crate::image::{ImageShape, Pixels};
 use crate::source::settings::Fit;
+use crate::store;
 
 /// The shape that a picture of any supported format has once it is decoded at its own size, turned by its EXIF orientation and made
 /// grey or RGB by `fit`, and how its pixels are stored then; none if its header shows none.
@@ -37,10 +37,13 @@ pub fn shape_of(mut file: impl BufRead + Seek, fit: &Fit) -> Option<(ImageShape,
 
 /// As [`shape_of`] of a picture file, if it is one that can be read.
 pub fn shape_of_file(path: &Path, fit: &Fit) -> Option<(ImageShape, Pixels)> {
-    let file = path.metadata().ok().filter(Metadata::is_file)?;
+    if !store::is_file(path) {
+        return None;
+    }
+    let file = store::reader(path).ok()?;
     // Some decoders read all of a file to see its header.
-    if file.len() > LARGE_FILE {
+    if file.size() > LARGE_FILE {
         return shape_of(Cursor::new(&read(path).ok()?.bytes), fit);
     }
-    shape_of(BufReader::new(File::open(path).ok()?), fit)
+    shape_of(BufReader::new(file), fit)
 }

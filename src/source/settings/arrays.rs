@@ -11,6 +11,7 @@ use crate::image::{Levels, PerSplit, RawLevels, Split};
 use crate::setting::Section;
 use crate::source::Outside;
 use crate::source::draw::Draw;
+use crate::store;
 
 /// Images and labels of each split in two arrays, or in two from which those of other splits are drawn. A `T` locates an array.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -250,7 +251,7 @@ impl Arrays<PathBuf> {
         let other =
             name.replace("images", "labels").replace("imgs", "labels").replace("idx3", "idx1").replace("x_", "y_");
         let path = self.train.with_file_name(&other);
-        if self.train_labels.is_none() && other != name && path.is_file() {
+        if self.train_labels.is_none() && other != name && store::is_file(&path) {
             let path = path.display().to_string();
             note(&format!(
                 "no labels: none are named, but there is {path}; {section}.train-labels = {path:?} would read it"

@@ -13,7 +13,8 @@ use crate::progress::Progress;
 use crate::source::Outside;
 use crate::source::split_name::{Role, roles};
 use crate::source::walk::{Walk, is_aside};
-use crate::store::local::{nearest_real, real};
+use crate::store::url::is_url;
+use crate::store::{self, nearest_real, real};
 use crate::{error, table};
 
 /// Advice for names that do not show the splits.
@@ -106,7 +107,7 @@ pub fn folder_around<'a>(patterns: impl Iterator<Item = &'a Path>, place: &Path)
 /// The longest start of a pattern that is an existing folder, even with special characters in its name; empty for the working
 /// folder.
 pub fn fixed_part(pattern: &Path) -> &Path {
-    pattern.ancestors().skip(1).find(|start| start.is_dir()).unwrap_or(Path::new(""))
+    pattern.ancestors().skip(1).find(|start| store::is_folder(start)).unwrap_or(Path::new(""))
 }
 
 /// The files that match a pattern, sorted by path; the pattern itself if it is a file.
@@ -114,13 +115,16 @@ pub fn fixed_part(pattern: &Path) -> &Path {
 /// # Errors
 /// Text that is no pattern, no such files.
 pub fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
-    if pattern.is_file() {
+    if store::is_file(pattern) {
         return Ok(vec![pattern.to_owned()]);
     }
     // An existing folder is taken literally, even if its name has brackets or the like.
     let (text, folder) = (pattern.to_string_lossy(), fixed_part(pattern));
     let rest = pattern.strip_prefix(folder).unwrap_or(pattern);
     if rest.components().any(|part| part.as_os_str() == "**") {
+        return deep(folder, rest, &text);
+    }
+    if is_url(pattern) {
         return deep(folder, rest, &text);
     }
     let escaped = Path::new(&glob::Pattern::escape(&folder.to_string_lossy())).join(rest);
@@ -164,8 +168,8 @@ fn no_pattern(text: &str, cause: &glob::PatternError) -> anyhow::Error {
 
 /// The Parquet files below a folder.
 fn below(folder: &Path) -> Result<Vec<PathBuf>> {
-    if !folder.is_dir() {
-        let what = if folder.exists() { "is not a folder" } else { "does not exist" };
+    if !store::is_folder(folder) {
+        let what = if store::exists(folder) { "is not a folder" } else { "does not exist" };
         return Err(error::data(format!("{} {what}", folder.display())));
     }
     matching(&folder.join("**/*.parquet"))

@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use crate::source::pairs::Pairs;
 use crate::source::settings::{drawn, of_pictures};
 use crate::source::{Outside, Source, SourceKind};
-use crate::store::local::{nearest_real, real};
+use crate::store::{nearest_real, real};
 
 impl SourceKind for ParquetSettings {
     fn decisive(&self, seed: u64) -> Value {

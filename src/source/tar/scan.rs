@@ -9,8 +9,7 @@ use anyhow::{Context, Result};
 use super::Sample;
 use crate::source::split_name::{Role, roles};
 use crate::source::{explained, gzip};
-use crate::store::local;
-use crate::{error, interrupt};
+use crate::{error, interrupt, store};
 
 /// Ends of the names of pictures, in lower case.
 const PICTURES: [&str; 9] = ["png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff"];
@@ -35,7 +34,7 @@ pub struct Found {
 /// # Errors
 /// A file that cannot be read, is no tar archive or is compressed.
 pub fn scan(path: &Path, number: u32, label: Option<&str>) -> Result<Found> {
-    let file = local::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = store::reader(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut reader = BufReader::with_capacity(1 << 18, file);
     let bad = |what: String| error::data(format!("{}: {what}", path.display()));
     if std::io::BufRead::fill_buf(&mut reader).is_ok_and(gzip::is_gzip) {

@@ -13,6 +13,7 @@ use super::{NEW, host, nanoseconds, parent, remove_file, rename, sync_folder};
 use crate::error;
 use crate::store::ReadAt;
 use crate::store::failpoint::{self, reach};
+use crate::store::whole::too_large;
 
 /// A file that is open for reading.
 #[derive(Debug)]
@@ -173,14 +174,10 @@ pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidData, "it is not a file"));
     }
-    let too_large = || {
-        let most = if most < 1 << 20 { format!("{most} bytes") } else { format!("{} MiB", most >> 20) };
-        io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {most}"))
-    };
     if metadata.len() > most {
-        return Err(too_large());
+        return Err(too_large(most));
     }
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
     super::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
+    if bytes.len() as u64 > most { Err(too_large(most)) } else { Ok(bytes) }
 }

@@ -6,7 +6,9 @@
 
 mod file;
 mod lease;
+mod outputs;
 mod publish;
+mod steps;
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -15,15 +17,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use rayon::prelude::*;
 
 use super::failpoint::{self, reach};
-use super::{Lease, ReadAt, Stat, Store};
+use super::{Lease, PathKind, ReadAt, Stat, Store};
 use crate::error;
 use crate::progress::Progress;
 #[cfg(test)]
 pub use file::opened;
 pub use file::write_in_steps;
 use file::{NewFile, OpenFile, WholeFile};
+pub use steps::{create_folder, exchange, remove_file, remove_folder, rename, sync_folder};
 
 /// The file system.
 pub struct Local;
@@ -34,8 +38,17 @@ impl Store for Local {
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
-        let metadata = fs::metadata(path)?;
-        Ok(Stat { bytes: metadata.len(), modified: metadata.modified().map_or(0, nanoseconds) })
+        Ok(stat_of(&fs::metadata(path)?))
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<PathKind>> {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(PathKind::File)),
+            Ok(metadata) if metadata.is_dir() => Ok(Some(PathKind::Folder)),
+            Ok(_) => Ok(Some(PathKind::Other)),
+            Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(cause) => Err(cause),
+        }
     }
 
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
@@ -46,12 +59,28 @@ impl Store for Local {
         Ok(Box::new(NewFile::create(path)?))
     }
 
-    fn create_whole(&self, path: &Path) -> Result<Box<dyn super::NewFile>> {
-        Ok(Box::new(WholeFile::create(path)?))
+    fn outputs(&self, folder: &Path, names: &[String]) -> Result<Box<dyn super::Outputs>> {
+        Ok(Box::new(outputs::Outputs::new(folder, names)?))
     }
 
-    fn create_folder(&self, folder: &Path) -> Result<()> {
-        create_folder(folder)
+    fn create_folder(&self, path: &Path) -> Result<()> {
+        create_folder(path)
+    }
+
+    fn sync_folder(&self, path: &Path) -> Result<()> {
+        sync_folder(path)
+    }
+
+    fn new_folder(&self, folder: &Path, write: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
+        outputs::new_folder(folder, write)
+    }
+
+    fn replace_beside_others(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        write_beside_others(path, bytes)
+    }
+
+    fn create_whole(&self, path: &Path) -> Result<Box<dyn super::NewFile>> {
+        Ok(Box::new(WholeFile::create(path)?))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -59,6 +88,31 @@ impl Store for Local {
         let mut names = names.collect::<io::Result<Vec<_>>>()?;
         names.sort_unstable();
         Ok(names)
+    }
+
+    fn walk(&self, folder: &Path, each: &mut dyn FnMut(PathBuf, Stat)) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let metadata = fs::metadata(&path)?;
+            if metadata.is_dir() { self.walk(&path, each)? } else { each(path, stat_of(&metadata)) }
+        }
+        Ok(())
+    }
+
+    fn stats(&self, root: &Path, names: &[String]) -> io::Result<Vec<Option<Stat>>> {
+        let stat = |name: &String| match fs::metadata(root.join(name)) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(stat_of(&metadata))),
+            Ok(_) => {
+                Err(io::Error::new(ErrorKind::InvalidData, format!("{} is not a file", root.join(name).display())))
+            }
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(cause),
+        };
+        names.par_iter().map(stat).collect()
+    }
+
+    fn real(&self, path: &Path) -> io::Result<PathBuf> {
+        path.canonicalize()
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
@@ -69,7 +123,11 @@ impl Store for Local {
         remove_file(path)
     }
 
-    fn draft(&self, run: &Path, stage: &str) -> Result<PathBuf> {
+    fn published(&self, run: &Path, stage: &str, _receipt: &str) -> PathBuf {
+        run.join(stage)
+    }
+
+    fn draft(&self, run: &Path, stage: &str, _fingerprint: &str) -> Result<PathBuf> {
         publish::draft(run, stage)
     }
 
@@ -97,9 +155,18 @@ impl Store for Local {
         publish::clean(run, folders)
     }
 
+    fn sweep(&self, _run: &Path, _stages: &[&str], _receipt: &str) -> Result<super::Swept> {
+        // A result replaces its predecessor, and every run removes what a killed one has left.
+        Ok(super::Swept::default())
+    }
+
     fn lease(&self, run: &Path, timeout: Option<Duration>, progress: &Progress) -> Result<Box<dyn Lease>> {
         Ok(Box::new(lease::take(run, timeout, progress)?))
     }
+}
+
+pub(super) fn stat_of(metadata: &Metadata) -> Stat {
+    Stat { bytes: metadata.len(), modified: metadata.modified().map_or(0, nanoseconds), changed: changed(metadata) }
 }
 
 /// Opens a file to read it.
@@ -177,28 +244,6 @@ pub fn nearest_real(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(real)
 }
 
-/// Creates a folder and its missing parents.
-///
-/// # Errors
-/// The file system.
-pub fn create_folder(path: &Path) -> Result<()> {
-    create_with_parents(path).with_context(|| format!("cannot create {}", path.display()))
-}
-
-fn create_with_parents(path: &Path) -> io::Result<()> {
-    if path.as_os_str().is_empty() || path.is_dir() {
-        return Ok(());
-    }
-    let above = path.parent().unwrap_or(Path::new(""));
-    create_with_parents(above)?;
-    reach("create folder", &[path])?;
-    match fs::create_dir(path) {
-        // Another process created it first.
-        Err(cause) if cause.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        created => created.and_then(|()| sync_names(above)),
-    }
-}
-
 /// Opens a lock file, and creates it if it is missing.
 ///
 /// # Errors
@@ -269,93 +314,4 @@ pub fn is_at(file: &File, path: &Path) -> bool {
 #[cfg(not(unix))]
 pub fn is_at(_file: &File, _path: &Path) -> bool {
     true
-}
-
-/// Renames a file or folder within a file system; a file replaces any other.
-///
-/// # Errors
-/// The file system.
-pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    let renamed = reach("rename", &[from, to]).and_then(|()| fs::rename(from, to));
-    renamed.with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
-}
-
-/// Exchanges two folders by one rename; false if the file system does not support it, as some network file systems.
-///
-/// # Errors
-/// The file system.
-pub fn exchange(one: &Path, other: &Path) -> Result<bool> {
-    let exchanged = reach("exchange", &[one, other]).and_then(|()| exchange_names(one, other));
-    match exchanged {
-        Ok(()) => Ok(true),
-        Err(cause) if matches!(cause.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(false),
-        Err(cause) => Err(cause).with_context(|| format!("cannot replace {}", other.display())),
-    }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn exchange_names(one: &Path, other: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn exchange_names(_one: &Path, _other: &Path) -> io::Result<()> {
-    Err(ErrorKind::Unsupported.into())
-}
-
-/// Syncs the entries of a folder to disk.
-///
-/// # Errors
-/// The file system.
-pub fn sync_folder(path: &Path) -> Result<()> {
-    sync_names(path).with_context(|| format!("cannot write to {}", path.display()))
-}
-
-fn sync_names(path: &Path) -> io::Result<()> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    reach("sync folder", &[path])?;
-    // Windows cannot open folders; there the rename itself is durable enough.
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
-}
-
-/// Removes a file, if it is there.
-///
-/// # Errors
-/// The file system.
-pub fn remove_file(path: &Path) -> Result<()> {
-    let removed = reach("remove", &[path]).and_then(|()| fs::remove_file(path));
-    accept_missing(removed).with_context(|| format!("cannot remove {}", path.display()))
-}
-
-/// Removes a folder with all that is in it, if it is there.
-///
-/// # Errors
-/// The file system.
-pub fn remove_folder(path: &Path) -> Result<()> {
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(cause) => Err(cause),
-    };
-    let mut entries = entries.with_context(|| format!("cannot remove {}", path.display()))?;
-    // Sorted, so that a failpoint hits the same step on every file system.
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        // The type of the entry itself; links are not followed.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_folder(&entry.path())?;
-        } else {
-            remove_file(&entry.path())?;
-        }
-    }
-    let removed = reach("remove folder", &[path]).and_then(|()| fs::remove_dir(path));
-    accept_missing(removed).with_context(|| format!("cannot remove {}", path.display()))
-}
-
-fn accept_missing(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }

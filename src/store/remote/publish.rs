@@ -1,0 +1,158 @@
+//! Publishes the result of a stage, which lies under a prefix of its own, by swapping the receipt.
+//!
+//! ```text
+//! <run>/<stage>/<generation>/     the files and their receipt; the generation is the start of the receipt's fingerprint
+//! <run>/<stage>/<generation>.receipts/    receipts of its shards, until it is published
+//! <run>/<stage>/_receipt.json     the receipt of the published generation
+//! <run>/latest/<stage>.json       the same for readers that know no receipts: a pattern for its tables, and its files
+//! ```
+//!
+//! The objects of a generation are determined by its fingerprint: a run that was killed, or several at once, put the same bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::put::{replace, swap, versioned};
+use super::{Remote, list};
+use crate::error;
+use crate::store::{Stat, Store, Swept};
+
+/// Characters of a fingerprint that name a generation.
+const GENERATION: usize = 16;
+/// The folder of the manifests.
+const LATEST: &str = "latest";
+/// The end of the name of the folder with the receipts of a generation's shards.
+const RECEIPTS: &str = ".receipts";
+
+/// The name of the generation of a receipt with this fingerprint.
+fn generation(fingerprint: &str) -> &str {
+    fingerprint.get(..GENERATION).unwrap_or(fingerprint)
+}
+
+pub fn draft(run: &Path, stage: &str, fingerprint: &str) -> PathBuf {
+    run.join(stage).join(generation(fingerprint))
+}
+
+/// The folder of the published generation; none if there is none. An answer serves for a second, since paths are asked for again and
+/// again.
+pub fn published(run: &Path, stage: &str, name: &str) -> io::Result<Option<PathBuf>> {
+    const FRESH: Duration = Duration::from_secs(1);
+    let folder = run.join(stage);
+    if let Some((_, found)) = answers().get(&folder).filter(|(since, _)| since.elapsed() < FRESH) {
+        return Ok(found.clone());
+    }
+    let receipt = versioned(&folder.join(name))?;
+    let fingerprint = receipt.and_then(|(receipt, _)| fingerprint(&receipt));
+    let found = fingerprint.map(|fingerprint| folder.join(generation(&fingerprint)));
+    answers().insert(folder, (Instant::now(), found.clone()));
+    Ok(found)
+}
+
+/// The last answers of [`published`], by the folder of the stage.
+fn answers() -> MutexGuard<'static, BTreeMap<PathBuf, (Instant, Option<PathBuf>)>> {
+    static ANSWERS: Mutex<BTreeMap<PathBuf, (Instant, Option<PathBuf>)>> = Mutex::new(BTreeMap::new());
+    ANSWERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The fingerprint in a receipt.
+fn fingerprint(receipt: &[u8]) -> Option<String> {
+    let receipt: Value = serde_json::from_slice(receipt).ok()?;
+    let fingerprint = receipt["fingerprint"].as_str()?;
+    let is_digest = fingerprint.len() >= GENERATION && fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then(|| fingerprint.to_owned())
+}
+
+pub fn publish(run: &Path, stage: &str, (name, receipt): (&str, &[u8])) -> Result<()> {
+    let fingerprint = fingerprint(receipt).ok_or_else(|| error::bug("a receipt without a fingerprint"))?;
+    let (inside, place) = (draft(run, stage, &fingerprint).join(name), run.join(stage).join(name));
+    let write = || {
+        replace(&inside, receipt)?;
+        // Before the receipt, so that a run that is killed between leaves one that names what is whole.
+        write_manifest(run, stage, &fingerprint, receipt)?;
+        let before = versioned(&place)?.map(|(_, version)| version);
+        swap(&place, receipt, before.as_ref())
+    };
+    let swapped = write();
+    answers().clear();
+    match swapped.with_context(|| format!("cannot write {}", place.display()))? {
+        Some(_) => Ok(()),
+        None => Err(error::try_again(format!("another process has published {}", place.display()))),
+    }
+}
+
+/// Removes the receipts of finished shards.
+pub fn drop_shards(run: &Path, stage: &str) -> Result<()> {
+    let folder = run.join(stage);
+    let names = match list::names(&folder) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Vec::new(),
+        names => names.with_context(|| format!("cannot list {}", folder.display()))?,
+    };
+    for receipts in names.iter().filter(|name| name.strip_suffix(RECEIPTS).is_some_and(is_generation)) {
+        let (receipts, mut left) = (folder.join(receipts), Vec::new());
+        let listed = list::walk(&receipts, &mut |path, _| left.push(path));
+        listed.with_context(|| format!("cannot list {}", receipts.display()))?;
+        left.iter().try_for_each(|path| Remote.remove(path))?;
+    }
+    Ok(())
+}
+
+/// Writes what readers need to know of a generation, in JSON.
+fn write_manifest(run: &Path, stage: &str, fingerprint: &str, receipt: &[u8]) -> io::Result<()> {
+    let (folder, receipt) =
+        (draft(run, stage, fingerprint), serde_json::from_slice::<Value>(receipt).unwrap_or_default());
+    let outputs = receipt["outputs"].as_array().map_or(&[][..], Vec::as_slice);
+    let names = outputs.iter().filter_map(|output| output["name"].as_str());
+    let manifest = json!({
+        "stage": stage,
+        "fingerprint": fingerprint,
+        "tables": folder.join("*.parquet"),
+        "files": names.map(|name| folder.join(name)).collect::<Vec<_>>(),
+    });
+    let place = run.join(LATEST).join(format!("{stage}.json"));
+    replace(&place, format!("{manifest:#}\n").as_bytes()).map(|_| ())
+}
+
+/// Removes what no receipt names: earlier generations, and what killed runs have left.
+pub fn sweep(run: &Path, stages: &[&str], receipt: &str) -> Result<Swept> {
+    let unreadable = || format!("cannot list {}", run.display());
+    answers().clear();
+    let mut kept = BTreeSet::new();
+    for stage in stages {
+        let Some((receipt, _)) = versioned(&run.join(stage).join(receipt)).with_context(unreadable)? else { continue };
+        if let Some(fingerprint) = fingerprint(&receipt) {
+            kept.insert(draft(run, stage, &fingerprint));
+            write_manifest(run, stage, &fingerprint, &receipt).with_context(unreadable)?;
+        }
+    }
+    list::forget(None);
+    let mut swept = Swept::default();
+    let mut left = Vec::new();
+    let mut look = |path: PathBuf, stat: Stat| {
+        let inside = path.strip_prefix(run).unwrap_or(&path).to_owned();
+        let mut parts = inside.iter().map(|part| part.to_string_lossy());
+        let (Some(stage), Some(generation), Some(_)) = (parts.next(), parts.next(), parts.next()) else { return };
+        let generation = generation.trim_end_matches(RECEIPTS);
+        let folder = run.join(&*stage).join(generation);
+        if stages.contains(&&*stage) && !kept.contains(&folder) && is_generation(generation) {
+            left.push((path, stat.bytes));
+        }
+    };
+    list::walk(run, &mut look).with_context(unreadable)?;
+    for (path, bytes) in left {
+        Remote.remove(&path)?;
+        swept.files += 1;
+        swept.bytes += bytes;
+    }
+    Ok(swept)
+}
+
+/// Whether a name is that of a generation, so that nothing else is removed.
+fn is_generation(name: &str) -> bool {
+    name.len() == GENERATION && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

@@ -1,0 +1,488 @@
+//! Object stores: what is read from and written to them is the same as with files, whatever their requests come to.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use crate::applying::idx;
+use crate::harness::{Done, PIPELINE, STAGES, Sandbox, files};
+use crate::inputs::tar;
+use crate::own_arrays::{npy, npz};
+use crate::own_images::{png, sandbox};
+use crate::store_server::{self as server, KEY, Proxy, SECRET, Server, azure, s3};
+
+/// The name of the test table of a run.
+const TEST: &str = "test-00000-of-00001.parquet";
+
+/// A sandbox with a trained model.
+fn trained(pipeline: &str) -> Sandbox {
+    let sandbox = Sandbox::with(pipeline);
+    sandbox.limpid("run small.toml --to train").succeeds();
+    sandbox
+}
+
+/// Puts every file of a folder into a bucket.
+fn upload(server: &Server, folder: &Path, to: &str) {
+    for (name, bytes) in files(folder).expect("is there") {
+        server.ask("PUT", &format!("/{to}/{name}"), &bytes);
+    }
+}
+
+fn told(what: &str, counts: &BTreeMap<String, u64>) {
+    let counts: Vec<_> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    println!("requests: {what}: {}", counts.join(", "));
+}
+
+#[test]
+fn tables_are_inspected_encoded_and_denoised_in_a_store_as_in_files() {
+    let Some(server) = s3("tables") else { return };
+    let (sandbox, proxy) = (trained(PIPELINE), Proxy::new(server.address, 0));
+    upload(server, &sandbox.path("runs/small/ingest"), "tables/in");
+    let input = format!("s3://tables/in/{TEST}");
+    let here = sandbox.limpid(&format!("inspect runs/small/ingest/{TEST}")).succeeds().stdout();
+    let there = sandbox.limpid(&format!("inspect {input}")).at(&proxy.url()).succeeds().stdout();
+    told("inspect", &proxy.counts());
+    // A copy has no receipt, and another place.
+    let (_, here) = here.split_once("\n\n").expect("starts with its provenance");
+    assert_eq!(here.replace("runs/small/ingest", "s3://tables/in"), there);
+    for verb in ["encode", "denoise"] {
+        sandbox.limpid(&format!("{verb} runs/small runs/small/ingest/{TEST} -o here/{verb}")).succeeds();
+        let run = sandbox.limpid(&format!("{verb} runs/small {input} -o s3://tables/out/{verb}")).at(&proxy.url());
+        run.succeeds().prints(&format!("s3://tables/out/{verb}/{TEST}"));
+        told(&format!("{verb} a table"), &proxy.counts());
+        assert!(
+            sandbox.read(&format!("here/{verb}/{TEST}"))
+                == server.ask("GET", &format!("/tables/out/{verb}/{TEST}"), b"")
+        );
+    }
+    let run = sandbox.limpid(&format!("encode runs/small {input} -o s3://tables/in")).at(&proxy.url());
+    run.exits(2).says("would be overwritten by its own result");
+    sandbox.limpid("inspect s3://tables/in/none.parquet").at(&proxy.url()).exits(2).says("does not exist");
+    sandbox.limpid("inspect s3://tables/in").at(&proxy.url()).exits(65).says("a folder of Parquet files");
+    sandbox.limpid("inspect s3://nowhere/x.parquet").at(&proxy.url()).exits(2).says("bucket does not exist");
+}
+
+#[test]
+fn a_store_that_fails_one_request_in_twenty_makes_no_difference() {
+    let Some(server) = s3("flaky") else { return };
+    // Codes of 2 kB an image make a table of several parts.
+    let sandbox = trained(
+        "name = \"small\"\n[source]\nstrokes = { train = 100, test = 16000 }\n[model]\ndense = { code = 512 }\n\
+         [training]\nepochs = 1\n",
+    );
+    upload(server, &sandbox.path("runs/small/ingest"), "flaky/in");
+    sandbox.limpid(&format!("encode runs/small runs/small/ingest/{TEST} -o here")).succeeds();
+    let expected = sandbox.read(&format!("here/{TEST}"));
+    assert!(expected.len() > 16 << 20, "{} bytes are one part", expected.len());
+    let proxy = Proxy::new(server.address, 20);
+    for round in 0..4 {
+        let run = format!("encode runs/small s3://flaky/in/{TEST} -o s3://flaky/out{round}");
+        sandbox.limpid(&run).at(&proxy.url()).succeeds();
+        assert!(expected == server.ask("GET", &format!("/flaky/out{round}/{TEST}"), b""), "round {round}");
+        told("encode a table in two parts", &proxy.counts());
+    }
+    assert!(proxy.failed.load(Ordering::Relaxed) > 0, "no request failed");
+    let left = server.keys("flaky");
+    assert_eq!(left.len(), 4 + sandbox.files("runs/small/ingest").len(), "{left:?}");
+}
+
+/// The sources of every kind, with files for each, and the splits that they have.
+fn kinds() -> Vec<(&'static str, Vec<(String, Vec<u8>)>)> {
+    let pictures = |folder: &str| {
+        let name = move |index: u32, folder: &str| {
+            let split = if index % 4 == 0 { "test" } else { "train" };
+            (format!("{folder}/{split}/{}/{index:03}.png", ["cat", "dog"][(index / 4 % 2) as usize]), png(8, 9, index))
+        };
+        (0..48).map(|index| name(index, folder)).collect::<Vec<_>>()
+    };
+    let array = |count: usize| (0..count * 64).map(|at| (at * 7 % 251) as u8).collect::<Vec<_>>();
+    let idx_of = |count: u32| idx(&[count, 8, 8]);
+    let table = |rows: usize| {
+        let head: Vec<_> = (0..64).map(|pixel| format!("pixel{pixel}")).collect();
+        let row = |row: usize| {
+            let pixels: Vec<_> = (0..64).map(|pixel| ((row * 64 + pixel) * 7 % 251).to_string()).collect();
+            format!("{},{}\n", row % 3, pixels.join(","))
+        };
+        format!("label,{}\n{}", head.join(","), (0..rows).map(row).collect::<String>()).into_bytes()
+    };
+    let archive = || {
+        let files: Vec<_> = (0..10).map(|index| (format!("{index:03}.png"), png(4, 5, index))).collect();
+        tar(&files)
+    };
+    let metadata = {
+        let lines = (0..48).step_by(2).map(|index| {
+            let split = if index % 4 == 0 { "test" } else { "train" };
+            format!("{split}/{}/{index:03}.png,{},{split}\n", ["cat", "dog"][index / 4 % 2], index % 3)
+        });
+        format!("file,label,split\n{}", lines.collect::<String>()).into_bytes()
+    };
+    let npz_of = |count: usize| {
+        npz(&[("x", npy("|u1", &format!("({count}, 8, 8)"), &array(count)))], zip::CompressionMethod::Deflated)
+    };
+    vec![
+        ("folder = { path = \"ROOT/photos\" }", pictures("photos")),
+        ("folder = { path = \"ROOT/listed\", csv = \"ROOT/listed.csv\" }", {
+            [pictures("listed"), vec![("listed.csv".to_owned(), metadata)]].concat()
+        }),
+        ("npy = { train = \"ROOT/x.npy\", test-fraction = 0.2 }", {
+            vec![("x.npy".to_owned(), npy("|u1", "(40, 8, 8)", &array(40)))]
+        }),
+        ("npz = { path = \"ROOT/x.npz\", train = \"x\", test-fraction = 0.2 }", vec![("x.npz".to_owned(), npz_of(30))]),
+        ("idx = { train = \"ROOT/a.idx3.gz\", test = \"ROOT/b.idx3\" }", {
+            vec![("a.idx3.gz".to_owned(), crate::bad_input::gzip(&idx_of(20))), ("b.idx3".to_owned(), idx_of(5))]
+        }),
+        ("columns = { train = \"ROOT/t.csv\", test-fraction = 0.2 }", vec![("t.csv".to_owned(), table(30))]),
+        ("vectors = { train = \"ROOT/t.csv\", test-fraction = 0.2 }", vec![("t.csv".to_owned(), table(30))]),
+        ("tar = { train = \"ROOT/s-{0..1}.tar\", test = \"ROOT/s-2.tar\" }", {
+            (0..3).map(|shard| (format!("s-{shard}.tar"), archive())).collect()
+        }),
+    ]
+}
+
+#[test]
+fn sources_of_every_kind_are_read_from_a_store() {
+    let Some(server) = s3("sources") else { return };
+    let proxy = Proxy::new(server.address, 0);
+    for (index, (source, files)) in kinds().into_iter().enumerate() {
+        let of = |root: &str| sandbox(&source.replace("ROOT", root));
+        let (here, there) = (of("data"), of(&format!("s3://sources/{index}")));
+        for (name, bytes) in &files {
+            here.write(&format!("data/{name}"), bytes);
+            server.ask("PUT", &format!("/sources/{index}/{name}"), bytes);
+        }
+        here.limpid("run small.toml --to ingest").succeeds();
+        there.limpid("run small.toml --to ingest").at(&proxy.url()).succeeds();
+        told(&format!("ingest of {source}"), &proxy.counts());
+        let tables = |sandbox: &Sandbox| {
+            let mut files = sandbox.files("runs/small/ingest");
+            // That of tar names the archives by their paths.
+            files.retain(|(name, _)| !(source.starts_with("tar") && name == "files.parquet"));
+            files
+        };
+        assert!(tables(&here) == tables(&there), "{source}");
+        there.limpid("plan small.toml --to ingest --check").at(&proxy.url()).succeeds();
+        told("plan of it", &proxy.counts());
+        // An object that was written again is seen by its version.
+        let (name, bytes) = &files[0];
+        let other = [&bytes[..bytes.len() - 1], &[bytes[bytes.len() - 1] ^ 1]].concat();
+        server.ask("PUT", &format!("/sources/{index}/{name}"), &other);
+        there.limpid("plan small.toml --to ingest --check").at(&proxy.url()).exits(10);
+    }
+}
+
+#[test]
+fn parquet_files_are_found_by_pattern_and_name_in_a_store() {
+    let Some(server) = s3("parquet") else { return };
+    let (maker, proxy) = (trained(PIPELINE), Proxy::new(server.address, 0));
+    let exported = "export runs/small --to out --profile hf --part-rows 250";
+    maker.limpid("run small.toml --to corrupt").succeeds();
+    maker.limpid(exported).succeeds();
+    upload(server, &maker.path("out/ingest"), "parquet/a/data");
+    for source in [
+        "parquet = { path = \"ROOT\" }",
+        "parquet = { train = \"ROOT/data/train-*.parquet\", test = \"ROOT/data/test-0000?-of-*.parquet\" }",
+        "parquet = { train = \"ROOT/**/train-*.parquet\", test-fraction = 0.2 }",
+    ] {
+        let (here, there) = (sandbox(&source.replace("ROOT", "x")), sandbox(&source.replace("ROOT", "s3://parquet/a")));
+        crate::harness::link(&maker.path("out/ingest"), &here.path("x/data"));
+        here.limpid("run small.toml --to ingest").succeeds();
+        there.limpid("run small.toml --to ingest").at(&proxy.url()).succeeds();
+        told(&format!("ingest of {source}"), &proxy.counts());
+        assert!(here.files("runs/small/ingest") == there.files("runs/small/ingest"), "{source}");
+    }
+    let missing = sandbox("parquet = { train = \"s3://parquet/a/none-*.parquet\", test-fraction = 0.2 }");
+    missing.limpid("run small.toml").at(&proxy.url()).exits(65).says("s3://parquet/a/none-*.parquet does not exist");
+}
+
+#[test]
+fn pictures_of_a_store_become_pictures_there() {
+    let Some(server) = s3("pictures") else { return };
+    let sandbox = trained(
+        "name = \"small\"\n[source]\nscenes = { train = 20, test = 4, size = [16, 16], colour = true }\n[model]\n\
+         conv = { channels = [4] }\n[training]\nepochs = 1\n",
+    );
+    for index in 0..40 {
+        let (name, bytes) = (format!("scans/{}/{index}.png", index % 2), png(20, 17, index));
+        sandbox.write(&name, &bytes);
+        server.ask("PUT", &format!("/pictures/{name}"), &bytes);
+    }
+    let proxy = Proxy::new(server.address, 0);
+    sandbox.limpid("denoise runs/small scans -o clean --pictures").succeeds();
+    let run =
+        sandbox.limpid("denoise runs/small s3://pictures/scans -o s3://pictures/clean --pictures").at(&proxy.url());
+    run.succeeds();
+    told("denoise 40 pictures", &proxy.counts());
+    for (name, bytes) in sandbox.files("clean") {
+        assert!(bytes == server.ask("GET", &format!("/pictures/clean/{name}"), b""), "{name}");
+    }
+    sandbox.limpid("encode runs/small scans -o codes --codes pooled").ends();
+    sandbox.limpid("denoise runs/small scans -o tables --resize").succeeds();
+    let run =
+        sandbox.limpid("denoise runs/small s3://pictures/scans -o s3://pictures/tables --resize").at(&proxy.url());
+    run.succeeds();
+    told("denoise a folder of 40 pictures to a table", &proxy.counts());
+    for (name, bytes) in sandbox.files("tables") {
+        assert!(bytes == server.ask("GET", &format!("/pictures/tables/{name}"), b""), "{name}");
+    }
+}
+
+#[test]
+fn files_are_read_by_http_from_this_machine_alone() {
+    let sandbox = trained(PIPELINE);
+    let bytes = sandbox.read(&format!("runs/small/ingest/{TEST}"));
+    let (url, requests) = server::files(vec![(TEST.to_owned(), bytes)]);
+    sandbox.limpid(&format!("inspect {url}/{TEST}")).succeeds().prints("120 rows");
+    println!("requests: inspect by HTTP: {}", requests.load(Ordering::Relaxed));
+    sandbox.limpid(&format!("encode runs/small runs/small/ingest/{TEST} -o here")).succeeds();
+    sandbox.limpid(&format!("encode runs/small {url}/{TEST} -o there")).succeeds();
+    assert!(sandbox.files("here") == sandbox.files("there"));
+    sandbox.limpid(&format!("inspect {url}/none.parquet")).exits(2).says("does not exist");
+    sandbox.limpid(&format!("encode runs/small runs/small/ingest/{TEST} -o {url}/out")).exits(2).says("only read");
+    sandbox.limpid("inspect http://192.0.2.1/x.parquet").exits(2).says("use https://");
+}
+
+/// Every text that a command wrote.
+fn texts(done: &Done) -> String {
+    done.stdout() + &done.stderr()
+}
+
+#[test]
+fn nothing_that_limpid_writes_holds_credentials() {
+    let Some(server) = s3("secrets") else { return };
+    let (sandbox, proxy) = (trained(PIPELINE), Proxy::new(server.address, 0));
+    upload(server, &sandbox.path("runs/small/ingest"), "secrets/in");
+    let input = format!("s3://secrets/in/{TEST}");
+    let mut said = String::new();
+    let source = sandbox.read("small.toml");
+    let source = String::from_utf8_lossy(&source).replace(
+        "strokes = { train = 600, test = 120 }",
+        &format!("parquet = {{ train = \"s3://secrets/in/train-*.parquet\", test = \"{input}\" }}"),
+    );
+    sandbox.write("remote.toml", source.replace("\"small\"", "\"remote\"").as_bytes());
+    for words in [
+        format!("inspect {input}"),
+        "inspect s3://secrets/none".to_owned(),
+        format!("encode runs/small {input} -o s3://secrets/out --log json"),
+        "run remote.toml --to ingest --lineage lineage.jsonl --log json".to_owned(),
+        "show runs/remote --json".to_owned(),
+        "run remote.toml --to ingest --runs s3://nowhere/runs --log json".to_owned(),
+    ] {
+        said += &texts(&sandbox.limpid(&words).at(&proxy.url()).ends());
+    }
+    // A store that refuses everything and repeats the key, as S3 does.
+    let refusing = crate::download::serve(|stream, _, _| {
+        let body = format!(
+            "<Error><Code>InvalidAccessKeyId</Code><Message>No such key.</Message><AWSAccessKeyId>{KEY}</AWSAccessKeyId></Error>"
+        );
+        let head = format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        _ = std::io::Write::write_all(stream, (head + &body).as_bytes());
+    });
+    let refused = sandbox.limpid(&format!("encode runs/small {input} -o out --log json")).at(&refusing).exits(74);
+    said += &texts(&refused);
+    for url in [
+        format!("s3://{KEY}:{SECRET}@secrets/x"),
+        format!("az://c/x.parquet?sv=1&sig={SECRET}"),
+        format!("https://h/x?X-Amz-Signature={SECRET}"),
+    ] {
+        said += &texts(&sandbox.limpid(&format!("inspect {url}")).exits(2));
+        said += &texts(&sandbox.limpid(&format!("encode runs/small {url} -o out --log json")).exits(2));
+        said += &texts(&sandbox.limpid(&format!("show {url}")).exits(2));
+    }
+    for (name, bytes) in files(&sandbox.path("runs")).expect("is there") {
+        said += &format!("{name} {}", String::from_utf8_lossy(&bytes));
+    }
+    said += &String::from_utf8_lossy(&sandbox.read("runs/remote/ingest/_receipt.json"));
+    said += &String::from_utf8_lossy(&sandbox.read("lineage.jsonl"));
+    assert!(said.contains("s3://secrets/in"), "{said}");
+    for secret in [KEY, SECRET] {
+        assert!(!said.contains(secret), "{said}");
+    }
+}
+
+#[test]
+fn profiles_say_how_to_log_in() {
+    let Some(server) = s3("profiles") else { return };
+    server.ask("PUT", "/profiles/x.npy", &npy("|u1", "(3, 8, 8)", &[7; 192]));
+    let sandbox = Sandbox::new();
+    let url = Proxy::new(server.address, 0).url();
+    sandbox.write(
+        ".aws/config",
+        format!("[profile own]\nregion = us-east-1\nendpoint_url = {url}\n[profile sso]\nsso_session = x\n").as_bytes(),
+    );
+    sandbox.write(
+        ".aws/credentials",
+        format!("[own]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n").as_bytes(),
+    );
+    let inspect = || sandbox.limpid("inspect s3://profiles/x.npy");
+    inspect().env("AWS_PROFILE", "own").exits(65).says("a NumPy array of 3");
+    inspect().env("AWS_PROFILE", "none").exits(2).says("no profile \"none\"");
+    inspect().env("AWS_PROFILE", "sso").exits(2).says("aws configure export-credentials --profile sso");
+}
+
+#[test]
+fn azure_keeps_tables_too() {
+    let Some(server) = azure() else { return };
+    let sandbox = trained(PIPELINE);
+    let at = |words: &str| {
+        let run = sandbox.limpid(words).env("AZURE_STORAGE_USE_EMULATOR", "true");
+        run.env("AZURITE_BLOB_STORAGE_URL", format!("http://{}", server.address)).env("AZURE_TIMEOUT", "5s")
+    };
+    server::azure_container(server, "tables");
+    at(&format!("encode runs/small runs/small/ingest/{TEST} -o az://tables/codes")).succeeds();
+    sandbox.limpid(&format!("encode runs/small runs/small/ingest/{TEST} -o here")).succeeds();
+    at(&format!("denoise runs/small runs/small/ingest/{TEST} -o az://tables/clean")).succeeds();
+    at(&format!("inspect az://tables/clean/{TEST}")).succeeds().prints("120 rows");
+    at(&format!("encode runs/small az://tables/clean/{TEST} -o there")).succeeds();
+    sandbox.limpid(&format!("denoise runs/small runs/small/ingest/{TEST} -o clean")).succeeds();
+    sandbox.limpid(&format!("encode runs/small clean/{TEST} -o again")).succeeds();
+    assert!(sandbox.files("there") == sandbox.files("again"));
+}
+
+/// The files of a stage that a run in a bucket has published, by name, as its manifest lists them.
+fn published(server: &Server, run: &str, stage: &str) -> Vec<(String, Vec<u8>)> {
+    let manifest = server.ask("GET", &format!("/{run}/latest/{stage}.json"), b"");
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("is JSON");
+    let start = format!("s3://{run}/{stage}/{}/", &manifest["fingerprint"].as_str().expect("is text")[..16]);
+    let files = manifest["files"].as_array().expect("is a list").iter().map(|path| {
+        let path = path.as_str().expect("is text");
+        let name = path.strip_prefix(&start).unwrap_or_else(|| panic!("{path} is not in {start}"));
+        (name.to_owned(), server.ask("GET", &format!("/{}", &path[5..]), b""))
+    });
+    let mut files: Vec<_> = files.collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_run_in_a_store_has_the_bytes_of_one_in_a_folder() {
+    let Some(server) = s3("runs") else { return };
+    let (sandbox, proxy) = (Sandbox::new(), Proxy::new(server.address, 0));
+    let at = |words: &str| sandbox.limpid(words).at(&proxy.url());
+    let same = || {
+        for stage in STAGES {
+            let (here, there) =
+                (sandbox.files(&format!("runs/small/{stage}")), published(server, "runs/all/small", stage));
+            let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+            assert_eq!(names(&here), names(&there), "{stage}");
+            here.iter().zip(&there).for_each(|(here, there)| assert!(here == there, "{stage}: {}", here.0));
+        }
+    };
+    sandbox.limpid("run small.toml").succeeds();
+    at("run small.toml --runs s3://runs/all").succeeds().prints("s3://runs/all/small");
+    told("a run of seven stages", &proxy.counts());
+    same();
+    at("plan small.toml --runs s3://runs/all --check").succeeds();
+    told("plan of it", &proxy.counts());
+    at("run small.toml --runs s3://runs/all").succeeds().says("report: up to date");
+    told("the same run again", &proxy.counts());
+    // Training goes on from what is in the store.
+    sandbox.limpid("run small.toml --set training.epochs=3").succeeds();
+    at("run small.toml --runs s3://runs/all --set training.epochs=3").succeeds().says("goes on after epoch 2");
+    same();
+    let paths = at("show s3://runs/all/small --paths").succeeds().stdout();
+    let tables: Vec<_> = paths.lines().filter(|path| path.contains("/denoise/")).collect();
+    assert_eq!(tables.len(), 2, "{paths}");
+    at(&format!("inspect {}", tables[0])).succeeds().prints("provenance").prints("small").prints("as the receipt says");
+    at("show s3://runs/all/small").succeeds().prints("denoise");
+    at("diff s3://runs/all/small runs/small").succeeds();
+    // A model in the store, for files here.
+    sandbox.limpid(&format!("encode runs/small runs/small/ingest/{TEST} -o here")).succeeds();
+    at(&format!("encode s3://runs/all/small runs/small/ingest/{TEST} -o there")).succeeds();
+    assert!(sandbox.files("here") == sandbox.files("there"));
+    sandbox.limpid("export runs/small --to out").succeeds();
+    at("export s3://runs/all/small --to s3://runs/out").succeeds();
+    for (name, bytes) in sandbox.files("out") {
+        assert!(bytes == server.ask("GET", &format!("/runs/out/{name}"), b""), "{name}");
+    }
+    at("export s3://runs/all/small --to s3://runs/out").exits(2).says("exists already");
+    // What the first training has left goes, and nothing else.
+    let before = server.keys("runs").len();
+    let swept = at("clean s3://runs/all/small").succeeds().stdout();
+    assert!(server.keys("runs").len() < before, "{swept}");
+    same();
+    at("clean s3://runs/all/small").succeeds().prints("0 files removed");
+    at("plan small.toml --runs s3://runs/all --set training.epochs=3 --check").succeeds();
+    at("show s3://runs/none").exits(2).says("is not a run directory");
+}
+
+#[test]
+fn one_process_at_a_time_writes_in_a_run_of_a_store() {
+    let Some(server) = s3("leases") else { return };
+    let sandbox = Sandbox::new();
+    let run = || {
+        sandbox
+            .limpid("run small.toml --to ingest --runs s3://leases/x --lock-timeout 1s")
+            .at(&format!("http://{}", server.address))
+    };
+    let other = br#"{"pid":7,"host":"elsewhere","since":"2026-11-29T12:00:00Z","renewals":3,"released":false}"#;
+    server.ask("PUT", "/leases/x/small/_lease.json", other);
+    run().exits(75).says("is in use by process 7 on elsewhere since 2026-11-29T12:00:00Z");
+    let released = String::from_utf8_lossy(other).replace("false", "true");
+    server.ask("PUT", "/leases/x/small/_lease.json", released.as_bytes());
+    run().succeeds();
+    let left = String::from_utf8_lossy(&server.ask("GET", "/leases/x/small/_lease.json", b"")).into_owned();
+    assert!(left.contains("\"released\":true"), "{left}");
+}
+
+#[test]
+fn a_run_in_a_store_that_is_killed_or_loses_requests_has_the_same_bytes() {
+    let Some(server) = s3("killed") else { return };
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds();
+    let rounds = std::env::var("LIMPID_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(4);
+    let proxy = Proxy::new(server.address, 20);
+    let (mut kills, mut step) = (0, 3);
+    for round in 0..rounds {
+        let run = |words: &str| {
+            sandbox.limpid(&format!("run small.toml --runs s3://killed/{round} {words}")).at(&proxy.url())
+        };
+        // Ever later, until it comes to its end.
+        loop {
+            let done = run("").env("LIMPID_FAILPOINT", format!(":{step}:kill")).ends();
+            if done.status().success() {
+                break;
+            }
+            kills += 1;
+            step += 5;
+            // Its lease would expire in a minute.
+            server.ask("DELETE", &format!("/killed/{round}/small/_lease.json"), b"");
+        }
+        step = 2 + round;
+        for stage in STAGES {
+            let (here, there) = (
+                sandbox.files(&format!("runs/small/{stage}")),
+                published(server, &format!("killed/{round}/small"), stage),
+            );
+            assert!(here == there, "{stage} after {kills} kills");
+        }
+    }
+    println!("{kills} kills, {} failed requests", proxy.failed.load(Ordering::Relaxed));
+    assert!(kills > 0);
+}
+
+#[test]
+fn shards_in_a_store_are_made_by_several_processes() {
+    let Some(server) = s3("shards") else { return };
+    let sandbox = Sandbox::new();
+    let proxy = Proxy::new(server.address, 0);
+    let settings = "--set output.shard-rows=100";
+    sandbox.limpid(&format!("run small.toml --to denoise {settings}")).succeeds();
+    let at = |words: &str| sandbox.limpid(&format!("{words} --runs s3://shards/x {settings}")).at(&proxy.url());
+    at("run small.toml --to train").succeeds();
+    proxy.counts();
+    for stage in ["encode", "denoise"] {
+        at(&format!("commit small.toml --stage {stage}")).exits(75).says("shards are not finished");
+        // Out of order, and one of them twice at once.
+        let twice = [2, 2].map(|index| at(&format!("shard small.toml --stage {stage} --index {index} --of 3")).spawn());
+        twice.into_iter().for_each(|mut task| assert!(task.wait().expect("ends").success()));
+        for index in [1, 0] {
+            at(&format!("shard small.toml --stage {stage} --index {index} --of 3")).succeeds();
+        }
+        told(&format!("{stage} by three tasks, of which one runs twice"), &proxy.counts());
+        at(&format!("commit small.toml --stage {stage}")).succeeds();
+        told("its commit", &proxy.counts());
+        assert!(sandbox.files(&format!("runs/small/{stage}")) == published(server, "shards/x/small", stage), "{stage}");
+    }
+    let left = server.keys("shards").into_iter().filter(|key| key.contains(".receipts")).collect::<Vec<_>>();
+    assert!(left.is_empty(), "{left:?}");
+}
