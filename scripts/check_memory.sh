@@ -9,7 +9,7 @@
 #           nightly toolchain with the components miri and rust-src. A few minutes, and as many for the first build.
 # valgrind  runs all tests of the kernels as released and finds reads and writes outside the heap's blocks, and decisions
 #           on uninitialised numbers, with AVX2 (it shows programs a processor without AVX-512). Needs valgrind. A minute
-#           after the build.
+#           after the build. PACKAGES are cargo's options for them, for a build that was made with others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,8 +24,9 @@ with_miri() {
 with_valgrind() {
     echo "== valgrind"
     valgrind --version
-    tests=$(cargo test --release --lib --locked --no-run --message-format=json |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
+    # shellcheck disable=SC2086
+    tests=$(cargo test --release --lib --locked --no-run --message-format=json ${PACKAGES:-} |
+        sed -n 's/.*"executable":"\([^"]*\/limpid-[^"]*\)".*/\1/p' | tail -1)
     valgrind --error-exitcode=1 --quiet "$tests" --test-threads=1 kernel
 }
 

@@ -26,6 +26,7 @@ mod inputs;
 mod inspecting;
 mod layouts;
 mod leaving_out;
+mod library;
 mod lineage;
 mod links;
 mod log;

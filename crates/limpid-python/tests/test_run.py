@@ -32,10 +32,9 @@ def test_a_pipeline_runs_and_is_planned(tmp_path):
     assert [plan.action for plan in plans] == ["run"] * 6 and plans[0].stage == "ingest"
     run = limpid.run(file, runs=tmp_path, set={"training.epochs": np.int64(2)}, progress=False)
     assert run.path == tmp_path / "small" and run.stages[-1] == "report"
-    assert limpid.run(str(file), runs=str(tmp_path), set={"training": {"epochs": 2}} and {"training.epochs": 2}).path == run.path
+    assert limpid.run(str(file), runs=str(tmp_path), set={"training.epochs": 2}).path == run.path
     # The same settings from a dictionary are the same run.
-    settings = {key: value for key, value in PIPELINE.items()}
-    pipeline = limpid.Pipeline({**settings, "training": {**PIPELINE["training"], "epochs": 2}})
+    pipeline = limpid.Pipeline({**PIPELINE, "training": {**PIPELINE["training"], "epochs": 2}})
     assert {plan.action for plan in pipeline.plan(runs=tmp_path)} == {"up-to-date"}
     assert pipeline.run(runs=tmp_path, to="train").path == run.path
     assert run.metrics["images"] == 40 and run.metrics["scores"][0]["mse"] > 0
@@ -120,7 +119,7 @@ def test_a_failing_reporter_ends_the_work(tmp_path, monkeypatch):
 
 
 def test_an_interrupt_saves_a_checkpoint(tmp_path):
-    options = {"runs": tmp_path, "to": "train", "set": {"training.epochs": 400}, "progress": False}
+    options = {"runs": tmp_path, "to": "train", "set": {"training.epochs": 200_000}, "progress": False}
     limpid.run(PIPELINE, runs=tmp_path, to="ingest", progress=False)
     threading.Timer(2.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with pytest.raises(limpid.Interrupted, match="interrupted") as raised:
@@ -183,6 +182,6 @@ def test_it_is_imported_fast_and_alone():
         print((time.perf_counter() - start) * 1000)
         print(sorted({"numpy", "pyarrow", "sklearn", "polars", "pandas", "tqdm"} & set(sys.modules)))
     """)
-    outputs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split("\n") for _ in range(3)]
+    outputs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split("\n") for _ in range(5)]
     assert all(output[1] == "[]" for output in outputs), outputs
     assert min(float(output[0]) for output in outputs) < 100, outputs
