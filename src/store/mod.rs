@@ -162,6 +162,12 @@ pub trait Store: Sync {
     /// published, one without a receipt. What a store cannot tell now shows when a file is read there.
     fn published(&self, run: &Path, stage: &str, receipt: &str) -> PathBuf;
 
+    /// Whether the folder of a stage holds anything else than what [`Self::draft`] leaves there.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn holds_results(&self, run: &Path, stage: &str) -> io::Result<bool>;
+
     /// Makes a folder for the files of a stage of the run at `run`. It may hold files of an earlier draft with the same fingerprint.
     ///
     /// # Errors

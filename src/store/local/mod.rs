@@ -127,6 +127,15 @@ impl Store for Local {
         run.join(stage)
     }
 
+    fn holds_results(&self, run: &Path, stage: &str) -> io::Result<bool> {
+        match self.list(&run.join(stage)) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(false),
+            // A file is in its place.
+            Err(cause) if cause.kind() == ErrorKind::NotADirectory => Ok(true),
+            names => Ok(!names?.is_empty()),
+        }
+    }
+
     fn draft(&self, run: &Path, stage: &str, _fingerprint: &str) -> Result<PathBuf> {
         publish::draft(run, stage)
     }

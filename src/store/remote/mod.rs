@@ -130,6 +130,10 @@ impl Store for Remote {
         publish::published(run, stage, receipt).ok().flatten().unwrap_or_else(|| run.join(stage))
     }
 
+    fn holds_results(&self, run: &Path, stage: &str) -> io::Result<bool> {
+        publish::holds_results(&run.join(stage))
+    }
+
     fn draft(&self, run: &Path, stage: &str, fingerprint: &str) -> Result<PathBuf> {
         Ok(publish::draft(run, stage, fingerprint))
     }
@@ -166,6 +170,10 @@ impl Store for Remote {
     }
 
     fn lease(&self, run: &Path, timeout: Option<Duration>, progress: &Progress) -> Result<Box<dyn Lease>> {
-        Ok(Box::new(lease::take(run, timeout, progress)?))
+        let lease = lease::take(run, timeout, progress)?;
+        // Whoever had it may have published results.
+        publish::forget();
+        list::forget(None);
+        Ok(Box::new(lease))
     }
 }
