@@ -134,6 +134,14 @@ pub trait Store: Sync {
         self.stats(root, names)
     }
 
+    /// Lists a folder for the questions about files in it that follow, where each would take a request.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    fn list_ahead(&self, _folder: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Forgets what earlier listings said, so that changes since then are seen.
     fn look_again(&self) {}
 
@@ -275,6 +283,14 @@ pub fn nearest_real(path: &Path) -> Option<PathBuf> {
 fn taken(folder: &Path) -> anyhow::Error {
     let advice = "name a folder that does not exist yet";
     error::settings(format!("{} exists already; {advice}", folder.display()))
+}
+
+/// As [`Store::list_ahead`].
+///
+/// # Errors
+/// As [`Store::list_ahead`].
+pub fn list_ahead(folder: &Path) -> Result<()> {
+    of(folder).list_ahead(folder).with_context(|| format!("cannot list {}", folder.display()))
 }
 
 /// Opens a file to read it from its start on.

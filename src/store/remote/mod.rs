@@ -100,6 +100,10 @@ impl Store for Remote {
         ahead::expect(paths)
     }
 
+    fn list_ahead(&self, folder: &Path) -> io::Result<()> {
+        list::walk(folder, &mut |_, _| {})
+    }
+
     fn look_again(&self) {
         list::forget(None);
     }
