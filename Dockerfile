@@ -16,6 +16,8 @@ FROM rust:1.95-slim-bookworm AS source
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+# A member of the workspace, which is not built.
+COPY crates crates
 # The manifest names the benchmarks, and cargo wants to see what it names.
 COPY benches benches
 

@@ -159,19 +159,21 @@ fn kind_of_io(cause: &io::Error) -> Kind {
     }
 }
 
+/// The chain of causes for people, outermost first, a line each.
+pub fn message(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    message.extend(error.chain().skip(1).map(|cause| format!("\n  because: {cause}")));
+    if kind(error) == Kind::Bug {
+        message += "\nThis is a bug in limpid. Please report it with the command and the lines above.";
+    }
+    message
+}
+
 /// Prints the chain of causes on stderr, outermost first, in lines or as one JSON event, and returns the exit code.
 pub fn report(error: &anyhow::Error, log: LogMode) -> u8 {
     let kind = kind(error);
     let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
-    let mut message = format!("limpid: {error}");
-    if log == LogMode::Json {
-        message = error.to_string();
-    } else {
-        message.extend(causes.iter().map(|cause| format!("\n  because: {cause}")));
-        if kind == Kind::Bug {
-            message += "\nThis is a bug in limpid. Please report it with the command and the lines above.";
-        }
-    }
+    let message = if log == LogMode::Json { error.to_string() } else { format!("limpid: {}", message(error)) };
     let fields = json!({ "causes": causes, "exit-code": kind.exit_code() });
     // No task runs any more, so there are no bars that a line could break.
     let log = if log == LogMode::Json { log } else { LogMode::Lines };

@@ -1,7 +1,8 @@
 //! SIGTERM and SIGINT: a flag that long work polls.
 //!
 //! The first signal requests a stop: training saves a checkpoint, other stages stop at the next batch, and the process exits with
-//! 75. The second one exits at once, which is as safe as a kill.
+//! 75. The second one exits at once, which is as safe as a kill. A program that this library is a part of handles signals itself, and
+//! sets the flag.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -27,6 +28,11 @@ pub fn install() -> Result<()> {
             .context("cannot install the signal handlers")?;
     }
     Ok(())
+}
+
+/// Requests that all work of this process stops, as a signal does, or withdraws the request.
+pub fn request(stop: bool) {
+    REQUESTED.store(stop, Ordering::Relaxed);
 }
 
 /// Whether a signal has arrived.

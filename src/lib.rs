@@ -32,7 +32,8 @@
 //!
 //! `CONTRIBUTING.md` says what to create, and where to register it, to add a stage, a corruption, a source or a model.
 //!
-//! The binary, its benchmarks and its fuzz targets use this library; nothing of it is supported for others yet.
+//! The binary, its benchmarks and its fuzz targets use this library, and so does the Python module in `crates/limpid-python`, which calls
+//! [`command::library`]; nothing of it is supported for others yet.
 #![allow(rustdoc::private_intra_doc_links, reason = "this page is for those who work on limpid")]
 
 pub mod command;
@@ -43,7 +44,7 @@ mod engine;
 pub mod error;
 mod export;
 pub mod image;
-mod interrupt;
+pub mod interrupt;
 pub mod kernel;
 mod lineage;
 pub mod model;

@@ -1,4 +1,4 @@
-//! Progress messages: bars on a terminal, a line every few seconds elsewhere, or JSON lines.
+//! Progress messages: bars on a terminal, a line every few seconds elsewhere, or JSON lines; or calls of a [`Listener`].
 //!
 //! The only file that names indicatif. Everything goes to stderr; results go to stdout and are printed elsewhere.
 //!
@@ -34,6 +34,15 @@ pub enum LogMode {
     Json,
 }
 
+/// Receives progress in place of stderr, on any thread.
+pub trait Listener: Send + Sync {
+    /// An event, with a message for people.
+    fn event(&self, event: &str, message: &str, fields: Value);
+
+    /// So many of `total` units (0 if unknown) of a task are done; `done` is none once the task has ended.
+    fn task(&self, name: &str, done: Option<u64>, total: u64, unit: &'static str);
+}
+
 /// The destination of progress messages; clones share it.
 #[derive(Clone)]
 pub struct Progress {
@@ -46,6 +55,7 @@ enum Display {
     Bars(MultiProgress),
     Lines,
     Json,
+    Heard(Arc<dyn Listener>),
     /// Nowhere.
     Silent,
 }
@@ -64,6 +74,11 @@ impl Progress {
             LogMode::Json => Display::Json,
         };
         Self { display, interval: INTERVAL }
+    }
+
+    /// Progress that a listener is told, of a task ten times a second at most.
+    pub fn heard(listener: Arc<dyn Listener>) -> Self {
+        Self { display: Display::Heard(listener), interval: Duration::from_millis(100) }
     }
 
     /// The same with another time between two lines about a task.
@@ -97,6 +112,7 @@ impl Progress {
             Display::Bars(bars) => _ = bars.println(escaped(message)),
             Display::Lines => say(message),
             Display::Json => json_line(event, fields, Some(message)),
+            Display::Heard(listener) => listener.event(event, message, fields),
             Display::Silent => {}
         }
     }
@@ -143,8 +159,10 @@ impl Task {
 
 impl TaskState {
     fn tell(&self, done: u64) {
-        if let Display::Silent = self.progress.display {
-            return;
+        match &self.progress.display {
+            Display::Silent => return,
+            Display::Heard(listener) => return listener.task(&self.name, Some(done), self.total, self.unit),
+            Display::Bars(_) | Display::Lines | Display::Json => {}
         }
         let rate = done as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
         let remaining = (self.total > done && rate > 0.0).then(|| (self.total - done) as f64 / rate);
@@ -168,6 +186,9 @@ impl Drop for TaskState {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+        if let Display::Heard(listener) = &self.progress.display {
+            listener.task(&self.name, None, self.total, self.unit);
         }
     }
 }

@@ -10,28 +10,25 @@ use clap::Args;
 
 use super::Execute;
 use super::arguments::{DeviceArgs, WorkArgs, progress, threads};
-use super::checked_model::of_checked_model;
+use super::checked_model::load_checked;
 use super::output_name::{name_beside, output_name};
 use super::output_place::refuse_results;
 use super::path_kind::{Kind, kind, recognised};
 use super::pictures::{Cleaner, is_picture_name};
 use super::print::print;
-use crate::engine::codes::{Codes, encoding};
+use crate::engine::codes::Codes;
 use crate::engine::inference::Inference;
-use crate::engine::mapping::Mapping;
-use crate::engine::operation::denoising;
+use crate::engine::making::Direction;
 use crate::error;
-use crate::image::{Extent, Pixels};
+use crate::image::{Extent, ImageShape, Pixels};
 use crate::interrupt;
 use crate::progress::{LogMode, Progress};
-use crate::record::workspace::RECEIPT;
 use crate::scaler::Scaler;
 use crate::source::settings::{Faults, Fit, OnError, Pages, Size};
 use crate::source::{Animated, FILES, Folder, Idx, Numpy, REJECTED, Source, Tables, Vectors};
-use crate::stage::train;
 use crate::store;
 use crate::store::watch::Watch;
-use crate::table::{Content, TableFile, WriteOptions};
+use crate::table::{TableFile, WriteOptions};
 use pass::Pass;
 
 /// Arguments of `encode` and `denoise`.
@@ -125,7 +122,7 @@ impl Execute for DenoiseArgs {
             return Err(error::settings(format!("{message}; name a .png")));
         }
         if !self.pictures && !is_picture_name(output) {
-            return apply(&self.apply, Direction::Denoise, self.ensemble);
+            return apply(&self.apply, Direction::Denoise(Pixels::U8), self.ensemble);
         }
         if *resize || *crop || image.is_some() {
             let message = format!("--resize, --crop and --image are for tables, but {} is a picture", output.display());
@@ -143,24 +140,6 @@ impl Execute for DenoiseArgs {
     }
 }
 
-/// The output of the model that is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    /// The code.
-    Encode(Codes),
-    /// The image.
-    Denoise,
-}
-
-impl Direction {
-    fn verb(self) -> &'static str {
-        match self {
-            Direction::Encode(_) => "encode",
-            Direction::Denoise => "denoise",
-        }
-    }
-}
-
 /// An input that fits the model.
 enum Input {
     /// A table of limpid's, whose ids, splits and labels are kept.
@@ -174,13 +153,8 @@ fn prepare(args: &ApplyArgs, ensemble: bool) -> Result<(Inference, usize, Progre
     interrupt::install()?;
     let threads = threads(args.work.threads)?;
     let progress = progress(&args.work);
-    let has_model = |folder: &Path| store::is_file(&folder.join("model.json"));
-    let of_run = || store::of(&args.model).published(&args.model, train::NAME.as_str(), RECEIPT);
-    let folder = if has_model(&args.model) { args.model.clone() } else { of_run() };
-    let folder = if has_model(&folder) { folder } else { args.model.clone() };
     let device = args.device.device.open(threads, |reason| progress.note(reason))?;
-    let model = of_checked_model(&folder, || Inference::load(&folder, device.inference()))?;
-    Ok((model.with_ensemble(ensemble)?, threads, progress))
+    Ok((load_checked(&args.model, &device)?.with_ensemble(ensemble)?, threads, progress))
 }
 
 /// Applies the model to every input. All are checked before anything is written; each is open only while it is looked at,
@@ -252,24 +226,12 @@ fn open(
     if let Some(columns) = model.columns() {
         let input = open_rows(path, args, columns, progress)?;
         if let Input::Table(table) = &input {
-            mapping(model, table.content(), direction, path)?;
+            direction.mapping(model, table.content(), path)?;
         }
         return Ok(input);
     }
     let image = model.image();
-    let sides = [image.height, image.width];
-    let size = match (args.resize, args.crop) {
-        (true, _) => Size::Resize(sides),
-        (_, true) => Size::Crop(sides),
-        _ => Size::Same,
-    };
-    // The model's channels decide between grey and RGB.
-    let grey = match image.channels {
-        1 => Some(true),
-        3 => Some(false),
-        _ => None,
-    };
-    let fit = Fit { size, grey, pages: args.pages.unwrap_or_default(), levels: model.levels() };
+    let fit = fit(model, args.resize, args.crop, args.pages.unwrap_or_default());
     // Only pictures can be resized or cropped.
     let (source, pictures): (Box<dyn Source>, bool) = match kind(path)? {
         Kind::Parquet => {
@@ -278,7 +240,7 @@ fn open(
             let own = if column.is_none() { TableFile::open_rewritten(path, image) } else { TableFile::open_own(path) };
             if let Some(table) = own? {
                 table.extent()?;
-                mapping(model, table.content(), direction, path)?;
+                direction.mapping(model, table.content(), path)?;
                 return Ok(Input::Table(table));
             }
             let note = |line: &str| {
@@ -295,18 +257,48 @@ fn open(
         Kind::Idx => (Box::new(Idx::unlabelled(path)?), false),
     };
     let content = source.content();
-    if let Err(cause) = mapping(model, content, direction, path) {
-        let same_size = content
-            .extent()
-            .and_then(Extent::fixed)
-            .is_some_and(|found| (found.height, found.width) == (image.height, image.width));
-        let differing = source.differing().map_or(String::new(), |differing| format!("{differing}; "));
-        let cut =
-            if direction == Direction::Encode(Codes::Image) { "; --codes pooled or patches cuts them" } else { "" };
-        let advice = if same_size || !pictures { "" } else { &format!("; --resize or --crop makes pictures fit{cut}") };
-        return Err(error::data(format!("{differing}{cause}{advice}")));
+    if let Err(cause) = direction.mapping(model, content, path) {
+        let advice = ["--resize or --crop makes pictures fit", "--codes pooled or patches cuts them"];
+        return Err(misfit(&cause, &*source, pictures, model, direction, advice));
     }
     Ok(Input::Source(source))
+}
+
+/// The error for images that a model does not take, with advice: what makes pictures fit, and what cuts them to be encoded.
+pub fn misfit(
+    cause: &anyhow::Error,
+    source: &dyn Source,
+    pictures: bool,
+    model: &Inference,
+    direction: Direction,
+    [fits, cuts]: [&str; 2],
+) -> anyhow::Error {
+    let sides = |image: ImageShape| (image.height, image.width);
+    let found = source.content().extent().and_then(Extent::fixed);
+    let differing = source.differing().map_or(String::new(), |differing| format!("{differing}; "));
+    let advice = match direction {
+        _ if !pictures || found.is_some_and(|found| sides(found) == sides(model.image())) => String::new(),
+        Direction::Encode(Codes::Image) => format!("; {fits}; {cuts}"),
+        _ => format!("; {fits}"),
+    };
+    error::data(format!("{differing}{cause}{advice}"))
+}
+
+/// How pictures are read for a model, scaled to its size if they are to be. Its channels decide between grey and RGB.
+pub fn fit(model: &Inference, resize: bool, crop: bool, pages: Pages) -> Fit {
+    let image = model.image();
+    let sides = [image.height, image.width];
+    let size = match (resize, crop) {
+        (true, _) => Size::Resize(sides),
+        (_, true) => Size::Crop(sides),
+        _ => Size::Same,
+    };
+    let grey = match image.channels {
+        1 => Some(true),
+        3 => Some(false),
+        _ => None,
+    };
+    Fit { size, grey, pages, levels: model.levels() }
 }
 
 /// Opens a table of rows of these columns: one of limpid's own has them scaled.
@@ -327,16 +319,5 @@ fn open_rows(path: &Path, args: &ApplyArgs, columns: &Scaler, progress: &Progres
             Ok(Input::Table(table))
         }
         None => Ok(Input::Source(Box::new(Vectors::of_file(path, columns, progress)?))),
-    }
-}
-
-/// What becomes of images of this content; `from` names them in messages.
-///
-/// # Errors
-/// Images that the model does not take.
-fn mapping<'a>(model: &'a Inference, images: Content, direction: Direction, from: &Path) -> Result<Mapping<'a>> {
-    match direction {
-        Direction::Encode(codes) => encoding(model, images, codes, from),
-        Direction::Denoise => denoising(model, images, Pixels::U8, from),
     }
 }

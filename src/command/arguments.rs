@@ -1,13 +1,16 @@
 //! Arguments that several commands take, and the functions that read them.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use serde_json::{Map, Value};
 
 use crate::config::{self, Pipeline};
 use crate::device::DeviceChoice;
+use crate::error;
 use crate::pipeline::Selection;
 use crate::progress::{LogMode, Progress};
 
@@ -80,9 +83,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(factor).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
 }
 
-/// Loads the pipeline and the selection of its stages.
-pub fn load(args: &PipelineArgs) -> Result<(Pipeline, Selection)> {
-    let pipeline = config::load(&args.pipeline, &args.set)?;
+/// Loads the pipeline, or takes it from a document in place of the file, and the selection of its stages.
+pub fn load(args: &PipelineArgs, document: Option<Map<String, Value>>) -> Result<(Pipeline, Selection)> {
+    let pipeline = match document {
+        None => config::load(&args.pipeline, &args.set)?,
+        Some(document) => config::of_document(document, &args.set)?,
+    };
     let selection = match &args.only {
         Some(stage) => Selection { from: Some(stage.clone()), to: Some(stage.clone()) },
         None => Selection { from: args.from.clone(), to: args.to.clone() },
@@ -95,12 +101,35 @@ pub fn progress(args: &WorkArgs) -> Progress {
     Progress::new(args.log).every(args.log_every)
 }
 
-/// The number of threads, which becomes the size of rayon's pool.
+/// The process that has started rayon's pool.
+static STARTED: Mutex<Option<u32>> = Mutex::new(None);
+
+/// The number of threads, which becomes the size of rayon's pool, if this is the first call in the process.
+///
+/// # Errors
+/// The system refuses; the process was forked from one with a pool, whose threads it does not have.
 pub fn threads(given: Option<u16>) -> Result<usize> {
-    let available = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = given.map_or_else(available, usize::from);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    match *started {
+        None => {
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
+            *started = Some(std::process::id());
+        }
+        Some(started) if started == std::process::id() => {}
+        Some(_) => {
+            let advice = "start it with the method \"spawn\" or \"forkserver\", or run the pipeline as a program";
+            return Err(error::settings(format!(
+                "this process was forked from one that has run a pipeline, whose threads it lacks: {advice}"
+            )));
+        }
+    }
     Ok(threads)
+}
+
+/// The number of cores that this process may use.
+pub fn available() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

@@ -1,13 +1,28 @@
 //! Loading a trained model and checking its files against the receipt of the run that trained it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::device::ComputeDevice;
+use crate::engine::inference::Inference;
 use crate::error;
 use crate::record::receipt::{Receipt, output_damage};
-use crate::record::workspace::{steadily, whole_receipt_in};
+use crate::record::workspace::{RECEIPT, steadily, whole_receipt_in};
+use crate::stage::train;
 use crate::store;
+
+/// Loads the model of a run directory, or of the folder of its train stage, as [`of_checked_model`] does.
+///
+/// # Errors
+/// Missing or damaged files.
+pub fn load_checked(model: &Path, device: &ComputeDevice) -> Result<Inference> {
+    let of_run = || store::of(model).published(model, train::NAME.as_str(), RECEIPT);
+    let has_model = |folder: &PathBuf| store::is_file(&folder.join("model.json"));
+    let folder = Some(model.to_owned()).filter(has_model).or_else(|| Some(of_run()).filter(has_model));
+    let folder = folder.as_deref().unwrap_or(model);
+    of_checked_model(folder, || Inference::load(folder, device.inference()))
+}
 
 /// Loads the model in a folder with `load`, and checks its files against the receipt of the run that trained it, if there is
 /// one: a flipped bit in a weight would not be detected otherwise.

@@ -11,8 +11,10 @@ mod diff;
 mod export;
 mod init;
 mod inspect;
+pub mod library;
 mod pictures;
 mod plan;
+mod process;
 mod run;
 mod schema;
 mod shard;
@@ -27,6 +29,10 @@ mod path_kind;
 mod print;
 mod results;
 mod scores;
+
+pub use process::main;
+
+use std::ffi::OsString;
 
 use anyhow::Result;
 use clap::error::{ContextKind, ContextValue};
@@ -58,8 +64,8 @@ impl Cli {
 ///
 /// # Errors
 /// Arguments that are wrong, and those that ask for help or the version.
-pub fn parse() -> Result<Cli, clap::Error> {
-    Cli::try_parse().map_err(|mut cause| {
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments).map_err(|mut cause| {
         let known = cause.get(ContextKind::SuggestedSubcommand).is_some();
         if let (false, Some(ContextValue::String(typed))) = (known, cause.get(ContextKind::InvalidSubcommand)) {
             let command = Cli::command();
@@ -78,7 +84,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
 ///
 /// # Errors
 /// Those of the command; see `error` for how they are reported.
-pub fn execute(cli: Cli) -> Result<()> {
+fn execute(cli: Cli) -> Result<()> {
     failpoint::install()?;
     cli.command.arguments().execute()
 }

@@ -2,10 +2,12 @@
 
 use anyhow::Result;
 use clap::Args;
+use serde_json::{Map, Value};
 
 use super::Execute;
 use super::arguments::{PipelineArgs, load};
 use super::print::{print, print_line};
+use crate::config::Pipeline;
 use crate::error;
 use crate::pipeline;
 use crate::pipeline::plan::{Action, PlanOptions, StagePlan};
@@ -31,12 +33,8 @@ pub struct PlanArgs {
 impl Execute for PlanArgs {
     /// Prints what a run would do and why.
     fn execute(&self) -> Result<()> {
-        let (pipeline, selection) = load(&self.pipeline)?;
-        let workspace = Workspace::new(&self.pipeline.runs, &pipeline.name);
-        let PipelineArgs { force, verify, fresh, .. } = self.pipeline;
-        let options = PlanOptions { force, verify, verify_sources: verify, fresh };
         let progress = Progress::new(LogMode::Auto);
-        let plans = pipeline::plan(&pipeline, &workspace, &selection, options, &progress)?;
+        let (pipeline, workspace, plans) = self.plan(None, &progress)?;
         if self.json {
             print(serde_json::to_string_pretty(&plans)?)?;
         } else {
@@ -68,5 +66,24 @@ impl Execute for PlanArgs {
             return Err(error::work_pending(format!("there is work to do: {}", pending.join(", "))));
         }
         Ok(())
+    }
+}
+
+impl PlanArgs {
+    /// The plans of the selected stages, of the pipeline or of that of a document in its place.
+    ///
+    /// # Errors
+    /// As [`pipeline::plan`].
+    pub fn plan(
+        &self,
+        document: Option<Map<String, Value>>,
+        progress: &Progress,
+    ) -> Result<(Pipeline, Workspace, Vec<StagePlan>)> {
+        let (pipeline, selection) = load(&self.pipeline, document)?;
+        let workspace = Workspace::new(&self.pipeline.runs, &pipeline.name);
+        let PipelineArgs { force, verify, fresh, .. } = self.pipeline;
+        let options = PlanOptions { force, verify, verify_sources: verify, fresh };
+        let plans = pipeline::plan(&pipeline, &workspace, &selection, options, progress)?;
+        Ok((pipeline, workspace, plans))
     }
 }

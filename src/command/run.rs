@@ -1,10 +1,11 @@
 //! `limpid run`: runs a pipeline.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use serde_json::{Map, Value};
 
 use super::Execute;
 use super::arguments::{DeviceArgs, PipelineArgs, WorkArgs, duration, load, progress, threads};
@@ -13,7 +14,7 @@ use crate::error;
 use crate::interrupt;
 use crate::lineage::Lineage;
 use crate::pipeline::{self, RunOptions};
-use crate::progress::LogMode;
+use crate::progress::{LogMode, Progress};
 use crate::quality::gate;
 use crate::record::workspace::Workspace;
 use crate::stage::shards::LocalEngine;
@@ -44,10 +45,28 @@ pub struct RunArgs {
 impl Execute for RunArgs {
     /// Runs a pipeline and prints where its results are.
     fn execute(&self) -> Result<()> {
-        let (pipeline, selection) = load(&self.pipeline)?;
         interrupt::install()?;
+        self.run(None, &progress(&self.work), &|run| print(run.display()))
+    }
+
+    fn log_mode(&self) -> LogMode {
+        self.work.log
+    }
+}
+
+impl RunArgs {
+    /// Runs the pipeline, or that of a document in its place, and calls `published` with the run directory before the gate is judged.
+    ///
+    /// # Errors
+    /// Those of stages, and a missed gate.
+    pub fn run(
+        &self,
+        document: Option<Map<String, Value>>,
+        progress: &Progress,
+        published: &dyn Fn(&Path) -> Result<()>,
+    ) -> Result<()> {
+        let (pipeline, selection) = load(&self.pipeline, document)?;
         let threads = threads(self.work.threads)?;
-        let progress = progress(&self.work);
         let device = self.device.device.open(threads, |reason| progress.note(reason))?;
         let workspace = Workspace::new(&self.pipeline.runs, &pipeline.name);
         let options = RunOptions {
@@ -61,10 +80,10 @@ impl Execute for RunArgs {
             device,
             threads,
         };
-        let lineage = Lineage::open(self.lineage.as_deref(), &progress)?;
+        let lineage = Lineage::open(self.lineage.as_deref(), progress)?;
         let run = lineage.pipeline(&pipeline.name);
-        let done = pipeline::run(&pipeline, &workspace, &options, &progress, &run).and_then(|requirements| {
-            print(workspace.root().display())?;
+        let done = pipeline::run(&pipeline, &workspace, &options, progress, &run).and_then(|requirements| {
+            published(workspace.root())?;
             let missed = gate::missed(&requirements);
             missed.map_or(Ok(()), |missed| Err(error::gate_missed(format!("the gate is missed: {missed}"))))
         });
@@ -72,7 +91,12 @@ impl Execute for RunArgs {
         done.and_then(|()| lineage.check_complete())
     }
 
-    fn log_mode(&self) -> LogMode {
-        self.work.log
+    /// The run directory.
+    ///
+    /// # Errors
+    /// Invalid settings.
+    pub fn directory(&self, document: Option<Map<String, Value>>) -> Result<PathBuf> {
+        let (pipeline, _) = load(&self.pipeline, document)?;
+        Ok(Workspace::new(&self.pipeline.runs, &pipeline.name).root().to_owned())
     }
 }

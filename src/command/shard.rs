@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use serde_json::json;
 
 use super::Execute;
 use super::arguments::{DeviceArgs, WorkArgs, duration, progress, threads};
@@ -92,11 +93,8 @@ impl Execute for ShardArgs {
         let device = self.device.device.open(threads, |reason| progress.note(reason))?;
         let plans = pipeline::plan(&pipeline, &workspace, &selection, PlanOptions::default(), &progress)?;
         for plan in plans.iter().filter(|plan| plan.action == Action::UpToDate) {
-            progress.event(
-                "stage-skipped",
-                &format!("{}: up to date", plan.stage),
-                serde_json::json!({ "stage": plan.stage }),
-            );
+            let fields = json!({ "stage": plan.stage, "action": plan.action });
+            progress.event("stage-skipped", &format!("{}: up to date", plan.stage), fields);
         }
         for plan in plans.iter().filter(|plan| plan.action != Action::UpToDate) {
             let shards = pipeline::shards(plan, &pipeline, &workspace)?;

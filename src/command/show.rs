@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Execute;
 use super::print::{print, print_line};
@@ -41,12 +41,10 @@ impl Execute for ShowArgs {
             return Ok(());
         }
         let (settings, sources) = (results.settings(&[]), results.sources(&[]));
-        let Results { stages, out_of_date, metrics, gate } = results;
         if self.json {
-            let receipts: Vec<_> = stages.iter().filter_map(|(_, receipt)| receipt.as_ref()).collect();
-            let text = json!({ "settings": settings, "sources": sources, "stages": receipts, "out-of-date": out_of_date, "metrics": metrics, "gate": gate });
-            return print(serde_json::to_string_pretty(&text)?);
+            return print(serde_json::to_string_pretty(&as_json(&results))?);
         }
+        let Results { stages, out_of_date, metrics, gate } = results;
         print(workspace.root().display())?;
         for (name, receipt) in &stages {
             let Some(receipt) = receipt else {
@@ -84,6 +82,16 @@ impl Execute for ShowArgs {
         }
         Ok(())
     }
+}
+
+/// The results as JSON.
+pub fn as_json(results: &Results) -> Value {
+    let (settings, sources) = (results.settings(&[]), results.sources(&[]));
+    let Results { stages, out_of_date, metrics, gate } = results;
+    let receipts: Vec<_> = stages.iter().filter_map(|(_, receipt)| receipt.as_ref()).collect();
+    json!({
+        "settings": settings, "sources": sources, "stages": receipts, "out-of-date": out_of_date, "metrics": metrics, "gate": gate,
+    })
 }
 
 /// A size in B, kB or MB.

@@ -47,6 +47,11 @@ impl Document {
         Places(self.places)
     }
 
+    /// Settings without positions; `name` names them in messages.
+    pub fn of(name: &str, root: Map<String, Value>) -> Self {
+        Self { root, places: BTreeMap::new(), default_place: name.to_owned() }
+    }
+
     /// Parses TOML; `name` names the file in messages.
     ///
     /// # Errors

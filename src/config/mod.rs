@@ -18,7 +18,7 @@ mod vectors;
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use resolve::{Denoise, Encode, Evaluate, Output, Pipeline};
 
@@ -64,7 +64,18 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Pipeline> {
 /// # Errors
 /// Invalid settings: one error that lists every problem.
 pub fn parse(name: &str, text: &str, overrides: &[String], stem: &str, folder: &Path) -> Result<Pipeline> {
-    let mut document = Document::parse(name, text)?;
+    resolved(Document::parse(name, text)?, overrides, stem, folder)
+}
+
+/// Resolves the settings of a pipeline that another program has as values. Relative paths start where the process does.
+///
+/// # Errors
+/// Invalid settings: one error that lists every problem.
+pub fn of_document(settings: Map<String, Value>, overrides: &[String]) -> Result<Pipeline> {
+    resolved(Document::of("the pipeline", settings), overrides, "pipeline", Path::new(""))
+}
+
+fn resolved(mut document: Document, overrides: &[String], stem: &str, folder: &Path) -> Result<Pipeline> {
     for assignment in overrides {
         document.set(assignment)?;
     }

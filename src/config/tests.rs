@@ -97,6 +97,15 @@ epochs = 0
 }
 
 #[test]
+fn settings_without_a_file_are_called_the_pipeline() {
+    let settings = |text: &str| Document::parse("p.toml", text).expect("is TOML").root;
+    let pipeline = of_document(settings(MINIMAL), &["seed=3".to_owned()]).expect("is right");
+    assert_eq!((pipeline.name.as_str(), pipeline.seed), ("pipeline", 3));
+    let wrong = of_document(settings("sead = 1\n[source]\nstrokes = {}\n[model]\ndense = {}\n"), &[]);
+    assert!(wrong.expect_err("is wrong").to_string().contains("\n  the pipeline: sead: unknown key `sead`"));
+}
+
+#[test]
 fn a_key_in_the_wrong_section_is_told_where_it_belongs() {
     let text = format!("epochs = 3\n{MINIMAL}");
     assert!(message(&text, &[]).contains("unknown key `epochs`; it belongs to [training]"));

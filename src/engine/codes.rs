@@ -229,6 +229,10 @@ fn cut(image: &[f32], shape: ImageShape, patch: Patch, side: ImageShape, pixels:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::inference::errors;
+    use crate::image::Split;
+    use crate::model::reach_tests::{any_size, drawn};
+    use crate::random::Stream;
 
     const SIDE: ImageShape = ImageShape { height: 4, width: 3, channels: 2 };
 
@@ -248,6 +252,28 @@ mod tests {
             assert!(seen.iter().all(|seen| *seen), "{shape}: {found:?}");
             assert_eq!(found.len(), height.div_ceil(SIDE.height) * width.div_ceil(SIDE.width));
         }
+    }
+
+    #[test]
+    fn codes_are_decoded_to_what_the_model_makes() {
+        let image = ImageShape { height: 16, width: 16, channels: 1 };
+        let mut decoded = 0;
+        for architecture in any_size() {
+            let model = drawn(&architecture, image);
+            let model = Inference::of(architecture.clone(), image, model, burn::tensor::Device::flex());
+            let mut images = vec![0.0; 3 * image.len()];
+            Stream::new(3, "images", Split::Test).generator(0, 0).fill_uniform(&mut images);
+            if !architecture.family().has_code() {
+                assert!(model.decode(&[0.0]).is_err());
+                continue;
+            }
+            let (codes, expected) = model.coded(&images, &images).expect("works");
+            let made = model.decode(&codes).expect("has codes");
+            assert_eq!(errors(&Shapes::Equal(image, 3), &made, &images), expected);
+            assert!(model.decode(&[f32::NAN]).is_err() && model.clone().with_noise_level(0.1).decode(&codes).is_err());
+            decoded += 1;
+        }
+        assert!(decoded > 0);
     }
 
     #[test]

@@ -12,7 +12,8 @@ use rayon::prelude::*;
 
 use crate::device::{computes_where_called, numbers};
 use crate::image::{Extent, ImageShape, Pixels, Shapes};
-use crate::kernel::Method;
+use crate::kernel::{self, Method};
+use crate::model::predict::Predict;
 use crate::model::{Autoencoder, Made, ModelDescription};
 use crate::table::{Content, Images, ids, image_columns, is_unclipped, pixels, shared_columns};
 use crate::{error, interrupt};
@@ -240,6 +241,33 @@ impl Inference {
             self.in_turn(|| images.chunks(size).map(encoded).collect::<Result<_>>())?
         };
         Ok(codes.concat())
+    }
+
+    /// Images that codes stand for, one after the other, in [0, 1].
+    ///
+    /// # Errors
+    /// A model without a code, or of which an image is more than its code; numbers that are no codes; the device fails.
+    pub fn decode(&self, codes: &[f32]) -> Result<Vec<f32>> {
+        let size = self.code_size()?;
+        if self.description.predict != Predict::Image || self.description.noise_level.is_some() {
+            return Err(error::settings("what the model makes is made of the image too, and not of its code alone"));
+        }
+        if let Some(at) = codes.iter().position(|number| !number.is_finite()) {
+            return Err(error::data(format!("code {} holds {}; codes are finite", at / size, codes[at])));
+        }
+        let decoded = |chunk: &[f32]| {
+            interrupt::check()?;
+            let codes = Tensor::from_data(TensorData::new(chunk.to_vec(), [chunk.len() / size, size]), &self.device);
+            let logits = self.model.decode(codes).ok_or_else(|| error::bug("a model with a code decodes none"))?;
+            numbers(kernel::sigmoid(logits))
+        };
+        let step = self.images_at_once() * size;
+        let images: Vec<_> = if computes_where_called(&self.device) {
+            codes.par_chunks(step).map(decoded).collect::<Result<_>>()?
+        } else {
+            self.in_turn(|| codes.chunks(step).map(decoded).collect::<Result<_>>())?
+        };
+        Ok(images.concat())
     }
 
     /// Runs `work` on a device other than flex, one call at a time.

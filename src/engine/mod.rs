@@ -8,6 +8,7 @@ mod centre;
 pub mod codes;
 mod ensemble;
 pub mod inference;
+pub mod making;
 pub mod mapping;
 pub mod operation;
 mod pictures;

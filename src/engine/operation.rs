@@ -146,7 +146,7 @@ fn clean(companion: Option<&RecordBatch>, extent: Extent) -> Result<Option<Vec<f
 pub fn denoising<'a>(model: &'a Inference, images: Content, stored: Pixels, from: &Path) -> Result<Mapping<'a>> {
     let (extent, stored) = (images.extent().ok_or_else(no_images)?, stored.as_deep_as(images.pixels()));
     // Large pictures are cut, even if they have one size.
-    let whole = extent.fixed().filter(|image| model.takes_whole(*image) || model.reach().is_err());
+    let whole = extent.fixed().filter(|_| !model.cuts(extent));
     let Some(image) = whole else {
         let content = Content::Denoised(extent, stored);
         model.reach()?;

@@ -242,9 +242,13 @@ impl Network for ConvNetwork {
         Some(self.code(images))
     }
 
+    fn decode(&self, codes: Tensor<2>) -> Option<Tensor<2>> {
+        Some(self.logits(codes))
+    }
+
     fn forward(&self, images: Tensor<2>) -> Made {
         let codes = self.code(images);
-        let logits = self.decode(codes.clone());
+        let logits = self.logits(codes.clone());
         Made { codes: Some(codes), logits }
     }
 }
@@ -276,7 +280,7 @@ impl ConvNetwork {
     }
 
     /// `[n, code]` to logits `[n, pixels]`
-    fn decode(&self, code: Tensor<2>) -> Tensor<2> {
+    fn logits(&self, code: Tensor<2>) -> Tensor<2> {
         let [n, _] = code.dims();
         let map = match &self.decoder_code {
             Some(layer) => layer.forward(code, Activation::Relu),

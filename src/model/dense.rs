@@ -156,6 +156,10 @@ impl Network for DenseNetwork {
         Some(forward(&self.encoder, images, self.code_activation))
     }
 
+    fn decode(&self, codes: Tensor<2>) -> Option<Tensor<2>> {
+        Some(forward(&self.decoder, codes, Activation::Identity))
+    }
+
     fn forward(&self, images: Tensor<2>) -> Made {
         let codes = forward(&self.encoder, images, self.code_activation);
         let logits = forward(&self.decoder, codes.clone(), Activation::Identity);

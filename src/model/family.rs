@@ -97,6 +97,9 @@ pub trait Network: Sized {
     /// Images `[n, pixels]` in [0, 1] to codes `[n, code]`, if the family has them.
     fn encode(&self, images: Tensor<2>) -> Option<Tensor<2>>;
 
+    /// Codes `[n, code]` to logits `[n, pixels]`, if the family has codes.
+    fn decode(&self, codes: Tensor<2>) -> Option<Tensor<2>>;
+
     /// Images `[n, pixels]` in [0, 1] to codes and logits.
     fn forward(&self, images: Tensor<2>) -> Made;
 }

@@ -102,6 +102,13 @@ macro_rules! families {
                 }
             }
 
+            /// Codes `[n, code]` to logits `[n, pixels]`, if the model has codes.
+            pub fn decode(&self, codes: Tensor<2>) -> Option<Tensor<2>> {
+                match self {
+                    $(Self::$variant(network) => network.decode(codes),)+
+                }
+            }
+
             /// The same weights for images of another size, if the family has a [`Family::reach`].
             pub fn resized(&self, image: ImageShape) -> Option<Self> {
                 match self {

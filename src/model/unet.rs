@@ -220,6 +220,10 @@ impl Network for UnetNetwork {
         None
     }
 
+    fn decode(&self, _codes: Tensor<2>) -> Option<Tensor<2>> {
+        None
+    }
+
     fn forward(&self, images: Tensor<2>) -> Made {
         let [n, _] = images.dims();
         let ImageShape { height, width, channels } = self.image;

@@ -1,4 +1,4 @@
-//! Names settings in messages about pictures as their user writes them, in a pipeline file or on a command line.
+//! Names settings in messages about pictures as their user writes them, in a pipeline file, on a command line or in a call.
 
 use std::path::Path;
 
@@ -7,13 +7,15 @@ use anyhow::Result;
 use crate::error;
 use crate::image::ImageShape;
 
-/// The origin of the settings of pictures, for messages: a pipeline file or the options of a command.
+/// The origin of the settings of pictures, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     /// This section of a pipeline file.
     Section(&'static str),
     /// Options of a command.
     Command,
+    /// Arguments of a function of another language.
+    Call,
 }
 
 impl Asker {
@@ -22,7 +24,14 @@ impl Asker {
         match self {
             Asker::Section(section) => format!("{section}.{name}"),
             Asker::Command => format!("--{name}"),
+            Asker::Call if name == "image" => "column".to_owned(),
+            Asker::Call => format!("{name}=True"),
         }
+    }
+
+    /// Whether it is a section of a pipeline file.
+    pub fn is_section(self) -> bool {
+        matches!(self, Asker::Section(_))
     }
 }
 
@@ -37,7 +46,7 @@ pub fn check_fit(asker: Asker, path: &Path, found: ImageShape, first: &str, expe
     let kind = |shape: ImageShape| if shape.channels == 1 { "grey" } else { "RGB" };
     let (path, (height, width)) = (path.display(), (expected.height, expected.width));
     Err(error::data(if (found.height, found.width) != (height, width) {
-        let sides = if asker == Asker::Command { String::new() } else { format!(" = [{height}, {width}]") };
+        let sides = if asker.is_section() { format!(" = [{height}, {width}]") } else { String::new() };
         let [resize, crop] = ["resize", "crop"].map(|name| format!("{}{sides}", asker.setting(name)));
         let (rows, columns) = (found.height, found.width);
         format!(

@@ -14,6 +14,7 @@ mod draw;
 mod folder;
 mod generated;
 mod gzip;
+mod held;
 mod idx;
 mod label_text;
 pub mod level_table;
@@ -53,7 +54,9 @@ pub use folder::{FILES, Folder, FolderLabels, FolderSettings};
 pub use gzip::unpacked_start;
 pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
 pub use look::{Look, explained, format, look, look_at_folder};
-pub use numpy::{NpySettings, NpzSettings, Numpy, count_arrays, describe_npy, names_in_npz};
+pub use numpy::{
+    Held as HeldArray, NpySettings, NpzSettings, Numpy, count_arrays, describe_npy, floats as floats_of, names_in_npz,
+};
 pub use picture::pages::count_pages;
 pub use picture::{
     Picture, decode, decode_whole, frames, guess_format, is_picture, picture_format, read as read_picture,

@@ -5,9 +5,11 @@
 mod array;
 mod element;
 mod fortran;
+mod location;
 mod settings;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -19,8 +21,10 @@ use crate::image::{Levels, Pixels, Samples, Shapes, Split};
 use crate::source::settings::Arrays;
 use crate::table::{Content, RowGroup, batch_rows};
 use crate::text;
-use array::{Array, Location};
+use array::Array;
 use element::Element;
+pub use location::Held;
+use location::Location;
 pub use settings::{NpySettings, NpzSettings};
 
 /// The arrays of the splits.
@@ -102,6 +106,14 @@ impl Numpy {
     pub fn unlabelled(path: &Path, levels: Option<Levels>) -> Result<Self> {
         let part = part(&array::only(path)?, None)?;
         Self::of(Parts::in_all(&part), levels)
+    }
+
+    /// The images of an array in memory, which may be none, in any split. `levels` are the numbers of black and white.
+    ///
+    /// # Errors
+    /// It holds no images.
+    pub fn held(array: Held, levels: Option<Levels>) -> Result<Self> {
+        Self::of(Parts::in_all(&part(&Location::Held(Arc::new(array)), None)?), levels)
     }
 
     fn of(splits: Parts<Location, i64>, levels: Option<Levels>) -> Result<Self> {
@@ -199,6 +211,16 @@ fn chunks(mut array: Array, count: u64, len: usize, rows: usize) -> impl Iterato
         failed = numbers.is_err();
         Some(numbers)
     })
+}
+
+/// The numbers of an array in memory as floats.
+///
+/// # Errors
+/// They have a type that limpid does not read.
+pub fn floats(array: &Held) -> Result<Vec<f64>> {
+    let mut opened = Array::open(&Location::Held(Arc::new(array.clone())))?;
+    let bytes = opened.read(array.sizes.iter().product::<u64>() as usize)?;
+    Ok(bytes.chunks_exact(opened.element.size()).map(|number| opened.element.number(number)).collect())
 }
 
 /// The number of arrays in a file: of an archive, or 1.

@@ -66,6 +66,12 @@ impl Rejections {
         Self { faults, asker: Asker::Command, seen: Mutex::default() }
     }
 
+    /// An empty collection for the pictures of a call, of which none may be bad.
+    pub fn of_call() -> Self {
+        let faults = Faults { on_error: OnError::Fail, most: 0 };
+        Self { faults, asker: Asker::Call, seen: Mutex::default() }
+    }
+
     /// Who decides about bad pictures.
     pub fn asker(&self) -> Asker {
         self.asker
@@ -126,6 +132,7 @@ impl Rejections {
             _ if self.skips() => String::new(),
             Asker::Section(_) => format!("; {setting} = \"skip\" leaves such pictures out and lists them"),
             Asker::Command => format!("; {setting} skip leaves such pictures out and lists them"),
+            Asker::Call => String::new(),
         };
         if let [reject] = list[..] {
             return error::data(format!("cannot use {}: {}{advice}", reject.name, reject.reason));

@@ -1,4 +1,4 @@
-//! Reads tables row by row, from CSV (also gzip) or Parquet: the numbers of some columns, and the texts of others.
+//! Reads tables row by row, from CSV (also gzip), Parquet or memory: the numbers of some columns, and the texts of others.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::Result;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field};
+use arrow_schema::{DataType, Field, Schema};
 use csv::{ReaderBuilder, StringRecord};
 
 use super::gzip;
@@ -54,6 +54,8 @@ pub struct Table {
     types: Option<Vec<DataType>>,
     /// What is between two values of CSV.
     delimiter: u8,
+    /// The rows, if they are in memory.
+    held: Option<Arc<[RecordBatch]>>,
 }
 
 /// The rows of a table.
@@ -75,12 +77,20 @@ impl Table {
             let footer = table::footer(path)?;
             let fields = footer.schema().fields().iter();
             let (head, types) = fields.map(|field| (field.name().clone(), field.data_type().clone())).unzip();
-            return Ok(Self { path: path.to_owned(), head, types: Some(types), delimiter: b',' });
+            return Ok(Self { path: path.to_owned(), head, types: Some(types), delimiter: b',', held: None });
         }
         let delimiter = delimiter(path)?;
         let record = records(path, delimiter)?.next().transpose()?.unwrap_or_default();
         let name = |name: &str| name.trim_start_matches('\u{feff}').trim().to_owned();
-        Ok(Self { path: path.to_owned(), head: record.iter().map(name).collect(), types: None, delimiter })
+        let head = record.iter().map(name).collect();
+        Ok(Self { path: path.to_owned(), head, types: None, delimiter, held: None })
+    }
+
+    /// A table in memory that is called `name` in messages.
+    pub fn held(name: &str, schema: &Schema, batches: Vec<RecordBatch>) -> Self {
+        let fields = schema.fields().iter();
+        let (head, types) = fields.map(|field| (field.name().clone(), field.data_type().clone())).unzip();
+        Self { path: name.into(), head, types: Some(types), delimiter: b',', held: Some(batches.into()) }
     }
 
     /// Its path.
@@ -147,12 +157,18 @@ impl Table {
     }
 
     fn parquet_rows(&self, wanted: Wanted) -> Result<Rows> {
-        let Self { path, types, .. } = self.clone();
+        let Self { path, types, held, .. } = self.clone();
         let mut read = [wanted.numbers.as_slice(), &wanted.texts].concat();
         read.sort_unstable();
         read.dedup();
-        let footer = table::footer(&path)?;
-        let batches = table::columns(&path, &footer, &read, READ_BYTES, READ_ROWS)?;
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send> = match held {
+            None => Box::new(table::columns(&path, &table::footer(&path)?, &read, READ_BYTES, READ_ROWS)?),
+            Some(held) => {
+                let read = read.clone();
+                let projected = move |at: usize| held[at].project(&read).map_err(|cause| cause.to_string());
+                Box::new((0..self.held.as_ref().map_or(0, |held| held.len())).map(projected))
+            }
+        };
         let lists = types.is_some_and(|types| wanted.numbers.iter().any(|at| types[*at].is_nested()));
         let mut before = 0;
         let rows = batches.flat_map(move |batch| {

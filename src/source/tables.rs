@@ -12,12 +12,13 @@ mod kinds;
 mod labelling;
 mod lists;
 mod measure;
+mod opening;
 mod part;
 mod partition;
 mod settings;
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
@@ -31,11 +32,11 @@ use super::animated::Animated;
 use super::draw::{Draw, Members};
 use super::picture::Picture;
 use super::rejected::Rejections;
-use super::{Asker, Source, batch, check_fit, explained};
+use super::{Asker, Source, batch, check_fit};
 use crate::image::{Classes, Extent, ImageShape, PerSplit, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
-use crate::source::settings::{Faults, Fit};
-use crate::table::{self, Content, RowGroup, add_label_lists, batches_of, mean_row_groups, row_groups_of};
+use crate::source::settings::Fit;
+use crate::table::{Content, RowGroup, add_label_lists, batches_of, mean_row_groups, row_groups_of};
 use crate::{error, interrupt};
 use choice::{Columns, Wanted, columns};
 use column::Images;
@@ -43,7 +44,7 @@ use kinds::Labels;
 use labelling::{Labelling, labelling};
 use lists::{LabelLists, full};
 use measure::{Measured, measured};
-use part::{Part, Rows, damaged, reject, row_name};
+use part::{Origin, Part, Rows, damaged, reject, row_name};
 
 /// The images of Parquet files.
 pub struct Tables {
@@ -93,31 +94,11 @@ impl Tables {
         files::tell_passed_over(settings, &splits, progress)?;
         let validation = if splits[Split::Validation as usize].is_empty() { settings.validation_fraction } else { 0.0 };
         let draw = Draw::new(seed, settings.test_fraction.unwrap_or_default(), validation);
-        Self::of(splits, draw, &wanted, fit, rejections, &|note| progress.note(note))
-    }
-
-    /// The images of one file, in the test split, resized by `fit`: from the column `image`, or from one with a usual name.
-    /// Lists without a shape have that of `usual`. An integer column `id` is kept.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn of_file(
-        path: &Path,
-        image: Option<&str>,
-        fit: Fit,
-        usual: ImageShape,
-        faults: Faults,
-        note: &dyn Fn(&str),
-    ) -> Result<Self> {
-        let (image, usual) = (image.map(str::to_owned), Some(usual));
-        let wanted = Wanted { image, noisy: None, label: None, shape: None, usual, asker: Asker::Command };
-        let rejections = Rejections::of_command(faults);
-        let splits = [Vec::new(), vec![path.to_owned()], Vec::new()];
-        Self::of(splits, Draw::new(0, 0.0, 0.0), &wanted, fit, rejections, note)
+        Self::of(Self::opened(splits)?, draw, &wanted, fit, rejections, &|note| progress.note(note))
     }
 
     fn of(
-        paths: PerSplit<Vec<PathBuf>>,
+        from: PerSplit<Vec<(PathBuf, Origin)>>,
         draw: Draw,
         wanted: &Wanted,
         fit: Fit,
@@ -125,17 +106,13 @@ impl Tables {
         note: &dyn Fn(&str),
     ) -> Result<Self> {
         let mut names = None;
-        let mut open = |paths: Vec<PathBuf>| -> Result<Vec<Part>> {
-            let part = |path: PathBuf| {
-                let metadata = table::footer(&path).map_err(|cause| explained(&path, "a Parquet file", cause))?;
-                let columns = columns(wanted, metadata.schema(), &path, &mut names)?;
-                Ok(Part { path, metadata, columns, label: None })
-            };
-            paths.into_iter().map(part).collect()
-        };
         let mut splits = PerSplit::<Vec<Part>>::default();
-        for (parts, paths) in splits.iter_mut().zip(paths) {
-            *parts = open(paths)?;
+        for (parts, from) in splits.iter_mut().zip(from) {
+            let part = |(path, origin): (PathBuf, Origin)| {
+                let columns = columns(wanted, origin.schema(), &path, &mut names)?;
+                Ok(Part { path, origin, columns, label: None })
+            };
+            *parts = from.into_iter().map(part).collect::<Result<_>>()?;
         }
         let counts = splits.each_ref().map(|parts| parts.iter().map(Part::rows).fold(0, u64::saturating_add));
         let all = || splits.iter().flatten();
@@ -148,11 +125,11 @@ impl Tables {
             return Err(error::data(match wanted.asker {
                 Asker::Section(_) if draw.takes(Split::Test) => "the files hold no rows".to_owned(),
                 Asker::Section(_) => format!("the files of the split {} hold no rows", empty.name()),
-                Asker::Command => format!("{} holds no rows", first.path.display()),
+                Asker::Command | Asker::Call => format!("{} holds no rows", first.path.display()),
             }));
         }
         let members = Members::drawn(draw, counts[0])?.map(|members| members.unwrap_or(Members::All));
-        let schema = first.metadata.schema();
+        let schema = first.schema();
         let first_row = first.read(&[first.columns.image], 1)?.next().and_then(Result::ok);
         let nested = first_row.filter(|row| row.num_rows() > 0).and_then(|row| column::nesting(row.column(0), 0));
         let images = Images::of(schema, first.columns.image, wanted, nested)

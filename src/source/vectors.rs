@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
+use arrow_schema::Schema;
 
 use super::columns::label_column;
 use super::draw::{Draw, Members};
@@ -117,13 +118,29 @@ impl Vectors {
     /// # Errors
     /// A table that cannot be read or lacks columns, and rows that lack numbers.
     pub fn of_file(path: &Path, scaler: &Scaler, progress: &Progress) -> Result<Self> {
-        let table = opened(path)?;
+        Self::of_table(opened(path)?, scaler, progress)
+    }
+
+    /// The same of a table that is called `name` in messages.
+    ///
+    /// # Errors
+    /// As [`Self::of_file`].
+    pub fn held(
+        name: &str,
+        (schema, batches): (&Schema, Vec<RecordBatch>),
+        scaler: &Scaler,
+        progress: &Progress,
+    ) -> Result<Self> {
+        Self::of_table(Table::held(name, schema, batches), scaler, progress)
+    }
+
+    fn of_table(table: Table, scaler: &Scaler, progress: &Progress) -> Result<Self> {
         let (names, is_list, width) = (names(scaler), scaler.list().is_some(), scaler.columns().len());
         let columns = Columns { names, is_list, width, gaps: scaler.fills_gaps() };
         let free = |at: &usize| !columns.names.contains(&table.head()[*at]);
         let label = label_column(table.head(), None).ok().flatten().filter(free);
         let mut chosen =
-            found(&table, &columns.names, is_list, label).map_err(|cause| explained(path, PARQUET, cause))?;
+            found(&table, &columns.names, is_list, label).map_err(|cause| explained(table.path(), PARQUET, cause))?;
         chosen.id = table.head().iter().position(|name| name == "id").filter(free);
         let mut part = Part::of(table.clone(), &chosen);
         // Nobody asked for labels and ids: unusable ones are left out.
@@ -134,7 +151,7 @@ impl Vectors {
             Ok(())
         })?;
         if count == 0 {
-            return Err(error::data(format!("{} holds no rows", path.display())));
+            return Err(error::data(format!("{} holds no rows", part.table.path().display())));
         }
         if !can_be_labels || !can_be_ids {
             let label = chosen.label.filter(|_| can_be_labels);

@@ -3,9 +3,21 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, FixedSizeListArray, ListArray};
+use arrow_array::{Array, ArrayRef, FixedSizeListArray, ListArray, RecordBatch};
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Field};
+
+/// The column of a batch for this field, converted.
+///
+/// # Errors
+/// It is missing, has nulls where there must be none, or cannot be converted; as text.
+pub fn conformed(batch: &RecordBatch, field: &Field) -> Result<ArrayRef, String> {
+    let column = batch.column_by_name(field.name()).ok_or("a column is missing")?;
+    if !field.is_nullable() && column.logical_null_count() > 0 {
+        return Err(format!("column `{}` has nulls", field.name()));
+    }
+    converted(column, field.data_type()).map_err(|cause| format!("column `{}` {cause}", field.name()))
+}
 
 /// Converts a column from a related type of another program.
 ///

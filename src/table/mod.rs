@@ -10,6 +10,7 @@ mod contain;
 mod convert;
 mod cut;
 mod footer;
+mod held;
 mod images;
 mod label_lists;
 pub mod layout;
@@ -26,8 +27,9 @@ use arrow_schema::FieldRef;
 use crate::image::Classes;
 
 pub use cut::{Shards, batch_rows, batches_of, mean_row_groups, row_group_rows, row_groups_of, shard_row_group_rows};
+pub use held::HeldTable;
 pub use images::{Images, image_columns, shared_columns};
-pub use label_lists::{add_label_lists, carry_label_lists, label_lists};
+pub use label_lists::{add_label_lists, carry_label_lists, label_lists, label_lists_of, with_label_lists};
 pub use parquet_file::{columns, footer};
 pub use reader::{TableFile, errors, ids, labels, lists};
 pub use schema::{Content, SCHEMA_VERSION, classes, classes_of, is_unclipped, list};

@@ -21,7 +21,7 @@ use parquet::file::reader::Length;
 use super::bytes::TableBytes;
 use super::chunk;
 use super::contain::{contained, contained_items};
-use super::convert::converted;
+use super::convert::{conformed, converted};
 use super::cut::{batch_rows, mean_batch_rows, row_group_rows};
 use super::images::Images;
 use super::label_lists::{label_lists_of, with_label_lists};
@@ -284,12 +284,7 @@ impl TableFile {
                         .then(|| lists.slice(row, batch.num_rows()))
                         .ok_or_else(missing);
                 }
-                let column = batch.column_by_name(field.name()).ok_or_else(|| damaged(&"a column is missing"))?;
-                if !field.is_nullable() && column.logical_null_count() > 0 {
-                    return Err(damaged(&format!("column `{}` has nulls", field.name())));
-                }
-                converted(column, field.data_type())
-                    .map_err(|cause| damaged(&format!("column `{}` {cause}", field.name())))
+                conformed(&batch, field).map_err(|cause| damaged(&cause))
             });
             let batch = RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?);
             let batch = batch.map_err(|cause| damaged(&cause))?;

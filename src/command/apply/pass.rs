@@ -5,17 +5,16 @@ use std::path::Path;
 use anyhow::Result;
 use arrow_array::RecordBatch;
 
-use super::{Direction, Input, mapping};
+use super::{Direction, Input};
 use crate::command::output_name::name_beside;
 use crate::command::output_place::publish_beside;
 use crate::engine::inference::Inference;
-use crate::engine::mapping::Mapping;
-use crate::engine::restored;
+use crate::engine::making::Making;
 use crate::engine::threads::{MapInput, map_table};
 use crate::image::Split;
 use crate::progress::{Progress, Task};
 use crate::source::{REJECTED, summary_of_rejected};
-use crate::table::{RowGroup, WriteOptions, carry_label_lists, row_group_rows, write_batch, write_rows, write_table};
+use crate::table::{RowGroup, WriteOptions, row_group_rows, write_batch, write_rows};
 
 /// How an input becomes an output.
 pub struct Pass<'a> {
@@ -45,7 +44,7 @@ impl Pass<'_> {
             Input::Table(table) => {
                 let task = progress.task(name, table.rows(), "images");
                 let input = MapInput { table: &table, companion: None };
-                let mapping = mapping(model, table.content(), direction, from)?;
+                let mapping = direction.mapping(model, table.content(), from)?;
                 map_table(input, (folder, &temporary(name)), options.clone(), mapping, &|rows| task.advance(rows))
                     .map(|_| ())
             }
@@ -53,24 +52,11 @@ impl Pass<'_> {
                 let task = progress.task(name, source.count(Split::Test), "images");
                 let content = source.content();
                 let rows = row_group_rows(content, source.count(Split::Test));
-                let Mapping { content, map } = mapping(model, content, direction, from)?;
-                let (classes, label_lists, sorted) = (source.classes(), source.label_lists(), source.is_sorted());
-                let options = WriteOptions { classes, label_lists, sorted, ..options.clone() };
-                // What a model makes of rows is written in the units of their columns.
-                let columns = model.columns().filter(|_| direction == Direction::Denoise);
-                let restored = columns.map(|columns| (columns, restored::schema(columns, &options.classes)));
-                let map = |batch: &RecordBatch| {
-                    let made = map(batch, None)?;
-                    match &restored {
-                        Some((columns, schema)) => restored::restored(columns, &made, schema),
-                        None => carry_label_lists(batch, made),
-                    }
-                };
-                let groups = mapped(source.row_groups(Split::Test, rows)?, &map, task);
-                match &restored {
-                    Some((_, schema)) => write_rows(folder, &temporary(name), schema, &options, None, groups)?,
-                    None => write_table(folder, &temporary(name), content, options, groups)?,
-                };
+                let labels = (source.classes(), source.label_lists());
+                let making = Making::new(model, content, (&labels.0, labels.1.as_ref()), direction, from)?;
+                let options = WriteOptions { sorted: source.is_sorted(), ..options.clone() };
+                let groups = mapped(source.row_groups(Split::Test, rows)?, &making.map, task);
+                write_rows(folder, &temporary(name), &making.schema, &options, None, groups)?;
                 source.passed_over().iter().for_each(|line| progress.note(line));
                 // Fails now if pictures could not be decoded.
                 for (table, rows) in source.tables()? {

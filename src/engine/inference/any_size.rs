@@ -9,7 +9,7 @@ use super::Inference;
 use crate::device::{computes_where_called, numbers};
 use crate::engine::{centre, ensemble};
 use crate::error;
-use crate::image::{ImageShape, Levels};
+use crate::image::{Extent, ImageShape, Levels};
 use crate::kernel::Method;
 use crate::model::Reach;
 use crate::model::steps::{self, Step};
@@ -69,6 +69,12 @@ impl Inference {
     /// Whether an image of this size is computed at once, because it is small.
     pub fn takes_whole(&self, image: ImageShape) -> bool {
         self.bytes(image) <= MOST_WHOLE_BYTES
+    }
+
+    /// Whether images of this extent are cut to be denoised, since they are large or have different sizes: then a batch is the work of
+    /// all threads.
+    pub fn cuts(&self, images: Extent) -> bool {
+        images.fixed().is_none_or(|image| !self.takes_whole(image) && self.reach().is_ok())
     }
 
     /// How an image of the model's size is computed: by the fastest method, unless pictures of this size have to be cut into tiles.

@@ -1,6 +1,6 @@
 //! The pictures that a command is given: those of a folder, or a single one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -24,6 +24,20 @@ fn is_split(folder: &str) -> bool {
 }
 
 impl Folder {
+    /// These image files, in this order, in the test split, resized by `fit`, without labels.
+    ///
+    /// # Errors
+    /// None that can be used, or a path that is not UTF-8.
+    pub fn of_files(paths: &[PathBuf], fit: Fit) -> Result<Self> {
+        let entry = |path: &PathBuf| {
+            let text = path.to_str().map(str::to_owned);
+            let path = text.ok_or_else(|| error::data(format!("{} has a name that is not UTF-8", path.display())))?;
+            Ok(Entry { path, label: None, page: 0 })
+        };
+        let entries = paths.iter().map(entry).collect::<Result<_>>()?;
+        Self::of(Path::new(""), fit, Rejections::of_call(), [Vec::new(), entries, Vec::new()], None)
+    }
+
     /// The image files below a folder, or a single image file, in the test split, resized by `fit`. Their labels are the
     /// sub-folders that they lie in, as in ingest; there are none for files that lie in no sub-folder. `progress` is told what is passed
     /// over.

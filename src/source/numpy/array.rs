@@ -3,7 +3,8 @@
 
 use std::fmt;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use flate2::CrcReader;
@@ -11,6 +12,7 @@ use flate2::read::DeflateDecoder;
 
 use super::element::{Element, float, little_endian, signed};
 use super::fortran::in_c_order;
+use super::location::{Held, Location, element};
 use crate::error;
 use crate::image::ImageShape;
 use crate::source::{archive_failure, check_channels, explained};
@@ -25,24 +27,6 @@ const MAX_LABELS: u64 = 1 << 31;
 const MOST_FORTRAN: u64 = 512 << 20;
 /// Most images, as IDX can have.
 const MAX_IMAGES: u64 = u32::MAX as u64;
-
-/// The location of an array.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
-    /// A file of its own.
-    File(PathBuf),
-    /// A member of an archive, without the `.npy` of its name.
-    Member(PathBuf, String),
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Location::File(path) => write!(f, "{}", path.display()),
-            Location::Member(path, name) => write!(f, "{} ({name})", path.display()),
-        }
-    }
-}
 
 /// An opened array, positioned at its first number.
 pub struct Array {
@@ -75,6 +59,7 @@ impl Array {
                 Payload { reader: Box::new(BufReader::new(file)), len, crc: None }
             }
             Location::Member(path, name) => open_member(path, name)?,
+            Location::Held(held) => return Self::of_held(held),
         };
         let mut start_len = 0;
         let mut payload = CrcReader::new(payload);
@@ -90,7 +75,7 @@ impl Array {
             let cause = bad("is not a NumPy array".to_owned());
             return Err(match location {
                 Location::File(path) => explained(path, "a NumPy array", cause),
-                Location::Member(..) => cause,
+                Location::Member(..) | Location::Held(_) => cause,
             });
         }
         let len = match start[6] {
@@ -103,12 +88,7 @@ impl Array {
         }
         let header = String::from_utf8_lossy(&read(len)?).into_owned();
         let description = entry(&header, "descr").map(|text| text.trim_matches(['\'', '"']));
-        let element = description.and_then(Element::parse).ok_or_else(|| {
-            let found = description.unwrap_or("?");
-            bad(format!(
-                "has elements of type {found}; limpid reads booleans, and integers and floats of up to 64 bits"
-            ))
-        })?;
+        let element = element(location, description)?;
         let big_endian = description.is_some_and(|description| description.starts_with('>'));
         let sizes = entry(&header, "shape").and_then(|text| text.strip_prefix('('));
         let sizes: Option<Vec<u64>> = sizes.and_then(|text| {
@@ -122,6 +102,19 @@ impl Array {
         };
         let len = total.saturating_sub(start_len);
         Ok(Self { location: location.clone(), element, sizes, big_endian, fortran, payload, len, crc })
+    }
+
+    fn of_held(held: &Arc<Held>) -> Result<Self> {
+        Ok(Self {
+            location: Location::Held(held.clone()),
+            element: held.element()?,
+            sizes: held.sizes.clone(),
+            big_endian: held.description.starts_with('>'),
+            fortran: false,
+            payload: CrcReader::new(Box::new(Cursor::new(held.numbers.clone()))),
+            len: held.numbers.len() as u64,
+            crc: None,
+        })
     }
 
     /// The shape and the number of images.
@@ -146,7 +139,7 @@ impl Array {
             bad(format!("has images of {height}×{width}×{channels}; 1 to {most} numbers each work"))
         })?;
         check_channels(shape).map_err(|cause| bad(format!("{cause}: numpy.moveaxis(images, 1, -1)")))?;
-        if count == 0 {
+        if count == 0 && !matches!(self.location, Location::Held(_)) {
             return Err(bad("holds no images".to_owned()));
         }
         if count > MAX_IMAGES {

@@ -94,7 +94,7 @@ impl Element {
     }
 
     /// A number; those beyond 2^53 are rounded.
-    fn number(self, bytes: &[u8]) -> f64 {
+    pub fn number(self, bytes: &[u8]) -> f64 {
         match self {
             Element::Unsigned(_) | Element::Boolean => little_endian(bytes) as f64,
             Element::Signed(_) => signed(bytes) as f64,

@@ -95,6 +95,7 @@ pub fn check(pages: usize, wanted: Pages, asker: Asker) -> Result<(), String> {
         Asker::Command => {
             format!("it has {pages} pages; {setting} all makes each an image, {setting} first leaves the others out")
         }
+        Asker::Call => format!("it has {pages} pages; give each as a picture of its own"),
     })
 }
 

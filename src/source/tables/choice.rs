@@ -143,9 +143,9 @@ pub fn columns(
     };
     let label = label.filter(|label| Some(*label) != lists);
     // With a command, labels are optional: unusable columns are left out.
-    let usable = |label: &usize| wanted.asker != Asker::Command || Labels::can_be(schema.field(*label).data_type());
+    let usable = |label: &usize| wanted.asker.is_section() || Labels::can_be(schema.field(*label).data_type());
     // Only commands keep ids; a pipeline numbers images.
     let is_id = |field: &FieldRef| field.name() == "id" && field.data_type().is_integer();
-    let id = schema.fields().iter().position(is_id).filter(|_| wanted.asker == Asker::Command);
+    let id = schema.fields().iter().position(is_id).filter(|_| !wanted.asker.is_section());
     Ok(Columns { image, label: label.filter(usable), lists, id })
 }

@@ -36,7 +36,7 @@ pub fn labelling(splits: &mut PerSplit<Vec<Part>>, wanted: &Wanted, note: &dyn F
         match wanted.asker {
             Asker::Section(_) if wanted.label.is_some() => return Err(error::data(format!("{cause}; {ADVICE}"))),
             Asker::Section(_) => note(&format!("no labels: {cause}; {ADVICE}")),
-            Asker::Command => note(&format!("no labels: {cause}")),
+            Asker::Command | Asker::Call => note(&format!("no labels: {cause}")),
         }
         Ok(())
     };

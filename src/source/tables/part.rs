@@ -1,26 +1,55 @@
-//! One of the Parquet files of a source.
+//! One of the Parquet files of a source, or a table in memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
-use arrow_schema::Schema;
+use arrow_schema::{Schema, SchemaRef};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
 use super::choice::Columns;
 use crate::error;
 use crate::image::Split;
+use crate::source::explained;
 use crate::source::rejected::Reject;
 use crate::table;
 
 /// Bytes that are read from a file at a time, before compression.
 const READ_BYTES: u64 = 16 << 20;
+/// What has the rows.
+pub enum Origin {
+    /// A file with this footer.
+    File(Box<ArrowReaderMetadata>),
+    /// Batches in memory.
+    Held(SchemaRef, Arc<[RecordBatch]>),
+}
+
+impl Origin {
+    /// Reads the footer of a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not Parquet.
+    pub fn open(path: &Path) -> Result<Self> {
+        let footer = table::footer(path).map_err(|cause| explained(path, "a Parquet file", cause))?;
+        Ok(Self::File(Box::new(footer)))
+    }
+
+    /// Its columns.
+    pub fn schema(&self) -> &Schema {
+        match self {
+            Self::File(metadata) => metadata.schema(),
+            Self::Held(schema, _) => schema,
+        }
+    }
+}
+
 /// One file.
 pub struct Part {
-    /// Its path.
+    /// Its path, or the name of what is in memory.
     pub path: PathBuf,
-    /// Its footer.
-    pub metadata: ArrowReaderMetadata,
+    /// What has its rows.
+    pub origin: Origin,
     /// Which of its columns are read.
     pub columns: Columns,
     /// The label of all its rows, if the folder says it.
@@ -30,18 +59,20 @@ pub struct Part {
 impl Part {
     /// Its columns.
     pub fn schema(&self) -> &Schema {
-        self.metadata.schema()
+        self.origin.schema()
     }
 
     /// Number of its rows.
     pub fn rows(&self) -> u64 {
-        self.metadata.metadata().file_metadata().num_rows().max(0) as u64
+        match &self.origin {
+            Origin::File(metadata) => metadata.metadata().file_metadata().num_rows().max(0) as u64,
+            Origin::Held(_, batches) => batches.iter().map(|batch| batch.num_rows() as u64).sum(),
+        }
     }
 
     /// The types of the columns that are read.
     pub fn types(&self) -> String {
-        let types =
-            self.columns.all().into_iter().map(|column| self.metadata.schema().field(column).data_type().to_string());
+        let types = self.columns.all().into_iter().map(|column| self.schema().field(column).data_type().to_string());
         types.collect::<Vec<_>>().join(" and ")
     }
 
@@ -50,12 +81,28 @@ impl Part {
         &self,
         columns: &[usize],
         most: usize,
-    ) -> Result<impl Iterator<Item = Result<RecordBatch, String>> + use<>> {
-        let rows = table::columns(&self.path, &self.metadata, columns, READ_BYTES, most)?;
-        // The reader returns columns in the order of the file.
-        let position = |wanted: &usize| columns.iter().filter(|column| *column < wanted).count();
-        let positions: Vec<usize> = columns.iter().map(position).collect();
-        Ok(rows.map(move |batch| batch?.project(&positions).map_err(|cause| cause.to_string())))
+    ) -> Result<Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>> {
+        let projected =
+            |batch: &RecordBatch, positions: &[usize]| batch.project(positions).map_err(|cause| cause.to_string());
+        match &self.origin {
+            Origin::File(metadata) => {
+                let rows = table::columns(&self.path, metadata, columns, READ_BYTES, most)?;
+                // The reader returns columns in the order of the file.
+                let position = |wanted: &usize| columns.iter().filter(|column| *column < wanted).count();
+                let positions: Vec<usize> = columns.iter().map(position).collect();
+                Ok(Box::new(rows.map(move |batch| projected(&batch?, &positions))))
+            }
+            Origin::Held(_, batches) => {
+                let (batches, columns, most) = (batches.clone(), columns.to_vec(), most.max(1));
+                let count = batches.len();
+                Ok(Box::new((0..count).flat_map(move |at| {
+                    let (batch, columns) = (batches[at].clone(), columns.clone());
+                    let starts = (0..batch.num_rows()).step_by(most);
+                    starts
+                        .map(move |start| projected(&batch.slice(start, most.min(batch.num_rows() - start)), &columns))
+                })))
+            }
+        }
     }
 }
 

@@ -61,6 +61,7 @@ pub fn opened(file: File) -> io::Result<Arc<dyn ReadAt>> {
 /// A file that is being written.
 pub struct NewFile {
     file: File,
+    /// What it is called in messages and to failpoints.
     path: PathBuf,
 }
 
@@ -70,7 +71,12 @@ impl NewFile {
     /// # Errors
     /// The file system.
     pub fn create(path: &Path) -> Result<Self> {
-        let file = reach("create", &[path]).and_then(|()| File::create(path));
+        Self::create_at(path, path)
+    }
+
+    /// As [`Self::create`], at another place than the path that it will have.
+    fn create_at(place: &Path, path: &Path) -> Result<Self> {
+        let file = reach("create", &[path]).and_then(|()| File::create(place));
         let file = file.with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self { file, path: path.to_owned() })
     }
@@ -89,6 +95,7 @@ impl crate::store::NewFile for NewFile {
 pub struct WholeFile {
     /// None once it is finished.
     file: Option<NewFile>,
+    hidden: PathBuf,
     path: PathBuf,
 }
 
@@ -102,7 +109,7 @@ impl WholeFile {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let (host, process, count) = (host(), std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
         let hidden = path.with_file_name(format!(".{name}.{host}-{process}-{count}{NEW}"));
-        Ok(Self { file: Some(NewFile::create(&hidden)?), path: path.to_owned() })
+        Ok(Self { file: Some(NewFile::create_at(&hidden, path)?), hidden, path: path.to_owned() })
     }
 
     fn file(&mut self) -> io::Result<&mut NewFile> {
@@ -113,13 +120,12 @@ impl WholeFile {
 impl crate::store::NewFile for WholeFile {
     fn finish(mut self: Box<Self>) -> Result<u64> {
         let Some(file) = self.file.take() else { return Err(error::bug("a file is finished twice")) };
-        let hidden = file.path.clone();
         let finished = Box::new(file).finish().and_then(|modified| {
-            rename(&hidden, &self.path)?;
+            rename(&self.hidden, &self.path)?;
             sync_folder(parent(&self.path))?;
             Ok(modified)
         });
-        finished.inspect_err(|_| _ = remove_file(&hidden))
+        finished.inspect_err(|_| _ = remove_file(&self.hidden))
     }
 }
 
@@ -136,8 +142,8 @@ impl Write for WholeFile {
 impl Drop for WholeFile {
     /// Removes a file that was not finished.
     fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            _ = remove_file(&file.path);
+        if self.file.is_some() {
+            _ = remove_file(&self.hidden);
         }
     }
 }

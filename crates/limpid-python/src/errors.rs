@@ -1,0 +1,26 @@
+//! limpid's errors as Python's exceptions, which its package defines: a class for each kind.
+
+use limpid::error::{self, Kind};
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+const MODULE: &str = "limpid";
+
+/// The exception for an error, with the message that the command prints.
+pub fn exception(py: Python<'_>, error: &anyhow::Error) -> PyErr {
+    of_kind(py, error::kind(error), error::message(error))
+}
+
+/// The exception of a kind with this message.
+pub fn of_kind(py: Python<'_>, kind: Kind, message: String) -> PyErr {
+    let class = match kind {
+        Kind::Settings => "SettingsError",
+        Kind::Data => "DataError",
+        Kind::GateMissed => "GateMissed",
+        Kind::TryAgain => "Interrupted",
+        Kind::Io => "FileError",
+        Kind::WorkPending | Kind::Bug => "Error",
+    };
+    let class = py.import(MODULE).and_then(|module| Ok(module.getattr(class)?.cast_into::<PyType>()?));
+    class.map_or_else(|cause| cause, |class| PyErr::from_type(class, (message,)))
+}

@@ -1,0 +1,96 @@
+//! limpid for Python: the functions of the commands, without the interpreter's lock while they work.
+//!
+//! Everything is done by `limpid::command::library`; here are conversions alone. `python/limpid` is what users import.
+
+mod errors;
+mod images;
+mod model;
+mod table;
+mod watch;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use limpid::command::{self, library};
+use limpid::error;
+use pyo3::prelude::*;
+use pyo3::types::PyMemoryView;
+use serde_json::{Map, Value};
+
+use watch::watched;
+
+/// Training allocates and frees the same few large tensors repeatedly; this allocator keeps their pages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The settings of a pipeline as JSON.
+fn document(text: Option<String>) -> Result<Option<Map<String, Value>>> {
+    let parse =
+        |text: String| serde_json::from_str(&text).map_err(|cause| error::settings(format!("the settings: {cause}")));
+    text.map(parse).transpose()
+}
+
+fn json(value: &Value) -> Result<String> {
+    serde_json::to_string(value).context("cannot write JSON")
+}
+
+#[pymodule]
+mod _native {
+    use super::*;
+
+    #[pymodule_export]
+    use super::model::Model;
+    #[pymodule_export]
+    use super::table::Table;
+
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    /// Carries out a command line, and returns the exit code.
+    #[pyfunction]
+    fn main(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> u8 {
+        py.detach(|| command::main(&arguments))
+    }
+
+    /// Runs a pipeline.
+    #[pyfunction]
+    fn run(
+        py: Python<'_>,
+        arguments: Vec<String>,
+        settings: Option<String>,
+        reporter: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        watched(py, reporter, move |progress| library::run(&arguments, document(settings)?, progress))
+    }
+
+    /// The run directory of a pipeline.
+    #[pyfunction]
+    fn directory(py: Python<'_>, arguments: Vec<String>, settings: Option<String>) -> PyResult<PathBuf> {
+        watched(py, None, move |_| library::directory(&arguments, document(settings)?))
+    }
+
+    /// The plans of the stages of a pipeline, as JSON.
+    #[pyfunction]
+    fn plan(py: Python<'_>, arguments: Vec<String>, settings: Option<String>) -> PyResult<String> {
+        watched(py, None, move |progress| json(&library::plan(&arguments, document(settings)?, progress)?))
+    }
+
+    /// What a run holds, as JSON.
+    #[pyfunction]
+    fn show(py: Python<'_>, run: PathBuf) -> PyResult<String> {
+        watched(py, None, move |_| json(&library::show(&run)?))
+    }
+
+    /// Writes the rows of an array to a Parquet file in a folder.
+    #[pyfunction]
+    fn write_rows(py: Python<'_>, folder: PathBuf, name: String, rows: &Bound<'_, PyMemoryView>) -> PyResult<()> {
+        let (rows, _) = images::array(rows)?;
+        watched(py, None, move |_| library::write_rows(&folder, &name, &rows))
+    }
+
+    /// The scores of a run, as JSON.
+    #[pyfunction]
+    fn scores(py: Python<'_>, run: PathBuf) -> PyResult<String> {
+        watched(py, None, move |_| json(&library::scores(&run)?))
+    }
+}

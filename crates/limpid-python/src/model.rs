@@ -1,0 +1,206 @@
+//! A trained model for Python.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use limpid::command::library::{Model as Loaded, Reading, Rows};
+use limpid::error::Kind;
+use limpid::source::floats_of;
+use numpy::PyArray1;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyMemoryView};
+
+use crate::errors::of_kind;
+use crate::images::{Form, array, images};
+use crate::table::{Table, shaped};
+use crate::watch::watched;
+
+/// A trained model, which any number of threads may use at once.
+#[pyclass(module = "limpid", frozen)]
+pub struct Model {
+    loaded: Arc<Loaded>,
+    path: PathBuf,
+    device: String,
+    threads: Option<usize>,
+}
+
+/// What a method gives back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Output {
+    Numpy,
+    Arrow,
+}
+
+impl Output {
+    fn of(asked: Option<&str>, form: &Form) -> PyResult<Self> {
+        match asked {
+            None if matches!(form, Form::Arrow) => Ok(Output::Arrow),
+            None | Some("numpy") => Ok(Output::Numpy),
+            Some("arrow") => Ok(Output::Arrow),
+            Some(other) => Err(PyValueError::new_err(format!("output is \"numpy\" or \"arrow\", and not {other:?}"))),
+        }
+    }
+}
+
+#[pymethods]
+impl Model {
+    #[new]
+    #[pyo3(signature = (path, *, device="flex".to_owned(), threads=None))]
+    fn new(py: Python<'_>, path: PathBuf, device: String, threads: Option<usize>) -> PyResult<Self> {
+        let (from, on) = (path.clone(), device.clone());
+        let loaded = watched(py, None, move |progress| Loaded::load(&from, &on, threads, progress))?;
+        Ok(Self { loaded: Arc::new(loaded), path, device, threads })
+    }
+
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    /// Rows, columns and channels of the images that the model was trained on.
+    #[getter]
+    fn image_shape(&self) -> (usize, usize, usize) {
+        self.loaded.image().into()
+    }
+
+    #[getter]
+    fn code_size(&self) -> Option<usize> {
+        self.loaded.code_size()
+    }
+
+    #[getter]
+    fn columns(&self) -> Option<Vec<String>> {
+        self.loaded.columns()
+    }
+
+    #[pyo3(signature = (images, *, codes="image".to_owned(), output=None, column=None, resize=false, crop=false))]
+    #[expect(clippy::too_many_arguments, reason = "they are named where it is called")]
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        codes: String,
+        output: Option<&str>,
+        column: Option<String>,
+        resize: bool,
+        crop: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (images, form) = self::images(images)?;
+        let (output, reading, loaded) =
+            (Output::of(output, &form)?, Reading { resize, crop, column }, self.loaded.clone());
+        let rows = watched(py, None, move |progress| loaded.encode(images, &reading, &codes, progress))?;
+        let table = Table::held(rows);
+        match output {
+            Output::Arrow => Ok(Bound::new(py, table)?.into_any()),
+            Output::Numpy => table.column(py, "code", None),
+        }
+    }
+
+    #[pyo3(signature = (images, *, ensemble=false, output=None, column=None, resize=false, crop=false))]
+    #[expect(clippy::too_many_arguments, reason = "they are named where it is called")]
+    fn denoise<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        ensemble: bool,
+        output: Option<&str>,
+        column: Option<String>,
+        resize: bool,
+        crop: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.made(py, images, (ensemble, false), output, Reading { resize, crop, column })
+    }
+
+    #[pyo3(signature = (images, *, output=None, column=None, resize=false, crop=false))]
+    fn reconstruct<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        output: Option<&str>,
+        column: Option<String>,
+        resize: bool,
+        crop: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.made(py, images, (false, true), output, Reading { resize, crop, column })
+    }
+
+    fn decode<'py>(&self, py: Python<'py>, codes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let view = match PyMemoryView::from(codes) {
+            Ok(view) => view,
+            Err(_) if codes.hasattr("__array__")? => PyMemoryView::from(&codes.call_method0("__array__")?)?,
+            Err(_) => {
+                let kind = codes.get_type().name()?;
+                return Err(PyTypeError::new_err(format!("codes are a NumPy array, and not {kind}")));
+            }
+        };
+        let (held, sizes) = array(&view)?;
+        let loaded = self.loaded.clone();
+        if let Some(size) = loaded.code_size()
+            && (sizes.len() != 2 || sizes[1] != size)
+        {
+            return Err(of_kind(
+                py,
+                Kind::Data,
+                format!("the codes have the sizes {sizes:?}; the model takes (count, {size})"),
+            ));
+        }
+        let made = watched(py, None, move |_| {
+            let codes: Vec<f32> = floats_of(&held)?.into_iter().map(|number| number as f32).collect();
+            loaded.decode(&codes)
+        })?;
+        let sides = self.sides();
+        shaped(PyArray1::from_vec(py, made).into_any(), &[vec![sizes[0]], sides].concat())
+    }
+
+    /// A copy in another process loads the model again.
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((PathBuf,), Bound<'py, PyDict>)> {
+        let options = PyDict::new(py);
+        options.set_item("device", &self.device)?;
+        options.set_item("threads", self.threads)?;
+        Ok(((std::path::absolute(&self.path)?,), options))
+    }
+
+    fn __repr__(&self) -> String {
+        let [height, width, channels] = self.loaded.image();
+        let code = self.loaded.code_size().map_or(String::new(), |size| format!(", codes of {size}"));
+        format!("limpid.Model({:?}: images of {height}×{width}×{channels}{code})", self.path.display().to_string())
+    }
+}
+
+impl Model {
+    /// Sizes of one image, as NumPy has it.
+    fn sides(&self) -> Vec<usize> {
+        match self.loaded.image() {
+            [1, 1, width] => vec![width],
+            [height, width, 1] => vec![height, width],
+            sides => sides.to_vec(),
+        }
+    }
+
+    fn made<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        how: (bool, bool),
+        output: Option<&str>,
+        reading: Reading,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (images, form) = self::images(images)?;
+        let (output, loaded) = (Output::of(output, &form)?, self.loaded.clone());
+        let rows: Rows = watched(py, None, move |progress| loaded.denoise(images, &reading, how, progress))?;
+        let table = Table::held(rows);
+        if output == Output::Arrow {
+            return Ok(Bound::new(py, table)?.into_any());
+        }
+        match (self.loaded.columns(), form) {
+            // Rows have the columns that they had.
+            (Some(columns), _) if columns.len() < 2 || columns[0] != columns[1] => {
+                table.stacked(py, &columns.iter().map(String::as_str).collect::<Vec<_>>())
+            }
+            (Some(columns), _) => table.column(py, &columns[0], None),
+            (None, Form::Array(sizes)) => table.column(py, "image", Some(&sizes[1..])),
+            (None, _) => table.column(py, "image", None),
+        }
+    }
+}
