@@ -435,6 +435,10 @@ fn a_run_in_a_store_that_is_killed_or_loses_requests_has_the_same_bytes() {
     let rounds = std::env::var("LIMPID_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2);
     let proxy = Proxy::new(server.address, 20);
     let (mut kills, mut step) = (0, 3);
+    // A signal leaves a checkpoint in the store.
+    let run = || sandbox.limpid("run small.toml --runs s3://killed/0").at(&proxy.url());
+    run().env("LIMPID_FAILPOINT", "put s3://killed/0/small/.checkpoint/train:1:terminate").exits(75);
+    assert!(server.keys("killed").contains(&"0/small/.checkpoint/train".to_owned()));
     for round in 0..rounds {
         let run = |words: &str| {
             sandbox.limpid(&format!("run small.toml --runs s3://killed/{round} {words}")).at(&proxy.url())

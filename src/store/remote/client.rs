@@ -21,10 +21,11 @@ use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, R
 use tokio::runtime::{Builder, Runtime};
 
 use super::fault::fault;
+use super::location::{Location, is_loopback, location};
 use super::profile::profile;
 use crate::error::Again;
 use crate::interrupt;
-use crate::store::url::{Location, Scheme, is_loopback, location};
+use crate::store::url::Scheme;
 
 /// Time for one request, its body included, unless `AWS_TIMEOUT` or the like says otherwise: enough for a part at a megabit a second.
 const TIMEOUT: &str = "150s";

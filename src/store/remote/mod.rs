@@ -11,6 +11,7 @@ mod held;
 mod kept;
 mod lease;
 mod list;
+mod location;
 mod profile;
 mod publish;
 mod put;
