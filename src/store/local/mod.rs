@@ -128,12 +128,9 @@ impl Store for Local {
     }
 
     fn holds_results(&self, run: &Path, stage: &str) -> io::Result<bool> {
-        match self.list(&run.join(stage)) {
-            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(false),
-            // A file is in its place.
-            Err(cause) if cause.kind() == ErrorKind::NotADirectory => Ok(true),
-            names => Ok(!names?.is_empty()),
-        }
+        // What cannot be read is told where it is read.
+        let folder = run.join(stage);
+        Ok(self.list(&folder).map_or(folder.exists(), |names| !names.is_empty()))
     }
 
     fn draft(&self, run: &Path, stage: &str, _fingerprint: &str) -> Result<PathBuf> {

@@ -174,7 +174,9 @@ fn client(location: &Location) -> io::Result<Arc<dyn ObjectStore>> {
             Arc::new(builder.build().map_err(fault)?)
         }
         Scheme::Http => {
-            let builder = HttpBuilder::new().with_url(&location.bucket).with_retry(retries());
+            // A host may be mistyped, which its silence does not tell from an outage.
+            let retries = RetryConfig { retry_timeout: Duration::from_secs(20), ..retries() };
+            let builder = HttpBuilder::new().with_url(&location.bucket).with_retry(retries);
             let options = options("HTTPS", is_local(Some(location.bucket.clone())));
             Arc::new(builder.with_client_options(options).build().map_err(fault)?)
         }
