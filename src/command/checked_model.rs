@@ -1,6 +1,6 @@
 //! Loading a trained model and checking its files against the receipt of the run that trained it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -17,11 +17,11 @@ use crate::store;
 /// # Errors
 /// Missing or damaged files.
 pub fn load_checked(model: &Path, device: &ComputeDevice) -> Result<Inference> {
-    let has_model = |folder: &Path| store::is_file(&folder.join("model.json"));
     let of_run = || store::of(model).published(model, train::NAME.as_str(), RECEIPT);
-    let folder = if has_model(model) { model.to_owned() } else { of_run() };
-    let folder = if has_model(&folder) { folder } else { model.to_owned() };
-    of_checked_model(&folder, || Inference::load(&folder, device.inference()))
+    let has_model = |folder: &PathBuf| store::is_file(&folder.join("model.json"));
+    let folder = Some(model.to_owned()).filter(has_model).or_else(|| Some(of_run()).filter(has_model));
+    let folder = folder.as_deref().unwrap_or(model);
+    of_checked_model(folder, || Inference::load(folder, device.inference()))
 }
 
 /// Loads the model in a folder with `load`, and checks its files against the receipt of the run that trained it, if there is

@@ -18,7 +18,6 @@ use crate::record::receipt::Receipt;
 use crate::record::workspace::Workspace;
 use crate::setting::flatten;
 use crate::stage::{Past, ResultToMake, Resume, Stage};
-use crate::store;
 
 /// The action of a run for a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -130,7 +129,7 @@ pub fn plan_stage(
     let (mut reasons, mut changed) = (Vec::new(), Vec::new());
     let (mut restores, mut damage) = (false, None);
     match &receipt {
-        None if store::exists(&workspace.stage(stage.name())) => {
+        None if workspace.holds_results(stage.name()) => {
             reasons.push("its receipt is missing or of another version".to_owned());
         }
         None => reasons.push("it has not run yet".to_owned()),

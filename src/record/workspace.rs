@@ -137,12 +137,18 @@ impl Workspace {
     /// The folder holds other files.
     pub fn check_own(&self, stage: StageName) -> Result<()> {
         let folder = self.root.join(stage.as_str());
-        let taken = self.store().list(&folder).map_or_else(|_| store::exists(&folder), |names| !names.is_empty());
+        let taken = self.store().holds_results(&self.root, stage.as_str());
+        let taken = taken.with_context(|| format!("cannot read {}", folder.display()))?;
         if !taken || store::exists(&folder.join(RECEIPT)) || store::exists(&self.root.join(SETTINGS)) {
             return Ok(());
         }
         let advice = "choose another run directory with --runs or `name`, or move it";
         Err(error::settings(format!("{} exists and no run has made it; {advice}", folder.display())))
+    }
+
+    /// Whether a stage's folder holds more than drafts; false if that cannot be found out.
+    pub fn holds_results(&self, stage: StageName) -> bool {
+        self.store().holds_results(&self.root, stage.as_str()).unwrap_or(false)
     }
 
     /// Updates the sizes and times of source files in a stage's receipt after their digests were found unchanged. Otherwise

@@ -76,7 +76,7 @@ impl Stage for Export {
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
         let StageContext { pipeline, scratch, progress, .. } = context;
-        let tables = exported(pipeline).map(|set| tables(context.workspace, &context.inputs, set));
+        let tables = exported(pipeline).map(|set| tables(context.workspace, context.inputs, set));
         let tables: Vec<_> = tables.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
         let mut files = Vec::new();
         if let Some(layout) = &pipeline.export {

@@ -307,8 +307,10 @@ fn without(batch: RecordBatch, held_out: &[i64]) -> Result<RecordBatch> {
 fn check_places(pipeline: &Pipeline) -> Result<()> {
     let places = pipeline.source.kind().places();
     let Some((setting, path)) = places.into_iter().find(|(_, path)| !store::exists(path)) else { return Ok(()) };
-    // What cannot be found out is an error of its own.
-    store::of(path).kind(path).with_context(|| format!("{setting}: cannot read {}", path.display()))?;
+    if is_url(path) {
+        // What a store does not tell is an error of its own.
+        store::of(path).kind(path).with_context(|| format!("{setting}: cannot read {}", path.display()))?;
+    }
     let other = path.to_string_lossy().contains(":/") && !is_url(path);
     let url = if other { " (of URLs, limpid reads s3://, gs://, az:// and https://)" } else { "" };
     let missing = format!("{setting}: {} does not exist{url}", path.display());

@@ -59,7 +59,7 @@ impl Stage for Report {
     }
 
     fn run(&self, context: &StageContext<'_>) -> Result<Outputs> {
-        let page = gather(context.workspace, context.pipeline, &context.decisive, &context.inputs)?;
+        let page = gather(context.workspace, context.pipeline, context.decisive, context.inputs)?;
         let html = render(&page).context("cannot make the page")?;
         Ok(vec![context.write("report.html", html.as_bytes())?].into())
     }

@@ -109,7 +109,7 @@ impl Stage for Train {
             ImageTable::new(clean, noisy)
         };
         let (train, test) = (table(Split::Train)?, table(Split::Test)?);
-        let validation = tables.splits(&context.inputs).any(|split| split == Split::Validation);
+        let validation = tables.splits(context.inputs).any(|split| split == Split::Validation);
         let validation = validation.then(|| table(Split::Validation)).transpose()?;
         let patches = &pipeline.training.patches;
         // ingest has checked the patches that were set when it ran, and the test images have the same shape.
@@ -151,7 +151,7 @@ impl Stage for Train {
             validation: validation.map(|validation| scored(validation, Split::Validation)).transpose()?,
             checkpoint: CheckpointFile::new(
                 context.checkpoint.clone(),
-                self.trajectory(pipeline, &context.inputs),
+                self.trajectory(pipeline, context.inputs),
                 pipeline.training.end(),
             ),
             start,

@@ -92,6 +92,10 @@ impl Store for Remote {
         run.join(stage)
     }
 
+    fn holds_results(&self, _run: &Path, _stage: &str) -> io::Result<bool> {
+        absent()
+    }
+
     fn draft(&self, _run: &Path, _stage: &str, _fingerprint: &str) -> Result<PathBuf> {
         Ok(absent()?)
     }

@@ -134,6 +134,14 @@ pub trait Store: Sync {
         self.stats(root, names)
     }
 
+    /// Lists a folder for the questions about files in it that follow, where each would take a request.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    fn list_ahead(&self, _folder: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Forgets what earlier listings said, so that changes since then are seen.
     fn look_again(&self) {}
 
@@ -161,6 +169,12 @@ pub trait Store: Sync {
     /// The folder with the published files of a stage of the run at `run`, whose receipt is called `receipt`; where a stage was never
     /// published, one without a receipt. What a store cannot tell now shows when a file is read there.
     fn published(&self, run: &Path, stage: &str, receipt: &str) -> PathBuf;
+
+    /// Whether the folder of a stage holds anything else than what [`Self::draft`] leaves there.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn holds_results(&self, run: &Path, stage: &str) -> io::Result<bool>;
 
     /// Makes a folder for the files of a stage of the run at `run`. It may hold files of an earlier draft with the same fingerprint.
     ///
@@ -269,6 +283,14 @@ pub fn nearest_real(path: &Path) -> Option<PathBuf> {
 fn taken(folder: &Path) -> anyhow::Error {
     let advice = "name a folder that does not exist yet";
     error::settings(format!("{} exists already; {advice}", folder.display()))
+}
+
+/// As [`Store::list_ahead`].
+///
+/// # Errors
+/// As [`Store::list_ahead`].
+pub fn list_ahead(folder: &Path) -> Result<()> {
+    of(folder).list_ahead(folder).with_context(|| format!("cannot list {}", folder.display()))
 }
 
 /// Opens a file to read it from its start on.

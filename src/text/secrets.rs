@@ -19,7 +19,9 @@ pub fn is_signature(query: &str) -> bool {
 /// Whether the part of a URL before its first slash holds a password: a colon that is not before a port, or not of an address.
 pub fn has_password(authority: &str) -> bool {
     let host = authority.rfind(']').map_or(authority, |end| &authority[end..]);
-    host.split_once(':').is_some_and(|(_, port)| !port.bytes().all(|byte| byte.is_ascii_digit()))
+    // In a text, a sentence may go on after the port.
+    let port = host.split_once(':').map(|(_, port)| port.trim_end_matches([':', ',', ';', '.', ')', '}']));
+    port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A text with the users, passwords and signatures of URLs in it replaced by `…`.
@@ -72,6 +74,8 @@ mod tests {
         for text in [
             "abfs://c@account.dfs.core.windows.net/x",
             "http://[::1]:80/x",
+            "(http://h:80: no)",
+            "at http://h:80, or",
             "s3://b/x-?.parquet\nno",
             "nothing",
             "a://",

@@ -406,9 +406,9 @@ fn what_a_file_is_is_said_everywhere() {
             .says(&format!("it is not a PNG, JPEG, WebP, GIF, BMP or TIFF picture, but {what}; "));
     }
     sandbox
-        .limpid("denoise runs/small https://example.org/a.png -o out")
+        .limpid("denoise runs/small ftp://example.org/a.png -o out")
         .exits(2)
-        .says("is a URL, and limpid reads files");
+        .says("is a URL of a kind that limpid does not read");
     sandbox.limpid("denoise runs/small small.toml -o out").exits(65).says("small.toml is a TOML file; ");
     sandbox
         .limpid("run scans")

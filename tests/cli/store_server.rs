@@ -159,14 +159,13 @@ impl Server {
         let script = format!("\"$0\" {} >/dev/null 2>&1 & read _; kill $!", arguments(address.port()));
         let mut command = Command::new("sh");
         let shell = command.arg("-c").arg(script).arg(&program).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
-        let shell = shell.expect("starts");
-        for _ in 0..600 {
-            if TcpStream::connect(address).is_ok() {
-                return Some(Self { address, _shell: shell });
-            }
+        let server = Self { address, _shell: shell.expect("starts") };
+        let answers = || {
             std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("{} does not answer", program.display());
+            TcpStream::connect(address).is_ok()
+        };
+        assert!((0..600).any(|_| answers()), "{} does not answer", program.display());
+        Some(server)
     }
 
     /// Sends a request with a signature that moto does not check, and returns the body of the answer.

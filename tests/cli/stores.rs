@@ -86,11 +86,14 @@ fn a_store_that_fails_one_request_in_twenty_makes_no_difference() {
     assert_eq!(left.len(), 4 + sandbox.files("runs/small/ingest").len(), "{left:?}");
 }
 
+/// Files by name.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// The sources of every kind, with files for each, and the splits that they have.
-fn kinds() -> Vec<(&'static str, Vec<(String, Vec<u8>)>)> {
+fn kinds() -> Vec<(&'static str, Files)> {
     let pictures = |folder: &str| {
         let name = move |index: u32, folder: &str| {
-            let split = if index % 4 == 0 { "test" } else { "train" };
+            let split = if index.is_multiple_of(4) { "test" } else { "train" };
             (format!("{folder}/{split}/{}/{index:03}.png", ["cat", "dog"][(index / 4 % 2) as usize]), png(8, 9, index))
         };
         (0..48).map(|index| name(index, folder)).collect::<Vec<_>>()
@@ -429,9 +432,13 @@ fn a_run_in_a_store_that_is_killed_or_loses_requests_has_the_same_bytes() {
     let Some(server) = s3("killed") else { return };
     let sandbox = Sandbox::new();
     sandbox.limpid("run small.toml").succeeds();
-    let rounds = std::env::var("LIMPID_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(4);
+    let rounds = std::env::var("LIMPID_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2);
     let proxy = Proxy::new(server.address, 20);
     let (mut kills, mut step) = (0, 3);
+    // A signal leaves a checkpoint in the store.
+    let run = || sandbox.limpid("run small.toml --runs s3://killed/0").at(&proxy.url());
+    run().env("LIMPID_FAILPOINT", "put s3://killed/0/small/.checkpoint/train:1:terminate").exits(75);
+    assert!(server.keys("killed").contains(&"0/small/.checkpoint/train".to_owned()));
     for round in 0..rounds {
         let run = |words: &str| {
             sandbox.limpid(&format!("run small.toml --runs s3://killed/{round} {words}")).at(&proxy.url())

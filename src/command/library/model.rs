@@ -22,6 +22,7 @@ use crate::image::{Pixels, Split};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::source::Source;
+use crate::store;
 use crate::table::{RowGroup, batch_rows};
 
 /// Row groups that are under way at a time, for each thread.
@@ -64,7 +65,7 @@ impl Model {
         let workers = Workers::start(threads)?;
         let device = device.parse::<DeviceChoice>().map_err(error::settings)?;
         let device = device.open(threads, |reason| progress.note(reason))?;
-        if !path.exists() {
+        if !store::exists(path) {
             return Err(error::settings(format!("{} does not exist", path.display())));
         }
         let inference = workers.pool.install(|| load_checked(path, &device))?;

@@ -239,6 +239,7 @@ pub fn files(settings: &FolderSettings, found: Option<&Metadata>) -> Result<Vec<
 /// # Errors
 /// One that cannot be read.
 pub fn metadata(settings: &FolderSettings) -> Result<Option<Metadata>> {
+    store::list_ahead(&settings.path)?;
     if settings.csv.is_some() || settings.labels == FolderLabels::None {
         return Ok(None);
     }
@@ -319,6 +320,7 @@ fn from_table(table: &Path, settings: &FolderSettings, inside: &str) -> Result<V
     let root = &settings.path;
     let bad = |what: String| file_table::bad(table, &what);
     let FileTable { columns: head, rows } = file_table::open(table, &wanted(settings))?;
+    store::list_ahead(root)?;
     let files = column(&head, &FILE_COLUMNS).ok_or_else(|| {
         let (found, wanted) = (head.join(", "), FILE_COLUMNS.join(", "));
         bad(format!("its columns are {found}; one of {wanted} must name the files"))

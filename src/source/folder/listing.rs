@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::relative;
 use crate::error;
 use crate::progress::Progress;
 use crate::source::Asker;
 use crate::source::walk::{Walk, is_aside};
-use crate::store::{self, real};
+use crate::store::{self, PathKind, real};
 
 /// Ends of the names of image files, in lower case.
 const EXTENSIONS: [&str; 9] = ["png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff"];
@@ -139,8 +139,9 @@ pub fn list(root: &Path) -> Result<Listing> {
 /// # Errors
 /// As [`list`].
 pub fn list_in(root: &Path, folders: &[&str]) -> Result<Listing> {
-    if !store::is_folder(root) {
-        let what = if store::exists(root) { "is not a folder" } else { "does not exist" };
+    let kind = store::of(root).kind(root).with_context(|| format!("cannot read {}", root.display()))?;
+    if kind != Some(PathKind::Folder) {
+        let what = if kind.is_some() { "is not a folder" } else { "does not exist" };
         return Err(error::data(format!("{} {what}", root.display())));
     }
     let mut folders: Vec<_> = folders.iter().map(|folder| root.join(folder)).collect();

@@ -33,6 +33,7 @@ pub fn read(table: &Path, settings: &FolderSettings, pairs: &FolderPairs) -> Res
     };
     let (noisy, clean) = (required("noisy")?, required("clean")?);
     let (labels, splits) = (column(&head, &LABEL_COLUMNS), column(&head, &SPLIT_COLUMNS));
+    [&settings.path, &pairs.noisy].into_iter().try_for_each(|root| store::list_ahead(root))?;
     let (mut items, mut versions) = (BTreeMap::<String, Item>::new(), BTreeMap::<String, Vec<String>>::new());
     let mut seen = BTreeSet::new();
     for row in rows {

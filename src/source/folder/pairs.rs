@@ -79,6 +79,7 @@ impl FolderPairs {
 
     /// The images in the folder of the noisy ones, of which some may have other names.
     fn list(&self, settings: &FolderSettings) -> Result<Listing> {
+        [&settings.path, &self.noisy].into_iter().try_for_each(|root| store::list_ahead(root))?;
         // If there are folders of splits, files outside of them belong to none.
         let splits = [settings.train.as_str(), &settings.test];
         let split = [&settings.path, &self.noisy]

@@ -14,7 +14,7 @@ use crate::source::Outside;
 use crate::source::split_name::{Role, roles};
 use crate::source::walk::{Walk, is_aside};
 use crate::store::url::is_url;
-use crate::store::{self, nearest_real, real};
+use crate::store::{self, PathKind, nearest_real, real};
 use crate::{error, table};
 
 /// Advice for names that do not show the splits.
@@ -168,8 +168,9 @@ fn no_pattern(text: &str, cause: &glob::PatternError) -> anyhow::Error {
 
 /// The Parquet files below a folder.
 fn below(folder: &Path) -> Result<Vec<PathBuf>> {
-    if !store::is_folder(folder) {
-        let what = if store::exists(folder) { "is not a folder" } else { "does not exist" };
+    let kind = store::of(folder).kind(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    if kind != Some(PathKind::Folder) {
+        let what = if kind.is_some() { "is not a folder" } else { "does not exist" };
         return Err(error::data(format!("{} {what}", folder.display())));
     }
     matching(&folder.join("**/*.parquet"))

@@ -127,6 +127,12 @@ impl Store for Local {
         run.join(stage)
     }
 
+    fn holds_results(&self, run: &Path, stage: &str) -> io::Result<bool> {
+        // What cannot be read is told where it is read.
+        let folder = run.join(stage);
+        Ok(self.list(&folder).map_or(folder.exists(), |names| !names.is_empty()))
+    }
+
     fn draft(&self, run: &Path, stage: &str, _fingerprint: &str) -> Result<PathBuf> {
         publish::draft(run, stage)
     }

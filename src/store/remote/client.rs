@@ -21,10 +21,11 @@ use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, R
 use tokio::runtime::{Builder, Runtime};
 
 use super::fault::fault;
+use super::location::{Location, is_loopback, location};
 use super::profile::profile;
 use crate::error::Again;
 use crate::interrupt;
-use crate::store::url::{Location, Scheme, is_loopback, location};
+use crate::store::url::Scheme;
 
 /// Time for one request, its body included, unless `AWS_TIMEOUT` or the like says otherwise: enough for a part at a megabit a second.
 const TIMEOUT: &str = "150s";
@@ -173,7 +174,9 @@ fn client(location: &Location) -> io::Result<Arc<dyn ObjectStore>> {
             Arc::new(builder.build().map_err(fault)?)
         }
         Scheme::Http => {
-            let builder = HttpBuilder::new().with_url(&location.bucket).with_retry(retries());
+            // A host may be mistyped, which its silence does not tell from an outage.
+            let retries = RetryConfig { retry_timeout: Duration::from_secs(20), ..retries() };
+            let builder = HttpBuilder::new().with_url(&location.bucket).with_retry(retries);
             let options = options("HTTPS", is_local(Some(location.bucket.clone())));
             Arc::new(builder.with_client_options(options).build().map_err(fault)?)
         }

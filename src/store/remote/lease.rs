@@ -67,13 +67,24 @@ struct State {
 }
 
 impl State {
+    /// Whether the content of the object is of this process.
+    fn is_own(&self, found: &[u8]) -> bool {
+        let Ok(found) = serde_json::from_slice::<Holder>(found) else { return false };
+        !found.released && found.name() == self.holder.name()
+    }
+
     /// Swaps the object for one with this change; the lease is lost if that is no longer this process's.
     fn swap(&mut self, path: &Path, change: impl FnOnce(&mut Holder)) {
         let mut holder = self.holder.clone();
         change(&mut holder);
         match swap(path, &holder.bytes(), Some(&self.version)) {
             Ok(Some(version)) => (self.holder, self.version, self.renewed) = (holder, version, Instant::now()),
-            Ok(None) => self.lost = true,
+            // A renewal before, whose answer was lost, has another version.
+            Ok(None) => match versioned(path) {
+                Ok(Some((found, version))) if self.is_own(&found) => self.version = version,
+                Ok(_) => self.lost = true,
+                Err(_) => {}
+            },
             // The next renewal may succeed in time.
             Err(_) => {}
         }

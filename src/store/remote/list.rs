@@ -28,8 +28,8 @@ const AT_ONCE: usize = 32;
 /// The objects below a prefix, by their keys from there on.
 type Listing = BTreeMap<String, Stat>;
 
-/// The listings of this process, with their prefixes. A folder of a million pictures is listed by a thousand requests, and asked for
-/// many times: a listing serves until [`forget`].
+/// The listings that [`walk`] has made in this process, with their prefixes. A folder of a million pictures is listed by a thousand
+/// requests, and asked for many times: a listing serves until [`forget`]. Nothing else is remembered, since run directories change.
 fn listings() -> MutexGuard<'static, Vec<(PathBuf, Arc<Listing>)>> {
     static LISTINGS: Mutex<Vec<(PathBuf, Arc<Listing>)>> = Mutex::new(Vec::new());
     LISTINGS.lock().unwrap_or_else(PoisonError::into_inner)
@@ -70,16 +70,8 @@ pub fn kind(path: &Path) -> io::Result<Option<PathKind>> {
     if object.location.scheme == Scheme::Http {
         return Ok(None);
     }
-    let mut pages = object.store.list(Some(&object.key)).ready_chunks(PAGE);
-    let Some(first) = client::attempt(pages.next())? else { return Ok(None) };
-    let first = first.into_iter().collect::<object_store::Result<Vec<_>>>().map_err(fault)?;
-    // A prefix of few objects is listed by that already.
-    if first.len() < PAGE && client::attempt(pages.next())?.is_none() {
-        let mut listing = Lister::new(&object.key);
-        first.iter().for_each(|meta| listing.add(meta));
-        listings().push((path.to_owned(), Arc::new(listing.end())));
-    }
-    Ok(Some(PathKind::Folder))
+    let first = client::attempt(object.store.list(Some(&object.key)).next())?;
+    Ok(first.transpose().map_err(fault)?.map(|_| PathKind::Folder))
 }
 
 /// The stat of an object that was listed.

@@ -11,6 +11,7 @@ mod held;
 mod kept;
 mod lease;
 mod list;
+mod location;
 mod profile;
 mod publish;
 mod put;
@@ -100,6 +101,10 @@ impl Store for Remote {
         ahead::expect(paths)
     }
 
+    fn list_ahead(&self, folder: &Path) -> io::Result<()> {
+        list::walk(folder, &mut |_, _| {})
+    }
+
     fn look_again(&self) {
         list::forget(None);
     }
@@ -128,6 +133,10 @@ impl Store for Remote {
 
     fn published(&self, run: &Path, stage: &str, receipt: &str) -> PathBuf {
         publish::published(run, stage, receipt).ok().flatten().unwrap_or_else(|| run.join(stage))
+    }
+
+    fn holds_results(&self, run: &Path, stage: &str) -> io::Result<bool> {
+        publish::holds_results(&run.join(stage))
     }
 
     fn draft(&self, run: &Path, stage: &str, fingerprint: &str) -> Result<PathBuf> {
@@ -166,6 +175,10 @@ impl Store for Remote {
     }
 
     fn lease(&self, run: &Path, timeout: Option<Duration>, progress: &Progress) -> Result<Box<dyn Lease>> {
-        Ok(Box::new(lease::take(run, timeout, progress)?))
+        let lease = lease::take(run, timeout, progress)?;
+        // Whoever had it may have published results.
+        publish::forget();
+        list::forget(None);
+        Ok(Box::new(lease))
     }
 }

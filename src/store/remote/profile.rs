@@ -64,12 +64,11 @@ fn section(text: &str, name: &str) -> Option<Profile> {
             if inside {
                 keys.get_or_insert_with(Profile::new);
             }
-        } else if let Some((key, value)) = written.split_once('=').filter(|_| inside && !line.starts_with([' ', '\t']))
+        } else if let Some((key, value)) =
+            written.split_once('=').filter(|_| inside && !line.starts_with([' ', '\t', '#', ';']))
         {
-            if !written.starts_with(['#', ';']) {
-                let keys = keys.get_or_insert_with(Profile::new);
-                keys.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());
-            }
+            let keys = keys.get_or_insert_with(Profile::new);
+            keys.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());
         }
     }
     keys

@@ -60,6 +60,20 @@ fn answers() -> MutexGuard<'static, BTreeMap<PathBuf, (Instant, Option<PathBuf>)
     ANSWERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Forgets the answers of [`published`].
+pub fn forget() {
+    answers().clear();
+}
+
+/// Whether the folder of a stage holds anything but generations.
+pub fn holds_results(folder: &Path) -> io::Result<bool> {
+    let names = match list::names(folder) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(false),
+        names => names?,
+    };
+    Ok(names.iter().any(|name| !is_generation(name.trim_end_matches(RECEIPTS))))
+}
+
 /// The fingerprint in a receipt.
 fn fingerprint(receipt: &[u8]) -> Option<String> {
     let receipt: Value = serde_json::from_slice(receipt).ok()?;
@@ -79,7 +93,7 @@ pub fn publish(run: &Path, stage: &str, (name, receipt): (&str, &[u8])) -> Resul
         swap(&place, receipt, before.as_ref())
     };
     let swapped = write();
-    answers().clear();
+    forget();
     match swapped.with_context(|| format!("cannot write {}", place.display()))? {
         Some(_) => Ok(()),
         None => Err(error::try_again(format!("another process has published {}", place.display()))),
@@ -121,7 +135,7 @@ fn write_manifest(run: &Path, stage: &str, fingerprint: &str, receipt: &[u8]) ->
 /// Removes what no receipt names: earlier generations, and what killed runs have left.
 pub fn sweep(run: &Path, stages: &[&str], receipt: &str) -> Result<Swept> {
     let unreadable = || format!("cannot list {}", run.display());
-    answers().clear();
+    forget();
     let mut kept = BTreeSet::new();
     for stage in stages {
         let Some((receipt, _)) = versioned(&run.join(stage).join(receipt)).with_context(unreadable)? else { continue };
