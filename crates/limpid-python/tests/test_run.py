@@ -174,14 +174,11 @@ def test_the_command_is_that_of_the_binary(tmp_path):
     assert "limpid: the settings have" in command("plan", file, code=2)
 
 
-def test_it_is_imported_fast_and_alone():
+def test_it_is_imported_alone():
     program = textwrap.dedent("""
-        import sys, time
-        start = time.perf_counter()
+        import sys
         import limpid
-        print((time.perf_counter() - start) * 1000)
         print(sorted({"numpy", "pyarrow", "sklearn", "polars", "pandas", "tqdm"} & set(sys.modules)))
     """)
-    outputs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split("\n") for _ in range(5)]
-    assert all(output[1] == "[]" for output in outputs), outputs
-    assert min(float(output[0]) for output in outputs) < 100, outputs
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -20,7 +20,7 @@ use crate::engine::making::{Direction, Making};
 use crate::error;
 use crate::image::{Pixels, Split};
 use crate::interrupt;
-use crate::progress::Progress;
+use crate::progress::{Progress, Task};
 use crate::source::Source;
 use crate::store;
 use crate::table::{RowGroup, batch_rows};
@@ -142,34 +142,41 @@ impl Model {
         let workers = self.workers()?;
         let (name, pictures) = (images.name().to_owned(), images.are_pictures());
         let from = Path::new(&name);
-        match workers.pool.install(|| images.source(model, reading, progress))? {
-            Found::Source(source) => self.made(&workers, model, (&*source, pictures), direction, from, progress),
+        let source = match workers.pool.install(|| images.source(model, reading, progress))? {
+            Found::Source(source) => source,
             Found::None(content) => {
                 let schema = Making::new(model, content, (&None, None), direction, from)?.schema;
-                Ok(Rows { schema, batches: Vec::new() })
+                return Ok(Rows { schema, batches: Vec::new() });
             }
-        }
-    }
-
-    /// What the model makes of all images of a source, in their order.
-    fn made(
-        &self,
-        workers: &Workers,
-        model: &Inference,
-        (source, pictures): (&dyn Source, bool),
-        direction: Direction,
-        from: &Path,
-        progress: &Progress,
-    ) -> Result<Rows> {
-        let (content, count) = (source.content(), source.count(Split::Test));
+        };
+        let content = source.content();
+        let cuts =
+            matches!(direction, Direction::Denoise(_)) && content.extent().is_some_and(|images| model.cuts(images));
+        let _turn = cuts.then(|| workers.turn.lock().unwrap_or_else(PoisonError::into_inner));
         let labels = (source.classes(), source.label_lists());
         let making = Making::new(model, content, (&labels.0, labels.1.as_ref()), direction, from);
         let advice = ["resize=True or crop=True makes pictures fit", "codes=\"pooled\" or \"patches\" cuts them"];
-        let making = making.map_err(|cause| misfit(&cause, source, pictures, model, direction, advice))?;
-        let task = progress.task(direction.verb(), count, "images");
+        let making = making.map_err(|cause| misfit(&cause, &*source, pictures, model, direction, advice))?;
+        let task = progress.task(direction.verb(), source.count(Split::Test), "images");
+        let batches = workers.pool.install(|| self.made(&*source, &making, &task, cuts))?;
+        source.passed_over().iter().for_each(|line| progress.note(line));
+        // Fails now if pictures could not be decoded.
+        source.tables()?;
+        Ok(Rows { schema: making.schema.clone(), batches })
+    }
+
+    /// What becomes of all images of a source, in their order; one row group after the other if all threads work on each.
+    fn made(
+        &self,
+        source: &dyn Source,
+        making: &Making<'_>,
+        task: &Task,
+        one_by_one: bool,
+    ) -> Result<Vec<RecordBatch>> {
         // No row group is written, so that threads share the images as they like: no number depends on it.
-        let share = usize::try_from(count.div_ceil(self.threads as u64)).unwrap_or(usize::MAX);
-        let mut groups = source.row_groups(Split::Test, batch_rows(content).min(share).max(1))?;
+        let share = source.count(Split::Test).div_ceil(self.threads as u64);
+        let share = usize::try_from(share).unwrap_or(usize::MAX);
+        let mut groups = source.row_groups(Split::Test, batch_rows(source.content()).min(share).max(1))?;
         let make = |group: RowGroup<'_>| -> Result<Vec<RecordBatch>> {
             let mut made = Vec::new();
             group(&mut |batch| {
@@ -180,29 +187,21 @@ impl Model {
             })?;
             Ok(made)
         };
-        let cuts =
-            matches!(direction, Direction::Denoise(_)) && content.extent().is_some_and(|images| model.cuts(images));
         let mut batches = Vec::new();
         loop {
-            let next = || groups.by_ref().take(GROUPS * self.threads).collect::<Result<Vec<_>>>();
-            let next = workers.pool.install(next)?;
+            let next = groups.by_ref().take(GROUPS * self.threads).collect::<Result<Vec<_>>>()?;
             if next.is_empty() {
-                break;
+                return Ok(batches);
             }
-            let made: Vec<_> = if cuts {
-                let _turn = workers.turn.lock().unwrap_or_else(PoisonError::into_inner);
-                next.into_iter().map(|group| workers.pool.install(|| make(group))).collect()
+            let made: Vec<_> = if one_by_one {
+                next.into_iter().map(make).collect()
             } else {
-                workers.pool.install(|| next.into_par_iter().map(make).collect())
+                next.into_par_iter().map(make).collect()
             };
             for made in made {
                 batches.extend(made?);
             }
         }
-        source.passed_over().iter().for_each(|line| progress.note(line));
-        // Fails now if pictures could not be decoded.
-        source.tables()?;
-        Ok(Rows { schema: making.schema.clone(), batches })
     }
 
     /// The threads of this process.
