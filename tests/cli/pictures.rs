@@ -249,7 +249,7 @@ fn a_result_is_published_whole_and_of_an_unchanged_picture() {
         ("sync:1:EIO", 74, "cannot denoise page.png"),
         ("rename:1:EIO", 74, "cannot denoise page.png"),
         ("create ./.x:1:terminate", 75, "interrupted"),
-        ("read page.png:1:edit", 75, "page.png has changed while it was read"),
+        ("read page.png:3:edit", 75, "page.png has changed while it was read"),
     ] {
         sandbox.write("page.png", &page);
         for old in ["x.png", "x.tif"] {

@@ -264,7 +264,8 @@ fn nor_is_an_input_of_a_command_that_changes() {
             change_at_every_read(&sandbox, &format!("{command} runs/m {input} --resize -o out"), changed, "out");
         }
     }
-    let fault = "read photos/test/cat/1.png:1:come";
+    // The first reading is for a look before anything is written.
+    let fault = "read photos/test/cat/1.png:2:come";
     let run = sandbox.limpid("encode runs/m photos --resize -o out").env("LIMPID_FAILPOINT", fault);
     run.exits(75).says("copy-of-1.png has come while it was read");
 }

@@ -19,8 +19,11 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Files by name.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// The result of every stage, as one process makes it.
-fn whole() -> (Sandbox, Vec<Vec<(String, Vec<u8>)>>) {
+fn whole() -> (Sandbox, Vec<Files>) {
     let sandbox = sandbox();
     sandbox.limpid("run small.toml").exits(0);
     let results = STAGES.iter().map(|stage| sandbox.files(&format!("runs/small/{stage}"))).collect();
