@@ -18,7 +18,7 @@ use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service_with_listener};
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use limpid::{error, interrupt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::plan::{Role, ShardCodec, Worker, executor_id};
 
@@ -121,13 +121,13 @@ impl Executor {
     /// # Errors
     /// The scheduler cannot be reached; the port is in use.
     pub async fn serve(self, worker: Worker) -> Result<()> {
+        self.wait().await?;
         let scratch = tempfile::tempdir().context("cannot create a temporary folder")?;
         let port = match self.bind.port() {
             // Ballista tells the scheduler the number that it is given, so that a free one is found here.
             0 => TcpListener::bind(self.bind).await.and_then(|free| free.local_addr()).context("cannot listen")?.port(),
             port => port,
         };
-        let seconds = self.connect_timeout.as_secs().clamp(1, u16::MAX.into());
         let config = ExecutorProcessConfig {
             executor_id: executor_id(&worker.arithmetic),
             bind_host: Address::from(self.bind).host,
@@ -135,7 +135,6 @@ impl Executor {
             port,
             scheduler_host: self.scheduler.host.clone(),
             scheduler_port: self.scheduler.port,
-            scheduler_connect_timeout_seconds: u16::try_from(seconds)?,
             vcores: self.shards_at_once,
             task_scheduling_policy: TaskSchedulingPolicy::PullStaged,
             work_dir: Some(scratch.path().to_string_lossy().into_owned()),
@@ -148,6 +147,21 @@ impl Executor {
         }
         interrupt::check()?;
         Err(error::io(format!("the executor has stopped: the scheduler dismissed it, or port {port} is in use")))
+    }
+}
+
+impl Executor {
+    /// Waits for the scheduler. Ballista's own waiting never ends.
+    async fn wait(&self) -> Result<()> {
+        let address = self.scheduler.to_string();
+        let reached = async {
+            while TcpStream::connect(&address).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        let failed =
+            |_| error::io(format!("no scheduler answers at {address}; start it first, or give --connect-timeout"));
+        tokio::time::timeout(self.connect_timeout, reached).await.map_err(failed)
     }
 }
 

@@ -315,15 +315,30 @@ fn a_shard_that_could_not_be_written_is_tried_again() {
 }
 
 #[test]
-fn bad_input_is_the_error_of_its_shard() {
+fn a_shard_that_can_never_be_written_is_the_error_of_the_run() {
+    let sandbox = Sandbox::new();
+    let (_scheduler, address) = sandbox.scheduler();
+    let _executor = sandbox.executor(&address, &sandbox.fault("corrupt", "ENOSPC").replace(":5:", ":5+:"));
+    let mut run = sandbox.run(&address);
+    run.exits(74);
+    run.says("the stage corrupt failed");
+    run.says("parquet was not made on");
+    run.says("(os error 28)");
+    assert!(!sandbox.path("runs/small/corrupt").exists());
+    // What is finished stays so.
+    assert!(!sandbox.finished("corrupt").is_empty());
+}
+
+#[test]
+fn input_that_changes_under_an_executor_is_the_error_of_the_run() {
     let sandbox = Sandbox::new();
     let (_scheduler, address) = sandbox.scheduler();
     let input = sandbox.path("runs/small/ingest/train-00002-of-00006.parquet");
     let _executor = sandbox.executor(&address, &format!("read {}:1:rot", input.display()));
     let mut run = sandbox.run(&address);
-    run.exits(65);
-    run.says("train-00002-of-00006.parquet was not made on");
-    run.says("the stage corrupt failed");
+    run.exits(74);
+    run.says("ingest/train-00002-of-00006.parquet has changed while it was read");
+    run.says("nothing of the stage corrupt is published");
     assert!(!sandbox.path("runs/small/corrupt").exists());
 }
 
@@ -343,5 +358,5 @@ fn mistakes_are_explained() {
     nowhere.says("the cluster of http://127.0.0.1:");
     let mut executor = sandbox.start(&format!("executor {free} --connect-timeout 1s"), "");
     executor.exits(74);
-    executor.says("scheduler");
+    executor.says("no scheduler answers at 127.0.0.1:");
 }
