@@ -32,8 +32,8 @@
 //!
 //! `CONTRIBUTING.md` says what to create, and where to register it, to add a stage, a corruption, a source or a model.
 //!
-//! The binary, its benchmarks and its fuzz targets use this library, and so does the Python module in `crates/limpid-python`, which calls
-//! [`command::library`]; nothing of it is supported for others yet.
+//! The binary, its benchmarks and its fuzz targets use this library, and so do the Python module in `crates/limpid-python`, which calls
+//! [`command::library`], and `crates/limpid-cluster`, which has an engine for [`shards`]; nothing of it is supported for others yet.
 #![allow(rustdoc::private_intra_doc_links, reason = "this page is for those who work on limpid")]
 
 pub mod command;
@@ -60,6 +60,7 @@ mod scaler;
 mod setting;
 pub mod source;
 mod stage;
+pub use stage::shards;
 mod store;
 pub mod table;
 mod terminal;

@@ -30,7 +30,10 @@ mod print;
 mod results;
 mod scores;
 
-pub use process::main;
+pub use arguments::{DeviceArgs, WorkArgs, duration, progress, threads};
+pub use print::print;
+pub use process::{carry_out, main, refuse};
+pub use run::{MakeEngine, RunArgs};
 
 use std::ffi::OsString;
 
@@ -39,7 +42,6 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::progress::LogMode;
-use crate::store::failpoint;
 
 /// Compresses and denoises images with autoencoders: images in, features and denoised images in Parquet out.
 ///
@@ -66,6 +68,10 @@ impl Cli {
 /// Arguments that are wrong, and those that ask for help or the version.
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(arguments).map_err(|mut cause| {
+        if matches!(cause.get(ContextKind::InvalidArg), Some(ContextValue::String(unknown)) if unknown == "--engine") {
+            let advice = "limpid-cluster run has it: this program works on one machine".into();
+            cause.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice]));
+        }
         let known = cause.get(ContextKind::SuggestedSubcommand).is_some();
         if let (false, Some(ContextValue::String(typed))) = (known, cause.get(ContextKind::InvalidSubcommand)) {
             let command = Cli::command();
@@ -85,7 +91,6 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
 /// # Errors
 /// Those of the command; see `error` for how they are reported.
 fn execute(cli: Cli) -> Result<()> {
-    failpoint::install()?;
     cli.command.arguments().execute()
 }
 

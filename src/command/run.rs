@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Map, Value};
 
 use super::Execute;
 use super::arguments::{DeviceArgs, PipelineArgs, WorkArgs, duration, load, progress, threads};
 use super::print::print;
+use crate::device::ComputeDevice;
 use crate::error;
 use crate::interrupt;
 use crate::lineage::Lineage;
@@ -17,7 +18,7 @@ use crate::pipeline::{self, RunOptions};
 use crate::progress::{LogMode, Progress};
 use crate::quality::gate;
 use crate::record::workspace::Workspace;
-use crate::stage::shards::LocalEngine;
+use crate::stage::shards::{Engine, LocalEngine};
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -45,16 +46,50 @@ pub struct RunArgs {
 impl Execute for RunArgs {
     /// Runs a pipeline and prints where its results are.
     fn execute(&self) -> Result<()> {
-        interrupt::install()?;
-        self.run(None, &progress(&self.work), &|run| print(run.display()))
+        self.execute_with(&local)
     }
 
     fn log_mode(&self) -> LogMode {
-        self.work.log
+        RunArgs::log_mode(self)
     }
 }
 
+/// Makes the engine of a run, which has this device and so many threads.
+pub type MakeEngine<'a> = &'a dyn Fn(&ComputeDevice, usize, &Progress) -> Result<Box<dyn Engine>>;
+
+/// The engine of a run in one process.
+///
+/// # Errors
+/// None.
+pub fn local(device: &ComputeDevice, threads: usize, _: &Progress) -> Result<Box<dyn Engine>> {
+    Ok(Box::new(LocalEngine::new(threads, device)))
+}
+
 impl RunArgs {
+    /// Runs the pipeline with an engine and prints where its results are.
+    ///
+    /// # Errors
+    /// As [`RunArgs::run`].
+    pub fn execute_with(&self, engine: MakeEngine<'_>) -> Result<()> {
+        interrupt::install()?;
+        self.run(None, engine, &progress(&self.work), &|run| print(run.display()))
+    }
+
+    /// The form of progress messages and of the error message.
+    pub fn log_mode(&self) -> LogMode {
+        self.work.log
+    }
+
+    /// Names the run directory by its absolute path, which processes in other folders understand.
+    ///
+    /// # Errors
+    /// An empty path; a current folder that is gone.
+    pub fn make_absolute(&mut self) -> Result<()> {
+        let runs = &mut self.pipeline.runs;
+        *runs = std::path::absolute(&*runs).with_context(|| format!("cannot find {}", runs.display()))?;
+        Ok(())
+    }
+
     /// Runs the pipeline, or that of a document in its place, and calls `published` with the run directory before the gate is judged.
     ///
     /// # Errors
@@ -62,6 +97,7 @@ impl RunArgs {
     pub fn run(
         &self,
         document: Option<Map<String, Value>>,
+        engine: MakeEngine<'_>,
         progress: &Progress,
         published: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<()> {
@@ -76,7 +112,7 @@ impl RunArgs {
             fresh: self.pipeline.fresh,
             lock_timeout: self.lock_timeout,
             data: self.data.clone(),
-            engine: Box::new(LocalEngine::new(threads, &device)),
+            engine: engine(&device, threads, progress)?,
             device,
             threads,
         };

@@ -12,6 +12,7 @@ mod stage_name;
 mod table_set;
 pub mod workspace;
 
+pub use crate::store::local::host;
 pub use shards::{ShardFolder, ShardReceipt};
 pub use stage_name::StageName;
 pub use table_set::{ShardFile, TableSet};

@@ -200,4 +200,5 @@ fn mistakes_are_explained() {
     sandbox.limpid("shard small.toml --stage corrupt --index 2 --of 2").exits(2).says("numbered from 0");
     sandbox.limpid("shard small.toml --stage nothing --index 0 --of 2").exits(2).says("has no stage");
     sandbox.limpid("commit small.toml --stage corrupt").exits(75).says("8 of 8 shards are not finished");
+    sandbox.limpid("run small.toml --engine ballista").exits(2).says("--engine").says("limpid-cluster run has it");
 }

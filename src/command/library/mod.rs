@@ -10,6 +10,7 @@ use anyhow::Result;
 use serde_json::{Map, Value};
 
 use super::results::Results;
+use super::run::local;
 use super::{Command, show};
 use crate::error;
 use crate::pipeline::metrics;
@@ -28,7 +29,7 @@ pub use model::{Model, Rows};
 pub fn run(arguments: &[String], document: Option<Map<String, Value>>, progress: &Progress) -> Result<()> {
     failpoint::install()?;
     match parsed(arguments)? {
-        Command::Run(args) => args.run(document, progress, &|_| Ok(())),
+        Command::Run(args) => args.run(document, &local, progress, &|_| Ok(())),
         _ => Err(error::bug("another command was called as run")),
     }
 }
