@@ -1,5 +1,6 @@
 //! Arguments that several commands take, and the functions that read them.
 
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -113,7 +114,12 @@ pub fn threads(given: Option<u16>) -> Result<usize> {
     let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
     match *started {
         None => {
-            rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
+            // Without a cause of its own, the error says that the program which this library is a part of has started the pool.
+            if let Err(cause) = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()
+                && cause.source().is_some()
+            {
+                return Err(cause).context("cannot start the threads");
+            }
             *started = Some(std::process::id());
         }
         Some(started) if started == std::process::id() => {}
