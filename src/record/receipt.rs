@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::StageName;
 use super::digest::{FileStamp, digest, short};
 use super::fingerprint::Parts;
-use super::sealed::{seal, unseal};
+use super::sealed::{sealed, unseal};
 use crate::error::{self, Kind};
 use crate::store::{self, Stat};
 use crate::table::FileRecord;
@@ -104,9 +104,7 @@ impl Receipt {
     /// # Errors
     /// The serialisation fails, which no content causes.
     pub fn serialise(&self) -> Result<Vec<u8>> {
-        let mut text = serde_json::to_string_pretty(self).context("cannot serialise a receipt")?;
-        text.push('\n');
-        Ok(seal(&text)?.into_bytes())
+        sealed(self)
     }
 
     /// The digests of the files that were written, by `stage/name`, as fingerprints have them.

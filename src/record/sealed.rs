@@ -2,7 +2,8 @@
 //!
 //! A wrong bit in a number gives valid JSON, and nothing else would detect it.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde::Serialize;
 
 use crate::error;
 
@@ -14,11 +15,20 @@ const END_OF_DIGEST: &str = "\"\n}\n";
 /// Characters of a digest.
 const DIGEST: usize = 2 * blake3::OUT_LEN;
 
+/// A value as the bytes of a file: an object with its digest.
+///
+/// # Errors
+/// It does not become an object with a key.
+pub fn sealed(value: &impl Serialize) -> Result<Vec<u8>> {
+    let text = serde_json::to_string_pretty(value).context("cannot serialise a record of the run")?;
+    Ok(seal(&format!("{text}\n"))?.into_bytes())
+}
+
 /// The text of an object with its digest.
 ///
 /// # Errors
 /// It is not an object with a key.
-pub fn seal(text: &str) -> Result<String> {
+fn seal(text: &str) -> Result<String> {
     let body = text.strip_suffix(END).filter(|body| !body.ends_with('{'));
     let body = body.ok_or_else(|| error::bug("only an object can be sealed"))?;
     Ok(format!("{body}{KEY}{}{END_OF_DIGEST}", blake3::hash(text.as_bytes()).to_hex()))

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::receipt::output_damage;
-use super::sealed::{seal, unseal};
+use super::sealed::{sealed, unseal};
 use crate::store::{self, MOST_TEXT};
 use crate::table::FileRecord;
 
@@ -133,10 +133,8 @@ impl ShardFolder {
     /// # Errors
     /// The store.
     pub fn keep(&self, receipt: &ShardReceipt) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(receipt).context("cannot serialise a receipt")?;
-        text.push('\n');
         let path = self.receipts().join(receipt_name(&receipt.file.name));
-        store::write_whole(&path, seal(&text)?.as_bytes()).map(|_| ())
+        store::write_whole(&path, &sealed(receipt)?).map(|_| ())
     }
 }
 

@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use super::StageName;
 use super::digest::FileStamp;
 use super::receipt::Receipt;
-use super::sealed::{seal, unseal};
+use super::sealed::{sealed, unseal};
 use crate::error;
 use crate::progress::Progress;
 use crate::store::{self, Lease, MOST_TEXT, Store, Swept};
@@ -114,12 +114,11 @@ impl Workspace {
     /// # Errors
     /// The file system.
     pub fn write_settings(&self, settings: &impl Serialize) -> Result<()> {
-        let text = serde_json::to_string_pretty(settings).context("cannot serialise the settings")?;
-        let (path, text) = (self.root.join(SETTINGS), seal(&format!("{text}\n"))?);
-        if store::read_whole(&path, MOST_TEXT).is_ok_and(|old| old == text.as_bytes()) {
+        let (path, bytes) = (self.root.join(SETTINGS), sealed(settings)?);
+        if store::read_whole(&path, MOST_TEXT).is_ok_and(|old| old == bytes) {
             return Ok(());
         }
-        self.store().replace(&path, text.as_bytes())
+        self.store().replace(&path, &bytes)
     }
 
     /// The receipt of a stage; none if the stage was never published, or if the receipt is damaged, so that the stage runs
