@@ -43,7 +43,7 @@ FROM nvidia/cuda:12.8.1-base-ubuntu24.04 AS cuda
 COPY --from=toolkit /usr/local/cuda/nvvm/libdevice /usr/local/cuda/nvvm/libdevice
 COPY --from=build-cuda /src/target/release/limpid /usr/local/bin/limpid
 COPY pipelines /pipelines
-COPY LICENSE-APACHE LICENSE-MIT /licenses/
+COPY LICENSE-* /licenses/
 WORKDIR /work
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/limpid"]
@@ -53,7 +53,7 @@ CMD ["run", "/pipelines/quickstart.toml", "--device", "cuda:0"]
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/limpid /usr/local/bin/limpid
 COPY pipelines /pipelines
-COPY LICENSE-APACHE LICENSE-MIT /licenses/
+COPY LICENSE-* /licenses/
 WORKDIR /work
 ENTRYPOINT ["/usr/local/bin/limpid"]
 CMD ["run", "/pipelines/quickstart.toml"]
