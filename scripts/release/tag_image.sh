@@ -9,5 +9,5 @@ shift 2
 
 tags=(--tag "$repository:$version")
 case $version in *-*) ;; *) tags+=(--tag "$repository:latest") ;; esac
-docker buildx imagetools create "${tags[@]}" "${@/#/$repository@sha256:}"
+docker buildx imagetools create "${tags[@]}" "${@/#/$repository@sha256:}" >&2
 echo "digest=$(docker buildx imagetools inspect "$repository:$version" --format '{{.Manifest.Digest}}')"
