@@ -6,6 +6,10 @@
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/work:/work" limpid run my-pipeline.toml
 #
 # The folder is made before, and the user named, because Docker would make it as root, and limpid could not write to it.
+# It is the only place that is written to. With object stores or downloads limpid needs a network; besides it needs no right:
+#
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/work:/work" \
+#       --read-only --cap-drop ALL --security-opt no-new-privileges --network none limpid
 #
 # For an NVIDIA GPU, with the driver and the NVIDIA Container Toolkit on the host (docs/devices.md says what was tried of this):
 #
@@ -16,17 +20,19 @@ FROM rust:1.95-slim-bookworm AS source
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-# A member of the workspace, which is not built.
+# The other members of the workspace, which are not built.
 COPY crates crates
 # The manifest names the benchmarks, and cargo wants to see what it names.
 COPY benches benches
 
 FROM source AS build
+ENV CARGO_PROFILE_RELEASE_STRIP=symbols
 RUN cargo build --release --locked
 
 # Burn's CUDA backend downloads an LLVM while it is built, and compiles a little C++ against it.
 FROM source AS build-cuda
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates g++ && rm -rf /var/lib/apt/lists/*
+ENV CARGO_PROFILE_RELEASE_STRIP=symbols
 RUN cargo build --release --locked --features cuda
 
 # Kernels are compiled while they run, by the LLVM that is linked in: of CUDA it takes the driver, which the Container Toolkit
@@ -37,6 +43,7 @@ FROM nvidia/cuda:12.8.1-base-ubuntu24.04 AS cuda
 COPY --from=toolkit /usr/local/cuda/nvvm/libdevice /usr/local/cuda/nvvm/libdevice
 COPY --from=build-cuda /src/target/release/limpid /usr/local/bin/limpid
 COPY pipelines /pipelines
+COPY LICENSE-* /licenses/
 WORKDIR /work
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/limpid"]
@@ -46,6 +53,7 @@ CMD ["run", "/pipelines/quickstart.toml", "--device", "cuda:0"]
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/limpid /usr/local/bin/limpid
 COPY pipelines /pipelines
+COPY LICENSE-* /licenses/
 WORKDIR /work
 ENTRYPOINT ["/usr/local/bin/limpid"]
 CMD ["run", "/pipelines/quickstart.toml"]
