@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use faer::linalg::matmul::matmul;
-use faer::linalg::solvers::Solve;
+use faer::linalg::solvers::{SelfAdjointEigen, Solve};
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 
@@ -79,13 +79,8 @@ pub fn plane(rows: &[f32], width: usize) -> Result<Vec<[f32; 2]>> {
     let mut means = Means::new(width);
     means.add(rows);
     let centred = shifted(rows, &singles(&means.means()), -1.0);
-    let centred: Vec<f64> = centred.into_iter().map(f64::from).collect();
-    let centred = MatRef::from_row_major_slice(&centred, rows.len() / width, width);
-    let mut products = Mat::zeros(centred.nrows(), centred.nrows());
-    matmul(products.as_mut(), Accum::Replace, centred, centred.transpose(), 1.0, Par::Seq);
-    let eigen = products.self_adjoint_eigen(Side::Lower);
-    let eigen = eigen.map_err(|cause| error::bug(format!("no principal components: {cause:?}")))?;
-    let count = centred.nrows();
+    let eigen = of_products(&centred, width)?;
+    let count = rows.len() / width;
     let axis = |from_last: usize| {
         let Some(column) = count.checked_sub(from_last + 1) else { return vec![0.0; count] };
         let length = eigen.S().column_vector()[column].max(0.0).sqrt();
@@ -94,6 +89,38 @@ pub fn plane(rows: &[f32], width: usize) -> Result<Vec<[f32; 2]>> {
         coordinates.into_iter().map(|value| value * greatest.signum()).collect()
     };
     Ok(axis(0).into_iter().zip(axis(1)).map(|(x, y)| [x as f32, y as f32]).collect())
+}
+
+/// Orthonormal directions along which a few rows of `width` numbers are longest, at most `count`: `[width, directions]`.
+///
+/// # Errors
+/// The decomposition does not converge.
+pub fn leading_directions(rows: &[f32], width: usize, count: usize) -> Result<Mat<f32>> {
+    let eigen = of_products(rows, width)?;
+    let (squares, vectors) = (eigen.S().column_vector(), eigen.U());
+    let last = squares.nrows() - 1;
+    // Rows along a direction that hardly any has would be divided by rounding errors.
+    let lengths = (0..=last).rev().map(|column| (column, squares[column])).take(count);
+    let lengths: Vec<_> = lengths.filter(|(_, square)| *square > 1e-9 * squares[last]).collect();
+    let scaled = Mat::from_fn(last + 1, lengths.len(), |row, index| {
+        let (column, square) = lengths[index];
+        vectors[(row, column)] / square.sqrt()
+    });
+    let rows: Vec<f64> = rows.iter().copied().map(f64::from).collect();
+    let rows = MatRef::from_row_major_slice(&rows, last + 1, width);
+    let mut directions = Mat::<f64>::zeros(width, lengths.len());
+    matmul(directions.as_mut(), Accum::Replace, rows.transpose(), scaled.as_ref(), 1.0, Par::Seq);
+    Ok(Mat::from_fn(width, lengths.len(), |row, column| directions[(row, column)] as f32))
+}
+
+/// The eigenvalues, which ascend, and eigenvectors of the products of rows with each other.
+fn of_products(rows: &[f32], width: usize) -> Result<SelfAdjointEigen<f64>> {
+    let rows: Vec<f64> = rows.iter().copied().map(f64::from).collect();
+    let rows = MatRef::from_row_major_slice(&rows, rows.len() / width, width);
+    let mut products = Mat::zeros(rows.nrows(), rows.nrows());
+    matmul(products.as_mut(), Accum::Replace, rows, rows.transpose(), 1.0, Par::Seq);
+    let eigen = products.self_adjoint_eigen(Side::Lower);
+    eigen.map_err(|cause| error::bug(format!("no principal components: {cause:?}")))
 }
 
 /// The linear map with the least squared error from one set of rows to another, plus a penalty on its size.

@@ -48,7 +48,7 @@ impl Stage for Evaluate {
     }
 
     fn version(&self) -> u32 {
-        8
+        9
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
