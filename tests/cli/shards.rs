@@ -1,7 +1,7 @@
 //! Tables in several files, and map stages that many processes make.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::harness::{PIPELINE, STAGES, Sandbox};
 
@@ -129,8 +129,7 @@ fn tasks_that_are_killed_repeated_or_run_at_once_change_nothing() {
     assert!(kills > 20, "{kills}");
     let started: Vec<_> = [0, 1, 0, 1, 1]
         .map(|index| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_limpid"));
-            command.args(format!("{shard} {index}").split_whitespace()).current_dir(sandbox.path(""));
+            let mut command = sandbox.limpid(&format!("{shard} {index}")).into_command();
             command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
         })
         .into();

@@ -1,15 +1,24 @@
 //! Object stores: what is read from and written to them is the same as with files, whatever their requests come to.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::applying::idx;
-use crate::harness::{Done, PIPELINE, STAGES, Sandbox, files};
+use crate::harness::{Done, PIPELINE, Run, STAGES, Sandbox, files};
 use crate::inputs::tar;
 use crate::own_arrays::{npy, npz};
 use crate::own_images::{png, sandbox};
-use crate::store_server::{self as server, KEY, Proxy, SECRET, Server, azure, s3};
+use crate::store_server::{self as server, KEY, Proxy, SECRET, Server, azure, login, s3};
+
+impl Run {
+    /// Has it log in at an S3 store.
+    pub fn at(self, url: &str) -> Self {
+        login(url).into_iter().fold(self, |run, (name, value)| run.env(name, value))
+    }
+}
 
 /// The name of the test table of a run.
 const TEST: &str = "test-00000-of-00001.parquet";
@@ -229,11 +238,41 @@ fn pictures_of_a_store_become_pictures_there() {
     }
 }
 
+/// Serves files by HTTP, with ranges; each request is counted.
+fn served(files: Vec<(String, Vec<u8>)>) -> (String, Arc<AtomicU64>) {
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    let url = crate::download::serve(move |stream, name, head| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let Some((_, bytes)) = files.iter().find(|(file, _)| file == name) else {
+            _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return;
+        };
+        let range = server::header(head, "range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+        let range = range.map(|(from, to)| {
+            let (from, to) = (from.parse().unwrap_or(0), to.parse().unwrap_or(bytes.len() - 1));
+            from..bytes.len().min(to + 1)
+        });
+        let (status, extra, part) = match range {
+            Some(range) => {
+                let extra = format!("Content-Range: bytes {}-{}/{}\r\n", range.start, range.end - 1, bytes.len());
+                ("206 Partial Content", extra, &bytes[range])
+            }
+            None => ("200 OK", String::new(), &bytes[..]),
+        };
+        let common = "ETag: \"1\"\r\nLast-Modified: Sun, 29 Nov 2026 12:00:00 GMT\r\nAccept-Ranges: bytes\r\n";
+        let end = format!("{extra}{common}Content-Length: {}\r\nConnection: close\r\n\r\n", part.len());
+        let body = if head.starts_with("HEAD") { &[][..] } else { part };
+        _ = stream.write_all(format!("HTTP/1.1 {status}\r\n{end}").as_bytes()).and_then(|()| stream.write_all(body));
+    });
+    (url, count)
+}
+
 #[test]
 fn files_are_read_by_http_from_this_machine_alone() {
     let sandbox = trained(PIPELINE);
     let bytes = sandbox.read(&format!("runs/small/ingest/{TEST}"));
-    let (url, requests) = server::files(vec![(TEST.to_owned(), bytes)]);
+    let (url, requests) = served(vec![(TEST.to_owned(), bytes)]);
     sandbox.limpid(&format!("inspect {url}/{TEST}")).succeeds().prints("120 rows");
     println!("requests: inspect by HTTP: {}", requests.load(Ordering::Relaxed));
     sandbox.limpid(&format!("encode runs/small runs/small/ingest/{TEST} -o here")).succeeds();
@@ -327,12 +366,13 @@ fn azure_keeps_tables_too() {
     let Some(server) = azure() else { return };
     let sandbox = trained(PIPELINE);
     let at = |words: &str| {
-        let run = sandbox.limpid(words).env("AZURE_STORAGE_USE_EMULATOR", "true");
-        run.env("AZURITE_BLOB_STORAGE_URL", format!("http://{}", server.address)).env("AZURE_TIMEOUT", "5s")
+        let login = server::azure_login(server).into_iter();
+        login.fold(sandbox.limpid(words), |run, (name, value)| run.env(name, value))
     };
     server::azure_container(server, "tables");
     at(&format!("encode runs/small runs/small/ingest/{TEST} -o az://tables/codes")).succeeds();
     sandbox.limpid(&format!("encode runs/small runs/small/ingest/{TEST} -o here")).succeeds();
+    assert!(server::azure_blob(server, &format!("tables/codes/{TEST}")) == sandbox.read(&format!("here/{TEST}")));
     at(&format!("denoise runs/small runs/small/ingest/{TEST} -o az://tables/clean")).succeeds();
     at(&format!("inspect az://tables/clean/{TEST}")).succeeds().prints("120 rows");
     at(&format!("encode runs/small az://tables/clean/{TEST} -o there")).succeeds();
