@@ -74,7 +74,7 @@ impl LocalEngine {
     /// meanwhile; errors of the operation or of the store.
     pub fn run_shard(&self, shard: &Shard, observer: &dyn Observer) -> Result<ShardReceipt> {
         let Shard { folder, job } = shard;
-        if let Some(receipt) = folder.finished(&job.output.name)? {
+        if let Some(receipt) = folder.finished_or_removed(&job.output.name)? {
             observer.rows_done(receipt.file.rows.unwrap_or(0));
             return Ok(receipt);
         }
