@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::applying::idx;
 use crate::harness::{Done, PIPELINE, Run, STAGES, Sandbox, files};
@@ -465,6 +466,40 @@ fn one_process_at_a_time_writes_in_a_run_of_a_store() {
     run().succeeds();
     let left = String::from_utf8_lossy(&server.ask("GET", "/leases/x/small/_lease.json", b"")).into_owned();
     assert!(left.contains("\"released\":true"), "{left}");
+}
+
+#[test]
+fn a_lease_that_is_not_renewed_is_taken_over_after_a_minute() {
+    let Some(server) = s3("expired") else { return };
+    let sandbox = Sandbox::new();
+    let other = br#"{"pid":7,"host":"elsewhere","since":"2026-11-29T12:00:00Z","renewals":3,"released":false}"#;
+    server.ask("PUT", "/expired/small/_lease.json", other);
+    let start = Instant::now();
+    let run =
+        sandbox.limpid("run small.toml --to ingest --runs s3://expired").at(&format!("http://{}", server.address));
+    run.succeeds().says("which is in use by process 7 on elsewhere").says("ingest: done");
+    assert!(start.elapsed() >= Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+#[test]
+fn images_that_a_training_reads_in_every_epoch_are_kept_while_there_is_room() {
+    let Some(server) = s3("kept") else { return };
+    let (sandbox, proxy) = (Sandbox::new(), Proxy::new(server.address, 0));
+    let settings = "--set source.strokes.train=2000 --set training.memory-mib=1 --set training.epochs=6";
+    let train = |cache: u64| {
+        let run = |to: &str| {
+            let cache = format!("--runs s3://kept/{cache} --set training.cache-mib={cache}");
+            sandbox.limpid(&format!("run small.toml --to {to} {settings} {cache}")).at(&proxy.url()).succeeds();
+        };
+        run("corrupt");
+        proxy.counts();
+        run("train");
+        proxy.counts().get("GET").copied().unwrap_or(0)
+    };
+    let [kept, read] = [1, 0].map(train);
+    // All but the first of the six epochs read what is kept.
+    assert!(kept + 5 <= read, "{kept} and {read} requests");
+    assert!(published(server, "kept/1/small", "train") == published(server, "kept/0/small", "train"));
 }
 
 #[test]
