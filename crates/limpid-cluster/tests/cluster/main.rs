@@ -1,0 +1,12 @@
+//! End-to-end tests of the binary: clusters of processes on loopback.
+
+mod failing;
+mod process;
+
+// What limpid's own tests have; not all of it is of use here.
+#[allow(dead_code)]
+#[path = "../../../../tests/cli/harness.rs"]
+mod harness;
+
+/// The program that is tested.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_limpid-cluster");
