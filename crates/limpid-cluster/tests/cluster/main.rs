@@ -1,5 +1,6 @@
 //! End-to-end tests of the binary: clusters of processes on loopback.
 
+mod everywhere;
 mod failing;
 mod process;
 
@@ -7,6 +8,11 @@ mod process;
 #[allow(dead_code)]
 #[path = "../../../../tests/cli/harness.rs"]
 mod harness;
+#[path = "../../../../tests/cli/random.rs"]
+mod random;
+#[allow(dead_code)]
+#[path = "../../../../tests/cli/store_server.rs"]
+mod store_server;
 
 /// The program that is tested.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_limpid-cluster");
