@@ -2,6 +2,7 @@
 
 mod everywhere;
 mod failing;
+mod kills;
 mod process;
 
 // What limpid's own tests have; not all of it is of use here.
