@@ -19,6 +19,7 @@ use crate::progress::{LogMode, Progress};
 use crate::quality::gate;
 use crate::record::workspace::Workspace;
 use crate::stage::shards::{Engine, LocalEngine};
+use crate::store::url::is_url;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -80,13 +81,15 @@ impl RunArgs {
         self.work.log
     }
 
-    /// Names the run directory by its absolute path, which processes in other folders understand.
+    /// Names the run directory by its absolute path, which processes in other folders understand; a URL is one.
     ///
     /// # Errors
     /// An empty path; a current folder that is gone.
     pub fn make_absolute(&mut self) -> Result<()> {
         let runs = &mut self.pipeline.runs;
-        *runs = std::path::absolute(&*runs).with_context(|| format!("cannot find {}", runs.display()))?;
+        if !is_url(runs) {
+            *runs = std::path::absolute(&*runs).with_context(|| format!("cannot find {}", runs.display()))?;
+        }
         Ok(())
     }
 

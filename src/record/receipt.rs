@@ -113,6 +113,12 @@ impl Receipt {
         self.outputs.iter().map(digest).collect()
     }
 
+    /// The rows of the tables that were written, by `stage/name`.
+    pub fn rows(&self) -> BTreeMap<String, u64> {
+        let rows = |output: &FileRecord| Some((format!("{}/{}", self.stage, output.name), output.rows?));
+        self.outputs.iter().filter_map(rows).collect()
+    }
+
     /// The damage of the files in `folder` compared with the receipt; none if they are as written. Files with unchanged size
     /// and time are trusted unless `thorough`.
     ///

@@ -128,6 +128,20 @@ impl ShardFolder {
         Ok(output_damage(&receipt.file, &self.files(), false)?.is_none().then_some(receipt))
     }
 
+    /// As [`Self::finished`]; a file that is not as its receipt says, which would be in the way of the one that is made in its place, is
+    /// removed.
+    ///
+    /// # Errors
+    /// As [`Self::finished`].
+    pub fn finished_or_removed(&self, name: &str) -> Result<Option<ShardReceipt>> {
+        let Some(receipt) = self.read(&self.receipts(), name)? else { return Ok(None) };
+        if output_damage(&receipt.file, &self.files(), false)?.is_none() {
+            return Ok(Some(receipt));
+        }
+        let path = self.files().join(name);
+        store::of(&path).remove(&path).map(|()| None)
+    }
+
     /// Stores the receipt of a file that is finished.
     ///
     /// # Errors

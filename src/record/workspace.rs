@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 
 use super::StageName;
 use super::digest::FileStamp;
-use super::receipt::Receipt;
+use super::receipt::{Receipt, output_damage};
 use super::sealed::{sealed, unseal};
 use crate::error;
 use crate::progress::Progress;
@@ -178,23 +178,36 @@ impl Workspace {
         self.store().clean(&self.root, &[self.root.clone(), self.root.join(CHECKPOINT)])
     }
 
-    /// As [`Self::clean`], and removes earlier results of these stages where the store keeps them.
+    /// As [`Self::clean`], and removes earlier results of these stages where the store keeps them, and finished shards that are not
+    /// published and all older than `keep`.
     ///
     /// # Errors
     /// The store; a lost lease.
-    pub fn sweep(&self, stages: impl Iterator<Item = StageName>, lease: &dyn Lease) -> Result<Swept> {
+    pub fn sweep(&self, stages: impl Iterator<Item = StageName>, keep: Duration, lease: &dyn Lease) -> Result<Swept> {
         self.clean(lease)?;
         lease.check()?;
         let stages: Vec<_> = stages.map(StageName::as_str).collect();
-        self.store().sweep(&self.root, &stages, RECEIPT)
+        self.store().sweep(&self.root, &stages, RECEIPT, keep)
     }
 
-    /// Creates an empty folder for a stage to write a result of this fingerprint to.
+    /// Creates a folder for a stage to write a result of this fingerprint to. A store has a result where its fingerprint says: what is
+    /// damaged of a published one is removed, since it would be in the way of what is made in its place.
     ///
     /// # Errors
-    /// The store.
-    pub fn scratch(&self, stage: StageName, fingerprint: &str, _lease: &dyn Lease) -> Result<PathBuf> {
-        self.store().draft(&self.root, stage.as_str(), fingerprint)
+    /// The store; interruption.
+    pub fn scratch(&self, stage: StageName, fingerprint: &str, lease: &dyn Lease) -> Result<PathBuf> {
+        let draft = self.store().draft(&self.root, stage.as_str(), fingerprint)?;
+        if draft == self.stage(stage)
+            && let Some(receipt) = self.receipt(stage)?
+        {
+            lease.check()?;
+            for output in &receipt.outputs {
+                if output_damage(output, &draft, false)?.is_some() {
+                    self.store().remove(&draft.join(&output.name))?;
+                }
+            }
+        }
+        Ok(draft)
     }
 
     /// Makes the finished shards of these names in `folder` the draft of a stage.

@@ -32,7 +32,7 @@ use crate::record::receipt::Receipt;
 use crate::record::workspace::Workspace;
 use crate::record::{ShardFile, ShardFolder, ShardReceipt, StageName, TableSet};
 use crate::source::Outside;
-use crate::table::{FileRecord, Table, TableFile, WriteOptions, write_file};
+use crate::table::{FileRecord, Table, WriteOptions, write_file};
 use crate::training::settings::InputImages;
 use shards::{Engine, Observer, Shard};
 
@@ -233,6 +233,7 @@ impl ResultToMake<'_> {
     /// Files are missing.
     pub fn map_images(&self, input: TableSet, operation: impl Fn(Split) -> Operation) -> Result<Vec<Shard>> {
         let (folder, inputs) = (self.shard_folder(), &self.parts.inputs);
+        let rows = self.workspace.receipt(input.stage)?.map(|receipt| receipt.rows()).unwrap_or_default();
         let mut shards = Vec::new();
         for split in input.splits(inputs) {
             let (operation, clean) = (operation(split), TableSet::from(ingest::NAME));
@@ -248,18 +249,18 @@ impl ResultToMake<'_> {
                     format!("the images of ingest and of {name} are in different numbers of files of {split}");
                 return Err(error::data(format!("{message}; run --from ingest")));
             }
-            for (shard, companion) in shards_of.into_iter().zip(companions) {
+            for (ShardFile { input, name, digest }, companion) in shards_of.into_iter().zip(companions) {
                 let job = Job {
                     operation: operation.clone(),
-                    input: self.file(&shard),
-                    companion: companion.map(|shard| self.file(&shard)),
+                    input: self.file(&input, digest),
+                    companion: companion.map(|shard| self.file(&shard.input, shard.digest)),
                     output: OutputFile {
                         folder: folder.files(),
-                        name: shard.name,
+                        name,
                         compression_level: self.pipeline.output.compression_level,
                     },
                 };
-                shards.push(Shard { folder: folder.clone(), job });
+                shards.push(Shard { folder: folder.clone(), job, rows: rows.get(&input).copied().unwrap_or(0) });
             }
         }
         Ok(shards)
@@ -283,8 +284,8 @@ impl ResultToMake<'_> {
         Ok(Outputs { files: receipts.into_iter().map(|receipt| receipt.file).collect(), details, device: None })
     }
 
-    fn file(&self, shard: &ShardFile) -> InputFile {
-        InputFile { path: self.workspace.input(&shard.input), digest: shard.digest.clone() }
+    fn file(&self, input: &str, digest: String) -> InputFile {
+        InputFile { path: self.workspace.input(input), digest }
     }
 
     /// The model that this run has trained, for an operation.
@@ -323,8 +324,7 @@ impl Observer for ShardObserver<'_> {
 /// # Errors
 /// As [`Engine::run`].
 pub fn make(stage: StageName, shards: &[Shard], engine: &dyn Engine, progress: &Progress) -> Result<Vec<ShardReceipt>> {
-    let rows = shards.iter().map(|shard| Ok(TableFile::open(&shard.job.input.path)?.rows())).sum::<Result<u64>>()?;
-    let task = progress.task(stage.as_str(), rows, "images");
+    let task = progress.task(stage.as_str(), shards.iter().map(|shard| shard.rows).sum(), "images");
     let several = shards.len() > Split::ALL.len();
     engine.run(shards, &ShardObserver { stage, task, progress: several.then_some(progress) })
 }

@@ -27,6 +27,8 @@ pub struct Shard {
     pub folder: ShardFolder,
     /// What makes it.
     pub job: Job,
+    /// Rows of its input, for the progress.
+    pub rows: u64,
 }
 
 /// Makes the shards of a stage's result.
@@ -73,8 +75,8 @@ impl LocalEngine {
     /// Unreadable input, and input that is not what the fingerprint says; another process that has published the result
     /// meanwhile; errors of the operation or of the store.
     pub fn run_shard(&self, shard: &Shard, observer: &dyn Observer) -> Result<ShardReceipt> {
-        let Shard { folder, job } = shard;
-        if let Some(receipt) = folder.finished(&job.output.name)? {
+        let Shard { folder, job, rows: _ } = shard;
+        if let Some(receipt) = folder.finished_or_removed(&job.output.name)? {
             observer.rows_done(receipt.file.rows.unwrap_or(0));
             return Ok(receipt);
         }
@@ -131,7 +133,7 @@ pub struct Collector {
 impl Engine for Collector {
     fn run(&self, shards: &[Shard], observer: &dyn Observer) -> Result<Vec<ShardReceipt>> {
         let (mut receipts, mut missing) = (Vec::new(), Vec::new());
-        for Shard { folder, job } in shards {
+        for Shard { folder, job, .. } in shards {
             interrupt::check()?;
             let name = job.output.name.as_str();
             match folder.finished(name)? {

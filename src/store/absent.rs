@@ -124,7 +124,7 @@ impl Store for Remote {
         Ok(absent()?)
     }
 
-    fn sweep(&self, _run: &Path, _stages: &[&str], _receipt: &str) -> Result<Swept> {
+    fn sweep(&self, _run: &Path, _stages: &[&str], _receipt: &str, _keep: Duration) -> Result<Swept> {
         Ok(absent()?)
     }
 

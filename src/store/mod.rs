@@ -14,6 +14,7 @@ pub mod failpoint;
 mod line_file;
 pub mod local;
 mod range;
+mod sweep;
 pub mod url;
 pub mod watch;
 mod whole;
@@ -30,6 +31,7 @@ use crate::error;
 use crate::progress::Progress;
 pub use line_file::LineFile;
 pub use range::{RangeReader, ReadAt, Room};
+pub use sweep::Swept;
 pub use whole::{MOST_TEXT, digest_of, read_text, read_whole};
 
 /// The store of the file or folder at `path`.
@@ -82,6 +84,14 @@ pub trait Store: Sync {
     /// # Errors
     /// As [`Self::create`].
     fn create_whole(&self, path: &Path) -> Result<Box<dyn NewFile>>;
+
+    /// As [`Self::create_whole`], of a file whose bytes are the same whoever writes it. Where a store can, one that is there stays.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; at its end, one that is there and has other bytes.
+    fn create_once(&self, path: &Path) -> Result<Box<dyn NewFile>> {
+        self.create_whole(path)
+    }
 
     /// Creates a folder and its missing parents, where a store has folders.
     ///
@@ -217,11 +227,12 @@ pub trait Store: Sync {
     /// A file or folder cannot be renamed or removed.
     fn clean(&self, run: &Path, folders: &[PathBuf]) -> Result<()>;
 
-    /// Removes what no receipt of these stages names, such as earlier results where a store keeps these.
+    /// Removes what no receipt of these stages names, such as earlier results where a store keeps these. Finished shards of a result that
+    /// was not published stay while one of them is younger than `keep`: processes without a lease may be making the others.
     ///
     /// # Errors
     /// It cannot be listed or removed.
-    fn sweep(&self, run: &Path, stages: &[&str], receipt: &str) -> Result<Swept>;
+    fn sweep(&self, run: &Path, stages: &[&str], receipt: &str, keep: Duration) -> Result<Swept>;
 
     /// Acquires the lease to write in a run, waiting up to `timeout` (for ever if none) and reporting who holds it.
     ///
@@ -311,15 +322,6 @@ pub trait Outputs {
     /// # Errors
     /// The store.
     fn publish(self: Box<Self>) -> Result<()>;
-}
-
-/// What was removed from a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Number of files.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
 }
 
 /// The right to write in a run; released when dropped, or by the store when the process dies.

@@ -80,7 +80,7 @@ pub fn write_rows<'a>(
     let path = folder.join(name);
     let failed = |cause: ParquetError| write_error(&path, cause);
     let store = store::of(&path);
-    let file = if options.at_once { store.create_whole(&path) } else { store.create(&path) };
+    let file = if options.at_once { store.create_once(&path) } else { store.create(&path) };
     let sink = DigestWriter::new(BufWriter::with_capacity(1 << 20, file?));
     let properties = properties(schema, options, compression).map_err(failed)?;
     let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties));

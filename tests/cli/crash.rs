@@ -12,27 +12,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::harness::{STAGES_AND_EXPORT as STAGES, Sandbox, files, link};
+use crate::random::{Random, number};
 
 const SETTINGS: &str =
     "--set training.epochs=60 --set training.checkpoint-seconds=1 --set output.profile=hf --set output.part-rows=200";
-
-/// A pseudo-random generator (Steele, Lea & Flood 2014, SplitMix64).
-pub struct Random(pub u64);
-
-impl Random {
-    /// A number below `limit`.
-    pub fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
-    }
-}
-
-/// A number from the environment.
-pub fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
-}
 
 /// Every result in the run directory must be a whole result of one of the reference runs.
 fn expect_whole(sandbox: &Sandbox, kills: u64) {

@@ -10,8 +10,8 @@ use limpid::record::receipt::{Receipt, output_damage};
 use limpid::record::workspace::{Workspace, receipt_in};
 use limpid::table::TableFile;
 
-use crate::crash::{Random, number};
 use crate::harness::Sandbox;
+use crate::random::{Random, number};
 
 /// Flips bits of a file, one at a time, and reads it: `read` must return an error (`None`) or the same as before.
 fn flip<T: PartialEq>(sandbox: &Sandbox, file: &str, read: impl Fn() -> Option<T>) {

@@ -1,4 +1,5 @@
-//! The test harness: runs the binary by chained calls, and checks exit code, stdout, stderr and files.
+//! The test harness: runs the binary by chained calls, and checks exit code, stdout, stderr and files. The tests of limpid-cluster have this
+//! file too.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -59,7 +60,7 @@ impl Sandbox {
 
     /// A command in the sandbox, with words separated by spaces.
     pub fn limpid(&self, words: &str) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_limpid"));
+        let mut command = Command::new(crate::PROGRAM);
         command.args(words.split_whitespace()).current_dir(self.folder.path());
         // Keeps the machine's own data out of the tests.
         command.env_remove("MNIST_DIR").env("HOME", self.folder.path());
@@ -179,6 +180,11 @@ impl Run {
     /// Runs it, with any exit code.
     pub fn ends(mut self) -> Done {
         Done { output: self.command.output().expect("starts") }
+    }
+
+    /// The command, for callers that start it in another way.
+    pub fn into_command(self) -> Command {
+        self.command
     }
 
     /// Starts it.

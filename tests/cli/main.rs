@@ -45,6 +45,7 @@ mod pairs;
 mod patches;
 mod pictures;
 mod races;
+mod random;
 mod resuming;
 mod reuse;
 mod rivals;
@@ -58,3 +59,6 @@ mod store_server;
 mod stores;
 mod validating;
 mod vectors;
+
+/// The program that is tested.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_limpid");

@@ -14,12 +14,12 @@ use image::ImageFormat;
 
 use crate::animated::gif;
 use crate::applying::idx;
-use crate::crash::{Random, number};
 use crate::foreign::{read, write};
 use crate::harness::{Done, Sandbox};
 use crate::own_arrays::{npy, npz};
 use crate::own_images::{encoded, picture, png, sandbox};
 use crate::pages::tiff;
+use crate::random::{Random, number};
 
 /// What an input holds.
 #[derive(Default)]

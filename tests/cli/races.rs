@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::crash::number;
 use crate::harness::Sandbox;
+use crate::random::number;
 
 #[test]
 fn what_is_read_while_a_run_replaces_it_is_one_generation() {

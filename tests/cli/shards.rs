@@ -1,7 +1,7 @@
 //! Tables in several files, and map stages that many processes make.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::harness::{PIPELINE, STAGES, Sandbox};
 
@@ -129,8 +129,7 @@ fn tasks_that_are_killed_repeated_or_run_at_once_change_nothing() {
     assert!(kills > 20, "{kills}");
     let started: Vec<_> = [0, 1, 0, 1, 1]
         .map(|index| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_limpid"));
-            command.args(format!("{shard} {index}").split_whitespace()).current_dir(sandbox.path(""));
+            let mut command = sandbox.limpid(&format!("{shard} {index}")).into_command();
             command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
         })
         .into();
@@ -165,6 +164,36 @@ fn a_run_goes_on_at_the_shard_at_which_it_was_killed() {
     assert_eq!(after.and_then(|file| file.modified()).expect("is published"), before, "it was made again");
     assert!(sandbox.files("runs/small/encode") == expected[3]);
     assert!(!sandbox.path("runs/small/.shards").exists());
+}
+
+#[test]
+fn shards_that_nobody_publishes_are_removed_when_they_are_old() {
+    let sandbox = sandbox();
+    sandbox.limpid("run small.toml --to ingest").exits(0);
+    sandbox.limpid("shard small.toml --stage corrupt --index 0 --of 2").exits(0);
+    let shards = sandbox.path("runs/small/.shards");
+    sandbox.limpid("clean runs/small").exits(0).prints("0 files removed");
+    // A file that a task is writing keeps all of its result, however old the others are.
+    let day = std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 3600);
+    let folder = shards.join("corrupt").join(&names(&shards.join("corrupt"))[0]);
+    let mut files = Vec::new();
+    for folder in [&folder, &folder.with_extension("receipts")] {
+        files.extend(names(folder).into_iter().map(|name| folder.join(name)));
+    }
+    assert_eq!(files.len(), 8, "{files:?}");
+    let age = |file: &Path| std::fs::File::open(file).and_then(|file| file.set_modified(day)).expect("is set");
+    files.iter().for_each(|file| age(file));
+    let written = sandbox.write(&format!("{}/.train-00005-of-00006.parquet.7", folder.display()), b"half");
+    sandbox.limpid("clean runs/small").exits(0).prints("0 files removed");
+    age(&written);
+    sandbox.limpid("clean runs/small").exits(0).prints("9 files removed");
+    assert!(!shards.exists());
+    // What is left of a result that was published meanwhile is of no use.
+    sandbox.limpid("run small.toml --to corrupt").exits(0);
+    let key = folder.file_name().expect("has a name").to_string_lossy().into_owned();
+    sandbox.write(&format!("runs/small/.shards/corrupt/{key}/train-00000-of-00006.parquet"), b"late");
+    sandbox.limpid("clean runs/small").exits(0).prints("1 files removed");
+    assert!(!shards.exists());
 }
 
 #[test]

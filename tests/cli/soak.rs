@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 
-use crate::crash::{Random, number};
 use crate::harness::Sandbox;
+use crate::random::{Random, number};
 
 const PIPELINE: &str = "[source]\nstrokes = { train = 300, test = 50 }\n[corruption]\ngaussian = { std = 0.5 }\n\
                         [model]\ndense = { hidden = [16], code = 8 }\n[training]\ninput = \"noisy\"\nepochs = 1\nbatch-size = 100\n";

@@ -1,5 +1,5 @@
-//! Object stores for tests, on loopback: moto for S3 and Azurite for Azure, behind a proxy that counts requests and loses some; and a
-//! server of files by HTTP.
+//! Object stores for tests, on loopback: moto for S3 and Azurite for Azure, behind a proxy that counts requests and loses some. The tests
+//! of limpid-cluster have this file too.
 //!
 //! `.ci/run` installs moto and Azurite below `target/stores`; where they are missing, tests that need them say so and are skipped.
 
@@ -11,8 +11,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
-
-use crate::harness::Run;
 
 /// The key that tests log in with, of which no output may have a trace.
 pub const KEY: &str = "AKIATESTLIMPIDKEY";
@@ -74,7 +72,8 @@ impl Request {
     }
 }
 
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+/// The value of a header.
+pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let lines = head.lines().filter_map(|line| line.split_once(':'));
     lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
 }
@@ -150,7 +149,7 @@ pub struct Server {
 
 impl Server {
     fn start(program: &str, arguments: impl Fn(u16) -> String) -> Option<Self> {
-        let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/stores").join(program);
+        let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("stores").join(program);
         if !program.exists() {
             println!("skipped: {} is not installed; .ci/run does it", program.display());
             return None;
@@ -204,52 +203,17 @@ pub fn azure() -> Option<&'static Server> {
     SERVER.get_or_init(|| Server::start("node_modules/.bin/azurite-blob", arguments)).as_ref()
 }
 
-impl Run {
-    /// Has it log in at an S3 store.
-    pub fn at(self, url: &str) -> Self {
-        let run = self.env("AWS_ENDPOINT_URL", url).env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET);
-        run.env("AWS_REGION", "us-east-1").env("AWS_TIMEOUT", "2s")
-    }
-}
+/// The account of the Azure server, as its manual has it.
+const ACCOUNT: &str = "devstoreaccount1";
+/// Its key.
+const ACCOUNT_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// Serves files by HTTP, with ranges; each request is counted.
-pub fn files(files: Vec<(String, Vec<u8>)>) -> (String, Arc<AtomicU64>) {
-    let count = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&count);
-    let url = crate::download::serve(move |stream, name, head| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        let Some((_, bytes)) = files.iter().find(|(file, _)| file == name) else {
-            _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            return;
-        };
-        let range = header(head, "range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
-        let range = range.map(|(from, to)| {
-            let (from, to) = (from.parse().unwrap_or(0), to.parse().unwrap_or(bytes.len() - 1));
-            from..bytes.len().min(to + 1)
-        });
-        let (status, extra, part) = match range {
-            Some(range) => {
-                let extra = format!("Content-Range: bytes {}-{}/{}\r\n", range.start, range.end - 1, bytes.len());
-                ("206 Partial Content", extra, &bytes[range])
-            }
-            None => ("200 OK", String::new(), &bytes[..]),
-        };
-        let common = "ETag: \"1\"\r\nLast-Modified: Sun, 29 Nov 2026 12:00:00 GMT\r\nAccept-Ranges: bytes\r\n";
-        let end = format!("{extra}{common}Content-Length: {}\r\nConnection: close\r\n\r\n", part.len());
-        let body = if head.starts_with("HEAD") { &[][..] } else { part };
-        _ = stream.write_all(format!("HTTP/1.1 {status}\r\n{end}").as_bytes()).and_then(|()| stream.write_all(body));
-    });
-    (url, count)
-}
-
-/// Creates a container at the Azure server, whose account and key are in its manual.
-pub fn azure_container(server: &Server, name: &str) {
-    const ACCOUNT: &str = "devstoreaccount1";
-    const ACCOUNT_KEY: &str =
-        "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+/// Sends a request without a body to the Azure server, and returns the head and the body of the answer.
+fn ask_azure(server: &Server, method: &str, path: &str, query: &[(&str, &str)]) -> (String, Vec<u8>) {
     let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
     let headers = format!("x-ms-date:{date}\nx-ms-version:2021-08-06\n");
-    let text = format!("PUT{}{headers}/{ACCOUNT}/{ACCOUNT}/{name}\nrestype:container", "\n".repeat(12));
+    let signed: String = query.iter().map(|(name, value)| format!("\n{name}:{value}")).collect();
+    let text = format!("{method}{}{headers}/{ACCOUNT}/{ACCOUNT}/{path}{signed}", "\n".repeat(12));
     let key = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, ACCOUNT_KEY).expect("is base64");
     let signature = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, hmac(&key, text.as_bytes()));
     let head = format!(
@@ -257,10 +221,43 @@ pub fn azure_container(server: &Server, name: &str) {
         server.address,
         headers.replace('\n', "\r\n")
     );
-    let target = format!("/{ACCOUNT}/{name}?restype=container");
-    let request = Request { method: "PUT".to_owned(), target, head, body: Vec::new() };
-    let answer = String::from_utf8_lossy(&request.forward(server.address).expect("answers")).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 201") || answer.starts_with("HTTP/1.1 409"), "{answer}");
+    let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let target = format!("/{ACCOUNT}/{path}?{}", query.join("&"));
+    let request = Request { method: method.to_owned(), target, head, body: Vec::new() };
+    let answer = request.forward(server.address).expect("answers");
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("has a head");
+    (String::from_utf8_lossy(&answer[..end]).into_owned(), answer[end + 4..].to_vec())
+}
+
+/// Creates a container at the Azure server.
+pub fn azure_container(server: &Server, name: &str) {
+    let (head, _) = ask_azure(server, "PUT", name, &[("restype", "container")]);
+    assert!(head.starts_with("HTTP/1.1 201") || head.starts_with("HTTP/1.1 409"), "{head}");
+}
+
+/// A blob at the Azure server.
+pub fn azure_blob(server: &Server, path: &str) -> Vec<u8> {
+    let (head, body) = ask_azure(server, "GET", path, &[]);
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+    body
+}
+
+/// What has a run in a store log in.
+pub fn login(url: &str) -> [(&'static str, String); 5] {
+    [
+        ("AWS_ENDPOINT_URL", url.to_owned()),
+        ("AWS_ACCESS_KEY_ID", KEY.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_TIMEOUT", "2s".to_owned()),
+    ]
+}
+
+/// As [`login`], for the Azure server.
+pub fn azure_login(server: &Server) -> [(&'static str, String); 3] {
+    let url = format!("http://{}", server.address);
+    let of = |name, value: &str| (name, value.to_owned());
+    [of("AZURE_STORAGE_USE_EMULATOR", "true"), of("AZURITE_BLOB_STORAGE_URL", &url), of("AZURE_TIMEOUT", "5s")]
 }
 
 /// HMAC with SHA-256, of RFC 2104.

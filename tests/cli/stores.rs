@@ -1,15 +1,25 @@
 //! Object stores: what is read from and written to them is the same as with files, whatever their requests come to.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::applying::idx;
-use crate::harness::{Done, PIPELINE, STAGES, Sandbox, files};
+use crate::harness::{Done, PIPELINE, Run, STAGES, Sandbox, files};
 use crate::inputs::tar;
 use crate::own_arrays::{npy, npz};
 use crate::own_images::{png, sandbox};
-use crate::store_server::{self as server, KEY, Proxy, SECRET, Server, azure, s3};
+use crate::store_server::{self as server, KEY, Proxy, SECRET, Server, azure, login, s3};
+
+impl Run {
+    /// Has it log in at an S3 store.
+    pub fn at(self, url: &str) -> Self {
+        login(url).into_iter().fold(self, |run, (name, value)| run.env(name, value))
+    }
+}
 
 /// The name of the test table of a run.
 const TEST: &str = "test-00000-of-00001.parquet";
@@ -229,11 +239,41 @@ fn pictures_of_a_store_become_pictures_there() {
     }
 }
 
+/// Serves files by HTTP, with ranges; each request is counted.
+fn served(files: Vec<(String, Vec<u8>)>) -> (String, Arc<AtomicU64>) {
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    let url = crate::download::serve(move |stream, name, head| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let Some((_, bytes)) = files.iter().find(|(file, _)| file == name) else {
+            _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return;
+        };
+        let range = server::header(head, "range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+        let range = range.map(|(from, to)| {
+            let (from, to) = (from.parse().unwrap_or(0), to.parse().unwrap_or(bytes.len() - 1));
+            from..bytes.len().min(to + 1)
+        });
+        let (status, extra, part) = match range {
+            Some(range) => {
+                let extra = format!("Content-Range: bytes {}-{}/{}\r\n", range.start, range.end - 1, bytes.len());
+                ("206 Partial Content", extra, &bytes[range])
+            }
+            None => ("200 OK", String::new(), &bytes[..]),
+        };
+        let common = "ETag: \"1\"\r\nLast-Modified: Sun, 29 Nov 2026 12:00:00 GMT\r\nAccept-Ranges: bytes\r\n";
+        let end = format!("{extra}{common}Content-Length: {}\r\nConnection: close\r\n\r\n", part.len());
+        let body = if head.starts_with("HEAD") { &[][..] } else { part };
+        _ = stream.write_all(format!("HTTP/1.1 {status}\r\n{end}").as_bytes()).and_then(|()| stream.write_all(body));
+    });
+    (url, count)
+}
+
 #[test]
 fn files_are_read_by_http_from_this_machine_alone() {
     let sandbox = trained(PIPELINE);
     let bytes = sandbox.read(&format!("runs/small/ingest/{TEST}"));
-    let (url, requests) = server::files(vec![(TEST.to_owned(), bytes)]);
+    let (url, requests) = served(vec![(TEST.to_owned(), bytes)]);
     sandbox.limpid(&format!("inspect {url}/{TEST}")).succeeds().prints("120 rows");
     println!("requests: inspect by HTTP: {}", requests.load(Ordering::Relaxed));
     sandbox.limpid(&format!("encode runs/small runs/small/ingest/{TEST} -o here")).succeeds();
@@ -327,12 +367,13 @@ fn azure_keeps_tables_too() {
     let Some(server) = azure() else { return };
     let sandbox = trained(PIPELINE);
     let at = |words: &str| {
-        let run = sandbox.limpid(words).env("AZURE_STORAGE_USE_EMULATOR", "true");
-        run.env("AZURITE_BLOB_STORAGE_URL", format!("http://{}", server.address)).env("AZURE_TIMEOUT", "5s")
+        let login = server::azure_login(server).into_iter();
+        login.fold(sandbox.limpid(words), |run, (name, value)| run.env(name, value))
     };
     server::azure_container(server, "tables");
     at(&format!("encode runs/small runs/small/ingest/{TEST} -o az://tables/codes")).succeeds();
     sandbox.limpid(&format!("encode runs/small runs/small/ingest/{TEST} -o here")).succeeds();
+    assert!(server::azure_blob(server, &format!("tables/codes/{TEST}")) == sandbox.read(&format!("here/{TEST}")));
     at(&format!("denoise runs/small runs/small/ingest/{TEST} -o az://tables/clean")).succeeds();
     at(&format!("inspect az://tables/clean/{TEST}")).succeeds().prints("120 rows");
     at(&format!("encode runs/small az://tables/clean/{TEST} -o there")).succeeds();
@@ -425,6 +466,92 @@ fn one_process_at_a_time_writes_in_a_run_of_a_store() {
     run().succeeds();
     let left = String::from_utf8_lossy(&server.ask("GET", "/leases/x/small/_lease.json", b"")).into_owned();
     assert!(left.contains("\"released\":true"), "{left}");
+}
+
+#[test]
+fn a_lease_that_is_not_renewed_is_taken_over_after_a_minute() {
+    let Some(server) = s3("expired") else { return };
+    let sandbox = Sandbox::new();
+    let other = br#"{"pid":7,"host":"elsewhere","since":"2026-11-29T12:00:00Z","renewals":3,"released":false}"#;
+    server.ask("PUT", "/expired/small/_lease.json", other);
+    let start = Instant::now();
+    let run =
+        sandbox.limpid("run small.toml --to ingest --runs s3://expired").at(&format!("http://{}", server.address));
+    run.succeeds().says("which is in use by process 7 on elsewhere").says("ingest: done");
+    assert!(start.elapsed() >= Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+#[test]
+fn images_that_a_training_reads_in_every_epoch_are_kept_while_there_is_room() {
+    let Some(server) = s3("kept") else { return };
+    let (sandbox, proxy) = (Sandbox::new(), Proxy::new(server.address, 0));
+    let settings = "--set source.strokes.train=2000 --set training.memory-mib=1 --set training.epochs=6";
+    let train = |cache: u64| {
+        let run = |to: &str| {
+            let cache = format!("--runs s3://kept/{cache} --set training.cache-mib={cache}");
+            sandbox.limpid(&format!("run small.toml --to {to} {settings} {cache}")).at(&proxy.url()).succeeds();
+        };
+        run("corrupt");
+        proxy.counts();
+        run("train");
+        proxy.counts().get("GET").copied().unwrap_or(0)
+    };
+    let [kept, read] = [1, 0].map(train);
+    // All but the first of the six epochs read what is kept.
+    assert!(kept + 5 <= read, "{kept} and {read} requests");
+    assert!(published(server, "kept/1/small", "train") == published(server, "kept/0/small", "train"));
+}
+
+#[test]
+fn clean_leaves_shards_alone_that_may_be_under_way() {
+    let Some(server) = s3("swept") else { return };
+    let sandbox = Sandbox::new();
+    let at = |words: &str| sandbox.limpid(words).at(&format!("http://{}", server.address));
+    let (runs, settings) = ("--runs s3://swept", "--set output.shard-rows=100");
+    at(&format!("run small.toml --to ingest {runs} {settings}")).succeeds();
+    let shard = format!("--stage corrupt --of 2 {runs} {settings}");
+    at(&format!("shard small.toml --index 0 {shard}")).succeeds();
+    at("clean s3://swept/small").succeeds().prints("0 files removed");
+    at("clean s3://swept/small --keep 1h").succeeds().prints("0 files removed");
+    // Four files and their receipts.
+    at("clean s3://swept/small --keep 0s").succeeds().prints("8 files removed");
+    at(&format!("plan small.toml --only corrupt {runs} {settings}")).succeeds().prints("corrupt");
+    for index in 0..2 {
+        at(&format!("shard small.toml --index {index} {shard}")).succeeds();
+    }
+    at(&format!("commit small.toml --stage corrupt {runs} {settings}")).succeeds();
+    at("clean s3://swept/small --keep 0s").succeeds().prints("0 files removed");
+    at(&format!("run small.toml --to corrupt {runs} {settings}")).succeeds().says("corrupt: up to date");
+}
+
+#[test]
+fn a_shard_is_put_once_and_other_bytes_in_its_place_are_an_error() {
+    let Some(server) = s3("once") else { return };
+    let sandbox = Sandbox::new();
+    let at = |words: &str| sandbox.limpid(words).at(&format!("http://{}", server.address));
+    let (runs, settings) = ("--runs s3://once", "--set output.shard-rows=100");
+    at(&format!("run small.toml --to ingest {runs} {settings}")).succeeds();
+    let shard = format!("shard small.toml --stage corrupt --index 0 --of 8 {runs} {settings}");
+    let path = at(&shard).succeeds().stdout();
+    let key = path.trim().strip_prefix("s3://").expect("is a URL").to_owned();
+    let receipt = key.replacen("/train-", ".receipts/train-", 1).replacen("/test-", ".receipts/test-", 1) + ".json";
+    let whole = server.ask("GET", &format!("/{key}"), b"");
+    // Without its receipt, as a task leaves it that is killed between the two, it is made again and found to be the same.
+    server.ask("DELETE", &format!("/{receipt}"), b"");
+    at(&shard).succeeds();
+    // One that is damaged is made again; with other bytes under no receipt, nobody knows which are right.
+    server.ask("PUT", &format!("/{key}"), b"damaged");
+    at(&shard).succeeds();
+    assert!(server.ask("GET", &format!("/{key}"), b"") == whole);
+    server.ask("DELETE", &format!("/{receipt}"), b"");
+    server.ask("PUT", &format!("/{key}"), b"other");
+    at(&shard).exits(74).says("it is there already with other bytes").says("remove it and run the same command again");
+    server.ask("DELETE", &format!("/{key}"), b"");
+    at(&format!("run small.toml --to corrupt {runs} {settings}")).succeeds();
+    // What is damaged of a published result is made again where it is.
+    server.ask("PUT", &format!("/{key}"), b"damaged");
+    at(&format!("run small.toml --to corrupt {runs} {settings}")).succeeds().says("corrupt: done");
+    assert!(server.ask("GET", &format!("/{key}"), b"") == whole);
 }
 
 #[test]

@@ -12,9 +12,9 @@ use arrow_array::{
 use arrow_schema::{Field, Schema};
 use serde_json::Value;
 
-use crate::crash::Random;
 use crate::foreign::read;
 use crate::harness::Sandbox;
+use crate::random::Random;
 
 const PIPELINE: &str = r#"
 name = "small"

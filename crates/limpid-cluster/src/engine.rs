@@ -2,18 +2,13 @@
 //!
 //! Shards that are finished are not sent. The receipts come back as the rows of a job, once it has ended; until then the engine looks
 //! into the folder of the finished shards, which all processes see, and tells of each. A job that Ballista itself gives up (its
-//! scheduler was started again, the results of an executor were lost with it) is submitted again with what is missing then.
+//! scheduler was started again, the results of an executor were lost with it) is submitted again with what is missing then. An
+//! interrupted run cancels its job.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use ballista_core::execution_plans::execute_physical_plan;
-use ballista_core::extension::SessionConfigExt;
-use datafusion::error::DataFusionError;
-use datafusion::prelude::SessionConfig;
-use datafusion_proto::protobuf::PhysicalPlanNode;
-use futures::TryStreamExt;
 use limpid::progress::Progress;
 use limpid::record::ShardReceipt;
 use limpid::shards::{Engine, LocalEngine, Observer, Shard};
@@ -21,13 +16,21 @@ use limpid::{error, interrupt};
 use tokio::runtime::Runtime;
 
 use crate::failure::unpack;
-use crate::plan::{Role, ShardCodec, plan, receipts};
+use crate::job::{Fault, Job};
+use crate::plan::{plan, receipts};
+use crate::server::Address;
 
-/// Most shards in a job: a plan is one message, of 16 MiB at most, and an interrupted client leaves its last job to the cluster.
+/// Most shards in a job: a plan is one message, of 16 MiB at most, and a client that is killed leaves its last job to the cluster.
 const SHARDS_AT_ONCE: usize = 1000;
 
 /// Time between two looks for finished shards.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Time between two questions whether a job has ended.
+const ASK: Duration = Duration::from_millis(100);
+
+/// How long no shard may be finished before the scheduler is asked whether it has any executor.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often shards are asked for if Ballista fails.
 const ATTEMPTS: usize = 3;
@@ -36,8 +39,8 @@ const ATTEMPTS: usize = 3;
 pub struct BallistaEngine {
     /// Runs the connections, and the cluster if it is in this process.
     pub runtime: Runtime,
-    /// The scheduler, as `http://HOST:PORT`.
-    pub scheduler: String,
+    /// The scheduler.
+    pub scheduler: Address,
     /// What all executors have to compute by; anything if none.
     pub arithmetic: Option<String>,
     /// Checks the shards of earlier runs.
@@ -54,7 +57,7 @@ impl Engine for BallistaEngine {
         let mut finished = Finished { receipts: BTreeMap::new(), observer };
         finished.look(shards.iter(), false)?;
         for shards in shards.chunks(SHARDS_AT_ONCE) {
-            self.runtime.block_on(self.make(shards, &mut finished))?;
+            self.make(shards, &mut finished)?;
         }
         let mut receipt_of = |shard: &Shard| finished.receipts.remove(&shard.job.output.name);
         let receipts: Option<Vec<_>> = shards.iter().map(&mut receipt_of).collect();
@@ -64,18 +67,16 @@ impl Engine for BallistaEngine {
 
 impl BallistaEngine {
     /// Makes those of these shards that are not finished.
-    async fn make(&self, shards: &[Shard], finished: &mut Finished<'_>) -> Result<()> {
+    fn make(&self, shards: &[Shard], finished: &mut Finished<'_>) -> Result<()> {
         for attempt in 1.. {
             let missing: Vec<_> = shards.iter().filter(|shard| !finished.has(shard)).collect();
             if missing.is_empty() {
                 break;
             }
-            let done = self.watched(&missing, finished).await;
+            let done = self.watched(&missing, finished);
             let Err(cause) = done else { continue };
-            let Some(text) = cause.downcast_ref::<DataFusionError>().map(ToString::to_string) else {
-                return Err(cause);
-            };
-            if let Some(failure) = unpack(&text) {
+            let Some(Fault(text)) = cause.downcast_ref() else { return Err(cause) };
+            if let Some(failure) = unpack(text) {
                 return Err(failure);
             }
             if attempt == ATTEMPTS {
@@ -87,21 +88,34 @@ impl BallistaEngine {
         Ok(())
     }
 
-    /// Has shards made by one job, and tells of each when it is finished.
-    async fn watched(&self, shards: &[&Shard], finished: &mut Finished<'_>) -> Result<()> {
-        let mut job = std::pin::pin!(self.job(shards));
-        let mut look = tokio::time::interval(LOOK);
-        let received = loop {
-            tokio::select! {
-                received = &mut job => break received?,
-                _ = look.tick() => {
-                    interrupt::check()?;
-                    finished.look(shards.iter().copied(), true)?;
-                }
+    /// Has shards made by one job, and tells of each when it is finished. Only requests to the scheduler are in the runtime: stores have one
+    /// of their own, and none may wait in another.
+    fn watched(&self, shards: &[&Shard], finished: &mut Finished<'_>) -> Result<()> {
+        let plan = plan(shards, self.arithmetic.clone())?;
+        let mut job = self.runtime.block_on(Job::submit(&self.scheduler, plan))?;
+        let (mut looked, mut waiting) = (Instant::now(), Some(Instant::now()));
+        let rows = loop {
+            if let Err(interrupted) = interrupt::check() {
+                self.runtime.block_on(job.cancel());
+                return Err(interrupted);
             }
+            if let Some(rows) = self.runtime.block_on(job.ended())? {
+                break rows;
+            }
+            if looked.elapsed() >= LOOK {
+                let before = finished.receipts.len();
+                finished.look(shards.iter().copied(), true)?;
+                waiting = waiting.filter(|_| finished.receipts.len() == before);
+                looked = Instant::now();
+            }
+            if waiting.is_some_and(|since| since.elapsed() >= PATIENCE) {
+                waiting = None;
+                self.tell_of_missing_executors();
+            }
+            std::thread::sleep(ASK);
         };
         let mut missing: BTreeSet<_> = shards.iter().map(|shard| shard.job.output.name.as_str()).collect();
-        for receipt in received {
+        for receipt in rows.iter().map(receipts).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
             if !missing.remove(receipt.file.name.as_str()) {
                 return Err(error::bug(format!("{} has come twice, or was not asked for", receipt.file.name)));
             }
@@ -113,17 +127,12 @@ impl BallistaEngine {
         }
     }
 
-    /// Runs a job and returns its rows.
-    async fn job(&self, shards: &[&Shard]) -> Result<Vec<ShardReceipt>> {
-        let config = SessionConfig::new_with_ballista().set_usize("ballista.scheduler.max_partitions_per_task", 1);
-        let session = ballista_core::ids::new_instance_id();
-        let (scheduler, settings) = (self.scheduler.clone(), config.ballista_config());
-        let (plan, codec) = (plan(shards, self.arithmetic.clone())?, ShardCodec::from(Role::Client));
-        let stream =
-            execute_physical_plan::<PhysicalPlanNode>(scheduler, &settings, plan, &codec, session, config).await?;
-        let batches: Vec<_> = stream.try_collect().await?;
-        let receipts = batches.iter().map(receipts).collect::<Result<Vec<_>>>()?;
-        Ok(receipts.into_iter().flatten().collect())
+    /// Says why nothing happens, if that is the reason.
+    fn tell_of_missing_executors(&self) {
+        if !self.runtime.block_on(self.scheduler.has_executors()) {
+            let scheduler = &self.scheduler;
+            self.progress.note(&format!("waiting for an executor: the scheduler at {scheduler} has none"));
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod engine;
 mod failure;
+mod job;
 mod plan;
 mod server;
 
@@ -33,7 +34,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Runs limpid's pipelines on many machines.
 ///
-/// Exit codes are those of limpid.
+/// All other commands are those of limpid: plan, show, shard, commit, clean and so on. Exit codes are the same.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -49,6 +50,9 @@ enum Command {
     Executor(ExecutorArgs),
     /// Run a pipeline as `limpid run` does, with corrupt, encode and denoise on executors.
     Run(Box<ClusterRunArgs>),
+    /// Every other command is limpid's own.
+    #[command(external_subcommand)]
+    Limpid(Vec<OsString>),
 }
 
 #[derive(Debug, Args)]
@@ -87,9 +91,9 @@ struct ExecutorArgs {
 struct ClusterRunArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// The cluster: ballista://HOST:PORT of its scheduler, or ballista for one in this process.
+    /// The cluster: ballista://HOST:PORT of its scheduler, or ballista for one in this process; none unless given.
     #[arg(long)]
-    engine: Place,
+    engine: Option<Place>,
     /// Accept executors whose processors have other instructions, or other devices, so that the last bits may differ.
     #[arg(long)]
     any_arithmetic: bool,
@@ -121,6 +125,9 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Scheduler(args) }) => carry_out(LogMode::Lines, || args.execute()),
         Ok(Cli { command: Command::Executor(args) }) => carry_out(args.work.log, || args.execute()),
         Ok(Cli { command: Command::Run(args) }) => carry_out(args.run.log_mode(), || args.execute()),
+        Ok(Cli { command: Command::Limpid(words) }) => {
+            limpid::command::main(&arguments[..1].iter().cloned().chain(words).collect::<Vec<_>>())
+        }
     })
 }
 
@@ -158,7 +165,12 @@ impl ClusterRunArgs {
     fn execute(mut self) -> Result<()> {
         self.run.make_absolute()?;
         self.run.execute_with(&|device, threads, progress| {
-            Ok(Box::new(engine(&self.engine, self.any_arithmetic, device, threads, progress)?) as Box<dyn Engine>)
+            Ok(match &self.engine {
+                Some(place) => {
+                    Box::new(engine(place, self.any_arithmetic, device, threads, progress)?) as Box<dyn Engine>
+                }
+                None => Box::new(LocalEngine::new(threads, device)),
+            })
         })
     }
 }
@@ -177,7 +189,7 @@ fn engine(
     };
     Ok(BallistaEngine {
         runtime,
-        scheduler: format!("http://{scheduler}"),
+        scheduler,
         arithmetic: (!any_arithmetic).then(|| device.arithmetic()),
         local: LocalEngine::new(threads, device),
         progress: progress.clone(),

@@ -18,12 +18,20 @@ use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service_with_listener};
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use limpid::{error, interrupt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::plan::{Role, ShardCodec, Worker, executor_id};
 
 /// Executors ask for work every five seconds at least, also while they work.
 pub const SHORTEST_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// Most bytes of the answer to a question about the scheduler's state.
+const MOST_ANSWER: u64 = 4096;
+/// Longest time to wait for it.
+const MOST_WAIT: Duration = Duration::from_secs(5);
+/// The status of a scheduler without executors.
+const NOT_READY: &str = "503";
 
 /// Where a scheduler is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +49,25 @@ impl FromStr for Address {
         let parts = place.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains(['/', '@']));
         let address = parts.and_then(|(host, port)| Some(Self { host: host.to_owned(), port: port.parse().ok()? }));
         address.ok_or_else(|| format!("{text:?} is not HOST:PORT, as in ballista://10.0.0.1:50050"))
+    }
+}
+
+impl Address {
+    /// The host, as a URL has it, and the port.
+    pub fn parts(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// Whether the scheduler there has an executor; true if it cannot be asked, which other requests report.
+    pub async fn has_executors(&self) -> bool {
+        let asked = async {
+            let mut stream = TcpStream::connect(self.to_string()).await?;
+            stream.write_all(format!("GET /readyz HTTP/1.0\r\nHost: {self}\r\n\r\n").as_bytes()).await?;
+            let mut answer = String::new();
+            stream.take(MOST_ANSWER).read_to_string(&mut answer).await?;
+            Ok::<_, std::io::Error>(answer.split_whitespace().nth(1) != Some(NOT_READY))
+        };
+        tokio::time::timeout(MOST_WAIT, asked).await.map_or(true, |answer| answer.unwrap_or(true))
     }
 }
 

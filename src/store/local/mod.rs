@@ -161,9 +161,9 @@ impl Store for Local {
         publish::clean(run, folders)
     }
 
-    fn sweep(&self, _run: &Path, _stages: &[&str], _receipt: &str) -> Result<super::Swept> {
-        // A result replaces its predecessor, and every run removes what a killed one has left.
-        Ok(super::Swept::default())
+    fn sweep(&self, run: &Path, stages: &[&str], receipt: &str, keep: Duration) -> Result<super::Swept> {
+        // A result replaces its predecessor, and every run removes what a killed one has left: but for shards.
+        publish::sweep(run, stages, receipt, keep)
     }
 
     fn lease(&self, run: &Path, timeout: Option<Duration>, progress: &Progress) -> Result<Box<dyn Lease>> {

@@ -3,18 +3,23 @@
 //! A stage writes to `.scratch/<stage>` of its run. Its folder then appears complete or not at all, and the last good result
 //! stays until the new one replaces it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::{Local, NEW, create_folder, exchange, remove_file, remove_folder, rename, sync_folder};
-use crate::store::{Store, write};
+use crate::store::sweep::{Swept, fingerprint, is_older, key};
+use crate::store::{MOST_TEXT, Stat, Store, read_whole, write};
 
 const SCRATCH: &str = ".scratch";
 /// The folder of finished shards.
 pub const SHARDS: &str = ".shards";
+/// The end of the name of the folder with the receipts of a result's shards.
+const RECEIPTS: &str = ".receipts";
 /// The suffix of a predecessor that was moved aside.
 const ASIDE: &str = ".old";
 
@@ -45,6 +50,37 @@ pub fn drop_shards(run: &Path, stage: &str) -> Result<()> {
     let all = run.join(SHARDS);
     remove_folder(&all.join(stage))?;
     if Local.list(&all).is_ok_and(|stages| stages.is_empty()) { remove_folder(&all) } else { Ok(()) }
+}
+
+/// Removes shards that are not published, each result's as a whole, unless one is younger than `keep`; those of a result that was
+/// published since anyway.
+pub fn sweep(run: &Path, stages: &[&str], receipt: &str, keep: Duration) -> Result<Swept> {
+    let mut swept = Swept::default();
+    for stage in stages {
+        let (shards, mut results) = (run.join(SHARDS).join(stage), BTreeMap::<String, Vec<(PathBuf, Stat)>>::new());
+        for name in names(&shards, "")? {
+            let folder = shards.join(&name);
+            let files = results.entry(name.split('.').next().unwrap_or(&name).to_owned()).or_default();
+            let walked = Local.walk(&folder, &mut |path, stat| files.push((path, stat)));
+            walked.with_context(|| format!("cannot read {}", folder.display()))?;
+        }
+        let published = read_whole(&run.join(stage).join(receipt), MOST_TEXT).ok();
+        let published = published.and_then(|receipt| fingerprint(&receipt));
+        let is_published = |result: &str| published.as_deref().is_some_and(|published| key(published) == result);
+        results.retain(|result, files| {
+            is_published(result) || files.iter().all(|(_, stat)| is_older(stat.modified, keep))
+        });
+        for (path, stat) in results.values().flatten() {
+            remove_file(path)?;
+            swept.count(stat.bytes);
+        }
+        let folders = results.keys().flat_map(|result| [result.clone(), format!("{result}{RECEIPTS}")]);
+        folders.into_iter().try_for_each(|folder| remove_folder(&shards.join(folder)))?;
+        if names(&shards, "")?.is_empty() {
+            drop_shards(run, stage)?;
+        }
+    }
+    Ok(swept)
 }
 
 /// Afterwards the draft folder holds the predecessor, if there was one.

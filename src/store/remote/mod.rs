@@ -61,6 +61,11 @@ impl Store for Remote {
         self.create(path)
     }
 
+    fn create_once(&self, path: &Path) -> Result<Box<dyn NewFile>> {
+        list::forget(Some(path));
+        Ok(Box::new(put::NewObject::create_once(path)?))
+    }
+
     fn outputs(&self, folder: &Path, names: &[String]) -> Result<Box<dyn Outputs>> {
         Ok(Box::new(held::Held::new(folder, names)?))
     }
@@ -170,8 +175,8 @@ impl Store for Remote {
         Ok(())
     }
 
-    fn sweep(&self, run: &Path, stages: &[&str], receipt: &str) -> Result<Swept> {
-        publish::sweep(run, stages, receipt)
+    fn sweep(&self, run: &Path, stages: &[&str], receipt: &str, keep: Duration) -> Result<Swept> {
+        publish::sweep(run, stages, receipt, keep)
     }
 
     fn lease(&self, run: &Path, timeout: Option<Duration>, progress: &Progress) -> Result<Box<dyn Lease>> {

@@ -21,22 +21,16 @@ use serde_json::{Value, json};
 use super::put::{replace, swap, versioned};
 use super::{Remote, list};
 use crate::error;
-use crate::store::{Stat, Store, Swept};
+use crate::store::sweep::{KEY, Swept, fingerprint, is_older, key};
+use crate::store::{Stat, Store};
 
-/// Characters of a fingerprint that name a generation.
-const GENERATION: usize = 16;
 /// The folder of the manifests.
 const LATEST: &str = "latest";
 /// The end of the name of the folder with the receipts of a generation's shards.
 const RECEIPTS: &str = ".receipts";
 
-/// The name of the generation of a receipt with this fingerprint.
-fn generation(fingerprint: &str) -> &str {
-    fingerprint.get(..GENERATION).unwrap_or(fingerprint)
-}
-
 pub fn draft(run: &Path, stage: &str, fingerprint: &str) -> PathBuf {
-    run.join(stage).join(generation(fingerprint))
+    run.join(stage).join(key(fingerprint))
 }
 
 /// The folder of the published generation; none if there is none. An answer serves for a second, since paths are asked for again and
@@ -49,7 +43,7 @@ pub fn published(run: &Path, stage: &str, name: &str) -> io::Result<Option<PathB
     }
     let receipt = versioned(&folder.join(name))?;
     let fingerprint = receipt.and_then(|(receipt, _)| fingerprint(&receipt));
-    let found = fingerprint.map(|fingerprint| folder.join(generation(&fingerprint)));
+    let found = fingerprint.map(|fingerprint| folder.join(key(&fingerprint)));
     answers().insert(folder, (Instant::now(), found.clone()));
     Ok(found)
 }
@@ -72,14 +66,6 @@ pub fn holds_results(folder: &Path) -> io::Result<bool> {
         names => names?,
     };
     Ok(names.iter().any(|name| !is_generation(name.trim_end_matches(RECEIPTS))))
-}
-
-/// The fingerprint in a receipt.
-fn fingerprint(receipt: &[u8]) -> Option<String> {
-    let receipt: Value = serde_json::from_slice(receipt).ok()?;
-    let fingerprint = receipt["fingerprint"].as_str()?;
-    let is_digest = fingerprint.len() >= GENERATION && fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_digest.then(|| fingerprint.to_owned())
 }
 
 pub fn publish(run: &Path, stage: &str, (name, receipt): (&str, &[u8])) -> Result<()> {
@@ -132,8 +118,9 @@ fn write_manifest(run: &Path, stage: &str, fingerprint: &str, receipt: &[u8]) ->
     replace(&place, format!("{manifest:#}\n").as_bytes()).map(|_| ())
 }
 
-/// Removes what no receipt names: earlier generations, and what killed runs have left.
-pub fn sweep(run: &Path, stages: &[&str], receipt: &str) -> Result<Swept> {
+/// Removes what no receipt names: earlier generations, and what killed runs have left. A generation that was never published is kept
+/// while one of its objects is younger than `keep`.
+pub fn sweep(run: &Path, stages: &[&str], receipt: &str, keep: Duration) -> Result<Swept> {
     let unreadable = || format!("cannot list {}", run.display());
     forget();
     let mut kept = BTreeSet::new();
@@ -145,28 +132,44 @@ pub fn sweep(run: &Path, stages: &[&str], receipt: &str) -> Result<Swept> {
         }
     }
     list::forget(None);
-    let mut swept = Swept::default();
-    let mut left = Vec::new();
+    let mut left = BTreeMap::<PathBuf, Left>::new();
     let mut look = |path: PathBuf, stat: Stat| {
         let inside = path.strip_prefix(run).unwrap_or(&path).to_owned();
         let mut parts = inside.iter().map(|part| part.to_string_lossy());
-        let (Some(stage), Some(generation), Some(_)) = (parts.next(), parts.next(), parts.next()) else { return };
-        let generation = generation.trim_end_matches(RECEIPTS);
-        let folder = run.join(&*stage).join(generation);
-        if stages.contains(&&*stage) && !kept.contains(&folder) && is_generation(generation) {
-            left.push((path, stat.bytes));
+        let (Some(stage), Some(folder), Some(name)) = (parts.next(), parts.next(), parts.next()) else { return };
+        let generation = folder.trim_end_matches(RECEIPTS);
+        let place = run.join(&*stage).join(generation);
+        let is_published = kept.contains(&place);
+        // Of a published one, only the receipts of its shards go.
+        if stages.contains(&&*stage) && is_generation(generation) && !(is_published && folder == generation) {
+            let left = left.entry(place).or_default();
+            left.was_published |= is_published || name == receipt;
+            left.youngest = left.youngest.max(stat.changed);
+            left.objects.push((path, stat.bytes));
         }
     };
     list::walk(run, &mut look).with_context(unreadable)?;
-    for (path, bytes) in left {
-        Remote.remove(&path)?;
-        swept.files += 1;
-        swept.bytes += bytes;
+    let mut swept = Swept::default();
+    for left in left.into_values().filter(|left| left.was_published || is_older(left.youngest, keep)) {
+        for (path, bytes) in left.objects {
+            Remote.remove(&path)?;
+            swept.count(bytes);
+        }
     }
     Ok(swept)
 }
 
+/// Objects of a generation that is not published now.
+#[derive(Default)]
+struct Left {
+    was_published: bool,
+    /// When the last of them was written, in nanoseconds since 1970.
+    youngest: u64,
+    /// With their sizes.
+    objects: Vec<(PathBuf, u64)>,
+}
+
 /// Whether a name is that of a generation, so that nothing else is removed.
 fn is_generation(name: &str) -> bool {
-    name.len() == GENERATION && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+    name.len() == KEY && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -116,11 +116,35 @@ pub struct NewObject {
     bytes: u64,
     upload: Option<Box<dyn MultipartUpload>>,
     parts: VecDeque<JoinHandle<object_store::Result<()>>>,
+    /// Whether it takes the place of another, or must be the first.
+    replaces: bool,
     done: bool,
 }
 
+/// What is where an object is written to.
+enum There {
+    Nothing,
+    /// The same bytes, and their time.
+    Same(u64),
+    Other,
+}
+
+/// How often an object is put that a store refuses because of another that then is not there, as S3 does while two are written at once.
+const TRIES: usize = 5;
+
 impl NewObject {
+    /// An object that takes the place of another.
     pub fn create(path: &Path) -> Result<Self> {
+        Self::new(path, true)
+    }
+
+    /// An object that is written once: if it is there when this one is complete, that is fine if both have the same bytes, and an error
+    /// otherwise.
+    pub fn create_once(path: &Path) -> Result<Self> {
+        Self::new(path, false)
+    }
+
+    fn new(path: &Path, replaces: bool) -> Result<Self> {
         let object = reach("create", &[path]).and_then(|()| target(path));
         let object = object.with_context(|| format!("cannot create {}", path.display()))?;
         let (hasher, parts) = (blake3::Hasher::new(), VecDeque::new());
@@ -132,6 +156,7 @@ impl NewObject {
             bytes: 0,
             upload: None,
             parts,
+            replaces,
             done: false,
         })
     }
@@ -167,10 +192,8 @@ impl NewObject {
     /// Sends what is left, and completes the object.
     fn complete(&mut self) -> io::Result<u64> {
         if self.upload.is_none() {
-            reach("put", &[&self.path])?;
-            let Object { store, key, .. } = &self.object;
-            let put = wait(store.put(key, PutPayload::from(std::mem::take(&mut self.buffer))))?;
-            return self.time(put.e_tag);
+            let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+            return self.put(&bytes);
         }
         if !self.buffer.is_empty() {
             self.send()?;
@@ -178,16 +201,48 @@ impl NewObject {
         while !self.parts.is_empty() {
             self.join()?;
         }
+        // The completion itself has no condition.
+        if !self.replaces {
+            match self.there()? {
+                There::Nothing => {}
+                There::Same(time) => {
+                    self.abort();
+                    return Ok(time);
+                }
+                There::Other => return Err(other_bytes()),
+            }
+        }
         reach("complete", &[&self.path])?;
         let Some(upload) = &mut self.upload else { return Ok(0) };
         match client::attempt(upload.complete())? {
             Ok(put) => self.time(put.e_tag),
             // The answer may have been lost after the object was completed.
-            Err(cause) => match self.is_there()? {
-                Some(time) => Ok(time),
-                None => Err(fault(cause)),
+            Err(cause) => match self.there()? {
+                There::Same(time) => Ok(time),
+                There::Nothing | There::Other => Err(fault(cause)),
             },
         }
+    }
+
+    /// Puts a small object.
+    fn put(&self, bytes: &Bytes) -> io::Result<u64> {
+        reach("put", &[&self.path])?;
+        let Object { store, key, .. } = &self.object;
+        let mode = if self.replaces { PutMode::Overwrite } else { PutMode::Create };
+        for attempt in 1.. {
+            let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
+            match client::attempt(store.put_opts(key, bytes.clone().into(), options))? {
+                Ok(put) => return self.time(put.e_tag),
+                Err(cause @ Error::AlreadyExists { .. }) if !self.replaces => match self.there()? {
+                    There::Same(time) => return Ok(time),
+                    There::Other => return Err(other_bytes()),
+                    There::Nothing if attempt == TRIES => return Err(fault(cause)),
+                    There::Nothing => {}
+                },
+                Err(cause) => return Err(fault(cause)),
+            }
+        }
+        Ok(0)
     }
 
     /// The time of the object as [`Store::stat`](crate::store::Store::stat) tells it.
@@ -198,20 +253,35 @@ impl NewObject {
         }
     }
 
-    /// The time of the object if it is there, with the bytes that were written.
-    fn is_there(&self) -> io::Result<Option<u64>> {
+    /// What is there, compared with what was written.
+    fn there(&self) -> io::Result<There> {
         let found = match OpenObject::open(&self.path) {
-            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(There::Nothing),
             found => found?,
         };
         let time = found.stat().modified;
         let bytes = crate::store::ReadAt::bytes(&found);
         if bytes != self.bytes {
-            return Ok(None);
+            return Ok(There::Other);
         }
         let digest = digest_of(RangeReader::new(std::sync::Arc::new(found), 0), bytes).map_err(io::Error::other)?;
-        Ok((digest == self.hasher.finalize().to_hex().as_str()).then_some(time))
+        Ok(if digest == self.hasher.finalize().to_hex().as_str() { There::Same(time) } else { There::Other })
     }
+
+    /// Removes the parts of an object that is not completed, which would cost money for ever.
+    fn abort(&mut self) {
+        self.parts.iter().for_each(JoinHandle::abort);
+        if let Some(mut upload) = self.upload.take() {
+            _ = runtime().map(|runtime| runtime.block_on(upload.abort()));
+        }
+    }
+}
+
+/// The error of an object that is there with other bytes than those that would be written.
+fn other_bytes() -> io::Error {
+    let message = "it is there already with other bytes: it was damaged, or another kind of processor or device made it; if no other \
+                   process is making it, remove it and run the same command again";
+    io::Error::other(message)
 }
 
 impl Write for NewObject {
@@ -240,11 +310,9 @@ impl NewFile for NewObject {
 }
 
 impl Drop for NewObject {
-    /// Removes the parts of an object that is not completed, which would cost money for ever.
     fn drop(&mut self) {
-        self.parts.iter().for_each(JoinHandle::abort);
-        if let Some(mut upload) = self.upload.take().filter(|_| !self.done) {
-            _ = runtime().map(|runtime| runtime.block_on(upload.abort()));
+        if !self.done {
+            self.abort();
         }
     }
 }

@@ -1,0 +1,150 @@
+//! One pipeline in every place and by every engine: the files that are published have the same digests.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::process::{Cluster, MAP_STAGES, results};
+use crate::random::{Random, number};
+use crate::store_server::{Server, azure, azure_blob, azure_container, azure_login, login, s3};
+
+/// The stages whose files are compared. The scores and the report, which are made of these files alone, take long without optimisation.
+const STAGES: [&str; 6] = ["ingest", "corrupt", "train", "encode", "denoise", "export"];
+
+/// Digests by stage and name.
+type Digests = BTreeMap<String, String>;
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where the run directories are.
+#[derive(Clone, Copy)]
+enum Place {
+    Disk,
+    S3(&'static Server),
+    Azure(&'static Server),
+}
+
+impl Place {
+    /// This disk, and the servers that are installed.
+    fn all() -> Vec<Self> {
+        let azure = azure().inspect(|server| azure_container(server, "everywhere"));
+        let stores = [s3("everywhere").map(Place::S3), azure.map(Place::Azure)];
+        [Place::Disk].into_iter().chain(stores.into_iter().flatten()).collect()
+    }
+
+    /// The folder of the run directories, for this way to make them.
+    fn runs(self, way: &str) -> String {
+        match self {
+            Place::Disk => format!("runs-{way}"),
+            Place::S3(_) => format!("s3://everywhere/{way}"),
+            Place::Azure(_) => format!("az://everywhere/{way}"),
+        }
+    }
+
+    fn cluster(self) -> Cluster {
+        let login = match self {
+            Place::Disk => Vec::new(),
+            Place::S3(server) => login(&format!("http://{}", server.address)).into(),
+            Place::Azure(server) => azure_login(server).into(),
+        };
+        Cluster::with("profile = \"hf\"\npart-rows = 250\n", login)
+    }
+
+    fn object(self, path: &str) -> Vec<u8> {
+        match self {
+            Place::Disk => unreachable!("files are no objects"),
+            Place::S3(server) => server.ask("GET", &format!("/{path}"), b""),
+            Place::Azure(server) => azure_blob(server, path),
+        }
+    }
+
+    /// What a run has published.
+    fn published(self, cluster: &Cluster, way: &str) -> Digests {
+        if let Place::Disk = self {
+            let run = format!("{}/small", self.runs(way));
+            return results(&cluster.sandbox, &run, &STAGES)
+                .iter()
+                .map(|(name, bytes)| (name.clone(), digest(bytes)))
+                .collect();
+        }
+        let run = format!("everywhere/{way}/small");
+        let mut published = Digests::new();
+        for stage in STAGES {
+            let manifest = self.object(&format!("{run}/latest/{stage}.json"));
+            let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("is JSON");
+            let folder = format!("{run}/{stage}/{}/", &manifest["fingerprint"].as_str().expect("is text")[..16]);
+            for url in manifest["files"].as_array().expect("is a list") {
+                let (_, path) = url.as_str().and_then(|url| url.split_once("://")).expect("is a URL");
+                let name = path.strip_prefix(&folder).unwrap_or_else(|| panic!("{path} is not in {folder}"));
+                published.insert(format!("{stage}/{name}"), digest(&self.object(path)));
+            }
+        }
+        published
+    }
+}
+
+/// A run by executors of a cluster.
+fn by_executors(place: Place, executors: usize) -> Digests {
+    let (cluster, way) = (place.cluster(), executors.to_string());
+    let (_scheduler, address) = cluster.scheduler();
+    let _executors: Vec<_> = (0..executors).map(|_| cluster.executor(&address, "")).collect();
+    let runs = place.runs(&way);
+    let words = format!("run small.toml --to denoise --runs {runs} --threads 2 --log json --engine {address}");
+    let mut run = cluster.start(&words, "");
+    run.exits(0);
+    run.tells_each_shard_once(&MAP_STAGES);
+    cluster.start(&format!("run small.toml --only export --runs {runs}"), "").exits(0);
+    place.published(&cluster, &way)
+}
+
+/// A run whose map stages are made by tasks in random order, one of which runs twice at once.
+fn by_tasks(place: Place, random: &mut Random) -> Digests {
+    const TASKS: usize = 3;
+    let cluster = place.cluster();
+    let runs = format!("--runs {}", place.runs("tasks"));
+    for (stage, before) in MAP_STAGES.into_iter().zip(["ingest", "train", "train"]) {
+        cluster.start(&format!("run small.toml --to {before} {runs}"), "").exits(0);
+        let mut order: Vec<_> = (0..TASKS).collect();
+        (1..TASKS).for_each(|last| order.swap(last, random.below(last + 1)));
+        let task = |index: usize| {
+            cluster.start(&format!("shard small.toml --stage {stage} --index {index} --of {TASKS} {runs}"), "")
+        };
+        let mut twice = task(order[0]);
+        order.into_iter().for_each(|index| task(index).exits(0));
+        twice.exits(0);
+        cluster.start(&format!("commit small.toml --stage {stage} {runs}"), "").exits(0);
+    }
+    cluster.start(&format!("run small.toml --only export {runs}"), "").exits(0);
+    place.published(&cluster, "tasks")
+}
+
+#[test]
+fn disk_s3_azure_one_executor_four_and_tasks_publish_the_same_digests() {
+    let seed = number("LIMPID_SEED", 1);
+    let alone = Place::Disk.cluster();
+    alone.start("run small.toml --to denoise --runs runs-alone", "").exits(0);
+    alone.start("run small.toml --only export --runs runs-alone", "").exits(0);
+    let expected = Place::Disk.published(&alone, "alone");
+    assert!(MAP_STAGES.iter().all(|stage| expected.contains_key(&format!("{stage}/train-00005-of-00006.parquet"))));
+    assert!(expected.contains_key("export/README.md"), "{:?}", expected.keys());
+    let places = Place::all();
+    std::thread::scope(|scope| {
+        for (place, seed) in places.iter().zip(seed..) {
+            let expected = &expected;
+            scope.spawn(move || {
+                let whose = place.runs("");
+                for executors in [1, 4] {
+                    assert_eq!(by_executors(*place, executors), *expected, "{whose} by {executors} executors");
+                }
+                assert_eq!(by_tasks(*place, &mut Random(seed)), *expected, "{whose} by tasks, seed {seed}");
+            });
+        }
+    });
+    println!(
+        "places: {}, each by 1 executor, by 4 and by tasks: {} files with the same digests",
+        places.len(),
+        expected.len()
+    );
+}
