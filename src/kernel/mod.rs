@@ -17,7 +17,7 @@ mod cube;
 mod elementwise;
 mod extension;
 mod flex;
-mod linear;
+pub mod linear;
 pub mod plain;
 mod pool;
 mod random;
