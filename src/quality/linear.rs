@@ -8,7 +8,7 @@ use faer::linalg::solvers::{SelfAdjointEigen, Solve};
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 
-use super::moments::{Means, Moments};
+use super::moments::{Means, Moments, doubles};
 use crate::error;
 
 /// The penalty of the ridge regression, added to the variance of each pixel.
@@ -78,9 +78,9 @@ impl Pca {
 pub fn plane(rows: &[f32], width: usize) -> Result<Vec<[f32; 2]>> {
     let mut means = Means::new(width);
     means.add(rows);
-    let centred = shifted(rows, &singles(&means.means()), -1.0);
-    let eigen = of_products(&centred, width)?;
+    let centred = doubles(&shifted(rows, &singles(&means.means()), -1.0));
     let count = rows.len() / width;
+    let eigen = of_products(MatRef::from_row_major_slice(&centred, count, width))?;
     let axis = |from_last: usize| {
         let Some(column) = count.checked_sub(from_last + 1) else { return vec![0.0; count] };
         let length = eigen.S().column_vector()[column].max(0.0).sqrt();
@@ -96,7 +96,9 @@ pub fn plane(rows: &[f32], width: usize) -> Result<Vec<[f32; 2]>> {
 /// # Errors
 /// The decomposition does not converge.
 pub fn leading_directions(rows: &[f32], width: usize, count: usize) -> Result<Mat<f32>> {
-    let eigen = of_products(rows, width)?;
+    let rows = doubles(rows);
+    let rows = MatRef::from_row_major_slice(&rows, rows.len() / width, width);
+    let eigen = of_products(rows)?;
     let (squares, vectors) = (eigen.S().column_vector(), eigen.U());
     let last = squares.nrows() - 1;
     // Rows along a direction that hardly any has would be divided by rounding errors.
@@ -106,17 +108,13 @@ pub fn leading_directions(rows: &[f32], width: usize, count: usize) -> Result<Ma
         let (column, square) = lengths[index];
         vectors[(row, column)] / square.sqrt()
     });
-    let rows: Vec<f64> = rows.iter().copied().map(f64::from).collect();
-    let rows = MatRef::from_row_major_slice(&rows, last + 1, width);
     let mut directions = Mat::<f64>::zeros(width, lengths.len());
     matmul(directions.as_mut(), Accum::Replace, rows.transpose(), scaled.as_ref(), 1.0, Par::Seq);
     Ok(Mat::from_fn(width, lengths.len(), |row, column| directions[(row, column)] as f32))
 }
 
 /// The eigenvalues, which ascend, and eigenvectors of the products of rows with each other.
-fn of_products(rows: &[f32], width: usize) -> Result<SelfAdjointEigen<f64>> {
-    let rows: Vec<f64> = rows.iter().copied().map(f64::from).collect();
-    let rows = MatRef::from_row_major_slice(&rows, rows.len() / width, width);
+fn of_products(rows: MatRef<'_, f64>) -> Result<SelfAdjointEigen<f64>> {
     let mut products = Mat::zeros(rows.nrows(), rows.nrows());
     matmul(products.as_mut(), Accum::Replace, rows, rows.transpose(), 1.0, Par::Seq);
     let eigen = products.self_adjoint_eigen(Side::Lower);

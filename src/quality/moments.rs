@@ -95,7 +95,8 @@ impl Moments {
     }
 }
 
-fn doubles(values: &[f32]) -> Vec<f64> {
+/// The same numbers in f64.
+pub fn doubles(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| f64::from(value)).collect()
 }
 

@@ -159,7 +159,7 @@ impl Loop for Search<'_> {
     fn run(&mut self) {
         let products = self.products.chunks_exact(self.labels.len());
         for ((nearest, products), query) in self.nearest.iter_mut().zip(products).zip(self.queries.rows()) {
-            let mut limit = nearest.get(NEIGHBOURS - 1).map_or(f32::INFINITY, |last| last.distance);
+            let mut limit = farthest(nearest);
             for (index, (product, half)) in products.iter().zip(self.halves).enumerate() {
                 if half - product >= limit {
                     continue;
@@ -169,7 +169,7 @@ impl Loop for Search<'_> {
                     None => *product,
                 };
                 insert(nearest, Neighbour { distance: half - product, class: self.labels[index] });
-                limit = nearest.get(NEIGHBOURS - 1).map_or(f32::INFINITY, |last| last.distance);
+                limit = farthest(nearest);
             }
         }
     }
@@ -190,10 +190,16 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
+/// The distance from which on no row is among the nearest.
+#[inline(always)]
+fn farthest(nearest: &[Neighbour]) -> f32 {
+    nearest.get(NEIGHBOURS - 1).map_or(f32::INFINITY, |last| last.distance)
+}
+
 /// Keeps a neighbour if it is among the nearest.
 #[inline]
 fn insert(nearest: &mut Vec<Neighbour>, new: Neighbour) {
-    if nearest.len() == NEIGHBOURS && nearest[NEIGHBOURS - 1].distance <= new.distance {
+    if farthest(nearest) <= new.distance {
         return;
     }
     nearest.truncate(NEIGHBOURS - 1);
