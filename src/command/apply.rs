@@ -16,7 +16,7 @@ use super::output_place::refuse_results;
 use super::path_kind::{Kind, kind, recognised};
 use super::pictures::{Cleaner, is_picture_name};
 use super::print::print;
-use crate::engine::codes::Codes;
+use crate::engine::codes::{Codes, Coding};
 use crate::engine::inference::Inference;
 use crate::engine::making::Direction;
 use crate::error;
@@ -88,11 +88,14 @@ pub struct EncodeArgs {
     /// trained on; or each patch, with its place.
     #[arg(long, value_enum, default_value = "image")]
     codes: Codes,
+    /// Write codes without the column `error`, for which the decoder is needed.
+    #[arg(long)]
+    no_error: bool,
 }
 
 impl Execute for EncodeArgs {
     fn execute(&self) -> Result<()> {
-        apply(&self.apply, Direction::Encode(self.codes), false)
+        apply(&self.apply, Direction::Encode(Coding { codes: self.codes, error: !self.no_error }), false)
     }
 
     fn log_mode(&self) -> LogMode {
@@ -278,7 +281,7 @@ pub fn misfit(
     let differing = source.differing().map_or(String::new(), |differing| format!("{differing}; "));
     let advice = match direction {
         _ if !pictures || found.is_some_and(|found| sides(found) == sides(model.image())) => String::new(),
-        Direction::Encode(Codes::Image) => format!("; {fits}; {cuts}"),
+        Direction::Encode(Coding { codes: Codes::Image, .. }) => format!("; {fits}; {cuts}"),
         _ => format!("; {fits}"),
     };
     error::data(format!("{differing}{cause}{advice}"))

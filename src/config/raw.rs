@@ -121,6 +121,8 @@ pub struct RawEncode {
     pub input: Option<InputImages>,
     /// What has a code: each image as a whole, each by the mean over its patches, or each patch.
     pub codes: Option<Codes>,
+    /// Whether each code has the error of its reconstruction, for which the decoder is needed.
+    pub error: Option<bool>,
 }
 
 /// How images are denoised.

@@ -91,6 +91,9 @@ pub struct Encode {
     /// What has a code.
     #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     pub codes: Codes,
+    /// Whether each code has the error of its reconstruction.
+    #[serde(default = "crate::setting::on", skip_serializing_if = "crate::setting::is_on")]
+    pub error: bool,
 }
 
 /// Settings of the stage `denoise`.
@@ -144,6 +147,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
     let model = resolve_model(model, folder, image, problems);
     let gate = resolve_gate(gate, problems);
     let codes = problems.required("encode.codes", encode.codes);
+    let error = problems.required("encode.error", encode.error);
     check_code(model.as_ref(), codes.unwrap_or_default(), gate.as_ref(), problems);
     let training = resolve_training(training, corruption.is_some(), problems);
     let encode_input = problems.required("encode.input", encode.input);
@@ -186,7 +190,7 @@ fn resolve_sections(raw: RawPipeline, stem: &str, folder: &Path, problems: &mut 
         corruption,
         model: model?,
         training: training?,
-        encode: Encode { input: encode_input?, codes: codes? },
+        encode: Encode { input: encode_input?, codes: codes?, error: error? },
         denoise: Denoise { ensemble },
         evaluate: Evaluate { fit_rows: fit_rows? as u64 },
         gate: gate?,

@@ -19,7 +19,7 @@ use super::inference::Inference;
 use super::mapping::Mapping;
 use crate::error;
 use crate::image::{Extent, ImageShape, Shapes};
-use crate::table::{Content, Images, carry_label_lists, pixels};
+use crate::table::{CodeColumns, Content, Images, carry_label_lists, pixels};
 
 /// What has a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
@@ -35,6 +35,15 @@ pub enum Codes {
     Patches,
 }
 
+/// What is written of codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coding {
+    /// What has a code.
+    pub codes: Codes,
+    /// Whether each has the error of its reconstruction, for which the decoder is needed.
+    pub error: bool,
+}
+
 impl Codes {
     /// Whether each image has one code.
     pub fn is_one_each(self) -> bool {
@@ -46,22 +55,25 @@ impl Codes {
 ///
 /// # Errors
 /// A model without a code; images that it does not take, of another size or of different ones unless they are cut into patches.
-pub fn encoding(model: &Inference, images: Content, codes: Codes, from: &Path) -> Result<Mapping<'static>> {
+pub fn encoding(model: &Inference, images: Content, coding: Coding, from: &Path) -> Result<Mapping<'static>> {
     // A model without a code is refused first.
     let whole = model.code_size()?;
     let extent = images.extent().ok_or_else(|| error::bug("features are no images"))?;
+    let Coding { codes, error } = coding;
     let coder = Coder::new(model, codes, extent, from)?;
     let content = match codes {
         // The code of a model of any size has the size of the images that it is applied to, not of those it was trained on.
-        Codes::Image => Content::Features(coder.model.code_size()?),
-        Codes::Pooled => Content::Features(coder.size()?),
-        Codes::Patches => Content::PatchFeatures(whole),
+        Codes::Image => Content::Features(CodeColumns { size: coder.model.code_size()?, error }),
+        Codes::Pooled => Content::Features(CodeColumns { size: coder.size()?, error }),
+        Codes::Patches => Content::PatchFeatures(CodeColumns { size: whole, error }),
     };
     let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
         let images = Images::of(batch, extent)?;
         let numbers = coder.model.checked(batch, &images)?;
+        let companion = companion.filter(|_| error);
         let clean = companion.map(|companion| anyhow::Ok(Images::of(companion, extent)?.numbers())).transpose()?;
-        let coded = coder.code(images.shapes(), &numbers, clean.as_deref().unwrap_or(&numbers))?;
+        let clean = error.then(|| clean.as_deref().unwrap_or(&numbers));
+        let coded = coder.code(images.shapes(), &numbers, clean)?;
         coded.batch(&coder.model, batch, content)
     };
     Ok(Mapping { content, map: Box::new(map) })
@@ -77,6 +89,7 @@ pub struct Coder {
 struct Coded {
     /// One after the other.
     codes: Vec<f32>,
+    /// None if they were not asked for.
     errors: Vec<f32>,
     /// The row and the place of each patch, if they are those of patches.
     patches: Vec<Patch>,
@@ -131,50 +144,48 @@ impl Coder {
     pub fn codes(&self, shapes: &Shapes, images: &[f32]) -> Result<Vec<f32>> {
         match self.codes {
             Codes::Image => self.model.codes(images),
-            _ => Ok(self.code(shapes, images, images)?.codes),
+            _ => Ok(self.code(shapes, images, None)?.codes),
         }
     }
 
-    /// Codes of images, with their errors against the clean ones.
-    fn code(&self, shapes: &Shapes, images: &[f32], clean: &[f32]) -> Result<Coded> {
+    /// Codes of images, with their errors against the clean ones, if there are any.
+    fn code(&self, shapes: &Shapes, images: &[f32], clean: Option<&[f32]>) -> Result<Coded> {
         if self.codes == Codes::Image {
             let (codes, errors) = self.model.coded(images, clean)?;
             return Ok(Coded { codes, errors, patches: Vec::new() });
         }
         let side = self.model.image();
         let patches = patches(shapes, side);
-        let places: Vec<_> = shapes.split(images).zip(shapes.split(clean)).collect();
-        let cut = |patches: &[Patch]| {
-            let mut pixels = [Vec::with_capacity(patches.len() * side.len()), Vec::new()];
+        let places = |pixels| shapes.split(pixels).collect::<Vec<_>>();
+        let (images, clean) = (places(images), clean.map(places));
+        let cut = |patches: &[Patch], from: &[(ImageShape, &[f32])]| {
+            let mut pixels = Vec::with_capacity(patches.len() * side.len());
             for patch in patches {
-                let ((shape, image), (_, clean)) = places[patch.image];
-                cut(image, shape, *patch, side, &mut pixels[0]);
-                cut(clean, shape, *patch, side, &mut pixels[1]);
+                let (shape, image) = from[patch.image];
+                cut(image, shape, *patch, side, &mut pixels);
             }
             pixels
         };
         let (codes, errors) = self.model.coded_in_parts(&patches, &|patches| {
-            let [images, clean] = cut(patches);
-            (images, clean)
+            (cut(patches, &images), clean.as_deref().map(|clean| cut(patches, clean)))
         })?;
         if self.codes == Codes::Patches {
             return Ok(Coded { codes, errors, patches });
         }
         let (whole, size) = (self.model.code_size()?, self.size()?);
         let (mut means, mut mean_errors) = (Vec::with_capacity(shapes.count() * size), Vec::new());
-        let mut codes = codes.chunks_exact(whole).zip(&errors).zip(&patches).peekable();
-        for image in 0..shapes.count() {
-            let (mut sums, mut error, mut count) = (vec![0.0; size], 0.0, 0_u32);
-            while let Some(((code, patch_error), _)) = codes.next_if(|(_, patch)| patch.image == image) {
-                for place in code.chunks_exact(size) {
-                    sums.iter_mut().zip(place).for_each(|(sum, number)| *sum += f64::from(*number));
-                }
-                error += f64::from(*patch_error);
-                count += 1;
+        let (mut codes, mut errors) = (codes.as_slice(), errors.as_slice());
+        for patches in patches.chunk_by(|one, next| one.image == next.image) {
+            let count = patches.len();
+            let mut sums = vec![0.0; size];
+            for place in codes.split_off(..count * whole).unwrap_or_default().chunks_exact(size) {
+                sums.iter_mut().zip(place).for_each(|(sum, number)| *sum += f64::from(*number));
             }
-            let count = f64::from(count.max(1));
-            means.extend(sums.iter().map(|sum| (sum / (count * (whole / size) as f64)) as f32));
-            mean_errors.push((error / count) as f32);
+            means.extend(sums.iter().map(|sum| (sum / (count * (whole / size)) as f64) as f32));
+            if let Some(errors) = errors.split_off(..count) {
+                let sum: f64 = errors.iter().copied().map(f64::from).sum();
+                mean_errors.push((sum / count as f64) as f32);
+            }
         }
         Ok(Coded { codes: means, errors: mean_errors, patches: Vec::new() })
     }
@@ -187,7 +198,7 @@ impl Coded {
         let size = content.width().ok_or_else(|| error::bug("codes have one size"))?;
         let codes = pixels::fixed_size_list(Arc::new(Float32Array::from(codes)), size);
         let Content::PatchFeatures(_) = content else {
-            return model.batch(input, content, vec![codes], errors.into());
+            return model.batch(input, content, vec![codes], errors);
         };
         let column = |number: fn(&Patch) -> usize| -> ArrayRef {
             Arc::new(Int32Array::from_iter_values(patches.iter().map(|patch| number(patch) as i32)))
@@ -196,7 +207,7 @@ impl Coded {
         let rows = rows.map_err(|cause| error::bug(format!("cannot repeat rows: {cause}")))?;
         let made = vec![column(|patch| patch.top), column(|patch| patch.left), codes];
         // The caller carries lists of labels of the rows that it knows, which are not repeated.
-        carry_label_lists(&rows, model.batch(&rows, content, made, errors.into())?)
+        carry_label_lists(&rows, model.batch(&rows, content, made, errors)?)
     }
 }
 
@@ -267,7 +278,8 @@ mod tests {
                 assert!(model.decode(&[0.0]).is_err());
                 continue;
             }
-            let (codes, expected) = model.coded(&images, &images).expect("works");
+            let (codes, expected) = model.coded(&images, Some(&images)).expect("works");
+            assert_eq!(model.coded(&images, None).expect("works"), (codes.clone(), Vec::new()));
             let made = model.decode(&codes).expect("has codes");
             assert_eq!(errors(&Shapes::Equal(image, 3), &made, &images), expected);
             assert!(model.decode(&[f32::NAN]).is_err() && model.clone().with_noise_level(0.1).decode(&codes).is_err());

@@ -150,11 +150,16 @@ impl Inference {
         Err(error::data(format!("{} has images of {found} channels, but the model takes {wanted}", from.display())))
     }
 
-    /// Codes of images, one after the other, with the error of each reconstruction against the clean image.
+    /// Codes of images, one after the other, with the error of each reconstruction against the clean image, if there are such.
     ///
     /// # Errors
     /// The device fails; interruption.
-    pub(super) fn coded(&self, images: &[f32], clean: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
+    pub(super) fn coded(&self, images: &[f32], clean: Option<&[f32]>) -> Result<(Vec<f32>, Vec<f32>)> {
+        let Some(clean) = clean else {
+            let work = || self.codes_in_chunks(images);
+            let codes = if self.computes_where_called() { work() } else { self.in_turn(work) };
+            return Ok((codes?, Vec::new()));
+        };
         let applied = self.apply(images)?;
         let shapes = Shapes::Equal(self.image(), clean.len() / self.image().len());
         let errors = errors(&shapes, &applied.images, clean);
@@ -168,11 +173,11 @@ impl Inference {
     pub(super) fn coded_in_parts<T: Sync>(
         &self,
         list: &[T],
-        make: &(impl Fn(&[T]) -> (Vec<f32>, Vec<f32>) + Sync),
+        make: &(impl Fn(&[T]) -> (Vec<f32>, Option<Vec<f32>>) + Sync),
     ) -> Result<(Vec<f32>, Vec<f32>)> {
         let work = |part: &[T]| {
             let (images, clean) = make(part);
-            self.coded(&images, &clean)
+            self.coded(&images, clean.as_deref())
         };
         let size = self.images_at_once();
         let parts: Vec<_> = if self.computes_where_called() {
@@ -195,7 +200,7 @@ impl Inference {
         // The error of the pixels as they are written, rounding included.
         let shapes = Shapes::Equal(self.image(), batch.num_rows());
         let errors = errors(&shapes, &pixels::numbers(&stored), clean.unwrap_or(&images));
-        self.batch(batch, content, image_columns(&shapes, stored)?, errors.into())
+        self.batch(batch, content, image_columns(&shapes, stored)?, errors)
     }
 
     /// The numbers of a batch of images of the model's size.
@@ -234,7 +239,7 @@ impl Inference {
     /// The device fails.
     pub fn codes(&self, images: &[f32]) -> Result<Vec<f32>> {
         let size = self.images_at_once() * self.image().len();
-        let encoded = |chunk: &[f32]| self.model.encode(self.tensor(chunk)).map_or(Ok(Vec::new()), numbers);
+        let encoded = |chunk: &[f32]| self.codes_in_chunks(chunk);
         let codes: Vec<_> = if computes_where_called(&self.device) {
             images.par_chunks(size).map(encoded).collect::<Result<_>>()?
         } else {
@@ -295,6 +300,15 @@ impl Inference {
         if computes_where_called(&self.device) { work() } else { self.in_turn(work) }
     }
 
+    fn codes_in_chunks(&self, images: &[f32]) -> Result<Vec<f32>> {
+        let mut codes = Vec::new();
+        for chunk in images.chunks(self.images_at_once() * self.image().len()) {
+            interrupt::check()?;
+            codes.extend(self.model.encode(self.tensor(chunk)).map_or(Ok(Vec::new()), numbers)?);
+        }
+        Ok(codes)
+    }
+
     fn apply_in_chunks(&self, images: &[f32]) -> Result<Applied> {
         let len = self.image().len();
         let mut applied = Applied { codes: Vec::new(), images: Vec::with_capacity(images.len()) };
@@ -321,17 +335,18 @@ impl Inference {
         Ok(applied)
     }
 
-    /// A batch of results about the images of `input`.
+    /// A batch of results about the images of `input`, with their errors, if the content has any.
     pub(super) fn batch(
         &self,
         input: &RecordBatch,
         content: Content,
         made: Vec<ArrayRef>,
-        errors: Float32Array,
+        errors: Vec<f32>,
     ) -> Result<RecordBatch> {
         let mut columns = shared_columns(input);
         columns.extend(made);
-        columns.push(Arc::new(errors));
+        let has_errors = !matches!(content, Content::Features(codes) | Content::PatchFeatures(codes) if !codes.error);
+        columns.extend(has_errors.then(|| Arc::new(Float32Array::from(errors)) as ArrayRef));
         RecordBatch::try_new(content.schema(), columns)
             .map_err(|cause| error::bug(format!("cannot make a batch of results: {cause}")))
     }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use arrow_array::RecordBatch;
 use arrow_schema::{FieldRef, SchemaRef};
 
-use super::codes::{Codes, encoding};
+use super::codes::{Coding, encoding};
 use super::inference::Inference;
 use super::mapping::Mapping;
 use super::operation::denoising;
@@ -19,7 +19,7 @@ use crate::table::{Content, carry_label_lists, with_label_lists};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// The code.
-    Encode(Codes),
+    Encode(Coding),
     /// The image, with pixels of this type, or floats if those of the input are.
     Denoise(Pixels),
 }
@@ -39,7 +39,7 @@ impl Direction {
     /// Images that the model does not take.
     pub fn mapping<'a>(self, model: &'a Inference, images: Content, from: &Path) -> Result<Mapping<'a>> {
         match self {
-            Direction::Encode(codes) => encoding(model, images, codes, from),
+            Direction::Encode(coding) => encoding(model, images, coding, from),
             Direction::Denoise(pixels) => denoising(model, images, pixels, from),
         }
     }

@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::codes::{Codes, encoding};
+use super::codes::{Codes, Coding, encoding};
 use super::inference::Inference;
 use super::mapping::Mapping;
 use super::pictures;
@@ -40,6 +40,9 @@ pub enum Operation {
         /// What has a code.
         #[serde(default, skip_serializing_if = "crate::setting::is_off")]
         codes: Codes,
+        /// Whether each code has the error of its reconstruction.
+        #[serde(default = "crate::setting::on", skip_serializing_if = "crate::setting::is_on")]
+        error: bool,
     },
     /// Denoises images.
     Denoise {
@@ -76,7 +79,8 @@ impl Operation {
     pub fn sees_clean_images(&self) -> bool {
         match self {
             Operation::Corrupt { .. } => false,
-            Operation::Encode { .. } | Operation::Denoise { .. } => true,
+            Operation::Encode { error, .. } => *error,
+            Operation::Denoise { .. } => true,
         }
     }
 
@@ -89,8 +93,9 @@ impl Operation {
             Operation::Corrupt { corruption, seed, split, pixels } => {
                 Prepared::Corrupt(corruption.clone(), Stream::noise(*seed, *split), *pixels)
             }
-            Operation::Encode { model, codes } => {
-                Prepared::Encode(Inference::load(&model.folder, device.clone())?, *codes)
+            Operation::Encode { model, codes, error } => {
+                let coding = Coding { codes: *codes, error: *error };
+                Prepared::Encode(Inference::load(&model.folder, device.clone())?, coding)
             }
             Operation::Denoise { model, pixels, ensemble } => {
                 let model = Inference::load(&model.folder, device.clone())?;
@@ -104,8 +109,8 @@ impl Operation {
 pub enum Prepared {
     /// With its random numbers and the type of the pixels that are written.
     Corrupt(Corruption, Stream, Pixels),
-    /// With the model, and what has a code.
-    Encode(Inference, Codes),
+    /// With the model, and what is written of codes.
+    Encode(Inference, Coding),
     /// With the model and the type of the pixels that are written.
     Denoise(Inference, Pixels),
 }
@@ -127,7 +132,7 @@ impl Prepared {
                     move |batch: &RecordBatch, _: Option<&RecordBatch>| corrupt(batch, content, corruption, stream);
                 Ok(Mapping { content, map: Box::new(map) })
             }
-            Prepared::Encode(model, codes) => encoding(model, images, *codes, from),
+            Prepared::Encode(model, coding) => encoding(model, images, *coding, from),
             Prepared::Denoise(model, stored) => denoising(model, images, *stored, from),
         }
     }

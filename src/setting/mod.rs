@@ -18,6 +18,16 @@ pub fn is_off<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()
 }
 
+/// The default of settings that are on.
+pub fn on() -> bool {
+    true
+}
+
+/// Whether a setting is on, for settings that are on by default; see [`is_off`].
+pub fn is_on(setting: &bool) -> bool {
+    *setting
+}
+
 /// Settings by dotted key: `{"a": {"b": 1}}` becomes `a.b = 1`.
 pub fn flatten(settings: &Value) -> BTreeMap<String, Value> {
     fn walk(prefix: &str, value: &Value, out: &mut BTreeMap<String, Value>) {

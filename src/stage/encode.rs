@@ -42,8 +42,8 @@ impl Stage for Encode {
     }
 
     fn shards(&self, result: &ResultToMake<'_>) -> Result<Vec<Shard>> {
-        let config::Encode { input, codes } = result.pipeline.encode;
+        let config::Encode { input, codes, error } = result.pipeline.encode;
         let input = images(result.pipeline, input);
-        result.map_images(input, |_| Operation::Encode { model: result.model(), codes })
+        result.map_images(input, |_| Operation::Encode { model: result.model(), codes, error })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::schema::Content;
+use super::schema::{CodeColumns, Content};
 
 /// Most rows of one record batch.
 const BATCH_ROWS: usize = 1024;
@@ -82,7 +82,7 @@ pub fn row_groups_of(widths: &[usize]) -> Vec<Range<usize>> {
     cut(
         widths,
         (ROW_GROUP_BYTES / size_of::<f32>()).max(least),
-        row_group_rows(Content::Features(1), widths.len() as u64),
+        row_group_rows(Content::Features(CodeColumns { size: 1, error: false }), widths.len() as u64),
     )
 }
 
@@ -150,7 +150,7 @@ mod tests {
     fn batches_and_row_groups_are_of_a_size_whatever_the_images() {
         let images = |side| Content::Images(ImageShape::new(side, side, 1).expect("is a shape").into(), Pixels::U8);
         assert_eq!((batch_rows(images(28)), row_group_rows(images(28), 70_000)), (1024, 5 * 1024));
-        assert_eq!(batch_rows(Content::Features(32)), 1024);
+        assert_eq!(batch_rows(Content::Features(CodeColumns { size: 32, error: true })), 1024);
         for side in [28, 64, 160, 512, 1024] {
             let bytes = side * side * size_of::<f32>();
             assert!(batch_rows(images(side)) * bytes <= BATCH_BYTES, "{side}");

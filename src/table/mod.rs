@@ -32,7 +32,7 @@ pub use images::{Images, image_columns, shared_columns};
 pub use label_lists::{add_label_lists, carry_label_lists, label_lists, label_lists_of, with_label_lists};
 pub use parquet_file::{columns, footer};
 pub use reader::{TableFile, errors, ids, labels, lists};
-pub use schema::{Content, SCHEMA_VERSION, classes, classes_of, is_unclipped, list};
+pub use schema::{CodeColumns, Content, SCHEMA_VERSION, classes, classes_of, is_unclipped, list};
 pub use sharded::Table;
 pub use writer::{Emit, FileRecord, RowGroup, leading_columns, write_batch, write_file, write_rows, write_table};
 

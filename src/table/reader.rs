@@ -128,7 +128,7 @@ impl TableFile {
     /// It holds images.
     pub fn code_size(&self) -> Result<usize> {
         match self.content {
-            Content::Features(size) | Content::PatchFeatures(size) => Ok(size),
+            Content::Features(codes) | Content::PatchFeatures(codes) => Ok(codes.size),
             _ => Err(bad(&self.path, "it holds images, not features")),
         }
     }

@@ -27,6 +27,22 @@ const CLASSES: &str = "limpid.classes";
 /// limpid's own noise are trusted to mean it, and are wherever they have been copied.
 const UNCLIPPED: &str = "limpid.unclipped";
 
+/// The columns of a table of codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeColumns {
+    /// Numbers of a code.
+    pub size: usize,
+    /// Whether each has the error of its reconstruction.
+    pub error: bool,
+}
+
+impl CodeColumns {
+    fn fields(self) -> impl Iterator<Item = Field> {
+        let code = Field::new("code", list(DataType::Float32, self.size), false);
+        [code].into_iter().chain(self.error.then(error_field))
+    }
+}
+
 /// The kind of table, with the shape or size of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
@@ -34,10 +50,10 @@ pub enum Content {
     Images(Extent, Pixels),
     /// Images that a model made, with the error of each.
     Denoised(Extent, Pixels),
-    /// Codes of this size, with the reconstruction error of each image.
-    Features(usize),
-    /// Codes of this size of patches of images, with their places and their reconstruction errors: several rows of an id.
-    PatchFeatures(usize),
+    /// Codes of images.
+    Features(CodeColumns),
+    /// Codes of patches of images, with their places: several rows of an id.
+    PatchFeatures(CodeColumns),
 }
 
 impl Content {
@@ -50,7 +66,6 @@ impl Content {
             Field::new("label", DataType::Int64, true),
         ];
         let mut metadata = HashMap::from([(VERSION.to_owned(), SCHEMA_VERSION.to_owned())]);
-        let error = Field::new("error", DataType::Float32, false);
         let table = match self {
             Content::Images(extent, pixels) => {
                 fields.extend(image_fields(extent, pixels, &mut metadata));
@@ -58,17 +73,17 @@ impl Content {
             }
             Content::Denoised(extent, pixels) => {
                 fields.extend(image_fields(extent, pixels, &mut metadata));
-                fields.push(error);
+                fields.push(error_field());
                 "denoised"
             }
-            Content::Features(size) => {
-                fields.extend([Field::new("code", list(DataType::Float32, size), false), error]);
+            Content::Features(codes) => {
+                fields.extend(codes.fields());
                 "features"
             }
-            Content::PatchFeatures(size) => {
+            Content::PatchFeatures(codes) => {
                 let place = |name: &str| Field::new(name, DataType::Int32, false);
                 fields.extend([place("top"), place("left")]);
-                fields.extend([Field::new("code", list(DataType::Float32, size), false), error]);
+                fields.extend(codes.fields());
                 "patch-features"
             }
         };
@@ -94,7 +109,7 @@ impl Content {
     pub fn width(self) -> Option<usize> {
         match self {
             Content::Images(extent, _) | Content::Denoised(extent, _) => extent.fixed().map(ImageShape::len),
-            Content::Features(size) | Content::PatchFeatures(size) => Some(size),
+            Content::Features(codes) | Content::PatchFeatures(codes) => Some(codes.size),
         }
     }
 
@@ -156,8 +171,8 @@ impl Content {
         let content = match table.as_str() {
             "images" => extent(schema).map(|extent| Content::Images(extent, stored_pixels(schema)))?,
             "denoised" => extent(schema).map(|extent| Content::Denoised(extent, stored_pixels(schema)))?,
-            "features" => Content::Features(code_size(schema)?),
-            "patch-features" => Content::PatchFeatures(code_size(schema)?),
+            "features" => Content::Features(code_columns(schema)?),
+            "patch-features" => Content::PatchFeatures(code_columns(schema)?),
             other => return Err(error::data(format!("it holds an unknown kind of table, {other:?}"))),
         };
         for expected in content.schema().fields() {
@@ -248,10 +263,17 @@ fn image_fields(extent: Extent, pixels: Pixels, metadata: &mut HashMap<String, S
     }
 }
 
-/// The size of the codes of a limpid table.
-fn code_size(schema: &Schema) -> Result<usize> {
+/// The column of errors of what a model made.
+fn error_field() -> Field {
+    Field::new("error", DataType::Float32, false)
+}
+
+/// The columns of the codes of a limpid table.
+fn code_columns(schema: &Schema) -> Result<CodeColumns> {
     match schema.field_with_name("code").map(Field::data_type) {
-        Ok(DataType::FixedSizeList(_, size)) if *size > 0 => Ok(*size as usize),
+        Ok(DataType::FixedSizeList(_, size)) if *size > 0 => {
+            Ok(CodeColumns { size: *size as usize, error: schema.field_with_name("error").is_ok() })
+        }
         _ => Err(error::data("its `code` column is missing or not a fixed-size list")),
     }
 }
@@ -300,6 +322,8 @@ pub fn is_unclipped(schema: &Schema) -> bool {
 mod tests {
     use super::*;
 
+    const CODES: Content = Content::Features(CodeColumns { size: 2, error: true });
+
     #[test]
     fn a_schema_says_what_it_holds() {
         let shape = ImageShape::new(5, 4, 3).expect("is a shape");
@@ -309,8 +333,9 @@ mod tests {
             Content::Images(Extent::Mixed { channels: 3 }, Pixels::U8),
             Content::Denoised(Extent::Mixed { channels: 1 }, Pixels::Unclipped),
             Content::Denoised(shape.into(), Pixels::F32),
-            Content::Features(32),
-            Content::PatchFeatures(8),
+            Content::Features(CodeColumns { size: 32, error: true }),
+            Content::Features(CodeColumns { size: 32, error: false }),
+            Content::PatchFeatures(CodeColumns { size: 8, error: true }),
         ] {
             assert_eq!(Content::of(&content.schema()).expect("is known"), content);
         }
@@ -319,9 +344,9 @@ mod tests {
     #[test]
     fn names_of_labels_are_kept_beside_them() {
         let names: Classes = Some(["cat".to_owned(), "dog".to_owned()].into());
-        let schema = Content::Features(2).named_schema(&names);
-        assert_eq!((classes(&schema), Content::of(&schema).expect("is known")), (names, Content::Features(2)));
-        assert_eq!(classes(&Content::Features(2).named_schema(&None)), None);
+        let schema = CODES.named_schema(&names);
+        assert_eq!((classes(&schema), Content::of(&schema).expect("is known")), (names, CODES));
+        assert_eq!(classes(&CODES.named_schema(&None)), None);
     }
 
     #[test]
@@ -329,7 +354,7 @@ mod tests {
         let message = |schema: &Schema| Content::of(schema).expect_err("is foreign").to_string();
         let foreign = Schema::new(vec![Field::new("pixels", DataType::Int64, false)]);
         assert!(message(&foreign).contains("its columns: pixels"));
-        let good = Content::Features(2).schema();
+        let good = CODES.schema();
         let mut other = good.metadata.clone();
         other.insert(VERSION.to_owned(), "9".to_owned());
         assert!(message(&Schema::new_with_metadata(good.fields.clone(), other)).contains("schema version is 9"));

@@ -144,3 +144,36 @@ fn models_of_one_size_code_the_patches_of_pictures_and_unets_none() {
     sandbox.limpid("encode runs/unet more -o out --codes pooled").exits(2).says("a U-Net has no code");
     sandbox.limpid("run unet.toml --set encode.codes=pooled").exits(2).says("encode.codes").says("needs a code");
 }
+
+#[test]
+fn codes_without_errors_are_the_same_and_need_no_decoder() {
+    let sandbox = sandbox();
+    sandbox.limpid("run small.toml --set encode.codes=pooled --to encode").succeeds();
+    let name = "runs/small/encode/test-00000-of-00001.parquet";
+    let with = read(&sandbox, name).0;
+    sandbox
+        .limpid("plan small.toml --set encode.codes=pooled --set encode.error=false --to encode")
+        .succeeds()
+        .prints("encode.error");
+    for codes in ["pooled", "patches"] {
+        let set = format!("--set encode.codes={codes} --set encode.error=false");
+        sandbox.limpid(&format!("run small.toml {set}")).succeeds().says("report: done");
+        let without = read(&sandbox, name).0;
+        assert!(without.column_by_name("error").is_none());
+        if codes == "pooled" {
+            assert_eq!(with.column_by_name("code"), without.column_by_name("code"));
+        }
+        for profile in ["default", "hf", "spark"] {
+            sandbox.limpid(&format!("export runs/small --to {codes}-{profile} --profile {profile}")).succeeds();
+        }
+        for (folder, more) in [("with", ""), ("without", "--no-error")] {
+            sandbox.limpid(&format!("encode runs/small more -o {codes}-{folder} --codes {codes} {more}")).succeeds();
+        }
+        let [with, without] = ["with", "without"].map(|folder| format!("{codes}-{folder}/more.parquet"));
+        let [with, without] = [&with, &without].map(|name| read(&sandbox, name).0);
+        let columns: Vec<_> = (0..with.num_columns() - 1).collect();
+        assert_eq!(with.schema().fields().last().expect("has columns").name(), "error");
+        assert_eq!(with.project(&columns).expect("are there").columns(), without.columns(), "{codes}");
+        sandbox.limpid(&format!("inspect {codes}-without/more.parquet")).succeeds().prints("features");
+    }
+}

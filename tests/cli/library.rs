@@ -31,7 +31,7 @@ fn a_model_makes_in_memory_what_the_commands_write() {
         let made = |model: &Model, sizes: &[u64]| -> Rows {
             let images = held(sizes, pixels.clone());
             let made = match what {
-                "encode" => model.encode(images, &reading, "image", &progress),
+                "encode" => model.encode(images, &reading, ("image", true), &progress),
                 _ => model.denoise(images, &reading, (false, false), &progress),
             };
             made.expect("are images")
@@ -48,10 +48,10 @@ fn a_model_makes_in_memory_what_the_commands_write() {
                 .all(|(at, batch)| batch.column(3) == &written[0].slice(3 * at, 3).column(3).clone())
         );
     }
-    assert!(one.encode(held(&[0, 28, 28], Vec::new()), &reading, "image", &progress).expect("none").batches.is_empty());
+    assert!(one.encode(held(&[0, 28, 28], Vec::new()), &reading, ("image", true), &progress).expect("none").batches.is_empty());
     for (sizes, numbers) in [(&[1, 27, 29][..], 783), (&[1, 28], 28), (&[2, 28, 28], 784)] {
         let refused =
-            one.encode(held(sizes, vec![0; numbers]), &reading, "image", &progress).err().expect("is refused");
+            one.encode(held(sizes, vec![0; numbers]), &reading, ("image", true), &progress).err().expect("is refused");
         assert_eq!(error::kind(&refused), Kind::Data, "{refused}");
     }
 }

@@ -89,7 +89,8 @@ impl Model {
         let (images, form) = self::images(images)?;
         let (output, reading, loaded) =
             (Output::of(output, &form)?, Reading { resize, crop, column }, self.loaded.clone());
-        let rows = watched(py, None, move |progress| loaded.encode(images, &reading, &codes, progress))?;
+        let with_error = output == Output::Arrow;
+        let rows = watched(py, None, move |progress| loaded.encode(images, &reading, (&codes, with_error), progress))?;
         let table = Table::held(rows);
         match output {
             Output::Arrow => Ok(Bound::new(py, table)?.into_any()),

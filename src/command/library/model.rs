@@ -14,7 +14,7 @@ use crate::command::apply::misfit;
 use crate::command::arguments::available;
 use crate::command::checked_model::load_checked;
 use crate::device::DeviceChoice;
-use crate::engine::codes::Codes;
+use crate::engine::codes::{Codes, Coding};
 use crate::engine::inference::Inference;
 use crate::engine::making::{Direction, Making};
 use crate::error;
@@ -89,15 +89,22 @@ impl Model {
         Some(columns.map(|column| column.column.clone()).collect())
     }
 
-    /// Codes of images, as `limpid encode` writes them; `codes` says of what, as its option does.
+    /// Codes of images, as `limpid encode` writes them; `codes` says of what, as its option does, and `error` whether each has the
+    /// error of its reconstruction, which takes most of the time.
     ///
     /// # Errors
     /// Images that the model does not take; interruption.
-    pub fn encode(&self, images: Images, reading: &Reading, codes: &str, progress: &Progress) -> Result<Rows> {
+    pub fn encode(
+        &self,
+        images: Images,
+        reading: &Reading,
+        (codes, error): (&str, bool),
+        progress: &Progress,
+    ) -> Result<Rows> {
         let codes = <Codes as clap::ValueEnum>::from_str(codes, false)
             .map_err(|_| error::settings(format!("codes = {codes:?}: \"image\", \"pooled\" and \"patches\" work")))?;
         self.inference.code_size()?;
-        self.apply(&self.inference, images, reading, Direction::Encode(codes), progress)
+        self.apply(&self.inference, images, reading, Direction::Encode(Coding { codes, error }), progress)
     }
 
     /// What the model makes of images, as `limpid denoise` writes it: bytes of bytes, and floats of floats, or of all if `floats`.
