@@ -18,6 +18,10 @@ use crate::model::{Autoencoder, Made, ModelDescription};
 use crate::table::{Content, Images, ids, image_columns, is_unclipped, pixels, shared_columns};
 use crate::{error, interrupt};
 
+/// Micro-batches of training that are applied at once on a CPU: no activations are kept for a backward pass, and the weights are
+/// transformed for more images.
+const MICRO_BATCHES: usize = 4;
+
 /// A trained model, ready to be applied on any thread.
 #[derive(Clone)]
 pub struct Inference {
@@ -284,7 +288,11 @@ impl Inference {
     fn images_at_once(&self) -> usize {
         let (architecture, image) = (&self.description.architecture, self.image());
         if computes_where_called(&self.device) {
-            architecture.family().micro_batch(image)
+            match architecture.family().micro_batch(image) {
+                // Large images: each fills a micro-batch, and memory is bounded by one.
+                1 => 1,
+                micro_batch => MICRO_BATCHES * micro_batch,
+            }
         } else {
             architecture.device_batch(image, &self.device)
         }

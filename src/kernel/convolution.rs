@@ -119,9 +119,13 @@ impl Sizes {
     /// How [`winograd`] cuts the images, if it computes the convolution.
     fn tiling(&self) -> Option<winograd::Tiling> {
         let Self { count, height, width, inputs, outputs, resize, how: How { method, around } } = *self;
-        let upsampled = matches!(resize, Resize::Upsample(_));
-        let suits = method == Method::Fastest && !upsampled && winograd::suits(inputs, outputs);
-        suits.then_some(winograd::Tiling { count, height, width, around })
+        let scheme = match resize {
+            Resize::Upsample(size) => winograd::Scheme::Upsample(size),
+            _ if method == Method::Direct => return None,
+            Resize::None | Resize::MaxPool => winograd::Scheme::Same,
+        };
+        let suits = winograd::suits(inputs, outputs, scheme);
+        suits.then_some(winograd::Tiling { count, height, width, around, scheme })
     }
 
     fn input_len(&self) -> usize {
@@ -249,10 +253,9 @@ fn check(x: &[f32], weight: &[f32], sizes: &Sizes) {
 pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], relu: bool, sizes: &Sizes) -> Output {
     check(x, weight, sizes);
     if let Some(tiling) = sizes.tiling() {
-        let matrices = winograd::transformed(weight, sizes.inputs, sizes.outputs, false);
         let pooled = sizes.resize == Resize::MaxPool;
         let end = winograd::End { bias, relu: relu && !pooled };
-        let convolved = winograd::convolve(x, &matrices, &end, tiling);
+        let convolved = winograd::forward(x, weight, &end, tiling);
         return if pooled { max_pool(&convolved, relu, sizes) } else { Output { values: convolved, origin: None } };
     }
     let mut bias = bias.to_vec();
@@ -332,12 +335,8 @@ pub fn backward(
     assert_eq!(gradient.len(), sizes.count * output_len, "the gradient does not have the size of the output");
     if let Some(tiling) = sizes.tiling() {
         let (gradient, bias) = spread(output, origin, gradient, sizes);
-        let input = needs_input.then(|| {
-            let matrices = winograd::transformed(weight, sizes.inputs, sizes.outputs, true);
-            let end = winograd::End { bias: &vec![0.0; sizes.inputs], relu: false };
-            winograd::convolve(&gradient, &matrices, &end, tiling)
-        });
-        let weight = winograd::weight_gradient(x, &gradient, sizes.inputs, sizes.outputs, tiling);
+        let input = needs_input.then(|| winograd::input_gradient(&gradient, weight, sizes.outputs, tiling));
+        let weight = winograd::weight_gradient(x, &gradient, [sizes.inputs, sizes.outputs], tiling);
         return Gradients { input, weight, bias };
     }
     let [height, width] = sizes.convolved();

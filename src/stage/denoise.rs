@@ -22,7 +22,7 @@ impl Stage for Denoise {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {

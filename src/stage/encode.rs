@@ -21,7 +21,7 @@ impl Stage for Encode {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn applies(&self, pipeline: &Pipeline) -> bool {

@@ -41,7 +41,7 @@ impl Stage for Train {
     }
 
     fn version(&self) -> u32 {
-        7
+        8
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {

@@ -48,7 +48,12 @@ fn a_model_makes_in_memory_what_the_commands_write() {
                 .all(|(at, batch)| batch.column(3) == &written[0].slice(3 * at, 3).column(3).clone())
         );
     }
-    assert!(one.encode(held(&[0, 28, 28], Vec::new()), &reading, ("image", true), &progress).expect("none").batches.is_empty());
+    assert!(
+        one.encode(held(&[0, 28, 28], Vec::new()), &reading, ("image", true), &progress)
+            .expect("none")
+            .batches
+            .is_empty()
+    );
     for (sizes, numbers) in [(&[1, 27, 29][..], 783), (&[1, 28], 28), (&[2, 28, 28], 784)] {
         let refused =
             one.encode(held(sizes, vec![0; numbers]), &reading, ("image", true), &progress).err().expect("is refused");
