@@ -40,6 +40,10 @@ impl Store for Remote {
         Ok(absent()?)
     }
 
+    fn create_once(&self, _path: &Path) -> Result<Box<dyn NewFile>> {
+        Ok(absent()?)
+    }
+
     fn create_whole(&self, _path: &Path) -> Result<Box<dyn NewFile>> {
         Ok(absent()?)
     }
@@ -104,7 +108,7 @@ impl Store for Remote {
         run.join(stage)
     }
 
-    fn gather(&self, _run: &Path, _stage: &str, _folder: &Path, _names: &[&str]) -> Result<()> {
+    fn gather(&self, _run: &Path, _stage: &str, _folder: &Path, _names: &BTreeSet<&str>) -> Result<()> {
         Ok(absent()?)
     }
 
