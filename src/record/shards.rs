@@ -161,8 +161,8 @@ impl ShardFolder {
         if damaged.is_empty() {
             return Ok(Some(receipt));
         }
-        let paths = damaged.iter().map(|file| folder.join(&file.name));
-        paths.map(|path| store::of(&path).remove(&path)).collect::<Result<()>>().map(|()| None)
+        let mut paths = damaged.iter().map(|file| folder.join(&file.name));
+        paths.try_for_each(|path| store::of(&path).remove(&path)).map(|()| None)
     }
 
     /// Stores the receipt of a shard whose files are finished.
