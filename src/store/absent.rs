@@ -1,5 +1,6 @@
 //! Object stores, in a build without the feature `stores`.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
