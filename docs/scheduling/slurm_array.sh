@@ -7,7 +7,7 @@
 #SBATCH --open-mode=append
 #SBATCH --output=limpid-shard-%A-%a.log
 
-# One map stage (corrupt, encode or denoise) on many nodes that share a file system, and its publication when all tasks are done:
+# One stage (corrupt, encode, denoise or export) on many nodes that share a file system, and its publication when all tasks are done:
 #   tasks=$(sbatch --parsable --array=0-15 slurm_array.sh nightly.toml encode)
 #   sbatch --dependency="afterok:$tasks" --array=0 slurm_array.sh nightly.toml encode commit
 # A task that is killed or requeued makes only what is not finished yet.

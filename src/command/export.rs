@@ -14,7 +14,7 @@ use super::results::out_of_date;
 use crate::config::Pipeline;
 use crate::device::ComputeDevice;
 use crate::error;
-use crate::export::pictures::{Names, write_pictures};
+use crate::export::pictures::{Names, Pictures};
 use crate::export::{self, Source, write_tables};
 use crate::image::Pixels;
 use crate::interrupt;
@@ -92,8 +92,9 @@ impl Execute for ExportArgs {
             store::of(folder).new_folder(folder, &mut |scratch| {
                 let written = match self.pictures {
                     None => write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress),
-                    Some(depth) => Names::read(&workspace.stage(ingest::NAME).join(FILES))
-                        .and_then(|names| write_pictures(&tables, &names, scratch, depth, &progress)),
+                    Some(depth) => Names::read(&workspace.stage(ingest::NAME).join(FILES)).and_then(|names| {
+                        Pictures { names: &names, depth, at_once: false }.write_all(&tables, scratch, &progress)
+                    }),
                 };
                 // Digested again, since a file may have been damaged after the first check.
                 let files =
@@ -104,7 +105,7 @@ impl Execute for ExportArgs {
                         return Err(damaged(stage, &changed));
                     }
                 }
-                written.map(|_| ())
+                written
             })?;
             print(folder.display())?;
         }

@@ -1,4 +1,4 @@
-//! `limpid shard` and `limpid commit`: a map stage, made by many processes without an engine among them.
+//! `limpid shard` and `limpid commit`: a stage that has shards, made by many processes without an engine among them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,12 +22,12 @@ use crate::record::workspace::Workspace;
 use crate::stage::shards::{Collector, LocalEngine};
 use crate::stage::{self, STAGES};
 
-/// A map stage of a pipeline.
+/// A stage of a pipeline whose result is made in shards.
 #[derive(Debug, Args)]
-struct MapStageArgs {
+struct ShardedStageArgs {
     /// The pipeline, a TOML file.
     pipeline: PathBuf,
-    /// The stage: corrupt, encode or denoise. The stages before it have run.
+    /// The stage: corrupt, encode, denoise or export. The stages before it have run.
     #[arg(long)]
     stage: String,
     /// Override one setting, as in `--set training.epochs=5`; may be repeated.
@@ -41,7 +41,7 @@ struct MapStageArgs {
     any_arithmetic: bool,
 }
 
-impl MapStageArgs {
+impl ShardedStageArgs {
     fn load(&self) -> Result<(config::Pipeline, Workspace, Selection)> {
         let pipeline = config::load(&self.pipeline, &self.set)?;
         let workspace = Workspace::new(&self.runs, &pipeline.name);
@@ -64,7 +64,7 @@ impl MapStageArgs {
 pub struct ShardArgs {
     /// The stage.
     #[command(flatten)]
-    map: MapStageArgs,
+    sharded: ShardedStageArgs,
     /// The number of this task, from 0.
     #[arg(long, value_name = "I")]
     index: usize,
@@ -82,11 +82,11 @@ pub struct ShardArgs {
 impl Execute for ShardArgs {
     /// Makes the shards of one task and prints their paths.
     fn execute(&self) -> Result<()> {
-        let Self { map, index, of, .. } = self;
+        let Self { sharded, index, of, .. } = self;
         if index >= of {
             return Err(error::settings(format!("--index {index} --of {of}: tasks are numbered from 0")));
         }
-        let (pipeline, workspace, selection) = map.load()?;
+        let (pipeline, workspace, selection) = sharded.load()?;
         interrupt::install()?;
         let threads = threads(self.work.threads)?;
         let progress = progress(&self.work);
@@ -99,12 +99,13 @@ impl Execute for ShardArgs {
         for plan in plans.iter().filter(|plan| plan.action != Action::UpToDate) {
             let shards = pipeline::shards(plan, &pipeline, &workspace)?;
             let engine = LocalEngine::new(threads, &device);
-            if !map.any_arithmetic {
+            if !sharded.any_arithmetic {
                 engine.check(&shards)?;
             }
             let mine = &shards[index * shards.len() / of..(index + 1) * shards.len() / of];
             for receipt in stage::make(plan.stage, mine, &engine, &progress)? {
-                print(mine[0].folder.files().join(receipt.file.name).display())?;
+                let folder = mine[0].folder.files();
+                receipt.files.iter().try_for_each(|file| print(folder.join(&file.name).display()))?;
             }
         }
         Ok(())
@@ -120,7 +121,7 @@ impl Execute for ShardArgs {
 pub struct CommitArgs {
     /// The stage.
     #[command(flatten)]
-    map: MapStageArgs,
+    sharded: ShardedStageArgs,
     /// Wait so long if another process uses the run directory, as in 30s, 10m or 2h; for ever unless given.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     lock_timeout: Option<Duration>,
@@ -135,7 +136,7 @@ pub struct CommitArgs {
 impl Execute for CommitArgs {
     /// Publishes the result of a stage whose shards are finished, and prints where it is.
     fn execute(&self) -> Result<()> {
-        let (pipeline, workspace, selection) = self.map.load()?;
+        let (pipeline, workspace, selection) = self.sharded.load()?;
         interrupt::install()?;
         let threads = threads(self.work.threads)?;
         let progress = progress(&self.work);
@@ -148,14 +149,14 @@ impl Execute for CommitArgs {
             data: PathBuf::new(),
             device: Default::default(),
             threads,
-            engine: Box::new(Collector { any_arithmetic: self.map.any_arithmetic }),
+            engine: Box::new(Collector { any_arithmetic: self.sharded.any_arithmetic }),
         };
         let lineage = Lineage::open(self.lineage.as_deref(), &progress)?;
         let run = lineage.pipeline(&pipeline.name);
         let done = pipeline::run(&pipeline, &workspace, &options, &progress, &run).map(|_| ());
         run.end(&done);
         done?;
-        print(workspace.root().join(&self.map.stage).display())?;
+        print(workspace.root().join(&self.sharded.stage).display())?;
         lineage.check_complete()
     }
 

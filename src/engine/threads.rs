@@ -14,6 +14,7 @@ use super::Job;
 use super::mapping::Mapping;
 use super::operation::{Operation, Prepared};
 use crate::error;
+use crate::store;
 use crate::table::{
     Emit, FileRecord, RowGroup, TableFile, WriteOptions, batch_rows, carry_label_lists, ids, row_group_rows,
     write_table,
@@ -45,7 +46,8 @@ impl Threads {
         let companion = companion.as_ref().map(|companion| TableFile::open(&companion.path)).transpose()?;
         let options = WriteOptions { at_once: true, ..WriteOptions::new(output.compression_level, self.threads) };
         let input = MapInput { table: &table, companion: companion.as_ref() };
-        map_table(input, (&output.folder, &output.name), options, prepared.on(&table)?, rows_done)
+        let file = map_table(input, (&output.folder, &output.name), options, prepared.on(&table)?, rows_done)?;
+        store::of(&output.folder).sync_folder(&output.folder).map(|()| file)
     }
 
     fn prepare(&self, operation: &Operation) -> Result<Arc<Prepared>> {

@@ -17,7 +17,7 @@ use crate::picture::{Depth, Format, Header, Shared, Writer, of_numbers};
 use crate::progress::Progress;
 use crate::store;
 use crate::table::layout::PictureDepth;
-use crate::table::{self, FileRecord, Images, ids, labels, write_file};
+use crate::table::{self, FileRecord, Images, Table, ids, labels, write_file, write_file_once};
 use crate::{error, interrupt};
 
 /// Longest name of a label that becomes a folder, in bytes.
@@ -121,26 +121,48 @@ impl Folders {
     }
 }
 
-/// Writes the images in `tables` to `folder`, in a folder for each set of tables with one for each split. All that it makes is synced,
-/// `folder` itself is not.
-///
-/// # Errors
-/// Unreadable tables, images that PNG cannot hold, the file system, interruption.
-pub fn write_pictures(
-    tables: &[Source],
-    names: &Names,
-    folder: &Path,
-    depth: PictureDepth,
-    progress: &Progress,
-) -> Result<Vec<FileRecord>> {
-    let of_images: Vec<_> =
-        tables.iter().filter_map(|source| Some((source, source.table.content().extent()?))).collect();
-    let total = of_images.iter().map(|(source, _)| source.table.rows()).sum();
-    let task = progress.task("pictures", total, "pictures");
-    let (mut files, mut made) = (Vec::new(), BTreeSet::new());
-    for (Source { set, split, table }, extent) in of_images {
-        depth.check(extent.channels())?;
-        let folders = Folders::of(table.classes());
+/// How pictures are written.
+pub struct Pictures<'a> {
+    /// Their names.
+    pub names: &'a Names,
+    /// Their depth.
+    pub depth: PictureDepth,
+    /// Whether several processes may write the same ones.
+    pub at_once: bool,
+}
+
+impl Pictures<'_> {
+    /// Writes the images in `tables` to `folder`, in a folder for each set of tables with one for each split. All that it makes is
+    /// synced, `folder` itself is not.
+    ///
+    /// # Errors
+    /// Unreadable tables, images that PNG cannot hold, the file system, interruption.
+    pub fn write_all(&self, tables: &[Source], folder: &Path, progress: &Progress) -> Result<()> {
+        let of_images = tables.iter().filter(|source| source.table.content().extent().is_some());
+        let total = of_images.clone().map(|source| source.table.rows()).sum();
+        let task = progress.task("pictures", total, "pictures");
+        for Source { set, split, table } in of_images {
+            self.write(set.name(), *split, table, folder, &|rows| task.advance(rows))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the images of a table, likewise.
+    ///
+    /// # Errors
+    /// As [`Self::write_all`]; a table without images.
+    pub fn write(
+        &self,
+        set: &str,
+        split: Split,
+        table: &Table,
+        folder: &Path,
+        rows_done: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<FileRecord>> {
+        let (extent, folders) = (table.extent()?, Folders::of(table.classes()));
+        let (mut files, mut made) = (Vec::new(), BTreeSet::new());
+        self.depth.check(extent.channels())?;
+        let write_picture = if self.at_once { write_file_once } else { write_file };
         for batch in table.all() {
             interrupt::check()?;
             let batch = batch?;
@@ -149,7 +171,7 @@ pub fn write_pictures(
             let numbers = images.numbers();
             let name = |row: usize| {
                 let label = labels.is_valid(row).then(|| labels.value(row));
-                format!("{}/{}", set.name(), names.name(*split, ids.value(row), label, &folders))
+                format!("{set}/{}", self.names.name(split, ids.value(row), label, &folders))
             };
             let names: Vec<_> = (0..batch.num_rows()).map(name).collect();
             for parent in names.iter().flat_map(|name| Path::new(name).ancestors().skip(1)) {
@@ -159,17 +181,17 @@ pub fn write_pictures(
                 }
             }
             let write = |(name, (shape, image)): (&String, (ImageShape, &[f32]))| {
-                write_file(folder, name, &png(image, shape, depth)?)
+                write_picture(folder, name, &png(image, shape, self.depth)?)
             };
             let pictures: Vec<_> = names.iter().zip(images.shapes().split(&numbers)).collect();
             files.extend(pictures.into_par_iter().map(write).collect::<Result<Vec<_>>>()?);
-            task.advance(batch.num_rows() as u64);
+            rows_done(batch.num_rows() as u64);
         }
+        for inside in made.iter().filter(|inside| !inside.as_os_str().is_empty()) {
+            store::of(folder).sync_folder(&folder.join(inside))?;
+        }
+        Ok(files)
     }
-    for inside in made.iter().filter(|inside| !inside.as_os_str().is_empty()) {
-        store::of(folder).sync_folder(&folder.join(inside))?;
-    }
-    Ok(files)
 }
 
 /// An image of numbers in [0, 1] as the bytes of a PNG file.

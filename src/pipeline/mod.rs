@@ -55,7 +55,7 @@ pub struct RunOptions {
     pub device: ComputeDevice,
     /// Threads for everything.
     pub threads: usize,
-    /// Makes the shards of map stages.
+    /// Makes the shards of the stages that have any.
     pub engine: Box<dyn Engine>,
 }
 

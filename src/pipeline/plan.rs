@@ -203,7 +203,7 @@ fn count_shards(stage: &dyn Stage, result: &ResultToMake<'_>) -> Result<Option<S
     }
     // A stage that will not run may have inputs that do not fit together, such as an old result beside a new one.
     let Ok(shards) = stage.shards(result) else { return Ok(None) };
-    let names = shards.iter().map(|shard| shard.job.output.name.as_str());
+    let names = shards.iter().map(|shard| shard.name.as_str());
     Ok(Some(ShardCount { finished: result.shard_folder().receipts_of(names)?.len(), of: shards.len() }))
 }
 

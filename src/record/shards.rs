@@ -1,8 +1,8 @@
 //! The finished shards of a result that is not published yet, each with a receipt.
 //!
-//! Several processes may make the shards of one result, on several machines: each shard is written once, under a name that its
-//! split and number decide, into a folder that the fingerprint of the result names. A shard counts as finished when its receipt is
-//! there and its file is as the receipt says; what is not finished is made again. Since equal fingerprints give equal bytes, it
+//! Several processes may make the shards of one result, on several machines: the files of each are written once, under names that the
+//! plan decides, into a folder that the fingerprint of the result names. A shard counts as finished when its receipt is
+//! there and its files are as the receipt says; what is not finished is made again. Since equal fingerprints give equal bytes, it
 //! does not matter who writes a shard, nor how often.
 
 use std::collections::BTreeMap;
@@ -10,15 +10,16 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::receipt::output_damage;
 use super::sealed::{sealed, unseal};
-use crate::store::{self, MOST_TEXT};
+use crate::store::{self, MOST_RECEIPT};
 use crate::table::FileRecord;
 
 /// The format version of the receipts of shards; those of another format count as missing.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Characters of a fingerprint that name a folder.
 const KEY: usize = 16;
@@ -30,8 +31,12 @@ pub struct ShardReceipt {
     format: u32,
     /// The fingerprint of the result that it is a part of.
     pub fingerprint: String,
-    /// The file.
-    pub file: FileRecord,
+    /// Its name.
+    pub shard: String,
+    /// Rows of its inputs, as the progress counts them.
+    pub rows: u64,
+    /// Its files.
+    pub files: Vec<FileRecord>,
     /// What computed: the device and, of a CPU, its instructions. Shards that differ in it may differ in their last bits.
     pub arithmetic: String,
     /// The name of the machine.
@@ -41,17 +46,24 @@ pub struct ShardReceipt {
 }
 
 impl ShardReceipt {
-    /// The receipt of a shard that this machine has made in so many seconds.
-    pub fn new(fingerprint: &str, file: FileRecord, arithmetic: String, seconds: f64) -> Self {
-        let seconds = (seconds * 1000.0).round() / 1000.0;
-        Self {
-            format: FORMAT,
-            fingerprint: fingerprint.to_owned(),
-            file,
-            arithmetic,
-            host: store::local::host(),
-            seconds,
-        }
+    /// The receipt of a shard that this machine has made, of so many rows and in so many seconds.
+    pub fn new(
+        folder: &ShardFolder,
+        (shard, rows): (&str, u64),
+        files: Vec<FileRecord>,
+        arithmetic: String,
+        seconds: f64,
+    ) -> Self {
+        let (fingerprint, seconds) = (folder.fingerprint.clone(), (seconds * 1000.0).round() / 1000.0);
+        let host = store::local::host();
+        Self { format: FORMAT, fingerprint, shard: shard.to_owned(), rows, files, arithmetic, host, seconds }
+    }
+
+    /// Its files that are not in `folder` as it says.
+    fn damaged(&self, folder: &Path) -> Result<Vec<&FileRecord>> {
+        let damaged = |file| Ok(output_damage(file, folder, false)?.map(|_| file));
+        // Side by side, since there may be many, and a store takes its time for each.
+        self.files.par_iter().filter_map(|file| damaged(file).transpose()).collect()
     }
 }
 
@@ -91,7 +103,7 @@ impl ShardFolder {
         [self.files(), self.receipts()].iter().try_for_each(|folder| store::of(folder).create_folder(folder))
     }
 
-    /// The receipts that are there, by the names of the files, without a look at the files.
+    /// The receipts that are there, by the names of the shards, without a look at the files.
     ///
     /// # Errors
     /// The store.
@@ -108,51 +120,62 @@ impl ShardFolder {
 
     fn read(&self, folder: &Path, name: &str) -> Result<Option<ShardReceipt>> {
         let path = folder.join(receipt_name(name));
-        let bytes = match store::read_whole(&path, MOST_TEXT) {
+        let bytes = match store::read_whole(&path, MOST_RECEIPT) {
             Ok(bytes) => bytes,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause).with_context(|| format!("cannot read {}", path.display())),
         };
         let receipt = unseal(&bytes).and_then(|text| serde_json::from_str::<ShardReceipt>(&text).ok());
         let fits = |receipt: &ShardReceipt| (receipt.format, &receipt.fingerprint) == (FORMAT, &self.fingerprint);
-        Ok(receipt.filter(|receipt| fits(receipt) && receipt.file.name == name))
+        Ok(receipt.filter(|receipt| fits(receipt) && receipt.shard == name))
     }
 
-    /// The receipt of the file of this name, if it is finished: the file is there, and as large and as old as the receipt says, or
-    /// has its digest.
+    /// The receipt of the shard of this name, without a look at its files.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn receipt(&self, name: &str) -> Result<Option<ShardReceipt>> {
+        self.read(&self.receipts(), name)
+    }
+
+    /// The receipt of the shard of this name, if it is finished: its files are there, and each is as large and as old as the receipt
+    /// says, or has its digest.
     ///
     /// # Errors
     /// The store, interruption.
     pub fn finished(&self, name: &str) -> Result<Option<ShardReceipt>> {
-        let Some(receipt) = self.read(&self.receipts(), name)? else { return Ok(None) };
-        Ok(output_damage(&receipt.file, &self.files(), false)?.is_none().then_some(receipt))
+        let Some(receipt) = self.receipt(name)? else { return Ok(None) };
+        let is_finished = receipt.damaged(&self.files())?.is_empty();
+        Ok(is_finished.then_some(receipt))
     }
 
-    /// As [`Self::finished`]; a file that is not as its receipt says, which would be in the way of the one that is made in its place, is
-    /// removed.
+    /// As [`Self::finished`]; files that are not as the receipt says, which would be in the way of those that are made in their place,
+    /// are removed.
     ///
     /// # Errors
     /// As [`Self::finished`].
     pub fn finished_or_removed(&self, name: &str) -> Result<Option<ShardReceipt>> {
-        let Some(receipt) = self.read(&self.receipts(), name)? else { return Ok(None) };
-        if output_damage(&receipt.file, &self.files(), false)?.is_none() {
+        let Some(receipt) = self.receipt(name)? else { return Ok(None) };
+        let folder = self.files();
+        let damaged = receipt.damaged(&folder)?;
+        if damaged.is_empty() {
             return Ok(Some(receipt));
         }
-        let path = self.files().join(name);
-        store::of(&path).remove(&path).map(|()| None)
+        let mut paths = damaged.iter().map(|file| folder.join(&file.name));
+        paths.try_for_each(|path| store::of(&path).remove(&path)).map(|()| None)
     }
 
-    /// Stores the receipt of a file that is finished.
+    /// Stores the receipt of a shard whose files are finished.
     ///
     /// # Errors
     /// The store.
     pub fn keep(&self, receipt: &ShardReceipt) -> Result<()> {
-        let path = self.receipts().join(receipt_name(&receipt.file.name));
+        let path = self.receipts().join(receipt_name(&receipt.shard));
         store::write_whole(&path, &sealed(receipt)?).map(|_| ())
     }
 }
 
-/// The name of the receipt of a file.
+/// The name of the receipt of a shard.
 fn receipt_name(name: &str) -> String {
     format!("{name}.json")
 }

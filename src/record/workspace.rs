@@ -7,14 +7,14 @@
 //!   .lock                       locked while a command writes; names the process
 //!   .scratch/<stage>/           the result that a stage is writing; removed by the next run
 //!   .checkpoint/<stage>         the checkpoint of a stage
-//!   .shards/<stage>/<start of a fingerprint>/            finished shards of a map stage, until all of them are published
+//!   .shards/<stage>/<start of a fingerprint>/            finished shards of a stage, until all of them are published
 //!   .shards/<stage>/<start of a fingerprint>.receipts/   and their receipts
 //! ```
 //!
 //! A stage's folder is published atomically: it is complete or absent, and the last good result stays until the new one
 //! replaces it. How is up to the [`Store`]; `.lock` and `.scratch` are used by that of the file system.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,7 +29,7 @@ use super::receipt::{Receipt, output_damage};
 use super::sealed::{sealed, unseal};
 use crate::error;
 use crate::progress::Progress;
-use crate::store::{self, Lease, MOST_TEXT, Store, Swept};
+use crate::store::{self, Lease, MOST_RECEIPT, MOST_TEXT, Store, Swept};
 
 const SETTINGS: &str = "pipeline.json";
 const CHECKPOINT: &str = ".checkpoint";
@@ -214,7 +214,7 @@ impl Workspace {
     ///
     /// # Errors
     /// The store.
-    pub fn gather(&self, stage: StageName, folder: &Path, names: &[&str]) -> Result<()> {
+    pub fn gather(&self, stage: StageName, folder: &Path, names: &BTreeSet<&str>) -> Result<()> {
         self.store().gather(&self.root, stage.as_str(), folder, names)
     }
 
@@ -247,7 +247,7 @@ impl Workspace {
 /// A receipt that exists, or may exist, and cannot be read.
 pub fn receipt_in(folder: &Path) -> Result<Option<Receipt>> {
     let path = folder.join(RECEIPT);
-    match store::read_whole(&path, MOST_TEXT) {
+    match store::read_whole(&path, MOST_RECEIPT) {
         Ok(bytes) => Ok(Receipt::parse(&bytes)),
         // Not a receipt that limpid has written.
         Err(cause) if matches!(cause.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidData) => Ok(None),
@@ -277,7 +277,7 @@ pub fn whole_receipt_in(folder: &Path) -> Result<Option<Receipt>> {
 pub fn steadily<T>(folders: &[PathBuf], mut read: impl FnMut() -> Result<T>) -> Result<T> {
     /// More than the stages of a run, each of which may be published during one try.
     const TRIES: usize = 16;
-    let receipt = |folder: &PathBuf| store::read_whole(&folder.join(RECEIPT), MOST_TEXT).ok();
+    let receipt = |folder: &PathBuf| store::read_whole(&folder.join(RECEIPT), MOST_RECEIPT).ok();
     let receipts = || folders.iter().map(receipt).collect::<Vec<_>>();
     for _ in 0..TRIES {
         let before = receipts();

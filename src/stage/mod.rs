@@ -12,7 +12,7 @@ pub mod report;
 pub mod shards;
 pub mod train;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ use crate::record::{ShardFile, ShardFolder, ShardReceipt, StageName, TableSet};
 use crate::source::Outside;
 use crate::table::{FileRecord, Table, WriteOptions, write_file};
 use crate::training::settings::InputImages;
-use shards::{Engine, Observer, Shard};
+use shards::{Engine, Observer, Shard, Work};
 
 /// All stages, in the order in which they run.
 pub const STAGES: &[&dyn Stage] = &[
@@ -93,12 +93,12 @@ pub trait Stage: Sync {
         Ok(Resumption::default())
     }
 
-    /// Whether it is a map stage, whose result is made in shards.
+    /// Whether its result is made in shards.
     fn has_shards(&self) -> bool {
         false
     }
 
-    /// The shards of its result, each of which it makes by itself of one file of each input; none if it is no map stage.
+    /// The shards of its result, each of which is made by itself; none if it is made as a whole.
     ///
     /// # Errors
     /// Files of an input are missing.
@@ -106,7 +106,7 @@ pub trait Stage: Sync {
         Ok(Vec::new())
     }
 
-    /// Makes its result in the scratch folder; for map stages, of its shards.
+    /// Makes its result in the scratch folder, or of its shards.
     ///
     /// # Errors
     /// Bad input, interruption, the file system.
@@ -243,7 +243,8 @@ impl ResultToMake<'_> {
             } else {
                 vec![None; shards_of.len()]
             };
-            if companions.len() != shards_of.len() {
+            let of = shards_of.len();
+            if companions.len() != of {
                 let (name, split) = (input.name(), split.name());
                 let message =
                     format!("the images of ingest and of {name} are in different numbers of files of {split}");
@@ -256,11 +257,12 @@ impl ResultToMake<'_> {
                     companion: companion.map(|shard| self.file(&shard.input, shard.digest)),
                     output: OutputFile {
                         folder: folder.files(),
-                        name,
+                        name: name.clone(),
                         compression_level: self.pipeline.output.compression_level,
                     },
                 };
-                shards.push(Shard { folder: folder.clone(), job, rows: rows.get(&input).copied().unwrap_or(0) });
+                let rows = rows.get(&input).copied().unwrap_or(0);
+                shards.push(Shard { folder: folder.clone(), name, of, rows, work: Work::Map(job) });
             }
         }
         Ok(shards)
@@ -271,20 +273,22 @@ impl ResultToMake<'_> {
     /// # Errors
     /// The store.
     pub fn gather(&self, receipts: Vec<ShardReceipt>) -> Result<Outputs> {
-        let names: Vec<_> = receipts.iter().map(|receipt| receipt.file.name.as_str()).collect();
+        let names: BTreeSet<_> =
+            receipts.iter().flat_map(|receipt| &receipt.files).map(|file| file.name.as_str()).collect();
         self.workspace.gather(self.stage, &self.shard_folder().files(), &names)?;
         let made = |receipt: &ShardReceipt| {
-            let ShardReceipt { file, host, seconds, .. } = receipt;
-            json!({ "file": file.name, "host": host, "seconds": seconds })
+            let ShardReceipt { shard, host, seconds, .. } = receipt;
+            json!({ "shard": shard, "host": host, "seconds": seconds })
         };
         let details = json!({
             "arithmetic": shards::arithmetics(&receipts),
             "shards": receipts.iter().map(made).collect::<Vec<_>>(),
         });
-        Ok(Outputs { files: receipts.into_iter().map(|receipt| receipt.file).collect(), details, device: None })
+        Ok(Outputs { files: receipts.into_iter().flat_map(|receipt| receipt.files).collect(), details, device: None })
     }
 
-    fn file(&self, input: &str, digest: String) -> InputFile {
+    /// A file of the run that `stage/name` names.
+    pub fn file(&self, input: &str, digest: String) -> InputFile {
         InputFile { path: self.workspace.input(input), digest }
     }
 
@@ -301,7 +305,7 @@ impl ResultToMake<'_> {
 struct ShardObserver<'a> {
     stage: StageName,
     task: Task,
-    /// None if there are so few shards that each is not worth a line.
+    /// None if each table is one shard, which is not worth a line.
     progress: Option<&'a Progress>,
 }
 
@@ -312,10 +316,9 @@ impl Observer for ShardObserver<'_> {
 
     fn shard_done(&self, receipt: &ShardReceipt) {
         let Some(progress) = self.progress else { return };
-        let ShardReceipt { file, host, seconds, .. } = receipt;
-        let fields =
-            json!({ "stage": self.stage, "shard": file.name, "rows": file.rows, "host": host, "seconds": seconds });
-        progress.event("shard-finished", &format!("{}: {} done in {seconds:.1} s", self.stage, file.name), fields);
+        let ShardReceipt { shard, rows, host, seconds, .. } = receipt;
+        let fields = json!({ "stage": self.stage, "shard": shard, "rows": rows, "host": host, "seconds": seconds });
+        progress.event("shard-finished", &format!("{}: {shard} done in {seconds:.1} s", self.stage), fields);
     }
 }
 
@@ -325,7 +328,7 @@ impl Observer for ShardObserver<'_> {
 /// As [`Engine::run`].
 pub fn make(stage: StageName, shards: &[Shard], engine: &dyn Engine, progress: &Progress) -> Result<Vec<ShardReceipt>> {
     let task = progress.task(stage.as_str(), shards.iter().map(|shard| shard.rows).sum(), "images");
-    let several = shards.len() > Split::ALL.len();
+    let several = shards.iter().any(|shard| shard.of > 1);
     engine.run(shards, &ShardObserver { stage, task, progress: several.then_some(progress) })
 }
 

@@ -1,4 +1,4 @@
-//! Map stages shard by shard: what a stage makes of one file of its input, by any process, and how all of them become its result.
+//! Stages shard by shard: what a stage makes of one file of its input, by any process, and how all of them become its result.
 //!
 //! [`LocalEngine::run_shard`] is the one primitive that everything uses that makes parts of a result: the threads of `limpid run`, the tasks of
 //! `limpid shard`, and engines that send jobs to other machines. It is idempotent: a shard that is finished is not made again, and
@@ -12,23 +12,48 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::device::ComputeDevice;
-use crate::engine::Job;
 use crate::engine::threads::Threads;
+use crate::engine::{InputFile, Job};
+use crate::export::job::{ExportJob, Exporter};
 use crate::record::digest::{digest, short};
 use crate::record::{ShardFolder, ShardReceipt};
 use crate::text;
 use crate::{error, interrupt};
 
-/// The shard of a result that is made of one file of each input.
+/// The shard of a result that is made of one file of an input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Shard {
     /// The result, and where its finished shards are.
     pub folder: ShardFolder,
-    /// What makes it.
-    pub job: Job,
-    /// Rows of its input, for the progress.
+    /// Its name among them.
+    pub name: String,
+    /// The shards of its table.
+    pub of: usize,
+    /// Rows that it reads, for the progress.
     pub rows: u64,
+    /// What makes it.
+    pub work: Work,
+}
+
+/// What makes a shard: plain data, which can be sent to another process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// A file is mapped to another.
+    Map(Job),
+    /// Rows are written for other programs.
+    Export(ExportJob),
+}
+
+impl Work {
+    /// The files that are read, with their digests.
+    fn inputs(&self) -> Vec<InputFile> {
+        match self {
+            Work::Map(job) => job.inputs(),
+            Work::Export(job) => job.inputs(),
+        }
+    }
 }
 
 /// Makes the shards of a stage's result.
@@ -52,13 +77,15 @@ pub trait Observer: Sync {
 /// The engine that makes one shard after the other on the threads of this process.
 pub struct LocalEngine {
     threads: Threads,
+    exporter: Exporter,
     arithmetic: String,
 }
 
 impl LocalEngine {
     /// So many threads, and the device for models.
     pub fn new(threads: usize, device: &ComputeDevice) -> Self {
-        Self { threads: Threads::new(threads, device.inference()), arithmetic: device.arithmetic() }
+        let arithmetic = device.arithmetic();
+        Self { threads: Threads::new(threads, device.inference()), exporter: Exporter::new(threads), arithmetic }
     }
 }
 
@@ -75,17 +102,21 @@ impl LocalEngine {
     /// Unreadable input, and input that is not what the fingerprint says; another process that has published the result
     /// meanwhile; errors of the operation or of the store.
     pub fn run_shard(&self, shard: &Shard, observer: &dyn Observer) -> Result<ShardReceipt> {
-        let Shard { folder, job, rows: _ } = shard;
-        if let Some(receipt) = folder.finished_or_removed(&job.output.name)? {
-            observer.rows_done(receipt.file.rows.unwrap_or(0));
+        let Shard { folder, name, of: _, rows, work } = shard;
+        if let Some(receipt) = folder.finished_or_removed(name)? {
+            observer.rows_done(receipt.rows);
             return Ok(receipt);
         }
         interrupt::check()?;
         folder.create()?;
         let clock = Instant::now();
-        let file = self.threads.run(job, &|rows| observer.rows_done(rows))?;
+        let rows_done = |rows| observer.rows_done(rows);
+        let files = match work {
+            Work::Map(job) => vec![self.threads.run(job, &rows_done)?],
+            Work::Export(job) => self.exporter.run(job, &rows_done)?,
+        };
         // Digested after it was read: what was read before it changed would otherwise give a wrong shard under a right name.
-        job.inputs().par_iter().try_for_each(|input| {
+        work.inputs().par_iter().try_for_each(|input| {
             let found = digest(&input.path)?;
             if found == input.digest {
                 return Ok(());
@@ -95,7 +126,7 @@ impl LocalEngine {
             Err(error::io(format!("{message}; run the same command again")))
         })?;
         let seconds = clock.elapsed().as_secs_f64();
-        let receipt = ShardReceipt::new(&folder.fingerprint, file, self.arithmetic.clone(), seconds);
+        let receipt = ShardReceipt::new(folder, (name, *rows), files, self.arithmetic.clone(), seconds);
         folder.keep(&receipt)?;
         observer.shard_done(&receipt);
         Ok(receipt)
@@ -108,7 +139,7 @@ impl LocalEngine {
     /// Another device, or a processor with other instructions.
     pub fn check(&self, shards: &[Shard]) -> Result<()> {
         let Some(first) = shards.first() else { return Ok(()) };
-        let finished = first.folder.receipts_of(shards.iter().map(|shard| shard.job.output.name.as_str()))?;
+        let finished = first.folder.receipts_of(shards.iter().map(|shard| shard.name.as_str()))?;
         let Some(other) = finished.values().find(|receipt| receipt.arithmetic != self.arithmetic) else {
             return Ok(());
         };
@@ -118,8 +149,8 @@ impl LocalEngine {
 
 /// The error for a shard that was not computed as another is.
 fn differing(receipt: &ShardReceipt, other: &str, arithmetic: &str) -> anyhow::Error {
-    let ShardReceipt { arithmetic: found, host, file, .. } = receipt;
-    let message = format!("{} was computed by {found} on {host}, but {other} by {arithmetic}", file.name);
+    let ShardReceipt { arithmetic: found, host, shard, .. } = receipt;
+    let message = format!("{shard} was computed by {found} on {host}, but {other} by {arithmetic}");
     let advice = "the last bits may differ: use machines of one kind, or --any-arithmetic";
     error::settings(format!("{message}; {advice}"))
 }
@@ -133,15 +164,14 @@ pub struct Collector {
 impl Engine for Collector {
     fn run(&self, shards: &[Shard], observer: &dyn Observer) -> Result<Vec<ShardReceipt>> {
         let (mut receipts, mut missing) = (Vec::new(), Vec::new());
-        for Shard { folder, job, .. } in shards {
+        for Shard { folder, name, .. } in shards {
             interrupt::check()?;
-            let name = job.output.name.as_str();
             match folder.finished(name)? {
                 Some(receipt) => {
-                    observer.rows_done(receipt.file.rows.unwrap_or(0));
+                    observer.rows_done(receipt.rows);
                     receipts.push(receipt);
                 }
-                None => missing.push(name),
+                None => missing.push(name.as_str()),
             }
         }
         if !missing.is_empty() {
@@ -151,7 +181,7 @@ impl Engine for Collector {
         if let [first, rest @ ..] = receipts.as_slice()
             && let Some(other) = rest.iter().find(|other| other.arithmetic != first.arithmetic && !self.any_arithmetic)
         {
-            return Err(differing(other, &first.file.name, &first.arithmetic));
+            return Err(differing(other, &first.shard, &first.arithmetic));
         }
         Ok(receipts)
     }

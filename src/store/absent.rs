@@ -1,5 +1,6 @@
 //! Object stores, in a build without the feature `stores`.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +38,10 @@ impl Store for Remote {
     }
 
     fn create(&self, _path: &Path) -> Result<Box<dyn NewFile>> {
+        Ok(absent()?)
+    }
+
+    fn create_once(&self, _path: &Path) -> Result<Box<dyn NewFile>> {
         Ok(absent()?)
     }
 
@@ -104,7 +109,7 @@ impl Store for Remote {
         run.join(stage)
     }
 
-    fn gather(&self, _run: &Path, _stage: &str, _folder: &Path, _names: &[&str]) -> Result<()> {
+    fn gather(&self, _run: &Path, _stage: &str, _folder: &Path, _names: &BTreeSet<&str>) -> Result<()> {
         Ok(absent()?)
     }
 

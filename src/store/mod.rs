@@ -19,6 +19,7 @@ pub mod url;
 pub mod watch;
 mod whole;
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ use crate::progress::Progress;
 pub use line_file::LineFile;
 pub use range::{RangeReader, ReadAt, Room};
 pub use sweep::Swept;
-pub use whole::{MOST_TEXT, digest_of, read_text, read_whole};
+pub use whole::{MOST_RECEIPT, MOST_TEXT, digest_of, read_text, read_whole};
 
 /// The store of the file or folder at `path`.
 pub fn of(path: &Path) -> &'static dyn Store {
@@ -85,13 +86,12 @@ pub trait Store: Sync {
     /// As [`Self::create`].
     fn create_whole(&self, path: &Path) -> Result<Box<dyn NewFile>>;
 
-    /// As [`Self::create_whole`], of a file whose bytes are the same whoever writes it. Where a store can, one that is there stays.
+    /// As [`Self::create_whole`], of a file whose bytes are the same whoever writes it. Where a store can, one that is there stays. The
+    /// caller [syncs the folder](Self::sync_folder) once for all of its files.
     ///
     /// # Errors
     /// As [`Self::create`]; at its end, one that is there and has other bytes.
-    fn create_once(&self, path: &Path) -> Result<Box<dyn NewFile>> {
-        self.create_whole(path)
-    }
+    fn create_once(&self, path: &Path) -> Result<Box<dyn NewFile>>;
 
     /// Creates a folder and its missing parents, where a store has folders.
     ///
@@ -199,7 +199,7 @@ pub trait Store: Sync {
     ///
     /// # Errors
     /// One of them is missing, or the draft cannot be made.
-    fn gather(&self, run: &Path, stage: &str, folder: &Path, names: &[&str]) -> Result<()>;
+    fn gather(&self, run: &Path, stage: &str, folder: &Path, names: &BTreeSet<&str>) -> Result<()>;
 
     /// Removes [`Self::shards`], once the result is published.
     ///
@@ -350,6 +350,14 @@ pub trait NewFile: Write + Send {
 /// As [`Store::create_whole`].
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<u64> {
     finish(of(path).create_whole(path)?, path, bytes)
+}
+
+/// As [`write`], as [`Store::create_once`] does.
+///
+/// # Errors
+/// As [`Store::create_once`].
+pub fn write_once(path: &Path, bytes: &[u8]) -> Result<u64> {
+    finish(of(path).create_once(path)?, path, bytes)
 }
 
 /// Creates, writes and syncs a file, and returns its modification time, in nanoseconds since 1970.

@@ -10,8 +10,11 @@ use anyhow::Result;
 
 use crate::interrupt;
 
-/// Most bytes of a file of settings, a receipt, a model's description or metrics: thousands of times what limpid writes into one.
+/// Most bytes of a file of settings, a model's description or metrics: thousands of times what limpid writes into one.
 pub const MOST_TEXT: u64 = 64 << 20;
+
+/// Most bytes of a receipt, which names every file of a result: millions of pictures.
+pub const MOST_RECEIPT: u64 = 1 << 30;
 
 /// The error of a file that is larger than `most` bytes.
 pub(super) fn too_large(most: u64) -> io::Error {

@@ -128,12 +128,21 @@ impl Layout {
         }
     }
 
-    /// Most rows of a file of this table, at least 1; all if there is no limit. Images of different sizes count as much as their
-    /// mean.
-    pub fn rows_of_part(&self, table: &Table) -> u64 {
-        let rows = table.rows();
+    /// Most rows of a file of a table of so many rows, at least 1; all if there is no limit. `table` is asked for only if the size of
+    /// files is limited: images of different sizes count as much as their mean.
+    ///
+    /// # Errors
+    /// Those of `table`.
+    pub fn rows_of_part(&self, rows: u64, table: impl FnOnce() -> Result<Table>) -> Result<u64> {
+        let by_size = self.part_mib.map(|mib| Ok::<_, anyhow::Error>((mib << 20) / self.row_bytes(&table()?)));
+        let limits = [self.part_rows, by_size.transpose()?];
+        Ok(limits.into_iter().flatten().fold(rows, u64::min).max(1))
+    }
+
+    /// The mean size of a row in bytes.
+    fn row_bytes(&self, table: &Table) -> u64 {
         let numbers = (0..table.row_groups()).map(|group| table.row_group_numbers(group)).fold(0, u64::saturating_add);
-        let width = numbers.div_ceil(rows.max(1));
+        let width = numbers.div_ceil(table.rows().max(1));
         let bytes = match (table.content(), self.pixels) {
             (Content::Features(_) | Content::PatchFeatures(_), _) | (_, StoredPixels::F32) => {
                 width.saturating_mul(size_of::<f32>() as u64)
@@ -141,8 +150,7 @@ impl Layout {
             // A PNG counts as its unpacked pixels.
             (_, StoredPixels::U8 | StoredPixels::Png) => width,
         };
-        let by_size = self.part_mib.map(|mib| (mib << 20) / LEADING_BYTES.saturating_add(bytes));
-        [self.part_rows, by_size].into_iter().flatten().fold(rows, u64::min).max(1)
+        LEADING_BYTES.saturating_add(bytes)
     }
 
     /// The compression that every reader of the profile supports; none for limpid's default.

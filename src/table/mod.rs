@@ -34,7 +34,9 @@ pub use parquet_file::{columns, footer};
 pub use reader::{TableFile, errors, ids, labels, lists};
 pub use schema::{CodeColumns, Content, SCHEMA_VERSION, classes, classes_of, is_unclipped, list};
 pub use sharded::Table;
-pub use writer::{Emit, FileRecord, RowGroup, leading_columns, write_batch, write_file, write_rows, write_table};
+pub use writer::{
+    Emit, FileRecord, RowGroup, leading_columns, write_batch, write_file, write_file_once, write_rows, write_table,
+};
 
 /// How tables are written.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +49,8 @@ pub struct WriteOptions {
     pub sorted: bool,
     /// The names of the labels.
     pub classes: Classes,
-    /// Whether the file appears under its name only when it is whole, since several processes may write it.
+    /// Whether the file appears under its name only when it is whole, since several processes may write it. The caller then syncs its
+    /// folder.
     pub at_once: bool,
     /// The field of the column of lists of labels, if the batches have one.
     pub label_lists: Option<FieldRef>,

@@ -302,7 +302,18 @@ pub fn write_batch(folder: &Path, name: &str, batch: &RecordBatch) -> Result<Fil
 /// # Errors
 /// The file system.
 pub fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<FileRecord> {
-    let modified = store::write(&folder.join(name), bytes)?;
+    record(name, bytes, store::write(&folder.join(name), bytes)?)
+}
+
+/// As [`write_file`], of a file that several processes may write, and whose folder the caller syncs.
+///
+/// # Errors
+/// As [`store::Store::create_once`].
+pub fn write_file_once(folder: &Path, name: &str, bytes: &[u8]) -> Result<FileRecord> {
+    record(name, bytes, store::write_once(&folder.join(name), bytes)?)
+}
+
+fn record(name: &str, bytes: &[u8], modified: u64) -> Result<FileRecord> {
     let digest = blake3::hash(bytes).to_hex().to_string();
     Ok(FileRecord { name: name.to_owned(), rows: None, bytes: bytes.len() as u64, digest, modified })
 }

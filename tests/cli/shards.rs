@@ -166,6 +166,88 @@ fn a_run_goes_on_at_the_shard_at_which_it_was_killed() {
     assert!(!sandbox.path("runs/small/.shards").exists());
 }
 
+/// Ways to export, the number of shards that each has, and the start of the name of a file that it writes.
+const EXPORTS: [(&str, usize, &str); 4] = [
+    // Of the six files of train, parts of 250 begin in the first, the third and the sixth; pictures are made of each.
+    ("--set output.profile=hf --set output.part-rows=250", 4 * (3 + 1), "denoise/train-00002-of-00003.parquet"),
+    (
+        "--set output.profile=hf --set output.part-rows=250 --set output.pictures=u8",
+        3 * (6 + 2) + (3 + 1),
+        "pictures/denoise/train/",
+    ),
+    // Parts of 331 rows of 784 floats, and of all rows of codes.
+    (
+        "--set output.profile=spark --set output.pixels=f32 --set output.part-mib=1",
+        3 * (2 + 1) + 2,
+        "ingest/train-00001-of-00002.parquet",
+    ),
+    // More parts than files: of the second file of test, which has 20 rows, all are in the part that begins in the first.
+    ("--set output.profile=default --set output.part-rows=30", 4 * (6 + 1), "encode/train-00019-of-00020.parquet"),
+];
+
+#[test]
+fn exports_are_made_by_tasks_as_by_one_process_and_as_of_tables_in_one_file() {
+    let (sandbox, one) = (sandbox(), Sandbox::new());
+    [&sandbox, &one].iter().for_each(|sandbox| _ = sandbox.limpid("run small.toml --to denoise").exits(0));
+    for (settings, shards, name) in EXPORTS {
+        let run = |sandbox: &Sandbox| {
+            _ = std::fs::remove_dir_all(sandbox.path("runs/small/export"));
+            sandbox.limpid(&format!("run small.toml --only export {settings}")).exits(0);
+            sandbox.files("runs/small/export")
+        };
+        let expected = run(&sandbox);
+        assert!(expected.iter().any(|(file, _)| file.starts_with(name)), "{settings}: {name}");
+        // Files of an export end where the rows of its tables say, whatever files these are in.
+        let names = |files: &Files| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&run(&one)), names(&expected), "{settings}");
+        std::fs::remove_dir_all(sandbox.path("runs/small/export")).expect("removed");
+        let commit = format!("commit small.toml --stage export {settings}");
+        for index in [2, 0, 1] {
+            let missing = sandbox.limpid(&commit).exits(75);
+            missing.says(&format!("of {shards} shards are not finished: "));
+            let shard = sandbox.limpid(&format!("shard small.toml --stage export --index {index} --of 3 {settings}"));
+            shard.exits(0).prints("runs/small/.shards/export/");
+        }
+        let plan = sandbox.limpid(&format!("plan small.toml --only export {settings}")).exits(0);
+        plan.prints(&format!("{shards} of {shards} shards are finished"));
+        sandbox.limpid(&commit).exits(0).prints("runs/small/export");
+        assert!(sandbox.files("runs/small/export") == expected, "{settings}");
+        assert!(!sandbox.path("runs/small/.shards").exists());
+        sandbox.limpid(&format!("plan small.toml --only export --check {settings}")).exits(0);
+    }
+}
+
+#[test]
+fn an_export_goes_on_at_the_shard_at_which_it_was_killed() {
+    let sandbox = sandbox();
+    let (settings, shards, _) = EXPORTS[1];
+    sandbox.limpid("run small.toml --to denoise").exits(0);
+    let run = format!("run small.toml --only export {settings}");
+    sandbox.limpid(&run).exits(0);
+    let expected = sandbox.files("runs/small/export");
+    // At a picture, and at a table: what is half made is made again, and nothing of it is published.
+    for kill in ["create runs/small/.shards/export:150:kill", "rename runs/small/.shards/export:1700:kill"] {
+        std::fs::remove_dir_all(sandbox.path("runs/small/export")).expect("removed");
+        sandbox.limpid(&run).env("LIMPID_FAILPOINT", kill).ends();
+        let plan = sandbox.limpid(&format!("plan small.toml --only export {settings} --json")).exits(0);
+        let plan: serde_json::Value = serde_json::from_str(&plan.stdout()).expect("is JSON");
+        let finished = plan[0]["shards"]["finished"].as_u64().expect("is a number") as usize;
+        assert!((1..shards).contains(&finished), "{kill}: {finished}");
+        let receipts = sandbox.path("runs/small/.shards/export");
+        let receipts =
+            names(&receipts).into_iter().map(|name| receipts.join(name)).find(|path| path.extension().is_some());
+        let receipts = receipts.expect("are there");
+        // Of a finished shard, one file is damaged.
+        let receipt = std::fs::read(receipts.join(&names(&receipts)[0])).expect("is there");
+        let receipt: serde_json::Value = serde_json::from_slice(&receipt).expect("is JSON");
+        let file = receipt["files"][0]["name"].as_str().expect("is a name");
+        std::fs::write(receipts.with_extension("").join(file), b"damaged").expect("written");
+        sandbox.limpid(&run).exits(0);
+        assert!(sandbox.files("runs/small/export") == expected, "{kill}");
+        assert!(!sandbox.path("runs/small/.shards").exists());
+    }
+}
+
 #[test]
 fn shards_that_nobody_publishes_are_removed_when_they_are_old() {
     let sandbox = sandbox();
@@ -225,7 +307,7 @@ fn mistakes_are_explained() {
     sandbox.limpid("shard small.toml --stage corrupt --index 0 --of 1").exits(2).says("ingest, which has not run");
     sandbox.limpid("run small.toml --to ingest").exits(0);
     let whole = sandbox.limpid("shard small.toml --stage train --index 0 --of 1").exits(2);
-    whole.says("train is made as a whole").says("corrupt, encode, denoise");
+    whole.says("train is made as a whole").says("corrupt, encode, denoise, export");
     sandbox.limpid("shard small.toml --stage corrupt --index 2 --of 2").exits(2).says("numbered from 0");
     sandbox.limpid("shard small.toml --stage nothing --index 0 --of 2").exits(2).says("has no stage");
     sandbox.limpid("commit small.toml --stage corrupt").exits(75).says("8 of 8 shards are not finished");

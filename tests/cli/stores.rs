@@ -617,6 +617,18 @@ fn shards_in_a_store_are_made_by_several_processes() {
         told("its commit", &proxy.counts());
         assert!(sandbox.files(&format!("runs/small/{stage}")) == published(server, "shards/x/small", stage), "{stage}");
     }
+    // The files of an export lie in folders, and are pictures as well.
+    let settings = "--set source.strokes.train=20 --set source.strokes.test=8 --set output.shard-rows=10 --set output.profile=hf \
+                    --set output.part-rows=15 --set output.pictures=u8";
+    sandbox.limpid(&format!("run small.toml {settings} --runs few --to denoise")).succeeds();
+    sandbox.limpid(&format!("run small.toml {settings} --runs few --only export")).succeeds();
+    let at = |words: &str| sandbox.limpid(&format!("{words} --runs s3://shards/few {settings}")).at(&proxy.url());
+    at("run small.toml --to denoise").succeeds();
+    for index in [1, 0, 1] {
+        at(&format!("shard small.toml --stage export --index {index} --of 2")).succeeds();
+    }
+    at("commit small.toml --stage export").succeeds();
+    assert!(sandbox.files("few/small/export") == published(server, "shards/few/small", "export"));
     let left = server.keys("shards").into_iter().filter(|key| key.contains(".receipts")).collect::<Vec<_>>();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -1,11 +1,11 @@
 //! The engine that has a Ballista cluster make shards.
 //!
-//! Shards that are finished are not sent. The receipts come back as the rows of a job, once it has ended; until then the engine looks
+//! Shards that are finished are not sent. Their names come back as the rows of a job, once it has ended; until then the engine looks
 //! into the folder of the finished shards, which all processes see, and tells of each. A job that Ballista itself gives up (its
 //! scheduler was started again, the results of an executor were lost with it) is submitted again with what is missing then. An
 //! interrupted run cancels its job.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 
 use crate::failure::unpack;
 use crate::job::{Fault, Job};
-use crate::plan::{plan, receipts};
+use crate::plan::{names, plan};
 use crate::server::Address;
 
 /// Most shards in a job: a plan is one message, of 16 MiB at most, and a client that is killed leaves its last job to the cluster.
@@ -59,7 +59,7 @@ impl Engine for BallistaEngine {
         for shards in shards.chunks(SHARDS_AT_ONCE) {
             self.make(shards, &mut finished)?;
         }
-        let mut receipt_of = |shard: &Shard| finished.receipts.remove(&shard.job.output.name);
+        let mut receipt_of = |shard: &Shard| finished.receipts.remove(&shard.name);
         let receipts: Option<Vec<_>> = shards.iter().map(&mut receipt_of).collect();
         receipts.ok_or_else(|| error::bug("a shard is missing that was made"))
     }
@@ -114,16 +114,18 @@ impl BallistaEngine {
             }
             std::thread::sleep(ASK);
         };
-        let mut missing: BTreeSet<_> = shards.iter().map(|shard| shard.job.output.name.as_str()).collect();
-        for receipt in rows.iter().map(receipts).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
-            if !missing.remove(receipt.file.name.as_str()) {
-                return Err(error::bug(format!("{} has come twice, or was not asked for", receipt.file.name)));
+        let mut missing: BTreeMap<_, _> = shards.iter().map(|shard| (shard.name.as_str(), *shard)).collect();
+        for name in rows.iter().map(names).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+            let Some(shard) = missing.remove(name.as_str()) else {
+                return Err(error::bug(format!("{name} has come twice, or was not asked for")));
+            };
+            if !finished.has(shard) {
+                finished.add(shard.folder.receipt(&name)?.ok_or_else(|| unseen(shard))?);
             }
-            finished.add(receipt);
         }
-        match missing.first() {
+        match missing.first_key_value() {
             None => Ok(()),
-            Some(name) => Err(error::bug(format!("a job has ended without {name}"))),
+            Some((name, _)) => Err(error::bug(format!("a job has ended without {name}"))),
         }
     }
 
@@ -136,16 +138,24 @@ impl BallistaEngine {
     }
 }
 
+/// The error for a shard that an executor has made where this process does not see it.
+fn unseen(shard: &Shard) -> anyhow::Error {
+    let (name, run) = (&shard.name, shard.folder.run.display());
+    error::io(format!(
+        "{name} was made, but is not in {run}: executors must see the same run directory under the same path"
+    ))
+}
+
 /// The shards that are finished.
 struct Finished<'a> {
-    /// Their receipts, by the names of the files.
+    /// Their receipts, by their names.
     receipts: BTreeMap<String, ShardReceipt>,
     observer: &'a dyn Observer,
 }
 
 impl Finished<'_> {
     fn has(&self, shard: &Shard) -> bool {
-        self.receipts.contains_key(&shard.job.output.name)
+        self.receipts.contains_key(&shard.name)
     }
 
     /// Looks for shards that have been finished meanwhile. The files of those that were made in this run are not looked at again: the
@@ -153,13 +163,13 @@ impl Finished<'_> {
     fn look<'a>(&mut self, shards: impl Iterator<Item = &'a Shard>, in_this_run: bool) -> Result<()> {
         let shards: Vec<_> = shards.filter(|shard| !self.has(shard)).collect();
         let Some(first) = shards.first() else { return Ok(()) };
-        let names = shards.iter().map(|shard| shard.job.output.name.as_str());
+        let names = shards.iter().map(|shard| shard.name.as_str());
         for name in first.folder.receipts_of(names)?.into_keys() {
             if let Some(receipt) = first.folder.finished(&name).with_context(|| format!("cannot look at {name}"))? {
                 if in_this_run {
                     self.add(receipt);
                 } else {
-                    self.observer.rows_done(receipt.file.rows.unwrap_or(0));
+                    self.observer.rows_done(receipt.rows);
                     self.receipts.insert(name, receipt);
                 }
             }
@@ -169,11 +179,11 @@ impl Finished<'_> {
 
     /// Adds one that was made in this run.
     fn add(&mut self, receipt: ShardReceipt) {
-        if self.receipts.contains_key(&receipt.file.name) {
+        if self.receipts.contains_key(&receipt.shard) {
             return;
         }
-        self.observer.rows_done(receipt.file.rows.unwrap_or(0));
+        self.observer.rows_done(receipt.rows);
         self.observer.shard_done(&receipt);
-        self.receipts.insert(receipt.file.name.clone(), receipt);
+        self.receipts.insert(receipt.shard.clone(), receipt);
     }
 }

@@ -1,4 +1,4 @@
-//! limpid on many machines: `limpid-cluster run` is `limpid run` whose map stages are made by a Ballista cluster, which `limpid-cluster
+//! limpid on many machines: `limpid-cluster run` is `limpid run` whose stages with shards are made by a Ballista cluster, which `limpid-cluster
 //! scheduler` and `limpid-cluster executor` are the processes of.
 //!
 //! The only program that contains Ballista; everything else of a run is limpid's own.
@@ -48,7 +48,7 @@ enum Command {
     Scheduler(SchedulerArgs),
     /// Do work for a scheduler, until the process is stopped.
     Executor(ExecutorArgs),
-    /// Run a pipeline as `limpid run` does, with corrupt, encode and denoise on executors.
+    /// Run a pipeline as `limpid run` does, with corrupt, encode, denoise and export on executors.
     Run(Box<ClusterRunArgs>),
     /// Every other command is limpid's own.
     #[command(external_subcommand)]

@@ -1,4 +1,5 @@
-//! The plan of a job: one partition a shard, whose row holds the shard as JSON and becomes its receipt as JSON.
+//! The plan of a job: one partition a shard, whose row holds the shard as JSON and becomes its name, by which whoever sees the run
+//! directory finds its receipt. A receipt may name more files than a message has room for.
 //!
 //! The rows come from Ballista's own source in memory: its scheduler gives each task the rows of its partitions for the sources that it
 //! knows, while a source of ours would have every task make every shard. [`ShardCodec`] sends the plan, and says what the
@@ -40,17 +41,17 @@ pub fn plan(shards: &[&Shard], arithmetic: Option<String>) -> Result<Arc<dyn Exe
     Ok(Arc::new(MakeShards { input, arithmetic, worker: None }))
 }
 
-/// The receipts in a batch of the results of such a plan.
+/// The names in a batch of the results of such a plan.
 ///
 /// # Errors
 /// Something else.
-pub fn receipts(batch: &RecordBatch) -> Result<Vec<ShardReceipt>> {
-    texts(batch)?.iter().flatten().map(|text| serde_json::from_str(text).context("is no receipt")).collect()
+pub fn names(batch: &RecordBatch) -> Result<Vec<String>> {
+    Ok(texts(batch)?.iter().flatten().map(str::to_owned).collect())
 }
 
-/// The columns of shards and of receipts.
+/// The columns of shards and of names.
 fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("json", DataType::Utf8, false)]))
+    Arc::new(Schema::new(vec![Field::new("shard", DataType::Utf8, false)]))
 }
 
 /// Rows with these texts.
@@ -61,7 +62,7 @@ fn rows(texts: Vec<String>) -> PlanResult<RecordBatch> {
 /// The texts of rows.
 fn texts(batch: &RecordBatch) -> Result<StringArray> {
     let column = batch.columns().first().and_then(|column| column.as_any().downcast_ref::<StringArray>());
-    column.cloned().context("a row is not JSON")
+    column.cloned().context("a row is no text")
 }
 
 /// What makes shards in an executor.
@@ -89,7 +90,7 @@ impl Worker {
         }
         let shard: Shard = serde_json::from_str(shard).context("a task is no shard of this version of limpid")?;
         let made = self.engine.run_shard(&shard, &Unobserved);
-        Ok(serde_json::to_string(&made.with_context(|| format!("{} was not made on {host}", shard.job.output.name))?)?)
+        Ok(made.with_context(|| format!("{} was not made on {host}", shard.name))?.shard)
     }
 }
 
@@ -107,7 +108,7 @@ pub fn executor_id(arithmetic: &str) -> String {
     format!("{} {}{COMPUTES_BY}{arithmetic}", limpid::record::host(), ballista_core::ids::new_instance_id())
 }
 
-/// Makes of each shard its receipt.
+/// Makes each shard, and gives its name.
 #[derive(Debug)]
 struct MakeShards {
     input: Arc<dyn ExecutionPlan>,

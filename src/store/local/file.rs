@@ -97,19 +97,20 @@ pub struct WholeFile {
     file: Option<NewFile>,
     hidden: PathBuf,
     path: PathBuf,
+    syncs: bool,
 }
 
 impl WholeFile {
-    /// Creates the file under a hidden name that no other process uses.
+    /// Creates the file under a hidden name that no other process uses; its folder is synced when it is finished if `syncs`.
     ///
     /// # Errors
     /// The file system.
-    pub fn create(path: &Path) -> Result<Self> {
+    pub fn create(path: &Path, syncs: bool) -> Result<Self> {
         static CREATED: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let (host, process, count) = (host(), std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
         let hidden = path.with_file_name(format!(".{name}.{host}-{process}-{count}{NEW}"));
-        Ok(Self { file: Some(NewFile::create_at(&hidden, path)?), hidden, path: path.to_owned() })
+        Ok(Self { file: Some(NewFile::create_at(&hidden, path)?), hidden, path: path.to_owned(), syncs })
     }
 
     fn file(&mut self) -> io::Result<&mut NewFile> {
@@ -122,7 +123,9 @@ impl crate::store::NewFile for WholeFile {
         let Some(file) = self.file.take() else { return Err(error::bug("a file is finished twice")) };
         let finished = Box::new(file).finish().and_then(|modified| {
             rename(&self.hidden, &self.path)?;
-            sync_folder(parent(&self.path))?;
+            if self.syncs {
+                sync_folder(parent(&self.path))?;
+            }
             Ok(modified)
         });
         finished.inspect_err(|_| _ = remove_file(&self.hidden))

@@ -10,6 +10,7 @@ mod outputs;
 mod publish;
 mod steps;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -80,7 +81,11 @@ impl Store for Local {
     }
 
     fn create_whole(&self, path: &Path) -> Result<Box<dyn super::NewFile>> {
-        Ok(Box::new(WholeFile::create(path)?))
+        Ok(Box::new(WholeFile::create(path, true)?))
+    }
+
+    fn create_once(&self, path: &Path) -> Result<Box<dyn super::NewFile>> {
+        Ok(Box::new(WholeFile::create(path, false)?))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -141,7 +146,7 @@ impl Store for Local {
         run.join(publish::SHARDS).join(stage)
     }
 
-    fn gather(&self, run: &Path, stage: &str, folder: &Path, names: &[&str]) -> Result<()> {
+    fn gather(&self, run: &Path, stage: &str, folder: &Path, names: &BTreeSet<&str>) -> Result<()> {
         publish::gather(run, stage, folder, names)
     }
 

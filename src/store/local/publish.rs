@@ -3,7 +3,7 @@
 //! A stage writes to `.scratch/<stage>` of its run. Its folder then appears complete or not at all, and the last good result
 //! stays until the new one replaces it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 
 use super::{Local, NEW, create_folder, exchange, remove_file, remove_folder, rename, sync_folder};
 use crate::store::sweep::{Swept, fingerprint, is_older, key};
-use crate::store::{MOST_TEXT, Stat, Store, read_whole, write};
+use crate::store::{MOST_RECEIPT, Stat, Store, read_whole, write};
 
 const SCRATCH: &str = ".scratch";
 /// The folder of finished shards.
@@ -32,17 +32,16 @@ pub fn draft(run: &Path, stage: &str) -> Result<PathBuf> {
 
 /// The folder of the shards becomes the draft; whatever else is in it, such as the half of a shard that a killed process was
 /// writing, is removed.
-pub fn gather(run: &Path, stage: &str, folder: &Path, names: &[&str]) -> Result<()> {
+pub fn gather(run: &Path, stage: &str, folder: &Path, names: &BTreeSet<&str>) -> Result<()> {
     let draft = run.join(SCRATCH).join(stage);
     remove_folder(&draft)?;
     create_folder(&run.join(SCRATCH))?;
     rename(folder, &draft)?;
-    for name in Local.list(&draft).with_context(|| format!("cannot read {}", draft.display()))? {
-        if !names.contains(&name.as_str()) {
-            remove_file(&draft.join(name))?;
-        }
-    }
-    Ok(())
+    let named: BTreeSet<PathBuf> = names.iter().map(|name| draft.join(name)).collect();
+    let mut there = BTreeSet::new();
+    let walked = Local.walk(&draft, &mut |path, _| _ = there.insert(path));
+    walked.with_context(|| format!("cannot read {}", draft.display()))?;
+    there.difference(&named).try_for_each(|path| remove_file(path))
 }
 
 /// The folder of all stages is removed with that of the last.
@@ -64,7 +63,7 @@ pub fn sweep(run: &Path, stages: &[&str], receipt: &str, keep: Duration) -> Resu
             let walked = Local.walk(&folder, &mut |path, stat| files.push((path, stat)));
             walked.with_context(|| format!("cannot read {}", folder.display()))?;
         }
-        let published = read_whole(&run.join(stage).join(receipt), MOST_TEXT).ok();
+        let published = read_whole(&run.join(stage).join(receipt), MOST_RECEIPT).ok();
         let published = published.and_then(|receipt| fingerprint(&receipt));
         let is_published = |result: &str| published.as_deref().is_some_and(|published| key(published) == result);
         results.retain(|result, files| {

@@ -18,6 +18,7 @@ mod put;
 mod read;
 mod version;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -152,7 +153,7 @@ impl Store for Remote {
         run.join(stage)
     }
 
-    fn gather(&self, _run: &Path, _stage: &str, _folder: &Path, _names: &[&str]) -> Result<()> {
+    fn gather(&self, _run: &Path, _stage: &str, _folder: &Path, _names: &BTreeSet<&str>) -> Result<()> {
         // They were put where the draft is.
         Ok(())
     }

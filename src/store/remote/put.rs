@@ -20,14 +20,12 @@ use super::version::{mark, stat_of};
 use crate::store::failpoint::reach;
 use crate::store::url::Scheme;
 use crate::store::whole::too_large;
-use crate::store::{NewFile, RangeReader, digest_of};
+use crate::store::{MOST_RECEIPT, NewFile, RangeReader, digest_of};
 
 /// Bytes of a part; stores want equal ones, of at least 5 MiB, and at most 10,000 of them.
 const PART: usize = 16 << 20;
 /// How many parts are under way at a time.
 const AT_ONCE: usize = 4;
-/// Most bytes of an object that is swapped or created anew: a receipt or a lease.
-const MOST_SMALL: u64 = 64 << 20;
 
 /// The object to write.
 fn target(path: &Path) -> io::Result<Object> {
@@ -69,8 +67,8 @@ pub fn versioned(path: &Path) -> io::Result<Option<(Vec<u8>, Version)>> {
             Err(Error::NotFound { .. }) => return Ok(None),
             answer => answer.map_err(fault)?,
         };
-        if answer.meta.size > MOST_SMALL {
-            return Err(too_large(MOST_SMALL));
+        if answer.meta.size > MOST_RECEIPT {
+            return Err(too_large(MOST_RECEIPT));
         }
         let version = Version { e_tag: answer.meta.e_tag.clone(), version: answer.meta.version.clone() };
         Ok(Some((answer.bytes().await.map_err(fault)?.into(), version)))

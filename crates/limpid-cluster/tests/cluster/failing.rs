@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::process::{Cluster, MAP_STAGES};
+use crate::harness::link;
+use crate::process::{Cluster, MAP_STAGES, results, same};
 
 #[test]
 fn a_cluster_in_one_process_makes_the_same_bytes() {
@@ -47,6 +48,29 @@ fn the_shards_of_a_killed_executor_are_made_by_another() {
     run.exits(0);
     run.tells_each_shard_once(&MAP_STAGES);
     sandbox.check();
+}
+
+#[test]
+fn the_shards_of_an_export_are_made_by_another_if_an_executor_is_killed() {
+    let cluster = Cluster::with("profile = \"spark\"\npart-rows = 150\npictures = \"u8\"\n", Vec::new());
+    cluster.start("run small.toml --to denoise --runs alone", "").exits(0);
+    link(&cluster.path("alone"), &cluster.path("runs"));
+    cluster.start("run small.toml --only export --runs alone", "").exits(0);
+    let (_scheduler, address) = cluster.scheduler();
+    // In the midst of the pictures of the third shard.
+    let mut killed = cluster.executor(&address, &cluster.fault("export", "kill").replace(":5:", ":250:"));
+    let words = format!("run small.toml --only export --threads 2 --log json --engine {address}");
+    let mut run = cluster.start(&words, "");
+    assert_eq!(killed.code(), None, "{killed}");
+    let _other = cluster.executor(&address, "");
+    run.exits(0);
+    // Images of three tables in eight files, and codes: of the parts of 150 rows, four begin in files of train, and one in one of test.
+    let told = run.told_shards();
+    assert!(told.len() == 3 * 8 + 5 && told.values().all(|times| *times == 1), "{told:?}\n{run}");
+    let [found, expected] =
+        ["runs", "alone"].map(|runs| results(&cluster.sandbox, &format!("{runs}/small"), &["export"]));
+    same(&found, &expected, "the cluster");
+    assert!(!cluster.path("runs/small/.shards").exists());
 }
 
 #[test]
