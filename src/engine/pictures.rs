@@ -48,7 +48,7 @@ pub fn denoise(model: &Inference, batch: &RecordBatch, clean: Option<&[f32]>, co
     let stored = pixels::stored(made, stored);
     // The error of the pixels as they are written, rounding included.
     let errors = errors(images.shapes(), &pixels::numbers(&stored), clean.unwrap_or(&numbers));
-    model.batch(batch, content, image_columns(images.shapes(), stored)?, errors.into())
+    model.batch(batch, content, image_columns(images.shapes(), stored)?, errors)
 }
 
 /// Writes what the model makes of a picture with rows of so many numbers to `made`.
