@@ -1,6 +1,6 @@
 //! Exit codes, and how a failure is reported.
 //!
-//! Schedulers decide by the exit code whether to retry, so the codes are a contract (see the README). The code is
+//! Schedulers decide by the exit code whether to retry, so the codes are a contract (docs/scheduling.md). The code is
 //! attached where the cause of a failure is known, as a [`Failure`] somewhere in the chain of causes; everything above only adds
 //! context. [`report`] is the one place that turns a chain into a number.
 

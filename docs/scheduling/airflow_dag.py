@@ -14,7 +14,7 @@ from airflow.sdk import dag, task
 LIMPID = os.environ.get("LIMPID", "limpid")
 ARGUMENTS = [os.environ.get("LIMPID_PIPELINE", "nightly.toml"), "--runs", os.environ.get("LIMPID_RUNS", "runs")]
 
-# The exit codes are a contract: see limpid's README.
+# The exit codes are a contract: see docs/scheduling.md.
 WORK_PENDING = 10
 WORTH_A_RETRY = {74, 75}
 

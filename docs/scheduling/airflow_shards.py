@@ -15,7 +15,7 @@ LIMPID = os.environ.get("LIMPID", "limpid")
 ARGUMENTS = [os.environ.get("LIMPID_PIPELINE", "nightly.toml"), "--runs", os.environ.get("LIMPID_RUNS", "runs")]
 TASKS = int(os.environ.get("LIMPID_TASKS", "4"))
 
-# The exit codes are a contract: see limpid's README.
+# The exit codes are a contract: see docs/scheduling.md.
 WORTH_A_RETRY = {74, 75}
 RETRIES = {"retries": 3, "retry_delay": timedelta(seconds=int(os.environ.get("LIMPID_RETRY_SECONDS", "60")))}
 

@@ -1,4 +1,4 @@
-//! Files that hold or claim too much: reading any of them stays below the memory bound of the README.
+//! Files that hold or claim too much: reading any of them stays below the memory bound of docs/limits.md.
 
 #![cfg(target_os = "linux")]
 
@@ -20,7 +20,7 @@ use parquet::file::properties::WriterProperties;
 use crate::harness::Sandbox;
 use crate::own_images::{encoded, png, sandbox as of};
 
-/// The bound that the README states, in MB.
+/// The bound that docs/limits.md states, in MB.
 const BOUND: u64 = 2 * 1074;
 
 /// Runs a command; expects this exit code, this text, and a peak of less than so many MB.

@@ -4,6 +4,7 @@ mod animated;
 mod applying;
 mod bad_input;
 mod blind_spot;
+mod book;
 mod bounds;
 mod codes;
 mod corruptions;
