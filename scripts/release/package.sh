@@ -14,7 +14,10 @@ rm -rf "$folder"
 mkdir -p "$folder/completions"
 
 cp "$program" "$folder/limpid"
-cp -R README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT docs pipelines "$folder"
+cp -R README.md CHANGELOG.md CONTRIBUTING.md LICENSE-APACHE LICENSE-MIT docs pipelines "$folder"
+# All settings, to which the docs lead.
+mkdir -p "$folder/src/config"
+cp src/config/default.toml "$folder/src/config"
 scripts/release/licences.py "$target" >"$folder/LICENSE-THIRD-PARTY"
 # Under the names by which the shells find them.
 "$program" completions bash >"$folder/completions/limpid"
