@@ -70,7 +70,6 @@ pub fn encoding(model: &Inference, images: Content, coding: Coding, from: &Path)
     let map = move |batch: &RecordBatch, companion: Option<&RecordBatch>| {
         let images = Images::of(batch, extent)?;
         let numbers = coder.model.checked(batch, &images)?;
-        let companion = companion.filter(|_| error);
         let clean = companion.map(|companion| anyhow::Ok(Images::of(companion, extent)?.numbers())).transpose()?;
         let clean = error.then(|| clean.as_deref().unwrap_or(&numbers));
         let coded = coder.code(images.shapes(), &numbers, clean)?;

@@ -160,9 +160,7 @@ impl Inference {
     /// The device fails; interruption.
     pub(super) fn coded(&self, images: &[f32], clean: Option<&[f32]>) -> Result<(Vec<f32>, Vec<f32>)> {
         let Some(clean) = clean else {
-            let work = || self.codes_in_chunks(images);
-            let codes = if self.computes_where_called() { work() } else { self.in_turn(work) };
-            return Ok((codes?, Vec::new()));
+            return Ok((self.in_turn(|| self.codes_in_chunks(images))?, Vec::new()));
         };
         let applied = self.apply(images)?;
         let shapes = Shapes::Equal(self.image(), clean.len() / self.image().len());
@@ -242,14 +240,12 @@ impl Inference {
     /// # Errors
     /// The device fails.
     pub fn codes(&self, images: &[f32]) -> Result<Vec<f32>> {
+        if !self.computes_where_called() {
+            return self.in_turn(|| self.codes_in_chunks(images));
+        }
         let size = self.images_at_once() * self.image().len();
-        let encoded = |chunk: &[f32]| self.codes_in_chunks(chunk);
-        let codes: Vec<_> = if computes_where_called(&self.device) {
-            images.par_chunks(size).map(encoded).collect::<Result<_>>()?
-        } else {
-            self.in_turn(|| images.chunks(size).map(encoded).collect::<Result<_>>())?
-        };
-        Ok(codes.concat())
+        let codes = images.par_chunks(size).map(|chunk| self.codes_in_chunks(chunk));
+        Ok(codes.collect::<Result<Vec<_>>>()?.concat())
     }
 
     /// Images that codes stand for, one after the other, in [0, 1].
@@ -279,8 +275,11 @@ impl Inference {
         Ok(images.concat())
     }
 
-    /// Runs `work` on a device other than flex, one call at a time.
+    /// Runs `work`, on a device other than flex one call at a time.
     fn in_turn<T>(&self, work: impl FnOnce() -> T) -> T {
+        if self.computes_where_called() {
+            return work();
+        }
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         turn.executes(work)
     }
@@ -304,8 +303,7 @@ impl Inference {
     }
 
     fn apply(&self, images: &[f32]) -> Result<Applied> {
-        let work = || self.apply_in_chunks(images);
-        if computes_where_called(&self.device) { work() } else { self.in_turn(work) }
+        self.in_turn(|| self.apply_in_chunks(images))
     }
 
     fn codes_in_chunks(&self, images: &[f32]) -> Result<Vec<f32>> {
@@ -353,8 +351,7 @@ impl Inference {
     ) -> Result<RecordBatch> {
         let mut columns = shared_columns(input);
         columns.extend(made);
-        let has_errors = !matches!(content, Content::Features(codes) | Content::PatchFeatures(codes) if !codes.error);
-        columns.extend(has_errors.then(|| Arc::new(Float32Array::from(errors)) as ArrayRef));
+        columns.extend(content.has_errors().then(|| Arc::new(Float32Array::from(errors)) as ArrayRef));
         RecordBatch::try_new(content.schema(), columns)
             .map_err(|cause| error::bug(format!("cannot make a batch of results: {cause}")))
     }

@@ -24,6 +24,7 @@ mod tiling;
 mod transform;
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::accumulate::Accumulate;
 use super::correlate::{Aligned, Correlate, Grid, Weights};
@@ -159,21 +160,10 @@ where
     let mut split = Aligned::zeros(AT_ONCE * N * inputs);
     let mut products = Aligned::zeros(AT_ONCE * N * outputs);
     let none = vec![0.0; outputs];
-    let zeros = &vec![0.0; inputs];
+    let zeros = vec![0.0; inputs];
     for tiles in all.groups(AT_ONCE / N) {
         let count = tiles.len();
-        let range = tiles.clone();
-        let transform = PhantomData::<X>;
-        vector::run(&mut Split::<X, F, N> {
-            images: x,
-            channels: inputs,
-            all,
-            plane: from,
-            tiles: range,
-            zeros,
-            to: &mut split,
-            transform,
-        });
+        split_images::<X, F, N>(x, &zeros, (all, from), tiles.clone(), &mut split);
         for (number, weights) in matrices.iter().enumerate() {
             let grid = grid(number, count, inputs, outputs);
             let (input, output) = (&split, &mut *products);
@@ -212,32 +202,11 @@ where
     let mut matrices = vec![Weights::zeros(1, inputs, outputs); N * N];
     let mut split = Aligned::zeros(AT_ONCE * N * inputs);
     let mut gradients = Aligned::zeros(AT_ONCE * N * outputs);
-    let zeros = &vec![0.0; inputs.max(outputs)];
+    let zeros = vec![0.0; inputs.max(outputs)];
     for tiles in all.groups(AT_ONCE / N) {
         let count = tiles.len();
-        let range = tiles.clone();
-        let transform = PhantomData::<X>;
-        vector::run(&mut Split::<X, F, N> {
-            images: x,
-            channels: inputs,
-            all,
-            plane: from,
-            tiles: range,
-            zeros,
-            to: &mut split,
-            transform,
-        });
-        let transform = PhantomData::<Y>;
-        vector::run(&mut Split::<Y, T, N> {
-            images: gradient,
-            channels: outputs,
-            all,
-            plane: made,
-            tiles,
-            zeros,
-            to: &mut gradients,
-            transform,
-        });
+        split_images::<X, F, N>(x, &zeros[..inputs], (all, from), tiles.clone(), &mut split);
+        split_images::<Y, T, N>(gradient, &zeros[..outputs], (all, made), tiles, &mut gradients);
         for (number, weights) in matrices.iter_mut().enumerate() {
             let grid = grid(number, count, inputs, outputs);
             vector::run(&mut Accumulate { input: &split, gradient: &gradients, grid, weights });
@@ -268,4 +237,16 @@ fn grid(number: usize, tiles: usize, inputs: usize, outputs: usize) -> Grid {
         output_row: 0,
         output_pixel: outputs,
     }
+}
+
+/// The numbers of some tiles, `[N², tiles, channels]`; the zeros are a pixel of all channels.
+fn split_images<X: Transform<F, N>, const F: usize, const N: usize>(
+    images: &[f32],
+    zeros: &[f32],
+    (all, plane): (Tiles, Plane),
+    tiles: Range<usize>,
+    to: &mut [f32],
+) {
+    let channels = zeros.len();
+    vector::run(&mut Split::<X, F, N> { images, channels, all, plane, tiles, zeros, to, transform: PhantomData });
 }

@@ -113,6 +113,15 @@ impl Content {
         }
     }
 
+    /// Whether its rows have the error of what a model made.
+    pub fn has_errors(self) -> bool {
+        match self {
+            Content::Images(..) => false,
+            Content::Denoised(..) => true,
+            Content::Features(codes) | Content::PatchFeatures(codes) => codes.error,
+        }
+    }
+
     /// How its numbers are stored: those of codes are floats.
     pub fn pixels(self) -> Pixels {
         match self {

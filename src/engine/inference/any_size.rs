@@ -130,7 +130,7 @@ impl Inference {
     /// As [`Self::reach`]; the device fails.
     pub fn apply_at_any_size(&self, pixels: Vec<f32>, image: ImageShape, method: Method) -> Result<Vec<f32>> {
         let work = || self.one(&pixels, image, method);
-        if self.computes_where_called() { work() } else { self.in_turn(work) }
+        self.in_turn(work)
     }
 
     /// Waits until no other large picture is under way, which all threads share. Not to be called on a thread of rayon's pool.
