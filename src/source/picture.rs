@@ -139,8 +139,6 @@ pub fn picture_format(start: &[u8]) -> Option<&'static str> {
 /// Decodes a picture of a format other than JPEG.
 fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String> {
     let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_ASIDE);
     let format = guess_format(bytes).filter(|_| is_picture(bytes)).ok_or_else(|| {
         let what = super::format(bytes).map(|(what, advice)| format!(", but {what}; {advice}")).unwrap_or_default();
@@ -201,7 +199,11 @@ struct Plan {
 impl Plan {
     /// Reserves memory for the largest of the steps from the file to the fitted image.
     fn room(&self, fit: &Fit) -> Result<Room, String> {
-        let (pixels, area) = (self.pixels, u64::from(self.size.0) * u64::from(self.size.1));
+        let (columns, rows) = self.size;
+        let (pixels, area) = (self.pixels, u64::from(columns) * u64::from(rows));
+        if columns.max(rows) > MAX_SIDE {
+            return Err(format!("it has {rows}×{columns} pixels; at most {MAX_SIDE} rows and columns work"));
+        }
         if pixels > MAX_BYTES {
             return Err(format!("it has pixels of {} MiB; at most {} MiB work", pixels >> 20, MAX_BYTES >> 20));
         }

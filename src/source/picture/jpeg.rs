@@ -10,8 +10,8 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
+use super::Plan;
 use super::room::Room;
-use super::{MAX_SIDE, Plan};
 use crate::source::settings::Fit;
 
 /// Whether bytes start as JPEG does.
@@ -46,7 +46,8 @@ pub fn decode(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String> {
     if !bytes.windows(2).rev().any(|pair| pair == [0xff, 0xd9]) {
         return Err("it is cut: it has no end".to_owned());
     }
-    let side = MAX_SIDE as usize;
+    // Not those of the decoder, which are smaller.
+    let side = usize::from(u16::MAX);
     let options = DecoderOptions::default().set_strict_mode(true).set_max_width(side).set_max_height(side);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(|cause| cause.to_string())?;
