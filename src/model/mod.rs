@@ -162,7 +162,10 @@ impl Architecture {
         let weights = |[inputs, outputs]: [usize; 2]| inputs.saturating_mul(outputs);
         let most = self.family().layers(image).into_iter().map(weights).max().unwrap_or(0);
         if most > MOST_WEIGHTS {
-            return Err(error::settings(format!("a layer of the model would have {most} weights; use smaller widths")));
+            let message = format!(
+                "a layer of the model would have {most} weights; at most {MOST_WEIGHTS} work, of smaller widths"
+            );
+            return Err(error::settings(message));
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ mod inspecting;
 mod layouts;
 mod leaving_out;
 mod library;
+mod limits;
 mod lineage;
 mod links;
 mod log;
