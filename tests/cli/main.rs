@@ -46,6 +46,7 @@ mod pages;
 mod pairs;
 mod patches;
 mod pictures;
+mod power;
 mod races;
 mod random;
 mod resuming;

@@ -31,7 +31,7 @@ part-rows = 150
 
 /// The state of a stage's folder before it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub enum Place {
     /// Nothing.
     Empty,
     /// It holds the result of other settings.
@@ -53,21 +53,21 @@ impl Place {
 }
 
 /// A stage to be run.
-struct Bench {
-    sandbox: Sandbox,
-    stage: usize,
-    place: Place,
+pub struct Bench {
+    pub sandbox: Sandbox,
+    pub stage: usize,
+    pub place: Place,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let sandbox = Sandbox::with(PIPELINE);
         sandbox.limpid("run small.toml --runs new").succeeds();
         sandbox.limpid("run small.toml --runs old --set seed=2").succeeds();
         Self { sandbox, stage: 0, place: Place::Empty }
     }
 
-    fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         STAGES[self.stage]
     }
 
@@ -77,7 +77,7 @@ impl Bench {
 
     /// Resets the run directory: stages before this one have new results, this one and later ones old results or none. Files are
     /// links, since limpid never changes a file in place.
-    fn reset(&self) {
+    pub fn reset(&self) {
         _ = std::fs::remove_dir_all(self.sandbox.path("runs"));
         for (index, stage) in STAGES.iter().enumerate() {
             let from = match (index < self.stage, self.place) {
@@ -93,20 +93,20 @@ impl Bench {
     }
 
     /// The command that runs the stage.
-    fn run(&self, failpoint: &str) -> Run {
+    pub fn run(&self, failpoint: &str) -> Run {
         let words = format!("run small.toml --threads 1 --to {}", self.name());
         let run = self.sandbox.limpid(&words);
         if failpoint.is_empty() { run } else { run.env("LIMPID_FAILPOINT", self.place.with(failpoint)) }
     }
 
     /// The steps that the command takes.
-    fn steps(&self) -> Vec<String> {
+    pub fn steps(&self) -> Vec<String> {
         self.reset();
         steps(&self.run("trace").succeeds().stderr())
     }
 
     /// Every published result must be whole: those before the stage new, its own old or new, those after it old.
-    fn expect_whole(&self, what: &str) {
+    pub fn expect_whole(&self, what: &str) {
         for (index, stage) in STAGES.iter().enumerate() {
             let found = files(&self.path(stage)).ok();
             let whole = |runs: &str| files(&self.sandbox.path(runs).join("small").join(stage)).ok();
@@ -138,7 +138,7 @@ impl Bench {
     }
 
     /// Runs the command again, without a fault, and checks everything.
-    fn expect_repaired(&self, published: bool, what: &str) -> String {
+    pub fn expect_repaired(&self, published: bool, what: &str) -> String {
         let done = self.run("").succeeds();
         for stage in &STAGES[..self.stage] {
             assert!(
@@ -162,7 +162,7 @@ pub fn steps(told: &str) -> Vec<String> {
 }
 
 /// Calls `at` with every stage, place and step of a sample.
-fn at_every_step(sparse: usize, mut at: impl FnMut(&Bench, &[String], usize)) {
+pub fn at_every_step(sparse: usize, mut at: impl FnMut(&Bench, &[String], usize)) {
     let all = std::env::var("LIMPID_STEPS").is_ok_and(|steps| steps == "all");
     let mut bench = Bench::new();
     let mut count = 0;
