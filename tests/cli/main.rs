@@ -16,6 +16,7 @@ mod disks;
 mod download;
 mod elsewhere;
 mod evaluating;
+mod everything;
 mod exit_codes;
 mod exporting;
 mod flips;

@@ -232,7 +232,9 @@ fn lose(bench: &Bench, disk: &Disk, tree: &Tree, random: &mut Random) {
     let after = bench.sandbox.path("after");
     _ = std::fs::remove_dir_all(&after);
     std::fs::create_dir(&after).expect("created");
-    std::fs::rename(root.join("runs"), after.join("runs")).expect("renamed");
+    if root.join("runs").exists() {
+        std::fs::rename(root.join("runs"), after.join("runs")).expect("renamed");
+    }
     // Where the content of each file is: under its last name, or, of those that were removed, under its first one.
     let mut places: BTreeMap<Id, PathBuf> = BTreeMap::new();
     for (folder, names) in [("before", &disk.before), ("after", &disk.now)] {

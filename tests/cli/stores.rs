@@ -97,10 +97,10 @@ fn a_store_that_fails_one_request_in_twenty_makes_no_difference() {
 }
 
 /// Files by name.
-type Files = Vec<(String, Vec<u8>)>;
+pub type Files = Vec<(String, Vec<u8>)>;
 
 /// The sources of every kind, with files for each, and the splits that they have.
-fn kinds() -> Vec<(&'static str, Files)> {
+pub fn kinds() -> Vec<(&'static str, Files)> {
     let pictures = |folder: &str| {
         let name = move |index: u32, folder: &str| {
             let split = if index.is_multiple_of(4) { "test" } else { "train" };
