@@ -6,10 +6,25 @@
 
 use anyhow::Result;
 
+use crate::error;
 use crate::image::ImageShape;
+use crate::model::Architecture;
 
 /// Orientations of an image: rows reversed or not, columns reversed or not, rows and columns exchanged or not.
 const ORIENTATIONS: usize = 8;
+
+/// Checks that a model for images of this shape can be applied to all orientations of one.
+///
+/// # Errors
+/// A model that is for images of one size, which are not square.
+pub fn check(architecture: &Architecture, image: ImageShape) -> Result<()> {
+    if (image.height == image.width && !image.is_vector()) || architecture.family().reach().is_some() {
+        return Ok(());
+    }
+    let reason = format!("a dense layer binds the model to images of {image}, which cannot be turned");
+    let advice = "leave the ensemble out, or train a unet, or a conv without a code";
+    Err(error::settings(format!("there is no mean over eight orientations: {reason}; {advice}")))
+}
 
 /// The pixel that is at `index` of a side of so many pixels that is continued by its mirror image.
 pub fn mirrored(index: usize, length: usize) -> usize {

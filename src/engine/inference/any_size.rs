@@ -200,14 +200,8 @@ impl Inference {
     /// # Errors
     /// A model that is for images of one size, which are not square.
     pub fn with_ensemble(self, ensemble: bool) -> Result<Self> {
-        let image = self.image();
-        if ensemble
-            && (image.height != image.width || image.is_vector())
-            && self.description.architecture.family().reach().is_none()
-        {
-            let reason = format!("a dense layer binds the model to images of {image}, which cannot be turned");
-            let advice = "leave the ensemble out, or train a unet, or a conv without a code";
-            return Err(error::settings(format!("there is no mean over eight orientations: {reason}; {advice}")));
+        if ensemble {
+            ensemble::check(&self.description.architecture, self.image())?;
         }
         Ok(Self { ensemble, ..self })
     }
