@@ -27,6 +27,7 @@ mod inputs;
 mod inspecting;
 mod layouts;
 mod leaving_out;
+mod leftovers;
 mod library;
 mod lineage;
 mod links;

@@ -5,15 +5,15 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{create_folder, host, is_at, open_lock};
+use super::{Local, create_folder, host, is_at, open_lock, remove_file};
 use crate::progress::Progress;
-use crate::store::Lease;
+use crate::store::{Lease, Store};
 use crate::{error, interrupt};
 
 const LOCK: &str = ".lock";
@@ -24,6 +24,17 @@ const SIGNED_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct WriteLock {
     _file: File,
+    run: PathBuf,
+}
+
+impl Drop for WriteLock {
+    /// Removes the run directory if nothing but the lock is in it: the command was refused before it wrote anything.
+    fn drop(&mut self) {
+        if Local.list(&self.run).is_ok_and(|names| names == [LOCK]) {
+            // A process that waits for the lock finds that it is gone, and begins again; the folder then stays.
+            _ = remove_file(&self.run.join(LOCK)).map(|()| std::fs::remove_dir(&self.run));
+        }
+    }
 }
 
 impl Lease for WriteLock {}
@@ -38,11 +49,11 @@ struct Holder {
 
 impl WriteLock {
     /// Writes the name of this process into the lock file. Only messages use it, so that failing to write it is not an error.
-    fn signed(mut file: File) -> Self {
+    fn signed(mut file: File, run: &Path) -> Self {
         let holder = Holder { pid: std::process::id(), host: host(), since: jiff::Timestamp::now().to_string() };
         _ = serde_json::to_string(&holder)
             .map(|text| file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())));
-        Self { _file: file }
+        Self { _file: file, run: run.to_owned() }
     }
 }
 
@@ -52,9 +63,12 @@ pub fn take(run: &Path, timeout: Option<Duration>, progress: &Progress) -> Resul
     loop {
         // Opened again each time, since the file may have been removed with its folder meanwhile.
         create_folder(run)?;
-        let mut file = open_lock(&path)?;
+        let mut file = match open_lock(&path) {
+            Err(_) if !run.exists() => continue,
+            file => file?,
+        };
         match file.try_lock() {
-            Ok(()) if is_at(&file, &path) => return Ok(WriteLock::signed(file)),
+            Ok(()) if is_at(&file, &path) => return Ok(WriteLock::signed(file, run)),
             Ok(()) => continue,
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(cause)) => {
