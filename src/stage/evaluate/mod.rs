@@ -92,9 +92,8 @@ impl Stage for Evaluate {
         let size = features.as_ref().map(|features| features.codes[0].code_size()).transpose()?;
 
         let vectors = pipeline.source.kind().has_vectors();
-        let task = context.progress.task("evaluate", clean[1].rows(), "images");
         let clock = Instant::now();
-        let mut baselines = Baselines::fit(&pairs(0), limit, size)?;
+        let mut baselines = Baselines::fit(&pairs(0), limit, size, context.progress)?;
         let fitted = clock.elapsed().as_secs_f64();
         let has_clean_images = pipeline.has_clean_images();
         let (task_name, name) = match (has_clean_images, denoising) {
@@ -104,6 +103,7 @@ impl Stage for Evaluate {
         };
         let made = context.table(denoise::NAME, Split::Test)?;
         let images = if has_clean_images {
+            let task = context.progress.task("evaluate", clean[1].rows(), "images");
             images::score(name, &pairs(1), &made, &mut baselines, &task)?
         } else {
             ImageResults::default()
@@ -137,7 +137,7 @@ impl Stage for Evaluate {
                 let untrained =
                     Inference::untrained(&context.folder(train::NAME), pipeline.seed, context.device.inference())?;
                 let untrained = Coder::new(&untrained, pipeline.encode.codes, clean[1].extent()?, clean[1].path())?;
-                features.probe(limit, baselines.components.as_ref(), &untrained, &mut omitted)?
+                features.probe(limit, baselines.components.as_ref(), &untrained, context.progress, &mut omitted)?
             }
             None => {
                 let has_code = pipeline.model.architecture.family().has_code();
@@ -165,7 +165,7 @@ impl Stage for Evaluate {
             columns,
             best: images.best,
             worst: images.worst,
-            code: features.as_ref().map(FeatureTables::health).transpose()?,
+            code: features.as_ref().map(|features| features.health(context.progress)).transpose()?,
             probes,
             anomaly,
             training: train::course(pipeline, &history::read(&context.folder(train::NAME))?),
