@@ -214,7 +214,7 @@ fn bar(bars: &MultiProgress, name: &str, total: u64, unit: &str) -> ProgressBar 
     let rate = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
         let rate = state.per_sec();
         // A bar without it is better than none.
-        _ = if rate < 10.0 { write!(to, "{rate:.1}/s") } else { write!(to, "{rate:.0}/s") };
+        _ = if (0.05..10.0).contains(&rate) { write!(to, "{rate:.1}/s") } else { write!(to, "{rate:.0}/s") };
     };
     // Added before anything draws it: what it draws by itself, the others do not know, and leave it there.
     let bar = bars.add(ProgressBar::new(total));
