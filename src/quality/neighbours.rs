@@ -51,11 +51,11 @@ pub fn accuracy(rows: &Rows, labels: &[u32], queries: &Rows, truth: &[u32], wait
     for (parts, nearest) in parts.chunks(PARTS).zip(nearest.chunks_mut(PARTS)) {
         let queries: Vec<Points> = parts.par_iter().map(|part| scaled(queries, part.clone())).collect();
         for block in rows.blocks() {
-            interrupt::check()?;
             waiting();
             let points = scaled(rows, block.clone());
             let halves: Vec<f32> = points.rows().map(|row| 0.5 * dot(row, row)).collect();
-            nearest.par_iter_mut().zip(&queries).for_each(|(nearest, queries)| {
+            nearest.par_iter_mut().zip(&queries).try_for_each(|(nearest, queries)| {
+                interrupt::check()?;
                 let products = queries.products(&points);
                 let labels = &labels[block.clone()];
                 vectorise(&mut Search {
@@ -66,7 +66,8 @@ pub fn accuracy(rows: &Rows, labels: &[u32], queries: &Rows, truth: &[u32], wait
                     labels,
                     products: &products,
                 });
-            });
+                anyhow::Ok(())
+            })?;
         }
     }
     let right = nearest.iter().flatten().zip(truth).filter(|(nearest, class)| vote(nearest) == Some(**class));

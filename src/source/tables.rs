@@ -26,7 +26,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::FieldRef;
 use rayon::prelude::*;
 
-pub use files::{disjoint, folder_around, matching, outside};
+pub use files::{disjoint, folder_around, matching, outside, tell_links};
 pub use settings::ParquetSettings;
 
 use super::animated::Animated;

@@ -196,6 +196,14 @@ fn a_table_without_rows_is_one() {
         read_footer(&sandbox, &format!("shards/small/ingest/{split}-00000-of-00001.parquet")).file_metadata().num_rows()
     });
     assert_eq!(rows.iter().sum::<i64>(), 120);
+    // A link to one of them adds nothing, and is told.
+    std::os::unix::fs::symlink("some.parquet", sandbox.path("same.parquet")).expect("linked");
+    sandbox
+        .limpid("run small.toml --to ingest --runs linked --set")
+        .arg(source)
+        .succeeds()
+        .says("links to what is read anyway, which counts once: 1, such as same.parquet");
+    assert!(sandbox.files("linked/small/ingest") == sandbox.files("shards/small/ingest"));
 }
 
 #[test]

@@ -116,10 +116,16 @@ impl Baselines {
                 count += clean_images.len() as u64;
                 sum += clean_images.iter().map(|pixel| f64::from(*pixel)).sum::<f64>();
             }
-            clean.iter_mut().for_each(|moments| moments.add(clean_images, clean_images));
-            noisy.iter_mut().for_each(|moments| moments.add(noisy_images, noisy_images));
-            cross.iter_mut().for_each(|moments| moments.add(noisy_images, clean_images));
-            Ok(())
+            let products = [
+                (&mut clean, clean_images, clean_images),
+                (&mut noisy, noisy_images, noisy_images),
+                (&mut cross, noisy_images, clean_images),
+            ];
+            // The products of large images take seconds.
+            products.into_iter().try_for_each(|(moments, left, right)| {
+                moments.iter_mut().for_each(|moments| moments.add(left, right));
+                interrupt::check()
+            })
         })?;
         drop(task);
         let mut omitted = Vec::new();

@@ -25,14 +25,18 @@ const SIGNED_AFTER: Duration = Duration::from_secs(1);
 pub struct WriteLock {
     _file: File,
     run: PathBuf,
+    /// Whether the folder was made for the lock.
+    made: bool,
 }
 
 impl Drop for WriteLock {
-    /// Removes the run directory if nothing but the lock is in it: the command was refused before it wrote anything.
+    /// Removes the lock if nothing else is in the run directory, as when a command was refused before it wrote anything, and the directory
+    /// if it was made for the lock. A process that waits for the lock finds that it is gone, and begins again.
     fn drop(&mut self) {
-        if Local.list(&self.run).is_ok_and(|names| names == [LOCK]) {
-            // A process that waits for the lock finds that it is gone, and begins again; the folder then stays.
-            _ = remove_file(&self.run.join(LOCK)).map(|()| std::fs::remove_dir(&self.run));
+        let alone = Local.list(&self.run).is_ok_and(|names| names == [LOCK]);
+        if alone && remove_file(&self.run.join(LOCK)).is_ok() && self.made {
+            // It stays if another process has begun again in it.
+            _ = std::fs::remove_dir(&self.run);
         }
     }
 }
@@ -49,17 +53,17 @@ struct Holder {
 
 impl WriteLock {
     /// Writes the name of this process into the lock file. Only messages use it, so that failing to write it is not an error.
-    fn signed(mut file: File, run: &Path) -> Self {
+    fn signed(mut file: File, run: &Path, made: bool) -> Self {
         let holder = Holder { pid: std::process::id(), host: host(), since: jiff::Timestamp::now().to_string() };
         _ = serde_json::to_string(&holder)
             .map(|text| file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())));
-        Self { _file: file, run: run.to_owned() }
+        Self { _file: file, run: run.to_owned(), made }
     }
 }
 
 pub fn take(run: &Path, timeout: Option<Duration>, progress: &Progress) -> Result<WriteLock> {
     let (path, start) = (run.join(LOCK), Instant::now());
-    let mut told = None;
+    let (mut told, made) = (None, !run.exists());
     loop {
         // Opened again each time, since the file may have been removed with its folder meanwhile.
         create_folder(run)?;
@@ -68,7 +72,7 @@ pub fn take(run: &Path, timeout: Option<Duration>, progress: &Progress) -> Resul
             file => file?,
         };
         match file.try_lock() {
-            Ok(()) if is_at(&file, &path) => return Ok(WriteLock::signed(file, run)),
+            Ok(()) if is_at(&file, &path) => return Ok(WriteLock::signed(file, run, made)),
             Ok(()) => continue,
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(cause)) => {
