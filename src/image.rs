@@ -3,6 +3,7 @@
 //! A byte b stands for b / 255; a number is stored as the nearest such value, rounded half away from zero. All scaling is done
 //! here, except of images in the memory of a device (`training::placed`, `corruption::on_device`).
 
+mod class;
 mod levels;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::vector::{Loop, vectorise};
+pub use class::Class;
 pub use levels::{Levels, RawLevels};
 
 /// Class names of the labels 0, 1, 2, …, if the source has any.

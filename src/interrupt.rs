@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -33,6 +35,27 @@ pub fn install() -> Result<()> {
 /// Requests that all work of this process stops, as a signal does, or withdraws the request.
 pub fn request(stop: bool) {
     REQUESTED.store(stop, Ordering::Relaxed);
+}
+
+/// Time between two looks at the flag.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The result of work that cannot look at the flag itself, such as one call of a library. `waiting` is called between looks. After a
+/// signal the thread of the work is left alone: the process ends without it.
+///
+/// # Errors
+/// Interruption; a panic of the work.
+pub fn abandoning<T: Send + 'static>(waiting: &dyn Fn(), work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let (sender, done) = mpsc::channel();
+    std::thread::spawn(move || _ = sender.send(work()));
+    loop {
+        match done.recv_timeout(LOOK) {
+            Ok(made) => return Ok(made),
+            Err(RecvTimeoutError::Timeout) => waiting(),
+            Err(RecvTimeoutError::Disconnected) => return Err(error::bug("a computation ended without a result")),
+        }
+        check()?;
+    }
 }
 
 /// Whether a signal has arrived.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::text::{cell, escaped, on_one_line, say};
@@ -86,10 +86,15 @@ impl Progress {
         Self { interval, ..self }
     }
 
+    /// Starts to report a task of which only the time that it takes is known.
+    pub fn wait(&self, name: &str) -> Task {
+        self.task(name, 0, "")
+    }
+
     /// Starts to report a task of `total` units (0 if unknown), until the value returned is dropped.
     pub fn task(&self, name: &str, total: u64, unit: &'static str) -> Task {
         let bar = match &self.display {
-            Display::Bars(bars) => Some(bars.add(bar(name, total, unit))),
+            Display::Bars(bars) => Some(bar(bars, name, total, unit)),
             _ => None,
         };
         let state = TaskState {
@@ -174,6 +179,10 @@ impl TaskState {
             json_line("progress", fields, None);
             return;
         }
+        if self.unit.is_empty() {
+            say(&format!("{}: {:.0} s", on_one_line(&self.name), self.start.elapsed().as_secs_f64()));
+            return;
+        }
         let percent =
             if self.total > 0 { format!(" {:3.0} %", 100.0 * done as f64 / self.total as f64) } else { String::new() };
         let remaining = remaining.map_or(String::new(), |seconds| format!(", {seconds:.0} s left"));
@@ -193,14 +202,23 @@ impl Drop for TaskState {
     }
 }
 
-fn bar(name: &str, total: u64, unit: &str) -> ProgressBar {
+/// A bar among others.
+fn bar(bars: &MultiProgress, name: &str, total: u64, unit: &str) -> ProgressBar {
     let template = match (total, unit) {
+        (_, "") => "{prefix} {spinner} {elapsed}".to_owned(),
         (0, _) => "{prefix} {spinner} {human_pos} {msg}".to_owned(),
         (_, "bytes") => "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}".to_owned(),
-        _ => "{prefix} {bar:30} {percent:>3} % {human_pos}/{human_len} {msg} {per_sec} {eta} left".to_owned(),
+        _ => "{prefix} {bar:30} {percent:>3} % {human_pos}/{human_len} {msg} {rate} {eta} left".to_owned(),
     };
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(total).with_style(style.progress_chars("━╸ "));
+    let rate = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+        let rate = state.per_sec();
+        // A bar without it is better than none.
+        _ = if (0.05..10.0).contains(&rate) { write!(to, "{rate:.1}/s") } else { write!(to, "{rate:.0}/s") };
+    };
+    // Added before anything draws it: what it draws by itself, the others do not know, and leave it there.
+    let bar = bars.add(ProgressBar::new(total));
+    bar.set_style(style.with_key("rate", rate).progress_chars("━╸ "));
     bar.set_prefix(cell(name));
     bar.set_message(unit.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));

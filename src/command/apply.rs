@@ -131,7 +131,7 @@ impl Execute for DenoiseArgs {
             let message = format!("--resize, --crop and --image are for tables, but {} is a picture", output.display());
             return Err(error::settings(format!("{message}; name a folder with -o")));
         }
-        let (model, threads, progress) = prepare(&self.apply, self.ensemble)?;
+        let Prepared { model, threads, progress, .. } = prepare(&self.apply, self.ensemble)?;
         let (faults, pages) = (self.apply.faults(), self.apply.pages.unwrap_or(Pages::All));
         let cleaner =
             Cleaner { model: &model, threads, faults, pages, progress: &progress, animated: Animated::default() };
@@ -151,21 +151,31 @@ enum Input {
     Source(Box<dyn Source>),
 }
 
-/// The model, which makes the mean over orientations if `ensemble`, the number of threads, and where progress is told.
-fn prepare(args: &ApplyArgs, ensemble: bool) -> Result<(Inference, usize, Progress)> {
+/// What applies a model.
+struct Prepared {
+    model: Inference,
+    /// What tables say of the model.
+    named: BTreeMap<String, String>,
+    threads: usize,
+    progress: Progress,
+}
+
+/// Loads the model, which makes the mean over orientations if `ensemble`.
+fn prepare(args: &ApplyArgs, ensemble: bool) -> Result<Prepared> {
     interrupt::install()?;
     let threads = threads(args.work.threads)?;
     let progress = progress(&args.work);
     let device = args.device.device.open(threads, |reason| progress.note(reason))?;
-    Ok((load_checked(&args.model, &device)?.with_ensemble(ensemble)?, threads, progress))
+    let (model, named) = load_checked(&args.model, &device)?;
+    Ok(Prepared { model: model.with_ensemble(ensemble)?, named, threads, progress })
 }
 
 /// Applies the model to every input. All are checked before anything is written; each is open only while it is looked at,
 /// so that their number is not limited by that of open files.
 fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
-    let (model, threads, progress) = prepare(args, ensemble)?;
+    let Prepared { model, named, threads, progress } = prepare(args, ensemble)?;
     // A source and a table say themselves whether they are in order.
-    let options = WriteOptions::new(3, threads);
+    let options = WriteOptions { metadata: named, ..WriteOptions::new(3, threads) };
     if let Direction::Encode(_) = direction {
         model.code_size()?;
     }

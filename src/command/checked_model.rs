@@ -1,5 +1,6 @@
 //! Loading a trained model and checking its files against the receipt of the run that trained it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -7,21 +8,36 @@ use anyhow::Result;
 use crate::device::ComputeDevice;
 use crate::engine::inference::Inference;
 use crate::error;
+use crate::model::ModelDescription;
+use crate::record::digest::digest;
 use crate::record::receipt::{Receipt, output_damage};
 use crate::record::workspace::{RECEIPT, steadily, whole_receipt_in};
 use crate::stage::train;
 use crate::store;
 
-/// Loads the model of a run directory, or of the folder of its train stage, as [`of_checked_model`] does.
+/// By what the metadata of tables names the model that made them: blake3 of its weights, in hexadecimal.
+const WEIGHTS: &str = "limpid.model-weights";
+/// And the fingerprint of its training, if it has a receipt.
+const FINGERPRINT: &str = "limpid.model-fingerprint";
+
+/// Loads the model of a run directory, or of the folder of its train stage, as [`of_checked_model`] does; with the entries of the
+/// metadata of tables that name it, wherever it lies.
 ///
 /// # Errors
 /// Missing or damaged files.
-pub fn load_checked(model: &Path, device: &ComputeDevice) -> Result<Inference> {
+pub fn load_checked(model: &Path, device: &ComputeDevice) -> Result<(Inference, BTreeMap<String, String>)> {
     let of_run = || store::of(model).published(model, train::NAME.as_str(), RECEIPT);
     let has_model = |folder: &PathBuf| store::is_file(&folder.join("model.json"));
     let folder = Some(model.to_owned()).filter(has_model).or_else(|| Some(of_run()).filter(has_model));
     let folder = folder.as_deref().unwrap_or(model);
-    of_checked_model(folder, || Inference::load(folder, device.inference()))
+    of_checked_model(folder, || Ok((Inference::load(folder, device.inference())?, named(folder)?)))
+}
+
+/// The entries that name the model in a folder.
+fn named(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let weights = digest(&folder.join(ModelDescription::read(folder)?.weights))?;
+    let fingerprint = whole_receipt_in(folder)?.map(|receipt| (FINGERPRINT.to_owned(), receipt.fingerprint));
+    Ok([(WEIGHTS.to_owned(), weights)].into_iter().chain(fingerprint).collect())
 }
 
 /// Loads the model in a folder with `load`, and checks its files against the receipt of the run that trained it, if there is

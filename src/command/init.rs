@@ -189,7 +189,7 @@ fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) 
     };
     let comments: String = proposal.comments.iter().map(|comment| format!("# {comment}\n")).collect();
     format!(
-        "# Written by limpid init: a start, made to be changed. src/config/default.toml lists all settings, limpid schema checks them.\n\
+        "# Written by limpid init: a start, made to be changed. limpid schema --defaults lists all settings.\n\
          name = \"{name}\"\n\n\
          {comments}# {train} {images} to train on, {test} to test on{validated}{classes}.\n\
          [source]\n{source}\n\n\

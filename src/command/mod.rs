@@ -128,8 +128,8 @@ pub enum Command {
     Diff(diff::DiffArgs),
     /// Write the features of other images with a trained model.
     ///
-    /// The `id`, `split` and `label` of limpid's own tables are kept, and an integer `id` and the labels of other tables; other images are
-    /// numbered (rows of a table, files of a folder in the order of their paths) and count as `test`. `error` is the error of the reconstruction against the input itself, since
+    /// The `id`, `split` and `label` of limpid's own tables are kept, and those of other tables that can be; other images are numbered (rows
+    /// of a table, files of a folder in the order of their paths) and count as `test`. `error` is the error of the reconstruction against the input itself, since
     /// there is no other image to compare with.
     Encode(apply::EncodeArgs),
     /// Clean other images with a trained model.
@@ -139,8 +139,8 @@ pub enum Command {
     /// A model of grey images takes each channel of a colour picture by itself.
     ///
     /// Otherwise the result is a table:
-    /// The `id`, `split` and `label` of limpid's own tables are kept, and an integer `id` and the labels of other tables; other images are
-    /// numbered (rows of a table, files of a folder in the order of their paths) and count as `test`. `error` is how far the result is from the input itself, since there is
+    /// The `id`, `split` and `label` of limpid's own tables are kept, and those of other tables that can be; other images are numbered (rows
+    /// of a table, files of a folder in the order of their paths) and count as `test`. `error` is how far the result is from the input itself, since there is
     /// no clean image to compare with: it says how much was changed.
     Denoise(apply::DenoiseArgs),
     /// Copy the tables of a run into the layout that another program reads best, or write its model as ONNX.

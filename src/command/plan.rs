@@ -5,16 +5,17 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::Execute;
-use super::arguments::{PipelineArgs, load};
+use super::arguments::{PipelineArgs, available, load};
 use super::print::{print, print_line};
 use crate::config::Pipeline;
+use crate::device::DeviceChoice;
 use crate::error;
 use crate::pipeline;
 use crate::pipeline::plan::{Action, PlanOptions, StagePlan};
 use crate::progress::{LogMode, Progress};
 use crate::quality::gate;
 use crate::record::workspace::Workspace;
-use crate::stage::evaluate;
+use crate::stage::{evaluate, train};
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
@@ -25,6 +26,9 @@ pub struct PlanArgs {
     /// As JSON.
     #[arg(long)]
     json: bool,
+    /// Also check that a run could use this device, and train on it, as `run --device` would.
+    #[arg(long)]
+    device: Option<DeviceChoice>,
     /// Exit with 10 if anything would run.
     #[arg(long)]
     check: bool,
@@ -73,7 +77,7 @@ impl PlanArgs {
     /// The plans of the selected stages, of the pipeline or of that of a document in its place.
     ///
     /// # Errors
-    /// As [`pipeline::plan`].
+    /// As [`pipeline::plan`]; a device that is not there, or not for the precision of the training.
     pub fn plan(
         &self,
         document: Option<Map<String, Value>>,
@@ -84,6 +88,13 @@ impl PlanArgs {
         let PipelineArgs { force, verify, fresh, .. } = self.pipeline;
         let options = PlanOptions { force, verify, verify_sources: verify, fresh };
         let plans = pipeline::plan(&pipeline, &workspace, &selection, options, progress)?;
+        if let Some(device) = self.device {
+            let device = device.open(available(), |reason| progress.note(reason))?;
+            let trains = |plan: &StagePlan| plan.stage == train::NAME && plan.action != Action::UpToDate;
+            if plans.iter().any(trains) {
+                device.check(pipeline.training.precision)?;
+            }
+        }
         Ok((pipeline, workspace, plans))
     }
 }

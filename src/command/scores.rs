@@ -82,7 +82,7 @@ pub fn lines(metrics: &Metrics, requirements: &[Requirement]) -> Vec<String> {
     if let Some(anomaly) = &metrics.anomaly {
         let classes: Vec<_> = anomaly.classes.iter().map(|label| cell(&metrics.class_name(*label))).collect();
         lines.push(format!(
-            "  anomaly: AUROC {:.4} for {} images of held-out class {}",
+            "  anomaly: AUROC {:.4} for {} images of class {}, which training has not seen",
             anomaly.auroc,
             anomaly.images,
             classes.join(", ")

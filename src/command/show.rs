@@ -55,7 +55,9 @@ impl Execute for ShowArgs {
             print("")?;
             print_line(format!(
                 "{name}  {} in {:.1} s on {}{state}",
-                receipt.started, receipt.seconds, receipt.device
+                receipt.started_second(),
+                receipt.seconds,
+                receipt.device
             ))?;
             for output in &receipt.outputs {
                 let rows = output.rows.map_or(String::new(), |rows| format!("{rows} rows"));

@@ -21,7 +21,7 @@ struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     fn problem(&mut self, path: &KeyPath, message: String) {
-        self.problems.push(Problem { path: path.clone(), message });
+        self.problems.push(Problem { path: path.clone(), message, stands_alone: false });
     }
 
     /// Follows `$ref`, and `anyOf`: to the option of the type that was found, or else to the first that is not null, since an

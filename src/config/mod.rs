@@ -92,12 +92,13 @@ fn resolved(mut document: Document, overrides: &[String], stem: &str, folder: &P
         Ok(_) => {}
         Err(more) => {
             let known = |path: &KeyPath| problems.iter().any(|problem| problem.path.is_within(path));
-            let more: Vec<_> = more.into_iter().filter(|problem| !known(&problem.path)).collect();
+            let more: Vec<_> =
+                more.into_iter().filter(|problem| problem.stands_alone || !known(&problem.path)).collect();
             problems.extend(more);
         }
     }
     let line = |problem: &Problem| {
-        let Problem { path, message } = problem;
+        let Problem { path, message, .. } = problem;
         // A message that begins with a setting inside of this one names it.
         let inner = message.split(' ').next().filter(|word| word.starts_with(&format!("{path}.")));
         match inner {

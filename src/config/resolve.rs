@@ -16,7 +16,7 @@ use super::together::{check_clipping, check_code, check_corruption, check_noise,
 use super::vectors::check_vectors;
 use crate::corruption::Corruption;
 use crate::engine::codes::Codes;
-use crate::image::{ImageShape, Pixels};
+use crate::image::{Class, ImageShape, Pixels};
 use crate::model::{Model, RawModel};
 use crate::quality::gate::Gate;
 use crate::setting::{Problem, Problems, Section};
@@ -37,7 +37,7 @@ pub struct Pipeline {
     /// Where the images come from.
     pub source: SourceSettings,
     /// Labels whose images are left out of the training split, sorted.
-    pub held_out: Vec<i64>,
+    pub held_out: Vec<Class>,
     /// The corruption, if there is one.
     pub corruption: Option<Corruption>,
     /// The autoencoder.
@@ -268,9 +268,9 @@ fn resolve_gate(raw: RawGate, problems: &mut Problems) -> Option<Gate> {
     })
 }
 
-/// The labels, sorted and without duplicates.
-fn held_out(labels: Option<&[i64]>) -> Vec<i64> {
-    labels.unwrap_or_default().iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
+/// The classes, sorted and without duplicates.
+fn held_out(classes: Option<&[Class]>) -> Vec<Class> {
+    classes.unwrap_or_default().iter().cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn resolve_training(raw: RawTraining, corrupted: bool, problems: &mut Problems) -> Option<Training> {

@@ -118,6 +118,15 @@ fn choices_must_be_made_once() {
     assert!(message("[model]\ndense = {}\n", &[]).contains("[source] needs one of `mnist = {}`"));
     let both = "[source]\nstrokes = {}\nmnist = {}\n[model]\ndense = {}\n";
     assert!(message(both, &[]).contains("[source] names mnist and strokes at once; keep one"));
+    // Also beside a mistake in either of them.
+    for wrong in ["source.mnist.folders=1", "source.strokes.train=-1", "source.strokes.trian=1"] {
+        let found = message(both, &[wrong]);
+        assert!(
+            found.contains("the settings have 2 problems")
+                && found.contains("[source] names mnist and strokes at once"),
+            "{found}"
+        );
+    }
     let more = "[corruption]\ngaussian = { std = -1 }\nmasking = {}\n";
     let message_of_both = message(&format!("{MINIMAL}{more}"), &[]);
     assert!(message_of_both.contains("corruption.masking: [corruption] names gaussian and masking at once; keep one"));

@@ -68,6 +68,8 @@ pub enum Absence {
 pub struct ComputeDevice {
     name: DeviceName,
     device: Device,
+    /// What the driver calls a GPU, if its backend tells.
+    adapter: Option<String>,
 }
 
 impl ComputeDevice {
@@ -93,6 +95,11 @@ impl ComputeDevice {
         Err(error::settings(format!("training.precision = \"bf16\" is not for the device {self}; {advice}")))
     }
 
+    /// Its name, with what the driver calls the GPU behind it: `cuda:0 (NVIDIA H100 PCIe)`.
+    pub fn described(&self) -> String {
+        self.adapter.as_ref().map_or_else(|| self.to_string(), |adapter| format!("{self} ({adapter})"))
+    }
+
     /// What its results depend on besides their inputs: the device and, if it is the CPU, its instruction set.
     pub fn arithmetic(&self) -> String {
         match self.name {
@@ -115,7 +122,7 @@ impl ComputeDevice {
 impl Default for ComputeDevice {
     /// flex, which every build and every machine has.
     fn default() -> Self {
-        Self { name: DeviceName::Flex, device: Device::flex() }
+        Self { name: DeviceName::Flex, device: Device::flex(), adapter: None }
     }
 }
 
@@ -139,7 +146,7 @@ impl DeviceName {
             DeviceName::Wgpu => wgpu::open(None, threads),
         }?;
         trial::computes(&device).map_err(Absence::Machine)?;
-        Ok(ComputeDevice { name: self, device })
+        Ok(ComputeDevice { name: self, adapter: adapter(&device), device })
     }
 
     /// The Cargo feature that adds its backend.
@@ -292,6 +299,21 @@ fn is_wgpu(_device: &Device) -> bool {
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 pub fn is_cube(device: &Device) -> bool {
     matches!(device.clone().inner().as_dispatch(), burn::backend::DispatchDevice::Cube(_))
+}
+
+/// What the driver of one of Burn's own GPU backends calls the GPU.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn adapter(device: &Device) -> Option<String> {
+    match device.clone().inner().as_dispatch() {
+        burn::backend::DispatchDevice::Cube(device) => Some(device.client().properties().identity.name.clone()),
+        _ => None,
+    }
+}
+
+/// What the driver calls a GPU: there is none in this build.
+#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+fn adapter(_device: &Device) -> Option<String> {
+    None
 }
 
 /// Whether a device is one of Burn's own GPU backends: not in this build.

@@ -158,6 +158,9 @@ pub fn run(
             _ => None,
         };
         stages.iter().find_map(needed).map_or(Ok(()), Err)?;
+        if stages.iter().any(|(stage, part)| stage.name() == train::NAME && *part == Part::Selected) {
+            options.device.check(pipeline.training.precision)?;
+        }
     }
     let judged = stages.iter().any(|(stage, part)| JUDGED.contains(&stage.name()) && *part == Part::Selected);
     let lock = workspace.lock(options.lock_timeout, progress)?;

@@ -78,7 +78,7 @@ impl StageWork<'_> {
                 started,
                 seconds: clock.elapsed().as_secs_f64(),
                 seed: pipeline.seed,
-                device: outputs.device.unwrap_or_else(|| options.device.to_string()),
+                device: outputs.device.unwrap_or_else(|| options.device.described()),
                 threads: options.threads,
                 details: outputs.details,
             };

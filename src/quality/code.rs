@@ -5,7 +5,7 @@ use faer::Side;
 use serde::{Deserialize, Serialize};
 
 use super::moments::Moments;
-use crate::error;
+use crate::{error, interrupt};
 
 /// Statistics of the codes of a set of images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,15 +61,16 @@ impl CodeScan {
         }
     }
 
-    /// The statistics of all codes added.
+    /// The statistics of all codes added. `waiting` is called several times a second.
     ///
     /// # Errors
-    /// The decomposition does not converge.
-    pub fn health(&self) -> Result<CodeHealth> {
+    /// The decomposition does not converge; interruption.
+    pub fn health(&self, waiting: &dyn Fn()) -> Result<CodeHealth> {
         let size = self.least.len();
         let values = self.rows as f64 * size as f64;
         let dead_units = self.least.iter().zip(&self.most).filter(|(least, most)| least == most).count();
-        let rank = if dead_units < size { self.moments.as_ref().map(effective_rank).transpose()? } else { None };
+        let rank = |moments| effective_rank(moments, waiting);
+        let rank = if dead_units < size { self.moments.as_ref().map(rank).transpose()? } else { None };
         Ok(CodeHealth {
             size,
             dead_units,
@@ -82,8 +83,9 @@ impl CodeScan {
 
 /// The exponential of the entropy of the singular values of the centred codes, as shares of their sum (Roy & Vetterli, The
 /// effective rank, EUSIPCO 2007): from 1, if all codes lie on a line, to the size of the code.
-fn effective_rank(moments: &Moments) -> Result<f64> {
-    let eigenvalues = moments.covariance().self_adjoint_eigenvalues(Side::Lower);
+fn effective_rank(moments: &Moments, waiting: &dyn Fn()) -> Result<f64> {
+    let covariance = moments.covariance();
+    let eigenvalues = interrupt::abandoning(waiting, move || covariance.self_adjoint_eigenvalues(Side::Lower))?;
     let eigenvalues = eigenvalues.map_err(|cause| error::bug(format!("no rank of the code: {cause:?}")))?;
     let greatest = eigenvalues.iter().copied().fold(0.0, f64::max);
     // Eigenvalues that are zero up to rounding do not count.

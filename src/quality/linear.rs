@@ -9,7 +9,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 
 use super::moments::{Means, Moments, doubles};
-use crate::error;
+use crate::{error, interrupt};
 
 /// The penalty of the ridge regression, added to the variance of each pixel.
 pub const RIDGE_PENALTY: f64 = 1e-4;
@@ -29,15 +29,16 @@ pub struct Pca {
 
 impl Pca {
     /// The `count` leading components of the rows that went into `moments`, of rows with themselves; fewer if the centred rows do
-    /// not span so many directions.
+    /// not span so many directions. `waiting` is called several times a second.
     ///
     /// # Errors
-    /// The decomposition does not converge.
-    pub fn fit(moments: &Moments, count: usize) -> Result<Self> {
+    /// The decomposition does not converge; interruption.
+    pub fn fit(moments: &Moments, count: usize, waiting: &dyn Fn()) -> Result<Self> {
         let covariance = moments.covariance();
-        let eigen = covariance.self_adjoint_eigen(Side::Lower);
+        let width = covariance.nrows();
+        let eigen = interrupt::abandoning(waiting, move || covariance.self_adjoint_eigen(Side::Lower))?;
         let eigen = eigen.map_err(|cause| error::bug(format!("no principal components: {cause:?}")))?;
-        let (width, vectors) = (covariance.nrows(), eigen.U());
+        let vectors = eigen.U();
         let count = count.min((moments.rows() as usize).saturating_sub(1)).max(1);
         // Eigenvalues ascend.
         let order = (0..width).rev().take(count);
@@ -117,7 +118,7 @@ pub fn leading_directions(rows: &[f32], width: usize, count: usize) -> Result<Ma
 fn of_products(rows: MatRef<'_, f64>) -> Result<SelfAdjointEigen<f64>> {
     let mut products = Mat::zeros(rows.nrows(), rows.nrows());
     matmul(products.as_mut(), Accum::Replace, rows, rows.transpose(), 1.0, Par::Seq);
-    let eigen = products.self_adjoint_eigen(Side::Lower);
+    let eigen = interrupt::abandoning(&|| {}, move || products.self_adjoint_eigen(Side::Lower))?;
     eigen.map_err(|cause| error::bug(format!("no principal components: {cause:?}")))
 }
 
@@ -129,18 +130,20 @@ pub struct Ridge {
 }
 
 impl Ridge {
-    /// The map from the left side of `cross` to its right side; `left` are the moments of the left side with itself.
+    /// The map from the left side of `cross` to its right side; `left` are the moments of the left side with itself. `waiting` is called
+    /// several times a second.
     ///
     /// # Errors
-    /// The system has no solution, which finite images do not cause.
-    pub fn fit(left: &Moments, cross: &Moments) -> Result<Self> {
+    /// The system has no solution, which finite images do not cause; interruption.
+    pub fn fit(left: &Moments, cross: &Moments, waiting: &dyn Fn()) -> Result<Self> {
         let mut covariance = left.covariance();
         for index in 0..covariance.nrows() {
             covariance[(index, index)] += RIDGE_PENALTY;
         }
-        let factors = covariance.llt(Side::Lower);
-        let factors = factors.map_err(|cause| error::bug(format!("no linear denoiser: {cause:?}")))?;
-        let weights = factors.solve(cross.covariance());
+        let crossed = cross.covariance();
+        let solved = move || covariance.llt(Side::Lower).map(|factors| factors.solve(crossed));
+        let weights = interrupt::abandoning(waiting, solved)?;
+        let weights = weights.map_err(|cause| error::bug(format!("no linear denoiser: {cause:?}")))?;
         let weights = Mat::from_fn(weights.nrows(), weights.ncols(), |i, j| weights[(i, j)] as f32);
         Ok(Self { means: [cross.left_means(), cross.right_means()].map(|means| singles(&means)), weights })
     }

@@ -52,15 +52,15 @@ pub struct Logistic {
 }
 
 impl Logistic {
-    /// Fits it to rows and their classes, each below `classes`.
+    /// Fits it to rows and their classes, each below `classes`. `steps` is called with the number of steps taken since its last call.
     ///
     /// # Errors
     /// Interruption, features that are not finite.
-    pub fn fit(rows: &Rows, labels: &[u32], classes: usize) -> Result<Self> {
+    pub fn fit(rows: &Rows, labels: &[u32], classes: usize, steps: &dyn Fn(u64)) -> Result<Self> {
         let problem = Problem { rows, labels, classes, scaling: rows.scaling(true) };
-        let curvature = Curvature::bound(&problem)?;
+        let curvature = Curvature::bound(&problem, &|| steps(0))?;
         let mut weights = vec![0.0; classes * (rows.width() + 1)];
-        let (mut value, mut gradient) = problem.evaluate(&weights);
+        let (mut value, mut gradient) = problem.evaluate(&weights)?;
         if !value.is_finite() {
             return Err(error::data("no classifier can be fitted: the features are not finite"));
         }
@@ -78,7 +78,7 @@ impl Logistic {
             let mut length = 1.0;
             let (next, next_value, next_gradient) = loop {
                 let next: Vec<f64> = weights.iter().zip(&direction).map(|(w, d)| w + length * d).collect();
-                let (next_value, next_gradient) = problem.evaluate(&next);
+                let (next_value, next_gradient) = problem.evaluate(&next)?;
                 // Shorter steps change the objective by rounding errors only.
                 if next_value <= value + 1e-4 * length * slope || length < 1e-10 {
                     break (next, next_value, next_gradient);
@@ -92,6 +92,7 @@ impl Logistic {
                 memory.push_front((step, change));
             }
             (weights, value, gradient) = (next, next_value, next_gradient);
+            steps(1);
         }
         Ok(Self { scaling: problem.scaling, weights, classes, converged, objective: value })
     }
@@ -122,11 +123,12 @@ struct Problem<'a> {
 
 impl Problem<'_> {
     /// The objective and its gradient.
-    fn evaluate(&self, weights: &[f64]) -> (f64, Vec<f64>) {
+    fn evaluate(&self, weights: &[f64]) -> Result<(f64, Vec<f64>)> {
         let count = self.rows.count() as f64;
         let layer = Layer::new(weights, self.classes);
         let (mut value, mut gradient) = (0.0, vec![0.0; weights.len()]);
         for blocks in self.rows.blocks().chunks(BLOCKS) {
+            interrupt::check()?;
             let parts: Vec<_> = blocks.par_iter().map(|block| self.block(block.clone(), &layer)).collect();
             for (loss, slope) in parts {
                 value += loss;
@@ -142,7 +144,7 @@ impl Problem<'_> {
                 value += 0.5 * weight * weight / count;
             }
         }
-        (value, gradient)
+        Ok((value, gradient))
     }
 
     /// The loss of a block, and its gradient, summed over rows.
@@ -189,7 +191,7 @@ struct Curvature {
 }
 
 impl Curvature {
-    fn bound(problem: &Problem) -> Result<Self> {
+    fn bound(problem: &Problem, waiting: &dyn Fn()) -> Result<Self> {
         let width = problem.rows.width();
         if width > MOST_BOUNDED {
             return Ok(Self { factors: None, classes: problem.classes });
@@ -200,11 +202,12 @@ impl Curvature {
             interrupt::check()?;
             let rows = problem.rows.scaled(block, &problem.scaling);
             moments.add(&rows, &rows);
+            waiting();
         }
         let (covariance, penalty) = (moments.covariance(), 1.0 / problem.rows.count() as f64);
         let curvature =
             Mat::from_fn(width, width, |i, j| 0.5 * covariance[(i, j)] + if i == j { penalty } else { 0.0 });
-        let factors = curvature.llt(Side::Lower);
+        let factors = interrupt::abandoning(waiting, move || curvature.llt(Side::Lower))?;
         let factors = factors.map_err(|cause| error::data(format!("no classifier can be fitted: {cause:?}")))?;
         Ok(Self { factors: Some(factors), classes: problem.classes })
     }

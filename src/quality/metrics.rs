@@ -76,7 +76,7 @@ pub struct Metrics {
     pub code: Option<CodeHealth>,
     /// Classifiers on features; none if none can be fitted.
     pub probes: Option<Probes>,
-    /// How well the error detects images of held-out classes; none if there are none.
+    /// How well the error detects images of classes that training has not seen; none if there are none.
     pub anomaly: Option<Anomaly>,
     /// The course of the training, if a validation split chose its weights, or if it could end before its last epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,7 +203,7 @@ pub enum FeatureKind {
     Untrained,
 }
 
-/// How well the error detects images of classes that were held out of training.
+/// How well the error detects images of classes that training has not seen, held out or in the test split alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Anomaly {

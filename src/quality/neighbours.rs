@@ -35,11 +35,11 @@ struct Neighbour {
 }
 
 /// The share of `queries` whose class most of their [`NEIGHBOURS`] nearest rows have, by Euclidean distance. Of rows at the
-/// same distance the first counts, of classes with as many votes the lowest.
+/// same distance the first counts, of classes with as many votes the lowest. `waiting` is called after each block of rows.
 ///
 /// # Errors
 /// Interruption.
-pub fn accuracy(rows: &Rows, labels: &[u32], queries: &Rows, truth: &[u32]) -> Result<f64> {
+pub fn accuracy(rows: &Rows, labels: &[u32], queries: &Rows, truth: &[u32], waiting: &dyn Fn()) -> Result<f64> {
     // Centring both sides keeps distances, and small numbers lose fewer digits.
     let scaling = rows.scaling(false);
     let count = queries.count();
@@ -51,10 +51,11 @@ pub fn accuracy(rows: &Rows, labels: &[u32], queries: &Rows, truth: &[u32]) -> R
     for (parts, nearest) in parts.chunks(PARTS).zip(nearest.chunks_mut(PARTS)) {
         let queries: Vec<Points> = parts.par_iter().map(|part| scaled(queries, part.clone())).collect();
         for block in rows.blocks() {
-            interrupt::check()?;
+            waiting();
             let points = scaled(rows, block.clone());
             let halves: Vec<f32> = points.rows().map(|row| 0.5 * dot(row, row)).collect();
-            nearest.par_iter_mut().zip(&queries).for_each(|(nearest, queries)| {
+            nearest.par_iter_mut().zip(&queries).try_for_each(|(nearest, queries)| {
+                interrupt::check()?;
                 let products = queries.products(&points);
                 let labels = &labels[block.clone()];
                 vectorise(&mut Search {
@@ -65,7 +66,8 @@ pub fn accuracy(rows: &Rows, labels: &[u32], queries: &Rows, truth: &[u32]) -> R
                     labels,
                     products: &products,
                 });
-            });
+                anyhow::Ok(())
+            })?;
         }
     }
     let right = nearest.iter().flatten().zip(truth).filter(|(nearest, class)| vote(nearest) == Some(**class));
@@ -255,7 +257,7 @@ mod tests {
             let ((rows, labels), (queries, truth)) = (data("rows", 2 * BLOCK + 7, width), data("queries", 600, width));
             let has_sketch = Sketch::of_wide(&rows, &rows.scaling(false)).expect("converges").is_some();
             assert_eq!(has_sketch, width >= 2 * SKETCH);
-            let found = accuracy(&rows, &labels, &queries, &truth).expect("is not interrupted");
+            let found = accuracy(&rows, &labels, &queries, &truth, &|| {}).expect("is not interrupted");
             assert_eq!(found, plainly(&rows, &labels, &queries, &truth), "{width}");
             assert!((0.2..0.99).contains(&found), "{found}");
         }
@@ -265,7 +267,7 @@ mod tests {
     fn rows_that_are_all_alike_are_neighbours() {
         let rows = Rows::new(200, Values::Bytes(vec![7; 200 * 2 * BLOCK]));
         let labels = vec![3; 2 * BLOCK];
-        assert_eq!(accuracy(&rows, &labels, &rows, &labels).expect("is not interrupted"), 1.0);
+        assert_eq!(accuracy(&rows, &labels, &rows, &labels, &|| {}).expect("is not interrupted"), 1.0);
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn moments(left: &[f32], widths: [usize; 2], right: &[f32]) -> Moments {
 fn principal_components_are_those_of_scikit_learn() {
     let (rows, _) = data();
     let [train, test] = split(&rows);
-    let pca = Pca::fit(&moments(train, [WIDTH; 2], train), 3).expect("converges");
+    let pca = Pca::fit(&moments(train, [WIDTH; 2], train), 3, &|| {}).expect("converges");
     assert_eq!((pca.size(), pca.project(test).len()), (3, 300));
     assert!((mse(&pca.reconstruct(&pca.project(test)), test) - 0.066_485_406_6).abs() < 1e-6);
     // Rows that are all lower by half a unit have the same coordinates once their mean is subtracted.
@@ -68,7 +68,7 @@ fn the_linear_denoiser_is_scikit_learns_ridge() {
     let [train, test] = split(&rows);
     let (input, target) = (half(train), rolled(train));
     let cross = moments(&input, [6, WIDTH], &target);
-    let ridge = Ridge::fit(&moments(&input, [6; 2], &input), &cross).expect("has a solution");
+    let ridge = Ridge::fit(&moments(&input, [6; 2], &input), &cross, &|| {}).expect("has a solution");
     assert!((mse(&ridge.apply(&half(test)), &rolled(test)) - 0.044_065_984_4).abs() < 1e-6);
 }
 
@@ -77,11 +77,11 @@ fn classifiers_find_as_many_as_scikit_learns() {
     let (rows, labels) = data();
     let [train, test] = split(&rows).map(|rows| Rows::new(WIDTH, Values::Floats(rows.to_vec())));
     let (known, truth) = labels.split_at(TRAIN);
-    let linear = Logistic::fit(&train, known, 3).expect("is not interrupted");
+    let linear = Logistic::fit(&train, known, 3, &|_| {}).expect("is not interrupted");
     assert!(linear.converged);
     assert!((linear.objective - 0.628_221_65).abs() < 1e-5, "{}", linear.objective);
     assert_eq!(linear.accuracy(&test, truth), 0.68);
-    assert_eq!(neighbours::accuracy(&train, known, &test, truth).expect("is not interrupted"), 0.55);
+    assert_eq!(neighbours::accuracy(&train, known, &test, truth, &|| {}).expect("is not interrupted"), 0.55);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn features_without_number_are_fitted_without_their_curvature() {
     };
     let [train, test] = split(&rows).map(wide);
     let (known, truth) = labels.split_at(TRAIN);
-    let linear = Logistic::fit(&train, known, 3).expect("is not interrupted");
+    let linear = Logistic::fit(&train, known, 3, &|_| {}).expect("is not interrupted");
     // A constant feature has no effect: the minimum is that of the others.
     assert!(linear.converged && (linear.objective - 0.628_221_65).abs() < 1e-4, "{}", linear.objective);
     assert_eq!(linear.accuracy(&test, truth), 0.68);
@@ -119,20 +119,20 @@ fn the_rank_of_a_code_follows_its_singular_values() {
     let [train, _] = split(&rows);
     let mut scan = CodeScan::new(WIDTH, true);
     scan.add(train);
-    let health = scan.health().expect("converges");
+    let health = scan.health(&|| {}).expect("converges");
     assert!((health.effective_rank.expect("is small") - 11.825_975_1).abs() < 1e-4);
     assert_eq!((health.size, health.dead_units), (WIDTH, 0));
     // Two equal units that vary, and one that is always 0.
     let mut scan = CodeScan::new(3, true);
     scan.add(&[1.0, 1.0, 0.0, 2.0, 2.0, 0.0, 4.0, 4.0, 0.0]);
-    let health = scan.health().expect("converges");
+    let health = scan.health(&|| {}).expect("converges");
     assert!((health.effective_rank.expect("is small") - 1.0).abs() < 1e-6);
     assert_eq!((health.dead_units, health.zeros), (1, 1.0 / 3.0));
     assert!((health.mean_activation - 14.0 / 9.0).abs() < 1e-12);
     // Equal codes span no direction.
     let mut scan = CodeScan::new(2, true);
     scan.add(&[0.0, 3.0, 0.0, 3.0, 0.0, 3.0]);
-    let health = scan.health().expect("has one");
+    let health = scan.health(&|| {}).expect("has one");
     assert_eq!((health.dead_units, health.effective_rank), (2, None));
 }
 

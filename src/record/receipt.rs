@@ -107,6 +107,11 @@ impl Receipt {
         sealed(self)
     }
 
+    /// When the stage started, to the second.
+    pub fn started_second(&self) -> String {
+        self.started.parse::<jiff::Timestamp>().map_or_else(|_| self.started.clone(), |time| format!("{time:.0}"))
+    }
+
     /// The digests of the files that were written, by `stage/name`, as fingerprints have them.
     pub fn digests(&self) -> BTreeMap<String, String> {
         let digest = |output: &FileRecord| (format!("{}/{}", self.stage, output.name), output.digest.clone());

@@ -109,7 +109,7 @@ fn article(report: &Report) -> Result<String> {
         &[
             ("name", escape(&report.name)),
             ("title", escape(&report.title)),
-            ("summary", escape(&sections::summary(metrics))),
+            ("summary", escape(&sections::summary(metrics, &report.gate))),
             ("tiles", sections::tiles(metrics, &report.gate)),
             ("gate", sections::gate(&report.gate)),
             ("figures", sections::figures(report)?),

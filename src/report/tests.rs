@@ -90,6 +90,21 @@ fn a_missed_requirement_is_marked() {
 }
 
 #[test]
+fn a_gate_that_is_met_below_another_way_is_explained() {
+    let requirement = |met| Requirement { asked: "better".to_owned(), found: "worse".to_owned(), met };
+    let lead = |psnr: f64, gate: Vec<Requirement>| {
+        let mut metrics = report().metrics;
+        metrics.scores[0].psnr_pooled = Some(psnr);
+        sections::summary(&metrics, &gate)
+    };
+    let aside = "which the gate does not ask it to reach";
+    // The other way reaches 3 dB.
+    assert!(lead(2.0, vec![requirement(true)]).contains(aside));
+    assert!(!lead(2.0, vec![requirement(true), requirement(false)]).contains(aside));
+    assert!(!lead(2.0, Vec::new()).contains(aside) && !lead(4.0, vec![requirement(true)]).contains(aside));
+}
+
+#[test]
 fn two_runs_stand_side_by_side() {
     let other = Report { name: "other".to_owned(), ..report() };
     let differences = [("seed".to_owned(), ["1".to_owned(), "<2>".to_owned()])];

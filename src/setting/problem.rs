@@ -12,6 +12,8 @@ pub struct Problem {
     pub path: KeyPath,
     /// What was found and what was expected.
     pub message: String,
+    /// Whether it is one whatever is wrong inside the setting, and cannot follow from that.
+    pub stands_alone: bool,
 }
 
 /// The problems found so far.
@@ -37,7 +39,7 @@ impl Problems {
 
     /// The same, of a path that may lead into a list.
     pub fn add_at(&mut self, path: KeyPath, message: impl Into<String>) {
-        self.0.push(Problem { path, message: message.into() });
+        self.0.push(Problem { path, message: message.into(), stands_alone: false });
     }
 
     /// Returns a value that default.toml or the pipeline file must give; adds a problem if neither does.
@@ -106,9 +108,8 @@ impl<'a> Section<'a> {
         let name = &self.path;
         let chosen: Vec<_> = choices.iter().filter(|(_, chosen)| *chosen).map(|(key, _)| *key).collect();
         if let [_, .., last] = chosen[..] {
-            // Reported for the last choice: a problem of the section itself is not reported if there are others inside it.
             let message = format!("[{name}] names {} at once; keep one", chosen.join(" and "));
-            self.add(last, message);
+            self.problems.0.push(Problem { path: name.name(last), message, stands_alone: true });
         } else if chosen.is_empty() && !optional {
             let keys: Vec<_> = choices.iter().map(|(key, _)| format!("`{key} = {{}}`")).collect();
             let message = format!("[{name}] needs one of {}", keys.join(", "));

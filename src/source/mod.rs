@@ -69,7 +69,7 @@ pub use tar::TarSettings;
 pub use vectors::{Missing, Scale, Vectors, VectorsSettings, read_scaler, table_source};
 
 use crate::error;
-use crate::image::{Classes, Extent, ImageShape, Levels, Pixels, Samples, Shapes, Split};
+use crate::image::{Class, Classes, Extent, ImageShape, Levels, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::setting::choices;
 use crate::table::{Content, RowGroup, batch_rows, image_columns, leading_columns, pixels};
@@ -210,8 +210,8 @@ choices! {
 
     /// Where the images come from.
     pub struct RawSource, optional: false, {
-        /// Labels whose images the training split leaves out, so that evaluate can tell whether their error betrays them.
-        pub hold_out: Option<Vec<i64>>,
+        /// Classes, by label or name, whose images the training split leaves out, so that evaluate can tell whether their error betrays them.
+        pub hold_out: Option<Vec<Class>>,
     }
 
     /// The MNIST handwritten digits.

@@ -7,6 +7,7 @@
 mod choice;
 mod column;
 mod files;
+mod kept;
 mod kind;
 mod kinds;
 mod labelling;
@@ -25,7 +26,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::FieldRef;
 use rayon::prelude::*;
 
-pub use files::{disjoint, folder_around, matching, outside};
+pub use files::{disjoint, folder_around, matching, outside, tell_links};
 pub use settings::ParquetSettings;
 
 use super::animated::Animated;
@@ -71,6 +72,7 @@ const MADE_BYTES: usize = 16 << 20;
 /// A decoded image.
 struct Image {
     id: u64,
+    split: Split,
     label: Option<i64>,
     /// The labels in its list.
     list: Vec<i64>,
@@ -142,6 +144,7 @@ impl Tables {
             }
         }
         let Labelling { labels, lists } = labelling(&mut splits, wanted, note)?;
+        splits.iter_mut().flatten().try_for_each(|part| kept::check(part, note))?;
         let columns = splits.iter().flatten().next().map(|part| part.columns);
         let columns = columns.ok_or_else(|| error::bug("a Parquet source without files"))?;
         let (shape, animated) = (ImageShape { height: 1, width: 1, channels: 1 }, Animated::default());
@@ -219,17 +222,17 @@ impl Tables {
                     check_fit(self.rejections.asker(), name().as_ref(), found, &self.first.0, expected)?;
                     let label = self.labels.label(self.columns.label.map(|_| batch.column(1)), index);
                     let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?.or(*label_of_all);
-                    let lists = self.lists.as_ref().zip(self.columns.lists);
-                    let at = 1 + usize::from(self.columns.label.is_some());
-                    let list = lists.map(|(lists, _)| lists.labels(batch.column(at), index));
+                    let position_of = |column: usize| self.columns.all().iter().position(|read| *read == column);
+                    let column_of = |column: Option<usize>| column.and_then(position_of).map(|at| batch.column(at));
+                    let lists = self.lists.as_ref().zip(column_of(self.columns.lists));
+                    let list = lists.map(|(lists, column)| lists.labels(column, index));
                     let list = list.transpose().map_err(|cause| error::data(format!("{}: {cause}", name())))?;
-                    let id = match self.columns.id {
-                        Some(_) => kinds::integer(batch.column(batch.num_columns() - 1), index)
-                            .map_err(|cause| error::data(format!("{}: its id {cause}", name())))?
-                            as u64,
-                        None => before + position,
-                    };
-                    Ok(Some(Image { id, label, list: list.unwrap_or_default(), picture }))
+                    let changed = |what: &str, cause: String| error::data(format!("{}: its {what} {cause}", name()));
+                    let id = column_of(self.columns.id).map(|ids| kinds::integer(ids, index)).transpose();
+                    let id = id.map_err(|cause| changed("id", cause))?.map_or(before + position, |id| id as u64);
+                    let named = column_of(self.columns.split).map(|names| kept::split(&names.slice(index, 1), 0));
+                    let split = named.transpose().map_err(|cause| changed("split", cause))?.unwrap_or(split);
+                    Ok(Some(Image { id, split, label, list: list.unwrap_or_default(), picture }))
                 }
                 Err(reason) => self.rejections.add(reject(split, *before, path, position, reason)).map(|()| None),
             }
@@ -254,7 +257,10 @@ impl Tables {
                     Extent::Fixed(shape) => Shapes::Equal(shape, images.len()),
                     Extent::Mixed { .. } => Shapes::Each(images.iter().map(|image| image.picture.shape).collect()),
                 };
-                let batch = batch(split, &shapes, ids, labels.collect(), samples)?;
+                let mut batch = batch(split, &shapes, ids, labels.collect(), samples)?;
+                if self.columns.split.is_some() {
+                    batch = kept::with_splits(&batch, images.iter().map(|image| image.split))?;
+                }
                 emit(match &self.lists {
                     Some(lists) => {
                         let lists_of: Vec<_> = images.iter().map(|image| image.list.as_slice()).collect();

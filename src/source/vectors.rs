@@ -22,6 +22,7 @@ use super::columns::label_column;
 use super::draw::{Draw, Members};
 use super::label_text;
 use super::rows::{Row, Table};
+use super::tables::tell_links;
 use super::{Source, batch, explained};
 use crate::image::{Classes, PerSplit, Pixels, Shapes, Split};
 use crate::progress::Progress;
@@ -69,6 +70,7 @@ impl Vectors {
         let first = opened(&train[0])?;
         let chosen = chosen(&first, settings).map_err(|cause| explained(first.path(), PARQUET, cause))?;
         let columns = Columns::of(&first, &chosen, settings.missing == Missing::Mean)?;
+        tell_links(settings.patterns().map(|(_, pattern)| pattern), progress)?;
         tell_passed_over(&first, &chosen, progress);
         let part = |path: &PathBuf| -> Result<Part> {
             let table = opened(path)?;

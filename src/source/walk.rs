@@ -159,12 +159,15 @@ impl Walk {
 
     /// Reports what was reached more than once, since the user may count it as more data.
     pub fn tell(&self, progress: &Progress) {
-        if let (count, Some(example)) = &self.repeated {
-            progress.note(&format!(
-                "links to what is read anyway, which counts once: {count}, such as {}",
-                example.display()
-            ));
-        }
+        tell_repeated(self.repeated.0, self.repeated.1.as_ref(), progress);
+    }
+}
+
+/// Reports links to what is read anyway, if there is an example of them.
+pub fn tell_repeated(count: u64, example: Option<&PathBuf>, progress: &Progress) {
+    if let Some(example) = example {
+        let example = example.display();
+        progress.note(&format!("links to what is read anyway, which counts once: {count}, such as {example}"));
     }
 }
 

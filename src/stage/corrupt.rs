@@ -35,7 +35,11 @@ impl Stage for Corrupt {
     }
 
     fn settings(&self, pipeline: &Pipeline) -> Value {
-        json!({ "seed": pipeline.seed, "corruption": pipeline.corruption, "output": pipeline.output })
+        let mut settings = json!({ "corruption": pipeline.corruption, "output": pipeline.output });
+        if !pipeline.corruption.as_ref().is_some_and(|corruption| corruption.kind().is_fixed()) {
+            settings["seed"] = json!(pipeline.seed);
+        }
+        settings
     }
 
     fn has_shards(&self) -> bool {

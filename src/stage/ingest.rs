@@ -17,7 +17,7 @@ use super::{Outputs, Stage, StageContext};
 use crate::config::{Output, Pipeline};
 use crate::engine::codes::Codes;
 use crate::error;
-use crate::image::{Classes, Levels, Split};
+use crate::image::{Class, Classes, Levels, Split};
 use crate::progress::Task;
 use crate::record::{StageName, TableSet};
 use crate::source::level_table::{self, LEVELS};
@@ -105,12 +105,10 @@ impl Stage for Ingest {
             depth.check(extent.channels())?;
         }
         let total = Split::ALL.iter().map(|split| source.count(*split)).fold(0, u64::saturating_add);
-        if let Some(names) = source.classes() {
-            let unknown = pipeline.held_out.iter().filter(|label| !(0..names.len() as i64).contains(label));
-            let unknown: BTreeSet<_> = unknown.copied().collect();
-            if !unknown.is_empty() {
-                return Err(held_out_of_nothing(&unknown, &Some(names)));
-            }
+        let names = source.classes();
+        let unknown: Vec<_> = pipeline.held_out.iter().filter(|class| class.label(&names).is_none()).collect();
+        if !unknown.is_empty() {
+            return Err(held_out_of_nothing(&unknown, &names));
         }
         if let Some(noisy) = source.noisy()
             && noisy.content().pixels() != source.content().pixels()
@@ -146,12 +144,13 @@ fn splits(source: &dyn Source) -> impl Iterator<Item = Split> {
 fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &Task) -> Result<Vec<FileRecord>> {
     let (pipeline, content) = (context.pipeline, source.content());
     // Held-out labels that no image has are a mistake in the settings.
-    let missing: Mutex<BTreeSet<i64>> = Mutex::new(pipeline.held_out.iter().copied().collect());
+    let all_held_out = Class::labels(&pipeline.held_out, &source.classes());
+    let missing = Mutex::new(all_held_out.clone());
     let brightest = AtomicU8::new(0);
     let (mut files, mut empty) = (Vec::new(), Vec::new());
     for split in splits(source) {
         // Classes are held out of training and of what chooses its weights; the test split keeps them, to measure anomaly detection.
-        let held_out = if split == Split::Test { &[] } else { pipeline.held_out.as_slice() };
+        let held_out = if split == Split::Test { &BTreeSet::new() } else { &all_held_out };
         let count = source.count(split);
         let group_rows = shard_row_group_rows(content, pipeline.output.shard_rows);
         let shards = Shards::new(count, source.row_group_count(split, group_rows), pipeline.output.shard_rows);
@@ -191,7 +190,7 @@ fn write(context: &StageContext<'_>, source: &dyn Source, set: TableSet, task: &
     }
     let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
     if !missing.is_empty() {
-        return Err(held_out_of_nothing(&missing, &source.classes()));
+        return Err(held_out_of_nothing(&missing.iter().collect::<Vec<_>>(), &source.classes()));
     }
     let tables = source.tables()?;
     if let Some(split) = empty.first() {
@@ -256,9 +255,9 @@ fn check_pairs(folder: &Path, files: &[FileRecord], source: &dyn Source, noisy: 
 }
 
 /// The error for held-out labels that no image has.
-fn held_out_of_nothing(labels: &BTreeSet<i64>, classes: &Classes) -> anyhow::Error {
+fn held_out_of_nothing(labels: &[impl ToString], classes: &Classes) -> anyhow::Error {
     const MOST: usize = 20;
-    let labels = labels.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    let labels = labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let names = classes.iter().flat_map(|names| names.iter()).enumerate();
     let names = names.take(MOST).map(|(label, name)| format!("; {label} is {name}")).collect::<String>();
     let more = if classes.as_ref().is_some_and(|names| names.len() > MOST) { "; and so on" } else { "" };
@@ -291,7 +290,7 @@ fn see(batch: &RecordBatch, missing: &Mutex<BTreeSet<i64>>) -> Result<()> {
 ///
 /// # Errors
 /// An image without a label, which cannot be held out or kept.
-fn without(batch: RecordBatch, held_out: &[i64]) -> Result<RecordBatch> {
+fn without(batch: RecordBatch, held_out: &BTreeSet<i64>) -> Result<RecordBatch> {
     if held_out.is_empty() {
         return Ok(batch);
     }

@@ -42,7 +42,7 @@ impl Stage for Report {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {

@@ -156,7 +156,7 @@ impl Stage for Train {
             ),
             start,
             step: Step::new(&pipeline.model, pipeline.training.precision, image, context.device.training()),
-            device: context.device.to_string(),
+            device: context.device.described(),
             progress: context.progress,
         };
         let (state, speeds) = trainer.train()?;

@@ -22,6 +22,8 @@ mod schema;
 mod sharded;
 mod writer;
 
+use std::collections::BTreeMap;
+
 use arrow_schema::FieldRef;
 
 use crate::image::Classes;
@@ -32,7 +34,7 @@ pub use images::{Images, image_columns, shared_columns};
 pub use label_lists::{add_label_lists, carry_label_lists, label_lists, label_lists_of, with_label_lists};
 pub use parquet_file::{columns, footer};
 pub use reader::{TableFile, errors, ids, labels, lists};
-pub use schema::{CodeColumns, Content, SCHEMA_VERSION, classes, classes_of, is_unclipped, list};
+pub use schema::{CodeColumns, Content, SCHEMA_VERSION, classes, classes_of, is_unclipped, list, with_metadata};
 pub use sharded::Table;
 pub use writer::{
     Emit, FileRecord, RowGroup, leading_columns, write_batch, write_file, write_file_once, write_rows, write_table,
@@ -54,6 +56,8 @@ pub struct WriteOptions {
     pub at_once: bool,
     /// The field of the column of lists of labels, if the batches have one.
     pub label_lists: Option<FieldRef>,
+    /// Further entries of the metadata of the footer.
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl WriteOptions {

@@ -25,7 +25,7 @@ use super::convert::{conformed, converted};
 use super::cut::{batch_rows, mean_batch_rows, row_group_rows};
 use super::images::Images;
 use super::label_lists::{label_lists_of, with_label_lists};
-use super::parquet_file::{bad, check_compression, counted, opened, unusable};
+use super::parquet_file::{bad, check_compression, columns, counted, opened, unusable};
 use super::schema::{Content, classes};
 use super::writer::parquet_message;
 use super::{footer as guard, pages};
@@ -81,7 +81,23 @@ impl TableFile {
         let table = Self { path: path.to_owned(), bytes, metadata, content };
         // Reads the first batch, since the types alone do not show whether lists and other columns fit.
         let fits = table.all().next().is_none_or(|first| first.is_ok());
-        Ok(fits.then_some(table))
+        Ok((fits && table.names_all_rows()?).then_some(table))
+    }
+
+    /// Whether every row has an id and a split, which another program may have stored as columns with nulls.
+    fn names_all_rows(&self) -> Result<bool> {
+        let fields = self.metadata.schema().fields().iter().enumerate();
+        let nullable =
+            fields.filter(|(_, field)| ["id", "split"].contains(&field.name().as_str()) && field.is_nullable());
+        let nullable: Vec<_> = nullable.map(|(at, _)| at).collect();
+        if nullable.is_empty() {
+            return Ok(true);
+        }
+        let mut rows = columns(&self.path, &self.metadata, &nullable, 1 << 20, 1 << 16)?;
+        // Damage is reported where it is read again.
+        Ok(rows.all(|batch| {
+            batch.is_ok_and(|batch| batch.columns().iter().all(|column| column.logical_null_count() == 0))
+        }))
     }
 
     /// The same table, for a reader of all of it again and again: what it reads of an object is kept on the local disk, while there is

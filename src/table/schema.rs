@@ -5,7 +5,7 @@
 //! metadata of the field and, for readers that see only the footer, of the file. Images of different sizes are lists of any
 //! length, with `height` and `width` of each in columns before them; only their channels are in the metadata.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -26,6 +26,12 @@ const CLASSES: &str = "limpid.classes";
 /// Images that say so may hold any numbers; others hold numbers in [0, 1]. In the metadata of the column, so that only tables of
 /// limpid's own noise are trusted to mean it, and are wherever they have been copied.
 const UNCLIPPED: &str = "limpid.unclipped";
+
+/// The schema with further metadata.
+pub fn with_metadata(schema: &SchemaRef, entries: &BTreeMap<String, String>) -> SchemaRef {
+    let all = schema.metadata().clone().into_iter().chain(entries.clone()).collect();
+    Arc::new(schema.as_ref().clone().with_metadata(all))
+}
 
 /// The columns of a table of codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,20 +3,25 @@
 //! Row groups are numbered through all files. Everything that holds of one file, such as the content, holds of all: files that
 //! differ in it are not the shards of one table.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
-use arrow_schema::{FieldRef, SchemaRef};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_schema::{DataType, FieldRef, SchemaRef};
 use rayon::prelude::*;
 
+use super::convert::converted;
+use super::parquet_file::{bad, columns};
 use super::reader::TableFile;
 use super::schema::Content;
-use crate::error;
 use crate::image::{Classes, Extent, ImageShape, Shapes};
 use crate::store::Room;
+use crate::{error, interrupt};
 
 /// A table of one or several files.
 #[derive(Clone)]
@@ -122,6 +127,25 @@ impl Table {
     /// Number of rows.
     pub fn rows(&self) -> u64 {
         self.files.iter().map(TableFile::rows).sum()
+    }
+
+    /// The labels that any of its rows has, of which the other columns are not read.
+    ///
+    /// # Errors
+    /// It is unreadable; interruption.
+    pub fn labels(&self) -> Result<BTreeSet<i64>> {
+        let mut labels = BTreeSet::new();
+        for file in &self.files {
+            let position =
+                file.metadata().schema().index_of("label").map_err(|cause| bad(file.path(), &cause.to_string()))?;
+            for batch in columns(file.path(), file.metadata(), &[position], 1 << 20, 1 << 16)? {
+                let column = batch.and_then(|batch| converted(batch.column(0), &DataType::Int64));
+                let column = column.map_err(|cause| bad(file.path(), &cause))?;
+                labels.extend(column.as_primitive::<Int64Type>().iter().flatten());
+                interrupt::check()?;
+            }
+        }
+        Ok(labels)
     }
 
     /// Number of row groups.

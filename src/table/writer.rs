@@ -24,7 +24,7 @@ use super::checksum::{Chunk, Collector, Pages};
 use super::chunk::ListWriter;
 use super::footer;
 use super::label_lists::with_label_lists;
-use super::schema::Content;
+use super::schema::{Content, with_metadata};
 use crate::error;
 use crate::ordered::in_order;
 use crate::store;
@@ -77,6 +77,7 @@ pub fn write_rows<'a>(
     compression: Option<Compression>,
     row_groups: impl Iterator<Item = Result<RowGroup<'a>>> + Send,
 ) -> Result<FileRecord> {
+    let schema = &with_metadata(schema, &options.metadata);
     let path = folder.join(name);
     let failed = |cause: ParquetError| write_error(&path, cause);
     let store = store::of(&path);

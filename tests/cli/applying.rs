@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::harness::Sandbox;
+use crate::foreign::read;
+use crate::harness::{Sandbox, link};
 
 /// An IDX file of zeros.
 pub fn idx(sizes: &[u32]) -> Vec<u8> {
@@ -24,15 +25,39 @@ fn a_trained_model_applies_to_tables_and_idx() {
     let input = "runs/small/ingest/test-00000-of-00001.parquet";
     sandbox.limpid(&format!("encode runs/small {input} -o out")).succeeds().prints("out/test-00000-of-00001.parquet");
     // The same images give the same codes as the stage.
-    assert_eq!(
-        sandbox.read("out/test-00000-of-00001.parquet"),
-        sandbox.read("runs/small/encode/test-00000-of-00001.parquet")
-    );
+    let [made, of_stage] = ["out", "runs/small/encode"].map(|folder| format!("{folder}/test-00000-of-00001.parquet"));
+    assert_eq!(read(&sandbox, &made).0.columns(), read(&sandbox, &of_stage).0.columns());
     sandbox.write("some.idx", &idx(&[5, 28, 28]));
     sandbox.limpid("denoise runs/small/train some.idx -o out").succeeds().prints("out/some.parquet");
     sandbox.limpid("inspect out/some.parquet").succeeds().prints("5 rows").prints("limpid.table = denoised");
     sandbox.limpid("inspect some.idx").succeeds().prints("5 images of 28×28");
     sandbox.limpid("inspect out/test-00000-of-00001.parquet").succeeds().prints("limpid.table = features");
+}
+
+#[test]
+fn results_name_the_model_wherever_it_lies() {
+    let sandbox = trained();
+    sandbox.write("some.idx", &idx(&[5, 28, 28]));
+    let receipt: serde_json::Value =
+        serde_json::from_slice(&sandbox.read("runs/small/train/_receipt.json")).expect("is JSON");
+    let weights = blake3::hash(&sandbox.read("runs/small/train/last.safetensors")).to_hex();
+    let lines = [
+        format!("limpid.model-weights = {weights}\n"),
+        format!("limpid.model-fingerprint = {}\n", receipt["fingerprint"].as_str().expect("is text")),
+    ];
+    link(&sandbox.path("runs/small/train"), &sandbox.path("copied"));
+    for command in ["encode", "denoise"] {
+        sandbox.limpid(&format!("{command} runs/small some.idx -o {command}")).succeeds();
+        let shown = sandbox.limpid(&format!("inspect {command}/some.parquet")).succeeds();
+        lines.iter().fold(shown, |shown, line| shown.prints(line));
+        sandbox.limpid(&format!("{command} copied some.idx -o again")).succeeds();
+        assert_eq!(sandbox.files("again"), sandbox.files(command), "a path is in the table");
+    }
+    // Without its receipt, a model has no fingerprint.
+    std::fs::remove_file(sandbox.path("copied/_receipt.json")).expect("removed");
+    sandbox.limpid("denoise copied some.idx -o again").succeeds();
+    let shown = sandbox.limpid("inspect again/some.parquet").succeeds().prints(&lines[0]);
+    assert!(!shown.stdout().contains("limpid.model-fingerprint"));
 }
 
 #[test]

@@ -76,6 +76,14 @@ fn a_precision_that_the_device_lacks_stops_a_training_and_nothing_else() {
     let sandbox = Sandbox::new();
     let precise = "run small.toml --set training.precision=\"bf16\"";
     sandbox.limpid(precise).exits(2).says("training.precision = \"bf16\" is not for the device flex");
+    let planned = precise.replace("run", "plan");
+    sandbox.limpid(&planned).succeeds();
+    sandbox
+        .limpid(&format!("{planned} --device flex"))
+        .exits(2)
+        .says("training.precision = \"bf16\" is not for the device flex");
+    sandbox.limpid(&format!("{planned} --device flex --to ingest")).succeeds();
+    sandbox.limpid("plan small.toml --device flex").succeeds();
     assert!(!sandbox.path("runs/small/ingest").exists(), "nothing was started");
     sandbox.limpid(&format!("{precise} --to ingest")).succeeds();
 }

@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io::BufRead;
+use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::harness::{PIPELINE, Sandbox};
@@ -131,6 +134,22 @@ fn a_missed_gate_has_its_own_exit_code_again_and_again() {
 }
 
 #[test]
+fn a_signal_is_answered_while_a_matrix_is_decomposed() {
+    // The largest images whose covariances are computed: their components take tens of seconds.
+    let sandbox = Sandbox::with(
+        "[source]\nscenes = { train = 40, test = 8, size = [64, 64] }\n[model]\ndense = { hidden = [], code = 4 }\n\
+         loss = \"mse\"\n[training]\nepochs = 1\n",
+    );
+    let mut run = sandbox.limpid("run small.toml --log lines --log-every 0s").spawn();
+    let mut lines = std::io::BufReader::new(run.stderr.take().expect("is piped")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("evaluate, principal components: ")), "the decomposition is not told");
+    let asked = Instant::now();
+    kill_process(Pid::from_child(&run), Signal::TERM).expect("is there");
+    assert_eq!(run.wait().expect("can be waited for").code(), Some(75));
+    assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
+}
+
+#[test]
 fn a_class_that_no_image_has_cannot_be_held_out() {
     let sandbox = Sandbox::with(&PIPELINE.replace("[source]", "[source]\nhold-out = [1, 99, -1]"));
     sandbox
@@ -162,7 +181,46 @@ fn held_out_classes_are_left_out_of_training_and_told_by_their_error() {
     // Ids remain positions in the source.
     let ids = table.column_by_name("id").expect("is there").as_primitive::<Int64Type>();
     assert!(ids.len() < 600 && ids.values().is_sorted() && ids.values().last() > Some(&(ids.len() as i64)));
-    sandbox.limpid("show runs/small").succeeds().prints("held-out class 1, 7");
+    sandbox.limpid("show runs/small").succeeds().prints("images of class 1, 7, which training has not seen");
+    // Names name the same classes.
+    let held = sandbox.files("runs/small/ingest");
+    sandbox.limpid("run small.toml --to ingest").arg("--set=source.hold-out=[\"7\", 1]").succeeds();
+    assert!(sandbox.files("runs/small/ingest") == held);
+    let unknown = sandbox.limpid("run small.toml --to ingest").arg("--set=source.hold-out=[\"seven\", 1]").exits(65);
+    unknown.says("source.hold-out names \"seven\", which is the label of no image; 0 is 0; 1 is 1");
+    sandbox.limpid("plan small.toml").arg("--set=source.hold-out=[true]").exits(2).says("source.hold-out[0]");
+}
+
+#[test]
+fn classes_that_only_the_test_split_has_are_told_by_their_error() {
+    let sandbox = Sandbox::with(
+        "[source]\nfolder = { path = \"parts\" }\n[model]\ndense = { code = 4 }\n[training]\nepochs = 20\nbatch-size = 8\n",
+    );
+    // Good parts are bright at the left, broken ones at the right.
+    let picture = |name: &str, broken: bool, seed: u8| {
+        let pixel = |at: usize| if (at % 12 < 6) != broken { 200 + seed % 40 } else { seed % 30 };
+        let pixels: Vec<u8> = (0..144).map(pixel).collect();
+        let file = sandbox.write(name, b"");
+        image::GrayImage::from_raw(12, 12, pixels).expect("fits").save(file).expect("written");
+    };
+    for index in 0..24 {
+        picture(&format!("parts/train/good/{index}.png"), false, index * 7);
+        picture(&format!("parts/test/good/{index}.png"), false, index * 11);
+    }
+    (0..10).for_each(|index| picture(&format!("parts/test/broken/{index}.png"), true, index * 5));
+    sandbox.limpid("run small.toml").succeeds();
+    let found = metrics(&sandbox, "small");
+    // Classes are sorted by name.
+    assert_eq!(
+        (&found["anomaly"]["classes"], &found["anomaly"]["images"]),
+        (&serde_json::json!([0]), &serde_json::json!(10))
+    );
+    assert!(found["anomaly"]["auroc"].as_f64() > Some(0.9), "{}", found["anomaly"]);
+    sandbox.limpid("show runs/small").succeeds().prints("for 10 images of class broken, which training has not seen");
+    // With broken parts in training, there is nothing that it has not seen.
+    picture("parts/train/broken/0.png", true, 3);
+    sandbox.limpid("run small.toml").succeeds();
+    assert!(metrics(&sandbox, "small")["anomaly"].is_null());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int32Type, Int64Type};
 use arrow_array::{
     Array, ArrayRef, DictionaryArray, FixedSizeListArray, Float32Array, Int32Array, Int64Array, RecordBatch,
+    StringArray,
 };
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
@@ -195,6 +196,14 @@ fn a_table_without_rows_is_one() {
         read_footer(&sandbox, &format!("shards/small/ingest/{split}-00000-of-00001.parquet")).file_metadata().num_rows()
     });
     assert_eq!(rows.iter().sum::<i64>(), 120);
+    // A link to one of them adds nothing, and is told.
+    std::os::unix::fs::symlink("some.parquet", sandbox.path("same.parquet")).expect("linked");
+    sandbox
+        .limpid("run small.toml --to ingest --runs linked --set")
+        .arg(source)
+        .succeeds()
+        .says("links to what is read anyway, which counts once: 1, such as same.parquet");
+    assert!(sandbox.files("linked/small/ingest") == sandbox.files("shards/small/ingest"));
 }
 
 #[test]
@@ -250,10 +259,76 @@ fn nulls_where_there_can_be_none_are_refused() {
     }
 }
 
-/// The schema of a table without the digest of its footer.
+#[test]
+fn pictures_of_an_export_keep_their_splits_and_ids() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --to train").succeeds();
+    sandbox.limpid("export runs/small --to out --profile hf").succeeds();
+    let input = "out/ingest/train-00000-of-00001.parquet";
+    let keys = |path: &str| {
+        let batch = read(&sandbox, path).0;
+        let split =
+            arrow_cast::cast(batch.column_by_name("split").expect("is there"), &DataType::Utf8).expect("is text");
+        let splits: Vec<_> = split.as_string::<i32>().iter().map(|split| split.expect("is one").to_owned()).collect();
+        (batch.column_by_name("id").expect("is there").as_primitive::<Int64Type>().values().to_vec(), splits)
+    };
+    let mut expected = keys(input);
+    assert!(expected.1.iter().all(|split| split == "train"));
+    sandbox.limpid(&format!("encode runs/small {input} -o made")).succeeds().never_says("not kept");
+    assert_eq!(keys("made/train-00000-of-00001.parquet"), expected);
+
+    // Rows of several splits, and other ids.
+    let (batch, _) = read(&sandbox, input);
+    let with = |name: &str, column: ArrayRef| {
+        let columns = ["id", "split", "label", "image"].map(|other| {
+            let own = batch.column_by_name(other).expect("is there").clone();
+            (other, if other == name { column.clone() } else { own })
+        });
+        with_columns(&batch, columns.to_vec())
+    };
+    let splits = |odd: Option<&str>| -> ArrayRef {
+        let name = |row: usize| if row == 300 { odd } else { Some(["train", "validation", "test"][row % 3]) };
+        Arc::new((0..600).map(name).collect::<StringArray>())
+    };
+    write(&sandbox, "mixed.parquet", &[with("split", splits(Some("test")))], Compression::SNAPPY);
+    sandbox.limpid("denoise runs/small mixed.parquet -o made").succeeds();
+    expected.1 = keys("mixed.parquet").1;
+    assert_eq!(keys("made/mixed.parquet"), expected);
+    // What is no split or no id is found before anything is written, and said once.
+    for (odd, what) in [(Some("late"), "is \"late\", and not train, test or validation"), (None, "is null")] {
+        write(&sandbox, "odd.parquet", &[with("split", splits(odd))], Compression::SNAPPY);
+        let line = format!(
+            "the column split of odd.parquet is not kept: that of row 300 {what}; all images are in the split test"
+        );
+        sandbox.limpid("denoise runs/small odd.parquet -o made").succeeds().says(&line);
+        assert!(keys("made/odd.parquet").1.iter().all(|split| split == "test"));
+    }
+    let ids: ArrayRef = Arc::new((0..600).map(|row| (row != 500).then_some(1000 - row)).collect::<Int64Array>());
+    let lists = read(&sandbox, "runs/small/ingest/train-00000-of-00001.parquet").0;
+    let lists = lists.column_by_name("image").expect("is there").clone();
+    let bare = |batch: &RecordBatch| batch.schema().as_ref().clone().with_metadata(Default::default());
+    let pictures = with("id", ids);
+    let mut columns = pictures.columns().to_vec();
+    columns[3] = lists.clone();
+    let fields = pictures.schema().fields().iter().take(3).cloned().collect::<Vec<_>>();
+    let fields = fields.into_iter().chain([Arc::new(Field::new("image", lists.data_type().clone(), true))]);
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    let numbers = RecordBatch::try_new(Arc::new(schema), columns).expect("fits");
+    let pictures = RecordBatch::try_new(Arc::new(bare(&pictures)), pictures.columns().to_vec()).expect("fits");
+    for batch in [pictures, numbers] {
+        write(&sandbox, "gap.parquet", &[batch], Compression::SNAPPY);
+        let line =
+            "the column id of gap.parquet is not kept: that of row 500 is null; the images are numbered by their rows";
+        sandbox.limpid("denoise runs/small gap.parquet -o made").succeeds().says(line);
+        assert_eq!(keys("made/gap.parquet"), ((0..600).collect(), vec!["train".to_owned(); 600]));
+    }
+}
+
+/// The schema of a table without the digest of its footer, and without the model that made it.
 fn bare_schema(table: &RecordBatch) -> Schema {
     let mut metadata = table.schema().metadata().clone();
     assert!(metadata.remove("limpid.footer-digest").is_some());
+    metadata.retain(|key, _| !key.starts_with("limpid.model-"));
     Schema::new_with_metadata(table.schema().fields().clone(), metadata)
 }
 

@@ -28,6 +28,7 @@ mod inputs;
 mod inspecting;
 mod layouts;
 mod leaving_out;
+mod leftovers;
 mod library;
 mod limits;
 mod lineage;

@@ -534,6 +534,14 @@ fn the_first_of_the_usual_columns_counts_and_a_file_is_listed_once() {
             .says("are the same file, which is listed twice")
             .says(again);
     }
+    // A link is an image of its own, as where a store of contents is behind a folder, and is told.
+    std::os::unix::fs::symlink("0.png", sandbox.path("photos/a/link.png")).expect("linked");
+    sandbox.write("list.csv", rows("Kim,9,a/link.png,3,test\n").as_bytes());
+    sandbox
+        .limpid("run small.toml --to ingest")
+        .succeeds()
+        .says("maybe in another split: 1, such as photos/a/link.png");
+    assert_eq!(images(&sandbox, TEST).1, vec![Some(2), Some(3)]);
     let texts: String =
         (0..70_000).map(|index| format!("{index},7,../many/{index}.png,about {index},train\n")).collect();
     sandbox.write("list.csv", rows(&texts).as_bytes());

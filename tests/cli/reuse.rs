@@ -21,6 +21,24 @@ fn running(sandbox: &Sandbox, words: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_seed_counts_only_where_something_is_drawn() {
+    let sandbox = Sandbox::new();
+    let blurred = "--set corruption.blur.std=1";
+    sandbox.limpid(&format!("run small.toml {blurred} --to corrupt")).succeeds();
+    sandbox.limpid(&format!("run small.toml {blurred} --to corrupt --runs other --set seed=5")).succeeds();
+    let fingerprint = |runs: &str| {
+        let receipt = sandbox.read(&format!("{runs}/small/corrupt/_receipt.json"));
+        serde_json::from_slice::<Value>(&receipt).expect("is JSON")["parts"]["settings"].clone()
+    };
+    assert_eq!(fingerprint("runs"), fingerprint("other"));
+    // Digits are drawn, and so is noise.
+    let stages = ["ingest", "corrupt", "train", "encode", "denoise", "evaluate", "report"];
+    assert_eq!(running(&sandbox, &format!("{blurred} --set seed=5")), stages);
+    sandbox.limpid("run small.toml --runs noisy --to corrupt").succeeds();
+    assert_eq!(plan(&sandbox, "--runs noisy --to corrupt --set seed=5")[1].2, "seed: 1 → 5; ingest runs first");
+}
+
+#[test]
 fn a_second_run_skips_every_stage() {
     let sandbox = Sandbox::new();
     sandbox.limpid("plan small.toml --check").exits(10).says("there is work to do: ingest, corrupt");

@@ -382,10 +382,30 @@ fn azure_keeps_tables_too() {
     assert!(sandbox.files("there") == sandbox.files("again"));
 }
 
+/// What a run in a bucket tells of the published result of a stage.
+fn manifest(server: &Server, run: &str, stage: &str) -> serde_json::Value {
+    serde_json::from_slice(&server.ask("GET", &format!("/{run}/latest/{stage}.json"), b"")).expect("is JSON")
+}
+
+/// The tables of a stage that each of the patterns in its manifest matches, after those that none does.
+fn matched(server: &Server, run: &str, stage: &str) -> Vec<usize> {
+    let manifest = manifest(server, run, stage);
+    let files = manifest["files"].as_array().expect("is a list").iter().map(|path| path.as_str().expect("is text"));
+    let mut tables: Vec<_> = files.filter(|path| path.ends_with(".parquet")).collect();
+    let folders = manifest["folders"].as_object().expect("is a table").values();
+    let mut counts = Vec::new();
+    for pattern in std::iter::once(&manifest["tables"]).filter(|pattern| !pattern.is_null()).chain(folders) {
+        let start = pattern.as_str().and_then(|pattern| pattern.strip_suffix("*.parquet")).expect("is a pattern");
+        let before = tables.len();
+        tables.retain(|path| path.strip_prefix(start).is_none_or(|name| name.contains('/')));
+        counts.push(before - tables.len());
+    }
+    [vec![tables.len()], counts].concat()
+}
+
 /// The files of a stage that a run in a bucket has published, by name, as its manifest lists them.
 fn published(server: &Server, run: &str, stage: &str) -> Vec<(String, Vec<u8>)> {
-    let manifest = server.ask("GET", &format!("/{run}/latest/{stage}.json"), b"");
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("is JSON");
+    let manifest = manifest(server, run, stage);
     let start = format!("s3://{run}/{stage}/{}/", &manifest["fingerprint"].as_str().expect("is text")[..16]);
     let files = manifest["files"].as_array().expect("is a list").iter().map(|path| {
         let path = path.as_str().expect("is text");
@@ -629,6 +649,9 @@ fn shards_in_a_store_are_made_by_several_processes() {
     }
     at("commit small.toml --stage export").succeeds();
     assert!(sandbox.files("few/small/export") == published(server, "shards/few/small", "export"));
+    // Of corrupt, denoise, encode and ingest, two files of training and one of test images each; the others lie in no folders.
+    assert_eq!(matched(server, "shards/few/small", "export"), [0, 3, 3, 3, 3]);
+    assert_eq!(matched(server, "shards/few/small", "denoise"), [0, 3]);
     let left = server.keys("shards").into_iter().filter(|key| key.contains(".receipts")).collect::<Vec<_>>();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -138,7 +138,8 @@ fn a_table_is_compressed_and_comes_back_in_its_units() {
     assert_eq!((all.len(), &all), (800, &run));
     // limpid's own table of these rows is scaled already.
     sandbox.limpid(&format!("encode runs/small runs/small/ingest/{TEST} -o own")).succeeds();
-    assert_eq!(sandbox.read(&format!("own/{TEST}")), sandbox.read(&format!("runs/small/encode/{TEST}")));
+    let [own, of_stage] = ["own", "runs/small/encode"].map(|folder| read(&sandbox, &format!("{folder}/{TEST}")).0);
+    assert_eq!(own.columns(), of_stage.columns());
     sandbox.limpid("denoise runs/small new.csv -o out").succeeds().prints("out/new.parquet");
     let ((made, _), wanted) = (read(&sandbox, "out/new.parquet"), rows(100, 8));
     let names: Vec<_> = made.schema().fields().iter().map(|field| field.name().clone()).collect();

@@ -149,7 +149,12 @@ def test_tables_of_runs_keep_ids_splits_and_labels(runs, models, tmp_path):
     run = limpid.run({**FAMILIES["dense"], "name": "whole", "training": {"input": "clean", "epochs": 1}, "gate": {"baselines": []}}, runs=tmp_path)
     table = pa.table(run.table("ingest"))
     made = pa.table(run.model().encode(run.table("ingest")))
-    assert made.equals(pa.table(run.table("encode")), check_metadata=True)
+    of_stage = pa.table(run.table("encode"))
+    assert made.equals(of_stage)
+    # Besides, it names the model that made it.
+    named = {key: value for key, value in made.schema.metadata.items() if key.startswith(b"limpid.model-")}
+    assert sorted(named) == [b"limpid.model-fingerprint", b"limpid.model-weights"]
+    assert made.schema.metadata == {**of_stage.schema.metadata, **named}
     assert made["label"].to_pylist() == table["label"].to_pylist()
     assert run.table("encode").numpy("code").shape == (340, 6)
     assert run.table("ingest", "test").numpy("image").shape == (40, 28, 28)

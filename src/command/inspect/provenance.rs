@@ -32,7 +32,8 @@ pub fn print_provenance(path: &Path) -> Result<bool> {
     let (stage, version) = (&receipt.stage, receipt.parts.code);
     line("stage", format!("{stage}, version {version}, fingerprint {}", short(&receipt.fingerprint)))?;
     line("seed", receipt.seed.to_string())?;
-    let Receipt { started, seconds, tool, device, threads, .. } = &receipt;
+    let Receipt { seconds, tool, device, threads, .. } = &receipt;
+    let started = receipt.started_second();
     line("made", format!("{started} in {seconds:.1} s by {tool} on {device} with {threads} threads"))?;
     if let Some(output) = output {
         let found = digest(path)?;

@@ -1,5 +1,6 @@
 //! A trained model that is applied to images again and again, from any number of threads.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,7 +24,7 @@ use crate::interrupt;
 use crate::progress::{Progress, Task};
 use crate::source::Source;
 use crate::store;
-use crate::table::{RowGroup, batch_rows};
+use crate::table::{RowGroup, batch_rows, with_metadata};
 
 /// Row groups that are under way at a time, for each thread.
 const GROUPS: usize = 4;
@@ -31,6 +32,8 @@ const GROUPS: usize = 4;
 /// A trained model.
 pub struct Model {
     inference: Inference,
+    /// What tables say of it.
+    named: BTreeMap<String, String>,
     threads: usize,
     workers: Mutex<Option<Arc<Workers>>>,
 }
@@ -68,8 +71,8 @@ impl Model {
         if !store::exists(path) {
             return Err(error::settings(format!("{} does not exist", path.display())));
         }
-        let inference = workers.pool.install(|| load_checked(path, &device))?;
-        Ok(Self { inference, threads, workers: Mutex::new(Some(Arc::new(workers))) })
+        let (inference, named) = workers.pool.install(|| load_checked(path, &device))?;
+        Ok(Self { inference, named, threads, workers: Mutex::new(Some(Arc::new(workers))) })
     }
 
     /// Rows, columns and channels of the images that the model was trained on.
@@ -153,7 +156,7 @@ impl Model {
             Found::Source(source) => source,
             Found::None(content) => {
                 let schema = Making::new(model, content, (&None, None), direction, from)?.schema;
-                return Ok(Rows { schema, batches: Vec::new() });
+                return Ok(Rows { schema: with_metadata(&schema, &self.named), batches: Vec::new() });
             }
         };
         let content = source.content();
@@ -169,7 +172,7 @@ impl Model {
         source.passed_over().iter().for_each(|line| progress.note(line));
         // Fails now if pictures could not be decoded.
         source.tables()?;
-        Ok(Rows { schema: making.schema.clone(), batches })
+        Ok(Rows { schema: with_metadata(&making.schema, &self.named), batches })
     }
 
     /// What becomes of all images of a source, in their order; one row group after the other if all threads work on each.

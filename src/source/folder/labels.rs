@@ -57,7 +57,7 @@ pub fn labelled(settings: &FolderSettings, seed: u64, progress: &Progress) -> Re
         )));
     }
     if by_table {
-        check_distinct(&settings.path, &items)?;
+        check_distinct(&settings.path, &items, progress)?;
         tell_unlisted(settings, &items, progress)?;
     }
     let (numbers, classes) = numbered(&items, by_table);
@@ -117,8 +117,8 @@ fn into_splits(
     Ok(splits)
 }
 
-/// Refuses a file that is listed under two paths, since it could be in both splits.
-fn check_distinct(root: &Path, items: &[Item]) -> Result<()> {
+/// Refuses a file that is listed under two paths, since it could be in both splits, and tells of links.
+fn check_distinct(root: &Path, items: &[Item], progress: &Progress) -> Result<()> {
     let real_root = real(root).unwrap_or_default();
     let mut seen = BTreeMap::new();
     for Item { path, .. } in items {
@@ -128,6 +128,19 @@ fn check_distinct(root: &Path, items: &[Item]) -> Result<()> {
         if let Some(other) = place.and_then(|place| seen.insert(place, path)) {
             return Err(error::data(format!("{other} and {path} are the same file, which is listed twice")));
         }
+    }
+    // Programs that keep files by their content have a link for each name, so that equal images have the same target.
+    let mut targets = BTreeSet::new();
+    let links = items.iter().map(|item| root.join(&item.path)).filter(|path| path.is_symlink());
+    let repeats =
+        |link: &PathBuf| real(link).is_some_and(|target| seen.contains_key(&target) || !targets.insert(target));
+    let repeated: Vec<_> = links.filter(repeats).collect();
+    if let Some(first) = repeated.first() {
+        progress.note(&format!(
+            "links to files that are listed too, each of which is an image of its own, maybe in another split: {}, such as {}",
+            repeated.len(),
+            first.display()
+        ));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use arrow_schema::{Field, FieldRef, Schema};
 
-use super::kinds::Labels;
+use super::kinds::{Labels, is_text};
 use super::lists::LabelLists;
 use crate::error;
 use crate::image::ImageShape;
@@ -50,12 +50,14 @@ pub struct Columns {
     pub lists: Option<usize>,
     /// Their ids.
     pub id: Option<usize>,
+    /// The names of their splits.
+    pub split: Option<usize>,
 }
 
 impl Columns {
     /// All positions, in the order in which they are read.
     pub fn all(self) -> Vec<usize> {
-        [Some(self.image), self.label, self.lists, self.id].into_iter().flatten().collect()
+        [Some(self.image), self.label, self.lists, self.id, self.split].into_iter().flatten().collect()
     }
 
     /// Says which columns of a file are not read at all.
@@ -144,8 +146,12 @@ pub fn columns(
     let label = label.filter(|label| Some(*label) != lists);
     // With a command, labels are optional: unusable columns are left out.
     let usable = |label: &usize| wanted.asker.is_section() || Labels::can_be(schema.field(*label).data_type());
-    // Only commands keep ids; a pipeline numbers images.
-    let is_id = |field: &FieldRef| field.name() == "id" && field.data_type().is_integer();
-    let id = schema.fields().iter().position(is_id).filter(|_| !wanted.asker.is_section());
-    Ok(Columns { image, label: label.filter(usable), lists, id })
+    // Only commands keep ids and splits; a pipeline numbers and divides the images itself.
+    let kept = |is_kept: fn(&FieldRef) -> bool| {
+        let found = schema.fields().iter().position(is_kept);
+        found.filter(|at| !wanted.asker.is_section() && ![Some(image), label, lists].contains(&Some(*at)))
+    };
+    let id = kept(|field| field.name() == "id" && field.data_type().is_integer());
+    let split = kept(|field| field.name() == "split" && is_text(field.data_type()));
+    Ok(Columns { image, label: label.filter(usable), lists, id, split })
 }

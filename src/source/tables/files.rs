@@ -12,7 +12,7 @@ use crate::image::PerSplit;
 use crate::progress::Progress;
 use crate::source::Outside;
 use crate::source::split_name::{Role, roles};
-use crate::source::walk::{Walk, is_aside};
+use crate::source::walk::{Walk, is_aside, tell_repeated};
 use crate::store::url::is_url;
 use crate::store::{self, PathKind, nearest_real, real};
 use crate::{error, table};
@@ -115,6 +115,11 @@ pub fn fixed_part(pattern: &Path) -> &Path {
 /// # Errors
 /// Text that is no pattern, no such files.
 pub fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
+    found(pattern, &Progress::silent())
+}
+
+/// As [`matching`], and tells of links to what is read anyway.
+fn found(pattern: &Path, progress: &Progress) -> Result<Vec<PathBuf>> {
     if store::is_file(pattern) {
         return Ok(vec![pattern.to_owned()]);
     }
@@ -122,10 +127,10 @@ pub fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
     let (text, folder) = (pattern.to_string_lossy(), fixed_part(pattern));
     let rest = pattern.strip_prefix(folder).unwrap_or(pattern);
     if rest.components().any(|part| part.as_os_str() == "**") {
-        return deep(folder, rest, &text);
+        return deep(folder, rest, &text, progress);
     }
     if is_url(pattern) {
-        return deep(folder, rest, &text);
+        return deep(folder, rest, &text, progress);
     }
     let escaped = Path::new(&glob::Pattern::escape(&folder.to_string_lossy())).join(rest);
     let found = glob::glob(&escaped.to_string_lossy()).map_err(|cause| no_pattern(&text, &cause))?;
@@ -136,30 +141,41 @@ pub fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
             files.push(path);
         }
     }
-    sorted(files, &text)
+    sorted(files, &text, progress)
 }
 
 /// The files below a folder that match a pattern with `**`; the `glob` crate would follow cyclic links for ever.
-fn deep(folder: &Path, pattern: &Path, text: &str) -> Result<Vec<PathBuf>> {
+fn deep(folder: &Path, pattern: &Path, text: &str, progress: &Progress) -> Result<Vec<PathBuf>> {
     let pattern = glob::Pattern::new(&pattern.to_string_lossy()).map_err(|cause| no_pattern(text, &cause))?;
     let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
     let inside = |path: &Path| pattern.matches_path_with(path.strip_prefix(folder).unwrap_or(path), options);
     let start = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let named = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_owned();
     let walk = Walk::new(&[start.to_owned()], true, &|path| inside(&named(path)))?;
-    sorted(walk.files.iter().map(|path| named(path)).collect(), text)
+    walk.tell(progress);
+    sorted(walk.files.iter().map(|path| named(path)).collect(), text, progress)
 }
 
 /// Sorted by path; a file that several links lead to is kept once.
-fn sorted(mut files: Vec<PathBuf>, text: &str) -> Result<Vec<PathBuf>> {
+fn sorted(mut files: Vec<PathBuf>, text: &str, progress: &Progress) -> Result<Vec<PathBuf>> {
     let mut seen = HashSet::new();
     files.sort_by_cached_key(|path| (path.is_symlink(), path.clone()));
-    files.retain(|path| seen.insert(real(path)));
+    let repeated: Vec<_> = files.extract_if(.., |path| !seen.insert(real(path))).collect();
+    tell_repeated(repeated.len() as u64, repeated.first(), progress);
     files.sort();
     if files.is_empty() {
         return Err(error::data(format!("{text} does not exist")));
     }
     Ok(files)
+}
+
+/// Tells of links to what the patterns match anyway.
+///
+/// # Errors
+/// As [`matching`].
+pub fn tell_links<'a>(patterns: impl Iterator<Item = &'a Path>, progress: &Progress) -> Result<()> {
+    // In a store there are none, and listing takes requests.
+    patterns.filter(|pattern| !is_url(pattern)).try_for_each(|pattern| found(pattern, progress).map(|_| ()))
 }
 
 fn no_pattern(text: &str, cause: &glob::PatternError) -> anyhow::Error {
@@ -213,7 +229,10 @@ pub fn tell_passed_over(
     splits: &PerSplit<Vec<PathBuf>>,
     progress: &Progress,
 ) -> Result<()> {
-    let Some(folder) = &settings.path else { return Ok(()) };
+    let ParquetSettings { path, train, test, validation, .. } = settings;
+    let in_folder = path.as_ref().map(|folder| folder.join("**/*.parquet"));
+    tell_links([&in_folder, train, test, validation].into_iter().flatten().map(PathBuf::as_path), progress)?;
+    let Some(folder) = path else { return Ok(()) };
     let strays = RefCell::new((0, None));
     let count = |path: &Path| {
         let name = path.file_name().map_or(&[][..], std::ffi::OsStr::as_encoded_bytes);

@@ -27,7 +27,8 @@ impl VectorsSettings {
         disjoint(tables, "source.vectors.train, .test and .validation must name different files")
     }
 
-    fn patterns(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+    /// The patterns of tables, with their settings.
+    pub fn patterns(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let patterns = [Some(&self.train), self.test.as_ref(), self.validation.as_ref()];
         SETTINGS.into_iter().zip(patterns).filter_map(|(setting, path)| Some((setting, path?.as_path())))
     }

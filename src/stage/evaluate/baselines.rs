@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use crate::error;
 use crate::image::{Extent, ImageShape, Shapes};
 use crate::interrupt;
+use crate::progress::Progress;
 use crate::quality::Baseline;
 use crate::quality::linear::{Pca, Ridge};
 use crate::quality::median::median;
@@ -95,7 +96,7 @@ impl Baselines {
     ///
     /// # Errors
     /// Unreadable tables, interruption.
-    pub fn fit(train: &Pairs<'_>, rows: u64, code: Option<usize>) -> Result<Self> {
+    pub fn fit(train: &Pairs<'_>, rows: u64, code: Option<usize>, progress: &Progress) -> Result<Self> {
         let extent = train.clean.extent()?;
         // Matrices are for images of one size.
         let (len, denoising) = (extent.fixed().map_or(0, ImageShape::len), train.noisy.is_some());
@@ -104,35 +105,50 @@ impl Baselines {
         let (mut mean, mut clean) = (Means::new(len), moments(code.is_some()));
         let (mut rows_seen, mut sum, mut count) = (0, 0.0, 0_u64);
         let (mut noisy, mut cross) = (moments(denoising), moments(denoising));
+        let task = progress.task("evaluate, baselines", train.clean.rows().min(rows), "images");
         train.each(rows, |batch| {
             let (clean_images, noisy_images) = (batch.clean, batch.noisy.unwrap_or(batch.clean));
             rows_seen += batch.ids.len() as u64;
+            task.advance(batch.ids.len() as u64);
             if len > 0 {
                 mean.add(clean_images);
             } else {
                 count += clean_images.len() as u64;
                 sum += clean_images.iter().map(|pixel| f64::from(*pixel)).sum::<f64>();
             }
-            clean.iter_mut().for_each(|moments| moments.add(clean_images, clean_images));
-            noisy.iter_mut().for_each(|moments| moments.add(noisy_images, noisy_images));
-            cross.iter_mut().for_each(|moments| moments.add(noisy_images, clean_images));
-            Ok(())
+            let products = [
+                (&mut clean, clean_images, clean_images),
+                (&mut noisy, noisy_images, noisy_images),
+                (&mut cross, noisy_images, clean_images),
+            ];
+            // The products of large images take seconds.
+            products.into_iter().try_for_each(|(moments, left, right)| {
+                moments.iter_mut().for_each(|moments| moments.add(left, right));
+                interrupt::check()
+            })
         })?;
+        drop(task);
         let mut omitted = Vec::new();
         let mut leave_out = |what: &str, reason: String| omitted.push(Omitted::new(what, reason));
         let too_large = match extent {
             Extent::Fixed(shape) => format!("images of {shape} have more than {MOST_PIXELS} numbers"),
             Extent::Mixed { .. } => "the images have different sizes".to_owned(),
         };
-        let components = code.zip(clean.as_ref()).map(|(code, clean)| Pca::fit(clean, code)).transpose()?;
+        let fit = |(code, clean): (usize, &Moments)| {
+            let task = progress.wait("evaluate, principal components");
+            Pca::fit(clean, code, &|| task.advance(0))
+        };
+        let components = code.zip(clean.as_ref()).map(fit).transpose()?;
         match code {
             None => leave_out("pca", "the model has no code whose size it could have".to_owned()),
             Some(_) if !matrices => leave_out("pca", too_large.clone()),
             Some(_) => {}
         }
-        // Each of the decompositions may take a minute.
-        interrupt::check()?;
-        let ridge = noisy.as_ref().zip(cross.as_ref()).map(|(noisy, cross)| Ridge::fit(noisy, cross)).transpose()?;
+        let fit = |(noisy, cross): (&Moments, &Moments)| {
+            let task = progress.wait("evaluate, best linear map");
+            Ridge::fit(noisy, cross, &|| task.advance(0))
+        };
+        let ridge = noisy.as_ref().zip(cross.as_ref()).map(fit).transpose()?;
         if denoising && !matrices {
             leave_out("ridge", too_large);
         }

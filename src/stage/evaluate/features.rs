@@ -14,6 +14,7 @@ use super::baselines::{MOST_PIXELS, different};
 use crate::engine::codes::Coder;
 use crate::image::{Extent, ImageShape, Pixels};
 use crate::interrupt;
+use crate::progress::Progress;
 use crate::quality::code::{CodeHealth, CodeScan};
 use crate::quality::linear::Pca;
 use crate::quality::logistic::Logistic;
@@ -48,7 +49,7 @@ impl FeatureTables {
     ///
     /// # Errors
     /// A table that is damaged, interruption.
-    pub fn health(&self) -> Result<CodeHealth> {
+    pub fn health(&self, progress: &Progress) -> Result<CodeHealth> {
         let table = &self.codes[1];
         let size = table.code_size()?;
         let mut scan = CodeScan::new(size, size <= MOST_PIXELS);
@@ -56,7 +57,8 @@ impl FeatureTables {
             scan.add(&pixels::values(lists(&batch?, "code")?));
             interrupt::check()?;
         }
-        scan.health()
+        let task = progress.wait("evaluate, rank of the codes");
+        scan.health(&|| task.advance(0))
     }
 
     /// Fits and tests classifiers on the codes and on other features of the same images, at most `limit` of each
@@ -69,6 +71,7 @@ impl FeatureTables {
         limit: u64,
         components: Option<&Pca>,
         untrained: &Coder,
+        progress: &Progress,
         omitted: &mut Vec<Omitted>,
     ) -> Result<(Option<Probes>, Value)> {
         let size = self.codes[0].code_size()?;
@@ -105,12 +108,17 @@ impl FeatureTables {
         let mut probe =
             |what: String, kind: FeatureKind, make: &dyn Fn(usize, &[usize]) -> Result<Rows>| -> Result<Probe> {
                 let start = Instant::now();
+                let task = progress.task(&format!("evaluate, linear classifier of {what}"), 0, "steps");
                 let [train_rows, test_rows] = [make(0, &train.rows)?, make(1, &test.rows)?];
                 let made = start.elapsed().as_secs_f64();
-                let linear = Logistic::fit(&train_rows, &train.classes, seen)?;
+                let linear = Logistic::fit(&train_rows, &train.classes, seen, &|steps| task.advance(steps))?;
                 let linear_accuracy = linear.accuracy(&test_rows, &test.classes);
                 let fitted = start.elapsed().as_secs_f64();
-                let neighbours_accuracy = neighbours::accuracy(&train_rows, &train.classes, &test_rows, &test.classes)?;
+                drop(task);
+                let task = progress.wait(&format!("evaluate, neighbours of {what}"));
+                let waiting = || task.advance(0);
+                let neighbours_accuracy =
+                    neighbours::accuracy(&train_rows, &train.classes, &test_rows, &test.classes, &waiting)?;
                 let took = json!({
                     "features": round(made), "linear": round(fitted - made),
                     "neighbours": round(start.elapsed().as_secs_f64() - fitted),

@@ -6,6 +6,7 @@ mod columns;
 mod features;
 mod images;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -17,7 +18,7 @@ use super::{
 use crate::config::Pipeline;
 use crate::engine::codes::Coder;
 use crate::engine::inference::Inference;
-use crate::image::Split;
+use crate::image::{Class, Split};
 use crate::quality::auroc::auroc;
 use crate::quality::metrics::{
     Anomaly, DENOISING, FORMAT, METRICS, METRICS_TABLE, Metrics, NoiseLevels, Omitted, RECONSTRUCTION, SCORES,
@@ -27,7 +28,7 @@ use crate::quality::noise_level::median_level;
 use crate::quality::{DEFINITIONS, NOISE_LEVEL, VECTORS};
 use crate::record::{StageName, TableSet};
 use crate::source::read_scaler;
-use crate::table::write_batch;
+use crate::table::{Table, write_batch};
 use crate::training::history;
 use baselines::{Baselines, Pairs};
 use features::FeatureTables;
@@ -48,7 +49,7 @@ impl Stage for Evaluate {
     }
 
     fn version(&self) -> u32 {
-        9
+        10
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
@@ -59,11 +60,13 @@ impl Stage for Evaluate {
     fn settings(&self, pipeline: &Pipeline) -> Value {
         let mut settings = json!({
             "source": { "hold-out": pipeline.held_out },
-            // The seed decides the weights of the untrained encoder.
-            "seed": pipeline.seed,
             "encode": pipeline.encode,
             "evaluate": pipeline.evaluate,
         });
+        if pipeline.has_codes_of_images() {
+            // It decides the weights of the untrained encoder.
+            settings["seed"] = json!(pipeline.seed);
+        }
         if pipeline.training.blind_spot.is_some() {
             settings["training"] = json!({ "target": pipeline.training.target });
         }
@@ -92,9 +95,8 @@ impl Stage for Evaluate {
         let size = features.as_ref().map(|features| features.codes[0].code_size()).transpose()?;
 
         let vectors = pipeline.source.kind().has_vectors();
-        let task = context.progress.task("evaluate", clean[1].rows(), "images");
         let clock = Instant::now();
-        let mut baselines = Baselines::fit(&pairs(0), limit, size)?;
+        let mut baselines = Baselines::fit(&pairs(0), limit, size, context.progress)?;
         let fitted = clock.elapsed().as_secs_f64();
         let has_clean_images = pipeline.has_clean_images();
         let (task_name, name) = match (has_clean_images, denoising) {
@@ -104,6 +106,7 @@ impl Stage for Evaluate {
         };
         let made = context.table(denoise::NAME, Split::Test)?;
         let images = if has_clean_images {
+            let task = context.progress.task("evaluate", clean[1].rows(), "images");
             images::score(name, &pairs(1), &made, &mut baselines, &task)?
         } else {
             ImageResults::default()
@@ -137,7 +140,7 @@ impl Stage for Evaluate {
                 let untrained =
                     Inference::untrained(&context.folder(train::NAME), pipeline.seed, context.device.inference())?;
                 let untrained = Coder::new(&untrained, pipeline.encode.codes, clean[1].extent()?, clean[1].path())?;
-                features.probe(limit, baselines.components.as_ref(), &untrained, &mut omitted)?
+                features.probe(limit, baselines.components.as_ref(), &untrained, context.progress, &mut omitted)?
             }
             None => {
                 let has_code = pipeline.model.architecture.family().has_code();
@@ -147,7 +150,7 @@ impl Stage for Evaluate {
                 (None, Value::Null)
             }
         };
-        let anomaly = anomaly(&pipeline.held_out, &images.errors);
+        let anomaly = anomaly(unseen(&pipeline.held_out, &clean[0], &images.errors)?, &images.errors);
         if anomaly.is_none() && !pipeline.held_out.is_empty() && has_clean_images {
             omitted.push(Omitted::new("anomaly", "the test split needs images of held-out classes and of others"));
         }
@@ -165,7 +168,7 @@ impl Stage for Evaluate {
             columns,
             best: images.best,
             worst: images.worst,
-            code: features.as_ref().map(FeatureTables::health).transpose()?,
+            code: features.as_ref().map(|features| features.health(context.progress)).transpose()?,
             probes,
             anomaly,
             training: train::course(pipeline, &history::read(&context.folder(train::NAME))?),
@@ -186,10 +189,22 @@ impl Stage for Evaluate {
     }
 }
 
-/// The AUROC of the error for images of held-out classes against others; images without a label are left out.
-fn anomaly(held_out: &[i64], errors: &[(f32, Option<i64>)]) -> Option<Anomaly> {
-    let scores = errors.iter().filter_map(|(error, label)| Some((*error, held_out.contains(&(*label)?))));
+/// The classes that training has not seen: those that were held out, and those of test images of which no training image is, where
+/// training images have classes.
+fn unseen(held_out: &[Class], train: &Table, errors: &[(f32, Option<i64>)]) -> Result<BTreeSet<i64>> {
+    let mut unseen = Class::labels(held_out, &train.classes());
+    let tested: BTreeSet<_> = errors.iter().filter_map(|(_, label)| *label).collect();
+    if !tested.is_empty() {
+        let trained = train.labels()?;
+        unseen.extend(tested.difference(&trained).filter(|_| !trained.is_empty()));
+    }
+    Ok(unseen)
+}
+
+/// The AUROC of the error for images of unseen classes against others; images without a label are left out.
+fn anomaly(unseen: BTreeSet<i64>, errors: &[(f32, Option<i64>)]) -> Option<Anomaly> {
+    let scores = errors.iter().filter_map(|(error, label)| Some((*error, unseen.contains(&(*label)?))));
     let scores: Vec<_> = scores.collect();
     let images = scores.iter().filter(|(_, sought)| *sought).count() as u64;
-    auroc(&scores).map(|auroc| Anomaly { classes: held_out.to_vec(), images, auroc })
+    auroc(&scores).map(|auroc| Anomaly { classes: unseen.into_iter().collect(), images, auroc })
 }

@@ -5,15 +5,15 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{create_folder, host, is_at, open_lock};
+use super::{Local, create_folder, host, is_at, open_lock, remove_file};
 use crate::progress::Progress;
-use crate::store::Lease;
+use crate::store::{Lease, Store};
 use crate::{error, interrupt};
 
 const LOCK: &str = ".lock";
@@ -24,6 +24,21 @@ const SIGNED_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct WriteLock {
     _file: File,
+    run: PathBuf,
+    /// Whether the folder was made for the lock.
+    made: bool,
+}
+
+impl Drop for WriteLock {
+    /// Removes the lock if nothing else is in the run directory, as when a command was refused before it wrote anything, and the directory
+    /// if it was made for the lock. A process that waits for the lock finds that it is gone, and begins again.
+    fn drop(&mut self) {
+        let alone = Local.list(&self.run).is_ok_and(|names| names == [LOCK]);
+        if alone && remove_file(&self.run.join(LOCK)).is_ok() && self.made {
+            // It stays if another process has begun again in it.
+            _ = std::fs::remove_dir(&self.run);
+        }
+    }
 }
 
 impl Lease for WriteLock {}
@@ -38,23 +53,26 @@ struct Holder {
 
 impl WriteLock {
     /// Writes the name of this process into the lock file. Only messages use it, so that failing to write it is not an error.
-    fn signed(mut file: File) -> Self {
+    fn signed(mut file: File, run: &Path, made: bool) -> Self {
         let holder = Holder { pid: std::process::id(), host: host(), since: jiff::Timestamp::now().to_string() };
         _ = serde_json::to_string(&holder)
             .map(|text| file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())));
-        Self { _file: file }
+        Self { _file: file, run: run.to_owned(), made }
     }
 }
 
 pub fn take(run: &Path, timeout: Option<Duration>, progress: &Progress) -> Result<WriteLock> {
     let (path, start) = (run.join(LOCK), Instant::now());
-    let mut told = None;
+    let (mut told, made) = (None, !run.exists());
     loop {
         // Opened again each time, since the file may have been removed with its folder meanwhile.
         create_folder(run)?;
-        let mut file = open_lock(&path)?;
+        let mut file = match open_lock(&path) {
+            Err(_) if !run.exists() => continue,
+            file => file?,
+        };
         match file.try_lock() {
-            Ok(()) if is_at(&file, &path) => return Ok(WriteLock::signed(file)),
+            Ok(()) if is_at(&file, &path) => return Ok(WriteLock::signed(file, run, made)),
             Ok(()) => continue,
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(cause)) => {

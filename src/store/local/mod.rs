@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 use rayon::prelude::*;
 
 use super::failpoint::{self, reach};
+use super::sweep::is_older;
 use super::{Lease, PathKind, ReadAt, Stat, Store};
 use crate::error;
 use crate::progress::Progress;
@@ -214,7 +215,7 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// As [`write_atomically`], in a folder that is not limpid's own. The temporary file has a hidden name that ends with `.limpid`
-/// and [`NEW`], and is locked; the one that a killed process has left is reused by the next that writes the same file.
+/// and [`NEW`], and is locked; those that killed processes have left are removed by the next that writes a file there.
 ///
 /// # Errors
 /// As [`write_atomically`], and a folder of that name; another process is writing it.
@@ -229,7 +230,25 @@ pub fn write_beside_others(path: &Path, bytes: &[u8]) -> Result<()> {
     }
     create_folder(parent(path))?;
     let _only = only_writer(&temporary, path)?;
+    remove_abandoned(parent(path));
     replace(path, &temporary, bytes)
+}
+
+/// Removes the temporary files of [`write_beside_others`] in a folder that no process has locked. Those that cannot be removed stay, since
+/// nobody has asked for it.
+fn remove_abandoned(folder: &Path) {
+    /// A process that has just created one may not have locked it yet.
+    const YOUNG: Duration = Duration::from_secs(60);
+    let end = format!(".limpid{NEW}");
+    let names = Local.list(folder).unwrap_or_default();
+    for name in names.iter().filter(|name| name.starts_with('.') && name.ends_with(&end)) {
+        let path = folder.join(name);
+        let is_old = fs::symlink_metadata(&path)
+            .is_ok_and(|metadata| metadata.is_file() && is_older(stat_of(&metadata).modified, YOUNG));
+        if is_old && File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+            _ = remove_file(&path);
+        }
+    }
 }
 
 /// The folder of a file; `.` for a bare name.

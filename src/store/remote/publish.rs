@@ -107,12 +107,18 @@ fn write_manifest(run: &Path, stage: &str, fingerprint: &str, receipt: &[u8]) ->
     let (folder, receipt) =
         (draft(run, stage, fingerprint), serde_json::from_slice::<Value>(receipt).unwrap_or_default());
     let outputs = receipt["outputs"].as_array().map_or(&[][..], Vec::as_slice);
-    let names = outputs.iter().filter_map(|output| output["name"].as_str());
+    let names: Vec<_> = outputs.iter().filter_map(|output| output["name"].as_str()).map(Path::new).collect();
+    let tables = names.iter().filter(|name| name.extension().is_some_and(|end| end == "parquet"));
+    let folders: BTreeSet<_> = tables.filter_map(|name| name.parent()).collect();
+    let pattern = |inside: &Path| folder.join(inside).join("*.parquet");
+    let named = folders.iter().filter(|inside| **inside != Path::new(""));
     let manifest = json!({
         "stage": stage,
         "fingerprint": fingerprint,
-        "tables": folder.join("*.parquet"),
-        "files": names.map(|name| folder.join(name)).collect::<Vec<_>>(),
+        // Of those that lie in folders, none of which a pattern of the others matches.
+        "tables": folders.contains(Path::new("")).then(|| pattern(Path::new(""))),
+        "folders": named.map(|inside| (inside.to_string_lossy(), pattern(inside))).collect::<BTreeMap<_, _>>(),
+        "files": names.iter().map(|name| folder.join(name)).collect::<Vec<_>>(),
     });
     let place = run.join(LATEST).join(format!("{stage}.json"));
     replace(&place, format!("{manifest:#}\n").as_bytes()).map(|_| ())

@@ -34,6 +34,12 @@ class Selection(TypedDict, total=False):
     fresh: bool
 
 
+class PlanOptions(Selection, total=False):
+    """What is planned, and for which device."""
+
+    device: str | None
+
+
 class Options(Selection, total=False):
     """How they run."""
 
@@ -64,7 +70,7 @@ class Pipeline:
         """Runs it, as `limpid.run` does."""
         return run(self, **options)
 
-    def plan(self, **options: Unpack[Selection]) -> list[StagePlan]:
+    def plan(self, **options: Unpack[PlanOptions]) -> list[StagePlan]:
         """What a run would do, as `limpid.plan` says."""
         return plan(self, **options)
 
@@ -125,11 +131,14 @@ def plan(
     force: bool = False,
     verify: bool = False,
     fresh: bool = False,
+    device: str | None = None,
 ) -> list[StagePlan]:
-    """What `run` with the same arguments would do with each stage, and why."""
+    """What `run` with the same arguments would do with each stage, and why; a `device` is checked only if it is given."""
     import json
 
     arguments = ["plan", *_selection(set, runs, only, from_, to, force, verify, fresh)]
+    if device is not None:
+        arguments.append(f"--device={device}")
     plans = json.loads(_native.plan(*_source(arguments, pipeline)))
     return [StagePlan(plan["stage"], plan["action"], plan["reasons"]) for plan in plans]
 
