@@ -13,3 +13,15 @@ pub fn open(_gpu: Option<usize>, _threads: usize) -> Result<Device, Absence> {
 pub fn gpus() -> usize {
     0
 }
+
+/// Whether a device is one of Burn's own GPU backends: there is none.
+#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+pub fn is_cube(_device: &Device) -> bool {
+    false
+}
+
+/// What the driver calls a GPU.
+#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+pub fn adapter(_device: &Device) -> Option<String> {
+    None
+}

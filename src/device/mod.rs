@@ -6,6 +6,8 @@
 
 #[cfg(not(all(feature = "cuda", feature = "tch", feature = "wgpu")))]
 mod absent;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod cube;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(feature = "tch")]
@@ -20,6 +22,8 @@ use std::str::FromStr;
 use anyhow::Result;
 use burn::tensor::{Device, FloatDType, Tensor};
 
+#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+use absent as cube;
 #[cfg(not(feature = "cuda"))]
 use absent as cuda;
 #[cfg(not(feature = "tch"))]
@@ -28,6 +32,7 @@ use absent as libtorch;
 use absent as wgpu;
 
 use crate::error;
+pub use cube::is_cube;
 pub use trial::attempt;
 
 /// The name of a device.
@@ -146,7 +151,7 @@ impl DeviceName {
             DeviceName::Wgpu => wgpu::open(None, threads),
         }?;
         trial::computes(&device).map_err(Absence::Machine)?;
-        Ok(ComputeDevice { name: self, adapter: adapter(&device), device })
+        Ok(ComputeDevice { name: self, adapter: cube::adapter(&device), device })
     }
 
     /// The Cargo feature that adds its backend.
@@ -292,33 +297,6 @@ fn is_wgpu(device: &Device) -> bool {
 
 #[cfg(not(feature = "wgpu"))]
 fn is_wgpu(_device: &Device) -> bool {
-    false
-}
-
-/// Whether a device is one of Burn's own GPU backends, `cuda` and `wgpu`, which are made of CubeCL's kernels.
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
-pub fn is_cube(device: &Device) -> bool {
-    matches!(device.clone().inner().as_dispatch(), burn::backend::DispatchDevice::Cube(_))
-}
-
-/// What the driver of one of Burn's own GPU backends calls the GPU.
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
-fn adapter(device: &Device) -> Option<String> {
-    match device.clone().inner().as_dispatch() {
-        burn::backend::DispatchDevice::Cube(device) => Some(device.client().properties().identity.name.clone()),
-        _ => None,
-    }
-}
-
-/// What the driver calls a GPU: there is none in this build.
-#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
-fn adapter(_device: &Device) -> Option<String> {
-    None
-}
-
-/// Whether a device is one of Burn's own GPU backends: not in this build.
-#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
-pub fn is_cube(_device: &Device) -> bool {
     false
 }
 
