@@ -168,7 +168,7 @@ pub fn plan_stage(
     let parts = waiting.is_empty().then_some(parts);
     let shards = match &parts {
         Some(parts) if !reasons.is_empty() => {
-            count_shards(stage, &ResultToMake { stage: stage.name(), pipeline, workspace, parts })?
+            count_shards(stage, &ResultToMake { stage: stage.name(), pipeline, workspace, parts, files: &files })?
         }
         _ => None,
     };
@@ -198,11 +198,14 @@ pub fn plan_stage(
 
 /// Counts the shards of a result that will be made.
 fn count_shards(stage: &dyn Stage, result: &ResultToMake<'_>) -> Result<Option<ShardCount>> {
-    if !stage.has_shards() {
+    if !stage.has_shards(result.pipeline) {
         return Ok(None);
     }
     // A stage that will not run may have inputs that do not fit together, such as an old result beside a new one.
     let Ok(shards) = stage.shards(result) else { return Ok(None) };
+    if shards.is_empty() {
+        return Ok(None);
+    }
     let names = shards.iter().map(|shard| shard.name.as_str());
     Ok(Some(ShardCount { finished: result.shard_folder().receipts_of(names)?.len(), of: shards.len() }))
 }

@@ -17,10 +17,12 @@ mod gzip;
 mod held;
 mod idx;
 mod label_text;
+mod learned;
 pub mod level_table;
 mod look;
 mod mnist;
 mod numpy;
+mod opened;
 mod pairs;
 mod picture;
 mod rejected;
@@ -36,6 +38,7 @@ mod vectors;
 mod walk;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,15 +56,17 @@ pub use columns::ColumnsSettings;
 pub use folder::{FILES, Folder, FolderLabels, FolderSettings};
 pub use gzip::unpacked_start;
 pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
+pub use learned::Learned;
 pub use look::{Look, explained, format, look, look_at_folder};
 pub use numpy::{
     Held as HeldArray, NpySettings, NpzSettings, Numpy, count_arrays, describe_npy, floats as floats_of, names_in_npz,
 };
+pub use opened::{OpenedSource, Version};
 pub use picture::pages::count_pages;
 pub use picture::{
     Picture, decode, decode_whole, frames, guess_format, is_picture, picture_format, read as read_picture,
 };
-pub use rejected::{REJECTED, Reject, Rejections, summary as summary_of_rejected};
+pub use rejected::{Looked, REJECTED, Reject, Rejections, summary as summary_of_rejected};
 pub use split_name::{Role, role_of, roles};
 pub use strokes::StrokesSettings;
 pub use tables::{ParquetSettings, Tables};
@@ -107,6 +112,24 @@ pub trait Source: Sync {
         self.count(split).div_ceil(rows.max(1) as u64)
     }
 
+    /// Some of these row groups.
+    ///
+    /// # Errors
+    /// As [`Self::row_groups`].
+    fn row_groups_in(
+        &self,
+        split: Split,
+        rows: usize,
+        groups: Range<usize>,
+    ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
+        Ok(Box::new(self.row_groups(split, rows)?.skip(groups.start).take(groups.len())))
+    }
+
+    /// What opening it has found out, as plain data, if each of its row groups can be made by itself from that.
+    fn opened(&self) -> Option<Version> {
+        None
+    }
+
     /// Whether the images are in the order of their ids.
     fn is_sorted(&self) -> bool {
         true
@@ -128,6 +151,27 @@ pub trait Source: Sync {
     /// Images that could not be decoded and may not be skipped.
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         Ok(Vec::new())
+    }
+
+    /// What was learned from the images that were read.
+    fn learned(&self) -> Learned {
+        Learned::default()
+    }
+
+    /// Takes over what others have learned from images that they have read.
+    ///
+    /// # Errors
+    /// More bad pictures than may be left out.
+    fn learn(&self, _learned: Learned) -> Result<()> {
+        Ok(())
+    }
+
+    /// Checks the images that were read.
+    ///
+    /// # Errors
+    /// Some could not be decoded, and may not be skipped.
+    fn check(&self) -> Result<()> {
+        Ok(())
     }
 
     /// A line about what was passed over while all images were read, if anything was.
@@ -166,6 +210,11 @@ pub trait SourceKind {
     /// The size of the images, if it is known without opening a file.
     fn known_shape(&self) -> Option<ImageShape> {
         None
+    }
+
+    /// Whether its row groups can be made by themselves, [`Source::opened`], unless opening it shows that they cannot.
+    fn has_shards(&self) -> bool {
+        false
     }
 
     /// The files and folders that must be there, by setting; patterns are none.

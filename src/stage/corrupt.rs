@@ -38,7 +38,7 @@ impl Stage for Corrupt {
         json!({ "seed": pipeline.seed, "corruption": pipeline.corruption, "output": pipeline.output })
     }
 
-    fn has_shards(&self) -> bool {
+    fn has_shards(&self, _pipeline: &Pipeline) -> bool {
         true
     }
 

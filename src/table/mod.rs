@@ -36,6 +36,7 @@ pub use schema::{CodeColumns, Content, SCHEMA_VERSION, classes, classes_of, is_u
 pub use sharded::Table;
 pub use writer::{
     Emit, FileRecord, RowGroup, leading_columns, write_batch, write_file, write_file_once, write_rows, write_table,
+    write_table_if,
 };
 
 /// How tables are written.

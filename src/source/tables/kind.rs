@@ -57,7 +57,7 @@ impl SourceKind for ParquetSettings {
             None => Box::new(clean),
             Some(noisy) => {
                 let noisy = Self { image: Some(noisy.clone()), ..self.clone() };
-                Box::new(Pairs::new(clean, Tables::open(&noisy, seed, progress)?)?)
+                Box::new(Pairs::new(Box::new(clean), Box::new(Tables::open(&noisy, seed, progress)?))?)
             }
         })
     }
