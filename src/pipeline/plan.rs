@@ -105,7 +105,14 @@ pub fn plan_stage(
 ) -> Result<StagePlan> {
     let receipt = workspace.receipt(stage.name())?;
     let files = match &receipt {
-        _ if selected => stamps(stage, pipeline, receipt.as_ref().filter(|_| !options.verify_sources))?,
+        _ if selected && options.verify_sources => stamps(stage, pipeline, &BTreeMap::new())?,
+        _ if selected => {
+            let mut known = receipt.as_ref().map_or(BTreeMap::new(), |receipt| receipt.files.clone());
+            if stage.has_shards(pipeline) {
+                known.extend(workspace.noted(stage.name()));
+            }
+            stamps(stage, pipeline, &known)?
+        }
         // The files that a stage has read may be gone if it will not run again.
         Some(receipt) => receipt.files.clone(),
         None => BTreeMap::new(),
@@ -223,10 +230,14 @@ fn is_from(stages: &[StageName], input: &str) -> bool {
 }
 
 /// The outside files that a stage reads, with the digests of `known` for unchanged files.
-pub fn stamps(stage: &dyn Stage, pipeline: &Pipeline, known: Option<&Receipt>) -> Result<BTreeMap<String, FileStamp>> {
-    let stamps = stage.files(pipeline)?.into_iter().map(|(setting, files)| {
-        let known = known.and_then(|receipt| receipt.files.get(setting));
-        Ok((setting.to_owned(), stamp(&files, known)?))
-    });
+fn stamps(
+    stage: &dyn Stage,
+    pipeline: &Pipeline,
+    known: &BTreeMap<String, FileStamp>,
+) -> Result<BTreeMap<String, FileStamp>> {
+    let stamps = stage
+        .files(pipeline)?
+        .into_iter()
+        .map(|(setting, files)| Ok((setting.to_owned(), stamp(&files, known.get(setting))?)));
     stamps.collect()
 }

@@ -135,6 +135,21 @@ fn look_by(
     Ok(FileStamp { path: place, bytes, modified, changed, digest })
 }
 
+/// Whether files that now look like `after` have the content of `before`. They are digested if `again`, and where metadata alone does
+/// not tell.
+///
+/// # Errors
+/// As [`stamp`].
+pub fn is_unchanged(files: &Outside, before: &FileStamp, after: &FileStamp, again: bool) -> Result<bool> {
+    let told = |stamp: &FileStamp| (stamp.path.clone(), stamp.bytes, stamp.modified);
+    if told(before) != told(after) {
+        return Ok(false);
+    }
+    // A new owner or hard link changes the inode, but not the content: the digest decides.
+    let is_touched = before.changed != after.changed;
+    Ok(!(again || is_touched) || stamp(files, None)?.digest == before.digest)
+}
+
 fn is_missing(cause: &anyhow::Error) -> bool {
     cause.downcast_ref::<std::io::Error>().is_some_and(|cause| cause.kind() == ErrorKind::NotFound)
 }

@@ -11,7 +11,7 @@ mod kind;
 mod labels;
 mod layout;
 mod listing;
-mod opened;
+pub mod opened;
 mod pair_table;
 mod pairs;
 mod settings;
@@ -28,15 +28,14 @@ use rayon::prelude::*;
 
 use labels::Labelled;
 use listing::{list, list_in};
-pub use opened::Opened;
-use opened::{Entry, parts};
+use opened::{Entry, Opened, parts};
 pub use settings::{FolderLabels, FolderSettings};
 
 use super::animated::Animated;
 use super::learned::Learned;
-use super::opened::Version;
 use super::picture::{self, Picture, PictureFile, pages};
 use super::rejected::{Looked, Reject, Rejections};
+use super::version::Version;
 use super::{Source, batch, bytes_of, string_column};
 use crate::image::{Classes, Extent, ImageShape, PerSplit, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;

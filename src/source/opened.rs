@@ -2,7 +2,6 @@
 //!
 //! The file is named by its digest, so that a job that names it cannot mean another.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::pairs::Pairs;
 use super::rejected::Looked;
-use super::{Folder, Outside, Source, SourceSettings, folder};
+use super::version::Version;
+use super::{Folder, Source, SourceSettings, Tables};
 use crate::error;
-use crate::image::{Levels, Split};
+use crate::image::Levels;
 use crate::store::{self, MOST_RECEIPT};
 
 /// An opened source.
@@ -32,48 +32,12 @@ pub struct OpenedSource {
     pub noisy: Option<Version>,
 }
 
-/// One version of the images of an opened source.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Version {
-    /// Of a folder.
-    Folder(#[serde(with = "shared")] Arc<folder::Opened>),
-}
-
-/// What is shared in memory is stored as it is.
-mod shared {
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.as_ref().serialize(serializer)
-    }
-
-    pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<T>, D::Error> {
-        T::deserialize(deserializer).map(Arc::new)
-    }
-}
-
 impl Version {
     /// Its images as a source, after others of it were looked at.
     pub fn source(&self, looked: Looked) -> Box<dyn Source> {
         match self {
             Self::Folder(opened) => Box::new(Folder::again(Arc::clone(opened), looked)),
-        }
-    }
-
-    /// The images of each row group of a split, as [`Source::row_groups`] has them for the same `rows`.
-    pub fn row_groups(&self, split: Split, rows: usize) -> Vec<Range<usize>> {
-        match self {
-            Self::Folder(opened) => opened.row_groups(split, rows),
-        }
-    }
-
-    /// The files that have some images of a split.
-    pub fn files(&self, split: Split, images: Range<usize>) -> Outside {
-        match self {
-            Self::Folder(opened) => opened.files(split, images),
+            Self::Parquet(opened) => Box::new(Tables::again(opened, looked)),
         }
     }
 }

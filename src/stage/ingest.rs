@@ -22,12 +22,12 @@ use crate::progress::{Progress, Task};
 use crate::record::digest::look;
 use crate::record::{ShardReceipt, StageName, TableSet};
 use crate::source::level_table::{self, LEVELS};
-use crate::source::{Learned, Looked, OpenedSource, Outside, Source};
+use crate::source::{Learned, Looked, OpenedSource, Outside, RowGroups, Source};
 use crate::store;
 use crate::table::{FileRecord, Shards, shard_row_group_rows, write_batch};
 use job::IngestJob;
 use judging::{check_pairs, judge};
-use opening::{Opened, OpenedFile, check_places, found, open};
+use opening::{Opened, OpenedFile, check_places, check_unchanged, found, open};
 use writing::Writer;
 
 /// Its name.
@@ -99,7 +99,7 @@ impl Stage for Ingest {
         };
         let shards = shards_of(result, &file)?;
         // While shards are made, nothing here needs what may be millions of paths.
-        let OpenedFile { path, digest, .. } = file;
+        let OpenedFile { path, digest, .. } = *file;
         let receipts = super::make(NAME, &shards, context.engine, progress)?;
         let opened = OpenedSource::read(&path, &digest)?;
         let tables = judged(context, &opened, &shards, &receipts)?;
@@ -138,19 +138,23 @@ fn shards_of(result: &ResultToMake<'_>, file: &OpenedFile) -> Result<Vec<Shard>>
                 let start = index * row_groups;
                 // The last one holds whatever is left.
                 let end = if index + 1 < count { start + row_groups } else { groups.len() };
-                let images = groups.get(start..end).unwrap_or_default();
-                let images = images.first().map_or(0, |first| first.start)..images.last().map_or(0, |last| last.end);
+                let made = groups.get(start..end).unwrap_or_default();
+                let images = made.first().map_or(0, |first| first.start)..made.last().map_or(0, |last| last.end);
                 let name = split.shard_name(index, count);
-                let rows = images.len() as u64;
+                // As many as a row group has, of those that are drawn too.
+                let count_before = |group: usize| source.count(split).min(group as u64 * group_rows as u64);
+                let rows = match source.content().width() {
+                    Some(_) => count_before(end) - count_before(start),
+                    None => images.len() as u64,
+                };
                 let job = IngestJob {
                     opened: file.path.clone(),
                     digest: file.digest.clone(),
                     noisy,
                     split,
-                    groups: start..end,
                     group_rows,
                     files: look(&version.files(split, images.clone()))?,
-                    images,
+                    some: RowGroups { groups: start..end, images },
                     held_out: result.pipeline.held_out.clone(),
                     folder: folder.files(),
                     name: set.beside(&name),
@@ -161,6 +165,8 @@ fn shards_of(result: &ResultToMake<'_>, file: &OpenedFile) -> Result<Vec<Shard>>
             }
         }
     }
+    // What jobs are to find is what the fingerprint was computed of.
+    check_unchanged(result)?;
     Ok(shards)
 }
 

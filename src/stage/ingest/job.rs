@@ -3,7 +3,6 @@
 //! The source is not opened again, and only the files of these images are read. They have to be as they were when the fingerprint of the
 //! result was computed, or no file is kept.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +13,7 @@ use super::writing::Writer;
 use crate::error;
 use crate::image::Split;
 use crate::record::digest::{FileStamp, look_now};
-use crate::source::{Learned, Looked, OpenedSource, Outside};
+use crate::source::{Learned, Looked, OpenedSource, Outside, RowGroups};
 use crate::store;
 use crate::table::{FileRecord, WriteOptions};
 
@@ -30,12 +29,10 @@ pub struct IngestJob {
     pub noisy: bool,
     /// The split.
     pub split: Split,
-    /// The row groups that are written, of the split.
-    pub groups: Range<usize>,
+    /// The row groups that are written.
+    pub some: RowGroups,
     /// Images of a row group, if all have one size.
     pub group_rows: usize,
-    /// The images of these row groups, of the split.
-    pub images: Range<usize>,
     /// The state of the files that have them.
     pub files: FileStamp,
     /// Labels that are held out.
@@ -82,8 +79,8 @@ impl Ingester {
         store::of(parent).create_folder(parent)?;
         let options = WriteOptions { at_once: true, ..WriteOptions::new(job.compression_level, self.threads) };
         let writer = Writer::new(&*source, &job.held_out, rows_done);
-        let groups = source.row_groups_in(job.split, job.group_rows, job.groups.clone())?;
-        let unchanged = || unchanged(&version.files(job.split, job.images.clone()), &job.files);
+        let groups = source.row_groups_in(job.split, job.group_rows, &job.some)?;
+        let unchanged = || unchanged(&version.files(job.split, job.some.images.clone()), &job.files);
         let check = || unchanged().and_then(|()| source.check());
         let written = writer.write((&job.folder, &job.name), job.split, options, groups, check);
         let learned = writer.learned();
@@ -108,13 +105,18 @@ impl Ingester {
 ///
 /// # Errors
 /// They have changed; the store.
-pub fn unchanged(files: &Outside, before: &FileStamp) -> Result<()> {
+fn unchanged(files: &Outside, before: &FileStamp) -> Result<()> {
     let now = look_now(files)?;
     let told = |stamp: &FileStamp| (stamp.bytes, stamp.modified, stamp.changed);
     if told(&now) == told(before) {
         return Ok(());
     }
+    Err(changed(files))
+}
+
+/// The error of files that have changed.
+pub fn changed(files: &Outside) -> anyhow::Error {
     let (Outside::File(path) | Outside::Files(path, _)) = files;
     let message = format!("{} has changed while it was read, or files have come or gone", path.display());
-    Err(error::io(format!("{message}; run the same command again")))
+    error::io(format!("{message}; run the same command again"))
 }

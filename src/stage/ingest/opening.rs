@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::job::unchanged;
+use super::NAME;
+use super::job::changed;
 use super::judging::held_out_of_nothing;
 use crate::config::Pipeline;
 use crate::engine::codes::Codes;
 use crate::error;
 use crate::image::Levels;
 use crate::progress::{Listener, Progress};
-use crate::record::digest::FileStamp;
+use crate::record::digest::{FileStamp, is_unchanged, look};
 use crate::source::{OpenedSource, Source, level_table};
 use crate::stage::ResultToMake;
 use crate::store;
@@ -24,7 +25,7 @@ use crate::store::url::is_url;
 /// A source that was opened.
 pub enum Opened {
     /// For shards.
-    Shards(OpenedFile),
+    Shards(Box<OpenedFile>),
     /// To be read as a whole, with the levels that were measured for it.
     Whole(Box<dyn Source>, Option<Levels>),
 }
@@ -73,7 +74,8 @@ pub fn open(result: &ResultToMake<'_>, data: &Path, threads: usize, progress: &P
     {
         file.source.notes.iter().for_each(|note| progress.note(note));
         check(pipeline, &*file.source.source()?)?;
-        return Ok(Opened::Shards(file));
+        result.workspace.note(NAME, result.files)?;
+        return Ok(Opened::Shards(Box::new(file)));
     }
     let levels = level_table::measured(kind, pipeline.seed, data, threads)?;
     let with_levels = levels.and_then(|levels| kind.with_levels(levels, false));
@@ -89,15 +91,27 @@ pub fn open(result: &ResultToMake<'_>, data: &Path, threads: usize, progress: &P
     let notes = notes.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let source = OpenedSource { settings: pipeline.source.clone(), levels, notes, images, noisy };
     // What was found out has to be that of the images of the fingerprint.
-    for (setting, files) in kind.files()? {
-        let before = result.files.get(setting).cloned().unwrap_or_else(FileStamp::default);
-        store::of(Path::new(&before.path)).look_again();
-        unchanged(&files, &before)?;
-    }
+    result.files.values().map(|stamp| Path::new(&stamp.path)).for_each(|path| store::of(path).look_again());
+    check_unchanged(result)?;
     let folder = result.shard_folder();
     folder.create()?;
     let (path, digest) = source.write(&folder.receipts())?;
-    Ok(Opened::Shards(OpenedFile { path, digest, source }))
+    result.workspace.note(NAME, result.files)?;
+    Ok(Opened::Shards(Box::new(OpenedFile { path, digest, source })))
+}
+
+/// Checks that the files of the source are as they were when they were digested for the fingerprint.
+///
+/// # Errors
+/// They have changed; a folder that cannot be listed.
+pub fn check_unchanged(result: &ResultToMake<'_>) -> Result<()> {
+    for (setting, files) in result.pipeline.source.kind().files()? {
+        let is_same = |before: &FileStamp| is_unchanged(&files, before, &look(&files)?, false);
+        if !result.files.get(setting).map_or(Ok(false), is_same)? {
+            return Err(changed(&files));
+        }
+    }
+    Ok(())
 }
 
 /// Passes on what is told, and keeps the notes.
