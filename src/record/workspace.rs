@@ -169,15 +169,13 @@ impl Workspace {
     }
 
     /// Notes the stamps of source files for processes that make parts of a result, so that not each of them digests all files. They are
-    /// where a checkpoint would be, and go as it does.
-    ///
-    /// # Errors
-    /// The store.
-    pub fn note(&self, stage: StageName, files: &BTreeMap<String, FileStamp>) -> Result<()> {
-        if self.noted(stage) == *files {
-            return Ok(());
+    /// where a checkpoint would be, and go as it does. Where they cannot be written, work is done twice, and nothing else is lost.
+    pub fn note(&self, stage: StageName, files: &BTreeMap<String, FileStamp>) {
+        if self.noted(stage) != *files {
+            let (path, noted) = (self.checkpoint(stage), Noted { files: files.clone() });
+            let folder = self.store().create_folder(&self.root.join(CHECKPOINT));
+            _ = folder.and_then(|()| sealed(&noted)).and_then(|bytes| store::write_whole(&path, &bytes));
         }
-        self.store().replace(&self.checkpoint(stage), &sealed(&Noted { files: files.clone() })?)
     }
 
     /// The stamps that were noted; none if there are none that can be read.

@@ -74,7 +74,7 @@ pub fn open(result: &ResultToMake<'_>, data: &Path, threads: usize, progress: &P
     {
         file.source.notes.iter().for_each(|note| progress.note(note));
         check(pipeline, &*file.source.source()?)?;
-        result.workspace.note(NAME, result.files)?;
+        result.workspace.note(NAME, result.files);
         return Ok(Opened::Shards(Box::new(file)));
     }
     let levels = level_table::measured(kind, pipeline.seed, data, threads)?;
@@ -96,7 +96,7 @@ pub fn open(result: &ResultToMake<'_>, data: &Path, threads: usize, progress: &P
     let folder = result.shard_folder();
     folder.create()?;
     let (path, digest) = source.write(&folder.receipts())?;
-    result.workspace.note(NAME, result.files)?;
+    result.workspace.note(NAME, result.files);
     Ok(Opened::Shards(Box::new(OpenedFile { path, digest, source })))
 }
 
