@@ -19,7 +19,6 @@ mod partition;
 mod settings;
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -270,24 +269,6 @@ impl Tables {
             Ok(())
         })
     }
-
-    /// Some rows of a file with so many rows `before` it, in batches.
-    fn pieces(&self, part: &Part, before: u64, rows: Range<u64>) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
-        let (path, label) = (part.path.display().to_string(), part.label);
-        let columns = part.columns.all();
-        let (most, mut first) = (MADE_BYTES.div_ceil(self.sizes.largest).min(1024), rows.start);
-        let (reader, failure) = match part.read_in(&columns, most, rows) {
-            Ok(reader) => (Some(reader), None),
-            Err(cause) => (None, Some(Err(cause))),
-        };
-        let rows = reader.into_iter().flatten().map(move |batch| {
-            let batch = batch.map_err(|cause| damaged(&path, first, &cause))?;
-            let rows = Rows { path: path.clone(), before, first, label, batch };
-            first += rows.batch.num_rows() as u64;
-            Ok(rows)
-        });
-        failure.into_iter().chain(rows)
-    }
 }
 
 impl Source for Tables {
@@ -322,11 +303,12 @@ impl Source for Tables {
         rows: usize,
         some: &RowGroups,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
+        let most = MADE_BYTES.div_ceil(self.sizes.largest).min(1024);
         let (images, mut before) = (some.images.start as u64..some.images.end as u64, 0);
         let mut files = self.parts(split).iter().flat_map(move |part| {
             let end = before + part.rows();
             let inside = [images.start, images.end].map(|at| at.clamp(before, end) - before);
-            let pieces = (inside[0] < inside[1]).then(|| self.pieces(part, before, inside[0]..inside[1]));
+            let pieces = (inside[0] < inside[1]).then(|| part.pieces(before, most, inside[0]..inside[1]));
             before = end;
             pieces.into_iter().flatten()
         });

@@ -128,6 +128,27 @@ impl Part {
             }
         }
     }
+
+    /// Some rows of the columns that are read, with so many rows in the files `before` this one, at most so many rows at a time.
+    pub fn pieces(
+        &self,
+        before: u64,
+        most: usize,
+        rows: Range<u64>,
+    ) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
+        let (path, label, mut first) = (self.path.display().to_string(), self.label, rows.start);
+        let (reader, failure) = match self.read_in(&self.columns.all(), most, rows) {
+            Ok(reader) => (Some(reader), None),
+            Err(cause) => (None, Some(Err(cause))),
+        };
+        let rows = reader.into_iter().flatten().map(move |batch| {
+            let batch = batch.map_err(|cause| damaged(&path, first, &cause))?;
+            let rows = Rows { path: path.clone(), before, first, label, batch };
+            first += rows.batch.num_rows() as u64;
+            Ok(rows)
+        });
+        failure.into_iter().chain(rows)
+    }
 }
 
 /// Consecutive rows of one file.
