@@ -107,7 +107,8 @@ impl fmt::Display for ImageShape {
 }
 
 /// The sizes of images: one for all, or one for each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Extent {
     /// All have this shape.
     Fixed(ImageShape),

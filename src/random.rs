@@ -5,6 +5,8 @@
 //! thread, the batch or the images before it. Everything here uses only `+ - * /` and `sqrt`, which are the same on every
 //! machine, and works on sixteen counters at a time, so that the compiler can use vector registers.
 
+use serde::{Deserialize, Serialize};
+
 use crate::image::Split;
 use crate::vector::{Loop, vectorise};
 
@@ -14,7 +16,7 @@ const LANES: usize = 16;
 const BLOCK: usize = 4 * LANES;
 
 /// The key of the cipher, shared by all generators for one purpose in one split.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stream {
     key: [u32; 2],
 }

@@ -90,6 +90,9 @@ impl RunArgs {
         if !is_url(runs) {
             *runs = std::path::absolute(&*runs).with_context(|| format!("cannot find {}", runs.display()))?;
         }
+        // The paths of sources are those from the pipeline's folder.
+        let file = &mut self.pipeline.pipeline;
+        *file = std::path::absolute(&*file).with_context(|| format!("cannot find {}", file.display()))?;
         Ok(())
     }
 

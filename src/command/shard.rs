@@ -20,14 +20,14 @@ use crate::progress::LogMode;
 use crate::record::StageName;
 use crate::record::workspace::Workspace;
 use crate::stage::shards::{Collector, LocalEngine};
-use crate::stage::{self, STAGES};
+use crate::stage::{self, STAGES, Stage};
 
 /// A stage of a pipeline whose result is made in shards.
 #[derive(Debug, Args)]
 struct ShardedStageArgs {
     /// The pipeline, a TOML file.
     pipeline: PathBuf,
-    /// The stage: corrupt, encode, denoise or export. The stages before it have run.
+    /// The stage: ingest (of a folder or Parquet), corrupt, encode, denoise or export. The stages before it have run.
     #[arg(long)]
     stage: String,
     /// Override one setting, as in `--set training.epochs=5`; may be repeated.
@@ -47,9 +47,10 @@ impl ShardedStageArgs {
         let workspace = Workspace::new(&self.runs, &pipeline.name);
         let selection = Selection { from: Some(self.stage.clone()), to: Some(self.stage.clone()) };
         if let Some(stage) = stage::named(&self.stage)
-            && !stage.has_shards()
+            && !stage.has_shards(&pipeline)
         {
-            let names: Vec<_> = STAGES.iter().filter(|stage| stage.has_shards()).map(|stage| stage.name()).collect();
+            let has_shards = |stage: &&&dyn Stage| stage.has_shards(&pipeline);
+            let names: Vec<_> = STAGES.iter().filter(has_shards).map(|stage| stage.name()).collect();
             let names = names.into_iter().map(StageName::as_str).collect::<Vec<_>>().join(", ");
             let stage = &self.stage;
             let advice = format!("those with shards are {names}; run it with limpid run --only {stage}");
@@ -97,7 +98,7 @@ impl Execute for ShardArgs {
             progress.event("stage-skipped", &format!("{}: up to date", plan.stage), fields);
         }
         for plan in plans.iter().filter(|plan| plan.action != Action::UpToDate) {
-            let shards = pipeline::shards(plan, &pipeline, &workspace)?;
+            let shards = pipeline::shards(plan, &pipeline, &workspace, threads, &progress)?;
             let engine = LocalEngine::new(threads, &device);
             if !sharded.any_arithmetic {
                 engine.check(&shards)?;

@@ -6,7 +6,7 @@
 
 mod centre;
 pub mod codes;
-mod ensemble;
+pub mod ensemble;
 pub mod inference;
 pub mod making;
 pub mod mapping;

@@ -127,11 +127,19 @@ pub fn plan(
 /// The shards of the result that a stage is planned to make.
 ///
 /// # Errors
-/// A result whose inputs are yet to be made, or are incomplete.
-pub fn shards(plan: &StagePlan, pipeline: &Pipeline, workspace: &Workspace) -> Result<Vec<Shard>> {
+/// A result whose inputs are yet to be made, or are incomplete; as [`Stage::prepare`].
+pub fn shards(
+    plan: &StagePlan,
+    pipeline: &Pipeline,
+    workspace: &Workspace,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Vec<Shard>> {
     let stage = stage::named(plan.stage.as_str()).ok_or_else(|| error::bug("a plan of no stage"))?;
     let parts = plan.parts.as_ref().ok_or_else(|| error::bug("shards are made before their inputs"))?;
-    stage.shards(&ResultToMake { stage: plan.stage, pipeline, workspace, parts })
+    let result = ResultToMake { stage: plan.stage, pipeline, workspace, parts, files: &plan.files };
+    stage.prepare(&result, threads, progress)?;
+    stage.shards(&result)
 }
 
 /// The stages whose selection makes a run check its gate: one computes the scores, the other reports them.

@@ -105,7 +105,14 @@ pub fn plan_stage(
 ) -> Result<StagePlan> {
     let receipt = workspace.receipt(stage.name())?;
     let files = match &receipt {
-        _ if selected => stamps(stage, pipeline, receipt.as_ref().filter(|_| !options.verify_sources))?,
+        _ if selected && options.verify_sources => stamps(stage, pipeline, &BTreeMap::new())?,
+        _ if selected => {
+            let mut known = receipt.as_ref().map_or(BTreeMap::new(), |receipt| receipt.files.clone());
+            if stage.has_shards(pipeline) {
+                known.extend(workspace.noted(stage.name()));
+            }
+            stamps(stage, pipeline, &known)?
+        }
         // The files that a stage has read may be gone if it will not run again.
         Some(receipt) => receipt.files.clone(),
         None => BTreeMap::new(),
@@ -168,7 +175,7 @@ pub fn plan_stage(
     let parts = waiting.is_empty().then_some(parts);
     let shards = match &parts {
         Some(parts) if !reasons.is_empty() => {
-            count_shards(stage, &ResultToMake { stage: stage.name(), pipeline, workspace, parts })?
+            count_shards(stage, &ResultToMake { stage: stage.name(), pipeline, workspace, parts, files: &files })?
         }
         _ => None,
     };
@@ -198,11 +205,14 @@ pub fn plan_stage(
 
 /// Counts the shards of a result that will be made.
 fn count_shards(stage: &dyn Stage, result: &ResultToMake<'_>) -> Result<Option<ShardCount>> {
-    if !stage.has_shards() {
+    if !stage.has_shards(result.pipeline) {
         return Ok(None);
     }
     // A stage that will not run may have inputs that do not fit together, such as an old result beside a new one.
     let Ok(shards) = stage.shards(result) else { return Ok(None) };
+    if shards.is_empty() {
+        return Ok(None);
+    }
     let names = shards.iter().map(|shard| shard.name.as_str());
     Ok(Some(ShardCount { finished: result.shard_folder().receipts_of(names)?.len(), of: shards.len() }))
 }
@@ -220,10 +230,14 @@ fn is_from(stages: &[StageName], input: &str) -> bool {
 }
 
 /// The outside files that a stage reads, with the digests of `known` for unchanged files.
-pub fn stamps(stage: &dyn Stage, pipeline: &Pipeline, known: Option<&Receipt>) -> Result<BTreeMap<String, FileStamp>> {
-    let stamps = stage.files(pipeline)?.into_iter().map(|(setting, files)| {
-        let known = known.and_then(|receipt| receipt.files.get(setting));
-        Ok((setting.to_owned(), stamp(&files, known)?))
-    });
+fn stamps(
+    stage: &dyn Stage,
+    pipeline: &Pipeline,
+    known: &BTreeMap<String, FileStamp>,
+) -> Result<BTreeMap<String, FileStamp>> {
+    let stamps = stage
+        .files(pipeline)?
+        .into_iter()
+        .map(|(setting, files)| Ok((setting.to_owned(), stamp(&files, known.get(setting))?)));
     stamps.collect()
 }

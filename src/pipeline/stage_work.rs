@@ -48,7 +48,7 @@ impl StageWork<'_> {
         let witness = Witness { stage, pipeline, workspace, parts: &parts, files: &plan.files };
         let made = workspace.scratch(stage.name(), &parts.digest(), lock).and_then(|scratch| {
             let context = StageContext {
-                result: ResultToMake { stage: stage.name(), pipeline, workspace, parts: &parts },
+                result: ResultToMake { stage: stage.name(), pipeline, workspace, parts: &parts, files: &plan.files },
                 pipeline,
                 scratch,
                 workspace,

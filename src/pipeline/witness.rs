@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::config::Pipeline;
 use crate::error;
-use crate::record::digest::{FileStamp, digest, look, short, stamp};
+use crate::record::digest::{FileStamp, digest, is_unchanged, look, short};
 use crate::record::fingerprint::Parts;
 use crate::record::workspace::Workspace;
 use crate::source::Outside;
@@ -48,16 +48,10 @@ impl Witness<'_> {
         }
         for (setting, files) in self.stage.files(self.pipeline)? {
             let count = if let Outside::Files(_, members) = &files { members.len() } else { 1 };
-            let (before, after) = (self.files.get(setting), look(&files)?);
-            let is_same = before.is_some_and(|before| {
-                let FileStamp { path, bytes, modified, .. } = before;
-                (path, bytes, modified) == (&after.path, &after.bytes, &after.modified)
-            });
-            // A new owner or hard link changes the inode, but not the content: the digest decides.
-            let is_touched = before.is_some_and(|before| before.changed != after.changed);
+            let after = look(&files)?;
             let is_cheap = after.bytes <= CHEAP.0 && count <= CHEAP.1;
-            let differs = |before: &FileStamp| Ok::<_, anyhow::Error>(stamp(&files, None)?.digest != before.digest);
-            if !is_same || ((is_touched || is_cheap) && before.map_or(Ok(true), differs)?) {
+            let is_same = |before: &FileStamp| is_unchanged(&files, before, &after, is_cheap);
+            if !self.files.get(setting).map_or(Ok(false), is_same)? {
                 let (what, example) = (&after.path, example(&files));
                 let message = format!("{what} ({setting}) has changed while it was read{example}");
                 return Err(error::try_again(format!("{message}; run the same command again")));

@@ -3,7 +3,7 @@
 //! The digest decides; the stamp only saves computing it again. A stamp therefore holds everything by which a file system shows a
 //! change, including the change time of the inode, which no program can set.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -18,7 +18,7 @@ use crate::store::{self, PathKind, RangeReader, Stat};
 const AHEAD: usize = 32;
 
 /// The state of a file, or of all files of a folder that are read, when they were digested.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStamp {
     /// Its path, with links resolved; it serves to recognise the file and enters no fingerprint.
     pub path: String,
@@ -88,6 +88,21 @@ pub fn stamp(files: &Outside, known: Option<&FileStamp>) -> Result<FileStamp> {
 /// # Errors
 /// As [`stamp`].
 pub fn look(files: &Outside) -> Result<FileStamp> {
+    look_by(files, |root, members| store::of(root).stats(root, members))
+}
+
+/// As [`look`], whatever earlier listings said.
+///
+/// # Errors
+/// As [`stamp`].
+pub fn look_now(files: &Outside) -> Result<FileStamp> {
+    look_by(files, |root, members| store::of(root).stats_now(root, members))
+}
+
+fn look_by(
+    files: &Outside,
+    stats: impl FnOnce(&Path, &[String]) -> io::Result<Vec<Option<Stat>>>,
+) -> Result<FileStamp> {
     let (Outside::File(path) | Outside::Files(path, _)) = files;
     let found = store::of(path).real(path).map_err(|cause| match cause.kind() {
         ErrorKind::NotFound => error::data(format!("{} does not exist", path.display())),
@@ -100,7 +115,7 @@ pub fn look(files: &Outside) -> Result<FileStamp> {
         let Stat { bytes, modified, changed } = store::of(path).stat(path).with_context(unreadable)?;
         return Ok(FileStamp { path: place, bytes, modified, changed, digest });
     };
-    let looks = store::of(root).stats(root, members).map_err(|cause| match cause.kind() {
+    let looks = stats(root, members).map_err(|cause| match cause.kind() {
         ErrorKind::InvalidData => error::data(cause.to_string()),
         _ => anyhow::Error::new(cause).context(unreadable()),
     });
@@ -118,6 +133,21 @@ pub fn look(files: &Outside) -> Result<FileStamp> {
     };
     let [modified, changed] = hashers.each_ref().map(start);
     Ok(FileStamp { path: place, bytes, modified, changed, digest })
+}
+
+/// Whether files that now look like `after` have the content of `before`. They are digested if `again`, and where metadata alone does
+/// not tell.
+///
+/// # Errors
+/// As [`stamp`].
+pub fn is_unchanged(files: &Outside, before: &FileStamp, after: &FileStamp, again: bool) -> Result<bool> {
+    let told = |stamp: &FileStamp| (stamp.path.clone(), stamp.bytes, stamp.modified);
+    if told(before) != told(after) {
+        return Ok(false);
+    }
+    // A new owner or hard link changes the inode, but not the content: the digest decides.
+    let is_touched = before.changed != after.changed;
+    Ok(!(again || is_touched) || stamp(files, None)?.digest == before.digest)
 }
 
 fn is_missing(cause: &anyhow::Error) -> bool {

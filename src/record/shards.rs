@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::receipt::output_damage;
 use super::sealed::{sealed, unseal};
+use crate::source::Learned;
 use crate::store::{self, MOST_RECEIPT};
 use crate::table::FileRecord;
 
@@ -37,6 +38,9 @@ pub struct ShardReceipt {
     pub rows: u64,
     /// Its files.
     pub files: Vec<FileRecord>,
+    /// What was learned from the images of a source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<Learned>,
     /// What computed: the device and, of a CPU, its instructions. Shards that differ in it may differ in their last bits.
     pub arithmetic: String,
     /// The name of the machine.
@@ -46,17 +50,17 @@ pub struct ShardReceipt {
 }
 
 impl ShardReceipt {
-    /// The receipt of a shard that this machine has made, of so many rows and in so many seconds.
+    /// The receipt of a shard that this machine has made, of so many rows, with what it learned, and in so many seconds.
     pub fn new(
         folder: &ShardFolder,
         (shard, rows): (&str, u64),
-        files: Vec<FileRecord>,
+        (files, learned): (Vec<FileRecord>, Option<Learned>),
         arithmetic: String,
         seconds: f64,
     ) -> Self {
         let (fingerprint, seconds) = (folder.fingerprint.clone(), (seconds * 1000.0).round() / 1000.0);
         let host = store::local::host();
-        Self { format: FORMAT, fingerprint, shard: shard.to_owned(), rows, files, arithmetic, host, seconds }
+        Self { format: FORMAT, fingerprint, shard: shard.to_owned(), rows, files, learned, arithmetic, host, seconds }
     }
 
     /// Its files that are not in `folder` as it says.
@@ -85,8 +89,8 @@ impl ShardFolder {
         store::of(&self.run).shards(&self.run, &self.stage).join(self.key())
     }
 
-    /// The folder of the receipts.
-    fn receipts(&self) -> PathBuf {
+    /// The folder of the receipts, and of what else is not published.
+    pub fn receipts(&self) -> PathBuf {
         self.files().with_extension("receipts")
     }
 

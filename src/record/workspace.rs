@@ -6,7 +6,7 @@
 //!   <stage>/                    what a stage published: its files and _receipt.json
 //!   .lock                       locked while a command writes; names the process
 //!   .scratch/<stage>/           the result that a stage is writing; removed by the next run
-//!   .checkpoint/<stage>         the checkpoint of a stage
+//!   .checkpoint/<stage>         the checkpoint of a stage; of ingest in shards, the stamps of its source
 //!   .shards/<stage>/<start of a fingerprint>/            finished shards of a stage, until all of them are published
 //!   .shards/<stage>/<start of a fingerprint>.receipts/   and their receipts
 //! ```
@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::StageName;
 use super::digest::FileStamp;
@@ -35,6 +35,12 @@ const SETTINGS: &str = "pipeline.json";
 const CHECKPOINT: &str = ".checkpoint";
 /// The name of a receipt. Readers of whole folders (pyarrow, pandas, Spark) skip names that start with `_`.
 pub const RECEIPT: &str = "_receipt.json";
+
+/// Stamps of source files.
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    files: BTreeMap<String, FileStamp>,
+}
 
 /// A run directory.
 #[derive(Debug, Clone)]
@@ -160,6 +166,23 @@ impl Workspace {
         let Some(mut receipt) = self.receipt(stage)?.filter(|receipt| receipt.files != *files) else { return Ok(()) };
         receipt.files.clone_from(files);
         self.store().replace_published(&self.root, stage.as_str(), RECEIPT, &receipt.serialise()?)
+    }
+
+    /// Notes the stamps of source files for processes that make parts of a result, so that not each of them digests all files. They are
+    /// where a checkpoint would be, and go as it does. Where they cannot be written, work is done twice, and nothing else is lost.
+    pub fn note(&self, stage: StageName, files: &BTreeMap<String, FileStamp>) {
+        if self.noted(stage) != *files {
+            let (path, noted) = (self.checkpoint(stage), Noted { files: files.clone() });
+            let folder = self.store().create_folder(&self.root.join(CHECKPOINT));
+            _ = folder.and_then(|()| sealed(&noted)).and_then(|bytes| store::write_whole(&path, &bytes));
+        }
+    }
+
+    /// The stamps that were noted; none if there are none that can be read.
+    pub fn noted(&self, stage: StageName) -> BTreeMap<String, FileStamp> {
+        let text = store::read_whole(&self.checkpoint(stage), MOST_TEXT).ok().and_then(|bytes| unseal(&bytes));
+        let noted = text.and_then(|text| serde_json::from_str::<Noted>(&text).ok());
+        noted.map_or(BTreeMap::new(), |noted| noted.files)
     }
 
     /// Acquires the lease to write, waiting up to `timeout` (for ever if none) and reporting who holds it.

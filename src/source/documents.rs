@@ -98,7 +98,7 @@ impl SourceKind for DocumentsSettings {
 
     fn open(&self, seed: u64, _data: &Path, _progress: &Progress) -> Result<Box<dyn Source>> {
         let [clean, noisy] = [false, true].map(|stained| Pages { seed, settings: self.clone(), stained });
-        Ok(Box::new(Pairs::new(clean, noisy)?))
+        Ok(Box::new(Pairs::new(Box::new(clean), Box::new(noisy))?))
     }
 }
 

@@ -4,6 +4,7 @@
 //! image therefore stays in its split when other images are appended.
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use crate::image::{PerSplit, Split};
 use crate::random::Stream;
@@ -16,7 +17,7 @@ pub fn key(name: &str) -> u64 {
 }
 
 /// A draw of splits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Draw {
     stream: Stream,
     test: f64,
@@ -64,7 +65,8 @@ impl Draw {
 }
 
 /// The images of a set that belong to a split.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Members {
     /// All images of the set.
     All,

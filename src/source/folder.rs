@@ -11,6 +11,7 @@ mod kind;
 mod labels;
 mod layout;
 mod listing;
+pub mod opened;
 mod pair_table;
 mod pairs;
 mod settings;
@@ -27,16 +28,19 @@ use rayon::prelude::*;
 
 use labels::Labelled;
 use listing::{list, list_in};
+use opened::{Entry, Opened, parts};
 pub use settings::{FolderLabels, FolderSettings};
 
 use super::animated::Animated;
+use super::learned::Learned;
 use super::picture::{self, Picture, PictureFile, pages};
-use super::rejected::{Reject, Rejections};
+use super::rejected::{Looked, Reject, Rejections};
+use super::version::Version;
 use super::{Source, batch, bytes_of, string_column};
 use crate::image::{Classes, Extent, ImageShape, PerSplit, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
 use crate::source::settings::{Fit, Pages, Size};
-use crate::table::{Content, Emit, RowGroup, batch_rows, batches_of, row_groups_of};
+use crate::table::{Content, Emit, RowGroup, batch_rows, batches_of};
 use crate::{error, interrupt, store};
 
 /// The name of the table with the path of each image.
@@ -44,21 +48,7 @@ pub const FILES: &str = "files.parquet";
 
 /// The images of a folder.
 pub struct Folder {
-    root: PathBuf,
-    fit: Fit,
-    extent: Extent,
-    /// How the pixels of all are stored.
-    pixels: Pixels,
-    /// The first file that can be used, and its shape.
-    first: (String, ImageShape),
-    /// A file of another size, and its shape.
-    differing: Option<(String, ImageShape)>,
-    /// The one with the shortest side.
-    narrowest: Option<(String, ImageShape)>,
-    /// Numbers of each picture, by split, as far as headers tell; empty if all have one size.
-    widths: PerSplit<Vec<usize>>,
-    splits: PerSplit<Vec<Entry>>,
-    classes: Classes,
+    opened: Arc<Opened>,
     rejections: Rejections,
     animated: Animated,
 }
@@ -69,16 +59,6 @@ const MOST_TRIED: usize = 1000;
 /// Files that a store reads ahead.
 const AHEAD: usize = 32;
 
-/// An image file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    /// Its path below the folder, with `/`.
-    path: String,
-    label: Option<i64>,
-    /// The page that is read, from 0.
-    page: usize,
-}
-
 impl Folder {
     /// Lists a folder and decodes pictures until one gives the shape.
     ///
@@ -87,6 +67,16 @@ impl Folder {
     /// interruption.
     pub fn open(settings: &FolderSettings, seed: u64, progress: &Progress) -> Result<Self> {
         Self::labelled(&settings.path, settings, labels::labelled(settings, seed, progress)?)
+    }
+
+    /// The images of an opened folder, after others of it were looked at.
+    pub fn again(opened: Arc<Opened>, looked: Looked) -> Self {
+        let rejections = Rejections::new(opened.faults, "source.folder").after(looked);
+        Self::from_opened(opened, rejections)
+    }
+
+    fn from_opened(opened: Arc<Opened>, rejections: Rejections) -> Self {
+        Self { opened, rejections, animated: Animated::default() }
     }
 
     fn labelled(root: &Path, settings: &FolderSettings, files: Labelled) -> Result<Self> {
@@ -103,88 +93,96 @@ impl Folder {
         classes: Classes,
     ) -> Result<Self> {
         let splits = if fit.pages == Pages::All { splits.map(|entries| paged(root, entries)) } else { splits };
-        let mut folder = Self {
-            root: root.to_owned(),
-            fit,
-            extent: Extent::Mixed { channels: 1 },
-            pixels: Pixels::U8,
-            first: (String::new(), ImageShape { height: 1, width: 1, channels: 1 }),
-            differing: None,
-            narrowest: None,
-            widths: PerSplit::default(),
-            splits,
-            classes,
+        let mut folder = Self::from_opened(
+            Arc::new(Opened {
+                root: root.to_owned(),
+                fit,
+                faults: rejections.faults(),
+                extent: Extent::Mixed { channels: 1 },
+                pixels: Pixels::U8,
+                first: (String::new(), ImageShape { height: 1, width: 1, channels: 1 }),
+                differing: None,
+                narrowest: None,
+                widths: PerSplit::default(),
+                splits,
+                classes: classes.map(|names| names.to_vec()),
+            }),
             rejections,
-            animated: Animated::default(),
-        };
+        );
+        let (first, pixels) = folder.first()?;
+        folder.measure(first, pixels)?;
+        Ok(folder)
+    }
+
+    /// The first file that can be used, its shape, and how its pixels are stored.
+    fn first(&self) -> Result<((String, ImageShape), Pixels)> {
         // Bad pictures before the first good one are reported when all pictures are read.
         let (mut bad, mut least) = (Vec::new(), "");
-        for (split, entries) in Split::ALL.iter().zip(&folder.splits) {
+        for (split, entries) in Split::ALL.iter().zip(&self.opened.splits) {
             for (id, entry) in (0..).zip(entries) {
                 interrupt::check()?;
-                match folder.read(entry)? {
-                    Ok(picture) => {
-                        (folder.first, folder.pixels) = ((entry.path.clone(), picture.shape), picture.samples.pixels());
-                        folder.measure()?;
-                        return Ok(folder);
-                    }
+                match self.read(entry)? {
+                    Ok(picture) => return Ok(((entry.path.clone(), picture.shape), picture.samples.pixels())),
                     // Further bad pictures would only lengthen the message.
                     Err(_) if bad.len() == MOST_TRIED => {
                         least = "at least ";
-                        if !folder.rejections.skips() {
+                        if !self.rejections.skips() {
                             break;
                         }
                     }
-                    Err(reason) => bad.push(folder.reject(*split, id, entry, reason)),
+                    Err(reason) => bad.push(self.reject(*split, id, entry, reason)),
                 }
             }
         }
         if bad.is_empty() {
-            return Err(error::data(format!("{} holds no images", root.display())));
+            return Err(error::data(format!("{} holds no images", self.opened.root.display())));
         }
-        Err(folder.rejections.failure(&bad, least))
+        Err(self.rejections.failure(&bad, least))
     }
 
     /// Decides by their headers whether the pictures have one size, unless they are made to have one, and whether some are deep.
-    fn measure(&mut self) -> Result<()> {
-        let (first, channels) = (self.first.1, self.first.1.channels);
-        self.extent = Extent::Fixed(first);
+    /// `first` is the first that can be used, and `pixels` how its pixels are stored.
+    fn measure(&mut self, (name, first): (String, ImageShape), pixels: Pixels) -> Result<()> {
+        let channels = first.channels;
         let measured = |entries: &Vec<Entry>| -> Result<Vec<Option<(ImageShape, Pixels)>>> {
             let shape = |(index, entry): (usize, &Entry)| {
                 interrupt::check()?;
                 self.expect(&entries[index..]);
                 if entry.page > 0 {
                     let page = self.bytes(entry)?.ok();
-                    return Ok(page.and_then(|page| picture::shape_of(Cursor::new(&page.bytes), &self.fit)));
+                    return Ok(page.and_then(|page| picture::shape_of(Cursor::new(&page.bytes), &self.opened.fit)));
                 }
-                Ok(picture::shape_of_file(&self.path(entry), &self.fit))
+                Ok(picture::shape_of_file(&self.path(entry), &self.opened.fit))
             };
             entries.par_iter().enumerate().map(shape).collect()
         };
         let mut found = PerSplit::<Vec<Option<(ImageShape, Pixels)>>>::default();
-        for (found, entries) in found.iter_mut().zip(&self.splits) {
+        for (found, entries) in found.iter_mut().zip(&self.opened.splits) {
             *found = measured(entries)?;
         }
+        // Nobody shares it yet.
+        let opened = Arc::make_mut(&mut self.opened);
+        (opened.first, opened.extent, opened.pixels) = ((name, first), Extent::Fixed(first), pixels);
         if found.iter().flatten().flatten().any(|(_, pixels)| *pixels != Pixels::U8) {
-            self.pixels = Pixels::F32;
+            opened.pixels = Pixels::F32;
         }
-        if self.fit.size != Size::Same {
+        if opened.fit.size != Size::Same {
             return Ok(());
         }
         let shapes =
             found.map(|found| found.into_iter().map(|found| found.map(|(shape, _)| shape)).collect::<Vec<_>>());
-        let all = self.splits.iter().flatten().zip(shapes.iter().flatten());
+        let all = opened.splits.iter().flatten().zip(shapes.iter().flatten());
         let mut others = all.filter_map(|(entry, shape)| Some((entry, (*shape)?)));
         let narrowest = others.clone().min_by_key(|(_, shape)| shape.height.min(shape.width));
         let narrowest = narrowest.map(|(entry, shape)| (entry.path.clone(), shape));
         // Pictures of other channels are refused when they are read.
         let sides = |shape: ImageShape| (shape.height, shape.width);
-        self.differing =
+        opened.differing =
             others.find(|(_, shape)| sides(*shape) != sides(first)).map(|(entry, shape)| (entry.path.clone(), shape));
-        if self.differing.is_some() || first.len() > ImageShape::MAX_LEN {
-            self.extent = Extent::Mixed { channels };
-            self.narrowest = narrowest;
-            self.widths = shapes.map(|shapes| shapes.iter().map(|shape| shape.map_or(1, ImageShape::len)).collect());
+        if opened.differing.is_some() || first.len() > ImageShape::MAX_LEN {
+            opened.extent = Extent::Mixed { channels };
+            opened.narrowest = narrowest;
+            opened.widths = shapes.map(|shapes| shapes.iter().map(|shape| shape.map_or(1, ImageShape::len)).collect());
         }
         Ok(())
     }
@@ -207,12 +205,12 @@ impl Folder {
 
     /// Has the store begin to read the first files of these entries, which are read next.
     fn expect(&self, entries: &[Entry]) {
-        store::of(&self.root).expect(&mut entries.iter().take(AHEAD).map(|entry| self.path(entry)));
+        store::of(&self.opened.root).expect(&mut entries.iter().take(AHEAD).map(|entry| self.path(entry)));
     }
 
     /// A picture, or why it cannot be decoded.
     fn read(&self, entry: &Entry) -> Result<Result<Picture, String>> {
-        Ok(self.bytes(entry)?.and_then(|file| picture::decode(&file.bytes, &self.fit)))
+        Ok(self.bytes(entry)?.and_then(|file| picture::decode(&file.bytes, &self.opened.fit)))
     }
 
     /// A picture file whose first page is that of the entry, or why it cannot be read.
@@ -227,7 +225,7 @@ impl Folder {
             file => file.with_context(|| format!("cannot read {}", path.display()))?,
         };
         let pages = pages::pages(&mut Cursor::new(&file.bytes));
-        if let Err(reason) = pages::check(pages.len(), self.fit.pages, self.rejections.asker()) {
+        if let Err(reason) = pages::check(pages.len(), self.opened.fit.pages, self.rejections.asker()) {
             return Ok(Err(reason));
         }
         if let Some(page) = pages.get(entry.page) {
@@ -238,17 +236,17 @@ impl Folder {
 
     /// Emits the images of a row group.
     fn load(&self, split: Split, group: Range<usize>, emit: Emit<'_>) -> Result<()> {
-        let batches = match self.extent {
-            Extent::Mixed { .. } => batches_of(&self.widths[split as usize][group.clone()]),
+        let batches = match self.opened.extent {
+            Extent::Mixed { .. } => batches_of(&self.opened.widths[split as usize][group.clone()]),
             Extent::Fixed(shape) => parts(group.len(), batch_rows(bytes_of(shape))).collect(),
         };
         for rows in batches {
             let rows = group.start + rows.start..group.start + rows.end;
-            let mut samples = Samples::none(self.pixels);
+            let mut samples = Samples::none(self.opened.pixels);
             let (mut ids, mut labels, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
-            for (id, entry) in (rows.start as u64..).zip(&self.splits[split as usize][rows.clone()]) {
+            for (id, entry) in (rows.start as u64..).zip(&self.opened.splits[split as usize][rows.clone()]) {
                 interrupt::check()?;
-                self.expect(&self.splits[split as usize][id as usize..group.end]);
+                self.expect(&self.opened.splits[split as usize][id as usize..group.end]);
                 match self.read(entry)? {
                     Ok(picture) => {
                         self.check(entry, picture.shape)?;
@@ -263,7 +261,7 @@ impl Folder {
             }
             self.rejections.looked_at(rows.len())?;
             if !self.rejections.ends_the_run() && !shapes.is_empty() {
-                let shapes = match self.extent {
+                let shapes = match self.opened.extent {
                     Extent::Fixed(shape) => Shapes::Equal(shape, shapes.len()),
                     Extent::Mixed { .. } => Shapes::Each(shapes),
                 };
@@ -275,8 +273,8 @@ impl Folder {
 
     /// Checks that a picture fits beside the first one.
     fn check(&self, entry: &Entry, found: ImageShape) -> Result<()> {
-        let (first, shape) = &self.first;
-        let expected = match self.extent {
+        let (first, shape) = &self.opened.first;
+        let expected = match self.opened.extent {
             Extent::Fixed(shape) => shape,
             Extent::Mixed { channels } => ImageShape { channels, ..found },
         };
@@ -285,29 +283,29 @@ impl Folder {
     }
 
     fn path(&self, entry: &Entry) -> PathBuf {
-        self.root.join(&entry.path)
+        self.opened.path(entry)
     }
 }
 
 impl Source for Folder {
     fn content(&self) -> Content {
-        Content::Images(self.extent, self.pixels)
+        Content::Images(self.opened.extent, self.opened.pixels)
     }
 
     fn differing(&self) -> Option<String> {
-        let ((first, shape), (other, found)) = (&self.first, self.differing.as_ref()?);
-        let path = |path: &str| self.root.join(path).display().to_string();
+        let ((first, shape), (other, found)) = (&self.opened.first, self.opened.differing.as_ref()?);
+        let path = |path: &str| self.opened.root.join(path).display().to_string();
         let (rows, columns) = (found.height, found.width);
         Some(format!("{} is {rows}×{columns}, but {} is {}×{}", path(other), path(first), shape.height, shape.width))
     }
 
     fn narrowest(&self) -> Option<(String, ImageShape)> {
-        let (path, shape) = self.narrowest.as_ref()?;
-        Some((self.root.join(path).display().to_string(), *shape))
+        let (path, shape) = self.opened.narrowest.as_ref()?;
+        Some((self.opened.root.join(path).display().to_string(), *shape))
     }
 
     fn count(&self, split: Split) -> u64 {
-        self.splits[split as usize].len() as u64
+        self.opened.splits[split as usize].len() as u64
     }
 
     fn row_groups(
@@ -315,44 +313,38 @@ impl Source for Folder {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let groups: Vec<_> = match self.extent {
-            Extent::Mixed { .. } => row_groups_of(&self.widths[split as usize]),
-            Extent::Fixed(_) => parts(self.splits[split as usize].len(), rows).collect(),
-        };
         Ok(Box::new(
-            groups
+            self.opened
+                .row_groups(split, rows)
                 .into_iter()
                 .map(move |group| -> Result<RowGroup<'_>> { Ok(Box::new(move |emit| self.load(split, group, emit))) }),
         ))
     }
 
     fn row_group_count(&self, split: Split, rows: usize) -> u64 {
-        match self.extent {
-            Extent::Mixed { .. } => row_groups_of(&self.widths[split as usize]).len() as u64,
-            Extent::Fixed(_) => self.count(split).div_ceil(rows as u64),
-        }
+        self.opened.row_groups(split, rows).len() as u64
     }
 
     fn name(&self, split: Split, id: u64) -> String {
-        let entry = self.splits[split as usize].get(id as usize);
+        let entry = self.opened.splits[split as usize].get(id as usize);
         entry.map_or(String::new(), |entry| self.path(entry).display().to_string())
     }
 
     fn classes(&self) -> Classes {
-        self.classes.clone()
+        self.opened.classes.clone().map(Into::into)
     }
 
     /// The path of each image.
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         let rejected: HashSet<_> = self.rejections.listed().iter().map(|reject| (reject.split, reject.id)).collect();
         let kept = |split: Split| {
-            let entries = self.splits[split as usize].iter().zip(0_u64..);
+            let entries = self.opened.splits[split as usize].iter().zip(0_u64..);
             let kept = entries.filter(|(_, id)| !rejected.contains(&(split, *id)));
             kept.map(|(entry, id)| (split, id, entry)).collect::<Vec<_>>()
         };
         let rows: Vec<_> = Split::ALL.into_iter().flat_map(kept).collect();
         let mut columns = vec![("path", string_column(rows.iter().map(|(_, _, entry)| entry.path.as_str())))];
-        if self.fit.pages == Pages::All {
+        if self.opened.fit.pages == Pages::All {
             let pages = rows.iter().map(|(_, _, entry)| entry.page as i64);
             columns.push(("page", Arc::new(Int64Array::from_iter_values(pages))));
         }
@@ -363,11 +355,23 @@ impl Source for Folder {
     fn passed_over(&self) -> Option<String> {
         self.animated.line()
     }
-}
 
-/// So many rows in parts of `step`.
-fn parts(rows: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..rows).step_by(step).map(move |start| start..rows.min(start + step))
+    fn learned(&self) -> Learned {
+        Learned { looked: self.rejections.looked(), animated: self.animated.learned(), ..Learned::default() }
+    }
+
+    fn learn(&self, learned: Learned) -> Result<()> {
+        self.animated.learn(learned.animated);
+        self.rejections.learn(learned.looked)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.rejections.check()
+    }
+
+    fn opened(&self) -> Option<Version> {
+        Some(Version::Folder(Arc::clone(&self.opened)))
+    }
 }
 
 /// An entry for each page of the files.

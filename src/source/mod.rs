@@ -8,6 +8,7 @@
 mod animated;
 mod arrays;
 mod asker;
+mod batches;
 mod columns;
 mod documents;
 mod draw;
@@ -17,10 +18,12 @@ mod gzip;
 mod held;
 mod idx;
 mod label_text;
+mod learned;
 pub mod level_table;
 mod look;
 mod mnist;
 mod numpy;
+mod opened;
 mod pairs;
 mod picture;
 mod rejected;
@@ -33,9 +36,9 @@ mod tables;
 mod tar;
 mod texture;
 mod vectors;
+mod version;
 mod walk;
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,30 +52,34 @@ use zip::result::ZipError;
 pub use animated::Animated;
 pub use asker::Asker;
 use asker::check_fit;
+pub use batches::{ImageBytes, batch, bytes_of, row_group_of};
 pub use columns::ColumnsSettings;
 pub use folder::{FILES, Folder, FolderLabels, FolderSettings};
 pub use gzip::unpacked_start;
 pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
+pub use learned::Learned;
 pub use look::{Look, explained, format, look, look_at_folder};
 pub use numpy::{
     Held as HeldArray, NpySettings, NpzSettings, Numpy, count_arrays, describe_npy, floats as floats_of, names_in_npz,
 };
+pub use opened::OpenedSource;
 pub use picture::pages::count_pages;
 pub use picture::{
     Picture, decode, decode_whole, frames, guess_format, is_picture, picture_format, read as read_picture,
 };
-pub use rejected::{REJECTED, Reject, Rejections, summary as summary_of_rejected};
+pub use rejected::{Looked, REJECTED, Reject, Rejections, summary as summary_of_rejected};
 pub use split_name::{Role, role_of, roles};
 pub use strokes::StrokesSettings;
 pub use tables::{ParquetSettings, Tables};
 pub use tar::TarSettings;
 pub use vectors::{Missing, Scale, Vectors, VectorsSettings, read_scaler, table_source};
+pub use version::{RowGroups, Version};
 
 use crate::error;
-use crate::image::{Class, Classes, Extent, ImageShape, Levels, Pixels, Samples, Shapes, Split};
+use crate::image::{Class, Classes, ImageShape, Levels, Split};
 use crate::progress::Progress;
 use crate::setting::choices;
-use crate::table::{Content, RowGroup, batch_rows, image_columns, leading_columns, pixels};
+use crate::table::{Content, RowGroup};
 
 /// Images in two splits or, with one for validation, three.
 pub trait Source: Sync {
@@ -107,6 +114,24 @@ pub trait Source: Sync {
         self.count(split).div_ceil(rows.max(1) as u64)
     }
 
+    /// Some of these row groups.
+    ///
+    /// # Errors
+    /// As [`Self::row_groups`].
+    fn row_groups_in(
+        &self,
+        split: Split,
+        rows: usize,
+        some: &RowGroups,
+    ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
+        Ok(Box::new(self.row_groups(split, rows)?.skip(some.groups.start).take(some.groups.len())))
+    }
+
+    /// What opening it has found out, as plain data, if each of its row groups can be made by itself from that.
+    fn opened(&self) -> Option<Version> {
+        None
+    }
+
     /// Whether the images are in the order of their ids.
     fn is_sorted(&self) -> bool {
         true
@@ -128,6 +153,27 @@ pub trait Source: Sync {
     /// Images that could not be decoded and may not be skipped.
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
         Ok(Vec::new())
+    }
+
+    /// What was learned from the images that were read.
+    fn learned(&self) -> Learned {
+        Learned::default()
+    }
+
+    /// Takes over what others have learned from images that they have read.
+    ///
+    /// # Errors
+    /// More bad pictures than may be left out.
+    fn learn(&self, _learned: Learned) -> Result<()> {
+        Ok(())
+    }
+
+    /// Checks the images that were read.
+    ///
+    /// # Errors
+    /// Some could not be decoded, and may not be skipped.
+    fn check(&self) -> Result<()> {
+        Ok(())
     }
 
     /// A line about what was passed over while all images were read, if anything was.
@@ -166,6 +212,11 @@ pub trait SourceKind {
     /// The size of the images, if it is known without opening a file.
     fn known_shape(&self) -> Option<ImageShape> {
         None
+    }
+
+    /// Whether its row groups can be made by themselves, [`Source::opened`], unless opening it shows that they cannot.
+    fn has_shards(&self) -> bool {
+        false
     }
 
     /// The files and folders that must be there, by setting; patterns are none.
@@ -264,61 +315,6 @@ impl Outside {
             Self::Files(root, members) => members.iter().map(|member| root.join(member)).collect(),
         }
     }
-}
-
-/// Consecutive images as bytes.
-pub struct ImageBytes<'a> {
-    /// The split they belong to.
-    pub split: Split,
-    /// Size of each.
-    pub shape: ImageShape,
-    /// Their positions among the images of their source.
-    pub ids: Vec<u64>,
-    /// Their pixels, one image after the other.
-    pub bytes: Cow<'a, [u8]>,
-    /// The labels of all images of their source, if there are any.
-    pub labels: Option<&'a [u8]>,
-}
-
-/// The row group of these images.
-pub fn row_group_of(images: ImageBytes<'_>) -> RowGroup<'_> {
-    Box::new(move |emit| {
-        let ImageBytes { split, shape, ids, bytes, labels } = images;
-        let rows = batch_rows(bytes_of(shape));
-        for (ids, chunk) in ids.chunks(rows).zip(bytes.chunks(rows * shape.len())) {
-            let label = |id: &u64| labels.map(|labels| i64::from(labels[*id as usize]));
-            let labels = ids.iter().map(label).collect();
-            let shapes = Shapes::Equal(shape, ids.len());
-            emit(batch(split, &shapes, ids.iter().copied(), labels, chunk.to_vec())?)?;
-        }
-        Ok(())
-    })
-}
-
-/// The content of a table of images of this shape as bytes.
-pub fn bytes_of(shape: ImageShape) -> Content {
-    Content::Images(shape.into(), Pixels::U8)
-}
-
-/// A batch of images: one for each of `labels`, with the first of `ids`, and their numbers, one image after the other.
-pub fn batch(
-    split: Split,
-    shapes: &Shapes,
-    ids: impl Iterator<Item = u64>,
-    labels: Vec<Option<i64>>,
-    samples: impl Into<Samples>,
-) -> Result<RecordBatch> {
-    let ids = ids.take(labels.len());
-    let mut columns = leading_columns(split, ids, labels).to_vec();
-    let samples = samples.into();
-    let pixels = samples.pixels();
-    columns.extend(image_columns(shapes, pixels::column(samples))?);
-    let extent = match shapes {
-        Shapes::Equal(shape, _) => Extent::Fixed(*shape),
-        Shapes::Each(shapes) => Extent::Mixed { channels: shapes.first().map_or(1, |shape| shape.channels) },
-    };
-    RecordBatch::try_new(Content::Images(extent, pixels).schema(), columns)
-        .map_err(|cause| error::bug(format!("a source made a malformed batch: {cause}")))
 }
 
 /// Images with more channels than this, and at most as many rows as this, are taken to have their channels first.

@@ -4,23 +4,23 @@ use anyhow::Result;
 use arrow_array::RecordBatch;
 use arrow_schema::FieldRef;
 
-use super::Source;
+use super::{Learned, Source, Version};
 use crate::error;
 use crate::image::{Classes, Split};
 use crate::table::{Content, RowGroup};
 
 /// A source of clean images, and one of a noisy version of each: as many, of the same ids and sizes, in the same order.
-pub struct Pairs<S> {
-    clean: S,
-    noisy: S,
+pub struct Pairs {
+    clean: Box<dyn Source>,
+    noisy: Box<dyn Source>,
 }
 
-impl<S: Source> Pairs<S> {
+impl Pairs {
     /// Pairs the images of two sources in their order.
     ///
     /// # Errors
     /// Different numbers of images.
-    pub fn new(clean: S, noisy: S) -> Result<Self> {
+    pub fn new(clean: Box<dyn Source>, noisy: Box<dyn Source>) -> Result<Self> {
         for split in Split::ALL {
             let [clean, noisy] = [&clean, &noisy].map(|source| source.count(split));
             if clean != noisy {
@@ -33,7 +33,7 @@ impl<S: Source> Pairs<S> {
     }
 }
 
-impl<S: Source> Source for Pairs<S> {
+impl Source for Pairs {
     fn content(&self) -> Content {
         self.clean.content()
     }
@@ -74,6 +74,22 @@ impl<S: Source> Source for Pairs<S> {
         self.clean.tables()
     }
 
+    fn learned(&self) -> Learned {
+        self.clean.learned()
+    }
+
+    fn learn(&self, learned: Learned) -> Result<()> {
+        self.clean.learn(learned)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.clean.check()
+    }
+
+    fn opened(&self) -> Option<Version> {
+        self.clean.opened()
+    }
+
     fn passed_over(&self) -> Option<String> {
         self.clean.passed_over()
     }
@@ -83,6 +99,6 @@ impl<S: Source> Source for Pairs<S> {
     }
 
     fn noisy(&self) -> Option<&dyn Source> {
-        Some(&self.noisy)
+        Some(&*self.noisy)
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
+use serde::{Deserialize, Serialize};
 
 use super::{Asker, listing_table, string_column};
 use crate::error;
@@ -26,7 +27,8 @@ const MOST_COUNTED: usize = 1000;
 const MOST_LOOKED_AT: u64 = 100_000;
 
 /// A picture that could not be read or decoded.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Reject {
     /// Its split.
     pub split: Split,
@@ -45,14 +47,25 @@ pub struct Rejections {
     faults: Faults,
     /// Who decides about bad pictures: a section of the pipeline, or a command.
     asker: Asker,
-    seen: Mutex<Seen>,
+    seen: Mutex<Looked>,
 }
 
-#[derive(Default)]
-struct Seen {
+/// What was seen of bad pictures.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Looked {
+    /// The pictures.
     list: Vec<Reject>,
-    /// Pictures that were decoded since the first bad one.
+    /// Pictures that were decoded since the first bad one, if it ends the run.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
     since: u64,
+}
+
+impl Looked {
+    /// Whether there was a bad picture.
+    pub fn is_bad(&self) -> bool {
+        !self.list.is_empty()
+    }
 }
 
 impl Rejections {
@@ -70,6 +83,29 @@ impl Rejections {
     pub fn of_call() -> Self {
         let faults = Faults { on_error: OnError::Fail, most: 0 };
         Self { faults, asker: Asker::Call, seen: Mutex::default() }
+    }
+
+    /// The same, after others were looked at.
+    pub fn after(self, looked: Looked) -> Self {
+        Self { seen: Mutex::new(looked), ..self }
+    }
+
+    /// What was seen.
+    pub fn looked(&self) -> Looked {
+        self.seen().clone()
+    }
+
+    /// Adds the pictures that others have seen and left out.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn learn(&self, looked: Looked) -> Result<()> {
+        looked.list.into_iter().try_for_each(|reject| self.add(reject))
+    }
+
+    /// What is done with bad pictures.
+    pub fn faults(&self) -> Faults {
+        self.faults
     }
 
     /// Who decides about bad pictures.
@@ -158,7 +194,7 @@ impl Rejections {
         if self.ends_the_run() { Err(self.failure(&self.seen().list, "")) } else { Ok(()) }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, Looked> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

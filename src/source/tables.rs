@@ -13,6 +13,7 @@ mod kinds;
 mod labelling;
 mod lists;
 mod measure;
+pub mod opened;
 mod opening;
 mod part;
 mod partition;
@@ -31,8 +32,10 @@ pub use settings::ParquetSettings;
 
 use super::animated::Animated;
 use super::draw::{Draw, Members};
+use super::learned::Learned;
 use super::picture::Picture;
 use super::rejected::Rejections;
+use super::version::{RowGroups, Version};
 use super::{Asker, Source, batch, check_fit};
 use crate::image::{Classes, Extent, ImageShape, PerSplit, Pixels, Samples, Shapes, Split};
 use crate::progress::Progress;
@@ -272,24 +275,6 @@ impl Tables {
             Ok(())
         })
     }
-
-    /// The rows of a file with so many rows `before` it, in batches.
-    fn pieces(&self, part: &Part, before: u64) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
-        let (path, label) = (part.path.display().to_string(), part.label);
-        let columns = part.columns.all();
-        let (reader, failure) = match part.read(&columns, MADE_BYTES.div_ceil(self.sizes.largest).min(1024)) {
-            Ok(reader) => (Some(reader), None),
-            Err(cause) => (None, Some(Err(cause))),
-        };
-        let mut first = 0;
-        let rows = reader.into_iter().flatten().map(move |batch| {
-            let batch = batch.map_err(|cause| damaged(&path, first, &cause))?;
-            let rows = Rows { path: path.clone(), before, first, label, batch };
-            first += rows.batch.num_rows() as u64;
-            Ok(rows)
-        });
-        failure.into_iter().chain(rows)
-    }
 }
 
 impl Source for Tables {
@@ -315,11 +300,23 @@ impl Source for Tables {
         split: Split,
         rows: usize,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let mut before = 0;
+        self.row_groups_in(split, rows, &RowGroups { groups: 0..usize::MAX, images: 0..usize::MAX })
+    }
+
+    fn row_groups_in(
+        &self,
+        split: Split,
+        rows: usize,
+        some: &RowGroups,
+    ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
+        let most = MADE_BYTES.div_ceil(self.sizes.largest).min(1024);
+        let (images, mut before) = (some.images.start as u64..some.images.end as u64, 0);
         let mut files = self.parts(split).iter().flat_map(move |part| {
-            let rows = self.pieces(part, before);
-            before += part.rows();
-            rows
+            let end = before + part.rows();
+            let inside = [images.start, images.end].map(|at| at.clamp(before, end) - before);
+            let pieces = (inside[0] < inside[1]).then(|| part.pieces(before, most, inside[0]..inside[1]));
+            before = end;
+            pieces.into_iter().flatten()
         });
         let mut waiting: VecDeque<Image> = VecDeque::new();
         let content = self.content();
@@ -367,6 +364,23 @@ impl Source for Tables {
 
     fn label_lists(&self) -> Option<FieldRef> {
         self.lists.as_ref().map(LabelLists::field)
+    }
+
+    fn learned(&self) -> Learned {
+        Learned { looked: self.rejections.looked(), animated: self.animated.learned(), ..Learned::default() }
+    }
+
+    fn learn(&self, learned: Learned) -> Result<()> {
+        self.animated.learn(learned.animated);
+        self.rejections.learn(learned.looked)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.rejections.check()
+    }
+
+    fn opened(&self) -> Option<Version> {
+        self.as_opened().map(Version::Parquet)
     }
 
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {

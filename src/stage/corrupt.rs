@@ -42,7 +42,7 @@ impl Stage for Corrupt {
         settings
     }
 
-    fn has_shards(&self) -> bool {
+    fn has_shards(&self, _pipeline: &Pipeline) -> bool {
         true
     }
 

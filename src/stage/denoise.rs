@@ -38,7 +38,7 @@ impl Stage for Denoise {
         settings
     }
 
-    fn has_shards(&self) -> bool {
+    fn has_shards(&self, _pipeline: &Pipeline) -> bool {
         true
     }
 

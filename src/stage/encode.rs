@@ -37,7 +37,7 @@ impl Stage for Encode {
         json!({ "encode": pipeline.encode, "output": { "compression-level": compression_level } })
     }
 
-    fn has_shards(&self) -> bool {
+    fn has_shards(&self, _pipeline: &Pipeline) -> bool {
         true
     }
 

@@ -76,7 +76,7 @@ impl Stage for Export {
         settings
     }
 
-    fn has_shards(&self) -> bool {
+    fn has_shards(&self, _pipeline: &Pipeline) -> bool {
         true
     }
 

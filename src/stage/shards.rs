@@ -5,20 +5,24 @@
 //! one that is made twice has the same bytes. [`Collector`] takes the receipts of all, for the one process that publishes.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::ingest::job::{IngestJob, Ingester};
 use crate::device::ComputeDevice;
 use crate::engine::threads::Threads;
 use crate::engine::{InputFile, Job};
+use crate::error::{self, Kind};
 use crate::export::job::{ExportJob, Exporter};
+use crate::progress::Progress;
 use crate::record::digest::{digest, short};
 use crate::record::{ShardFolder, ShardReceipt};
-use crate::text;
-use crate::{error, interrupt};
+use crate::source::Looked;
+use crate::{interrupt, text};
 
 /// The shard of a result that is made of one file of an input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,14 +48,18 @@ pub enum Work {
     Map(Job),
     /// Rows are written for other programs.
     Export(ExportJob),
+    /// Images of a source are written to a table.
+    Ingest(IngestJob),
 }
 
 impl Work {
-    /// The files that are read, with their digests.
+    /// The files of the run that are read, with their digests.
     fn inputs(&self) -> Vec<InputFile> {
         match self {
             Work::Map(job) => job.inputs(),
             Work::Export(job) => job.inputs(),
+            // It reads files outside of the run, and checks them itself.
+            Work::Ingest(_) => Vec::new(),
         }
     }
 }
@@ -63,6 +71,14 @@ pub trait Engine: Sync {
     /// # Errors
     /// As [`LocalEngine::run_shard`].
     fn run(&self, shards: &[Shard], observer: &dyn Observer) -> Result<Vec<ShardReceipt>>;
+
+    /// Is asked before this process makes the result of a stage as a whole, of which others of its kind have shards.
+    ///
+    /// # Errors
+    /// This process is not to make anything.
+    fn made_as_a_whole(&self, _stage: &str, _progress: &Progress) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Is told what an engine has done.
@@ -78,6 +94,7 @@ pub trait Observer: Sync {
 pub struct LocalEngine {
     threads: Threads,
     exporter: Exporter,
+    ingester: Ingester,
     arithmetic: String,
 }
 
@@ -85,13 +102,27 @@ impl LocalEngine {
     /// So many threads, and the device for models.
     pub fn new(threads: usize, device: &ComputeDevice) -> Self {
         let arithmetic = device.arithmetic();
-        Self { threads: Threads::new(threads, device.inference()), exporter: Exporter::new(threads), arithmetic }
+        Self {
+            threads: Threads::new(threads, device.inference()),
+            exporter: Exporter::new(threads),
+            ingester: Ingester::new(threads),
+            arithmetic,
+        }
     }
 }
 
 impl Engine for LocalEngine {
     fn run(&self, shards: &[Shard], observer: &dyn Observer) -> Result<Vec<ShardReceipt>> {
-        shards.iter().map(|shard| self.run_shard(shard, observer)).collect()
+        let (looked, mut receipts, mut failure) = (Mutex::default(), Vec::new(), None);
+        for shard in shards {
+            match self.make(shard, observer, &looked) {
+                Ok(receipt) => receipts.push(receipt),
+                // The pictures of the other shards are looked at too, so that one run names all that need repair.
+                Err(cause) if is_bad(&looked) && error::kind(&cause) == Kind::Data => failure = Some(cause),
+                Err(cause) => return Err(cause),
+            }
+        }
+        failure.map_or(Ok(receipts), Err)
     }
 }
 
@@ -102,6 +133,11 @@ impl LocalEngine {
     /// Unreadable input, and input that is not what the fingerprint says; another process that has published the result
     /// meanwhile; errors of the operation or of the store.
     pub fn run_shard(&self, shard: &Shard, observer: &dyn Observer) -> Result<ShardReceipt> {
+        self.make(shard, observer, &Mutex::default())
+    }
+
+    /// As [`Self::run_shard`], after the pictures of other shards were looked at.
+    fn make(&self, shard: &Shard, observer: &dyn Observer, looked: &Mutex<Looked>) -> Result<ShardReceipt> {
         let Shard { folder, name, of: _, rows, work } = shard;
         if let Some(receipt) = folder.finished_or_removed(name)? {
             observer.rows_done(receipt.rows);
@@ -111,9 +147,13 @@ impl LocalEngine {
         folder.create()?;
         let clock = Instant::now();
         let rows_done = |rows| observer.rows_done(rows);
-        let files = match work {
-            Work::Map(job) => vec![self.threads.run(job, &rows_done)?],
-            Work::Export(job) => self.exporter.run(job, &rows_done)?,
+        let made = match work {
+            Work::Map(job) => (vec![self.threads.run(job, &rows_done)?], None),
+            Work::Export(job) => (self.exporter.run(job, &rows_done)?, None),
+            Work::Ingest(job) => {
+                let (file, learned) = self.ingester.run(job, &rows_done, looked)?;
+                (vec![file], Some(learned))
+            }
         };
         // Digested after it was read: what was read before it changed would otherwise give a wrong shard under a right name.
         work.inputs().par_iter().try_for_each(|input| {
@@ -126,7 +166,7 @@ impl LocalEngine {
             Err(error::io(format!("{message}; run the same command again")))
         })?;
         let seconds = clock.elapsed().as_secs_f64();
-        let receipt = ShardReceipt::new(folder, (name, *rows), files, self.arithmetic.clone(), seconds);
+        let receipt = ShardReceipt::new(folder, (name, *rows), made, self.arithmetic.clone(), seconds);
         folder.keep(&receipt)?;
         observer.shard_done(&receipt);
         Ok(receipt)
@@ -145,6 +185,11 @@ impl LocalEngine {
         };
         Err(differing(other, "this process", &self.arithmetic))
     }
+}
+
+/// Whether a picture was looked at that ends the work.
+fn is_bad(looked: &Mutex<Looked>) -> bool {
+    looked.lock().unwrap_or_else(PoisonError::into_inner).is_bad()
 }
 
 /// The error for a shard that was not computed as another is.
@@ -184,6 +229,12 @@ impl Engine for Collector {
             return Err(differing(other, &first.shard, &first.arithmetic));
         }
         Ok(receipts)
+    }
+
+    fn made_as_a_whole(&self, stage: &str, _progress: &Progress) -> Result<()> {
+        Err(error::settings(format!(
+            "{stage} of this source is made as a whole: run it with limpid run --only {stage}"
+        )))
     }
 }
 

@@ -32,12 +32,13 @@ pub use cut::{Shards, batch_rows, batches_of, mean_row_groups, row_group_rows, r
 pub use held::HeldTable;
 pub use images::{Images, image_columns, shared_columns};
 pub use label_lists::{add_label_lists, carry_label_lists, label_lists, label_lists_of, with_label_lists};
-pub use parquet_file::{columns, footer};
+pub use parquet_file::{columns, columns_in, footer};
 pub use reader::{TableFile, errors, ids, labels, lists};
 pub use schema::{CodeColumns, Content, SCHEMA_VERSION, classes, classes_of, is_unclipped, list, with_metadata};
 pub use sharded::Table;
 pub use writer::{
     Emit, FileRecord, RowGroup, leading_columns, write_batch, write_file, write_file_once, write_rows, write_table,
+    write_table_if,
 };
 
 /// How tables are written.

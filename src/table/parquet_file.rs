@@ -4,6 +4,7 @@
 //! is checked before memory is allocated for it, and missing rows are an error.
 
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -101,20 +102,52 @@ pub fn columns(
     bytes: u64,
     most: usize,
 ) -> Result<impl Iterator<Item = Result<RecordBatch, String>> + use<>> {
+    let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
+    columns_in(path, metadata, positions, (bytes, most), 0..rows)
+}
+
+/// As [`columns`], in batches of about so many bytes and at most so many rows, of some rows alone: row groups without any of them are not
+/// read.
+///
+/// # Errors
+/// As [`columns`].
+pub fn columns_in(
+    path: &Path,
+    metadata: &ArrowReaderMetadata,
+    positions: &[usize],
+    (bytes, most): (u64, usize),
+    rows: Range<u64>,
+) -> Result<impl Iterator<Item = Result<RecordBatch, String>> + use<>> {
     check_compression(path, metadata)?;
     let file = TableBytes::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mask = ProjectionMask::roots(metadata.parquet_schema(), positions.iter().copied());
     let guarded = guard::is_guarded(metadata.metadata().file_metadata());
-    let file = file.holding(metadata.metadata().row_groups(), |leaf| mask.leaf_included(leaf));
+    let (mut groups, mut read, mut before, mut skipped) = (Vec::new(), Vec::new(), 0, 0);
+    for (index, group) in metadata.metadata().row_groups().iter().enumerate() {
+        let end = before + group.num_rows().max(0) as u64;
+        if end <= rows.start {
+            skipped = end;
+        } else if before < rows.end {
+            groups.push(group.clone());
+            read.push(index);
+        }
+        before = end;
+    }
+    let file = file.holding(&groups, |leaf| mask.leaf_included(leaf));
     let (file, mut at_once) = (file.with_context(|| unusable(path))?, most.max(1));
-    for group in metadata.metadata().row_groups() {
+    for group in &groups {
         let rows = pages::check(&file, group, |leaf| mask.leaf_included(leaf), bytes, guarded);
         at_once = at_once.min(rows.with_context(|| unusable(path))?);
     }
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
-    let reader = contained(|| builder.with_projection(mask).with_batch_size(at_once).build());
-    let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
-    Ok(counted(contained_items(reader.map_err(|cause| bad(path, &cause))?), rows))
+    let builder = builder.with_projection(mask).with_batch_size(at_once);
+    let (offset, count) = (rows.start - skipped, rows.end.saturating_sub(rows.start));
+    // The reader need not select what it reads whole.
+    let all = offset == 0 && count == groups.iter().map(|group| group.num_rows().max(0) as u64).sum::<u64>();
+    let builder = builder.with_row_groups(read);
+    let builder = if all { builder } else { builder.with_offset(offset as usize).with_limit(count as usize) };
+    let reader = contained(|| builder.build());
+    Ok(counted(contained_items(reader.map_err(|cause| bad(path, &cause))?), count))
 }
 
 pub fn check_compression(path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {

@@ -61,8 +61,22 @@ pub fn write_table<'a>(
     options: WriteOptions,
     row_groups: impl Iterator<Item = Result<RowGroup<'a>>> + Send,
 ) -> Result<FileRecord> {
+    write_table_if((folder, name), content, options, row_groups, || Ok(()))
+}
+
+/// As [`write_table`], if `check` allows it when all row groups are written: the file is not finished otherwise.
+///
+/// # Errors
+/// As [`write_table`], and those of `check`.
+pub fn write_table_if<'a>(
+    (folder, name): (&Path, &str),
+    content: Content,
+    options: WriteOptions,
+    row_groups: impl Iterator<Item = Result<RowGroup<'a>>> + Send,
+    check: impl FnOnce() -> Result<()>,
+) -> Result<FileRecord> {
     let schema = with_label_lists(content.named_schema(&options.classes), options.label_lists.as_ref());
-    write_rows(folder, name, &schema, &options, None, row_groups)
+    write_if((folder, name), &schema, &options, None, row_groups, check)
 }
 
 /// Like [`write_table`] for any schema; `compression` replaces the usual one.
@@ -76,6 +90,17 @@ pub fn write_rows<'a>(
     options: &WriteOptions,
     compression: Option<Compression>,
     row_groups: impl Iterator<Item = Result<RowGroup<'a>>> + Send,
+) -> Result<FileRecord> {
+    write_if((folder, name), schema, options, compression, row_groups, || Ok(()))
+}
+
+fn write_if<'a>(
+    (folder, name): (&Path, &str),
+    schema: &SchemaRef,
+    options: &WriteOptions,
+    compression: Option<Compression>,
+    row_groups: impl Iterator<Item = Result<RowGroup<'a>>> + Send,
+    check: impl FnOnce() -> Result<()>,
 ) -> Result<FileRecord> {
     let schema = &with_metadata(schema, &options.metadata);
     let path = folder.join(name);
@@ -108,6 +133,7 @@ pub fn write_rows<'a>(
             Ok(())
         },
     )?;
+    check()?;
     // From here on the footer is written; it is held back until its digest is known.
     writer.flush().with_context(|| format!("cannot write {}", path.display()))?;
     writer.inner_mut().held = Some(Vec::new());

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::harness::{PIPELINE, STAGES, Sandbox};
+use crate::own_images::png;
 
 /// The small pipeline with tables of six files of training images and two of test images.
 fn sandbox() -> Sandbox {
@@ -312,4 +313,120 @@ fn mistakes_are_explained() {
     sandbox.limpid("shard small.toml --stage nothing --index 0 --of 2").exits(2).says("has no stage");
     sandbox.limpid("commit small.toml --stage corrupt").exits(75).says("8 of 8 shards are not finished");
     sandbox.limpid("run small.toml --engine ballista").exits(2).says("--engine").says("limpid-cluster run has it");
+}
+
+/// A sandbox whose source is a folder, with three shards of training images and two of test images, of which some cannot be read.
+fn photos() -> Sandbox {
+    let source = "name = \"small\"\n[source]\nfolder = { path = \"photos\", on-error = \"skip\" }\n";
+    let sandbox = Sandbox::with(&format!("{source}[model]\ndense = {{ code = 2 }}\n[output]\nshard-rows = 8\n"));
+    for (split, seed) in (0..20).map(|seed| ("train", seed)).chain((0..9).map(|seed| ("test", seed))) {
+        let bytes = if seed % 7 == 3 { b"no picture".to_vec() } else { png(8, 8, seed) };
+        sandbox.write(&format!("photos/{split}/{seed:02}.png"), &bytes);
+    }
+    sandbox
+}
+
+/// What one process makes of it, and says.
+fn ingested() -> Files {
+    let sandbox = photos();
+    let run = sandbox.limpid("run small.toml --to ingest").exits(0);
+    run.says("ingest: 4 pictures cannot be read: see rejected.parquet");
+    let files = sandbox.files("runs/small/ingest");
+    let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names.len(), 5 + 2, "{names:?}");
+    assert!(names.contains(&"rejected.parquet") && names.contains(&"train-00002-of-00003.parquet"), "{names:?}");
+    files
+}
+
+#[test]
+fn an_ingest_goes_on_at_the_shard_at_which_it_was_killed() {
+    let (sandbox, expected) = (photos(), ingested());
+    // The opened source, a table and its receipt, twice, and the third table.
+    let kill = "create runs/small/.shards/ingest:6:kill";
+    sandbox.limpid("run small.toml --to ingest").env("LIMPID_FAILPOINT", kill).ends();
+    sandbox.limpid("plan small.toml --to ingest").exits(0).prints("2 of 5 shards are finished");
+    let folders = names(&sandbox.path("runs/small/.shards/ingest"));
+    let folder = folders.iter().find(|name| !name.ends_with(".receipts")).expect("is there");
+    let first = "train-00000-of-00003.parquet";
+    let made =
+        |path: String| std::fs::metadata(sandbox.path(&path)).and_then(|file| file.modified()).expect("is there");
+    let before = made(format!("runs/small/.shards/ingest/{folder}/{first}"));
+    let run = sandbox.limpid("run small.toml --to ingest").exits(0);
+    run.says("ingest: 4 pictures cannot be read: see rejected.parquet");
+    assert_eq!(made(format!("runs/small/ingest/{first}")), before, "it was made again");
+    assert!(sandbox.files("runs/small/ingest") == expected);
+    assert!(!sandbox.path("runs/small/.shards").exists() && !sandbox.path("runs/small/.checkpoint/ingest").exists());
+}
+
+#[test]
+fn tasks_ingest_what_one_process_does() {
+    let (sandbox, expected) = (photos(), ingested());
+    let commit = "commit small.toml --stage ingest";
+    for (index, finished) in [(2, 2), (0, 3), (1, 5)] {
+        sandbox.limpid(commit).exits(75).says("shards are not finished: ");
+        sandbox.limpid(&format!("shard small.toml --stage ingest --index {index} --of 3")).exits(0);
+        let plan = sandbox.limpid("plan small.toml --only ingest").exits(0);
+        plan.prints(&format!("{finished} of 5 shards are finished"));
+    }
+    sandbox.limpid(commit).exits(0).says("ingest: 4 pictures cannot be read: see rejected.parquet");
+    assert!(sandbox.files("runs/small/ingest") == expected);
+    assert!(!sandbox.path("runs/small/.shards").exists());
+    sandbox.limpid("plan small.toml --only ingest --check").exits(0);
+}
+
+#[test]
+fn pictures_that_change_between_tasks_are_not_mixed() {
+    let (sandbox, expected) = (photos(), ingested());
+    let task = |index: usize| format!("shard small.toml --stage ingest --index {index} --of 2");
+    sandbox.limpid(&task(0)).exits(0);
+    let before = sandbox.read("photos/train/00.png");
+    sandbox.write("photos/train/00.png", &png(8, 8, 77));
+    sandbox.limpid(&task(1)).exits(0);
+    sandbox.limpid("commit small.toml --stage ingest").exits(75).says("2 of 5 shards are not finished: train-00000-of");
+    // As it was: the shard that was made of it counts again.
+    sandbox.write("photos/train/00.png", &before);
+    sandbox.limpid("commit small.toml --stage ingest").exits(75).says("3 of 5 shards are not finished: ");
+    sandbox.limpid(&task(1)).exits(0);
+    sandbox.limpid("commit small.toml --stage ingest").exits(0);
+    assert!(sandbox.files("runs/small/ingest") == expected);
+}
+
+#[test]
+fn a_picture_that_changes_while_its_shard_is_made_is_refused() {
+    let sandbox = photos();
+    sandbox.limpid("shard small.toml --stage ingest --index 0 --of 5").exits(0);
+    // The first read: another task has digested it, and looked at its header.
+    for (fault, says) in
+        [("rot", "photos has changed while it was read"), ("gone", "photos has changed while it was read")]
+    {
+        let before = sandbox.read("photos/train/09.png");
+        let task = sandbox.limpid("shard small.toml --stage ingest --index 1 --of 5");
+        task.env("LIMPID_FAILPOINT", format!("read photos/train/09.png:1:{fault}")).exits(74).says(says);
+        sandbox.write("photos/train/09.png", &before);
+    }
+    sandbox.limpid("commit small.toml --stage ingest").exits(75).says("4 of 5 shards are not finished");
+    let run = sandbox.limpid("run small.toml --to ingest").env("LIMPID_FAILPOINT", "read photos/train/09.png:2:rot");
+    run.exits(75).says("photos (source.folder.path) has changed while it was read");
+}
+
+#[test]
+fn pictures_that_end_the_run_are_named_of_all_shards() {
+    let sandbox = photos();
+    let fail = "--set source.folder.on-error=fail";
+    sandbox
+        .limpid(&format!("run small.toml --to ingest {fail}"))
+        .exits(65)
+        .says("cannot use 4 pictures; source.folder");
+    let task = sandbox.limpid(&format!("shard small.toml --stage ingest --index 0 --of 5 {fail}"));
+    task.exits(65).says("cannot use photos/train/03.png");
+    let commit = sandbox.limpid(&format!("commit small.toml --stage ingest {fail}"));
+    commit.exits(75).says("5 of 5 shards are not finished");
+    // Each shard has one or two, all of them four.
+    sandbox
+        .limpid("run small.toml --to ingest --set source.folder.max-rejected=3")
+        .exits(65)
+        .says("more than 3 pictures");
+    let strokes = Sandbox::new();
+    let whole = strokes.limpid("shard small.toml --stage ingest --index 0 --of 1").exits(2);
+    whole.says("ingest is made as a whole");
 }

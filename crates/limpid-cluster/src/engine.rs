@@ -63,6 +63,12 @@ impl Engine for BallistaEngine {
         let receipts: Option<Vec<_>> = shards.iter().map(&mut receipt_of).collect();
         receipts.ok_or_else(|| error::bug("a shard is missing that was made"))
     }
+
+    fn made_as_a_whole(&self, stage: &str, progress: &Progress) -> Result<()> {
+        let which = "executors ingest folders, and Parquet files of images of one size with on-error = \"fail\"";
+        progress.note(&format!("{stage} of this source is made as a whole, by this process: {which}"));
+        Ok(())
+    }
 }
 
 impl BallistaEngine {

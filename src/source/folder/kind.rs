@@ -77,6 +77,10 @@ impl SourceKind for FolderSettings {
         folders.into_iter().flatten().find(|folder| real(folder).as_ref() == Some(&place)).map(PathBuf::as_path)
     }
 
+    fn has_shards(&self) -> bool {
+        true
+    }
+
     fn is_paired(&self) -> bool {
         self.pairs.is_some()
     }
@@ -86,7 +90,7 @@ impl SourceKind for FolderSettings {
             None => Box::new(Folder::open(self, seed, progress)?),
             Some(pairs) => {
                 let [clean, noisy] = pairs.open(self, seed, progress)?;
-                Box::new(Pairs::new(clean, noisy)?)
+                Box::new(Pairs::new(Box::new(clean), Box::new(noisy))?)
             }
         })
     }

@@ -191,7 +191,7 @@ impl FolderPairs {
         let clean = Folder::labelled(&settings.path, settings, clean)?;
         let noisy = Folder::labelled(&self.noisy, settings, noisy)?;
         // Of files of several pages, each page is an image.
-        for (clean_entries, noisy_entries) in clean.splits.iter().zip(&noisy.splits) {
+        for (clean_entries, noisy_entries) in clean.opened.splits.iter().zip(&noisy.opened.splits) {
             let differing = clean_entries.iter().zip(noisy_entries).find(|(clean, noisy)| clean.page != noisy.page);
             let longer = clean_entries.len() != noisy_entries.len();
             let last = clean_entries.last().zip(noisy_entries.last()).filter(|_| longer);

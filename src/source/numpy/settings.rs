@@ -24,7 +24,7 @@ fn opened<T: Clone + PartialEq>(
 ) -> Result<Box<dyn Source>> {
     Ok(match noisy {
         None => Box::new(open(clean)?),
-        Some(noisy) => Box::new(Pairs::new(open(clean)?, open(&noisy.beside(clean))?)?),
+        Some(noisy) => Box::new(Pairs::new(Box::new(open(clean)?), Box::new(open(&noisy.beside(clean))?))?),
     })
 }
 

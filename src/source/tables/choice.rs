@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use arrow_schema::{Field, FieldRef, Schema};
+use serde::{Deserialize, Serialize};
 
 use super::kinds::{Labels, is_text};
 use super::lists::LabelLists;
@@ -40,7 +41,7 @@ pub struct Wanted {
 }
 
 /// The positions of the columns of a file that are read.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Columns {
     /// The images.
     pub image: usize,

@@ -8,6 +8,7 @@ use arrow_array::types::{Float64Type, Int64Type, UInt8Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_cast::display::array_value_to_string;
 use arrow_schema::{DataType, Field, Schema};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::choice::Wanted;
@@ -17,7 +18,8 @@ use crate::source::settings::Fit;
 use crate::source::{Asker, check_channels, check_volume};
 
 /// The content of a column of images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Images {
     /// Encoded picture files.
     Encoded,

@@ -10,7 +10,7 @@ use super::{Tables, files};
 use crate::image::Levels;
 use crate::progress::Progress;
 use crate::source::pairs::Pairs;
-use crate::source::settings::{drawn, of_pictures};
+use crate::source::settings::{OnError, drawn, of_pictures};
 use crate::source::{Outside, Source, SourceKind};
 use crate::store::{nearest_real, real};
 
@@ -57,9 +57,14 @@ impl SourceKind for ParquetSettings {
             None => Box::new(clean),
             Some(noisy) => {
                 let noisy = Self { image: Some(noisy.clone()), ..self.clone() };
-                Box::new(Pairs::new(clean, Tables::open(&noisy, seed, progress)?)?)
+                Box::new(Pairs::new(Box::new(clean), Box::new(Tables::open(&noisy, seed, progress)?))?)
             }
         })
+    }
+
+    // Where bad pictures are left out, a row group begins where those before it end.
+    fn has_shards(&self) -> bool {
+        self.faults.on_error == OnError::Fail
     }
 
     fn is_paired(&self) -> bool {

@@ -8,6 +8,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float16Type, Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
 use arrow_schema::{DataType, Field, Schema};
+use serde::{Deserialize, Serialize};
 
 use crate::error;
 use crate::image::Classes;
@@ -18,14 +19,30 @@ use crate::table;
 pub const ADVICE: &str = "name another column with source.parquet.label, or none: label = \"none\"";
 
 /// The content of a column of labels.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Labels {
     /// There are no labels.
     None,
     /// Numbers, and their class names if the metadata has any.
-    Numbers(Classes),
+    Numbers(#[serde(with = "names")] Classes),
     /// Names, sorted: a label is the position of its name.
     Names(Vec<String>),
+}
+
+/// Names of classes as a list.
+mod names {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::image::Classes;
+
+    pub fn serialize<S: Serializer>(names: &Classes, serializer: S) -> Result<S::Ok, S::Error> {
+        names.as_deref().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Classes, D::Error> {
+        Ok(Option::<Vec<String>>::deserialize(deserializer)?.map(Into::into))
+    }
 }
 
 impl Labels {

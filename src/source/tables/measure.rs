@@ -4,6 +4,7 @@ use std::io::Cursor;
 
 use anyhow::Result;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::Tables;
 use super::column::{Images, encoded};
@@ -17,6 +18,7 @@ use crate::source::settings::Size;
 const AT_ONCE: usize = 1024;
 
 /// The sizes of the pictures of a source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// Whether they have one size.
     pub extent: Extent,

@@ -1,5 +1,6 @@
 //! One of the Parquet files of a source, or a table in memory.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub enum Origin {
     File(Box<ArrowReaderMetadata>),
     /// Batches in memory.
     Held(SchemaRef, Arc<[RecordBatch]>),
+    /// A file of so many rows, whose footer is read when its rows are. Its columns are known, and not here.
+    Closed(u64, Schema),
 }
 
 impl Origin {
@@ -40,9 +43,13 @@ impl Origin {
         match self {
             Self::File(metadata) => metadata.schema(),
             Self::Held(schema, _) => schema,
+            Self::Closed(_, schema) => schema,
         }
     }
 }
+
+/// Batches of a file, or the reason why there are no more.
+pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>;
 
 /// One file.
 pub struct Part {
@@ -67,6 +74,7 @@ impl Part {
         match &self.origin {
             Origin::File(metadata) => metadata.metadata().file_metadata().num_rows().max(0) as u64,
             Origin::Held(_, batches) => batches.iter().map(|batch| batch.num_rows() as u64).sum(),
+            Origin::Closed(rows, _) => *rows,
         }
     }
 
@@ -77,21 +85,37 @@ impl Part {
     }
 
     /// Reads some columns, in this order, at most so many rows at a time.
-    pub fn read(
-        &self,
-        columns: &[usize],
-        most: usize,
-    ) -> Result<Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>> {
+    ///
+    /// # Errors
+    /// As [`table::columns`].
+    pub fn read(&self, columns: &[usize], most: usize) -> Result<Batches> {
+        self.read_in(columns, most, 0..self.rows())
+    }
+
+    /// As [`Self::read`], of some rows alone.
+    ///
+    /// # Errors
+    /// As [`table::columns`]; a file that has other rows than it had.
+    pub fn read_in(&self, columns: &[usize], most: usize, rows: Range<u64>) -> Result<Batches> {
         let projected =
             |batch: &RecordBatch, positions: &[usize]| batch.project(positions).map_err(|cause| cause.to_string());
         match &self.origin {
             Origin::File(metadata) => {
-                let rows = table::columns(&self.path, metadata, columns, READ_BYTES, most)?;
+                let rows = table::columns_in(&self.path, metadata, columns, (READ_BYTES, most), rows)?;
                 // The reader returns columns in the order of the file.
                 let position = |wanted: &usize| columns.iter().filter(|column| *column < wanted).count();
                 let positions: Vec<usize> = columns.iter().map(position).collect();
                 Ok(Box::new(rows.map(move |batch| projected(&batch?, &positions))))
             }
+            Origin::Closed(expected, _) => {
+                let opened = Self { path: self.path.clone(), origin: Origin::open(&self.path)?, ..*self };
+                if opened.rows() == *expected {
+                    return opened.read_in(columns, most, rows);
+                }
+                let (path, found) = (self.path.display(), opened.rows());
+                Err(error::io(format!("{path} has {found} rows, and had {expected}; run the same command again")))
+            }
+            // Only files are read in part.
             Origin::Held(_, batches) => {
                 let (batches, columns, most) = (batches.clone(), columns.to_vec(), most.max(1));
                 let count = batches.len();
@@ -103,6 +127,27 @@ impl Part {
                 })))
             }
         }
+    }
+
+    /// Some rows of the columns that are read, with so many rows in the files `before` this one, at most so many rows at a time.
+    pub fn pieces(
+        &self,
+        before: u64,
+        most: usize,
+        rows: Range<u64>,
+    ) -> impl Iterator<Item = Result<Rows>> + Send + use<> {
+        let (path, label, mut first) = (self.path.display().to_string(), self.label, rows.start);
+        let (reader, failure) = match self.read_in(&self.columns.all(), most, rows) {
+            Ok(reader) => (Some(reader), None),
+            Err(cause) => (None, Some(Err(cause))),
+        };
+        let rows = reader.into_iter().flatten().map(move |batch| {
+            let batch = batch.map_err(|cause| damaged(&path, first, &cause))?;
+            let rows = Rows { path: path.clone(), before, first, label, batch };
+            first += rows.batch.num_rows() as u64;
+            Ok(rows)
+        });
+        failure.into_iter().chain(rows)
     }
 }
 

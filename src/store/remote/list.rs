@@ -162,7 +162,7 @@ pub fn stats(root: &Path, names: &[String], now: bool) -> io::Result<Vec<Option<
     let is_listed = !now && known(root).is_some_and(|(_, inside)| inside.is_empty());
     let is_many = names.len() > MOST_ASKED;
     if is_listed || (is_many && object(root)?.location.scheme != Scheme::Http) {
-        let listing = listing(root)?;
+        let listing = if now { Arc::new(between(root, names)?) } else { listing(root)? };
         return Ok(names.iter().map(|name| listing.get(name).copied()).collect());
     }
     let objects = names.iter().map(|name| object(&root.join(name))).collect::<io::Result<Vec<_>>>()?;
@@ -174,6 +174,29 @@ pub fn stats(root: &Path, names: &[String], now: bool) -> io::Result<Vec<Option<
         }
     });
     client::attempt(asked.buffered(AT_ONCE).collect::<Vec<_>>())?.into_iter().collect()
+}
+
+/// The objects below a prefix from the first of some names to the last, in the order of the keys, as they are now.
+fn between(root: &Path, names: &[String]) -> io::Result<Listing> {
+    let Object { store, key, .. } = listed(root)?;
+    let place = |name: &String| object(&root.join(name)).map(|object| object.key);
+    let (first, last) = (names.iter().min().map(place).transpose()?, names.iter().max().map(place).transpose()?);
+    let (Some(first), Some(last)) = (first, last) else { return Ok(Listing::new()) };
+    // What is listed comes after it.
+    let before = first.as_ref().char_indices().next_back().map_or("", |(at, _)| &first.as_ref()[..at]);
+    let before = Key::parse(before).unwrap_or_else(|_| key.clone());
+    let mut pages = store.list_with_offset(Some(&key), &before).ready_chunks(PAGE);
+    let mut listing = Lister::new(&key);
+    while let Some(page) = client::attempt(pages.next())? {
+        for meta in page {
+            let meta = meta.map_err(fault)?;
+            if meta.location > last {
+                return Ok(listing.end());
+            }
+            listing.add(&meta);
+        }
+    }
+    Ok(listing.end())
 }
 
 /// The prefix to list.

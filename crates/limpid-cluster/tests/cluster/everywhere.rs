@@ -12,7 +12,7 @@ use crate::store_server::{Server, azure, azure_blob, azure_container, azure_logi
 const STAGES: [&str; 6] = ["ingest", "corrupt", "train", "encode", "denoise", "export"];
 
 /// Digests by stage and name.
-type Digests = BTreeMap<String, String>;
+pub type Digests = BTreeMap<String, String>;
 
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -20,7 +20,7 @@ fn digest(bytes: &[u8]) -> String {
 
 /// Where the run directories are.
 #[derive(Clone, Copy)]
-enum Place {
+pub enum Place {
     Disk,
     S3(&'static Server),
     Azure(&'static Server),
@@ -28,14 +28,14 @@ enum Place {
 
 impl Place {
     /// This disk, and the servers that are installed.
-    fn all() -> Vec<Self> {
+    pub fn all() -> Vec<Self> {
         let azure = azure().inspect(|server| azure_container(server, "everywhere"));
         let stores = [s3("everywhere").map(Place::S3), azure.map(Place::Azure)];
         [Place::Disk].into_iter().chain(stores.into_iter().flatten()).collect()
     }
 
     /// The folder of the run directories, for this way to make them.
-    fn runs(self, way: &str) -> String {
+    pub fn runs(self, way: &str) -> String {
         match self {
             Place::Disk => format!("runs-{way}"),
             Place::S3(_) => format!("s3://everywhere/{way}"),
@@ -43,7 +43,7 @@ impl Place {
         }
     }
 
-    fn cluster(self) -> Cluster {
+    pub fn cluster(self) -> Cluster {
         let login = match self {
             Place::Disk => Vec::new(),
             Place::S3(server) => login(&format!("http://{}", server.address)).into(),
@@ -73,16 +73,21 @@ impl Place {
 
     /// What a run has published.
     fn published(self, cluster: &Cluster, way: &str) -> Digests {
+        self.published_of(cluster, way, &STAGES)
+    }
+
+    /// What a run has published of these stages.
+    pub fn published_of(self, cluster: &Cluster, way: &str, stages: &[&str]) -> Digests {
         if let Place::Disk = self {
             let run = format!("{}/small", self.runs(way));
-            return results(&cluster.sandbox, &run, &STAGES)
+            return results(&cluster.sandbox, &run, stages)
                 .iter()
                 .map(|(name, bytes)| (name.clone(), digest(bytes)))
                 .collect();
         }
         let run = format!("everywhere/{way}/small");
         let mut published = Digests::new();
-        for stage in STAGES {
+        for stage in stages {
             let manifest = self.object(&format!("{run}/latest/{stage}.json"));
             let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("is JSON");
             let folder = format!("{run}/{stage}/{}/", &manifest["fingerprint"].as_str().expect("is text")[..16]);

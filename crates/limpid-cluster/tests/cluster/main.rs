@@ -2,6 +2,7 @@
 
 mod everywhere;
 mod failing;
+mod ingest;
 mod kills;
 mod process;
 
