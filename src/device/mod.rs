@@ -6,6 +6,7 @@
 
 #[cfg(not(all(feature = "cuda", feature = "tch", feature = "wgpu")))]
 mod absent;
+mod adapter;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(feature = "tch")]
@@ -146,7 +147,7 @@ impl DeviceName {
             DeviceName::Wgpu => wgpu::open(None, threads),
         }?;
         trial::computes(&device).map_err(Absence::Machine)?;
-        Ok(ComputeDevice { name: self, adapter: adapter(&device), device })
+        Ok(ComputeDevice { name: self, adapter: adapter::name(&device), device })
     }
 
     /// The Cargo feature that adds its backend.
@@ -299,21 +300,6 @@ fn is_wgpu(_device: &Device) -> bool {
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 pub fn is_cube(device: &Device) -> bool {
     matches!(device.clone().inner().as_dispatch(), burn::backend::DispatchDevice::Cube(_))
-}
-
-/// What the driver of one of Burn's own GPU backends calls the GPU.
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
-fn adapter(device: &Device) -> Option<String> {
-    match device.clone().inner().as_dispatch() {
-        burn::backend::DispatchDevice::Cube(device) => Some(device.client().properties().identity.name.clone()),
-        _ => None,
-    }
-}
-
-/// What the driver calls a GPU: there is none in this build.
-#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
-fn adapter(_device: &Device) -> Option<String> {
-    None
 }
 
 /// Whether a device is one of Burn's own GPU backends: not in this build.
