@@ -8,7 +8,7 @@ use faer::linalg::solvers::{SelfAdjointEigen, Solve};
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 
-use super::moments::{Means, Moments, doubles};
+use super::moments::{Moments, doubles};
 use crate::{error, interrupt};
 
 /// The penalty of the ridge regression, added to the variance of each pixel.
@@ -36,8 +36,7 @@ impl Pca {
     pub fn fit(moments: &Moments, count: usize, waiting: &dyn Fn()) -> Result<Self> {
         let covariance = moments.covariance();
         let width = covariance.nrows();
-        let eigen = interrupt::abandoning(waiting, move || covariance.self_adjoint_eigen(Side::Lower))?;
-        let eigen = eigen.map_err(|cause| error::bug(format!("no principal components: {cause:?}")))?;
+        let eigen = eigen(covariance, waiting)?;
         let vectors = eigen.U();
         let count = count.min((moments.rows() as usize).saturating_sub(1)).max(1);
         // Eigenvalues ascend.
@@ -71,27 +70,6 @@ impl Pca {
     }
 }
 
-/// Coordinates of rows of `width` numbers along their two principal components, computed from the Gram matrix of the rows:
-/// rows may be wide, but should not be many. A component's coordinate of largest magnitude is positive.
-///
-/// # Errors
-/// The decomposition does not converge.
-pub fn plane(rows: &[f32], width: usize) -> Result<Vec<[f32; 2]>> {
-    let mut means = Means::new(width);
-    means.add(rows);
-    let centred = doubles(&shifted(rows, &singles(&means.means()), -1.0));
-    let count = rows.len() / width;
-    let eigen = of_products(MatRef::from_row_major_slice(&centred, count, width))?;
-    let axis = |from_last: usize| {
-        let Some(column) = count.checked_sub(from_last + 1) else { return vec![0.0; count] };
-        let length = eigen.S().column_vector()[column].max(0.0).sqrt();
-        let coordinates: Vec<f64> = (0..count).map(|row| eigen.U()[(row, column)] * length).collect();
-        let greatest = coordinates.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0);
-        coordinates.into_iter().map(|value| value * greatest.signum()).collect()
-    };
-    Ok(axis(0).into_iter().zip(axis(1)).map(|(x, y)| [x as f32, y as f32]).collect())
-}
-
 /// Orthonormal directions along which a few rows of `width` numbers are longest, at most `count`: `[width, directions]`.
 ///
 /// # Errors
@@ -99,7 +77,9 @@ pub fn plane(rows: &[f32], width: usize) -> Result<Vec<[f32; 2]>> {
 pub fn leading_directions(rows: &[f32], width: usize, count: usize) -> Result<Mat<f32>> {
     let rows = doubles(rows);
     let rows = MatRef::from_row_major_slice(&rows, rows.len() / width, width);
-    let eigen = of_products(rows)?;
+    let mut products = Mat::zeros(rows.nrows(), rows.nrows());
+    matmul(products.as_mut(), Accum::Replace, rows, rows.transpose(), 1.0, Par::Seq);
+    let eigen = eigen(products, &|| {})?;
     let (squares, vectors) = (eigen.S().column_vector(), eigen.U());
     let last = squares.nrows() - 1;
     // Rows along a direction that hardly any has would be divided by rounding errors.
@@ -114,11 +94,12 @@ pub fn leading_directions(rows: &[f32], width: usize, count: usize) -> Result<Ma
     Ok(Mat::from_fn(width, lengths.len(), |row, column| directions[(row, column)] as f32))
 }
 
-/// The eigenvalues, which ascend, and eigenvectors of the products of rows with each other.
-fn of_products(rows: MatRef<'_, f64>) -> Result<SelfAdjointEigen<f64>> {
-    let mut products = Mat::zeros(rows.nrows(), rows.nrows());
-    matmul(products.as_mut(), Accum::Replace, rows, rows.transpose(), 1.0, Par::Seq);
-    let eigen = interrupt::abandoning(&|| {}, move || products.self_adjoint_eigen(Side::Lower))?;
+/// The eigenvalues, which ascend, and eigenvectors of a symmetric matrix. `waiting` is called several times a second.
+///
+/// # Errors
+/// The decomposition does not converge; interruption.
+pub(super) fn eigen(matrix: Mat<f64>, waiting: &dyn Fn()) -> Result<SelfAdjointEigen<f64>> {
+    let eigen = interrupt::abandoning(waiting, move || matrix.self_adjoint_eigen(Side::Lower))?;
     eigen.map_err(|cause| error::bug(format!("no principal components: {cause:?}")))
 }
 
@@ -168,12 +149,12 @@ pub fn multiply(rows: &[f32], matrix: MatRef<'_, f32>) -> Vec<f32> {
     product
 }
 
-fn shifted(rows: &[f32], mean: &[f32], sign: f32) -> Vec<f32> {
+pub(super) fn shifted(rows: &[f32], mean: &[f32], sign: f32) -> Vec<f32> {
     rows.chunks_exact(mean.len())
         .flat_map(|row| row.iter().zip(mean).map(|(value, mean)| value + sign * mean))
         .collect()
 }
 
-fn singles(values: &[f64]) -> Vec<f32> {
+pub(super) fn singles(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&value| value as f32).collect()
 }

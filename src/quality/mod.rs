@@ -9,6 +9,7 @@ pub mod code;
 pub mod gate;
 pub mod linear;
 pub mod logistic;
+pub mod map;
 pub mod median;
 pub mod metrics;
 pub mod moments;

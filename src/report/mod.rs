@@ -64,16 +64,16 @@ pub struct Figure {
     pub made: Vec<Image>,
 }
 
-/// A code in two dimensions.
+/// A code on a map, on which codes that are near each other lie near each other.
 #[derive(Debug, Clone, Copy)]
 pub struct MapPoint {
     /// The image's `id`.
     pub id: i64,
     /// Its label, if it has one.
     pub label: Option<i64>,
-    /// Along the first principal component.
+    /// To the right, in any unit.
     pub x: f32,
-    /// Along the second.
+    /// Up, in the same unit.
     pub y: f32,
 }
 

@@ -320,7 +320,8 @@ pub fn features(report: &Report) -> Result<String> {
         ));
         _ = write!(
             html,
-            "<p class=\"note\">The codes of the first {} test images along their two principal components.</p>",
+            "<p class=\"note\">The codes of the first {} test images, placed so that images with near codes lie near each other (t-SNE; of up to \
+             90 images, their principal components). How far groups are from each other says little.</p>",
             report.map.len()
         );
     }

@@ -12,7 +12,7 @@ use crate::image::{ImageShape, Split, to_bytes};
 use crate::model::ModelDescription;
 use crate::model::settings::Loss;
 use crate::quality::gate::judge;
-use crate::quality::linear::plane;
+use crate::quality::map::map as coordinates;
 use crate::quality::metrics::{Metrics, RECONSTRUCTION};
 use crate::record::workspace::Workspace;
 use crate::record::{StageName, TableSet};
@@ -42,7 +42,7 @@ impl Stage for Report {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
@@ -139,7 +139,7 @@ fn map(codes: &Table) -> Result<Vec<MapPoint>> {
         values.extend(pixels::values(lists(batch, "code")?));
         Ok(())
     })?;
-    let points = keys.into_iter().zip(classes).zip(plane(&values, codes.code_size()?)?);
+    let points = keys.into_iter().zip(classes).zip(coordinates(&values, codes.code_size()?)?);
     Ok(points.map(|((id, label), [x, y])| MapPoint { id, label, x, y }).collect())
 }
 
