@@ -15,8 +15,8 @@ use crate::random::{Random, number};
 use crate::store_server::{Proxy, s3};
 use crate::stores::kinds;
 
-/// Most memory of a run, in MB.
-const BOUND: u64 = 200;
+/// Most memory of a run, in MB, most of which covariances of images in colour take.
+const BOUND: u64 = 400;
 
 /// Values of settings that would make a run long or large, or of which only few mean something, by the last part of their key.
 const VALUES: [(&str, &[&str]); 25] = [
