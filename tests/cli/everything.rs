@@ -16,7 +16,7 @@ use crate::store_server::{Proxy, s3};
 use crate::stores::kinds;
 
 /// Most memory of a run, in MB, most of which covariances of images in colour take.
-const BOUND: u64 = 400;
+const BOUND: u64 = 800;
 
 /// Values of settings that would make a run long or large, or of which only few mean something, by the last part of their key.
 const VALUES: [(&str, &[&str]); 25] = [

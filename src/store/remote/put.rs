@@ -127,7 +127,7 @@ enum There {
     Other,
 }
 
-/// How often an object is put that a store refuses because of another that then is not there, as S3 does while two are written at once.
+/// How often an object is put that then is not there: a store refuses it while two are written at once, as S3 does, or its answer is lost.
 const TRIES: usize = 5;
 
 impl NewObject {
@@ -231,12 +231,15 @@ impl NewObject {
             let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
             match client::attempt(store.put_opts(key, bytes.clone().into(), options))? {
                 Ok(put) => return self.time(put.e_tag),
-                Err(cause @ Error::AlreadyExists { .. }) if !self.replaces => match self.there()? {
-                    There::Same(time) => return Ok(time),
-                    There::Other => return Err(other_bytes()),
-                    There::Nothing if attempt == TRIES => return Err(fault(cause)),
-                    There::Nothing => {}
-                },
+                // A time-out or a broken connection too, after which nobody has repeated a request with a condition.
+                Err(cause @ (Error::AlreadyExists { .. } | Error::Generic { .. })) if !self.replaces => {
+                    match self.there()? {
+                        There::Same(time) => return Ok(time),
+                        There::Other => return Err(other_bytes()),
+                        There::Nothing if attempt == TRIES => return Err(fault(cause)),
+                        There::Nothing => {}
+                    }
+                }
                 Err(cause) => return Err(fault(cause)),
             }
         }
