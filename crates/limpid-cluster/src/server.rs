@@ -19,7 +19,7 @@ use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use limpid::{error, interrupt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::plan::{Role, ShardCodec, Worker, executor_id};
 
@@ -99,7 +99,7 @@ impl Scheduler {
     /// # Errors
     /// It cannot.
     pub async fn listen(address: SocketAddr, executor_timeout: Duration) -> Result<Self> {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
         let address = listener.local_addr().context("cannot listen")?;
         let mut config = SchedulerConfig {
             bind_host: address.ip().to_string(),
@@ -126,6 +126,19 @@ impl Scheduler {
             create_scheduler::<LogicalPlanNode, PhysicalPlanNode>(self.cluster, config).await.map_err(failed)?;
         start_grpc_service_with_listener(self.listener, server).await.map_err(failed)
     }
+}
+
+/// Listens; connections inherit that small messages are sent at once. Otherwise the end of each answer, a message of its own, waits 40
+/// milliseconds until the client confirms the message before it, and so does each shard.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    const WAITING: u32 = 1024;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_nodelay(true)?;
+    // As TcpListener::bind has it: a scheduler that is started again gets its port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
 }
 
 /// What an executor is asked to be.
