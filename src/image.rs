@@ -294,6 +294,15 @@ impl From<Vec<f32>> for Samples {
     }
 }
 
+/// The number in [0, 1] that a byte stands for.
+#[inline(always)]
+pub fn unit(byte: u8) -> f32 {
+    // b / 255, correctly rounded for every byte, without a division: 1 / 255 in two parts, of which the product with the first is
+    // exact.
+    let byte = f32::from(byte);
+    byte * (257.0 / 65536.0) + byte * 5.983_839e-8
+}
+
 /// Writes the [0, 1] values of `bytes` to `out`, of the same length.
 pub fn to_unit(bytes: &[u8], out: &mut [f32]) {
     struct Scale<'a>(&'a [u8], &'a mut [f32]);
@@ -301,10 +310,7 @@ pub fn to_unit(bytes: &[u8], out: &mut [f32]) {
         #[inline(always)]
         fn run(&mut self) {
             for (out, &byte) in self.1.iter_mut().zip(self.0) {
-                // b / 255, correctly rounded for every byte, without a division: 1 / 255 in two parts, of which the product
-                // with the first is exact.
-                let byte = f32::from(byte);
-                *out = byte * (257.0 / 65536.0) + byte * 5.983_839e-8;
+                *out = unit(byte);
             }
         }
     }

@@ -54,6 +54,7 @@ impl StageWork<'_> {
                 workspace,
                 checkpoint: checkpoint.clone(),
                 resume: plan.resume.map(|resume| resume.from),
+                forced: options.force,
                 decisive: &parts.settings,
                 inputs: &parts.inputs,
                 data: options.data.clone(),

@@ -42,7 +42,7 @@ impl CodeScan {
             rows: 0,
             sum: 0.0,
             zeros: 0,
-            moments: rank.then(|| Moments::new(size, size)),
+            moments: rank.then(|| Moments::of(size)),
         }
     }
 
@@ -57,7 +57,7 @@ impl CodeScan {
             }
         }
         if let Some(moments) = &mut self.moments {
-            moments.add(codes, codes);
+            moments.add(codes);
         }
     }
 

@@ -151,9 +151,10 @@ impl Problem<'_> {
     fn block(&self, block: Range<usize>, layer: &Layer) -> (f64, Vec<f32>) {
         let (classes, width) = (self.classes, self.rows.width());
         let (mut loss, mut intercepts, mut slopes) = (0.0, vec![0.0; classes], vec![0.0; classes * width]);
+        let mut rows = Vec::new();
         for start in block.clone().step_by(PIECE) {
             let piece = start..(start + PIECE).min(block.end);
-            let rows = self.rows.scaled(piece.clone(), &self.scaling);
+            self.rows.scale(piece.clone(), &self.scaling, &mut rows);
             let mut logits = layer.logits(&rows);
             let labels = &self.labels[piece.clone()];
             for (logits, &label) in logits.chunks_exact_mut(classes).zip(labels) {
@@ -196,12 +197,12 @@ impl Curvature {
         if width > MOST_BOUNDED {
             return Ok(Self { factors: None, classes: problem.classes });
         }
-        let mut moments = Moments::new(width, width);
+        let mut moments = Moments::of(width);
         // Of all rows: the bound of an eighth of them takes twenty times as many steps, because of pixels that are rarely bright.
         for block in problem.rows.blocks() {
             interrupt::check()?;
             let rows = problem.rows.scaled(block, &problem.scaling);
-            moments.add(&rows, &rows);
+            moments.add(&rows);
             waiting();
         }
         let (covariance, penalty) = (moments.covariance(), 1.0 / problem.rows.count() as f64);

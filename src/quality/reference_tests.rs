@@ -35,11 +35,17 @@ fn mse(a: &[f32], b: &[f32]) -> f64 {
 }
 
 fn moments(left: &[f32], widths: [usize; 2], right: &[f32]) -> Moments {
-    let mut moments = Moments::new(widths[0], widths[1]);
+    let mut moments = Moments::between(widths[0], widths[1]);
     // In uneven batches, as a reader may give them.
     for (left, right) in left.chunks(widths[0] * 70).zip(right.chunks(widths[1] * 70)) {
-        moments.add(left, right);
+        moments.add_pairs(left, right);
     }
+    moments
+}
+
+fn own_moments(rows: &[f32], width: usize) -> Moments {
+    let mut moments = Moments::of(width);
+    rows.chunks(width * 70).for_each(|rows| moments.add(rows));
     moments
 }
 
@@ -47,12 +53,13 @@ fn moments(left: &[f32], widths: [usize; 2], right: &[f32]) -> Moments {
 fn principal_components_are_those_of_scikit_learn() {
     let (rows, _) = data();
     let [train, test] = split(&rows);
-    let pca = Pca::fit(&moments(train, [WIDTH; 2], train), 3, &|| {}).expect("converges");
+    let own = own_moments(train, WIDTH);
+    let pca = Pca::fit(&own, 3, &|| {}).expect("converges");
     assert_eq!((pca.size(), pca.project(test).len()), (3, 300));
     assert!((mse(&pca.reconstruct(&pca.project(test)), test) - 0.066_485_406_6).abs() < 1e-6);
     // Rows that are all lower by half a unit have the same coordinates once their mean is subtracted.
     let lower: Vec<f32> = test.iter().map(|value| value - 0.5).collect();
-    let means: Vec<f64> = moments(train, [WIDTH; 2], train).left_means().iter().map(|mean| mean - 0.5).collect();
+    let means: Vec<f64> = own.left_means().iter().map(|mean| mean - 0.5).collect();
     let pca = pca.with_input_mean(&means);
     assert!((mse(&pca.reconstruct(&pca.project(&lower)), test) - 0.066_485_406_6).abs() < 1e-6);
 }
@@ -68,7 +75,7 @@ fn the_linear_denoiser_is_scikit_learns_ridge() {
     let [train, test] = split(&rows);
     let (input, target) = (half(train), rolled(train));
     let cross = moments(&input, [6, WIDTH], &target);
-    let ridge = Ridge::fit(&moments(&input, [6; 2], &input), &cross, &|| {}).expect("has a solution");
+    let ridge = Ridge::fit(&own_moments(&input, 6), &cross, &|| {}).expect("has a solution");
     assert!((mse(&ridge.apply(&half(test)), &rolled(test)) - 0.044_065_984_4).abs() < 1e-6);
 }
 

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::image::to_unit;
+use crate::image::{to_unit, unit};
+use crate::vector::{Loop, vectorise};
 
 /// Rows of a block. Sums over rows are sums of the blocks' sums, in their order.
 pub const BLOCK: usize = 1024;
@@ -27,6 +28,26 @@ pub enum Values {
 pub struct Scaling {
     mean: Vec<f32>,
     factor: Vec<f32>,
+}
+
+/// Scales rows, whose numbers are stored as `T`.
+struct Scale<'a, T, N> {
+    rows: &'a [T],
+    number: N,
+    scaling: &'a Scaling,
+    out: &'a mut [f32],
+}
+
+impl<T: Copy, N: Fn(T) -> f32> Loop for Scale<'_, T, N> {
+    #[inline(always)]
+    fn run(&mut self) {
+        let Scaling { mean, factor } = self.scaling;
+        for (out, row) in self.out.chunks_exact_mut(mean.len()).zip(self.rows.chunks_exact(mean.len())) {
+            for (((out, &value), mean), factor) in out.iter_mut().zip(row).zip(mean).zip(factor) {
+                *out = ((self.number)(value) - mean) * factor;
+            }
+        }
+    }
 }
 
 impl Rows {
@@ -65,13 +86,21 @@ impl Rows {
 
     /// Some rows, scaled.
     pub fn scaled(&self, rows: Range<usize>, scaling: &Scaling) -> Vec<f32> {
-        let mut values = self.values(rows);
-        for row in values.chunks_exact_mut(self.width) {
-            for ((value, mean), factor) in row.iter_mut().zip(&scaling.mean).zip(&scaling.factor) {
-                *value = (*value - mean) * factor;
+        let mut values = Vec::new();
+        self.scale(rows, scaling, &mut values);
+        values
+    }
+
+    /// Makes `out` some rows, scaled.
+    pub fn scale(&self, rows: Range<usize>, scaling: &Scaling, out: &mut Vec<f32>) {
+        let range = rows.start * self.width..rows.end * self.width;
+        out.resize(range.len(), 0.0);
+        match &self.values {
+            Values::Bytes(values) => vectorise(&mut Scale { rows: &values[range], number: unit, scaling, out }),
+            Values::Floats(values) => {
+                vectorise(&mut Scale { rows: &values[range], number: |value| value, scaling, out })
             }
         }
-        values
     }
 
     fn values(&self, rows: Range<usize>) -> Vec<f32> {

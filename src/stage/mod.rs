@@ -259,6 +259,8 @@ pub struct StageContext<'a> {
     pub checkpoint: PathBuf,
     /// Where to resume from, if at all.
     pub resume: Option<ResumeFrom>,
+    /// Whether the result is made again although it may be up to date, and nothing of the last one is to be used.
+    pub forced: bool,
     /// The settings that decide the result, by dotted key.
     pub decisive: &'a BTreeMap<String, Value>,
     /// Digests of everything that is read.

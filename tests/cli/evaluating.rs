@@ -87,6 +87,34 @@ fn images_and_features_are_scored_beside_what_needs_no_training() {
 }
 
 #[test]
+fn baselines_are_kept_for_the_next_model_of_the_same_images() {
+    const KEPT: &str = "the baselines are those of the last evaluation of the same images";
+    const FILE: &str = "runs/small/evaluate/baselines.json";
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml").succeeds().never_says(KEPT);
+    let first = metrics(&sandbox, "small");
+    // What needs no model is not computed again for another model, and the result is the same.
+    let other = "run small.toml --set training.epochs=3";
+    sandbox.limpid(other).succeeds().says(KEPT).never_says("linear classifier of pixels");
+    let kept = sandbox.files("runs/small/evaluate");
+    assert_ne!(metrics(&sandbox, "small"), first);
+    let again = [other, "--only evaluate --force"].join(" ");
+    sandbox.limpid(&again).succeeds().never_says(KEPT);
+    assert!(sandbox.files("runs/small/evaluate") == kept, "an evaluation with kept baselines has other bytes");
+    // Not for a code of another size, other images, or less of them.
+    for change in ["model.dense.code=9", "source.strokes.train=610", "evaluate.fit-rows=300"] {
+        sandbox.limpid(&format!("{other} --set {change}")).succeeds().never_says(KEPT);
+        sandbox.limpid(other).succeeds().never_says(KEPT);
+    }
+    // Not if a bit is wrong.
+    let mut bytes = sandbox.read(FILE);
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    sandbox.write(FILE, &bytes);
+    sandbox.limpid("run small.toml --set training.epochs=4").succeeds().never_says(KEPT);
+}
+
+#[test]
 fn metrics_that_limpid_did_not_write_are_refused() {
     let sandbox = Sandbox::with(PIPELINE);
     sandbox.limpid("run small.toml").succeeds();

@@ -1,6 +1,7 @@
 //! The baselines: images made without training, which the model's images are compared with.
 
 use anyhow::Result;
+use arrow_array::Int64Array;
 use rayon::prelude::*;
 
 use crate::error;
@@ -12,7 +13,7 @@ use crate::quality::linear::{Pca, Ridge};
 use crate::quality::median::median;
 use crate::quality::metrics::Omitted;
 use crate::quality::moments::{Means, Moments};
-use crate::table::{Images, Table, ids};
+use crate::table::{Images, Table, ids, labels};
 
 /// Most numbers of an image for which covariances are computed: three matrices of this many squared doubles, 400 MB.
 pub const MOST_PIXELS: usize = 4096;
@@ -35,6 +36,8 @@ pub struct Batch<'a> {
     pub clean: &'a [f32],
     /// The noisy ones.
     pub noisy: Option<&'a [f32]>,
+    /// The labels.
+    pub labels: &'a Int64Array,
 }
 
 impl Pairs<'_> {
@@ -62,8 +65,9 @@ impl Pairs<'_> {
                 }
                 _ => None,
             };
-            let ids = ids(batch)?.values();
-            take(&Batch { ids, shapes: clean.shapes(), clean: &clean.numbers(), noisy: noisy.as_deref() })?;
+            let (ids, labels) = (ids(batch)?.values(), labels(batch)?);
+            let (shapes, clean, noisy) = (clean.shapes(), &clean.numbers(), noisy.as_deref());
+            take(&Batch { ids, shapes, clean, noisy, labels })?;
             interrupt::check()
         })
     }
@@ -101,10 +105,10 @@ impl Baselines {
         // Matrices are for images of one size.
         let (len, denoising) = (extent.fixed().map_or(0, ImageShape::len), train.noisy.is_some());
         let matrices = (1..=MOST_PIXELS).contains(&len);
-        let moments = |wanted: bool| (matrices && wanted).then(|| Moments::new(len, len));
-        let (mut mean, mut clean) = (Means::new(len), moments(code.is_some()));
+        let moments = |wanted: bool| (matrices && wanted).then(|| Moments::of(len));
+        let (mut mean, mut clean, mut noisy) = (Means::new(len), moments(code.is_some()), moments(denoising));
+        let mut cross = (matrices && denoising).then(|| Moments::between(len, len));
         let (mut rows_seen, mut sum, mut count) = (0, 0.0, 0_u64);
-        let (mut noisy, mut cross) = (moments(denoising), moments(denoising));
         let task = progress.task("evaluate, baselines", train.clean.rows().min(rows), "images");
         train.each(rows, |batch| {
             let (clean_images, noisy_images) = (batch.clean, batch.noisy.unwrap_or(batch.clean));
@@ -116,16 +120,20 @@ impl Baselines {
                 count += clean_images.len() as u64;
                 sum += clean_images.iter().map(|pixel| f64::from(*pixel)).sum::<f64>();
             }
-            let products = [
-                (&mut clean, clean_images, clean_images),
-                (&mut noisy, noisy_images, noisy_images),
-                (&mut cross, noisy_images, clean_images),
-            ];
             // The products of large images take seconds.
-            products.into_iter().try_for_each(|(moments, left, right)| {
-                moments.iter_mut().for_each(|moments| moments.add(left, right));
-                interrupt::check()
-            })
+            if let Some(clean) = &mut clean {
+                clean.add(clean_images);
+                interrupt::check()?;
+            }
+            if let Some(noisy) = &mut noisy {
+                noisy.add(noisy_images);
+                interrupt::check()?;
+            }
+            if let Some(cross) = &mut cross {
+                cross.add_pairs(noisy_images, clean_images);
+                interrupt::check()?;
+            }
+            Ok(())
         })?;
         drop(task);
         let mut omitted = Vec::new();

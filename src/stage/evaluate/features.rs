@@ -61,110 +61,40 @@ impl FeatureTables {
         scan.health(&|| task.advance(0))
     }
 
-    /// Fits and tests classifiers on the codes and on other features of the same images, at most `limit` of each
-    /// split. `untrained` is the model before training. Also returns the seconds that each took.
+    /// What fits and tests classifiers on features of the same images, at most `limit` of each split; none if there is nothing to
+    /// tell apart.
     ///
     /// # Errors
     /// Tables that are damaged or do not hold the same rows, interruption.
-    pub fn probe(
-        &self,
-        limit: u64,
-        components: Option<&Pca>,
-        untrained: &Coder,
-        progress: &Progress,
-        omitted: &mut Vec<Omitted>,
-    ) -> Result<(Option<Probes>, Value)> {
+    pub fn prober<'a>(&'a self, limit: u64, progress: &'a Progress) -> Result<Result<Prober<'a>, Omitted>> {
         let size = self.codes[0].code_size()?;
         let extent = self.images[0].extent()?;
         let pixel_count = extent.fixed().map(ImageShape::len).filter(|&count| count <= MOST_PIXELS);
-        // The width of the widest features.
-        let widest = size.max(components.map_or(0, Pca::size));
-        let floats = widest * size_of::<f32>();
+        // The codes are the widest features but for the pixels: there are at most as many components.
+        let floats = size * size_of::<f32>();
         let pixel_bytes = match self.images[0].content().pixels() {
             Pixels::U8 => pixel_count.unwrap_or(0),
             Pixels::F32 | Pixels::Unclipped => pixel_count.unwrap_or(0) * size_of::<f32>(),
         };
         let limit = (limit as usize).min(MOST_BYTES / floats.max(pixel_bytes)).max(1);
         let [train, test] = self.labelled(limit)?;
-        let seen = train.classes.iter().max().map_or(0, |&most| most as usize + 1);
-        if !(2..=MOST_CLASSES).contains(&seen) || test.rows.is_empty() {
-            let found = if test.rows.is_empty() && seen > 1 {
+        let classes = train.classes.iter().max().map_or(0, |&most| most as usize + 1);
+        let omitted = |reason: String| Ok(Err(Omitted::new("probes", reason)));
+        if !(2..=MOST_CLASSES).contains(&classes) || test.rows.is_empty() {
+            let found = if test.rows.is_empty() && classes > 1 {
                 "none of those of training is in test"
             } else {
-                &seen.to_string()
+                &classes.to_string()
             };
-            let reason = format!(
+            return omitted(format!(
                 "classifiers need 2 to {MOST_CLASSES} classes of labelled images in both splits, found {found}"
-            );
-            omitted.push(Omitted::new("probes", reason));
-            return Ok((None, Value::Null));
+            ));
         }
-        if seen * widest > MOST_WEIGHTS {
-            let reason = format!("{seen} classes of {widest} features need more than {MOST_WEIGHTS} weights");
-            omitted.push(Omitted::new("probes", reason));
-            return Ok((None, Value::Null));
+        if classes * size > MOST_WEIGHTS {
+            return omitted(format!("{classes} classes of {size} features need more than {MOST_WEIGHTS} weights"));
         }
-        let mut seconds = serde_json::Map::new();
-        let mut probe =
-            |what: String, kind: FeatureKind, make: &dyn Fn(usize, &[usize]) -> Result<Rows>| -> Result<Probe> {
-                let start = Instant::now();
-                let task = progress.task(&format!("evaluate, linear classifier of {what}"), 0, "steps");
-                let [train_rows, test_rows] = [make(0, &train.rows)?, make(1, &test.rows)?];
-                let made = start.elapsed().as_secs_f64();
-                let linear = Logistic::fit(&train_rows, &train.classes, seen, &|steps| task.advance(steps))?;
-                let linear_accuracy = linear.accuracy(&test_rows, &test.classes);
-                let fitted = start.elapsed().as_secs_f64();
-                drop(task);
-                let task = progress.wait(&format!("evaluate, neighbours of {what}"));
-                let waiting = || task.advance(0);
-                let neighbours_accuracy =
-                    neighbours::accuracy(&train_rows, &train.classes, &test_rows, &test.classes, &waiting)?;
-                let took = json!({
-                    "features": round(made), "linear": round(fitted - made),
-                    "neighbours": round(start.elapsed().as_secs_f64() - fitted),
-                });
-                seconds.insert(what.clone(), took);
-                Ok(Probe {
-                    what,
-                    kind,
-                    size: train_rows.width(),
-                    bytes_per_row: train_rows.bytes_per_row(),
-                    linear_accuracy,
-                    linear_converged: linear.converged,
-                    neighbours_accuracy,
-                })
-            };
-        let codes = |split: usize, rows: &[usize]| {
-            gather(&self.codes[split], size, rows, |batch| Ok(pixels::values(lists(batch, "code")?)))
-        };
-        let mut features = vec![probe("codes".to_owned(), FeatureKind::Codes, &codes)?];
-        if let Some(pca) = components {
-            let project = |split: usize, rows: &[usize]| {
-                let projected = |batch: &RecordBatch| Ok(pca.project(&Images::of(batch, extent)?.numbers()));
-                gather(&self.images[split], pca.size(), rows, projected)
-            };
-            features.push(probe(format!("PCA {}", pca.size()), FeatureKind::Pca, &project)?);
-        }
-        if let Some(pixel_count) = pixel_count {
-            let raw = |split: usize, rows: &[usize]| gather_pixels(&self.images[split], pixel_count, rows);
-            let what = if extent.fixed().is_some_and(ImageShape::is_vector) { "columns" } else { "pixels" };
-            features.push(probe(what.to_owned(), FeatureKind::Pixels, &raw)?);
-        } else {
-            let reason = match extent {
-                Extent::Fixed(_) => format!("images have more than {MOST_PIXELS} numbers"),
-                Extent::Mixed { .. } => "images have different sizes".to_owned(),
-            };
-            omitted.push(Omitted::new("probes on pixels", reason));
-        }
-        let encode = |split: usize, rows: &[usize]| {
-            gather(&self.images[split], size, rows, |batch| {
-                let images = Images::of(batch, extent)?;
-                untrained.codes(images.shapes(), &images.numbers())
-            })
-        };
-        features.push(probe("untrained encoder".to_owned(), FeatureKind::Untrained, &encode)?);
-        let probes = Probes { train_images: train.rows.len(), test_images: test.rows.len(), classes: seen, features };
-        Ok((Some(probes), Value::Object(seconds)))
+        let seconds = serde_json::Map::new();
+        Ok(Ok(Prober { tables: self, size, extent, pixel_count, train, test, classes, progress, seconds }))
     }
 
     /// The labelled images among the first `limit` of each split; of the test split those of classes that training has.
@@ -196,6 +126,112 @@ impl FeatureTables {
             Labelled { rows, classes }
         };
         Ok([keep(train), keep(test)])
+    }
+}
+
+/// Fits and tests classifiers on features of the labelled images.
+pub struct Prober<'a> {
+    tables: &'a FeatureTables,
+    size: usize,
+    extent: Extent,
+    /// None if the images have different sizes, or too many pixels.
+    pixel_count: Option<usize>,
+    train: Labelled,
+    test: Labelled,
+    classes: usize,
+    progress: &'a Progress,
+    /// The time that each kind of features took.
+    seconds: serde_json::Map<String, Value>,
+}
+
+impl Prober<'_> {
+    /// The codes.
+    ///
+    /// # Errors
+    /// Tables that are damaged, interruption; so do the others.
+    pub fn codes(&mut self) -> Result<Probe> {
+        let (tables, size) = (self.tables, self.size);
+        self.probe("codes".to_owned(), FeatureKind::Codes, &|split, rows| {
+            gather(&tables.codes[split], size, rows, |batch| Ok(pixels::values(lists(batch, "code")?)))
+        })
+    }
+
+    /// The codes of the model before training.
+    pub fn untrained(&mut self, coder: &Coder) -> Result<Probe> {
+        let (tables, size, extent) = (self.tables, self.size, self.extent);
+        self.probe("untrained encoder".to_owned(), FeatureKind::Untrained, &|split, rows| {
+            gather(&tables.images[split], size, rows, |batch| {
+                let images = Images::of(batch, extent)?;
+                coder.codes(images.shapes(), &images.numbers())
+            })
+        })
+    }
+
+    /// Principal components.
+    pub fn components(&mut self, pca: &Pca) -> Result<Probe> {
+        let (tables, extent) = (self.tables, self.extent);
+        self.probe(format!("PCA {}", pca.size()), FeatureKind::Pca, &|split, rows| {
+            let projected = |batch: &RecordBatch| Ok(pca.project(&Images::of(batch, extent)?.numbers()));
+            gather(&tables.images[split], pca.size(), rows, projected)
+        })
+    }
+
+    /// The pixels, unless they are too many.
+    pub fn pixels(&mut self) -> Result<Result<Probe, Omitted>> {
+        let Some(count) = self.pixel_count else {
+            let reason = match self.extent {
+                Extent::Fixed(_) => format!("images have more than {MOST_PIXELS} numbers"),
+                Extent::Mixed { .. } => "images have different sizes".to_owned(),
+            };
+            return Ok(Err(Omitted::new("probes on pixels", reason)));
+        };
+        let tables = self.tables;
+        let what = if self.extent.fixed().is_some_and(ImageShape::is_vector) { "columns" } else { "pixels" };
+        let raw = |split: usize, rows: &[usize]| gather_pixels(&tables.images[split], count, rows);
+        self.probe(what.to_owned(), FeatureKind::Pixels, &raw).map(Ok)
+    }
+
+    /// The results on these features, and the seconds that each took which was tried here.
+    pub fn results(self, features: Vec<Probe>) -> (Probes, Value) {
+        let Self { train, test, classes, seconds, .. } = self;
+        let probes = Probes { train_images: train.rows.len(), test_images: test.rows.len(), classes, features };
+        (probes, Value::Object(seconds))
+    }
+
+    /// Features called `what`, of which `make` gives some rows of a split.
+    fn probe(
+        &mut self,
+        what: String,
+        kind: FeatureKind,
+        make: &dyn Fn(usize, &[usize]) -> Result<Rows>,
+    ) -> Result<Probe> {
+        let Self { train, test, classes, progress, .. } = self;
+        let start = Instant::now();
+        let task = progress.task(&format!("evaluate, linear classifier of {what}"), 0, "steps");
+        let [train_rows, test_rows] = [make(0, &train.rows)?, make(1, &test.rows)?];
+        let made = start.elapsed().as_secs_f64();
+        let linear = Logistic::fit(&train_rows, &train.classes, *classes, &|steps| task.advance(steps))?;
+        let linear_accuracy = linear.accuracy(&test_rows, &test.classes);
+        let fitted = start.elapsed().as_secs_f64();
+        drop(task);
+        let task = progress.wait(&format!("evaluate, neighbours of {what}"));
+        let waiting = || task.advance(0);
+        let neighbours_accuracy =
+            neighbours::accuracy(&train_rows, &train.classes, &test_rows, &test.classes, &waiting)?;
+        let took = json!({
+            "features": round(made), "linear": round(fitted - made),
+            "neighbours": round(start.elapsed().as_secs_f64() - fitted),
+        });
+        self.seconds.insert(what.clone(), took);
+        Ok(Probe {
+            what,
+            kind,
+            size: train_rows.width(),
+            bytes_per_row: train_rows.bytes_per_row(),
+            linear_accuracy,
+            linear_converged: linear.converged,
+            neighbours_accuracy,
+        })
     }
 }
 

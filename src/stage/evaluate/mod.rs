@@ -5,6 +5,7 @@ mod baselines;
 mod columns;
 mod features;
 mod images;
+mod kept;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -33,6 +34,7 @@ use crate::training::history;
 use baselines::{Baselines, Pairs};
 use features::FeatureTables;
 use images::ImageResults;
+use kept::Kept;
 
 /// Its name.
 pub const NAME: StageName = StageName::new("evaluate");
@@ -49,7 +51,7 @@ impl Stage for Evaluate {
     }
 
     fn version(&self) -> u32 {
-        10
+        11
     }
 
     fn inputs(&self, pipeline: &Pipeline) -> Vec<StageName> {
@@ -95,10 +97,27 @@ impl Stage for Evaluate {
         let size = features.as_ref().map(|features| features.codes[0].code_size()).transpose()?;
 
         let vectors = pipeline.source.kind().has_vectors();
-        let clock = Instant::now();
-        let mut baselines = Baselines::fit(&pairs(0), limit, size, context.progress)?;
-        let fitted = clock.elapsed().as_secs_f64();
         let has_clean_images = pipeline.has_clean_images();
+        let prober = features.as_ref().map(|features| features.prober(limit, context.progress)).transpose()?;
+        let (mut prober, no_probes) = match prober {
+            Some(Ok(prober)) => (Some(prober), None),
+            Some(Err(omitted)) => (None, Some(omitted)),
+            None => (None, Some(Omitted::new("probes", without_codes(pipeline)))),
+        };
+        let clock = Instant::now();
+        let key = Kept::key(context, size);
+        let kept = match Kept::find(context, &key) {
+            Some(kept) => {
+                context.progress.note("evaluate: the baselines are those of the last evaluation of the same images");
+                kept
+            }
+            None => {
+                let baselines = Baselines::fit(&pairs(0), limit, size, context.progress)?;
+                Kept::new(key, baselines, has_clean_images.then(|| pairs(1)), prober.as_mut(), context.progress)?
+            }
+        };
+        let record = kept.write(context)?;
+        let fitted = clock.elapsed().as_secs_f64();
         let (task_name, name) = match (has_clean_images, denoising) {
             (false, _) => (WITHOUT_CLEAN_IMAGES, "denoised"),
             (true, true) => (DENOISING, "denoised"),
@@ -107,10 +126,11 @@ impl Stage for Evaluate {
         let made = context.table(denoise::NAME, Split::Test)?;
         let images = if has_clean_images {
             let task = context.progress.task("evaluate", clean[1].rows(), "images");
-            images::score(name, &pairs(1), &made, &mut baselines, &task)?
+            images::score(name, &pairs(1), &made, &task)?
         } else {
             ImageResults::default()
         };
+        let scores = images.scores.before(kept.scores);
         let columns = match vectors {
             true => columns::score(&pairs(1), &made, &read_scaler(&context.folder(ingest::NAME))?)?,
             false => Vec::new(),
@@ -124,32 +144,30 @@ impl Stage for Evaluate {
         };
         let scored = clock.elapsed().as_secs_f64();
 
-        let mut omitted = std::mem::take(&mut baselines.omitted);
+        let mut omitted = kept.omitted;
         if !has_clean_images {
             omitted.push(Omitted::new(SCORES, "there are no clean images to compare with"));
         }
         if pipeline.training.blind_spot.is_some() && noise_levels.is_none() {
             omitted.push(Omitted::new("noise-level", "the images are too small to estimate it"));
         }
-        if images.scores.first().is_some_and(|scores| scores.ssim.is_none()) {
+        if scores.all.first().is_some_and(|scores| scores.ssim.is_none()) {
             let reason = if vectors { "rows of numbers are no pictures" } else { SHORT_SIDE };
             omitted.push(Omitted::new("ssim", reason));
         }
-        let (probes, seconds) = match &features {
-            Some(features) => {
+        let (probes, seconds) = match prober {
+            Some(mut prober) => {
                 let untrained =
                     Inference::untrained(&context.folder(train::NAME), pipeline.seed, context.device.inference())?;
                 let untrained = Coder::new(&untrained, pipeline.encode.codes, clean[1].extent()?, clean[1].path())?;
-                features.probe(limit, baselines.components.as_ref(), &untrained, context.progress, &mut omitted)?
+                let codes = prober.codes()?;
+                let untrained = prober.untrained(&untrained)?;
+                let (probes, seconds) = prober.results([vec![codes], kept.probes, vec![untrained]].concat());
+                (Some(probes), seconds)
             }
-            None => {
-                let has_code = pipeline.model.architecture.family().has_code();
-                let reason =
-                    if has_code { "codes are those of patches, not of images" } else { "the model has no code" };
-                omitted.push(Omitted::new("probes", reason));
-                (None, Value::Null)
-            }
+            None => (None, Value::Null),
         };
+        omitted.extend(no_probes);
         let anomaly = anomaly(unseen(&pipeline.held_out, &clean[0], &images.errors)?, &images.errors);
         if anomaly.is_none() && !pipeline.held_out.is_empty() && has_clean_images {
             omitted.push(Omitted::new("anomaly", "the test split needs images of held-out classes and of others"));
@@ -159,11 +177,11 @@ impl Stage for Evaluate {
             task: task_name.to_owned(),
             split: Split::Test,
             images: clean[1].rows(),
-            fit_rows: baselines.rows,
-            cross_entropy_floor: images.floor,
+            fit_rows: kept.fit_rows,
+            cross_entropy_floor: scores.floor,
             noise_levels,
-            scores: images.scores,
-            classes: images.classes,
+            scores: scores.all,
+            classes: scores.classes,
             class_names: clean[1].classes().map(|names| names.to_vec()),
             columns,
             best: images.best,
@@ -181,12 +199,18 @@ impl Stage for Evaluate {
         let mut text = serde_json::to_string_pretty(&metrics)?;
         text.push('\n');
         let table = metrics.table()?;
-        let files =
-            vec![context.write(METRICS, text.as_bytes())?, write_batch(&context.scratch, METRICS_TABLE, &table)?];
+        let metrics = [context.write(METRICS, text.as_bytes())?, write_batch(&context.scratch, METRICS_TABLE, &table)?];
+        let files = metrics.into_iter().chain([record]).collect();
         // Times depend on the machine and are written to the receipt only.
         let details = json!({ "seconds": { "baselines": fitted, "images": scored - fitted, "probes": seconds } });
         Ok(Outputs { files, details, device: None })
     }
+}
+
+/// Why there are no codes of images.
+fn without_codes(pipeline: &Pipeline) -> &'static str {
+    let has_code = pipeline.model.architecture.family().has_code();
+    if has_code { "codes are those of patches, not of images" } else { "the model has no code" }
 }
 
 /// The classes that training has not seen: those that were held out, and those of test images of which no training image is, where
