@@ -8,6 +8,7 @@ mod model;
 mod table;
 mod watch;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -48,7 +49,7 @@ mod _native {
 
     /// Carries out a command line, and returns the exit code.
     #[pyfunction]
-    fn main(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> u8 {
+    fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
         py.detach(|| command::main(&arguments))
     }
 
@@ -63,10 +64,10 @@ mod _native {
         watched(py, reporter, move |progress| library::run(&arguments, document(settings)?, progress))
     }
 
-    /// The run directory of a pipeline.
+    /// The run directory of a pipeline, or its URL.
     #[pyfunction]
-    fn directory(py: Python<'_>, arguments: Vec<String>, settings: Option<String>) -> PyResult<PathBuf> {
-        watched(py, None, move |_| library::directory(&arguments, document(settings)?))
+    fn directory(py: Python<'_>, arguments: Vec<String>, settings: Option<String>) -> PyResult<OsString> {
+        watched(py, None, move |_| Ok(library::directory(&arguments, document(settings)?)?.into_os_string()))
     }
 
     /// The plans of the stages of a pipeline, as JSON.
@@ -79,6 +80,12 @@ mod _native {
     #[pyfunction]
     fn show(py: Python<'_>, run: PathBuf) -> PyResult<String> {
         watched(py, None, move |_| json(&library::show(&run)?))
+    }
+
+    /// A file of a run that is text.
+    #[pyfunction]
+    fn text(py: Python<'_>, path: PathBuf) -> PyResult<String> {
+        watched(py, None, move |_| library::text(&path))
     }
 
     /// Writes the rows of an array to a Parquet file in a folder.

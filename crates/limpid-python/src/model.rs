@@ -1,10 +1,12 @@
 //! A trained model for Python.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use limpid::command::library::{Model as Loaded, Reading, Rows};
+use limpid::command::library::{Model as Loaded, Reading, Rows, is_url};
 use limpid::error::Kind;
+use limpid::progress::Progress;
 use limpid::source::floats_of;
 use numpy::PyArray1;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -54,8 +56,18 @@ impl Model {
     }
 
     #[getter]
-    fn path(&self) -> PathBuf {
-        self.path.clone()
+    fn path(&self, py: Python<'_>) -> PyResult<PathBuf> {
+        if is_url(&self.path) {
+            let message =
+                format!("{} is in a store and has no path; the attribute location has the URL", self.path.display());
+            return Err(of_kind(py, Kind::Settings, message));
+        }
+        Ok(self.path.clone())
+    }
+
+    #[getter]
+    fn location(&self) -> OsString {
+        self.path.clone().into_os_string()
     }
 
     /// Rows, columns and channels of the images that the model was trained on.
@@ -74,7 +86,7 @@ impl Model {
         self.loaded.columns()
     }
 
-    #[pyo3(signature = (images, *, codes="image".to_owned(), output=None, column=None, resize=false, crop=false))]
+    #[pyo3(signature = (images, *, codes="image".to_owned(), output=None, column=None, resize=false, crop=false, progress=Some(false)))]
     #[expect(clippy::too_many_arguments, reason = "they are named where it is called")]
     fn encode<'py>(
         &self,
@@ -85,12 +97,15 @@ impl Model {
         column: Option<String>,
         resize: bool,
         crop: bool,
+        progress: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (images, form) = self::images(images)?;
         let (output, reading, loaded) =
             (Output::of(output, &form)?, Reading { resize, crop, column }, self.loaded.clone());
         let with_error = output == Output::Arrow;
-        let rows = watched(py, None, move |progress| loaded.encode(images, &reading, (&codes, with_error), progress))?;
+        let reporter = reporter(py, progress)?;
+        let work = move |progress: &Progress| loaded.encode(images, &reading, (&codes, with_error), progress);
+        let rows = watched(py, reporter, work)?;
         let table = Table::held(rows);
         match output {
             Output::Arrow => Ok(Bound::new(py, table)?.into_any()),
@@ -98,7 +113,7 @@ impl Model {
         }
     }
 
-    #[pyo3(signature = (images, *, ensemble=false, output=None, column=None, resize=false, crop=false))]
+    #[pyo3(signature = (images, *, ensemble=false, output=None, column=None, resize=false, crop=false, progress=Some(false)))]
     #[expect(clippy::too_many_arguments, reason = "they are named where it is called")]
     fn denoise<'py>(
         &self,
@@ -109,11 +124,13 @@ impl Model {
         column: Option<String>,
         resize: bool,
         crop: bool,
+        progress: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.made(py, images, (ensemble, false), output, Reading { resize, crop, column })
+        self.made(py, images, (ensemble, false), output, Reading { resize, crop, column }, progress)
     }
 
-    #[pyo3(signature = (images, *, output=None, column=None, resize=false, crop=false))]
+    #[pyo3(signature = (images, *, output=None, column=None, resize=false, crop=false, progress=Some(false)))]
+    #[expect(clippy::too_many_arguments, reason = "they are named where it is called")]
     fn reconstruct<'py>(
         &self,
         py: Python<'py>,
@@ -122,8 +139,9 @@ impl Model {
         column: Option<String>,
         resize: bool,
         crop: bool,
+        progress: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.made(py, images, (false, true), output, Reading { resize, crop, column })
+        self.made(py, images, (false, true), output, Reading { resize, crop, column }, progress)
     }
 
     fn decode<'py>(&self, py: Python<'py>, codes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -155,11 +173,12 @@ impl Model {
     }
 
     /// A copy in another process loads the model again.
-    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((PathBuf,), Bound<'py, PyDict>)> {
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
         let options = PyDict::new(py);
         options.set_item("device", &self.device)?;
         options.set_item("threads", self.threads)?;
-        Ok(((std::path::absolute(&self.path)?,), options))
+        let path = if is_url(&self.path) { self.path.clone() } else { std::path::absolute(&self.path)? };
+        Ok(((path.into_os_string(),), options))
     }
 
     fn __repr__(&self) -> String {
@@ -167,6 +186,14 @@ impl Model {
         let code = self.loaded.code_size().map_or(String::new(), |size| format!(", codes of {size}"));
         format!("limpid.Model({:?}: images of {height}×{width}×{channels}{code})", self.path.display().to_string())
     }
+}
+
+/// What shows bars; none unless they are asked for, or may be shown where they can be seen.
+fn reporter(py: Python<'_>, progress: Option<bool>) -> PyResult<Option<Py<PyAny>>> {
+    if progress == Some(false) {
+        return Ok(None);
+    }
+    Ok(Some(py.import("limpid._progress")?.getattr("reporter")?.call1((progress,))?.unbind()))
 }
 
 impl Model {
@@ -186,10 +213,12 @@ impl Model {
         how: (bool, bool),
         output: Option<&str>,
         reading: Reading,
+        progress: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (images, form) = self::images(images)?;
         let (output, loaded) = (Output::of(output, &form)?, self.loaded.clone());
-        let rows: Rows = watched(py, None, move |progress| loaded.denoise(images, &reading, how, progress))?;
+        let reporter = reporter(py, progress)?;
+        let rows: Rows = watched(py, reporter, move |progress| loaded.denoise(images, &reading, how, progress))?;
         let table = Table::held(rows);
         if output == Output::Arrow {
             return Ok(Bound::new(py, table)?.into_any());

@@ -450,3 +450,13 @@ def test_tables_of_pictures_of_different_sizes(tmp_path):
     pictures = model.denoise(noisy.slice(1), output="numpy")
     assert [picture.tobytes() for picture in pictures] == [picture.tobytes() for picture in expected.numpy("image")[1:]]
     assert pictures[0].shape == (43, 59)
+
+
+def test_a_bar_is_shown_if_it_is_asked_for(runs, models, capfd):
+    images = runs("dense").table("ingest", "test").numpy("image")
+    plain = models("dense").encode(images)
+    assert capfd.readouterr().err == ""
+    assert np.array_equal(models("dense").encode(images, progress=True), plain)
+    models("dense").denoise(images, progress=True)
+    shown = capfd.readouterr().err
+    assert "encode" in shown and "denoise" in shown and "40" in shown

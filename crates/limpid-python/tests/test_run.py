@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +51,51 @@ def test_a_pipeline_runs_and_is_planned(tmp_path):
         run.table("encode", "validation")
     with pytest.raises(limpid.SettingsError, match="no table"):
         run.table("train")
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """The URL of a bucket of a server on this machine, which .ci/run installs."""
+    program = Path(__file__).parents[3] / "target/stores/bin/moto_server"
+    if not program.exists():
+        pytest.skip(f"{program} is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    login = "AWS4-HMAC-SHA256 Credential=x/20261129/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x"
+    create = urllib.request.Request(f"http://127.0.0.1:{port}/python", method="PUT", headers={"Authorization": login})
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(create).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    settings = {"ENDPOINT_URL": f"http://127.0.0.1:{port}", "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    yield "s3://python"
+    server.kill()
+    server.wait()
+
+
+def test_a_run_may_be_in_an_object_store(bucket, tmp_path):
+    run = limpid.run(PIPELINE, runs=bucket, progress=False)
+    here = limpid.run(PIPELINE, runs=tmp_path, progress=False)
+    assert run.location == f"{bucket}/small" and repr(run) == "limpid.Run('s3://python/small')"
+    with pytest.raises(limpid.SettingsError, match="has no path; the attribute location"):
+        run.path
+    again = limpid.Run("s3://python/small")
+    assert again.metrics == here.metrics and again.stages == here.stages
+    for stage in ("ingest", "encode", "denoise"):
+        assert pa.table(again.table(stage, "test")) == pa.table(here.table(stage, "test"))
+    assert "<html" in again.report().html
+    model, images = again.model(), here.table("ingest", "test").numpy("image")
+    assert np.array_equal(model.encode(images), here.model().encode(images)) and model.location == run.location
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).encode(images), model.encode(images))
+    assert limpid.shared_model(run.location) is limpid.shared_model(run.location)
+    with pytest.raises(limpid.SettingsError, match="has no path"):
+        model.path
 
 
 def test_errors_have_a_kind_and_the_message_of_the_command(tmp_path):

@@ -6,7 +6,7 @@ mod model;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
 use super::results::Results;
@@ -16,7 +16,8 @@ use crate::error;
 use crate::pipeline::metrics;
 use crate::progress::Progress;
 use crate::record::workspace::Workspace;
-use crate::store::failpoint;
+pub use crate::store::url::is_url;
+use crate::store::{MOST_TEXT, failpoint, read_text};
 use crate::table::TableFile;
 pub use images::{Images, Reading, write_rows};
 pub use model::{Model, Rows};
@@ -70,6 +71,14 @@ pub fn show(run: &Path) -> Result<Value> {
 /// As [`show`].
 pub fn scores(run: &Path) -> Result<Value> {
     Ok(serde_json::to_value(metrics(&Workspace::existing(run)?)?)?)
+}
+
+/// A file of a run that is text, as its report is.
+///
+/// # Errors
+/// It cannot be read.
+pub fn text(path: &Path) -> Result<String> {
+    read_text(path, MOST_TEXT).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn parsed(arguments: &[String]) -> Result<Command> {

@@ -49,7 +49,8 @@ class Table:
         [n, size], missing labels as NaN. Images of different sizes are a list of arrays."""
 
 class Model:
-    """A trained model, which any number of threads may use at once: that of a run directory, or of the folder of its train stage.
+    """A trained model, which any number of threads may use at once: that of a run directory, which may be a URL (``s3://``, ``gs://``,
+    ``az://``), or of the folder of its train stage.
 
     `threads` are all cores unless given. It is sent to other processes by its path.
 
@@ -62,7 +63,13 @@ class Model:
 
     def __new__(cls, path: str | os.PathLike[str], *, device: str = "flex", threads: int | None = None) -> Model: ...
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Path:
+        """Where it was loaded from; SettingsError of a run in a store."""
+
+    @property
+    def location(self) -> str:
+        """The same as text, or the URL in a store."""
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Rows, columns and channels of the images that it was trained on."""
@@ -85,6 +92,7 @@ class Model:
         column: str | None = None,
         resize: bool = False,
         crop: bool = False,
+        progress: bool | None = False,
     ) -> Table: ...
     @overload
     def encode(
@@ -96,6 +104,7 @@ class Model:
         column: str | None = None,
         resize: bool = False,
         crop: bool = False,
+        progress: bool | None = False,
     ) -> Table: ...
     @overload
     def encode(
@@ -107,11 +116,13 @@ class Model:
         column: str | None = None,
         resize: bool = False,
         crop: bool = False,
+        progress: bool | None = False,
     ) -> NDArray[np.float32]:
         """The codes, [n, size]: to the bit those that `limpid encode` writes.
 
         `codes` is "image" for one of each image, "pooled" for the mean over its patches, "patches" for one of each patch. `column` is the
-        column of images in a table; `resize` scales pictures to the size of the model's images, `crop` until they cover it."""
+        column of images in a table; `resize` scales pictures to the size of the model's images, `crop` until they cover it; `progress` shows
+        a bar, None only on a terminal and in a notebook. All of them hold for the other methods too."""
 
     @overload
     def denoise(  # type: ignore[overload-overlap]
@@ -123,6 +134,7 @@ class Model:
         column: str | None = None,
         resize: bool = False,
         crop: bool = False,
+        progress: bool | None = False,
     ) -> Table: ...
     @overload
     def denoise(
@@ -134,6 +146,7 @@ class Model:
         column: str | None = None,
         resize: bool = False,
         crop: bool = False,
+        progress: bool | None = False,
     ) -> Table: ...
     @overload
     def denoise(
@@ -145,6 +158,7 @@ class Model:
         column: str | None = None,
         resize: bool = False,
         crop: bool = False,
+        progress: bool | None = False,
     ) -> NDArray[Any]:
         """The images as the model makes them, in the form of those that were given: to the bit what `limpid denoise` writes, bytes of
         bytes and floats of floats. `ensemble` takes the mean over the eight orientations of each. Pictures of different sizes are a list
@@ -159,6 +173,7 @@ class Model:
         column: str | None = None,
         resize: bool = False,
         crop: bool = False,
+        progress: bool | None = False,
     ) -> Table: ...
     @overload
     def reconstruct(
@@ -169,6 +184,7 @@ class Model:
         column: str | None = None,
         resize: bool = False,
         crop: bool = False,
+        progress: bool | None = False,
     ) -> Table: ...
     @overload
     def reconstruct(
@@ -179,6 +195,7 @@ class Model:
         column: str | None = None,
         resize: bool = False,
         crop: bool = False,
+        progress: bool | None = False,
     ) -> NDArray[np.float32]:
         """As `denoise`, as floats in [0, 1] that are not rounded to bytes: what `decode` makes of the codes, for a model that has them."""
 
@@ -187,8 +204,9 @@ class Model:
 
 def main(arguments: Sequence[str]) -> int: ...
 def run(arguments: list[str], settings: str | None, reporter: Reporter) -> None: ...
-def directory(arguments: list[str], settings: str | None) -> Path: ...
+def directory(arguments: list[str], settings: str | None) -> str: ...
 def plan(arguments: list[str], settings: str | None) -> str: ...
 def show(run: str | os.PathLike[str]) -> str: ...
 def scores(run: str | os.PathLike[str]) -> str: ...
+def text(path: str | os.PathLike[str]) -> str: ...
 def write_rows(folder: str | os.PathLike[str], name: str, rows: Any) -> None: ...

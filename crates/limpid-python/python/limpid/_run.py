@@ -144,18 +144,25 @@ def plan(
 
 
 class Run:
-    """A run directory."""
+    """A run directory, or one in an object store by its URL: ``s3://``, ``gs://``, ``az://``."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        """The run directory."""
+        self.location: str = os.fspath(path)
+        """The run directory, or its URL."""
+
+    @property
+    def path(self) -> Path:
+        """The run directory; SettingsError of a run in a store, which has a `location` alone."""
+        if "://" in self.location:
+            raise SettingsError(f"{self.location} is in a store and has no path; the attribute location has the URL")
+        return Path(self.location)
 
     @property
     def results(self) -> dict[str, Any]:
         """Everything that ``limpid show --json`` prints: settings, sources, stages, metrics and gate."""
         import json
 
-        results: dict[str, Any] = json.loads(_native.show(self.path))
+        results: dict[str, Any] = json.loads(_native.show(self.location))
         return results
 
     @property
@@ -163,7 +170,7 @@ class Run:
         """The scores, as in ``metrics.json`` (docs/metrics.md); none if the run has not been evaluated."""
         import json
 
-        metrics: dict[str, Any] | None = json.loads(_native.scores(self.path))
+        metrics: dict[str, Any] | None = json.loads(_native.scores(self.location))
         return metrics
 
     @property
@@ -175,32 +182,33 @@ class Run:
         """What a stage did: settings, digests, rows, seconds, versions."""
         receipts: dict[str, dict[str, Any]] = {receipt["stage"]: receipt for receipt in self.results["stages"]}
         if stage not in receipts:
-            raise SettingsError(f"the stage {stage!r} of {self.path} has not run; those that have: {', '.join(receipts)}")
+            raise SettingsError(f"the stage {stage!r} of {self.location} has not run; those that have: {', '.join(receipts)}")
         return receipts[stage]
 
     def table(self, stage: str, split: str | None = None) -> Table:
         """The table of a stage (ingest, corrupt, encode or denoise), of one split or of all; for anything that takes Arrow."""
         names = [output["name"] for output in self.receipt(stage)["outputs"]]
         wanted = [split] if split is not None else _SPLITS
-        files = [name for name in names if name.endswith(".parquet") and name.split("-")[0] in wanted]
+        # In a store they lie in the folder of their generation.
+        files = [name for name in names if name.endswith(".parquet") and name.rsplit("/", 1)[-1].split("-")[0] in wanted]
         if not files:
             what = f"no split {split!r}" if split is not None and stage in ("ingest", "corrupt", "encode", "denoise") else "no table of images"
-            raise SettingsError(f"the stage {stage!r} of {self.path} has {what}")
-        return Table.of_files([self.path / stage / name for name in files])
+            raise SettingsError(f"the stage {stage!r} of {self.location} has {what}")
+        return Table.of_files([f"{self.location}/{stage}/{name}" for name in files])
 
     def model(self, *, device: str = "flex", threads: int | None = None) -> Model:
         """The trained model."""
-        return Model(self.path, device=device, threads=threads)
+        return Model(self.location, device=device, threads=threads)
 
     def report(self) -> Report:
         """The report, which a notebook shows."""
-        path = self.path / "report" / "report.html"
-        if not path.is_file():
-            raise SettingsError(f"{self.path} has no report: run the stage report")
-        return Report(path)
+        if "report" not in self.stages:
+            raise SettingsError(f"{self.location} has no report: run the stage report")
+        (name,) = (output["name"] for output in self.receipt("report")["outputs"] if output["name"].endswith(".html"))
+        return Report(f"{self.location}/report/{name}")
 
     def __repr__(self) -> str:
-        return f"limpid.Run({str(self.path)!r})"
+        return f"limpid.Run({self.location!r})"
 
 
 class GateMissed(Error):
@@ -214,14 +222,14 @@ class GateMissed(Error):
 class Report:
     """The report of a run."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        """The file."""
+    def __init__(self, location: str) -> None:
+        self.location = location
+        """The file, or its URL."""
 
     @property
     def html(self) -> str:
         """The page, which needs no other file."""
-        return self.path.read_text(encoding="utf-8")
+        return _native.text(self.location)
 
     def _repr_html_(self) -> str:
         import html
@@ -230,17 +238,19 @@ class Report:
         return f'<iframe srcdoc="{html.escape(self.html)}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
     def __repr__(self) -> str:
-        return f"limpid.Report({str(self.path)!r})"
+        return f"limpid.Report({self.location!r})"
 
 
 def shared_model(path: str | os.PathLike[str], *, device: str = "flex", threads: int | None = None) -> Model:
-    """The model of a run, loaded once in this process for all who ask for it, and again once the run has another.
+    """The model of a run, loaded once in this process for all who ask for it, and again once the run has another; of a run in a store,
+    once for all.
 
     For functions that are sent to workers of Spark and the like, where they find the run at the same path."""
     places = (Path(path) / "model.json", Path(path) / "train" / "model.json")
     # The folder is replaced with its files.
     stamp = next((place.stat().st_ctime_ns for place in places if place.is_file()), 0)
-    return _shared(os.path.abspath(path), device, threads, stamp)
+    location = os.fspath(path)
+    return _shared(location if "://" in location else os.path.abspath(location), device, threads, stamp)
 
 
 @functools.lru_cache(maxsize=8)
