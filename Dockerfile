@@ -26,14 +26,12 @@ COPY crates crates
 COPY benches benches
 
 FROM source AS build
-ENV CARGO_PROFILE_RELEASE_STRIP=symbols
-RUN cargo build --release --locked
+RUN cargo build --profile published --locked
 
 # Burn's CUDA backend downloads an LLVM while it is built, and compiles a little C++ against it.
 FROM source AS build-cuda
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates g++ && rm -rf /var/lib/apt/lists/*
-ENV CARGO_PROFILE_RELEASE_STRIP=symbols
-RUN cargo build --release --locked --features cuda
+RUN cargo build --profile published --locked --features cuda
 
 # Kernels are compiled while they run, by the LLVM that is linked in: of CUDA it takes the driver, which the Container Toolkit
 # mounts, and one file of the CUDA toolkit, with logarithms and the like.
@@ -41,7 +39,7 @@ FROM nvidia/cuda:12.8.1-devel-ubuntu24.04 AS toolkit
 
 FROM nvidia/cuda:12.8.1-base-ubuntu24.04 AS cuda
 COPY --from=toolkit /usr/local/cuda/nvvm/libdevice /usr/local/cuda/nvvm/libdevice
-COPY --from=build-cuda /src/target/release/limpid /usr/local/bin/limpid
+COPY --from=build-cuda /src/target/published/limpid /usr/local/bin/limpid
 COPY pipelines /pipelines
 COPY LICENSE-* /licenses/
 WORKDIR /work
@@ -51,7 +49,7 @@ CMD ["run", "/pipelines/quickstart.toml", "--device", "cuda:0"]
 
 # The last stage is what a build without --target gives.
 FROM gcr.io/distroless/cc-debian12:nonroot
-COPY --from=build /src/target/release/limpid /usr/local/bin/limpid
+COPY --from=build /src/target/published/limpid /usr/local/bin/limpid
 COPY pipelines /pipelines
 COPY LICENSE-* /licenses/
 WORKDIR /work

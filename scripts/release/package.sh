@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
 
 target=$1
-program=${2:-target/$target/release/limpid}
+program=${2:-target/$target/published/limpid}
 name=$(archive "$target")
 folder=target/dist/$name
 rm -rf "$folder"
