@@ -5,6 +5,7 @@ usage: compare.py [--limpid PATH] [--rounds 3] [--runs DIR] train dense|conv|den
                   [--set KEY=VALUE]... [--until LOSS] --against "COMMAND"...
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] pictures conv|unet|photo... [--side 64 128 256] [--epochs 2]
                   [--megapixels 4] [--python PYTHON]
+       compare.py [--limpid PATH] [--rounds 3] [--runs DIR] shipped PIPELINE... [--epochs 2] [--python PYTHON]
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] infer
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] corrupt
        compare.py [--limpid PATH] [--rounds 3] [--runs DIR] ingest [--images 50000]
@@ -30,6 +31,8 @@ processes do include. limpid also digests its files and syncs them to disk.
 `pictures` trains on generated pictures, with PyTorch for the same model (peers/torch_pictures.py, in the Python that --python names):
 `conv`, 32-32-16 channels, and `unet`, 16-32-64, both RGB, batch 16, noise of σ = 0.1, on as many pictures of each side as have so many
 megapixels together; `photo` is pipelines/photo-denoise.toml on drawn pictures of so many.
+
+`shipped` trains pipelines of pipelines/, by their names, in the same way as `pictures`: mnist-denoise, mnist-denoise-unet and so on.
 
 `ingest` writes a folder of 32×32 JPEGs and compares reading it with a plain Pillow loop, to memory and to Parquet; then it damages
 100 of them and checks that limpid names each.
@@ -77,6 +80,10 @@ def arguments():
     pictures.add_argument("--epochs", default=2, type=int)
     pictures.add_argument("--megapixels", default=4, type=float)
     pictures.add_argument("--python", default=sys.executable)
+    ready = what.add_parser("shipped")
+    ready.add_argument("pipelines", nargs="+")
+    ready.add_argument("--epochs", default=2, type=int)
+    ready.add_argument("--python", default=sys.executable)
     what.add_parser("infer")
     what.add_parser("corrupt")
     what.add_parser("ingest").add_argument("--images", default=50_000, type=int)
@@ -193,23 +200,35 @@ def pictures(options):
         else:
             what, count, pipeline = "patches of 64×64", round(pixels / 180 ** 2), shipped("photo-denoise")
             more = ["--set", f"source.scenes.train={count}", "--set", "source.scenes.test=2"]
-        limpid = Limpid(options, pipeline, options.epochs)
-        limpid.command += more
-        limpid.to("ingest")
-        limpid.command.append("--fresh")
-        runs = []
-        for seed in range(1, options.rounds + 1):
-            output, receipt, _ = limpid.only("train", seed)
-            own = [speed["seconds"] for speed in receipt["details"]["speed"]]
-            losses = [json.loads(line)["train-loss"] for line in output.splitlines() if '"event":"epoch"' in line]
-            tell(f"{pipeline.stem}, limpid", own)
-            command = [options.python, HERE / "peers/torch_pictures.py", limpid.folder, "--epochs", options.epochs, "--seed", seed]
-            peer, peer_losses = zip(*(map(float, epoch) for epoch in EPOCH_OF_PICTURES.findall(checked(command)[0])))
-            tell(f"{pipeline.stem}, PyTorch", peer)
-            runs.append((statistics.median(own), statistics.median(peer), losses[-1], peer_losses[-1]))
-        own, peer, *losses = zip(*runs)
-        print(f"| {model} | {what} | {statistics.median(own):.2f} | {statistics.median(peer):.2f} | {ratio(peer, own)} "
-              f"| {' / '.join(f'{statistics.mean(each):.5f}' for each in losses)} |", flush=True)
+        print(f"| {model} | {what} | {beside_torch(options, pipeline, more)} |", flush=True)
+
+
+def ready(options):
+    print("| pipeline | limpid, s | PyTorch, s | PyTorch / limpid (least – greatest) | training losses |")
+    print("|---|---|---|---|---|")
+    for name in options.pipelines:
+        print(f"| `{name}` | {beside_torch(options, shipped(name), [])} |", flush=True)
+
+
+def beside_torch(options, pipeline, more):
+    """The columns of a pipeline's training beside that of the same model in PyTorch: seconds of an epoch, their ratio, losses."""
+    limpid = Limpid(options, pipeline, options.epochs)
+    limpid.command += more
+    limpid.to("ingest")
+    limpid.command.append("--fresh")
+    runs = []
+    for seed in range(1, options.rounds + 1):
+        output, receipt, _ = limpid.only("train", seed)
+        own = [speed["seconds"] for speed in receipt["details"]["speed"]]
+        losses = [json.loads(line)["train-loss"] for line in output.splitlines() if '"event":"epoch"' in line]
+        tell(f"{pipeline.stem}, limpid", own)
+        command = [options.python, HERE / "peers/torch_pictures.py", limpid.folder, "--epochs", options.epochs, "--seed", seed]
+        peer, peer_losses = zip(*(map(float, epoch) for epoch in EPOCH_OF_PICTURES.findall(checked(command)[0])))
+        tell(f"{pipeline.stem}, PyTorch", peer)
+        runs.append((statistics.median(own), statistics.median(peer), losses[-1], peer_losses[-1]))
+    own, peer, *losses = zip(*runs)
+    told = " / ".join(f"{statistics.mean(each):.5f}" for each in losses)
+    return f"{statistics.median(own):.2f} | {statistics.median(peer):.2f} | {ratio(peer, own)} | {told}"
 
 
 def devices(options):
@@ -341,5 +360,5 @@ def ingest(options):
 options = arguments()
 os.makedirs(options.runs, exist_ok=True)
 works = {"train": train, "infer": infer, "corrupt": corrupt, "ingest": ingest, "devices": devices,
-         "pictures": pictures}
+         "pictures": pictures, "shipped": ready}
 works[options.what](options)
