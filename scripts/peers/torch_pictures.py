@@ -1,10 +1,11 @@
 """The training of a run in PyTorch: the same model, images, patches, noise, loss and batches, optimised for speed.
 
-usage: torch_pictures.py RUN [--epochs N] [--threads N] [--seed N]
+usage: torch_pictures.py RUN [--epochs N] [--threads N] [--seed N] [--start RUN]
 
 RUN has trained at least once; its settings are those of the train stage's receipt, its model is made by limpid_torch.py, with the weights
 of PyTorch's own start, and its images are those of `ingest`. Normal noise only, with or without clipping, of one strength or a
-range. Images are channels_last, which is PyTorch's best layout on a CPU. Prints one line an epoch: seconds of training alone and the
+range. With --start the weights to begin with are those of another run of the same pipeline: trained with a learning rate of 1e-9, those
+are its initial ones. Images are channels_last, which is PyTorch's best layout on a CPU. Prints one line an epoch: seconds of training alone and the
 mean training loss. Needs torch, numpy, pyarrow, safetensors.
 """
 import argparse, json, pathlib, statistics, sys, time
@@ -16,6 +17,7 @@ import limpid_torch
 a = argparse.ArgumentParser()
 a.add_argument("run", type=pathlib.Path); a.add_argument("--epochs", type=int, default=2)
 a.add_argument("--threads", type=int, default=2); a.add_argument("--seed", type=int, default=0)
+a.add_argument("--start", type=pathlib.Path)
 a = a.parse_args()
 torch.set_num_threads(a.threads); torch.manual_seed(a.seed)
 
@@ -31,10 +33,11 @@ train = torch.from_numpy(np.concatenate([table["image"].combine_chunks().flatten
 train = train.view(-1, height, width, channels)
 per_image = -(-height * width // patch ** 2) if patch else 1
 
-net = limpid_torch.load(a.run).train()
-for layer in net.modules():
-    if hasattr(layer, "reset_parameters"):
-        layer.reset_parameters()
+net = limpid_torch.load(a.start or a.run).train()
+if a.start is None:
+    for layer in net.modules():
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
 net = net.to(memory_format=torch.channels_last)
 predicts_noise = net.predict == "noise"
 # The output of the last layer, as the loss takes it.
