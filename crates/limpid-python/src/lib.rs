@@ -82,6 +82,12 @@ mod _native {
         watched(py, None, move |_| json(&library::show(&run)?))
     }
 
+    /// The folder of a stage's result, or its URL.
+    #[pyfunction]
+    fn folder(py: Python<'_>, run: PathBuf, stage: String) -> PyResult<OsString> {
+        watched(py, None, move |_| Ok(library::folder(&run, &stage)?.into_os_string()))
+    }
+
     /// A file of a run that is text.
     #[pyfunction]
     fn text(py: Python<'_>, path: PathBuf) -> PyResult<String> {

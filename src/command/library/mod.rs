@@ -16,6 +16,7 @@ use crate::error;
 use crate::pipeline::metrics;
 use crate::progress::Progress;
 use crate::record::workspace::Workspace;
+use crate::stage;
 pub use crate::store::url::is_url;
 use crate::store::{MOST_TEXT, failpoint, read_text};
 use crate::table::TableFile;
@@ -71,6 +72,16 @@ pub fn show(run: &Path) -> Result<Value> {
 /// As [`show`].
 pub fn scores(run: &Path) -> Result<Value> {
     Ok(serde_json::to_value(metrics(&Workspace::existing(run)?)?)?)
+}
+
+/// The folder of a stage's published result; in a store, that of its generation.
+///
+/// # Errors
+/// No run directory, no such stage.
+pub fn folder(run: &Path, stage: &str) -> Result<PathBuf> {
+    let workspace = Workspace::existing(run)?;
+    let stage = stage::named(stage).ok_or_else(|| error::settings(format!("there is no stage {stage}")))?;
+    Ok(workspace.stage(stage.name()))
 }
 
 /// A file of a run that is text, as its report is.

@@ -189,12 +189,12 @@ class Run:
         """The table of a stage (ingest, corrupt, encode or denoise), of one split or of all; for anything that takes Arrow."""
         names = [output["name"] for output in self.receipt(stage)["outputs"]]
         wanted = [split] if split is not None else _SPLITS
-        # In a store they lie in the folder of their generation.
-        files = [name for name in names if name.endswith(".parquet") and name.rsplit("/", 1)[-1].split("-")[0] in wanted]
+        files = [name for name in names if name.endswith(".parquet") and name.split("-")[0] in wanted]
         if not files:
             what = f"no split {split!r}" if split is not None and stage in ("ingest", "corrupt", "encode", "denoise") else "no table of images"
             raise SettingsError(f"the stage {stage!r} of {self.location} has {what}")
-        return Table.of_files([f"{self.location}/{stage}/{name}" for name in files])
+        folder = _native.folder(self.location, stage)
+        return Table.of_files([f"{folder}/{name}" for name in files])
 
     def model(self, *, device: str = "flex", threads: int | None = None) -> Model:
         """The trained model."""
@@ -205,7 +205,7 @@ class Run:
         if "report" not in self.stages:
             raise SettingsError(f"{self.location} has no report: run the stage report")
         (name,) = (output["name"] for output in self.receipt("report")["outputs"] if output["name"].endswith(".html"))
-        return Report(f"{self.location}/report/{name}")
+        return Report(f"{_native.folder(self.location, 'report')}/{name}")
 
     def __repr__(self) -> str:
         return f"limpid.Run({self.location!r})"
