@@ -14,17 +14,15 @@ import importlib.util
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 
 import duckdb
 import polars as pl
 import pyarrow.fs
 import pyarrow.parquet as pq
+from s3_server import PROGRAM, ask, login, s3_server
 
 HERE = pathlib.Path(__file__).resolve().parent
 PIPELINE = """
@@ -44,7 +42,6 @@ shard-rows = 250
 baselines = []
 """
 LISTS = {"ingest": "image", "corrupt": "image", "encode": "code", "denoise": "image"}
-LOGIN = "AWS4-HMAC-SHA256 Credential=x/20261129/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x"
 
 
 def rows(table, name):
@@ -86,43 +83,24 @@ def by_pyarrow(port):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--limpid", default=HERE.parent / "target/release/limpid", type=pathlib.Path)
-    parser.add_argument("--moto", default=HERE.parent / "target/stores/bin/moto_server", type=pathlib.Path)
+    parser.add_argument("--moto", default=PROGRAM, type=pathlib.Path)
     args = parser.parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen([args.moto, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        create = urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT", headers={"Authorization": LOGIN})
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(create).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        login = {"ENDPOINT_URL": f"http://127.0.0.1:{port}", "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1"}
-        environment = os.environ | {f"AWS_{name}": value for name, value in login.items()}
-        with tempfile.TemporaryDirectory() as folder:
-            (pathlib.Path(folder) / "small.toml").write_text(PIPELINE)
-            for runs in ("s3://bucket/runs", "runs"):
-                command = [args.limpid.resolve(), "run", "small.toml", "--to", "denoise", "--runs", runs]
-                subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-            readers = {"duckdb": by_duckdb(port), "polars": by_polars(port), "pyarrow": by_pyarrow(port)}
-            versions = {"duckdb": duckdb.__version__, "polars": pl.__version__, "pyarrow": pyarrow.__version__}
-            wrong = False
-            for stage, name in LISTS.items():
-                manifest = urllib.request.Request(
-                    f"http://127.0.0.1:{port}/bucket/runs/small/latest/{stage}.json", headers={"Authorization": LOGIN}
-                )
-                patterns = [json.load(urllib.request.urlopen(manifest))["tables"]]
-                expected = rows(pq.read_table(f"{folder}/runs/small/{stage}"), name)
-                for reader, read in readers.items():
-                    same = rows(read(patterns), name) == expected
-                    wrong |= not same
-                    print(f"{reader} {versions[reader]}: {stage}, {len(expected)} rows: {'the same' if same else 'OTHERS'}")
-        return int(wrong)
-    finally:
-        server.kill()
+    with s3_server("bucket", args.moto) as port, tempfile.TemporaryDirectory() as folder:
+        (pathlib.Path(folder) / "small.toml").write_text(PIPELINE)
+        for runs in ("s3://bucket/runs", "runs"):
+            command = [args.limpid.resolve(), "run", "small.toml", "--to", "denoise", "--runs", runs]
+            subprocess.run(command, cwd=folder, env=os.environ | login(port), check=True, capture_output=True)
+        readers = {"duckdb": by_duckdb(port), "polars": by_polars(port), "pyarrow": by_pyarrow(port)}
+        versions = {"duckdb": duckdb.__version__, "polars": pl.__version__, "pyarrow": pyarrow.__version__}
+        wrong = False
+        for stage, name in LISTS.items():
+            patterns = [json.loads(ask(port, "GET", f"bucket/runs/small/latest/{stage}.json"))["tables"]]
+            expected = rows(pq.read_table(f"{folder}/runs/small/{stage}"), name)
+            for reader, read in readers.items():
+                same = rows(read(patterns), name) == expected
+                wrong |= not same
+                print(f"{reader} {versions[reader]}: {stage}, {len(expected)} rows: {'the same' if same else 'OTHERS'}")
+    return int(wrong)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,11 @@ import multiprocessing
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -56,27 +54,15 @@ def test_a_pipeline_runs_and_is_planned(tmp_path):
 @pytest.fixture
 def bucket(monkeypatch):
     """The URL of a bucket of a server on this machine, which .ci/run installs."""
-    program = Path(__file__).parents[3] / "target/stores/bin/moto_server"
-    if not program.exists():
-        pytest.skip(f"{program} is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    login = "AWS4-HMAC-SHA256 Credential=x/20261129/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x"
-    create = urllib.request.Request(f"http://127.0.0.1:{port}/python", method="PUT", headers={"Authorization": login})
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(create).close()
-            break
-        except OSError:
-            time.sleep(0.1)
-    settings = {"ENDPOINT_URL": f"http://127.0.0.1:{port}", "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1"}
-    for name, value in settings.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    yield "s3://python"
-    server.kill()
-    server.wait()
+    monkeypatch.syspath_prepend(Path(__file__).parents[3] / "scripts")
+    from s3_server import PROGRAM, login, s3_server
+
+    if not PROGRAM.exists():
+        pytest.skip(f"{PROGRAM} is not installed")
+    with s3_server("python") as port:
+        for name, value in login(port).items():
+            monkeypatch.setenv(name, value)
+        yield "s3://python"
 
 
 def test_a_run_may_be_in_an_object_store(bucket, tmp_path):
