@@ -19,7 +19,7 @@ use crate::progress::{LogMode, Progress};
 use crate::quality::gate;
 use crate::record::workspace::Workspace;
 use crate::stage::shards::{Engine, LocalEngine};
-use crate::store::url::is_url;
+use crate::store::url::absolute;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -87,9 +87,7 @@ impl RunArgs {
     /// An empty path; a current folder that is gone.
     pub fn make_absolute(&mut self) -> Result<()> {
         let runs = &mut self.pipeline.runs;
-        if !is_url(runs) {
-            *runs = std::path::absolute(&*runs).with_context(|| format!("cannot find {}", runs.display()))?;
-        }
+        *runs = absolute(runs).with_context(|| format!("cannot find {}", runs.display()))?;
         // The paths of sources are those from the pipeline's folder.
         let file = &mut self.pipeline.pipeline;
         *file = std::path::absolute(&*file).with_context(|| format!("cannot find {}", file.display()))?;

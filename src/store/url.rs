@@ -2,7 +2,8 @@
 //!
 //! [`Path::join`], `parent` and `file_name` work on such text.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// The kind of a store, by the scheme of its URLs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +21,14 @@ pub enum Scheme {
 /// Whether a path is the URL of an object or of a prefix.
 pub fn is_url(path: &Path) -> bool {
     split(path).is_some()
+}
+
+/// The path from the root, which processes in other folders understand; a URL is one as it is.
+///
+/// # Errors
+/// An empty path; a current folder that is gone.
+pub fn absolute(path: &Path) -> io::Result<PathBuf> {
+    if is_url(path) { Ok(path.to_owned()) } else { std::path::absolute(path) }
 }
 
 /// The scheme and what follows it, as written.

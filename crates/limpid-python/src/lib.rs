@@ -9,11 +9,11 @@ mod table;
 mod watch;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use limpid::command::{self, library};
-use limpid::error;
+use limpid::error::{self, Kind};
 use pyo3::prelude::*;
 use pyo3::types::PyMemoryView;
 use serde_json::{Map, Value};
@@ -29,6 +29,19 @@ fn document(text: Option<String>) -> Result<Option<Map<String, Value>>> {
     let parse =
         |text: String| serde_json::from_str(&text).map_err(|cause| error::settings(format!("the settings: {cause}")));
     text.map(parse).transpose()
+}
+
+/// The path of what is on a disk.
+///
+/// # Errors
+/// It is in a store.
+fn local(py: Python<'_>, location: &Path) -> PyResult<PathBuf> {
+    if library::is_url(location) {
+        let message =
+            format!("{} is in a store and has no path; the attribute location has the URL", location.display());
+        return Err(errors::of_kind(py, Kind::Settings, message));
+    }
+    Ok(location.to_owned())
 }
 
 fn json(value: &Value) -> Result<String> {
@@ -80,6 +93,18 @@ mod _native {
     #[pyfunction]
     fn show(py: Python<'_>, run: PathBuf) -> PyResult<String> {
         watched(py, None, move |_| json(&library::show(&run)?))
+    }
+
+    /// The path of what is on a disk.
+    #[pyfunction]
+    fn path(py: Python<'_>, location: PathBuf) -> PyResult<PathBuf> {
+        local(py, &location)
+    }
+
+    /// Whether a path is a URL of a store.
+    #[pyfunction]
+    fn is_url(path: PathBuf) -> bool {
+        library::is_url(&path)
     }
 
     /// The folder of a stage's result, or its URL.

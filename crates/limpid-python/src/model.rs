@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use limpid::command::library::{Model as Loaded, Reading, Rows, is_url};
+use limpid::command::library::{Model as Loaded, Reading, Rows, absolute};
 use limpid::error::Kind;
 use limpid::progress::Progress;
 use limpid::source::floats_of;
@@ -15,6 +15,7 @@ use pyo3::types::{PyDict, PyMemoryView};
 
 use crate::errors::of_kind;
 use crate::images::{Form, array, images};
+use crate::local;
 use crate::table::{Table, shaped};
 use crate::watch::watched;
 
@@ -57,12 +58,7 @@ impl Model {
 
     #[getter]
     fn path(&self, py: Python<'_>) -> PyResult<PathBuf> {
-        if is_url(&self.path) {
-            let message =
-                format!("{} is in a store and has no path; the attribute location has the URL", self.path.display());
-            return Err(of_kind(py, Kind::Settings, message));
-        }
-        Ok(self.path.clone())
+        local(py, &self.path)
     }
 
     #[getter]
@@ -177,8 +173,7 @@ impl Model {
         let options = PyDict::new(py);
         options.set_item("device", &self.device)?;
         options.set_item("threads", self.threads)?;
-        let path = if is_url(&self.path) { self.path.clone() } else { std::path::absolute(&self.path)? };
-        Ok(((path.into_os_string(),), options))
+        Ok(((absolute(&self.path)?.into_os_string(),), options))
     }
 
     fn __repr__(&self) -> String {

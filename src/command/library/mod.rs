@@ -17,7 +17,7 @@ use crate::pipeline::metrics;
 use crate::progress::Progress;
 use crate::record::workspace::Workspace;
 use crate::stage;
-pub use crate::store::url::is_url;
+pub use crate::store::url::{absolute, is_url};
 use crate::store::{MOST_TEXT, failpoint, read_text};
 use crate::table::TableFile;
 pub use images::{Images, Reading, write_rows};

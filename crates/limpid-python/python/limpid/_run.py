@@ -153,9 +153,7 @@ class Run:
     @property
     def path(self) -> Path:
         """The run directory; SettingsError of a run in a store, which has a `location` alone."""
-        if "://" in self.location:
-            raise SettingsError(f"{self.location} is in a store and has no path; the attribute location has the URL")
-        return Path(self.location)
+        return _native.path(self.location)
 
     @property
     def results(self) -> dict[str, Any]:
@@ -249,8 +247,7 @@ def shared_model(path: str | os.PathLike[str], *, device: str = "flex", threads:
     places = (Path(path) / "model.json", Path(path) / "train" / "model.json")
     # The folder is replaced with its files.
     stamp = next((place.stat().st_ctime_ns for place in places if place.is_file()), 0)
-    location = os.fspath(path)
-    return _shared(location if "://" in location else os.path.abspath(location), device, threads, stamp)
+    return _shared(os.fspath(path) if _native.is_url(path) else os.path.abspath(path), device, threads, stamp)
 
 
 @functools.lru_cache(maxsize=8)
