@@ -98,16 +98,18 @@ impl Execute for ShardArgs {
             progress.event("stage-skipped", &format!("{}: up to date", plan.stage), fields);
         }
         for plan in plans.iter().filter(|plan| plan.action != Action::UpToDate) {
-            let shards = pipeline::shards(plan, &pipeline, &workspace, threads, &progress)?;
-            let engine = LocalEngine::new(threads, &device);
-            if !sharded.any_arithmetic {
-                engine.check(&shards)?;
-            }
-            let mine = &shards[index * shards.len() / of..(index + 1) * shards.len() / of];
-            for receipt in stage::make(plan.stage, mine, &engine, &progress)? {
-                let folder = mine[0].folder.files();
-                receipt.files.iter().try_for_each(|file| print(folder.join(&file.name).display()))?;
-            }
+            pipeline::with_shards(plan, &pipeline, &workspace, threads, &progress, |shards| {
+                let engine = LocalEngine::new(threads, &device);
+                if !sharded.any_arithmetic {
+                    engine.check(shards)?;
+                }
+                let mine = &shards[index * shards.len() / of..(index + 1) * shards.len() / of];
+                for receipt in stage::make(plan.stage, mine, &engine, &progress)? {
+                    let folder = mine[0].folder.files();
+                    receipt.files.iter().try_for_each(|file| print(folder.join(&file.name).display()))?;
+                }
+                Ok(())
+            })?;
         }
         Ok(())
     }

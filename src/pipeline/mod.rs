@@ -27,6 +27,7 @@ use crate::stage::{self, ResultToMake, STAGES, Stage, evaluate, report, train};
 use crate::store::{self, PathKind};
 use plan::{Action, PlanOptions, StagePlan, plan_stage};
 use stage_work::StageWork;
+use witness::Witness;
 
 /// A range of stages of a pipeline.
 #[derive(Debug, Clone, Default)]
@@ -124,22 +125,26 @@ pub fn plan(
     Ok(plans.into_iter().zip(stages).filter(|(_, (_, part))| *part == Part::Selected).map(|(plan, _)| plan).collect())
 }
 
-/// The shards of the result that a stage is planned to make.
+/// What `work` makes of the shards of the result that a stage is planned to make.
 ///
 /// # Errors
-/// A result whose inputs are yet to be made, or are incomplete; as [`Stage::prepare`].
-pub fn shards(
+/// A result whose inputs are yet to be made, or are incomplete; as [`Stage::prepare`]; those of `work`. Inputs that have changed
+/// meanwhile, which explains more than the failure that it caused.
+pub fn with_shards<T>(
     plan: &StagePlan,
     pipeline: &Pipeline,
     workspace: &Workspace,
     threads: usize,
     progress: &Progress,
-) -> Result<Vec<Shard>> {
+    work: impl FnOnce(&[Shard]) -> Result<T>,
+) -> Result<T> {
     let stage = stage::named(plan.stage.as_str()).ok_or_else(|| error::bug("a plan of no stage"))?;
     let parts = plan.parts.as_ref().ok_or_else(|| error::bug("shards are made before their inputs"))?;
     let result = ResultToMake { stage: plan.stage, pipeline, workspace, parts, files: &plan.files };
-    stage.prepare(&result, threads, progress)?;
-    stage.shards(&result)
+    let made = stage.prepare(&result, threads, progress).and_then(|()| work(&stage.shards(&result)?));
+    let witness = Witness { stage, pipeline, workspace, parts, files: &plan.files };
+    // Not after a success: it would read the inputs once more for each of a thousand tasks, and what a task reads it has compared.
+    made.or_else(|cause| error::held(Err(cause), || witness.check()))
 }
 
 /// The stages whose selection makes a run check its gate: one computes the scores, the other reports them.
