@@ -4,12 +4,31 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use crate::ingest::bmp;
 use crate::process::{Cluster, MAP_STAGES, results};
 use crate::random::{Random, number};
 use crate::store_server::{Server, azure, azure_blob, azure_container, azure_login, login, s3};
 
-/// The stages whose files are compared. The scores and the report, which are made of these files alone, take long without optimisation.
+/// The stages whose files are compared. The scores take long without optimisation: [`SMALL`] is what they are compared of.
 const STAGES: [&str; 6] = ["ingest", "corrupt", "train", "encode", "denoise", "export"];
+
+/// Pictures so small that the scores of them take a second.
+const SMALL: &str = r#"
+name = "small"
+[source]
+folder = { path = "photos", grey = true }
+[corruption]
+gaussian = { std = 0.2 }
+[model]
+dense = { hidden = [8], code = 3 }
+[training]
+epochs = 2
+batch-size = 10
+[output]
+shard-rows = 10
+[gate]
+baselines = []
+"#;
 
 /// Digests by stage and name.
 pub type Digests = BTreeMap<String, String>;
@@ -138,6 +157,43 @@ fn by_tasks(place: Place, random: &mut Random) -> Digests {
         cluster.start(&format!("commit small.toml --stage {stage} {runs}"), "").exits(0);
     }
     place.published(&cluster, "tasks")
+}
+
+/// A cluster with [`SMALL`] and its pictures.
+fn small(place: Place) -> Cluster {
+    let cluster = place.cluster();
+    cluster.sandbox.write("small.toml", SMALL.as_bytes());
+    for (split, label, seed) in (0..80).map(|seed| (["train", "test"][seed % 4 / 3], ["cat", "dog"][seed % 2], seed)) {
+        cluster.sandbox.write(&format!("photos/{split}/{label}/{seed}.bmp"), &bmp(7, 6, seed));
+    }
+    cluster
+}
+
+#[test]
+fn every_stage_with_the_scores_and_the_report_publishes_the_same_digests_everywhere() {
+    let stages = ["ingest", "corrupt", "train", "encode", "denoise", "evaluate", "report"];
+    let alone = small(Place::Disk);
+    alone.start("run small.toml --runs runs-alone", "").exits(0);
+    let expected = Place::Disk.published_of(&alone, "alone", &stages);
+    assert!(
+        ["denoise/train-00005-of-00006.parquet", "evaluate/metrics.json", "report/report.html"]
+            .iter()
+            .all(|name| expected.contains_key(*name))
+    );
+    let places = Place::all();
+    std::thread::scope(|scope| {
+        for place in places {
+            let (expected, stages) = (&expected, &stages);
+            scope.spawn(move || {
+                let cluster = small(place);
+                let (_scheduler, address) = cluster.scheduler();
+                let _executors = [cluster.executor(&address, ""), cluster.executor(&address, "")];
+                let runs = place.runs("whole");
+                cluster.start(&format!("run small.toml --runs {runs} --engine {address}"), "").exits(0);
+                assert_eq!(place.published_of(&cluster, "whole", stages), *expected, "{runs}");
+            });
+        }
+    });
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::random::{Random, number};
 const TASKS: usize = 3;
 
 /// A picture as BMP, of 24 bits.
-fn bmp(rows: usize, columns: usize, seed: usize) -> Vec<u8> {
+pub fn bmp(rows: usize, columns: usize, seed: usize) -> Vec<u8> {
     let width = (3 * columns).next_multiple_of(4);
     let mut bytes = b"BM".to_vec();
     bytes.extend_from_slice(&(54 + (rows * width) as u32).to_le_bytes());
