@@ -86,8 +86,8 @@ impl Ingester {
         let written = writer.write((&job.folder, &job.name), job.split, options, groups, check);
         let learned = writer.learned();
         *earlier = if source.check().is_err() { learned.looked.clone() } else { Looked::default() };
-        // A change explains more than the failure that it caused.
-        let file = error::held(written, unchanged)?;
+        // A change explains more than the failure that it caused. What was written was compared before it got its name.
+        let file = written.or_else(|cause| error::held(Err(cause), unchanged))?;
         store::of(parent).sync_folder(parent).map(|()| (file, learned))
     }
 

@@ -39,6 +39,11 @@ pub fn changed() -> io::Error {
 /// What an error says, without what it must not.
 fn told(cause: &Error) -> String {
     let whole = cause.to_string();
+    // Before the status: some networks answer for the service that there is not.
+    if whole.contains("169.254.169.254") || whole.contains("metadata.google.internal") {
+        let advice = "no credentials were found, and this machine has no service of them: set the variables that docs/stores.md names";
+        return format!(" {advice} (store error)");
+    }
     let element = |name: &str| {
         let (_, rest) = whole.split_once(&format!("<{name}>"))?;
         rest.split_once(&format!("</{name}>")).map(|(inside, _)| inside.trim())
@@ -50,10 +55,6 @@ fn told(cause: &Error) -> String {
         let message = message.map_or(String::new(), |message| format!(": {}", cut(message)));
         let code = if code.is_empty() { String::new() } else { format!(" {code}") };
         return format!(" the store refuses{message} (store error {status}{code})");
-    }
-    if whole.contains("169.254.169.254") || whole.contains("metadata.google.internal") {
-        let advice = "no credentials were found, and this machine has no service of them: set the variables that docs/stores.md names";
-        return format!(" {advice} (store error)");
     }
     let mut innermost: &dyn std::error::Error = cause;
     while let Some(source) = innermost.source() {

@@ -112,8 +112,14 @@ pub fn walk(folder: &Path, each: &mut dyn FnMut(PathBuf, Stat)) -> io::Result<()
 }
 
 fn listing(folder: &Path) -> io::Result<Arc<Listing>> {
-    if let Some((listing, _)) = known(folder).filter(|(_, inside)| inside.is_empty()) {
-        return Ok(listing);
+    if let Some((listing, inside)) = known(folder) {
+        if inside.is_empty() {
+            return Ok(listing);
+        }
+        let start = format!("{inside}/");
+        let below = listing.range(start.clone()..);
+        let below = below.map_while(|(key, stat)| Some((key.strip_prefix(&start)?.to_owned(), *stat)));
+        return Ok(Arc::new(below.collect()));
     }
     let Object { store, key, .. } = listed(folder)?;
     let mut listing = Lister::new(&key);
@@ -159,9 +165,14 @@ impl<'a> Lister<'a> {
 
 /// The stats of files below a folder, whatever earlier listings said if `now`: by a listing if they are many.
 pub fn stats(root: &Path, names: &[String], now: bool) -> io::Result<Vec<Option<Stat>>> {
-    let is_listed = !now && known(root).is_some_and(|(_, inside)| inside.is_empty());
-    let is_many = names.len() > MOST_ASKED;
-    if is_listed || (is_many && object(root)?.location.scheme != Scheme::Http) {
+    if !now {
+        // The folder may have been listed part by part.
+        let found = |name| known(&root.join(name)).map(|(listing, inside)| listing.get(&inside).copied());
+        if let Some(found) = names.iter().map(found).collect() {
+            return Ok(found);
+        }
+    }
+    if names.len() > MOST_ASKED && object(root)?.location.scheme != Scheme::Http {
         let listing = if now { Arc::new(between(root, names)?) } else { listing(root)? };
         return Ok(names.iter().map(|name| listing.get(name).copied()).collect());
     }

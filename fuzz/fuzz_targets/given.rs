@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: readers::limit_memory(), |data: &[u8]| readers::given(data));
