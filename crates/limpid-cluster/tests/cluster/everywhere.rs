@@ -33,7 +33,7 @@ baselines = []
 /// Digests by stage and name.
 pub type Digests = BTreeMap<String, String>;
 
-fn digest(bytes: &[u8]) -> String {
+pub fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -80,6 +80,15 @@ impl Place {
     /// The shards of the export: pictures are made of each of eight files of three tables; parts begin in four of the eight.
     fn export_shards(self) -> usize {
         if self.has_pictures() { 3 * 8 + 4 } else { 4 * 4 }
+    }
+
+    /// The receipt of a stage of a run.
+    pub fn receipt(self, cluster: &Cluster, way: &str, stage: &str) -> serde_json::Value {
+        let receipt = match self {
+            Place::Disk => cluster.sandbox.read(&format!("{}/small/{stage}/_receipt.json", self.runs(way))),
+            Place::S3(_) | Place::Azure(_) => self.object(&format!("everywhere/{way}/small/{stage}/_receipt.json")),
+        };
+        serde_json::from_slice(&receipt).expect("is JSON")
     }
 
     fn object(self, path: &str) -> Vec<u8> {
