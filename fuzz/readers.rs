@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use limpid::command::library::{self, Images, Model, Reading};
 use limpid::config::{self};
 use limpid::device::ComputeDevice;
 use limpid::error::{self, Kind};
@@ -21,8 +23,8 @@ use limpid::record::receipt::Receipt;
 use limpid::record::workspace::Workspace;
 use limpid::source::settings::{Arrays, Faults, Fit, OnError, Pages, Size};
 use limpid::source::{
-    self, ColumnsSettings, FolderLabels, FolderSettings, IdxHeader, IdxSettings, ImageReader, Missing, NpySettings,
-    NpzSettings, ParquetSettings, Scale, SourceSettings, TarSettings, VectorsSettings,
+    self, ColumnsSettings, FolderLabels, FolderSettings, HeldArray, IdxHeader, IdxSettings, ImageReader, Missing,
+    NpySettings, NpzSettings, ParquetSettings, Scale, SourceSettings, TarSettings, VectorsSettings,
 };
 use limpid::table::{self, TableFile, footer, row_group_rows};
 use limpid::training::checkpoint::CheckpointFile;
@@ -31,8 +33,11 @@ use limpid::training::history::End;
 /// Limit of the address space: an allocation beyond it aborts, even if it would never be touched.
 const MEMORY: u64 = 2 << 30;
 
-/// Limits the memory of this process.
+/// Limits the memory of this process; not under AddressSanitizer, which reserves terabytes and has a limit of its own.
 pub fn limit_memory() {
+    if std::env::var_os("ASAN_OPTIONS").is_some() {
+        return;
+    }
     let limit = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
     setrlimit(Resource::As, limit).expect("a lower limit is always allowed");
 }
@@ -105,13 +110,32 @@ pub fn picture(bytes: &[u8]) {
     }
 }
 
+/// A picture as the noisy version of another, and as the clean one.
+pub fn pairs(bytes: &[u8]) {
+    let folder = Folder::new();
+    for split in ["train", "test"] {
+        folder.write(&format!("some/{split}/1.png"), bytes);
+        folder.write(&format!("pixel/{split}/1.png"), PIXEL);
+    }
+    for (noisy, clean) in [("some", "pixel"), ("pixel", "some"), ("some", "some")] {
+        let text = format!(
+            "name = \"pairs\"\n[source]\nfolder = {{ noisy = {:?}, clean = {:?} }}\n[model]\nconv = {{ channels = [1] }}\n",
+            folder.0.join(noisy),
+            folder.0.join(clean)
+        );
+        let pipeline = config::parse("pairs.toml", &text, &[], "pairs", Path::new("")).expect("is a pipeline");
+        read(&pipeline.source);
+    }
+}
+
+/// A BMP of one pixel.
+const PIXEL: &[u8] = b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0\0\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07\x07\x07\0";
+
 /// A table of the files of a folder, CSV and JSON lines, and one of rows of numbers.
 pub fn listing(bytes: &[u8]) {
     let folder = Folder::new();
-    // A BMP of one pixel.
-    let picture = b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0\0\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07\x07\x07\0";
     for name in ["photos/a/1.png", "photos/a/2.png"] {
-        folder.write(name, picture);
+        folder.write(name, PIXEL);
     }
     let csv = folder.write("some.csv", bytes);
     read(&SourceSettings::Folder(photos(&folder, Fit::default(), Some(csv.clone()))));
@@ -281,6 +305,85 @@ pub fn model(bytes: &[u8]) {
     if let Err(cause) = ModelDescription::load(&folder.0, &ComputeDevice::default().inference()) {
         assert!(error::kind(&cause) != Kind::Bug, "{cause:#}");
     }
+}
+
+/// Images that the Python module is given, for a model of one size and one of any: an array, if the first byte is 255, or a table of
+/// what a Parquet file holds.
+pub fn given(bytes: &[u8]) {
+    let silent = Progress::new(LogMode::Lines);
+    for model in models() {
+        let images = || if let [255, rest @ ..] = bytes { Some(Images::Array(array(rest))) } else { table_of(bytes) };
+        let reading = || Reading { resize: bytes.len() % 2 == 1, ..Reading::default() };
+        let is_array = bytes.first() == Some(&255);
+        let reading = || if is_array { Reading::default() } else { reading() };
+        let Some(first) = images() else { return };
+        _ = judge(model.encode(first, &reading(), ("pooled", true), &silent));
+        _ = images().and_then(|images| judge(model.denoise(images, &reading(), (false, true), &silent)));
+    }
+}
+
+/// The array that some bytes describe: its type, the number of its sizes, these, and its numbers, which are repeated as often as it
+/// takes, since those of an array in memory are never too few.
+fn array(bytes: &[u8]) -> HeldArray {
+    const TYPES: [(&str, usize); 12] = [
+        ("|u1", 1),
+        ("<f4", 4),
+        (">f4", 4),
+        ("<f8", 8),
+        ("<u2", 2),
+        (">u2", 2),
+        ("|b1", 1),
+        ("|i1", 1),
+        ("<i8", 8),
+        ("<f2", 2),
+        ("<u8", 8),
+        ("<Z9", 9),
+    ];
+    let mut next = bytes.iter().copied().chain([1; 8]);
+    let mut next = || next.next().unwrap_or(1);
+    let (description, width) = TYPES[usize::from(next()) % TYPES.len()];
+    let sizes: Vec<u64> = (0..next() % 6).map(|_| u64::from(next() % 60)).collect();
+    let count = sizes.iter().product::<u64>().min(1 << 18) as usize;
+    let sizes = if sizes.iter().product::<u64>() as usize == count { sizes } else { vec![count as u64] };
+    let numbers = bytes.iter().copied().cycle().take(if bytes.is_empty() { 0 } else { count * width });
+    let mut numbers: Vec<u8> = numbers.collect();
+    numbers.resize(count * width, 0);
+    HeldArray { name: "images".to_owned(), description: description.to_owned(), sizes, numbers: numbers.into() }
+}
+
+/// A table in memory, of the first rows of a file.
+fn table_of(bytes: &[u8]) -> Option<Images> {
+    let folder = Folder::new();
+    let path = folder.write("some.parquet", bytes);
+    let footer = footer(&path).ok()?;
+    let all: Vec<usize> = (0..footer.schema().fields().len()).collect();
+    let batches = table::columns(&path, &footer, &all, 1 << 20, 3).ok()?.take(3).collect::<Result<Vec<_>, _>>().ok()?;
+    let schema = batches.first()?.schema();
+    Some(Images::Table { name: "the table".to_owned(), schema, batches })
+}
+
+/// A model of images of 28×28, and one of pictures of any size.
+fn models() -> &'static [Model] {
+    static MODELS: OnceLock<Vec<Model>> = OnceLock::new();
+    MODELS.get_or_init(|| {
+        let folder = Folder::new();
+        let silent = Progress::new(LogMode::Lines);
+        let runs = folder.0.join("runs").display().to_string();
+        ["dense = { hidden = [], code = 2 }", "conv = { channels = [2] }"]
+            .iter()
+            .map(|model| {
+                let patch = if model.starts_with("conv") { "patch = 8\n" } else { "" };
+                let text = format!(
+                    "name = \"small\"\n[source]\nstrokes = {{ train = 20, test = 2 }}\n[model]\n{model}\n[training]\nepochs = 1\n{patch}"
+                );
+                let path = folder.write("small.toml", text.as_bytes()).display().to_string();
+                let words = ["run", &path, "--to", "train", "--threads", "1", "--force", "--runs", &runs];
+                let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+                library::run(&words, None, &silent).expect("trains");
+                Model::load(&folder.0.join("runs/small"), "cpu", Some(1), &silent).expect("is a model")
+            })
+            .collect()
+    })
 }
 
 /// Damaged files of limpid: a receipt, a checkpoint, the settings of a run.

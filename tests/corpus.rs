@@ -79,6 +79,16 @@ fn picture() {
 }
 
 #[test]
+fn pairs() {
+    replay("pairs", readers::pairs);
+}
+
+#[test]
+fn given() {
+    replay("given", readers::given);
+}
+
+#[test]
 fn listing() {
     replay("listing", readers::listing);
 }
