@@ -5,6 +5,7 @@ mod applying;
 mod bad_input;
 mod blind_spot;
 mod book;
+mod book_commands;
 mod bounds;
 mod codes;
 mod corruptions;
