@@ -6,6 +6,7 @@ mod bad_input;
 mod blind_spot;
 mod book;
 mod book_commands;
+mod book_place;
 mod bounds;
 mod codes;
 mod corruptions;
