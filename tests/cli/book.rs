@@ -228,6 +228,28 @@ fn every_command_in_the_text_has_the_words_of_limpid() {
 }
 
 #[test]
+fn every_setting_in_the_text_is_one_that_limpid_knows() {
+    let schema = config::schema();
+    let definitions = schema["$defs"].as_object().expect("is a table").values();
+    let tables = definitions.chain([&schema]).filter_map(|table| table["properties"].as_object());
+    let names: BTreeSet<&str> = tables.flat_map(|properties| properties.keys()).map(String::as_str).collect();
+    let mut count = 0;
+    for (path, text) in pages() {
+        for code in prose(&text).split('`').skip(1).step_by(2) {
+            let key = code.split([' ', '=']).next().unwrap_or(code);
+            let section = key.split_once('.').filter(|(section, _)| schema["properties"][section].is_object());
+            // `model.json` is a file, `model.encode(images)` Python.
+            let is_other = |rest: &str| ["json", "safetensors"].contains(&rest) || rest.contains('(');
+            let Some((_, rest)) = section.filter(|(_, rest)| !is_other(rest)) else { continue };
+            let unknown = rest.split('.').find(|name| !names.contains(name));
+            assert!(unknown.is_none(), "{}: `{code}` is no setting", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count} settings");
+}
+
+#[test]
 fn every_pipeline_and_every_part_of_one_has_valid_settings() {
     let known: BTreeSet<String> = match &config::schema()["properties"] {
         serde_json::Value::Object(properties) => properties.keys().cloned().collect(),
