@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the examples of docs/python.md, in their order and in one folder, each in a process of its own.
+"""Runs the examples of docs/python.md and of the README, in their order and in one folder, each in a process of its own.
 
 usage: check_python.py [--only WORD]...
 
@@ -22,7 +22,8 @@ HERE = pathlib.Path(__file__).resolve().parent.parent
 
 def examples() -> list[tuple[str, str]]:
     """The Python examples with their headings."""
-    parts = re.split(r"^## (.+)$", (HERE / "docs" / "python.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = "".join((HERE / name).read_text(encoding="utf-8") for name in ("docs/python.md", "README.md"))
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
     sections = zip(parts[1::2], parts[2::2])
     return [(name, code) for name, text in sections for code in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
 
@@ -39,7 +40,7 @@ def missing(code: str) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Runs the examples of docs/python.md.")
+    parser = argparse.ArgumentParser(description="Runs the examples of docs/python.md and of the README.")
     parser.add_argument("--only", action="append", metavar="WORD", help="only examples with this word in their heading, after the first")
     wanted = parser.parse_args().only
     failed = 0

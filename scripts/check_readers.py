@@ -2,7 +2,7 @@
 """Reads every table of a run, in every profile, with common programs, and prints a Markdown table.
 
 The profiles are written by `limpid export` and, where the name ends with "stage", by the stage `export` of a pipeline with
-`[output] profile = "…"`: these files are read in the run's folder `export`.
+`profile = "…"` in `[output]`: these files are read in the run's folder `export`.
 
 usage: check_readers.py [--limpid PATH] [--only READER]...
 

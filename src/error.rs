@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+use serde::Serialize;
 use serde_json::json;
 
 use crate::progress::{LogMode, Progress};
@@ -45,11 +46,24 @@ impl Kind {
     }
 }
 
+/// A setting of a pipeline that is wrong, as programs are told of it.
+#[derive(Debug, Serialize)]
+pub struct WrongSetting {
+    /// The setting, as in `training.epochs`.
+    pub key: String,
+    /// Where it is given: file, line and column, or the argument.
+    pub place: String,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
 /// A failure whose kind is known.
 #[derive(Debug)]
 pub struct Failure {
     kind: Kind,
     message: String,
+    /// The settings that are wrong, if it is that of a pipeline that cannot be resolved.
+    settings: Vec<WrongSetting>,
 }
 
 impl fmt::Display for Failure {
@@ -63,6 +77,11 @@ impl std::error::Error for Failure {}
 /// Bad command line or settings: exit code 2.
 pub fn settings(message: impl Into<String>) -> anyhow::Error {
     failure(Kind::Settings, message)
+}
+
+/// Bad settings of a pipeline, which the message lists for people: exit code 2.
+pub fn wrong_settings(message: String, settings: Vec<WrongSetting>) -> anyhow::Error {
+    anyhow::Error::new(Failure { kind: Kind::Settings, message, settings })
 }
 
 /// Bad data: exit code 65.
@@ -115,18 +134,21 @@ pub fn bug(message: impl Into<String>) -> anyhow::Error {
 }
 
 fn failure(kind: Kind, message: impl Into<String>) -> anyhow::Error {
-    anyhow::Error::new(Failure { kind, message: message.into() })
+    anyhow::Error::new(Failure { kind, message: message.into(), settings: Vec::new() })
 }
 
 /// The kind of a chain of causes: that of the outermost [`Failure`], else that of the I/O error in it, else a bug, since the
 /// error was not foreseen.
 pub fn kind(error: &anyhow::Error) -> Kind {
-    let chain = || error.chain();
-    if let Some(failure) = chain().find_map(|cause| cause.downcast_ref::<Failure>()) {
-        failure.kind
-    } else {
-        chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map_or(Kind::Bug, kind_of_io)
+    match known(error) {
+        Some(failure) => failure.kind,
+        None => error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map_or(Kind::Bug, kind_of_io),
     }
+}
+
+/// The outermost [`Failure`] of a chain of causes.
+fn known(error: &anyhow::Error) -> Option<&Failure> {
+    error.chain().find_map(|cause| cause.downcast_ref())
 }
 
 /// The result `made` from some inputs, or the error of `check` if these changed meanwhile: the change explains more than the
@@ -174,7 +196,8 @@ pub fn report(error: &anyhow::Error, log: LogMode) -> u8 {
     let kind = kind(error);
     let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
     let message = if log == LogMode::Json { error.to_string() } else { format!("limpid: {}", message(error)) };
-    let fields = json!({ "causes": causes, "exit-code": kind.exit_code() });
+    let settings = known(error).map_or(&[][..], |failure| &failure.settings);
+    let fields = json!({ "causes": causes, "exit-code": kind.exit_code(), "settings": settings });
     // No task runs any more, so there are no bars that a line could break.
     let log = if log == LogMode::Json { log } else { LogMode::Lines };
     Progress::new(log).event("error", &message, fields);

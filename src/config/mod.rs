@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 pub use resolve::{Denoise, Encode, Evaluate, Output, Pipeline};
 
-use crate::error;
+use crate::error::{self, WrongSetting};
 use crate::setting::{KeyPath, Problem};
 use crate::source;
 use crate::store::read_text;
@@ -97,21 +97,23 @@ fn resolved(mut document: Document, overrides: &[String], stem: &str, folder: &P
             problems.extend(more);
         }
     }
-    let line = |problem: &Problem| {
-        let Problem { path, message, .. } = problem;
-        // A message that begins with a setting inside of this one names it.
-        let inner = message.split(' ').next().filter(|word| word.starts_with(&format!("{path}.")));
-        match inner {
-            Some(inner) => format!("\n  {}: {message}", document.place(&inner.into())),
-            None => format!("\n  {}: {path}: {message}", document.place(path)),
-        }
-    };
-    let lines = problems.iter().map(line);
     let count = match problems.len() {
         1 => "a problem".to_owned(),
         count => format!("{count} problems"),
     };
-    Err(error::settings(format!("the settings have {count}:{}", lines.collect::<String>())))
+    let (lines, wrong): (String, Vec<_>) = problems.into_iter().map(|problem| told(problem, &document)).unzip();
+    Err(error::wrong_settings(format!("the settings have {count}:{lines}"), wrong))
+}
+
+/// A problem as a line for people, and for programs.
+fn told(Problem { path, message, .. }: Problem, document: &Document) -> (String, WrongSetting) {
+    // A message that begins with a setting inside of this one names it.
+    let inner = message.split(' ').next().filter(|word| word.starts_with(&format!("{path}.")));
+    let key = inner.map_or(path, KeyPath::from);
+    let place = document.place(&key).to_string();
+    let line =
+        if inner.is_some() { format!("\n  {place}: {message}") } else { format!("\n  {place}: {key}: {message}") };
+    (line, WrongSetting { key: key.to_string(), place, message })
 }
 
 /// Removes a setting: an entry of a list takes the whole list with it, but a setting in a table in a list does not.

@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use limpid::command::Cli;
 use limpid::config;
 
 /// A page, and its path in the repository.
-type Page = (PathBuf, String);
+pub type Page = (PathBuf, String);
 
-fn root() -> &'static Path {
+/// The folder of the repository.
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The README, the notes for contributors, and the pages of the book.
-fn pages() -> Vec<Page> {
+pub fn pages() -> Vec<Page> {
     let docs = std::fs::read_dir(root().join("docs")).expect("is there");
     let docs = docs.map(|entry| PathBuf::from("docs").join(entry.expect("is listed").file_name()));
     let pages = ["README.md", "CONTRIBUTING.md"].map(PathBuf::from).into_iter().chain(docs);
@@ -23,20 +25,64 @@ fn pages() -> Vec<Page> {
     pages.map(|path| (path.clone(), std::fs::read_to_string(root().join(path)).expect("is text"))).collect()
 }
 
-/// The blocks of code of a page in a language, with the number of their first line.
-fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
+/// A block of code of a page.
+pub struct Block {
+    /// The number of its first line.
+    pub at: usize,
+    /// What follows the backticks.
+    pub language: String,
+    /// Its lines.
+    pub code: String,
+}
+
+impl Block {
+    /// The commands of a shell's block, one a line, without lines that are empty or comments.
+    pub fn commands(&self) -> Vec<String> {
+        let joined = self.code.replace("\\\n", " ");
+        let lines = joined.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// The pipeline of a TOML block, with what a part of one leaves out; none where the block includes another file.
+    pub fn pipeline(&self) -> Option<toml::Table> {
+        if self.code.starts_with("{{#include ") {
+            return None;
+        }
+        let mut document: toml::Table = self.code.parse().unwrap_or_else(|cause| panic!("line {}: {cause}", self.at));
+        // Noise only where there are no images, since these may be pairs.
+        let noise = [("corruption", "gaussian = {}")].into_iter().filter(|_| !document.contains_key("source"));
+        let rest = noise.chain([("source", "scenes = { size = [128, 128] }"), ("model", "conv = { code = 16 }")]);
+        for (section, part) in rest.collect::<Vec<_>>() {
+            let part: toml::Table = part.parse().expect("is TOML");
+            document.entry(section).or_insert_with(|| part.into());
+        }
+        Some(document)
+    }
+}
+
+/// The blocks of code of a page.
+pub fn blocks(text: &str) -> Vec<Block> {
     let mut found = Vec::new();
-    let mut open: Option<(usize, bool, String)> = None;
+    let mut open: Option<Block> = None;
     for (number, line) in (1..).zip(text.lines()) {
         match (&mut open, line.trim_start().strip_prefix("```")) {
-            (None, Some(name)) => open = Some((number + 1, name.trim() == language, String::new())),
-            (Some(_), Some(_)) => found.extend(open.take().filter(|(_, is, _)| *is).map(|(at, _, code)| (at, code))),
-            (Some((_, _, code)), None) => code.extend([line, "\n"]),
+            (None, Some(name)) => {
+                open = Some(Block { at: number + 1, language: name.trim().to_owned(), code: String::new() })
+            }
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (Some(block), None) => block.code.extend([line, "\n"]),
             (None, None) => {}
         }
     }
     assert!(open.is_none(), "a block of code is not closed");
     found
+}
+
+/// The blocks of code in a language, of all pages, with the path of their page.
+fn blocks_in(language: &str) -> Vec<(PathBuf, Block)> {
+    let blocks =
+        pages().into_iter().flat_map(|(path, text)| blocks(&text).into_iter().map(move |block| (path.clone(), block)));
+    blocks.filter(|(_, block)| block.language == language).collect()
 }
 
 /// The text without its blocks of code.
@@ -140,28 +186,67 @@ fn every_page_is_in_the_contents() {
 #[test]
 fn every_command_is_one_that_limpid_knows() {
     let mut count = 0;
-    for (path, text) in pages() {
-        for (at, block) in blocks(&text, "sh") {
-            for line in block.replace("\\\n", " ").lines() {
-                let words = words(line);
-                let start = words.iter().position(|word| !word.contains('=') && word != "time").unwrap_or(0);
-                let command = match &words[start.min(words.len())..] {
-                    [cargo, run, release, dashes, rest @ ..]
-                        if [cargo, run, release, dashes] == ["cargo", "run", "--release", "--"] =>
-                    {
-                        rest
-                    }
-                    [limpid, rest @ ..] if limpid == "limpid" || limpid == "./limpid" => rest,
-                    _ => continue,
-                };
-                let arguments = ["limpid".to_owned()].into_iter().chain(command.iter().cloned());
-                let failed = Cli::try_parse_from(arguments).err().filter(clap::Error::use_stderr);
-                assert!(failed.is_none(), "{}, block of line {at}: {line}\n{}", path.display(), failed.expect("is"));
-                count += 1;
-            }
+    for (path, block) in blocks_in("sh") {
+        for line in block.commands() {
+            let words = words(&line);
+            let start = words.iter().position(|word| !word.contains('=') && word != "time").unwrap_or(0);
+            let command = match &words[start.min(words.len())..] {
+                [cargo, run, release, dashes, rest @ ..]
+                    if [cargo, run, release, dashes] == ["cargo", "run", "--release", "--"] =>
+                {
+                    rest
+                }
+                [limpid, rest @ ..] if limpid == "limpid" || limpid == "./limpid" => rest,
+                _ => continue,
+            };
+            let arguments = ["limpid".to_owned()].into_iter().chain(command.iter().cloned());
+            let failed = Cli::try_parse_from(arguments).err().filter(clap::Error::use_stderr);
+            let place = format!("{}, block of line {}", path.display(), block.at);
+            assert!(failed.is_none(), "{place}: {line}\n{}", failed.expect("is"));
+            count += 1;
         }
     }
     assert!(count > 60, "{count} commands");
+}
+
+#[test]
+fn every_command_in_the_text_has_the_words_of_limpid() {
+    let mut count = 0;
+    for (path, text) in pages() {
+        let text = prose(&text);
+        let codes =
+            text.split('`').skip(1).step_by(2).filter(|code| code.starts_with("limpid ") && !code.contains('…'));
+        for code in codes {
+            // What such a command leaves out, or calls by a name in capital letters, is no mistake.
+            let is_wrong = |kind| matches!(kind, ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument);
+            let failed = Cli::try_parse_from(words(code)).err().filter(|error| is_wrong(error.kind()));
+            assert!(failed.is_none(), "{}: {code}\n{}", path.display(), failed.expect("is"));
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count} commands");
+}
+
+#[test]
+fn every_setting_in_the_text_is_one_that_limpid_knows() {
+    let schema = config::schema();
+    let definitions = schema["$defs"].as_object().expect("is a table").values();
+    let tables = definitions.chain([&schema]).filter_map(|table| table["properties"].as_object());
+    let names: BTreeSet<&str> = tables.flat_map(|properties| properties.keys()).map(String::as_str).collect();
+    let mut count = 0;
+    for (path, text) in pages() {
+        for code in prose(&text).split('`').skip(1).step_by(2) {
+            let key = code.split([' ', '=']).next().unwrap_or(code);
+            let section = key.split_once('.').filter(|(section, _)| schema["properties"][section].is_object());
+            // `model.json` is a file, `model.encode(images)` Python.
+            let is_other = |rest: &str| ["json", "safetensors"].contains(&rest) || rest.contains('(');
+            let Some((_, rest)) = section.filter(|(_, rest)| !is_other(rest)) else { continue };
+            let unknown = rest.split('.').find(|name| !names.contains(name));
+            assert!(unknown.is_none(), "{}: `{code}` is no setting", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count} settings");
 }
 
 #[test]
@@ -171,30 +256,21 @@ fn every_pipeline_and_every_part_of_one_has_valid_settings() {
         other => panic!("the schema has no properties: {other}"),
     };
     let mut count = 0;
-    for (path, text) in pages() {
-        for (at, block) in blocks(&text, "toml") {
-            let place = format!("{}, block of line {at}", path.display());
-            if let Some(included) = block.trim().strip_prefix("{{#include ").and_then(|rest| rest.strip_suffix("}}")) {
-                let included = normal(&path.parent().expect("lies in a folder").join(included));
-                assert!(root().join(&included).exists(), "{place}: {} is not there", included.display());
-                continue;
-            }
-            let mut document: toml::Table = block.parse().unwrap_or_else(|cause| panic!("{place}: {cause}"));
-            let unknown: Vec<_> = document.keys().filter(|key| !known.contains(*key)).collect();
-            assert!(unknown.is_empty(), "{place}: {unknown:?}");
-            // What a part leaves out; noise only where there are no images, since these may be pairs.
-            let noise = [("corruption", "gaussian = {}")].into_iter().filter(|_| !document.contains_key("source"));
-            let rest = noise.chain([("source", "scenes = { size = [128, 128] }"), ("model", "conv = { code = 16 }")]);
-            for (section, part) in rest.collect::<Vec<_>>() {
-                let part: toml::Table = part.parse().expect("is TOML");
-                document.entry(section).or_insert_with(|| part.into());
-            }
-            let text = document.to_string();
-            if let Err(cause) = config::parse(&place, &text, &[], "part", Path::new("")) {
-                panic!("{place}: {cause:#}\n{text}");
-            }
-            count += 1;
+    for (path, block) in blocks_in("toml") {
+        let place = format!("{}, block of line {}", path.display(), block.at);
+        let Some(document) = block.pipeline() else {
+            let included = block.code.trim().strip_prefix("{{#include ").and_then(|rest| rest.strip_suffix("}}"));
+            let included = normal(&path.parent().expect("lies in a folder").join(included.expect("ends there")));
+            assert!(root().join(&included).exists(), "{place}: {} is not there", included.display());
+            continue;
+        };
+        let unknown: Vec<_> = document.keys().filter(|key| !known.contains(*key)).collect();
+        assert!(unknown.is_empty(), "{place}: {unknown:?}");
+        let text = document.to_string();
+        if let Err(cause) = config::parse(&place, &text, &[], "part", Path::new("")) {
+            panic!("{place}: {cause:#}\n{text}");
         }
+        count += 1;
     }
     assert!(count > 8, "{count} pipelines");
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::harness::{Done, Run, Sandbox};
 use crate::random::{Random, number};
 use crate::store_server::{Proxy, s3};
-use crate::stores::kinds;
+use crate::stores::{Files, kinds};
 
 /// Most memory of a run, in MB, most of which covariances of images in colour take.
 const BOUND: u64 = 800;
@@ -202,25 +202,31 @@ fn toml(settings: &Settings) -> String {
     lines.map(|(key, value)| format!("{key} = {value}\n")).collect()
 }
 
-/// Draws a pipeline, and leaves out what limpid says does not go together with the rest.
-fn drawn(draw: &mut Draw<'_>, files: &[String]) -> (Option<usize>, Sandbox, String) {
-    let (source, mut settings) = draw.pipeline(files);
+/// Draws a pipeline, and leaves out the settings that limpid says are wrong. Returns a sandbox with the pipeline and with its source.
+fn drawn(draw: &mut Draw<'_>, kinds: &[(&str, Files)]) -> (Sandbox, String) {
+    let files: Vec<_> = kinds.iter().map(|(source, _)| source.replace("ROOT", "data")).collect();
+    let (source, mut settings) = draw.pipeline(&files);
     let sandbox = Sandbox::new();
+    for (name, bytes) in source.map_or(&[][..], |source| &kinds[source].1) {
+        sandbox.write(&format!("data/{name}"), bytes);
+    }
     loop {
         let text = toml(&settings);
         sandbox.write("small.toml", text.as_bytes());
-        let done = sandbox.limpid("plan small.toml").ends();
+        let done = sandbox.limpid("run small.toml --runs tried --to ingest --log json").ends();
         let said = done.stderr();
-        // Where a file is missing, it has not been written yet.
-        if done.status().code() != Some(2) {
-            return (source, sandbox, text);
+        let last: Value = said.lines().last().map_or(Value::Null, |line| serde_json::from_str(line).expect("is JSON"));
+        let wrong: Vec<&str> =
+            last["settings"].as_array().into_iter().flatten().filter_map(|setting| setting["key"].as_str()).collect();
+        if wrong.is_empty() {
+            return (sandbox, text);
         }
-        // `small.toml:3:1: key: why`, or `limpid: key = value: why`. A corruption is left out as a whole.
-        let keys = said.lines().filter_map(|line| line.split(": ").nth(1)?.split([' ', '[']).next());
-        let mut keys = keys.map(|key| if key.starts_with("corruption") { "corruption" } else { key });
+        // A corruption is left out as a whole, and a list of settings too.
+        let keys = wrong.iter().map(|key| if key.starts_with("corruption") { "corruption" } else { key });
+        let mut keys = keys.map(|key| key.split_once('[').map_or(key, |(list, _)| list));
         let is_set = |key: &str| settings.keys().any(|set| set.starts_with(key));
-        let wrong = keys.find(|key| !matches!(*key, "name" | "source") && is_set(key));
-        let Some(key) = wrong else { panic!("no setting is named:\n{text}\n{done}") };
+        let key = keys.find(|key| !matches!(*key, "name" | "source") && is_set(key));
+        let key = key.unwrap_or_else(|| panic!("no setting that was drawn is named:\n{text}\n{done}"));
         let is_family = matches!(key, "model.conv" | "model.unet");
         settings.retain(|set, _| !set.starts_with(key));
         if is_family {
@@ -277,13 +283,8 @@ fn random_pipelines_give_the_same_bytes_however_they_are_run() {
     let mut most = 0;
     for number in seed..seed + count {
         let mut draw = Draw { schema: &schema, random: Random(number.wrapping_mul(0x9e37_79b9)) };
-        let kinds = kinds();
-        let files: Vec<_> = kinds.iter().map(|(source, _)| source.replace("ROOT", "data")).collect();
-        let (source, sandbox, text) = drawn(&mut draw, &files);
+        let (sandbox, text) = drawn(&mut draw, &kinds());
         let mut random = draw.random;
-        for (name, bytes) in source.map_or(&[][..], |source| &kinds[source].1) {
-            sandbox.write(&format!("data/{name}"), bytes);
-        }
         let (done, peak) = sandbox.limpid("run small.toml --runs whole").peak();
         let what = format!("LIMPID_SEED={number}\n{text}\n{done}");
         most = most.max(peak);

@@ -82,6 +82,16 @@ fn every_line_of_a_failure_and_an_interruption_fits_the_schema() {
     let sandbox = Sandbox::new();
     let names = checked(&sandbox, &sandbox.limpid("run missing.toml --log json").exits(2).stderr());
     assert_eq!(names, ["error"]);
+    let wrong = "run small.toml --log json --set training.epochs=0 --set model.dense.codes=1";
+    let told = sandbox.limpid(wrong).exits(2).stderr();
+    assert_eq!(checked(&sandbox, &told), ["error"]);
+    let error: Value = serde_json::from_str(&told).expect("is JSON");
+    let settings = error["settings"].as_array().expect("is a list").iter();
+    let settings: Vec<_> = settings.map(|setting| (&setting["key"], &setting["place"])).collect();
+    let at = |key: &'static str, place: &'static str| (Value::from(key), Value::from(place));
+    let expected =
+        [at("model.dense.codes", "--set model.dense.codes=1"), at("training.epochs", "--set training.epochs=0")];
+    assert_eq!(settings, expected.iter().map(|(key, place)| (key, place)).collect::<Vec<_>>());
     let mut run = sandbox.limpid("run small.toml --log json --set training.epochs=100000").spawn();
     let lines = std::io::BufReader::new(run.stderr.take().expect("is piped")).lines();
     let mut told = String::new();

@@ -5,6 +5,8 @@ mod applying;
 mod bad_input;
 mod blind_spot;
 mod book;
+mod book_commands;
+mod book_place;
 mod bounds;
 mod codes;
 mod corruptions;
