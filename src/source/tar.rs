@@ -16,14 +16,15 @@ use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 use serde_json::{Value, json};
 
-use super::animated::Animated;
+use super::asker::check_fit;
 use super::draw::{Draw, key};
 use super::label_text::{self, Texts};
+use super::learned::Learning;
 use super::picture::{self, Picture, pages};
 use super::rejected::{Reject, Rejections};
 use super::settings::{Fit, drawn, of_pictures};
 use super::tables::{matching, outside};
-use super::{Outside, Source, SourceKind, batch, bytes_of, check_classes, check_fit, listing_table, string_column};
+use super::{Outside, Source, SourceKind, batch, bytes_of, check_classes, listing_table, string_column};
 use crate::image::{Classes, ImageShape, PerSplit, Shapes, Split};
 use crate::progress::Progress;
 use crate::store::url::is_url;
@@ -46,8 +47,7 @@ struct Tar {
     first: String,
     splits: PerSplit<Vec<Sample>>,
     classes: Classes,
-    rejections: Rejections,
-    animated: Animated,
+    learning: Learning,
 }
 
 /// A picture in an archive.
@@ -120,8 +120,7 @@ impl Tar {
             first: String::new(),
             splits,
             classes: (texts == Texts::Names && !classes.is_empty()).then(|| classes.into()),
-            rejections: Rejections::new(settings.faults, "source.tar"),
-            animated: Animated::default(),
+            learning: Learning::new(Rejections::new(settings.faults, "source.tar")),
         };
         (tar.shape, tar.first) = tar.first_shape()?;
         Ok(tar)
@@ -138,11 +137,11 @@ impl Tar {
                     Err(reason) => bad.push(self.reject(split, id, sample, reason)),
                 }
                 if bad.len() > MOST_TRIED {
-                    return Err(self.rejections.failure(&bad, "at least "));
+                    return Err(self.learning.rejections.failure(&bad, "at least "));
                 }
             }
         }
-        Err(self.rejections.failure(&bad, ""))
+        Err(self.learning.rejections.failure(&bad, ""))
     }
 
     /// A picture, or why it cannot be decoded.
@@ -160,7 +159,7 @@ impl Tar {
             return Ok(Err("its archive breaks off in it".to_owned()));
         }
         let count = pages::pages(&mut Cursor::new(&bytes)).len();
-        let checked = pages::check(count, self.fit.pages, self.rejections.asker());
+        let checked = pages::check(count, self.fit.pages, self.learning.rejections.asker());
         Ok(checked.and_then(|()| picture::decode(&bytes, &self.fit)))
     }
 
@@ -180,17 +179,17 @@ impl Tar {
                 match self.read(sample)? {
                     Ok(picture) => {
                         let name = self.name(sample);
-                        self.animated.saw(picture.frames, || name.clone());
-                        check_fit(self.rejections.asker(), name.as_ref(), picture.shape, &self.first, self.shape)?;
+                        self.learning.animated.saw(picture.frames, || name.clone());
+                        check_fit(self.learning.rejections.asker(), &name, picture.shape, &self.first, self.shape)?;
                         bytes.extend(picture.samples.into_bytes());
                         ids.push(id);
                         labels.push(sample.label);
                     }
-                    Err(reason) => self.rejections.add(self.reject(split, id, sample, reason))?,
+                    Err(reason) => self.learning.rejections.add(self.reject(split, id, sample, reason))?,
                 }
             }
-            self.rejections.looked_at(chunk.len())?;
-            if !self.rejections.ends_the_run() {
+            self.learning.rejections.looked_at(chunk.len())?;
+            if !self.learning.rejections.ends_the_run() {
                 let shapes = Shapes::Equal(self.shape, ids.len());
                 emit(batch(split, &shapes, ids.into_iter(), labels, bytes)?)?;
             }
@@ -284,18 +283,19 @@ impl Source for Tar {
 
     /// The name of each picture.
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
-        let rejected: BTreeSet<_> = self.rejections.listed().iter().map(|reject| (reject.split, reject.id)).collect();
+        let rejected: BTreeSet<_> =
+            self.learning.rejections.listed().iter().map(|reject| (reject.split, reject.id)).collect();
         let all = Split::ALL.into_iter().flat_map(|split| {
             (0_u64..).zip(&self.splits[split as usize]).map(move |(id, sample)| (split, id, self.name(sample)))
         });
         let rows: Vec<_> = all.filter(|(split, id, _)| !rejected.contains(&(*split, *id))).collect();
         let paths = string_column(rows.iter().map(|(.., name)| name.as_str()));
         let files = listing_table(rows.iter().map(|(split, id, _)| (*split, *id)), vec![("path", paths)])?;
-        Ok([vec![("files.parquet", files)], self.rejections.table()?].concat())
+        Ok([vec![("files.parquet", files)], self.learning.rejections.table()?].concat())
     }
 
-    fn passed_over(&self) -> Option<String> {
-        self.animated.line()
+    fn learning(&self) -> Option<&Learning> {
+        Some(&self.learning)
     }
 }
 

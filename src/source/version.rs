@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Outside;
-use super::folder::opened as folder;
+use super::folder::files::Files;
+use super::listed::opened::Opened;
 use super::tables::opened as tables;
 use crate::image::Split;
 
@@ -25,7 +26,7 @@ pub struct RowGroups {
 #[serde(rename_all = "kebab-case")]
 pub enum Version {
     /// Of a folder.
-    Folder(#[serde(with = "shared")] Arc<folder::Opened>),
+    Folder(#[serde(with = "shared")] Arc<Opened<Files>>),
     /// Of Parquet files.
     Parquet(#[serde(with = "shared")] Arc<tables::Opened>),
 }
