@@ -9,6 +9,7 @@ use super::Outside;
 use super::folder::files::Files;
 use super::listed::opened::Opened;
 use super::tables::opened as tables;
+use super::tar::list::Archives;
 use crate::image::Split;
 
 /// Some row groups of a split.
@@ -27,6 +28,8 @@ pub struct RowGroups {
 pub enum Version {
     /// Of a folder.
     Folder(#[serde(with = "shared")] Arc<Opened<Files>>),
+    /// Of tar archives.
+    Tar(#[serde(with = "shared")] Arc<Opened<Archives>>),
     /// Of Parquet files.
     Parquet(#[serde(with = "shared")] Arc<tables::Opened>),
 }
@@ -54,6 +57,7 @@ impl Version {
     pub fn row_groups(&self, split: Split, rows: usize) -> Vec<Range<usize>> {
         match self {
             Self::Folder(opened) => opened.row_groups(split, rows),
+            Self::Tar(opened) => opened.row_groups(split, rows),
             Self::Parquet(opened) => opened.row_groups(split, rows),
         }
     }
@@ -62,6 +66,7 @@ impl Version {
     pub fn files(&self, split: Split, images: Range<usize>) -> Outside {
         match self {
             Self::Folder(opened) => opened.files(split, images),
+            Self::Tar(opened) => opened.files(split, images),
             Self::Parquet(opened) => opened.files(split, images),
         }
     }

@@ -11,7 +11,7 @@ use crate::harness::Sandbox;
 use crate::own_arrays::npy;
 
 /// A grey picture of 16 bits.
-fn deep(width: u32, words: Vec<u16>, format: ImageFormat) -> Vec<u8> {
+pub fn deep(width: u32, words: Vec<u16>, format: ImageFormat) -> Vec<u8> {
     let height = words.len() as u32 / width;
     let image = ImageBuffer::<Luma<u16>, _>::from_raw(width, height, words).expect("fits");
     let mut bytes = Cursor::new(Vec::new());
@@ -19,13 +19,14 @@ fn deep(width: u32, words: Vec<u16>, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn words(picture: &[u8]) -> Vec<u16> {
+/// The numbers of a grey picture of 16 bits.
+pub fn words(picture: &[u8]) -> Vec<u16> {
     let picture = image::load_from_memory(picture).expect("is a picture");
     picture.as_luma16().expect("is grey, of 16 bits").as_raw().clone()
 }
 
 /// The images of a table, which are floats.
-fn floats(sandbox: &Sandbox, path: &str) -> Vec<f32> {
+pub fn floats(sandbox: &Sandbox, path: &str) -> Vec<f32> {
     let batch = read(sandbox, path).0;
     let image = batch.column_by_name("image").expect("is there");
     image.as_fixed_size_list().values().as_primitive::<Float32Type>().values().to_vec()
