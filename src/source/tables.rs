@@ -130,9 +130,9 @@ impl Tables {
         }
         let members = Members::drawn(draw, counts[0])?.map(|members| members.unwrap_or(Members::All));
         let schema = first.schema();
-        let first_row = first.read(&[first.columns.image], 1)?.next().and_then(Result::ok);
-        let nested = first_row.filter(|row| row.num_rows() > 0).and_then(|row| column::nesting(row.column(0), 0));
-        let images = Images::of(schema, first.columns.image, wanted, nested)
+        let first_row = first.read(&first.columns.pictures(), 1)?.next().and_then(Result::ok);
+        let first_row = first_row.filter(|row| row.num_rows() > 0);
+        let images = Images::of(schema, first.columns, wanted, first_row.as_ref())
             .map_err(|cause| error::data(format!("{}: {cause}", first.path.display())))?;
         for part in all() {
             let (found, expected) = (part.types(), first.types());
@@ -164,21 +164,20 @@ impl Tables {
         let Rows { path, before, first, label: label_of_all, batch } = rows;
         let Learning { rejections, animated } = &self.learning;
         let members = self.members[split as usize];
-        let column = batch.column(0);
         let one = |index: usize| -> Result<Option<Image>> {
             let position = first + index as u64;
             if !members.has(before + position) {
                 return Ok(None);
             }
             let name = || row_name(path, position);
-            match self.images.image(column, index, &self.fit, rejections.asker()) {
+            match self.images.image(batch.columns(), index, &self.fit, rejections.asker()) {
                 Ok(picture) => {
                     animated.saw(picture.frames, name);
                     self.measured.sizes.check(rejections.asker(), &name(), picture.shape)?;
-                    let label = self.labels.label(self.columns.label.map(|_| batch.column(1)), index);
-                    let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?.or(*label_of_all);
                     let position_of = |column: usize| self.columns.all().iter().position(|read| *read == column);
                     let column_of = |column: Option<usize>| column.and_then(position_of).map(|at| batch.column(at));
+                    let label = self.labels.label(column_of(self.columns.label), index);
+                    let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?.or(*label_of_all);
                     let lists = self.lists.as_ref().zip(column_of(self.columns.lists));
                     let list = lists.map(|(lists, column)| lists.labels(column, index));
                     let list = list.transpose().map_err(|cause| error::data(format!("{}: {cause}", name())))?;

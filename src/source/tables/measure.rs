@@ -1,16 +1,13 @@
 //! Whether the pictures of a source have one size, and how deep they are.
 
-use std::io::Cursor;
-
 use anyhow::Result;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::column::{Images, encoded};
+use super::column::Images;
 use super::part::{Part, damaged, reject, row_name};
 use crate::image::{PerSplit, Split};
 use crate::interrupt;
-use crate::source::picture::shape_of;
 use crate::source::rejected::Rejections;
 use crate::source::settings::Fit;
 use crate::source::sizes::Sizes;
@@ -51,11 +48,10 @@ pub fn first_sizes(read: &Read<'_>, rejections: &Rejections) -> Result<Sizes> {
         let mut before = 0;
         for part in parts {
             let (path, mut row) = (part.path.display().to_string(), 0);
-            for batch in part.read(&[part.columns.image], 16)? {
+            for batch in part.read(&part.columns.pictures(), 16)? {
                 let batch = batch.map_err(|cause| damaged(&path, row, &cause))?;
-                let column = batch.column(0);
                 for index in 0..batch.num_rows() {
-                    match read.images.image(column, index, read.fit, rejections.asker()) {
+                    match read.images.image(batch.columns(), index, read.fit, rejections.asker()) {
                         Ok(picture) => return Ok(Sizes::of(row_name(&path, row), &picture)),
                         // Further bad pictures would only lengthen the message.
                         Err(_) if bad.len() == MOST_TRIED => {
@@ -76,25 +72,24 @@ pub fn first_sizes(read: &Read<'_>, rejections: &Rejections) -> Result<Sizes> {
     Err(rejections.failure(&bad, least))
 }
 
-/// Reads the headers of all encoded pictures; lists of numbers have one shape. `sizes` are as the first picture tells them.
+/// Reads the headers of all encoded pictures, or the columns with their sides; other lists of numbers have one shape. `sizes` are as the first picture tells them.
 ///
 /// # Errors
 /// Unreadable files, interruption.
 pub fn measured(read: &Read<'_>, sizes: Sizes) -> Result<Measured> {
     let largest = sizes.first_len();
     let mut all = Measured { sizes, largest, numbers: [0; _] };
-    if read.images != Images::Encoded {
+    if matches!(read.images, Images::Numbers(_)) {
         return Ok(all);
     }
     for (split, part) in
         read.splits.iter().enumerate().flat_map(|(split, parts)| parts.iter().map(move |part| (split, part)))
     {
         let (path, mut row) = (part.path.display().to_string(), 0);
-        for batch in part.read(&[part.columns.image], AT_ONCE)? {
+        for batch in part.read(&part.columns.pictures(), AT_ONCE)? {
             interrupt::check()?;
             let batch = batch.map_err(|cause| damaged(&path, row, &cause))?;
-            let column = batch.column(0);
-            let header = |index: usize| shape_of(Cursor::new(encoded(column, index)?), read.fit);
+            let header = |index: usize| read.images.header(batch.columns(), index, read.fit);
             let headers: Vec<_> = (0..batch.num_rows()).into_par_iter().map(header).collect();
             for (row, header) in (row..).zip(headers).filter_map(|(row, header)| Some((row, header?))) {
                 let len = all.sizes.see(header, read.fit, || row_name(&path, row));
