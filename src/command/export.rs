@@ -113,8 +113,9 @@ impl Execute for ExportArgs {
             let folder = workspace.stage(train::NAME);
             let load = || ModelDescription::load(&folder, &ComputeDevice::default().inference());
             let (description, model) = of_checked_model(&folder, load)?;
-            store::of(file)
-                .replace_beside_others(file, &onnx::model(&description, &named_tensors(&model), self.part)?)?;
+            let is_of_patches = workspace.settings::<Pipeline>()?.training.patches.patch.is_some();
+            let bytes = onnx::model(&description, &named_tensors(&model), self.part, is_of_patches)?;
+            store::of(file).replace_beside_others(file, &bytes)?;
             print(file.display())?;
         }
         Ok(())
