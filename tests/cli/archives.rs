@@ -102,6 +102,14 @@ fn pictures_of_different_sizes_keep_them() {
 }
 
 #[test]
+fn pictures_may_be_made_larger_than_images_of_one_size_can_be() {
+    let pictures = [("train/a.png", png(40, 31, 1)), ("test/b.png", png(20, 30, 2))];
+    let sandbox = both(&pictures, ", resize = [600, 600]");
+    expect_the_same(&sandbox);
+    sandbox.limpid("run archives.toml --to denoise").succeeds();
+}
+
+#[test]
 fn bad_pictures_colours_and_pages_are_dealt_with_as_in_a_folder() {
     let grey = deep(40, vec![7; 1600], ImageFormat::Png);
     let mut pictures = vec![("train/a.png", b"no picture".to_vec()), ("train/b.png", png(40, 31, 1))];
