@@ -218,6 +218,15 @@ pub fn tar(bytes: &[u8]) {
     for (label, fit) in [
         (Some("cls".to_owned()), Fit::default()),
         (None, Fit { size: Size::Resize([2, 3]), grey: Some(true), pages: Pages::First, levels: None }),
+        (
+            None,
+            Fit {
+                size: Size::Same,
+                grey: Some(false),
+                pages: Pages::First,
+                levels: Some(Levels::Between([0.0, 4095.0])),
+            },
+        ),
     ] {
         read(&SourceSettings::Tar(TarSettings {
             train: train.clone(),

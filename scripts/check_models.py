@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Compares limpid's results with those of the same models in ONNX Runtime and PyTorch, on 1,000 test images per model.
+"""Compares limpid's results with those of the same models in ONNX Runtime and PyTorch, on 1,000 test images per model; and those of models
+of patches with ONNX Runtime's, on pictures of several sizes.
 
 usage: check_models.py [--limpid PATH]
 
@@ -38,6 +39,12 @@ MODELS = {
         ("unet = { channels = [4, 6, 8, 10, 12], residual-blocks = 0 }", "true"),
     "U-Net that predicts noise": ("unet = { channels = [8, 12] }\nloss = \"mse\"\npredict = \"noise\"", "false"),
 }
+PATCHES = {
+    "U-Net": "unet = { channels = [8, 12, 16] }",
+    "U-Net that predicts noise, unshuffled": "unet = { channels = [8, 12], unshuffle = true }\nloss = \"mse\"\npredict = \"noise\"",
+    "conv": "conv = { channels = [8, 8, 6], residual-blocks = 1 }",
+}
+SIZES = [(45, 37), (32, 64), (19, 50), (101, 75)]
 
 parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n\n")[0])
 parser.add_argument("--limpid", default=HERE.parent / "target/release/limpid", type=pathlib.Path)
@@ -85,5 +92,24 @@ for name, (model, colour) in MODELS.items():
                 row[2], row[3] = difference(decoded, image), difference(module.encode(torch.from_numpy(images)), code)
         worst = max(worst, *(value for value in row if value is not None))
         print(f"| {name} | " + " | ".join("none" if value is None else f"{value:.1e}" for value in row) + " |", flush=True)
+print("\n| model of patches | " + " | ".join(f"{rows}×{columns}" for rows, columns in SIZES) + " |\n|---|" + "---|" * len(SIZES))
+for name, model in PATCHES.items():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "check.toml").write_text(
+            f"[source]\nscenes = {{ train = 100, test = 20, size = [40, 40], colour = true }}\n[model]\n{model}\n[training]\n"
+            "epochs = 2\npatch = 16\ninput = \"noisy\"\n[corruption]\ngaussian = { std = 0.1 }\n[output]\npixels = \"f32\"\n[gate]\nbaselines = []\n")
+        subprocess.run([limpid, "run", folder / "check.toml", "--runs", folder, "--to", "train", "--log", "lines"], check=True,
+                       capture_output=True)
+        whole, row = session(folder / "check", "whole"), []
+        for rows, columns in SIZES:
+            images = np.random.default_rng(rows).random((2, rows, columns, 3), dtype=np.float32)
+            np.save(folder / "images.npy", images)
+            subprocess.run([limpid, "denoise", folder / "check", folder / "images.npy", "-o", folder / f"{rows}", "--log", "lines"],
+                           check=True, capture_output=True)
+            own = column(folder / f"{rows}" / "images.parquet", "image")
+            row.append(float(np.abs(whole.run(["image"], {"images": images})[0].reshape(own.shape) - own).max()))
+        worst = max(worst, *row)
+        print(f"| {name} | " + " | ".join(f"{value:.1e}" for value in row) + " |", flush=True)
 print(f"\nlargest difference {worst:.1e}, allowed {TOLERANCE:.0e}")
 sys.exit(worst > TOLERANCE)

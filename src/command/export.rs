@@ -40,10 +40,11 @@ pub struct ExportArgs {
     /// A new folder, or a prefix of URLs, for the tables, or pictures: one folder in it for each stage.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// Write the images as PNG files of 8 bits, or of 16 with "u16", and no tables: under the names of their files, or by label and id.
-    #[arg(long, value_enum, value_name = "DEPTH", num_args = 0..=1, require_equals = true, default_missing_value = "u8")]
+    /// Write the images as PNG files and no tables, under the names of their files, or by label and id: of 8 bits ("u8") or 16 ("u16");
+    /// as deep as those of the source unless given.
+    #[arg(long, value_enum, value_name = "DEPTH", num_args = 0..=1, require_equals = true)]
     #[arg(requires = "to", conflicts_with_all = ["profile", "pixels", "lists", "part_rows", "part_mib"])]
-    pictures: Option<PictureDepth>,
+    pictures: Option<Option<PictureDepth>>,
     /// The kind of reader that the tables are for.
     #[arg(long, value_enum, default_value = "default", requires = "to")]
     profile: Profile,
@@ -93,6 +94,7 @@ impl Execute for ExportArgs {
                 let written = match self.pictures {
                     None => write_tables(&pipeline.name, &tables, scratch, &layout, &options, &progress),
                     Some(depth) => Names::read(&workspace.stage(ingest::NAME).join(FILES)).and_then(|names| {
+                        let depth = depth.unwrap_or_else(|| depth_of(&tables));
                         Pictures { names: &names, depth, at_once: false }.write_all(&tables, scratch, &progress)
                     }),
                 };
@@ -113,8 +115,9 @@ impl Execute for ExportArgs {
             let folder = workspace.stage(train::NAME);
             let load = || ModelDescription::load(&folder, &ComputeDevice::default().inference());
             let (description, model) = of_checked_model(&folder, load)?;
-            store::of(file)
-                .replace_beside_others(file, &onnx::model(&description, &named_tensors(&model), self.part)?)?;
+            let is_of_patches = workspace.settings::<Pipeline>()?.training.patches.patch.is_some();
+            let bytes = onnx::model(&description, &named_tensors(&model), self.part, is_of_patches)?;
+            store::of(file).replace_beside_others(file, &bytes)?;
             print(file.display())?;
         }
         Ok(())
@@ -155,6 +158,16 @@ fn tables(workspace: &Workspace, pipeline: &Pipeline, progress: &Progress) -> Re
         return Err(error::settings(format!("{} has no tables yet", workspace.root().display())));
     }
     Ok((digests, tables))
+}
+
+/// The depth of pictures that hold what the source has exactly.
+fn depth_of(tables: &[Source]) -> PictureDepth {
+    let mut ingested = tables.iter().filter(|source| source.set.stage == ingest::NAME);
+    if ingested.any(|source| source.table.content().pixels() != Pixels::U8) {
+        PictureDepth::U16
+    } else {
+        PictureDepth::U8
+    }
 }
 
 fn damaged(stage: StageName, damage: &str) -> anyhow::Error {

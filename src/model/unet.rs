@@ -144,7 +144,7 @@ impl Family for Unet {
         }
         let x = graph.convolution(&x, "last");
         if self.unshuffle {
-            graph.shuffle(&x, image, "image", "logits")
+            graph.shuffle(&x, image, ["images", "image"], "logits")
         } else {
             graph.flatten(&x, image.len(), "image", "logits")
         }

@@ -1,7 +1,5 @@
 //! Names settings in messages about pictures as their user writes them, in a pipeline file, on a command line or in a call.
 
-use std::path::Path;
-
 use anyhow::Result;
 
 use crate::error;
@@ -39,21 +37,21 @@ impl Asker {
 ///
 /// # Errors
 /// A picture of another shape, with advice.
-pub fn check_fit(asker: Asker, path: &Path, found: ImageShape, first: &str, expected: ImageShape) -> Result<()> {
+pub fn check_fit(asker: Asker, name: &str, found: ImageShape, first: &str, expected: ImageShape) -> Result<()> {
     if found == expected {
         return Ok(());
     }
     let kind = |shape: ImageShape| if shape.channels == 1 { "grey" } else { "RGB" };
-    let (path, (height, width)) = (path.display(), (expected.height, expected.width));
+    let (height, width) = (expected.height, expected.width);
     Err(error::data(if (found.height, found.width) != (height, width) {
         let sides = if asker.is_section() { format!(" = [{height}, {width}]") } else { String::new() };
         let [resize, crop] = ["resize", "crop"].map(|name| format!("{}{sides}", asker.setting(name)));
         let (rows, columns) = (found.height, found.width);
         format!(
-            "{path} is {rows}×{columns}, but {first} is {height}×{width}; {resize} or {crop} accepts images of any size"
+            "{name} is {rows}×{columns}, but {first} is {height}×{width}; {resize} or {crop} accepts images of any size"
         )
     } else {
         let (found, expected, grey) = (kind(found), kind(expected), asker.setting("grey"));
-        format!("{path} is {found}, but {first} is {expected}; {grey} = true makes all of them grey, false RGB")
+        format!("{name} is {found}, but {first} is {expected}; {grey} = true makes all of them grey, false RGB")
     }))
 }

@@ -20,16 +20,19 @@ mod idx;
 mod label_text;
 mod learned;
 pub mod level_table;
+mod listed;
 mod look;
 mod mnist;
 mod numpy;
 mod opened;
+mod outside;
 mod pairs;
 mod picture;
 mod rejected;
 mod rows;
 mod scenes;
 pub mod settings;
+mod sizes;
 mod split_name;
 pub mod strokes;
 mod tables;
@@ -39,7 +42,7 @@ mod vectors;
 mod version;
 mod walk;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -51,18 +54,20 @@ use zip::result::ZipError;
 
 pub use animated::Animated;
 pub use asker::Asker;
-use asker::check_fit;
 pub use batches::{ImageBytes, batch, bytes_of, row_group_of};
 pub use columns::ColumnsSettings;
-pub use folder::{FILES, Folder, FolderLabels, FolderSettings};
+pub use folder::{Folder, FolderLabels, FolderSettings};
 pub use gzip::unpacked_start;
 pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
 pub use learned::Learned;
+use learned::Learning;
+pub use listed::FILES;
 pub use look::{Look, explained, format, look, look_at_folder};
 pub use numpy::{
     Held as HeldArray, NpySettings, NpzSettings, Numpy, count_arrays, describe_npy, floats as floats_of, names_in_npz,
 };
 pub use opened::OpenedSource;
+pub use outside::Outside;
 pub use picture::pages::count_pages;
 pub use picture::{
     Picture, decode, decode_whole, frames, guess_format, is_picture, picture_format, read as read_picture,
@@ -155,17 +160,22 @@ pub trait Source: Sync {
         Ok(Vec::new())
     }
 
+    /// What is learned from its pictures while they are read, if it has pictures.
+    fn learning(&self) -> Option<&Learning> {
+        None
+    }
+
     /// What was learned from the images that were read.
     fn learned(&self) -> Learned {
-        Learned::default()
+        self.learning().map_or_else(Learned::default, Learning::learned)
     }
 
     /// Takes over what others have learned from images that they have read.
     ///
     /// # Errors
     /// More bad pictures than may be left out.
-    fn learn(&self, _learned: Learned) -> Result<()> {
-        Ok(())
+    fn learn(&self, learned: Learned) -> Result<()> {
+        self.learning().map_or(Ok(()), |learning| learning.learn(learned))
     }
 
     /// Checks the images that were read.
@@ -173,12 +183,12 @@ pub trait Source: Sync {
     /// # Errors
     /// Some could not be decoded, and may not be skipped.
     fn check(&self) -> Result<()> {
-        Ok(())
+        self.learning().map_or(Ok(()), |learning| learning.rejections.check())
     }
 
     /// A line about what was passed over while all images were read, if anything was.
     fn passed_over(&self) -> Option<String> {
-        None
+        self.learning()?.animated.line()
     }
 
     /// What the image with this id is called in messages.
@@ -295,25 +305,6 @@ impl SourceSettings {
     /// [`SourceKind::decisive`] of the chosen kind, under its key.
     pub fn decisive(&self, seed: u64) -> Value {
         Value::Object([(self.key().to_owned(), self.kind().decisive(seed))].into_iter().collect())
-    }
-}
-
-/// Files outside the run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outside {
-    /// One file.
-    File(PathBuf),
-    /// Files below a folder, by their relative paths, which are digested like their content.
-    Files(PathBuf, Vec<String>),
-}
-
-impl Outside {
-    /// The paths of all files.
-    pub fn paths(self) -> Vec<PathBuf> {
-        match self {
-            Self::File(path) => vec![path],
-            Self::Files(root, members) => members.iter().map(|member| root.join(member)).collect(),
-        }
     }
 }
 

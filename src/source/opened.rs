@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pairs::Pairs;
 use super::rejected::Looked;
+use super::tar::Tar;
 use super::version::Version;
 use super::{Folder, Source, SourceSettings, Tables};
 use crate::error;
@@ -37,6 +38,7 @@ impl Version {
     pub fn source(&self, looked: Looked) -> Box<dyn Source> {
         match self {
             Self::Folder(opened) => Box::new(Folder::again(Arc::clone(opened), looked)),
+            Self::Tar(opened) => Box::new(Tar::again(Arc::clone(opened), looked)),
             Self::Parquet(opened) => Box::new(Tables::again(opened, looked)),
         }
     }

@@ -4,7 +4,8 @@ use anyhow::Result;
 use arrow_array::RecordBatch;
 use arrow_schema::FieldRef;
 
-use super::{Learned, Source, Version};
+use super::learned::Learning;
+use super::{Source, Version};
 use crate::error;
 use crate::image::{Classes, Split};
 use crate::table::{Content, RowGroup};
@@ -74,24 +75,12 @@ impl Source for Pairs {
         self.clean.tables()
     }
 
-    fn learned(&self) -> Learned {
-        self.clean.learned()
-    }
-
-    fn learn(&self, learned: Learned) -> Result<()> {
-        self.clean.learn(learned)
-    }
-
-    fn check(&self) -> Result<()> {
-        self.clean.check()
+    fn learning(&self) -> Option<&Learning> {
+        self.clean.learning()
     }
 
     fn opened(&self) -> Option<Version> {
         self.clean.opened()
-    }
-
-    fn passed_over(&self) -> Option<String> {
-        self.clean.passed_over()
     }
 
     fn name(&self, split: Split, id: u64) -> String {

@@ -14,7 +14,7 @@ mod range;
 mod room;
 mod whole;
 
-use std::io::{self, Cursor, ErrorKind};
+use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,7 +24,7 @@ use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, Ima
 
 use crate::image::{ImageShape, Samples, luma};
 use crate::source::settings::{Fit, Size};
-use crate::store::read_whole;
+use crate::store::{read_whole, reader};
 pub use frames::frames;
 pub use header::{shape_of, shape_of_file};
 use numbers::Numbers;
@@ -38,7 +38,7 @@ const MAX_BYTES: u64 = 512 << 20;
 /// Most bytes of a PNG's metadata: a compressed colour profile or text of a megabyte can hold a gibibyte.
 const MAX_ASIDE: u64 = 16 << 20;
 /// Largest file of a picture.
-const MAX_FILE: u64 = 256 << 20;
+pub const MAX_FILE: u64 = 256 << 20;
 /// Size of a file above which only one is in memory at a time.
 const LARGE_FILE: u64 = 32 << 20;
 
@@ -60,12 +60,14 @@ pub struct PictureFile {
     _turn: Option<MutexGuard<'static, ()>>,
 }
 
+/// Held while a large file is in memory.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Reads a picture file.
 ///
 /// # Errors
 /// A file that is too large or not a regular file (`FileTooLarge`, `InvalidData`), and the file system.
 pub fn read(path: &Path) -> io::Result<PictureFile> {
-    static TURN: Mutex<()> = Mutex::new(());
     match read_whole(path, LARGE_FILE) {
         Err(cause) if cause.kind() == ErrorKind::FileTooLarge => {
             let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,6 +75,22 @@ pub fn read(path: &Path) -> io::Result<PictureFile> {
         }
         bytes => Ok(PictureFile { bytes: bytes?, _turn: None }),
     }
+}
+
+/// Reads a picture that is so many bytes of an archive, from a place on, or tells why it cannot be used.
+///
+/// # Errors
+/// The store.
+pub fn read_part(archive: &Path, at: u64, len: u64) -> io::Result<Result<PictureFile, String>> {
+    if len > MAX_FILE {
+        return Ok(Err(format!("it is larger than {} MiB", MAX_FILE >> 20)));
+    }
+    let turn = (len > LARGE_FILE).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut file = reader(archive)?;
+    file.seek(SeekFrom::Start(at))?;
+    let mut bytes = Vec::new();
+    let is_whole = file.take(len).read_to_end(&mut bytes)? as u64 == len;
+    Ok(if is_whole { Ok(PictureFile { bytes, _turn: turn }) } else { Err("its archive breaks off in it".to_owned()) })
 }
 
 /// Decodes a picture and fits it.

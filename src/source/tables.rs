@@ -30,14 +30,13 @@ use rayon::prelude::*;
 pub use files::{disjoint, folder_around, matching, outside, tell_links};
 pub use settings::ParquetSettings;
 
-use super::animated::Animated;
 use super::draw::{Draw, Members};
-use super::learned::Learned;
+use super::learned::Learning;
 use super::picture::Picture;
 use super::rejected::Rejections;
 use super::version::{RowGroups, Version};
-use super::{Asker, Source, batch, check_fit};
-use crate::image::{Classes, Extent, ImageShape, PerSplit, Pixels, Samples, Shapes, Split};
+use super::{Asker, Source, batch};
+use crate::image::{Classes, Extent, ImageShape, PerSplit, Samples, Split};
 use crate::progress::Progress;
 use crate::source::settings::Fit;
 use crate::table::{Content, RowGroup, add_label_lists, batches_of, mean_row_groups, row_groups_of};
@@ -47,15 +46,13 @@ use column::Images;
 use kinds::Labels;
 use labelling::{Labelling, labelling};
 use lists::{LabelLists, full};
-use measure::{Measured, measured};
-use part::{Origin, Part, Rows, damaged, reject, row_name};
+use measure::{Measured, Read, first_sizes, measured};
+use part::{Origin, Part, Rows, reject, row_name};
 
 /// The images of Parquet files.
 pub struct Tables {
     fit: Fit,
-    /// The first picture that can be used, and its shape.
-    first: (String, ImageShape),
-    sizes: Measured,
+    measured: Measured,
     images: Images,
     labels: Labels,
     lists: Option<LabelLists>,
@@ -65,8 +62,7 @@ pub struct Tables {
     splits: PerSplit<Vec<Part>>,
     /// The rows that belong to each split.
     members: PerSplit<Members>,
-    rejections: Rejections,
-    animated: Animated,
+    learning: Learning,
 }
 
 /// Bytes of the images that are decoded at a time.
@@ -84,8 +80,7 @@ struct Image {
 
 /// Most rows of a split, as IDX files can have images.
 const MOST_ROWS: u64 = u32::MAX as u64;
-/// Undecodable pictures after which the search for a first good one ends, unless such pictures may be left out.
-const MOST_TRIED: usize = 1000;
+
 impl Tables {
     /// Opens the files and decodes pictures until one gives the shape.
     ///
@@ -135,9 +130,9 @@ impl Tables {
         }
         let members = Members::drawn(draw, counts[0])?.map(|members| members.unwrap_or(Members::All));
         let schema = first.schema();
-        let first_row = first.read(&[first.columns.image], 1)?.next().and_then(Result::ok);
-        let nested = first_row.filter(|row| row.num_rows() > 0).and_then(|row| column::nesting(row.column(0), 0));
-        let images = Images::of(schema, first.columns.image, wanted, nested)
+        let first_row = first.read(&first.columns.pictures(), 1)?.next().and_then(Result::ok);
+        let first_row = first_row.filter(|row| row.num_rows() > 0);
+        let images = Images::of(schema, first.columns, wanted, first_row.as_ref())
             .map_err(|cause| error::data(format!("{}: {cause}", first.path.display())))?;
         for part in all() {
             let (found, expected) = (part.types(), first.types());
@@ -150,49 +145,10 @@ impl Tables {
         splits.iter_mut().flatten().try_for_each(|part| kept::check(part, note))?;
         let columns = splits.iter().flatten().next().map(|part| part.columns);
         let columns = columns.ok_or_else(|| error::bug("a Parquet source without files"))?;
-        let (shape, animated) = (ImageShape { height: 1, width: 1, channels: 1 }, Animated::default());
-        let extent = shape.into();
-        let sizes =
-            Measured { extent, pixels: Pixels::U8, largest: 1, numbers: [0; _], differing: None, narrowest: None };
-        let first = (String::new(), shape);
-        let mut tables =
-            Self { fit, first, sizes, images, labels, lists, columns, splits, members, rejections, animated };
-        let (name, first, pixels) = tables.first_shape()?;
-        tables.first = (name, first);
-        tables.sizes = measured(&tables, first, pixels)?;
-        Ok(tables)
-    }
-
-    /// The name of the first image that can be decoded, its shape, and how its pixels are stored.
-    fn first_shape(&self) -> Result<(String, ImageShape, Pixels)> {
-        let (mut bad, mut least) = (Vec::new(), "");
-        for (split, parts) in Split::ALL.iter().zip(&self.splits) {
-            let mut before = 0;
-            for part in parts {
-                let (path, mut row) = (part.path.display().to_string(), 0);
-                for batch in part.read(&[part.columns.image], 16)? {
-                    let batch = batch.map_err(|cause| damaged(&path, row, &cause))?;
-                    let column = batch.column(0);
-                    for index in 0..batch.num_rows() {
-                        match self.images.image(column, index, &self.fit, self.rejections.asker()) {
-                            Ok(picture) => return Ok((row_name(&path, row), picture.shape, picture.samples.pixels())),
-                            // Further bad pictures would only lengthen the message.
-                            Err(_) if bad.len() == MOST_TRIED => {
-                                least = "at least ";
-                                if !self.rejections.skips() {
-                                    return Err(self.rejections.failure(&bad, least));
-                                }
-                            }
-                            Err(reason) => bad.push(reject(*split, before, &path, row, reason)),
-                        }
-                        row += 1;
-                    }
-                    interrupt::check()?;
-                }
-                before += part.rows();
-            }
-        }
-        Err(self.rejections.failure(&bad, least))
+        let read = Read { fit: &fit, images, splits: &splits };
+        let measured = measured(&read, first_sizes(&read, &rejections)?)?;
+        let learning = Learning::new(rejections);
+        Ok(Self { fit, measured, images, labels, lists, columns, splits, members, learning })
     }
 
     /// The files that contain a split.
@@ -206,27 +162,22 @@ impl Tables {
     /// The images of rows that belong to a split, decoded on all threads.
     fn decoded(&self, split: Split, rows: &Rows) -> Result<Vec<Image>> {
         let Rows { path, before, first, label: label_of_all, batch } = rows;
+        let Learning { rejections, animated } = &self.learning;
         let members = self.members[split as usize];
-        let column = batch.column(0);
         let one = |index: usize| -> Result<Option<Image>> {
             let position = first + index as u64;
             if !members.has(before + position) {
                 return Ok(None);
             }
             let name = || row_name(path, position);
-            match self.images.image(column, index, &self.fit, self.rejections.asker()) {
+            match self.images.image(batch.columns(), index, &self.fit, rejections.asker()) {
                 Ok(picture) => {
-                    self.animated.saw(picture.frames, name);
-                    let found = picture.shape;
-                    let expected = match self.sizes.extent {
-                        Extent::Fixed(shape) => shape,
-                        Extent::Mixed { channels } => ImageShape { channels, ..found },
-                    };
-                    check_fit(self.rejections.asker(), name().as_ref(), found, &self.first.0, expected)?;
-                    let label = self.labels.label(self.columns.label.map(|_| batch.column(1)), index);
-                    let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?.or(*label_of_all);
+                    animated.saw(picture.frames, name);
+                    self.measured.sizes.check(rejections.asker(), &name(), picture.shape)?;
                     let position_of = |column: usize| self.columns.all().iter().position(|read| *read == column);
                     let column_of = |column: Option<usize>| column.and_then(position_of).map(|at| batch.column(at));
+                    let label = self.labels.label(column_of(self.columns.label), index);
+                    let label = label.map_err(|cause| error::data(format!("{}: {cause}", name())))?.or(*label_of_all);
                     let lists = self.lists.as_ref().zip(column_of(self.columns.lists));
                     let list = lists.map(|(lists, column)| lists.labels(column, index));
                     let list = list.transpose().map_err(|cause| error::data(format!("{}: {cause}", name())))?;
@@ -237,14 +188,14 @@ impl Tables {
                     let split = named.transpose().map_err(|cause| changed("split", cause))?.unwrap_or(split);
                     Ok(Some(Image { id, split, label, list: list.unwrap_or_default(), picture }))
                 }
-                Err(reason) => self.rejections.add(reject(split, *before, path, position, reason)).map(|()| None),
+                Err(reason) => rejections.add(reject(split, *before, path, position, reason)).map(|()| None),
             }
         };
         let images: Vec<_> = (0..batch.num_rows()).into_par_iter().map(one).collect();
-        self.rejections.looked_at(images.len())?;
+        rejections.looked_at(images.len())?;
         let images = images.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
         // A run that has to end writes no more images.
-        Ok(if self.rejections.ends_the_run() { Vec::new() } else { images })
+        Ok(if rejections.ends_the_run() { Vec::new() } else { images })
     }
 
     /// The row group of some images.
@@ -254,12 +205,9 @@ impl Tables {
             for rows in batches_of(&widths) {
                 let images = &images[rows];
                 let (ids, labels) = (images.iter().map(|image| image.id), images.iter().map(|image| image.label));
-                let mut samples = Samples::none(self.sizes.pixels);
+                let mut samples = Samples::none(self.measured.sizes.pixels);
                 images.iter().for_each(|image| samples.append(&image.picture.samples));
-                let shapes = match self.sizes.extent {
-                    Extent::Fixed(shape) => Shapes::Equal(shape, images.len()),
-                    Extent::Mixed { .. } => Shapes::Each(images.iter().map(|image| image.picture.shape).collect()),
-                };
+                let shapes = self.measured.sizes.shapes(images.iter().map(|image| image.picture.shape).collect());
                 let mut batch = batch(split, &shapes, ids, labels.collect(), samples)?;
                 if self.columns.split.is_some() {
                     batch = kept::with_splits(&batch, images.iter().map(|image| image.split))?;
@@ -279,16 +227,15 @@ impl Tables {
 
 impl Source for Tables {
     fn content(&self) -> Content {
-        Content::Images(self.sizes.extent, self.sizes.pixels)
+        self.measured.sizes.content()
     }
 
     fn differing(&self) -> Option<String> {
-        let ((first, shape), (other, found)) = (&self.first, self.sizes.differing.as_ref()?);
-        Some(format!("{other} is {}×{}, but {first} is {}×{}", found.height, found.width, shape.height, shape.width))
+        self.measured.sizes.differing()
     }
 
     fn narrowest(&self) -> Option<(String, ImageShape)> {
-        self.sizes.narrowest.clone().filter(|_| self.sizes.extent.fixed().is_none())
+        self.measured.sizes.narrowest()
     }
 
     fn count(&self, split: Split) -> u64 {
@@ -309,7 +256,7 @@ impl Source for Tables {
         rows: usize,
         some: &RowGroups,
     ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let most = MADE_BYTES.div_ceil(self.sizes.largest).min(1024);
+        let most = MADE_BYTES.div_ceil(self.measured.largest).min(1024);
         let (images, mut before) = (some.images.start as u64..some.images.end as u64, 0);
         let mut files = self.parts(split).iter().flat_map(move |part| {
             let end = before + part.rows();
@@ -348,8 +295,8 @@ impl Source for Tables {
     }
 
     fn row_group_count(&self, split: Split, rows: usize) -> u64 {
-        match self.sizes.extent {
-            Extent::Mixed { .. } => mean_row_groups(self.sizes.numbers[split as usize]),
+        match self.measured.sizes.extent {
+            Extent::Mixed { .. } => mean_row_groups(self.measured.numbers[split as usize]),
             Extent::Fixed(_) => self.count(split).div_ceil(rows as u64),
         }
     }
@@ -366,17 +313,8 @@ impl Source for Tables {
         self.lists.as_ref().map(LabelLists::field)
     }
 
-    fn learned(&self) -> Learned {
-        Learned { looked: self.rejections.looked(), animated: self.animated.learned(), ..Learned::default() }
-    }
-
-    fn learn(&self, learned: Learned) -> Result<()> {
-        self.animated.learn(learned.animated);
-        self.rejections.learn(learned.looked)
-    }
-
-    fn check(&self) -> Result<()> {
-        self.rejections.check()
+    fn learning(&self) -> Option<&Learning> {
+        Some(&self.learning)
     }
 
     fn opened(&self) -> Option<Version> {
@@ -384,10 +322,6 @@ impl Source for Tables {
     }
 
     fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
-        self.rejections.table()
-    }
-
-    fn passed_over(&self) -> Option<String> {
-        self.animated.line()
+        self.learning.rejections.table()
     }
 }

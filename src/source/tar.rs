@@ -1,70 +1,46 @@
 //! The source `tar`: pictures in tar archives, as WebDataset has them.
 //!
 //! Files of an archive whose names are the same up to the first dot are one sample: a picture and, beside it, a file with its label. The
-//! headers are read once, for the place and the size of each picture; pictures are then read at their places, by all threads, so that
+//! archives are read once, for the place and the header of each picture; pictures are then read at their places, by all threads, so that
 //! only those of the row groups under way are in memory. Compressed archives have no such places and are refused.
 
 mod braces;
+pub mod list;
 mod scan;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use arrow_array::RecordBatch;
+use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::animated::Animated;
 use super::draw::{Draw, key};
 use super::label_text::{self, Texts};
-use super::picture::{self, Picture, pages};
-use super::rejected::{Reject, Rejections};
-use super::settings::{Fit, drawn, of_pictures};
+use super::listed::Listed;
+use super::listed::opened::List;
+use super::rejected::Rejections;
+use super::settings::{drawn, of_pictures};
 use super::tables::{matching, outside};
-use super::{Outside, Source, SourceKind, batch, bytes_of, check_classes, check_fit, listing_table, string_column};
-use crate::image::{Classes, ImageShape, PerSplit, Shapes, Split};
+use super::{Outside, Source, SourceKind, check_classes};
+use crate::image::{Levels, PerSplit, Split};
 use crate::progress::Progress;
 use crate::store::url::is_url;
-use crate::table::{Content, RowGroup, batch_rows};
-use crate::{error, interrupt, store, text};
+use crate::{error, store, text};
+use list::{Archives, Sample};
 use scan::Found;
 pub use settings::TarSettings;
 
-/// Undecodable pictures after which the search for a first good one ends.
-const MOST_TRIED: usize = 1000;
-/// Largest file of a picture.
-const MOST_BYTES: u64 = 256 << 20;
-
-/// The pictures of tar archives.
-struct Tar {
-    archives: Vec<PathBuf>,
-    fit: Fit,
-    shape: ImageShape,
-    /// The picture that the shape was taken from.
-    first: String,
-    splits: PerSplit<Vec<Sample>>,
-    classes: Classes,
-    rejections: Rejections,
-    animated: Animated,
-}
-
-/// A picture in an archive.
-struct Sample {
-    /// Position among the archives.
-    archive: u32,
-    /// Place of its first byte.
-    at: u64,
-    /// Number of its bytes.
-    len: u64,
-    /// Its name in the archive.
-    name: String,
-    label: Option<i64>,
-}
+/// The images of tar archives.
+pub type Tar = Listed<Archives>;
 
 impl Tar {
-    fn open(settings: &TarSettings, seed: u64, progress: &Progress) -> Result<Self> {
+    /// Reads the archives and opens the list of their pictures.
+    ///
+    /// # Errors
+    /// Archives that cannot be read, that are compressed or no archives; splits without pictures; no picture that can be used,
+    /// interruption.
+    fn of_settings(settings: &TarSettings, seed: u64, progress: &Progress) -> Result<Self> {
         let (mut archives, mut owners): (Vec<PathBuf>, Vec<Split>) = Default::default();
         for (split, _, pattern) in settings.patterns() {
             let files = matching_archives(pattern)?;
@@ -77,7 +53,7 @@ impl Tar {
         }
         let mut found = Vec::new();
         for (number, path) in archives.iter().enumerate() {
-            found.push(scan::scan(path, number as u32, settings.label.as_deref())?);
+            found.push(scan::scan(path, number as u32, &settings.fit, settings.label.as_deref())?);
         }
         tell(&found, settings, progress);
         if settings.test.is_none() {
@@ -113,99 +89,9 @@ impl Tar {
                 false => error::data(format!("the archives hold no pictures for the split {}", split.name())),
             });
         }
-        let mut tar = Self {
-            archives,
-            fit: settings.fit,
-            shape: ImageShape { height: 1, width: 1, channels: 1 },
-            first: String::new(),
-            splits,
-            classes: (texts == Texts::Names && !classes.is_empty()).then(|| classes.into()),
-            rejections: Rejections::new(settings.faults, "source.tar"),
-            animated: Animated::default(),
-        };
-        (tar.shape, tar.first) = tar.first_shape()?;
-        Ok(tar)
-    }
-
-    /// The shape of the first picture that can be decoded, and its name.
-    fn first_shape(&self) -> Result<(ImageShape, String)> {
-        let mut bad = Vec::new();
-        for (split, samples) in Split::ALL.into_iter().zip(&self.splits) {
-            for (id, sample) in (0..).zip(samples) {
-                interrupt::check()?;
-                match self.read(sample)? {
-                    Ok(picture) => return Ok((picture.shape, self.name(sample))),
-                    Err(reason) => bad.push(self.reject(split, id, sample, reason)),
-                }
-                if bad.len() > MOST_TRIED {
-                    return Err(self.rejections.failure(&bad, "at least "));
-                }
-            }
-        }
-        Err(self.rejections.failure(&bad, ""))
-    }
-
-    /// A picture, or why it cannot be decoded.
-    fn read(&self, sample: &Sample) -> Result<Result<Picture, String>> {
-        if sample.len > MOST_BYTES {
-            return Ok(Err(format!("it has {} bytes; at most {MOST_BYTES} work", sample.len)));
-        }
-        let path = &self.archives[sample.archive as usize];
-        let unreadable = || format!("cannot read {}", path.display());
-        let mut file = store::reader(path).with_context(unreadable)?;
-        file.seek(SeekFrom::Start(sample.at)).with_context(unreadable)?;
-        let mut bytes = Vec::new();
-        file.take(sample.len).read_to_end(&mut bytes).with_context(unreadable)?;
-        if bytes.len() as u64 != sample.len {
-            return Ok(Err("its archive breaks off in it".to_owned()));
-        }
-        let count = pages::pages(&mut Cursor::new(&bytes)).len();
-        let checked = pages::check(count, self.fit.pages, self.rejections.asker());
-        Ok(checked.and_then(|()| picture::decode(&bytes, &self.fit)))
-    }
-
-    /// Emits some pictures, of which the first has the id `first`.
-    fn load(
-        &self,
-        split: Split,
-        first: u64,
-        samples: &[Sample],
-        emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        let step = batch_rows(bytes_of(self.shape));
-        for (index, chunk) in samples.chunks(step).enumerate() {
-            let (mut bytes, mut ids, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-            for (id, sample) in (first + (index * step) as u64..).zip(chunk) {
-                interrupt::check()?;
-                match self.read(sample)? {
-                    Ok(picture) => {
-                        let name = self.name(sample);
-                        self.animated.saw(picture.frames, || name.clone());
-                        check_fit(self.rejections.asker(), name.as_ref(), picture.shape, &self.first, self.shape)?;
-                        bytes.extend(picture.samples.into_bytes());
-                        ids.push(id);
-                        labels.push(sample.label);
-                    }
-                    Err(reason) => self.rejections.add(self.reject(split, id, sample, reason))?,
-                }
-            }
-            self.rejections.looked_at(chunk.len())?;
-            if !self.rejections.ends_the_run() {
-                let shapes = Shapes::Equal(self.shape, ids.len());
-                emit(batch(split, &shapes, ids.into_iter(), labels, bytes)?)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn reject(&self, split: Split, id: u64, sample: &Sample, reason: String) -> Reject {
-        let name = self.name(sample);
-        Reject { split, id, path: name.clone(), name, reason }
-    }
-
-    /// The name of a picture in messages: its archive and its name there.
-    fn name(&self, sample: &Sample) -> String {
-        format!("{}/{}", self.archives[sample.archive as usize].display(), sample.name)
+        let classes = (texts == Texts::Names && !classes.is_empty()).then(|| classes.into());
+        let rejections = Rejections::new(settings.faults, Archives::SECTION);
+        Self::open(Archives { paths: archives }, settings.fit, rejections, splits, classes)
     }
 }
 
@@ -258,51 +144,22 @@ fn refuse_splits(found: &[Found], archives: &[PathBuf]) -> Result<()> {
     Err(error::data(format!("{message}; {advice}")))
 }
 
-impl Source for Tar {
-    fn content(&self) -> Content {
-        bytes_of(self.shape)
-    }
-
-    fn count(&self, split: Split) -> u64 {
-        self.splits[split as usize].len() as u64
-    }
-
-    fn row_groups(
-        &self,
-        split: Split,
-        rows: usize,
-    ) -> Result<Box<dyn Iterator<Item = Result<RowGroup<'_>>> + Send + '_>> {
-        let chunks = self.splits[split as usize].chunks(rows).enumerate();
-        Ok(Box::new(chunks.map(move |(index, chunk)| -> Result<RowGroup<'_>> {
-            Ok(Box::new(move |emit| self.load(split, (index * rows) as u64, chunk, emit)))
-        })))
-    }
-
-    fn classes(&self) -> Classes {
-        self.classes.clone()
-    }
-
-    /// The name of each picture.
-    fn tables(&self) -> Result<Vec<(&'static str, RecordBatch)>> {
-        let rejected: BTreeSet<_> = self.rejections.listed().iter().map(|reject| (reject.split, reject.id)).collect();
-        let all = Split::ALL.into_iter().flat_map(|split| {
-            (0_u64..).zip(&self.splits[split as usize]).map(move |(id, sample)| (split, id, self.name(sample)))
-        });
-        let rows: Vec<_> = all.filter(|(split, id, _)| !rejected.contains(&(*split, *id))).collect();
-        let paths = string_column(rows.iter().map(|(.., name)| name.as_str()));
-        let files = listing_table(rows.iter().map(|(split, id, _)| (*split, *id)), vec![("path", paths)])?;
-        Ok([vec![("files.parquet", files)], self.rejections.table()?].concat())
-    }
-
-    fn passed_over(&self) -> Option<String> {
-        self.animated.line()
-    }
-}
-
 impl SourceKind for TarSettings {
     fn decisive(&self, seed: u64) -> Value {
         let Self { train: _, test: _, validation: _, test_fraction, validation_fraction, label, fit, faults } = self;
         drawn(of_pictures(json!({ "label": label }), fit, faults), *test_fraction, *validation_fraction, seed)
+    }
+
+    fn levels(&self) -> Option<Levels> {
+        self.fit.levels
+    }
+
+    fn with_levels(&self, levels: Levels, own_size: bool) -> Option<Box<dyn SourceKind>> {
+        Some(Box::new(Self { fit: self.fit.with_levels(levels, own_size), ..self.clone() }))
+    }
+
+    fn has_shards(&self) -> bool {
+        true
     }
 
     fn files(&self) -> Result<Vec<(&'static str, Outside)>> {
@@ -318,6 +175,6 @@ impl SourceKind for TarSettings {
     }
 
     fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Tar::open(self, seed, progress)?))
+        Ok(Box::new(Tar::of_settings(self, seed, progress)?))
     }
 }

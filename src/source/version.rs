@@ -6,8 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Outside;
-use super::folder::opened as folder;
+use super::folder::files::Files;
+use super::listed::opened::Opened;
 use super::tables::opened as tables;
+use super::tar::list::Archives;
 use crate::image::Split;
 
 /// Some row groups of a split.
@@ -25,7 +27,9 @@ pub struct RowGroups {
 #[serde(rename_all = "kebab-case")]
 pub enum Version {
     /// Of a folder.
-    Folder(#[serde(with = "shared")] Arc<folder::Opened>),
+    Folder(#[serde(with = "shared")] Arc<Opened<Files>>),
+    /// Of tar archives.
+    Tar(#[serde(with = "shared")] Arc<Opened<Archives>>),
     /// Of Parquet files.
     Parquet(#[serde(with = "shared")] Arc<tables::Opened>),
 }
@@ -53,6 +57,7 @@ impl Version {
     pub fn row_groups(&self, split: Split, rows: usize) -> Vec<Range<usize>> {
         match self {
             Self::Folder(opened) => opened.row_groups(split, rows),
+            Self::Tar(opened) => opened.row_groups(split, rows),
             Self::Parquet(opened) => opened.row_groups(split, rows),
         }
     }
@@ -61,6 +66,7 @@ impl Version {
     pub fn files(&self, split: Split, images: Range<usize>) -> Outside {
         match self {
             Self::Folder(opened) => opened.files(split, images),
+            Self::Tar(opened) => opened.files(split, images),
             Self::Parquet(opened) => opened.files(split, images),
         }
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error;
-use crate::image::{Classes, ImageShape, to_bytes};
+use crate::image::{Classes, ImageShape, Pixels, to_bytes};
 use crate::table::{Content, Images, Table, classes_of, lists, pixels};
 
 /// The kind of reader that exported tables are for.
@@ -85,8 +85,11 @@ const LEADING_BYTES: u64 = 24;
 pub struct Layout {
     /// The kind of reader that it is for.
     pub profile: Profile,
-    /// How images are stored.
+    /// How images are stored; bytes only if they were bytes, unless `rounds`.
     pub pixels: StoredPixels,
+    /// Whether floats are rounded to bytes, because these were asked for.
+    #[serde(default, skip_serializing_if = "crate::setting::is_off")]
+    pub rounds: bool,
     /// How lists are stored.
     pub lists: Lists,
     /// Most rows of a file.
@@ -111,8 +114,14 @@ impl Layout {
             Profile::Hf => (StoredPixels::Png, Lists::Fixed),
             Profile::Spark => (StoredPixels::U8, Lists::Variable),
         };
+        let rounds = pixels == Some(StoredPixels::U8);
         let (pixels, lists) = (pixels.unwrap_or(usual_pixels), lists.unwrap_or(usual_lists));
-        Self { profile, pixels, lists, part_rows, part_mib }
+        Self { profile, pixels, rounds, lists, part_rows, part_mib }
+    }
+
+    /// How images are stored that are floats, or bytes.
+    fn pixels_of(&self, are_floats: bool) -> StoredPixels {
+        if self.pixels == StoredPixels::U8 && are_floats && !self.rounds { StoredPixels::F32 } else { self.pixels }
     }
 
     /// Checks that images of so many channels can be stored in this layout.
@@ -143,7 +152,7 @@ impl Layout {
     fn row_bytes(&self, table: &Table) -> u64 {
         let numbers = (0..table.row_groups()).map(|group| table.row_group_numbers(group)).fold(0, u64::saturating_add);
         let width = numbers.div_ceil(table.rows().max(1));
-        let bytes = match (table.content(), self.pixels) {
+        let bytes = match (table.content(), self.pixels_of(table.content().pixels() != Pixels::U8)) {
             (Content::Features(_) | Content::PatchFeatures(_), _) | (_, StoredPixels::F32) => {
                 width.saturating_mul(size_of::<f32>() as u64)
             }
@@ -179,11 +188,12 @@ impl Layout {
             let kind = match (field.name().as_str(), field.data_type()) {
                 ("split", _) if self.profile != Profile::Default => DataType::Utf8,
                 ("image", list) => {
-                    let size = match list {
-                        DataType::FixedSizeList(_, size) => Some(*size),
-                        _ => None,
+                    let (item, size) = match list {
+                        DataType::FixedSizeList(item, size) => (Some(item), Some(*size)),
+                        DataType::List(item) => (Some(item), None),
+                        _ => (None, None),
                     };
-                    match self.pixels {
+                    match self.pixels_of(item.is_some_and(|item| item.data_type().is_floating())) {
                         StoredPixels::Png => DataType::Struct(png_fields().into()),
                         StoredPixels::U8 => self.list(DataType::UInt8, size),
                         StoredPixels::F32 => self.list(DataType::Float32, size),

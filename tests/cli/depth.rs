@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Float32Type;
+use arrow_array::types::{Float32Type, UInt8Type};
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma};
 
 use crate::foreign::read;
@@ -11,7 +11,7 @@ use crate::harness::Sandbox;
 use crate::own_arrays::npy;
 
 /// A grey picture of 16 bits.
-fn deep(width: u32, words: Vec<u16>, format: ImageFormat) -> Vec<u8> {
+pub fn deep(width: u32, words: Vec<u16>, format: ImageFormat) -> Vec<u8> {
     let height = words.len() as u32 / width;
     let image = ImageBuffer::<Luma<u16>, _>::from_raw(width, height, words).expect("fits");
     let mut bytes = Cursor::new(Vec::new());
@@ -19,13 +19,14 @@ fn deep(width: u32, words: Vec<u16>, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn words(picture: &[u8]) -> Vec<u16> {
+/// The numbers of a grey picture of 16 bits.
+pub fn words(picture: &[u8]) -> Vec<u16> {
     let picture = image::load_from_memory(picture).expect("is a picture");
     picture.as_luma16().expect("is grey, of 16 bits").as_raw().clone()
 }
 
 /// The images of a table, which are floats.
-fn floats(sandbox: &Sandbox, path: &str) -> Vec<f32> {
+pub fn floats(sandbox: &Sandbox, path: &str) -> Vec<f32> {
     let batch = read(sandbox, path).0;
     let image = batch.column_by_name("image").expect("is there");
     image.as_fixed_size_list().values().as_primitive::<Float32Type>().values().to_vec()
@@ -91,6 +92,43 @@ fn every_level_of_16_bits_comes_back_exact() {
     sandbox.limpid("run same.toml --to ingest").succeeds();
     let both = floats(&sandbox, TEST);
     assert!(both[..1 << 16].iter().all(|pixel| *pixel == 0.2) && both[1 << 16..] == stored);
+}
+
+#[test]
+fn exports_keep_the_depth_unless_it_is_refused() {
+    let sandbox = Sandbox::new();
+    let source = "folder = { path = \"photos\", labels = \"none\" }\n[output]\nprofile = \"default\"";
+    sandbox.write("same.toml", identity(source).as_bytes());
+    let all: Vec<u16> = (0..4096).map(|word| word * 16 + 5).collect();
+    for name in ["train/a.png", "test/b.png"] {
+        sandbox.write(&format!("photos/{name}"), &deep(64, all.clone(), ImageFormat::Png));
+    }
+    sandbox.limpid("run same.toml").succeeds();
+    let stored = floats(&sandbox, TEST);
+    let file = "ingest/test-00000-of-00001.parquet";
+    assert_eq!(floats(&sandbox, &format!("runs/same/export/{file}")), stored);
+    sandbox.limpid("export runs/same --to own").succeeds();
+    assert_eq!(floats(&sandbox, &format!("own/{file}")), stored);
+    sandbox.limpid("export runs/same --to spark --profile spark").succeeds();
+    let batch = read(&sandbox, &format!("spark/{file}")).0;
+    let lists = batch.column_by_name("image").expect("is there").as_list::<i32>().values().clone();
+    assert_eq!(lists.as_primitive::<Float32Type>().values()[..], stored);
+    for (words, folder) in [("export runs/same --to u8 --pixels u8", "u8"), ("", "runs/rounded/same/export")] {
+        if words.is_empty() {
+            sandbox.limpid("run same.toml --set output.pixels=u8 --runs runs/rounded").succeeds();
+        } else {
+            sandbox.limpid(words).succeeds();
+        }
+        let batch = read(&sandbox, &format!("{folder}/{file}")).0;
+        let bytes = batch.column_by_name("image").expect("is there").as_fixed_size_list().values().clone();
+        let bytes = bytes.as_primitive::<UInt8Type>().values().to_vec();
+        assert!(bytes.iter().zip(&stored).all(|(byte, float)| *byte == (float * 255.0).round() as u8), "{folder}");
+    }
+    sandbox.limpid("export runs/same --to pictures --pictures").succeeds();
+    assert_eq!(words(&sandbox.read("pictures/ingest/test/b.png")), all);
+    sandbox.limpid("export runs/same --to bytes --pictures=u8").succeeds();
+    let picture = image::load_from_memory(&sandbox.read("bytes/ingest/test/b.png")).expect("is a picture");
+    assert_eq!(picture.color(), image::ColorType::L8);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod animated;
 mod applying;
+mod archives;
 mod bad_input;
 mod blind_spot;
 mod book;

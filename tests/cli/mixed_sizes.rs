@@ -1,10 +1,11 @@
 //! Pictures of different sizes in one table, from ingest to the report.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, UInt8Type};
+use arrow_array::types::{Int32Type, Int64Type, UInt8Type};
+use arrow_array::{ArrayRef, Int32Array, ListArray, RecordBatch};
 
 use crate::foreign::read;
 use crate::harness::Sandbox;
@@ -122,6 +123,102 @@ fn exports_keep_the_sizes() {
         [picture.height(), picture.width()]
     });
     assert_eq!(found.collect::<Vec<_>>(), expected);
+}
+
+/// A pipeline that trains on patches of what a Parquet file or folder has.
+fn of_parquet(sandbox: &Sandbox, settings: &str, rest: &str) {
+    let model = "[model]\nunet = { channels = [4, 6] }\nloss = \"mse\"\n";
+    let text = format!(
+        "name = \"again\"\n[source]\nparquet = {{ {settings} }}\n{model}[training]\npatch = 16\nepochs = 1\n{rest}[gate]\nbaselines = []\n"
+    );
+    sandbox.write("again.toml", text.as_bytes());
+}
+
+#[test]
+fn tables_of_limpid_are_sources_of_the_same_pictures() {
+    let sandbox = sandbox("patch = 16");
+    sandbox.limpid("run small.toml --to denoise").succeeds();
+    for profile in ["default", "spark"] {
+        sandbox.limpid(&format!("export runs/small --to {profile} --profile {profile}")).succeeds();
+    }
+    let folders = ["runs/small/ingest", "runs/small/denoise", "default/ingest", "default/denoise", "spark/ingest"];
+    for (split, folder) in ["train", "test"].into_iter().flat_map(|split| folders.map(|folder| (split, folder))) {
+        of_parquet(&sandbox, &format!("path = \"{folder}\""), "");
+        sandbox.limpid("run again.toml --to ingest").succeeds();
+        let of = |folder: &str| read(&sandbox, &format!("{folder}/{split}-00000-of-00001.parquet")).0;
+        let (made, expected) = (of("runs/again/ingest"), of(folder));
+        assert_eq!(sides(&made), sides(&expected), "{folder}");
+        for column in ["image", "height", "width", "label"] {
+            assert!(made.column_by_name(column) == expected.column_by_name(column), "{folder}: {column}");
+        }
+        let ids = made.column_by_name("id").expect("is there").as_primitive::<Int64Type>().values().to_vec();
+        assert_eq!(ids, (0..made.num_rows() as i64).collect::<Vec<_>>());
+    }
+    // All stages take them; and made to fit, they have one size.
+    of_parquet(&sandbox, "path = \"runs/small/ingest\"", "");
+    sandbox.limpid("run again.toml").succeeds().says("report: done");
+    sandbox.limpid("run again.toml --to ingest --set source.parquet.crop=[16,16]").succeeds();
+    let images = read(&sandbox, "runs/again/ingest/test-00000-of-00001.parquet").0;
+    assert_eq!(images.column_by_name("image").expect("is there").as_fixed_size_list().value_length(), 256);
+}
+
+#[test]
+fn lists_of_other_programs_have_their_sides_in_columns() {
+    let sandbox = sandbox("patch = 16");
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    let clean = table(&sandbox, "ingest", "train");
+    let column = |name: &str| clean.column_by_name(name).expect("is there").clone();
+    let lists = column("image").as_list::<i32>().clone();
+    let (field, offsets, values, _) = lists.into_parts();
+    let darker = values.as_primitive::<UInt8Type>().unary::<_, UInt8Type>(|byte| byte / 2);
+    let noisy: ArrayRef = Arc::new(ListArray::new(field, offsets, Arc::new(darker), None));
+    let write = |columns: [(&str, ArrayRef); 4]| {
+        let batch = RecordBatch::try_from_iter(columns).expect("fits");
+        sandbox.write("all.parquet", b"");
+        crate::foreign::write(&sandbox, "all.parquet", &[batch], parquet::basic::Compression::SNAPPY);
+    };
+    let sides_and = |noisy: &ArrayRef, height: ArrayRef| {
+        [("width", column("width")), ("noisy", noisy.clone()), ("image", column("image")), ("height", height)]
+    };
+    write(sides_and(&noisy, column("height")));
+    let all = "train = \"all.parquet\", test-fraction = 0.4";
+    of_parquet(&sandbox, &format!("{all}, noisy = \"noisy\""), "input = \"noisy\"\n");
+    sandbox.limpid("run again.toml").succeeds().says("report: done");
+    let of = |place: &str, split: &str| read(&sandbox, &format!("runs/again/{place}/{split}-00000-of-00001.parquet")).0;
+    let mut count = 0;
+    for split in ["train", "test"] {
+        let (made, noisy) = (of("ingest", split), of("ingest/noisy", split));
+        assert_eq!(sides(&made), sides(&noisy));
+        let numbers = |batch: &RecordBatch| {
+            let images = batch.column_by_name("image").expect("is there").as_list::<i32>().values().clone();
+            images.as_primitive::<UInt8Type>().values().to_vec()
+        };
+        assert!(numbers(&made).iter().map(|byte| byte / 2).eq(numbers(&noisy)), "{split}");
+        count += made.num_rows();
+    }
+    assert_eq!(count, clean.num_rows());
+    // A column may be the label and a side.
+    of_parquet(&sandbox, &format!("{all}, label = \"height\""), "");
+    sandbox.limpid("run again.toml --to ingest").succeeds();
+    let made = of("ingest", "train");
+    let labels = made.column_by_name("label").expect("is there").as_primitive::<Int64Type>().values().to_vec();
+    assert_eq!(labels, sides(&made).iter().map(|[rows, _]| i64::from(*rows)).collect::<Vec<_>>());
+    // Sides that are not those of the lists.
+    of_parquet(&sandbox, all, "");
+    write(sides_and(&noisy, column("width")));
+    sandbox
+        .limpid("run again.toml --to ingest")
+        .exits(65)
+        .says("the first of its lists `image` has")
+        .says("height and width");
+    let mut heights = column("height").as_primitive::<Int32Type>().values().to_vec();
+    heights[1] += 1;
+    write(sides_and(&noisy, Arc::new(Int32Array::from(heights))));
+    sandbox
+        .limpid("run again.toml --to ingest")
+        .exits(65)
+        .says("row 1 of all.parquet: it has")
+        .says("numbers, expected");
 }
 
 #[test]

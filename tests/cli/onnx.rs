@@ -175,6 +175,56 @@ fn models_that_predict_noise() {
     }
 }
 
+/// Runs a model for images of any size on images of these sides.
+fn run_any(model: &Model, [rows, columns, channels]: [usize; 3], images: &Rows, outputs: &[&str]) -> Vec<Rows> {
+    let node = |name: &&str| model.node_id(name).expect("is there");
+    let value = Value::from_shape(&[images.count, rows, columns, channels], images.numbers.clone()).expect("fits");
+    let nodes: Vec<_> = outputs.iter().map(node).collect();
+    let made = model.run(vec![(node(&"images"), value.into())], &nodes, None).expect("runs");
+    let flat = |value: Value| value.into_shape_vec::<f32, 4>().expect("is an image or a map");
+    made.into_iter().map(flat).map(|([count, ..], numbers)| Rows { count, numbers }).collect()
+}
+
+#[test]
+fn models_of_patches_take_images_of_any_size() {
+    const OTHER: [usize; 3] = [22, 17, 3];
+    for (model, predict) in [
+        ("unet = { channels = [3, 4, 5] }", ""),
+        ("unet = { channels = [3, 4], unshuffle = true }", "loss = \"mse\"\npredict = \"noise\""),
+        ("conv = { channels = [6, 4], residual-blocks = 1 }", ""),
+    ] {
+        let noisy =
+            "patch = 8\ninput = \"noisy\"\n[corruption]\ngaussian = { std = 0.3 }\n[encode]\ninput = \"noisy\"\n";
+        let sandbox = finished_with(ODD, &format!("{model}\n{predict}"), noisy);
+        sandbox.limpid("export runs/small --onnx any.onnx").succeeds();
+        let any = Model::load(with_all_sizes(&sandbox.read("any.onnx"))).expect("loads");
+        let noisy = Rows::of(&sandbox, "runs/small/corrupt/test-00000-of-00001.parquet", "image");
+        let image = Rows::made_by(&sandbox, "denoise", "image");
+        let has_code = model.starts_with("conv");
+        let made = run_any(&any, ODD_SIDES, &noisy, if has_code { &["image", "code"] } else { &["image"] });
+        made[0].expect(&image, IMAGE_TOLERANCE, model);
+        // One file for any size, odd and even.
+        let [rows, columns, channels] = OTHER;
+        let numbers: Vec<f32> = (0..2 * rows * columns * channels).map(|at| (at * at % 253) as f32 / 252.0).collect();
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        sandbox.write("other.npy", &npy("<f4", &format!("(2, {rows}, {columns}, {channels})"), &bytes));
+        sandbox.limpid("denoise runs/small other.npy -o out").succeeds();
+        let others = Rows { count: 2, numbers };
+        let expected = Rows::of(&sandbox, "out/other.parquet", "image");
+        run_any(&any, OTHER, &others, &["image"])[0].expect(&expected, IMAGE_TOLERANCE, model);
+        if has_code {
+            let code = Rows::made_by(&sandbox, "encode", "code");
+            made[1].expect(&code, CODE_TOLERANCE * code.greatest_magnitude(), "the code");
+            sandbox.limpid("export runs/small --onnx half.onnx --part encoder").succeeds();
+            let half = Model::load(with_all_sizes(&sandbox.read("half.onnx"))).expect("loads");
+            let code_of_half = run_any(&half, ODD_SIDES, &noisy, &["code"]);
+            code_of_half[0].expect(&code, CODE_TOLERANCE * code.greatest_magnitude(), "the encoder's code");
+            let decoder = "export runs/small --onnx other.onnx --part decoder";
+            sandbox.limpid(decoder).exits(2).says("for images of any size, has no decoder in ONNX");
+        }
+    }
+}
+
 /// A field of a message in Protocol Buffers: its number, itself whole, and what it holds.
 type Field<'a> = (u64, &'a [u8], &'a [u8]);
 

@@ -118,6 +118,7 @@ fn numpy_arrays_are_read_from_archives_and_files() {
         ),
         (npy("|i1", "(1, 4, 3)", &[255; 12]), "a.npy: image 0 holds -1; integers must lie between 0 and 255"),
         (npy("<c8", "(30, 4, 3)", &train), "a.npy has elements of type <c8"),
+        (npy("|O", "(30,)", &train), "objects may be arrays of different sizes: write each as a picture"),
         (npy("|u1", "(30, 12)", &train), "a.npy has the sizes (30, 12)"),
         (npy("|u1", "(0, 4, 3)", &[]), "a.npy holds no images"),
         (b"PK".to_vec(), "a.npy is truncated"),

@@ -295,7 +295,10 @@ fn mixed_images_are_refused_with_the_setting_that_accepts_them() {
     sandbox.limpid(&format!("{ingest} --set source.folder.crop=[6,5] --set source.folder.resize=[6,5]")).exits(2);
     let grey: DynamicImage = picture(8, 9, 1).into_luma8().into();
     sandbox.write("photos/train/dog/c.png", &encoded(&grey, ImageFormat::Png));
-    sandbox.limpid(ingest).exits(65).says("c.png is grey, but train/cat/z.BMP is RGB; source.folder.grey = true");
+    sandbox
+        .limpid(ingest)
+        .exits(65)
+        .says("c.png is grey, but photos/train/cat/z.BMP is RGB; source.folder.grey = true");
     sandbox.limpid(&format!("{ingest} --set source.folder.grey=true")).succeeds();
     assert_eq!(images(&sandbox, TRAIN).2.len(), 3 * 8 * 9);
     sandbox.limpid(&format!("{ingest} --set source.folder.grey=false")).succeeds();

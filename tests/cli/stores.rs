@@ -284,6 +284,32 @@ fn files_are_read_by_http_from_this_machine_alone() {
     sandbox.limpid("inspect http://192.0.2.1/x.parquet").exits(2).says("use https://");
 }
 
+#[test]
+fn archives_of_mixed_sizes_are_read_by_http() {
+    let archive = |sides: &[[u32; 2]]| {
+        let file = |(index, [rows, columns]): (usize, &[u32; 2])| (format!("{index}.png"), png(*rows, *columns, 7));
+        tar(&sides.iter().enumerate().map(file).collect::<Vec<_>>())
+    };
+    let files = [("a.tar", archive(&[[20, 17], [16, 30], [18, 18]])), ("b.tar", archive(&[[16, 16], [40, 20]]))];
+    let (url, requests) = served(files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.clone())).collect());
+    let of = |root: &str| {
+        let settings = "label = \"none\", grey = true";
+        let source = format!("tar = {{ train = \"{root}/a.tar\", test = \"{root}/b.tar\", {settings} }}");
+        let rest = "[model]\nconv = { channels = [2] }\n[training]\npatch = 8\n[encode]\ncodes = \"pooled\"\n";
+        Sandbox::with(&format!("name = \"small\"\n[source]\n{source}\n{rest}"))
+    };
+    let (here, there) = (of("data"), of(&url));
+    files.iter().for_each(|(name, bytes)| _ = here.write(&format!("data/{name}"), bytes));
+    for sandbox in [&here, &there] {
+        sandbox.limpid("run small.toml --to ingest").succeeds();
+    }
+    println!("requests: ingest of archives by HTTP: {}", requests.load(Ordering::Relaxed));
+    for split in ["train", "test"] {
+        let table = format!("runs/small/ingest/{split}-00000-of-00001.parquet");
+        assert!(here.read(&table) == there.read(&table), "{split}");
+    }
+}
+
 /// Every text that a command wrote.
 fn texts(done: &Done) -> String {
     done.stdout() + &done.stderr()

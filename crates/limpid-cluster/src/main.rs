@@ -48,7 +48,7 @@ enum Command {
     Scheduler(SchedulerArgs),
     /// Do work for a scheduler, until the process is stopped.
     Executor(ExecutorArgs),
-    /// Run a pipeline as `limpid run` does, with ingest (of folders and Parquet), corrupt, encode, denoise and export on executors.
+    /// Run a pipeline as `limpid run` does, with ingest (of folders, tar archives and Parquet), corrupt, encode, denoise and export on executors.
     Run(Box<ClusterRunArgs>),
     /// Every other command is limpid's own.
     #[command(external_subcommand)]

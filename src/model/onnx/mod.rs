@@ -1,6 +1,7 @@
 //! A trained model as ONNX: `images` [n, pixels] in [0, 1] to `code` [n, size] and `image` [n, pixels].
 //!
-//! Inputs and outputs are flat, row by row with the channels last, as in limpid's tables; their sizes are in the metadata.
+//! Inputs and outputs are flat, row by row with the channels last, as in limpid's tables; their sizes are in the metadata. A model for
+//! images of any size has `images` and `image` [n, height, width, channels] instead, and its code is a map likewise.
 //! Inside the graph channels come first, as ONNX defines convolutions. The output image is clipped as limpid clips it.
 
 pub mod graph;
@@ -32,25 +33,48 @@ pub enum Part {
     Decoder,
 }
 
-/// The bytes of an ONNX file.
+/// The size of a tensor along an axis.
+enum Size {
+    /// Any, under this name.
+    Name(&'static str),
+    /// This one.
+    Number(usize),
+}
+use Size::{Name, Number};
+
+/// The bytes of an ONNX file. A model that `is_of_patches` takes images of any size, if its weights depend on no size.
 ///
 /// # Errors
-/// A model too large for the format.
-pub fn model(description: &ModelDescription, weights: &[NamedTensor], part: Part) -> Result<Vec<u8>> {
+/// A model too large for the format, or without this part.
+pub fn model(
+    description: &ModelDescription,
+    weights: &[NamedTensor],
+    part: Part,
+    is_of_patches: bool,
+) -> Result<Vec<u8>> {
     let bytes: usize = weights.iter().map(|tensor| tensor.values.len() * size_of::<f32>()).sum();
     if bytes > MOST_BYTES {
         return Err(error::data(format!("the model has {bytes} bytes of weights; an ONNX file holds at most 2 GiB")));
     }
     let (image, architecture) = (description.image, &description.architecture);
-    let (images, made, code) =
-        (("images", image.len()), ("image", image.len()), architecture.family().code_size(image));
+    let family = architecture.family();
+    let any_size = is_of_patches && family.reach().is_some();
+    let pixels = || match any_size {
+        true => vec![Name("height"), Name("width"), Number(image.channels)],
+        false => vec![Number(image.len())],
+    };
+    let code = match family.code_channels().filter(|_| any_size) {
+        Some(channels) => Some(vec![Name("code-height"), Name("code-width"), Number(channels)]),
+        None => family.code_size(image).map(|size| vec![Number(size)]),
+    };
+    let (images, made, code) = (("images", pixels()), ("image", pixels()), code.map(|sizes| ("code", sizes)));
     if description.noise_level.is_some() && part != Part::Encoder {
         let reason = "its images are combined with the noisy ones, for which the graph has no nodes";
         let advice = "train with training.blind-spot.constant-noise = false, or denoise with limpid";
         return Err(error::settings(format!("the model cannot be exported to ONNX: {reason}; {advice}")));
     }
-    let mut graph = Graph::default();
-    let (inputs, outputs) = match (part, code.map(|size| ("code", size))) {
+    let mut graph = Graph::new(any_size);
+    let (inputs, outputs) = match (part, code) {
         (Part::Whole, Some(code)) => (vec![images], vec![code, made]),
         (Part::Whole, None) => (vec![images], vec![made]),
         (Part::Encoder, Some(code)) => (vec![images], vec![code]),
@@ -60,26 +84,38 @@ pub fn model(description: &ModelDescription, weights: &[NamedTensor], part: Part
                 "a model that predicts noise has no decoder: {reason}; export it whole"
             )));
         }
+        (Part::Decoder, Some(_)) if any_size => {
+            let reason = "a code does not tell whether the sides of its image are odd";
+            return Err(error::settings(format!(
+                "a model that was trained on patches, for images of any size, has no decoder in ONNX: {reason}; export it whole"
+            )));
+        }
         (Part::Decoder, Some(code)) => (vec![code], vec![made]),
         (Part::Encoder | Part::Decoder, None) => {
             return Err(error::settings(format!(
                 "{} has no code, and so no encoder and no decoder: export it whole",
-                architecture.family().name()
+                family.name()
             )));
         }
     };
     if part != Part::Decoder {
-        architecture.family().encoder_graph(&mut graph, image);
+        family.encoder_graph(&mut graph, image);
     }
     if part != Part::Encoder {
-        let logits = architecture.family().decoder_graph(&mut graph, image);
+        let logits = family.decoder_graph(&mut graph, image);
         description.predict.graph(&mut graph, &logits);
     }
     let used = |name: &str| graph.inputs.iter().any(|input| input == name);
-    let value = |name: &str, size: usize| {
-        let dimensions = Message::default()
-            .message(1, Message::default().text(2, "n"))
-            .message(1, Message::default().integer(1, size as i64));
+    let value = |name: &str, sizes: Vec<Size>| {
+        let dimensions = [Name("n")].into_iter().chain(sizes).fold(Message::default(), |dimensions, size| {
+            dimensions.message(
+                1,
+                match size {
+                    Name(name) => Message::default().text(2, name),
+                    Number(size) => Message::default().integer(1, size as i64),
+                },
+            )
+        });
         let tensor = Message::default().integer(1, FLOAT).message(2, dimensions);
         Message::default().text(1, name).message(2, Message::default().message(1, tensor))
     };
@@ -92,9 +128,10 @@ pub fn model(description: &ModelDescription, weights: &[NamedTensor], part: Part
         .text(2, "limpid")
         .each(tensors, |graph, tensor| graph.message(5, tensor))
         .each(graph.constants, |graph, constant| graph.message(5, constant))
-        .each(inputs, |graph, (name, size)| graph.message(11, value(name, size)))
-        .each(outputs, |graph, (name, size)| graph.message(12, value(name, size)));
+        .each(inputs, |graph, (name, sizes)| graph.message(11, value(name, sizes)))
+        .each(outputs, |graph, (name, sizes)| graph.message(12, value(name, sizes)));
     let sides = [("height", image.height), ("width", image.width), ("channels", image.channels)];
+    let sides = &sides[if any_size { 2 } else { 0 }..];
     let model = Message::default()
         .integer(1, IR_VERSION)
         .text(2, "limpid")

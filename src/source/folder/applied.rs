@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::files::Entry;
 use super::item::Item;
 use super::labels::numbered;
-use super::{Entry, Folder, list};
+use super::{Folder, list};
 use crate::image::Split;
 use crate::progress::Progress;
 use crate::source::check_classes;

@@ -87,7 +87,7 @@ impl SourceKind for FolderSettings {
 
     fn open(&self, seed: u64, _data: &Path, progress: &Progress) -> Result<Box<dyn Source>> {
         Ok(match &self.pairs {
-            None => Box::new(Folder::open(self, seed, progress)?),
+            None => Box::new(Folder::of_settings(self, seed, progress)?),
             Some(pairs) => {
                 let [clean, noisy] = pairs.open(self, seed, progress)?;
                 Box::new(Pairs::new(Box::new(clean), Box::new(noisy))?)

@@ -7,10 +7,11 @@ use anyhow::Result;
 
 use super::arranged::{Arranged, from_folders};
 use super::file_table::{self, FileTable, Row};
+use super::files::Entry;
 use super::item::{Item, LABEL_COLUMNS, SPLIT_COLUMNS, column, leads_out, normal, split_named};
 use super::layout::{layout, validation_beside};
 use super::settings::{FolderLabels, FolderSettings};
-use super::{Entry, list, pair_table};
+use super::{list, pair_table};
 use crate::error;
 use crate::image::{Classes, PerSplit, Split};
 use crate::progress::Progress;

@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use regex::Regex;
 
+use super::files::Entry;
 use super::labels::{Labelled, labelled};
 use super::layout::validation_beside;
 use super::listing::{Listing, list, list_in};
 use super::settings::{FolderPairs, FolderSettings};
-use super::{Entry, Folder, pair_table};
-use crate::image::PerSplit;
+use super::{Folder, pair_table};
+use crate::image::{PerSplit, Split};
 use crate::progress::Progress;
 use crate::setting::Section;
 use crate::source::{Asker, Outside};
@@ -185,18 +186,19 @@ impl FolderPairs {
     /// Opens the images of both versions, the clean ones first.
     ///
     /// # Errors
-    /// As [`Folder::open`] and [`Self::of`]; files of other pages than their partners.
+    /// As [`Folder::of_settings`] and [`Self::of`]; files of other pages than their partners.
     pub(super) fn open(&self, settings: &FolderSettings, seed: u64, progress: &Progress) -> Result<[Folder; 2]> {
         let [clean, noisy] = self.of(labelled(settings, seed, progress)?, settings, progress)?;
         let clean = Folder::labelled(&settings.path, settings, clean)?;
         let noisy = Folder::labelled(&self.noisy, settings, noisy)?;
         // Of files of several pages, each page is an image.
-        for (clean_entries, noisy_entries) in clean.opened.splits.iter().zip(&noisy.opened.splits) {
+        for split in Split::ALL {
+            let (clean_entries, noisy_entries) = (clean.entries(split), noisy.entries(split));
             let differing = clean_entries.iter().zip(noisy_entries).find(|(clean, noisy)| clean.page != noisy.page);
             let longer = clean_entries.len() != noisy_entries.len();
             let last = clean_entries.last().zip(noisy_entries.last()).filter(|_| longer);
             if let Some((one, other)) = differing.or(last) {
-                let (one, other) = (clean.path(one), noisy.path(other));
+                let (one, other) = (settings.path.join(&one.path), self.noisy.join(&other.path));
                 let message =
                     format!("{}, or a file before it, has other pages than {}", other.display(), one.display());
                 return Err(error::data(format!("{message}; a pair needs the same pages")));

@@ -61,8 +61,12 @@ impl fmt::Display for Location {
 pub fn element(name: &impl fmt::Display, description: Option<&str>) -> Result<Element> {
     description.and_then(Element::parse).ok_or_else(|| {
         let found = description.unwrap_or("?");
+        let advice = match found {
+            "|O" => "; objects may be arrays of different sizes: write each as a picture, and read the folder with source.folder",
+            _ => "",
+        };
         error::data(format!(
-            "{name} has elements of type {found}; limpid reads booleans, and integers and floats of up to 64 bits"
+            "{name} has elements of type {found}; limpid reads booleans, and integers and floats of up to 64 bits{advice}"
         ))
     })
 }

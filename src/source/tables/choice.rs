@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use arrow_schema::{Field, FieldRef, Schema};
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::kinds::{Labels, is_text};
@@ -45,6 +45,8 @@ pub struct Wanted {
 pub struct Columns {
     /// The images.
     pub image: usize,
+    /// The rows and the columns of each image, of lists of any length.
+    pub sides: Option<[usize; 2]>,
     /// Their labels.
     pub label: Option<usize>,
     /// Their lists of labels.
@@ -58,7 +60,13 @@ pub struct Columns {
 impl Columns {
     /// All positions, in the order in which they are read.
     pub fn all(self) -> Vec<usize> {
-        [Some(self.image), self.label, self.lists, self.id, self.split].into_iter().flatten().collect()
+        let others = [self.label, self.lists, self.id, self.split];
+        self.pictures().into_iter().chain(others.into_iter().flatten()).collect()
+    }
+
+    /// Those that make the images, which are the first of all.
+    pub fn pictures(self) -> Vec<usize> {
+        [self.image].into_iter().chain(self.sides.into_iter().flatten()).collect()
     }
 
     /// Says which columns of a file are not read at all.
@@ -90,7 +98,7 @@ impl Columns {
     pub fn tell_other_labels(self, schema: &Schema, note: &dyn Fn(&str)) {
         let fields = schema.fields().iter().enumerate();
         let is_label = |field: &Field| Labels::can_be(field.data_type()) || LabelLists::can_be(field.data_type());
-        let others = fields.filter(|(at, field)| *at != self.image && is_label(field));
+        let others = fields.filter(|(at, field)| !self.pictures().contains(at) && is_label(field));
         let others: Vec<_> = others.map(|(_, field)| field.name().as_str()).collect();
         if let [first, ..] = others[..] {
             let others = text::few(&others);
@@ -130,6 +138,7 @@ pub fn columns(
         })
     };
     let image = find(image, "image")?;
+    let sides = sides(wanted, schema, image);
     // A label that no column has may be in the names of folders, or unwanted.
     let is_folder = |label: &str| {
         path.iter()
@@ -154,5 +163,20 @@ pub fn columns(
     };
     let id = kept(|field| field.name() == "id" && field.data_type().is_integer());
     let split = kept(|field| field.name() == "split" && is_text(field.data_type()));
-    Ok(Columns { image, label: label.filter(usable), lists, id, split })
+    Ok(Columns { image, sides, label: label.filter(usable), lists, id, split })
+}
+
+/// The columns with the sides of each image of flat lists, where nothing else says their shape. In a table that does not say by its
+/// metadata that they are, a command takes them for something else.
+fn sides(wanted: &Wanted, schema: &Schema, image: usize) -> Option<[usize; 2]> {
+    let field = schema.field(image);
+    let says = |key: &str| field.metadata().contains_key(key) || schema.metadata().contains_key(key);
+    let (DataType::List(element) | DataType::LargeList(element)) = field.data_type() else { return None };
+    let is_said = wanted.shape.is_some() || says("limpid.height") || says("ARROW:extension:metadata");
+    let is_flat = element.data_type().is_numeric();
+    if is_said || !is_flat || (wanted.usual.is_some() && !says("limpid.channels")) {
+        return None;
+    }
+    let side = |name: &str| schema.index_of(name).ok().filter(|at| schema.field(*at).data_type().is_integer());
+    Some([side("height")?, side("width")?])
 }

@@ -5,14 +5,15 @@ use std::io::Cursor;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, UInt8Type};
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::display::array_value_to_string;
 use arrow_schema::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::choice::Wanted;
-use crate::image::{ImageShape, Levels, Samples};
+use super::choice::{Columns, Wanted};
+use super::kinds::integer;
+use crate::image::{ImageShape, Levels, Pixels, Samples};
 use crate::source::picture::{self, Picture, pages};
 use crate::source::settings::Fit;
 use crate::source::{Asker, check_channels, check_volume};
@@ -25,20 +26,25 @@ pub enum Images {
     Encoded,
     /// Pixels, row by row, channels last.
     Numbers(ImageShape),
+    /// The same of different sizes, which columns beside them say.
+    Sided {
+        /// Numbers per pixel.
+        channels: usize,
+    },
 }
 
 impl Images {
-    /// The content of the column at this position of a schema; `first` are the sizes of the nested lists of its first image.
+    /// The content of these columns of a schema; `first` is the first row of those that make the images.
     ///
     /// # Errors
     /// A type that images do not have, or lists without a shape; as text.
-    pub fn of(schema: &Schema, column: usize, wanted: &Wanted, first: Option<Vec<usize>>) -> Result<Self, String> {
-        let field = schema.field(column);
+    pub fn of(schema: &Schema, columns: Columns, wanted: &Wanted, first: Option<&RecordBatch>) -> Result<Self, String> {
+        let field = schema.field(columns.image);
         let (name, found) = (field.name(), field.data_type());
         if is_binary(found) || matches!(found, DataType::Struct(fields) if fields.iter().any(|f| is_bytes(f))) {
             return Ok(Images::Encoded);
         }
-        let Some((element, nested)) = element(found) else {
+        let Some((element, sides_of_lists)) = element(found) else {
             let expected = "pictures in binary, a struct with `bytes`, or lists of uint8 or float32";
             return Err(format!("its column `{name}` is {found}, expected {expected}"));
         };
@@ -51,10 +57,19 @@ impl Images {
             let text = field.metadata().get(key).or(schema.metadata().get(key))?;
             text.parse::<usize>().ok()
         };
+        if columns.sides.is_some() {
+            let channels = own("limpid.channels").map(Ok).or_else(|| first.map(|row| channels_of(row.columns())));
+            let channels = channels.unwrap_or_else(|| Err("has no rows".to_owned()));
+            return channels.map(|channels| Images::Sided { channels }).map_err(|cause| {
+                format!("the first of its lists `{name}` {cause}, by its columns height and width; where these say something else, set \
+                         source.parquet.shape = [rows, columns]")
+            });
+        }
         let limpid = || Some(vec![own("limpid.height")?, own("limpid.width")?, own("limpid.channels")?]);
         let tensor = tensor(field)?;
         // A flat list shows no rows and columns.
-        let nested = nested.or(first).filter(|sides| sides.len() > 1);
+        let first = first.and_then(|row| nested(row.column(0).clone()).ok()).map(|(sizes, _)| sizes);
+        let nested = sides_of_lists.or(first).filter(|sides| sides.len() > 1);
         let usual = wanted.usual.map(|usual| vec![usual.height, usual.width, usual.channels]);
         if let Some(asked) = &wanted.shape
             && let Some(found) = [&tensor, &nested].into_iter().flatten().find(|found| !agrees(found, asked))
@@ -64,7 +79,10 @@ impl Images {
         let told = wanted.shape.is_some() || wanted.usual.is_some() || limpid().is_some();
         let said = wanted.shape.clone().or(tensor).or_else(limpid).or(nested).or(usual);
         let sides = said.ok_or_else(|| {
-            format!("nothing says the shape of its lists `{name}`: set source.parquet.shape = [rows, columns]")
+            format!(
+                "nothing says the shape of its lists `{name}`: set source.parquet.shape = [rows, columns], or have integers in \
+                 columns called height and width say it of each"
+            )
         })?;
         let shape = match sides[..] {
             [height, width] => ImageShape::new(height, width, 1),
@@ -81,39 +99,64 @@ impl Images {
         Ok(Images::Numbers(shape))
     }
 
-    /// Decodes one image of the column.
-    ///
-    /// # Errors
-    /// The reason why it cannot be used, as text.
-    pub fn image(self, column: &ArrayRef, row: usize, fit: &Fit, asker: Asker) -> Result<Picture, String> {
-        if column.is_null(row) {
-            return Err("it is null".to_owned());
-        }
+    /// The shape of an image as it is stored and how its pixels will be stored, as far as that can be told without decoding it; lists of
+    /// numbers are all stored as the first is.
+    pub fn header(self, columns: &[ArrayRef], row: usize, fit: &Fit) -> Option<(ImageShape, Pixels)> {
         match self {
-            Images::Encoded => {
-                let bytes = encoded(column, row).ok_or("it has no bytes")?;
-                pages::check(pages::pages(&mut Cursor::new(bytes)).len(), fit.pages, asker)?;
-                picture::decode(bytes, fit)
-            }
-            Images::Numbers(shape) => {
-                let (nested, samples) = numbers(column.slice(row, 1), fit.levels)?;
-                let sides = [shape.height, shape.width, shape.channels];
-                if nested.len() > 1 && samples.len() == shape.len() && !agrees(&nested, &sides) {
-                    return Err(format!("it has {}", contradiction(&nested, &sides)));
-                }
-                if samples.len() != shape.len() {
-                    return Err(format!("it has {} numbers, expected {} for {shape}", samples.len(), shape.len()));
-                }
-                picture::of_pixels(shape, samples, fit)
+            Images::Encoded => picture::shape_of(Cursor::new(encoded(&columns[0], row)?), fit),
+            Images::Numbers(_) => None,
+            Images::Sided { channels } => {
+                let ImageShape { height, width, channels } = sides(columns, row, channels).ok()?;
+                let channels = fit.grey.map_or(channels, |grey| if grey { 1 } else { 3 });
+                Some((ImageShape::picture(height, width, channels)?, Pixels::U8))
             }
         }
     }
+
+    /// Decodes one image of the columns that make the images.
+    ///
+    /// # Errors
+    /// The reason why it cannot be used, as text.
+    pub fn image(self, columns: &[ArrayRef], row: usize, fit: &Fit, asker: Asker) -> Result<Picture, String> {
+        let column = &columns[0];
+        if column.is_null(row) {
+            return Err("it is null".to_owned());
+        }
+        let shape = match self {
+            Images::Encoded => {
+                let bytes = encoded(column, row).ok_or("it has no bytes")?;
+                pages::check(pages::pages(&mut Cursor::new(bytes)).len(), fit.pages, asker)?;
+                return picture::decode(bytes, fit);
+            }
+            Images::Numbers(shape) => shape,
+            Images::Sided { channels } => sides(columns, row, channels)?,
+        };
+        let (nested, samples) = numbers(column.slice(row, 1), fit.levels)?;
+        let sides = [shape.height, shape.width, shape.channels];
+        if nested.len() > 1 && samples.len() == shape.len() && !agrees(&nested, &sides) {
+            return Err(format!("it has {}", contradiction(&nested, &sides)));
+        }
+        if samples.len() != shape.len() {
+            return Err(format!("it has {} numbers, expected {} for {shape}", samples.len(), shape.len()));
+        }
+        picture::of_pixels(shape, samples, fit)
+    }
 }
 
-/// The sizes of the nested lists in a row, the outermost first; none if there are none, or if they differ.
-pub fn nesting(column: &ArrayRef, row: usize) -> Option<Vec<usize>> {
-    element(column.data_type())?;
-    nested(column.slice(row, 1)).ok().map(|(sizes, _)| sizes)
+/// The shape of an image whose rows and columns are in the columns after its own.
+fn sides(columns: &[ArrayRef], row: usize, channels: usize) -> Result<ImageShape, String> {
+    let side = |at: usize, name: &str| integer(&columns[at], row).map_err(|cause| format!("its {name} {cause}"));
+    let (height, width) = (side(1, "height")?, side(2, "width")?);
+    let sides = [height, width].map(|side| usize::try_from(side).unwrap_or(0));
+    let shape = ImageShape::picture(sides[0], sides[1], channels);
+    shape.ok_or_else(|| format!("no image has the shape {height}×{width}×{channels}"))
+}
+
+/// Numbers per pixel of the first image, whose rows and columns are in the columns after its own: grey or colour.
+fn channels_of(first: &[ArrayRef]) -> Result<usize, String> {
+    let (pixels, numbers) = (sides(first, 0, 1)?.len(), nested(first[0].clone())?.1.len());
+    let channels = [1, 3].into_iter().find(|channels| channels * pixels == numbers);
+    channels.ok_or_else(|| format!("has {numbers} numbers, but {pixels} pixels"))
 }
 
 fn is_binary(found: &DataType) -> bool {
@@ -141,7 +184,7 @@ fn element(found: &DataType) -> Option<(&DataType, Option<Vec<usize>>)> {
 }
 
 /// The bytes of an encoded picture.
-pub fn encoded(column: &ArrayRef, row: usize) -> Option<&[u8]> {
+fn encoded(column: &ArrayRef, row: usize) -> Option<&[u8]> {
     let bytes = match column.as_struct_opt() {
         Some(fields) => fields.column_by_name("bytes")?,
         None => column,

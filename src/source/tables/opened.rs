@@ -4,7 +4,7 @@
 //! row group, and where bad pictures are left out, a row group begins where those before it end, which only reading them tells.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_schema::Schema;
@@ -16,10 +16,10 @@ use super::column::Images;
 use super::kinds::Labels;
 use super::measure::Measured;
 use super::part::{Origin, Part};
-use crate::image::{ImageShape, PerSplit, Split};
+use crate::image::{PerSplit, Split};
 use crate::source::Outside;
-use crate::source::animated::Animated;
 use crate::source::draw::Members;
+use crate::source::learned::Learning;
 use crate::source::rejected::{Looked, Rejections};
 use crate::source::settings::{Faults, Fit};
 
@@ -29,8 +29,7 @@ use crate::source::settings::{Faults, Fit};
 pub struct Opened {
     fit: Fit,
     faults: Faults,
-    first: (String, ImageShape),
-    sizes: Measured,
+    measured: Measured,
     images: Images,
     labels: Labels,
     columns: Columns,
@@ -71,12 +70,7 @@ impl Opened {
             start < rows.end && rows.start < before
         };
         let read: Vec<_> = self.files_of(split).iter().filter(has_some).map(|file| file.path.as_path()).collect();
-        let root = read.first().and_then(|first| {
-            first.ancestors().skip(1).find(|folder| read.iter().all(|path| path.starts_with(folder)))
-        });
-        let root = root.filter(|root| !root.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let inside = |path: &&Path| path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
-        Outside::Files(root.to_owned(), read.iter().map(inside).collect())
+        Outside::of(&read)
     }
 
     fn files_of(&self, split: Split) -> &[File] {
@@ -90,16 +84,15 @@ impl Opened {
 impl Tables {
     /// What opening it has found out, if each of its row groups can be made from that.
     pub(super) fn as_opened(&self) -> Option<Arc<Opened>> {
-        if self.rejections.skips() || self.sizes.extent.fixed().is_none() || self.lists.is_some() {
+        if self.learning.rejections.skips() || self.measured.sizes.extent.fixed().is_none() || self.lists.is_some() {
             return None;
         }
         let file =
             |part: &Part| File { path: part.path.clone(), rows: part.rows(), columns: part.columns, label: part.label };
         Some(Arc::new(Opened {
             fit: self.fit,
-            faults: self.rejections.faults(),
-            first: self.first.clone(),
-            sizes: self.sizes.clone(),
+            faults: self.learning.rejections.faults(),
+            measured: self.measured.clone(),
             images: self.images,
             labels: self.labels.clone(),
             columns: self.columns,
@@ -110,23 +103,21 @@ impl Tables {
 
     /// The images of opened files, after others of them were looked at.
     pub fn again(opened: &Opened, looked: Looked) -> Self {
-        let Opened { fit, faults, first, sizes, images, labels, columns, splits, members } = opened.clone();
+        let Opened { fit, faults, measured, images, labels, columns, splits, members } = opened.clone();
         let part = |File { path, rows, columns, label }| {
             let origin = Origin::Closed(rows, Schema::empty());
             Part { path, origin, columns, label }
         };
         Self {
             fit,
-            first,
-            sizes,
+            measured,
             images,
             labels,
             lists: None,
             columns,
             splits: splits.map(|files| files.into_iter().map(part).collect()),
             members,
-            rejections: Rejections::new(faults, "source.parquet").after(looked),
-            animated: Animated::default(),
+            learning: Learning::new(Rejections::new(faults, "source.parquet").after(looked)),
         }
     }
 }

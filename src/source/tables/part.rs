@@ -1,5 +1,6 @@
 //! One of the Parquet files of a source, or a table in memory.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,8 +103,9 @@ impl Part {
         match &self.origin {
             Origin::File(metadata) => {
                 let rows = table::columns_in(&self.path, metadata, columns, (READ_BYTES, most), rows)?;
-                // The reader returns columns in the order of the file.
-                let position = |wanted: &usize| columns.iter().filter(|column| *column < wanted).count();
+                // The reader returns columns in the order of the file, each once.
+                let distinct = BTreeSet::from_iter(columns);
+                let position = |wanted: &usize| distinct.iter().filter(|column| **column < wanted).count();
                 let positions: Vec<usize> = columns.iter().map(position).collect();
                 Ok(Box::new(rows.map(move |batch| projected(&batch?, &positions))))
             }

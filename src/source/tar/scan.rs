@@ -1,12 +1,14 @@
-//! Reads the headers of a tar archive: where each picture is, and the labels beside them.
+//! Reads a tar archive once: where each picture is, what its header tells, and the labels beside them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::Sample;
+use super::list::Sample;
+use crate::source::picture::{MAX_FILE, shape_of};
+use crate::source::settings::Fit;
 use crate::source::split_name::{Role, roles};
 use crate::source::{explained, gzip};
 use crate::{error, interrupt, store};
@@ -29,11 +31,11 @@ pub struct Found {
     pub roles: BTreeSet<Role>,
 }
 
-/// Reads an archive, the `number`th; `label` is the end of the names of files with labels.
+/// Reads an archive, the `number`th, with pictures that are converted by `fit`; `label` is the end of the names of files with labels.
 ///
 /// # Errors
 /// A file that cannot be read, is no tar archive or is compressed.
-pub fn scan(path: &Path, number: u32, label: Option<&str>) -> Result<Found> {
+pub fn scan(path: &Path, number: u32, fit: &Fit, label: Option<&str>) -> Result<Found> {
     let file = store::reader(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut reader = BufReader::with_capacity(1 << 18, file);
     let bad = |what: String| error::data(format!("{}: {what}", path.display()));
@@ -78,13 +80,13 @@ pub fn scan(path: &Path, number: u32, label: Option<&str>) -> Result<Found> {
             }
             keys.insert(key, found.pictures.len());
             found.roles.extend(roles(folder));
-            let sample = Sample {
-                archive: number,
-                at: entry.raw_file_position(),
-                len: entry.size(),
-                name: name.clone(),
-                label: None,
-            };
+            let (at, len) = (entry.raw_file_position(), entry.size());
+            let mut bytes = Vec::new();
+            if len <= MAX_FILE {
+                entry.read_to_end(&mut bytes).map_err(damaged)?;
+            }
+            let header = shape_of(Cursor::new(&bytes), fit);
+            let sample = Sample { archive: number, at, len, name: name.clone(), label: None, header };
             found.pictures.push((sample, None));
         } else if label.is_some_and(|label| label == end) {
             let mut text = String::new();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::image::Split;
+use crate::image::{RawLevels, Split};
 use crate::setting::{Choice, Section};
 use crate::source::settings::{Faults, Fit, OnError, Pages, refuse_given, resolve_fit, resolve_validation};
 
@@ -73,6 +73,9 @@ pub struct RawTar {
     grey: Option<bool>,
     /// Which pages of a TIFF are read: "error" refuses one that has several.
     pages: Option<Pages>,
+    /// The numbers that stand for black and white: two, as [0, 4095] for 12 bits, or a table with `clip`, beyond which numbers become black
+    /// or white, or with `percentile`; those of the type of the numbers unless given.
+    levels: Option<RawLevels>,
     /// What is done with a picture that cannot be read.
     on_error: Option<OnError>,
     /// How many may be skipped.
@@ -84,7 +87,7 @@ impl Choice for TarSettings {
     type Written = RawTar;
 
     fn resolve(raw: RawTar, section: &mut Section<'_>) -> Option<Self> {
-        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, raw.pages, None, section);
+        let fit = resolve_fit(raw.resize, raw.crop, raw.grey, raw.pages, raw.levels, section);
         if fit.pages == Pages::All {
             section.add("pages", "cannot be \"all\": a sample is one image; \"first\" leaves the others out");
         }

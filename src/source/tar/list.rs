@@ -1,0 +1,99 @@
+//! The pictures of tar archives as a list.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::image::{ImageShape, Pixels};
+use crate::source::listed::opened::{List, Opened};
+use crate::source::picture::{self, PictureFile};
+use crate::source::settings::Fit;
+use crate::source::{Outside, Version};
+
+/// Pictures in archives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Archives {
+    pub(super) paths: Vec<PathBuf>,
+}
+
+/// A picture in an archive; in JSON a list, without what its header tells, which is known once the list is opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
+pub struct Sample {
+    /// Position among the archives.
+    pub(super) archive: u32,
+    /// Place of its first byte.
+    pub(super) at: u64,
+    /// Number of its bytes.
+    pub(super) len: u64,
+    /// Its name in the archive.
+    pub(super) name: String,
+    pub(super) label: Option<i64>,
+    pub(super) header: Option<(ImageShape, Pixels)>,
+}
+
+type Stored = (u32, u64, u64, String, Option<i64>);
+
+impl From<Stored> for Sample {
+    fn from((archive, at, len, name, label): Stored) -> Self {
+        Self { archive, at, len, name, label, header: None }
+    }
+}
+
+impl From<Sample> for Stored {
+    fn from(Sample { archive, at, len, name, label, header: _ }: Sample) -> Self {
+        (archive, at, len, name, label)
+    }
+}
+
+impl Archives {
+    fn archive(&self, sample: &Sample) -> &Path {
+        &self.paths[sample.archive as usize]
+    }
+}
+
+impl List for Archives {
+    type Entry = Sample;
+
+    const SECTION: &'static str = "source.tar";
+
+    fn label(sample: &Sample) -> Option<i64> {
+        sample.label
+    }
+
+    fn page(_: &Sample) -> usize {
+        0
+    }
+
+    fn path(&self, sample: &Sample) -> String {
+        self.name(sample)
+    }
+
+    fn name(&self, sample: &Sample) -> String {
+        format!("{}/{}", self.archive(sample).display(), sample.name)
+    }
+
+    fn read(&self, sample: &Sample) -> Result<Result<PictureFile, String>> {
+        let path = self.archive(sample);
+        picture::read_part(path, sample.at, sample.len).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn header(&self, sample: &Sample, _fit: &Fit) -> Option<(ImageShape, Pixels)> {
+        sample.header
+    }
+
+    fn expect(&self, _samples: &[Sample]) {}
+
+    fn files(&self, samples: &[Sample]) -> Outside {
+        let archives: BTreeSet<_> = samples.iter().map(|sample| self.archive(sample)).collect();
+        Outside::of(&archives.into_iter().collect::<Vec<_>>())
+    }
+
+    fn version(opened: Arc<Opened<Self>>) -> Version {
+        Version::Tar(opened)
+    }
+}
