@@ -37,7 +37,7 @@ def write(path, results):
         if writer is None:
             # A dictionary for bytes only: codes and errors hardly repeat values.
             writer = pq.ParquetWriter(
-                path, table.schema, compression="zstd", compression_level=3,
+                path, table.schema, compression="zstd", compression_level=1,
                 use_dictionary=["split", "label", "image.list.element"], write_statistics=["id", "split", "label", "error"])
         writer.write_table(table, row_group_size=ROW_GROUP)
 

@@ -151,6 +151,9 @@ enum Input {
     Source(Box<dyn Source>),
 }
 
+/// How much the tables are compressed: as those of a pipeline that does not say.
+const COMPRESSION_LEVEL: i32 = 1;
+
 /// What applies a model.
 struct Prepared {
     model: Inference,
@@ -175,7 +178,7 @@ fn prepare(args: &ApplyArgs, ensemble: bool) -> Result<Prepared> {
 fn apply(args: &ApplyArgs, direction: Direction, ensemble: bool) -> Result<()> {
     let Prepared { model, named, threads, progress } = prepare(args, ensemble)?;
     // A source and a table say themselves whether they are in order.
-    let options = WriteOptions { metadata: named, ..WriteOptions::new(3, threads) };
+    let options = WriteOptions { metadata: named, ..WriteOptions::new(COMPRESSION_LEVEL, threads) };
     if let Direction::Encode(_) = direction {
         model.code_size()?;
     }
