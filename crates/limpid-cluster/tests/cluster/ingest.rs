@@ -25,13 +25,14 @@ pub fn bmp(rows: usize, columns: usize, seed: usize) -> Vec<u8> {
 }
 
 /// Sources, as a pipeline has them: pictures of one size, of which some in several shards cannot be read; of different sizes; pairs; Parquet
-/// files, with splits and without.
-const SOURCES: [&str; 5] = [
+/// files, with splits and without; an archive.
+const SOURCES: [&str; 6] = [
     "folder = { path = \"{at}photos\", grey = true, on-error = \"skip\" }",
     "folder = { path = \"{at}mixed\", test-fraction = 0.3 }",
     "folder = { noisy = \"{at}noisy\", clean = \"{at}clean\", grey = true }",
     "parquet = { train = \"{at}tables/train-*\", test = \"{at}tables/test-*\" }",
     "parquet = { path = \"{at}tables\", test-fraction = 0.4 }",
+    "tar = { train = \"{at}all.tar\", test-fraction = 0.4, grey = true }",
 ];
 
 /// The pictures, by path.
@@ -52,6 +53,13 @@ fn pictures() -> BTreeMap<String, Vec<u8>> {
             pictures.insert(format!("{version}/{split}/{}.bmp", seed % 90), bmp(10, 12, seed));
         }
     }
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, bytes) in pictures.iter().filter(|(name, _)| name.starts_with("clean")) {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        archive.append_data(&mut header, name.replace('/', "-"), bytes.as_slice()).expect("memory");
+    }
+    pictures.insert("all.tar".to_owned(), archive.into_inner().expect("memory"));
     pictures
 }
 
