@@ -99,7 +99,8 @@ fn counted(head: &[String], label: Option<usize>) -> Result<Vec<usize>, String> 
     let largest = groups.into_iter().max_by_key(|(_, columns)| columns.len());
     let Some((group, columns)) = largest.filter(|(_, columns)| columns.len() > 1) else {
         let found = text::few(head);
-        return Err(format!("has no columns of pixels, as pixel0, pixel1 and so on; its columns: {found}"));
+        let advice = "rows of other numbers are for source.vectors";
+        return Err(format!("has no columns of pixels, as pixel0, pixel1 and so on; its columns: {found}; {advice}"));
     };
     let numbers: Vec<_> = columns.keys().copied().collect();
     let breaks = |pair: &&[(u64, u64)]| {
