@@ -91,7 +91,7 @@ impl Tar {
         }
         let classes = (texts == Texts::Names && !classes.is_empty()).then(|| classes.into());
         let rejections = Rejections::new(settings.faults, Archives::SECTION);
-        Self::open(Archives { paths: archives }, settings.fit, rejections, splits, classes)
+        Self::open(Archives::new(archives), settings.fit, rejections, splits, classes)
     }
 }
 

@@ -17,7 +17,9 @@ use crate::source::{Outside, Version};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Archives {
-    pub(super) paths: Vec<PathBuf>,
+    /// The folder that they have in common.
+    folder: PathBuf,
+    paths: Vec<PathBuf>,
 }
 
 /// A picture in an archive; in JSON a list, without what its header tells, which is known once the list is opened.
@@ -51,6 +53,14 @@ impl From<Sample> for Stored {
 }
 
 impl Archives {
+    /// The archives at these paths.
+    pub fn new(paths: Vec<PathBuf>) -> Self {
+        let folder = match Outside::of(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>()) {
+            Outside::Files(folder, _) | Outside::File(folder) => folder,
+        };
+        Self { folder, paths }
+    }
+
     fn archive(&self, sample: &Sample) -> &Path {
         &self.paths[sample.archive as usize]
     }
@@ -69,8 +79,10 @@ impl List for Archives {
         0
     }
 
+    /// Does not depend on where the archives lie.
     fn path(&self, sample: &Sample) -> String {
-        self.name(sample)
+        let archive = self.archive(sample);
+        format!("{}/{}", archive.strip_prefix(&self.folder).unwrap_or(archive).display(), sample.name)
     }
 
     fn name(&self, sample: &Sample) -> String {
