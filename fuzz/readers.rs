@@ -320,11 +320,11 @@ pub fn model(bytes: &[u8]) {
 /// what a Parquet file holds.
 pub fn given(bytes: &[u8]) {
     let silent = Progress::new(LogMode::Lines);
+    let images = || if let [255, rest @ ..] = bytes { Some(Images::Array(array(rest))) } else { table_of(bytes) };
+    // An array cannot be scaled.
+    let resize = bytes.first() != Some(&255) && bytes.len() % 2 == 1;
+    let reading = || Reading { resize, ..Reading::default() };
     for model in models() {
-        let images = || if let [255, rest @ ..] = bytes { Some(Images::Array(array(rest))) } else { table_of(bytes) };
-        let reading = || Reading { resize: bytes.len() % 2 == 1, ..Reading::default() };
-        let is_array = bytes.first() == Some(&255);
-        let reading = || if is_array { Reading::default() } else { reading() };
         let Some(first) = images() else { return };
         _ = judge(model.encode(first, &reading(), ("pooled", true), &silent));
         _ = images().and_then(|images| judge(model.denoise(images, &reading(), (false, true), &silent)));

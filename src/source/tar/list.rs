@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::{ImageShape, Pixels};
 use crate::source::listed::opened::{List, Opened};
+use crate::source::outside::common_folder;
 use crate::source::picture::{self, PictureFile};
 use crate::source::settings::Fit;
 use crate::source::{Outside, Version};
@@ -55,9 +56,7 @@ impl From<Sample> for Stored {
 impl Archives {
     /// The archives at these paths.
     pub fn new(paths: Vec<PathBuf>) -> Self {
-        let folder = match Outside::of(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>()) {
-            Outside::Files(folder, _) | Outside::File(folder) => folder,
-        };
+        let folder = common_folder(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>()).to_owned();
         Self { folder, paths }
     }
 

@@ -48,16 +48,20 @@ fn known(path: &Path) -> Option<(Arc<Listing>, String)> {
     })
 }
 
+/// What a listing has below a folder in it, by the keys from that folder on.
+fn below<'a>(listing: &'a Listing, inside: &str) -> impl Iterator<Item = (&'a str, &'a Stat)> + use<'a> {
+    let start = if inside.is_empty() { String::new() } else { format!("{inside}/") };
+    listing.range(start.clone()..).map_while(move |(key, stat)| Some((key.strip_prefix(start.as_str())?, stat)))
+}
+
 /// What a URL names; none if there is nothing.
 pub fn kind(path: &Path) -> io::Result<Option<PathKind>> {
     if let Some((listing, inside)) = known(path) {
         if inside.is_empty() {
             return Ok((!listing.is_empty()).then_some(PathKind::Folder));
         }
-        let folder = format!("{inside}/");
-        let below = listing.range(folder.clone()..).next().is_some_and(|(key, _)| key.starts_with(&folder));
         let is_file = listing.contains_key(&inside).then_some(PathKind::File);
-        return Ok(is_file.or(below.then_some(PathKind::Folder)));
+        return Ok(is_file.or(below(&listing, &inside).next().map(|_| PathKind::Folder)));
     }
     let object = object(path)?;
     if !object.key.as_ref().is_empty() || object.location.scheme == Scheme::Http {
@@ -82,9 +86,8 @@ pub fn stat(path: &Path) -> Option<Stat> {
 /// The names in a prefix, sorted.
 pub fn names(folder: &Path) -> io::Result<Vec<String>> {
     if let Some((listing, inside)) = known(folder) {
-        let start = if inside.is_empty() { inside } else { format!("{inside}/") };
-        let below = listing.range(start.clone()..).map_while(|(key, _)| key.strip_prefix(&start));
-        let mut names: Vec<_> = below.map(|key| key.split('/').next().unwrap_or(key).to_owned()).collect();
+        let first = |key: &str| key.split('/').next().unwrap_or(key).to_owned();
+        let mut names: Vec<_> = below(&listing, &inside).map(|(key, _)| first(key)).collect();
         names.dedup();
         return if names.is_empty() { Err(nothing()) } else { Ok(names) };
     }
@@ -116,10 +119,7 @@ fn listing(folder: &Path) -> io::Result<Arc<Listing>> {
         if inside.is_empty() {
             return Ok(listing);
         }
-        let start = format!("{inside}/");
-        let below = listing.range(start.clone()..);
-        let below = below.map_while(|(key, stat)| Some((key.strip_prefix(&start)?.to_owned(), *stat)));
-        return Ok(Arc::new(below.collect()));
+        return Ok(Arc::new(below(&listing, &inside).map(|(key, stat)| (key.to_owned(), *stat)).collect()));
     }
     let Object { store, key, .. } = listed(folder)?;
     let mut listing = Lister::new(&key);
