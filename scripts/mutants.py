@@ -113,6 +113,16 @@ def cargo(tree, *words):
     return made.returncode == 0, [json.loads(line) for line in made.stdout.splitlines() if line.startswith("{")]
 
 
+def compiled(tree):
+    """The source files of the library in the default build; there are others in its place without a feature."""
+    passed, messages = cargo(tree, "check", "--lib")
+    if not passed:
+        raise SystemExit("the tree does not compile")
+    made = next(pathlib.Path(name) for message in messages if message.get("target", {}).get("name") == "limpid"
+                for name in message.get("filenames", []) if name.endswith(".rmeta"))
+    return set(made.with_name(made.stem.removeprefix("lib") + ".d").read_text().split())
+
+
 def run(executable, names, number, limit, tree):
     """Whether tests pass with a fault switched on; none if there are no such tests."""
     environment = os.environ | {"LIMPID_MUTANT": str(number), "CARGO_MANIFEST_DIR": str(tree), "RUST_BACKTRACE": "0"}
@@ -144,7 +154,8 @@ def main():
         os.environ["CARGO_TARGET_DIR"] = a.target
     listed = subprocess.run(["cargo", "mutants", "--list", "--json", *[word for glob in a.files for word in ("-f", glob)]],
                             cwd=tree, capture_output=True, text=True, check=True)
-    every = json.loads(listed.stdout)
+    files = compiled(tree)
+    every = [mutant for mutant in json.loads(listed.stdout) if mutant["file"] in files]
     sample = random.Random(a.seed).sample(every, min(a.sample, len(every)))
     mutants = dict(enumerate(sample, 1))
     originals = {file: (tree / file).read_bytes() for file in sorted({mutant["file"] for mutant in sample})}
