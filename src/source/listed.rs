@@ -90,14 +90,20 @@ impl<L: List> Listed<L> {
             Extent::Mixed { .. } => batches_of(&self.opened.widths[split as usize][group.clone()]),
             Extent::Fixed(_) => parts(group.len(), batch_rows(sizes.content())).collect(),
         };
+        let (mut held, mut until) = (L::Held::default(), group.start);
         for rows in batches {
             let rows = group.start + rows.start..group.start + rows.end;
             let mut samples = Samples::none(sizes.pixels);
             let (mut ids, mut labels, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
             for (id, entry) in (rows.start as u64..).zip(&self.entries(split)[rows.clone()]) {
                 interrupt::check()?;
-                list.expect(&self.entries(split)[id as usize..group.end]);
-                match self.reader().picture(entry)? {
+                let next = &self.entries(split)[id as usize..group.end];
+                list.expect(next);
+                if until == id as usize {
+                    let (more, count) = list.hold(next)?;
+                    (held, until) = (more, until + count);
+                }
+                match self.reader().picture(&held, entry)? {
                     Ok(picture) => {
                         sizes.check(rejections.asker(), &list.name(entry), picture.shape)?;
                         animated.saw(picture.frames, || list.name(entry));
@@ -133,7 +139,7 @@ impl<L: List> Reader<'_, L> {
         for (split, entries) in Split::ALL.iter().zip(splits) {
             for (id, entry) in (0..).zip(entries) {
                 interrupt::check()?;
-                match self.picture(entry)? {
+                match self.picture(&L::Held::default(), entry)? {
                     Ok(picture) => return Ok(Sizes::of(self.list.name(entry), &picture)),
                     // Further bad pictures would only lengthen the message.
                     Err(_) if bad.len() == MOST_TRIED => {
@@ -157,20 +163,20 @@ impl<L: List> Reader<'_, L> {
             if L::page(entry) == 0 {
                 return Ok(self.list.header(entry, self.fit));
             }
-            let page = self.file(entry)?.ok();
+            let page = self.file(&L::Held::default(), entry)?.ok();
             Ok(page.and_then(|page| picture::shape_of(Cursor::new(&page.bytes), self.fit)))
         };
         entries.par_iter().enumerate().map(header).collect()
     }
 
     /// A picture, or why it cannot be decoded.
-    fn picture(&self, entry: &L::Entry) -> Result<Result<Picture, String>> {
-        Ok(self.file(entry)?.and_then(|file| picture::decode(&file.bytes, self.fit)))
+    fn picture(&self, held: &L::Held, entry: &L::Entry) -> Result<Result<Picture, String>> {
+        Ok(self.file(held, entry)?.and_then(|file| picture::decode(&file.bytes, self.fit)))
     }
 
     /// A picture file whose first page is that of the entry, or why it cannot be used.
-    fn file(&self, entry: &L::Entry) -> Result<Result<PictureFile, String>> {
-        let mut file = match self.list.read(entry)? {
+    fn file(&self, held: &L::Held, entry: &L::Entry) -> Result<Result<PictureFile, String>> {
+        let mut file = match self.list.read(held, entry)? {
             Ok(file) => file,
             Err(reason) => return Ok(Err(reason)),
         };

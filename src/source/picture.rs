@@ -14,9 +14,9 @@ mod range;
 mod room;
 mod whole;
 
-use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, ErrorKind, Read};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use image::imageops::{FilterType, crop_imm, resize};
 use image::metadata::Orientation;
@@ -24,7 +24,7 @@ use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, Ima
 
 use crate::image::{ImageShape, Samples, luma};
 use crate::source::settings::{Fit, Size};
-use crate::store::{read_whole, reader};
+use crate::store::{RangeReader, ReadAt, read_whole};
 pub use frames::frames;
 pub use header::{shape_of, shape_of_file};
 use numbers::Numbers;
@@ -81,15 +81,13 @@ pub fn read(path: &Path) -> io::Result<PictureFile> {
 ///
 /// # Errors
 /// The store.
-pub fn read_part(archive: &Path, at: u64, len: u64) -> io::Result<Result<PictureFile, String>> {
+pub fn read_part(archive: Arc<dyn ReadAt>, at: u64, len: u64) -> io::Result<Result<PictureFile, String>> {
     if len > MAX_FILE {
         return Ok(Err(format!("it is larger than {} MiB", MAX_FILE >> 20)));
     }
     let turn = (len > LARGE_FILE).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
-    let mut file = reader(archive)?;
-    file.seek(SeekFrom::Start(at))?;
     let mut bytes = Vec::new();
-    let is_whole = file.take(len).read_to_end(&mut bytes)? as u64 == len;
+    let is_whole = RangeReader::new(archive, at).take(len).read_to_end(&mut bytes)? as u64 == len;
     Ok(if is_whole { Ok(PictureFile { bytes, _turn: turn }) } else { Err("its archive breaks off in it".to_owned()) })
 }
 

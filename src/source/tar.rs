@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::draw::{Draw, key};
@@ -51,10 +52,10 @@ impl Tar {
             owners.extend(files.iter().map(|_| split));
             archives.extend(files);
         }
-        let mut found = Vec::new();
-        for (number, path) in archives.iter().enumerate() {
-            found.push(scan::scan(path, number as u32, &settings.fit, settings.label.as_deref())?);
-        }
+        let scan = |(number, path): (usize, &PathBuf)| {
+            scan::scan(path, number as u32, &settings.fit, settings.label.as_deref())
+        };
+        let found: Vec<Found> = archives.par_iter().enumerate().map(scan).collect::<Result<_>>()?;
         tell(&found, settings, progress);
         if settings.test.is_none() {
             refuse_splits(&found, &archives)?;

@@ -290,7 +290,8 @@ fn archives_of_mixed_sizes_are_read_by_http() {
         let file = |(index, [rows, columns]): (usize, &[u32; 2])| (format!("{index}.png"), png(*rows, *columns, 7));
         tar(&sides.iter().enumerate().map(file).collect::<Vec<_>>())
     };
-    let files = [("a.tar", archive(&[[20, 17], [16, 30], [18, 18]])), ("b.tar", archive(&[[16, 16], [40, 20]]))];
+    let many: Vec<_> = (0..150).map(|index| [16 + index % 7, 16 + index % 15]).collect();
+    let files = [("a.tar", archive(&many)), ("b.tar", archive(&[[16, 16], [40, 20]]))];
     let (url, requests) = served(files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.clone())).collect());
     let of = |root: &str| {
         let settings = "label = \"none\", grey = true";
@@ -303,7 +304,9 @@ fn archives_of_mixed_sizes_are_read_by_http() {
     for sandbox in [&here, &there] {
         sandbox.limpid("run small.toml --to ingest").succeeds();
     }
-    println!("requests: ingest of archives by HTTP: {}", requests.load(Ordering::Relaxed));
+    let requests = requests.load(Ordering::Relaxed);
+    println!("requests: ingest of archives by HTTP: {requests}");
+    assert!(requests < 30, "{requests} requests for 152 pictures");
     for split in ["train", "test"] {
         let table = format!("runs/small/ingest/{split}-00000-of-00001.parquet");
         assert!(here.read(&table) == there.read(&table), "{split}");

@@ -55,6 +55,8 @@ impl Files {
 
 impl List for Files {
     type Entry = Entry;
+    /// Nothing: a picture is a file.
+    type Held = ();
 
     const SECTION: &'static str = "source.folder";
 
@@ -74,7 +76,11 @@ impl List for Files {
         self.place(entry).display().to_string()
     }
 
-    fn read(&self, entry: &Entry) -> Result<Result<PictureFile, String>> {
+    fn hold(&self, entries: &[Entry]) -> Result<((), usize)> {
+        Ok(((), entries.len()))
+    }
+
+    fn read(&self, (): &(), entry: &Entry) -> Result<Result<PictureFile, String>> {
         let path = self.place(entry);
         match picture::read(&path) {
             // A broken link is a bad picture, whereas a failing disk is an error.

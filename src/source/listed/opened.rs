@@ -22,6 +22,9 @@ pub trait List: Debug + Clone + PartialEq + Serialize + DeserializeOwned + Send 
     /// A picture of the list; in JSON short, since there may be millions.
     type Entry: Debug + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync;
 
+    /// What is held to read several pictures at once.
+    type Held: Default;
+
     /// The section of the pipeline that lists them.
     const SECTION: &'static str;
 
@@ -37,11 +40,17 @@ pub trait List: Debug + Clone + PartialEq + Serialize + DeserializeOwned + Send 
     /// Its name in messages.
     fn name(&self, entry: &Self::Entry) -> String;
 
+    /// Holds what the first of these pictures are read from, and tells how many those are, at least one.
+    ///
+    /// # Errors
+    /// The store.
+    fn hold(&self, entries: &[Self::Entry]) -> Result<(Self::Held, usize)>;
+
     /// Its file, or why it cannot be used.
     ///
     /// # Errors
     /// The store.
-    fn read(&self, entry: &Self::Entry) -> Result<Result<PictureFile, String>>;
+    fn read(&self, held: &Self::Held, entry: &Self::Entry) -> Result<Result<PictureFile, String>>;
 
     /// The shape that its first page has once it is decoded, and how its pixels are stored then; none if its header shows none.
     fn header(&self, entry: &Self::Entry, fit: &Fit) -> Option<(ImageShape, Pixels)>;

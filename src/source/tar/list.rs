@@ -13,6 +13,10 @@ use crate::source::outside::common_folder;
 use crate::source::picture::{self, PictureFile};
 use crate::source::settings::Fit;
 use crate::source::{Outside, Version};
+use crate::store::{self, ReadAt};
+
+/// Most bytes of an archive that a thread holds: one request to a store takes so much.
+const MOST_HELD: u64 = 8 << 20;
 
 /// Pictures in archives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +57,12 @@ impl From<Sample> for Stored {
     }
 }
 
+impl Sample {
+    fn end(&self) -> u64 {
+        self.at.saturating_add(self.len)
+    }
+}
+
 impl Archives {
     /// The archives at these paths.
     pub fn new(paths: Vec<PathBuf>) -> Self {
@@ -63,10 +73,21 @@ impl Archives {
     fn archive(&self, sample: &Sample) -> &Path {
         &self.paths[sample.archive as usize]
     }
+
+    fn open(&self, sample: &Sample) -> Result<Arc<dyn ReadAt>> {
+        let path = self.archive(sample);
+        store::of(path).open(path).with_context(|| self.unreadable(sample))
+    }
+
+    fn unreadable(&self, sample: &Sample) -> String {
+        format!("cannot read {}", self.archive(sample).display())
+    }
 }
 
 impl List for Archives {
     type Entry = Sample;
+    /// An archive, by its number, with the pictures that are read next.
+    type Held = Option<(u32, Arc<dyn ReadAt>)>;
 
     const SECTION: &'static str = "source.tar";
 
@@ -88,9 +109,27 @@ impl List for Archives {
         format!("{}/{}", self.archive(sample).display(), sample.name)
     }
 
-    fn read(&self, sample: &Sample) -> Result<Result<PictureFile, String>> {
-        let path = self.archive(sample);
-        picture::read_part(path, sample.at, sample.len).with_context(|| format!("cannot read {}", path.display()))
+    /// Pictures that are close in one archive, which is opened once for all of them.
+    fn hold(&self, samples: &[Sample]) -> Result<(Self::Held, usize)> {
+        let Some(first) = samples.first() else { return Ok((None, 0)) };
+        let is_near =
+            |sample: &Sample| sample.archive == first.archive && sample.end().saturating_sub(first.at) <= MOST_HELD;
+        let near: Vec<_> =
+            samples.iter().take_while(|sample| is_near(sample)).map(|sample| sample.at..sample.end()).collect();
+        if near.is_empty() {
+            return Ok((None, 1));
+        }
+        let file = self.open(first)?;
+        let held = file.holding(&near).with_context(|| self.unreadable(first))?;
+        Ok((Some((first.archive, held.unwrap_or(file))), near.len()))
+    }
+
+    fn read(&self, held: &Self::Held, sample: &Sample) -> Result<Result<PictureFile, String>> {
+        let file = match held {
+            Some((archive, file)) if *archive == sample.archive => Arc::clone(file),
+            _ => self.open(sample)?,
+        };
+        picture::read_part(file, sample.at, sample.len).with_context(|| self.unreadable(sample))
     }
 
     fn header(&self, sample: &Sample, _fit: &Fit) -> Option<(ImageShape, Pixels)> {
