@@ -147,3 +147,37 @@ impl List for Archives {
         Version::Tar(opened)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_held_that_are_close_in_one_archive() {
+        let folder = tempfile::tempdir().expect("can be made");
+        let paths: Vec<_> = ["a.tar", "b.tar"].iter().map(|name| folder.path().join(name)).collect();
+        paths.iter().for_each(|path| std::fs::write(path, path.to_string_lossy().as_bytes()).expect("written"));
+        let archives = Archives::new(paths.clone());
+        let sample =
+            |archive, at, len| Sample { archive, at, len, name: "x.png".to_owned(), label: None, header: None };
+        let samples = [
+            sample(0, 0, 4),
+            sample(0, MOST_HELD - 1, 1),
+            sample(0, MOST_HELD, 1),
+            sample(1, 0, 5),
+            sample(1, 0, MOST_HELD + 1),
+        ];
+        let held = |from: usize| archives.hold(&samples[from..]).expect("can be read");
+        let told = |from: usize| (held(from).0.map(|(archive, _)| archive), held(from).1);
+        assert_eq!([0, 1, 2, 3, 4].map(told), [(Some(0), 2), (Some(0), 2), (Some(0), 1), (Some(1), 1), (None, 1)]);
+        // What is not held is read all the same, and an archive that ends early is told.
+        for at in [0, 3] {
+            let file = archives.read(&held(0).0, &samples[at]).expect("can be read").expect("is whole");
+            assert_eq!(file.bytes, paths[at / 3].to_string_lossy().as_bytes()[..4 + at / 3]);
+        }
+        assert!(archives.read(&held(0).0, &samples[1]).expect("can be read").is_err());
+        std::fs::remove_file(&paths[1]).expect("removed");
+        let message = format!("{:#}", archives.hold(&samples[3..]).map(|_| ()).expect_err("it is gone"));
+        assert!(message.starts_with(&format!("cannot read {}", paths[1].display())), "{message}");
+    }
+}
