@@ -60,8 +60,11 @@ pub struct PictureFile {
     _turn: Option<MutexGuard<'static, ()>>,
 }
 
-/// Held while a large file is in memory.
-static TURN: Mutex<()> = Mutex::new(());
+/// Waits until no other large file is in memory, if one of so many bytes is large; the next one waits for what is returned.
+pub fn turn(len: u64) -> Option<MutexGuard<'static, ()>> {
+    static TURN: Mutex<()> = Mutex::new(());
+    (len > LARGE_FILE).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 /// Reads a picture file.
 ///
@@ -70,8 +73,8 @@ static TURN: Mutex<()> = Mutex::new(());
 pub fn read(path: &Path) -> io::Result<PictureFile> {
     match read_whole(path, LARGE_FILE) {
         Err(cause) if cause.kind() == ErrorKind::FileTooLarge => {
-            let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(PictureFile { bytes: read_whole(path, MAX_FILE)?, _turn: Some(turn) })
+            let turn = turn(MAX_FILE);
+            Ok(PictureFile { bytes: read_whole(path, MAX_FILE)?, _turn: turn })
         }
         bytes => Ok(PictureFile { bytes: bytes?, _turn: None }),
     }
@@ -85,7 +88,7 @@ pub fn read_part(archive: Arc<dyn ReadAt>, at: u64, len: u64) -> io::Result<Resu
     if len > MAX_FILE {
         return Ok(Err(format!("it is larger than {} MiB", MAX_FILE >> 20)));
     }
-    let turn = (len > LARGE_FILE).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
+    let turn = turn(len);
     let mut bytes = Vec::new();
     let is_whole = RangeReader::new(archive, at).take(len).read_to_end(&mut bytes)? as u64 == len;
     Ok(if is_whole { Ok(PictureFile { bytes, _turn: turn }) } else { Err("its archive breaks off in it".to_owned()) })

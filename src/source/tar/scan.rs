@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::list::Sample;
-use crate::source::picture::{MAX_FILE, shape_of};
+use crate::source::picture::{MAX_FILE, shape_of, turn};
 use crate::source::settings::Fit;
 use crate::source::split_name::{Role, roles};
 use crate::source::{explained, gzip};
@@ -82,6 +82,7 @@ pub fn scan(path: &Path, number: u32, fit: &Fit, label: Option<&str>) -> Result<
             found.roles.extend(roles(folder));
             let (at, len) = (entry.raw_file_position(), entry.size());
             let mut bytes = Vec::new();
+            let _turn = turn(len);
             if len <= MAX_FILE {
                 entry.read_to_end(&mut bytes).map_err(damaged)?;
             }
