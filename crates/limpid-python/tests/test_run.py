@@ -153,7 +153,15 @@ def test_a_failing_reporter_ends_the_work(tmp_path, monkeypatch):
     limpid.run(PIPELINE, runs=tmp_path, to="ingest", progress=False)
 
 
-def test_an_interrupt_saves_a_checkpoint(tmp_path):
+@pytest.fixture
+def interrupts():
+    """Ctrl-C interrupts, which it does not in what a shell runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_saves_a_checkpoint(tmp_path, interrupts):
     options = {"runs": tmp_path, "to": "train", "set": {"training.epochs": 200_000}, "progress": False}
     limpid.run(PIPELINE, runs=tmp_path, to="ingest", progress=False)
     threading.Timer(2.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
