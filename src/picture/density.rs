@@ -46,9 +46,12 @@ impl Density {
     /// A density, unless it says nothing.
     fn new(across: (u32, u32), down: (u32, u32), length: Length) -> Option<Self> {
         let is_one = |(above, below): (u32, u32)| above > 0 && below > 0;
-        // Pixels are square unless it is said.
-        let says = length != Length::Unknown || across != down;
-        (says && is_one(across) && is_one(down)).then_some(Self { across, down, length })
+        (is_one(across) && is_one(down)).then_some(Self { across, down, length })
+    }
+
+    /// Whether it says more than that pixels are square, which they are unless it is said.
+    fn says(&self) -> bool {
+        self.length != Length::Unknown || self.across != self.down
     }
 
     /// That of a picture which is turned by a quarter.
@@ -69,11 +72,14 @@ impl Density {
     /// Of a PNG's `pHYs`.
     pub fn of_png(PixelDimensions { xppu, yppu, unit }: PixelDimensions) -> Option<Self> {
         let length = if unit == PngUnit::Meter { Length::Metre } else { Length::Unknown };
-        Self::new((xppu, 1), (yppu, 1), length)
+        Self::new((xppu, 1), (yppu, 1), length).filter(Self::says)
     }
 
     /// As a PNG's `pHYs`.
     pub fn png(self) -> Option<PixelDimensions> {
+        if !self.says() {
+            return None;
+        }
         let (length, unit) = match self.length {
             Length::Unknown => (Length::Unknown, PngUnit::Unspecified),
             _ => (Length::Metre, PngUnit::Meter),
@@ -95,11 +101,14 @@ impl Density {
             2 => Length::Centimetre,
             _ => return None,
         };
-        Self::new((across, 1), (down, 1), length)
+        Self::new((across, 1), (down, 1), length).filter(Self::says)
     }
 
     /// As that of a JPEG.
     pub fn jpeg(self) -> Option<PixelDensity> {
+        if !self.says() {
+            return None;
+        }
         let (length, unit) = match self.length {
             Length::Unknown => (Length::Unknown, PixelDensityUnit::PixelAspectRatio),
             Length::Inch | Length::Metre => (Length::Inch, PixelDensityUnit::Inches),
@@ -109,7 +118,8 @@ impl Density {
         Some(PixelDensity { density: (across as u16, down as u16), unit })
     }
 
-    /// Of the tags XResolution, YResolution and ResolutionUnit of a TIFF.
+    /// Of the tags XResolution, YResolution and ResolutionUnit of a TIFF. Where it has no unit, ImageDescription may have one, as ImageJ
+    /// writes it.
     pub fn of_tiff(across: (u32, u32), down: (u32, u32), unit: u16) -> Option<Self> {
         let length = match unit {
             1 => Length::Unknown,
@@ -117,7 +127,8 @@ impl Density {
             3 => Length::Centimetre,
             _ => return None,
         };
-        Self::new(across, down, length)
+        // What some programs write that know of none.
+        Self::new(across, down, length).filter(|density| density.says() || across != (1, 1))
     }
 
     /// As these tags.

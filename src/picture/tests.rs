@@ -333,3 +333,58 @@ fn numbers_between_levels_come_back() {
     let cause = to_numbers(&header, levels, &4096_u16.to_ne_bytes(), &mut [0.0]).expect_err("is beyond");
     assert_eq!(cause, "it holds 4096; `levels` says that numbers lie in [100, 4095]");
 }
+
+/// A TIFF with a tag more, and pages of this kind after it.
+fn tagged(samples: usize, tags: &[(u16, u16)], copies: usize) -> Vec<u8> {
+    use ::tiff::encoder::{TiffEncoder, colortype};
+    use ::tiff::tags::Tag;
+    let mut file = std::io::Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut file).expect("begins");
+    let pixels: Vec<u8> = (0..6 * samples).map(|at| at as u8).collect();
+    macro_rules! page {
+        ($colour:ty) => {{
+            let mut image = encoder.new_image::<$colour>(3, 2).expect("fits");
+            for (tag, value) in tags {
+                image.encoder().write_tag(Tag::from_u16_exhaustive(*tag), *value).expect("is written");
+            }
+            image.write_data(&pixels).expect("is written");
+        }};
+    }
+    if samples == 4 {
+        page!(colortype::RGBA8)
+    } else {
+        page!(colortype::Gray8)
+    }
+    for _ in 0..copies {
+        let mut copy = encoder.new_image::<colortype::Gray8>(1, 1).expect("fits");
+        copy.encoder().write_tag(Tag::NewSubfileType, 1_u32).expect("is written");
+        copy.write_data(&[0]).expect("is written");
+    }
+    file.into_inner()
+}
+
+#[test]
+fn channels_that_are_no_transparency_are_not_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(read(&file(&folder, &tagged(4, &[(338, 2)], 0))).expect("is RGBA").0.channels, 4);
+    let cause = failure(&file(&folder, &tagged(4, &[(338, 0)], 0)));
+    assert!(cause.contains("channels besides its colours that are no transparency"), "{cause}");
+}
+
+#[test]
+fn smaller_copies_are_no_pages() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for copies in 0..3 {
+        let reader = Reader::open(&file(&folder, &tagged(1, &[], copies))).expect("is read");
+        assert!(!reader.has_more_pages());
+        assert!(reader.next_page().expect("is read").is_none());
+    }
+}
+
+#[test]
+fn a_resolution_without_a_unit_stays_in_a_tiff() {
+    let density = Density::of_tiff((4, 1), (4, 1), 1).expect("is one");
+    assert_eq!(density.tiff(), ((4, 1), (4, 1), 1));
+    assert!(density.png().is_none() && density.jpeg().is_none(), "it says only that pixels are square");
+    assert!(Density::of_tiff((4, 1), (8, 1), 1).expect("is one").png().is_some());
+}

@@ -1,6 +1,8 @@
 //! TIFF, in strips or tiles, of which one row is decoded at a time.
 
-use anyhow::Result;
+use std::io::Seek;
+
+use anyhow::{Context, Result};
 use image::metadata::Orientation;
 use tiff::decoder::ifd::Value;
 use tiff::decoder::{Decoder, Limits};
@@ -8,7 +10,7 @@ use tiff::tags::{Tag, Type, ValueBuffer};
 use tiff::{ColorType, TiffError};
 
 use super::{Density, Depth, File, Header, MOST_ASIDE, MOST_BYTES, Opened, Rows, checked_side};
-use crate::error;
+use crate::{error, source};
 
 fn failed(cause: &TiffError) -> anyhow::Error {
     error::reading(cause.to_string())
@@ -16,6 +18,8 @@ fn failed(cause: &TiffError) -> anyhow::Error {
 
 struct TiffRows {
     decoder: Decoder<File>,
+    /// Positions of the pages that follow among the directories, the next one last.
+    pages: Vec<usize>,
     header: Header,
     /// Rows and columns of a strip or tile.
     chunk: [usize; 2],
@@ -68,15 +72,13 @@ impl Rows for TiffRows {
     }
 
     fn has_more(&self) -> bool {
-        self.decoder.more_images()
+        !self.pages.is_empty()
     }
 
     fn next_page(mut self: Box<Self>) -> Result<Option<Opened>> {
-        if !self.decoder.more_images() {
-            return Ok(None);
-        }
-        self.decoder.next_image().map_err(|cause| failed(&cause))?;
-        page(self.decoder).map(Some)
+        let Some(next) = self.pages.pop() else { return Ok(None) };
+        self.decoder.seek_to_image(next).map_err(|cause| failed(&cause))?;
+        page(self.decoder, self.pages).map(Some)
     }
 }
 
@@ -87,15 +89,17 @@ const TEXTS: [u16; 8] = [270, 271, 272, 285, 305, 306, 315, 33432];
 ///
 /// # Errors
 /// A damaged file, other pixels than grey and RGB, other numbers than those of [`Depth`].
-pub fn open(file: File) -> Result<Opened> {
+pub fn open(mut file: File) -> Result<Opened> {
+    let pages = source::pages(&mut file).into_iter().map(|page| page.index).skip(1).rev().collect();
+    file.rewind().context("cannot read it")?;
     let mut limits = Limits::default();
     (limits.decoding_buffer_size, limits.intermediate_buffer_size) = (MOST_BYTES, MOST_BYTES);
     limits.ifd_value_size = MOST_ASIDE;
-    page(Decoder::new(file).map_err(|cause| failed(&cause))?.with_limits(limits))
+    page(Decoder::new(file).map_err(|cause| failed(&cause))?.with_limits(limits), pages)
 }
 
-/// The page at which a decoder is.
-fn page(mut decoder: Decoder<File>) -> Result<Opened> {
+/// The page at which a decoder is, before these.
+fn page(mut decoder: Decoder<File>, pages: Vec<usize>) -> Result<Opened> {
     let (width, height) = decoder.dimensions().map_err(|cause| failed(&cause))?;
     let (height, width) = (checked_side(height)?, checked_side(width)?);
     let number = |decoder: &mut Decoder<File>, tag: Tag| {
@@ -129,7 +133,17 @@ fn page(mut decoder: Decoder<File>) -> Result<Opened> {
             "it stores each channel by itself; store its pixels whole, as `tiffcp -p contig` does",
         ));
     }
-    let premultiplied = channels % 2 == 0 && number(&mut decoder, Tag::ExtraSamples)? == Some(1);
+    // 1 for an alpha that the colours are multiplied by, 2 for another; the decoder leaves out what else there is.
+    let extra = number(&mut decoder, Tag::ExtraSamples)?;
+    let samples = number(&mut decoder, Tag::SamplesPerPixel)?.unwrap_or(1);
+    let is_alpha = channels % 2 == 1 || channels == 4 && extra.is_none() || matches!(extra, Some(1 | 2));
+    if !is_alpha || usize::from(samples) > channels {
+        let what = if channels < 3 { "grey" } else { "colours" };
+        let message =
+            format!("it has channels besides its {what} that are no transparency, which a picture of it would lose");
+        return Err(error::data(format!("{message}; save its channels as pictures of their own")));
+    }
+    let premultiplied = channels % 2 == 0 && extra == Some(1);
     let orientation = number(&mut decoder, Tag::Orientation)?;
     let orientation = orientation.and_then(|orientation| Orientation::from_exif(orientation.min(255) as u8));
     let profile = match decoder.find_tag(Tag::IccProfile).map_err(|cause| failed(&cause))? {
@@ -157,7 +171,7 @@ fn page(mut decoder: Decoder<File>) -> Result<Opened> {
         let most = MOST_BYTES >> 20;
         return Err(error::data(format!("a row of its strips or tiles has more than {most} MiB; use smaller strips")));
     }
-    let rows = TiffRows { decoder, header: header.clone(), chunk, rows: Vec::new(), next: 0, tile: Vec::new() };
+    let rows = TiffRows { decoder, pages, header: header.clone(), chunk, rows: Vec::new(), next: 0, tile: Vec::new() };
     Ok((header, orientation.unwrap_or(Orientation::NoTransforms), Box::new(rows)))
 }
 

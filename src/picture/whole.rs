@@ -65,8 +65,15 @@ pub fn open(path: &Path) -> Result<Opened> {
     let turned = orientation.is_some_and(is_quarter);
     let density = Density::of_jpeg(&file.bytes).map(|density| if turned { density.turned() } else { density });
     let frames = source::frames(&file.bytes);
+    let is_gif = source::guess_format(&file.bytes) == Some(image::ImageFormat::Gif);
     drop(file);
     let (width, height) = (image.width() as usize, image.height() as usize);
+    // A GIF has an alpha whether it is transparent somewhere or not.
+    let is_opaque_gif = is_gif
+        && image
+            .as_rgba8()
+            .is_some_and(|image| image.as_raw().as_chunks::<4>().0.iter().all(|pixel| pixel[3] == u8::MAX));
+    let image = if is_opaque_gif { DynamicImage::ImageRgb8(image.into_rgb8()) } else { image };
     let (channels, pixels) = match image {
         DynamicImage::ImageLuma8(image) => (1, image.into_raw()),
         DynamicImage::ImageLumaA8(image) => (2, image.into_raw()),

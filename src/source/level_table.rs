@@ -28,7 +28,7 @@ const BITS: u32 = 22;
 /// read once, at their own size.
 ///
 /// # Errors
-/// Images that cannot be read, numbers that are not finite, and percentiles that are the same number.
+/// Images that cannot be read or used, and percentiles that are the same number.
 pub fn measured(kind: &dyn SourceKind, seed: u64, data: &Path, threads: usize) -> Result<Option<Levels>> {
     let Some(wanted) = kind.levels().filter(|levels| levels.percentile().is_some()) else { return Ok(None) };
     let raw = kind.with_levels(wanted, true).ok_or_else(|| error::bug("a source has levels, and takes none"))?;
@@ -43,9 +43,11 @@ pub fn measured(kind: &dyn SourceKind, seed: u64, data: &Path, threads: usize) -
         })
     };
     in_order(threads, groups, count, |()| Ok(()))?;
+    source.check()?;
     let [low, high] = wanted.percentile().unwrap_or_default();
     let [black, white] = [low, high].map(|share| counts.percentile(share));
-    if black >= white {
+    // Neither, if there are no numbers.
+    if black.partial_cmp(&white) != Some(std::cmp::Ordering::Less) {
         let message =
             format!("the percentiles {low} and {high} of the training images' numbers are {black} and {white}");
         return Err(error::data(format!("{message}, between which there is nothing: choose other `levels`")));

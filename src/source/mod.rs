@@ -68,9 +68,9 @@ pub use numpy::{
 };
 pub use opened::OpenedSource;
 pub use outside::Outside;
-pub use picture::pages::count_pages;
+pub use picture::pages::{count_pages, pages};
 pub use picture::{
-    Picture, decode, decode_whole, frames, guess_format, is_picture, picture_format, read as read_picture,
+    Picture, decode, decode_whole, depth_of, frames, guess_format, is_picture, picture_format, read as read_picture,
 };
 pub use rejected::{Looked, REJECTED, Reject, Rejections, summary as summary_of_rejected};
 pub use split_name::{Role, role_of, roles};

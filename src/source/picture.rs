@@ -4,6 +4,7 @@
 //! transparent pixels are laid on white; colour becomes grey with the weights of ITU-R BT.601, as in Pillow and
 //! OpenCV; scaling is linear, over the area that becomes a pixel.
 
+mod alpha;
 mod deep;
 mod frames;
 mod header;
@@ -26,7 +27,7 @@ use crate::image::{ImageShape, Samples, luma};
 use crate::source::settings::{Fit, Size};
 use crate::store::{RangeReader, ReadAt, read_whole};
 pub use frames::frames;
-pub use header::{shape_of, shape_of_file};
+pub use header::{depth_of, shape_of, shape_of_file};
 use numbers::Numbers;
 use room::Room;
 pub use whole::decode_whole;
@@ -186,6 +187,9 @@ fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String>
     if fit.levels.is_none() {
         range::check(&image)?;
     }
+    if format == ImageFormat::Tiff && alpha::is_multiplied(bytes) {
+        alpha::divide(&mut image);
+    }
     image.apply_orientation(orientation);
     Ok((image, room))
 }
@@ -254,7 +258,7 @@ fn fitted(image: DynamicImage, fit: &Fit) -> Result<Picture, String> {
         return deep::fitted(&image, fit);
     }
     let colour = image.color().has_color();
-    let image = if image.color().has_alpha() { on_white(&image) } else { image };
+    let image = if image.color().has_alpha() { alpha::on_white(&image) } else { image };
     if fit.grey.unwrap_or(!colour) {
         let grey = match image {
             DynamicImage::ImageLuma8(grey) => grey,
@@ -270,18 +274,6 @@ fn fitted(image: DynamicImage, fit: &Fit) -> Result<Picture, String> {
     } else {
         sized(image.into_rgb8(), fit.size)
     }
-}
-
-/// Composites a picture with an alpha channel on white.
-fn on_white(image: &DynamicImage) -> DynamicImage {
-    let mut image = image.to_rgba8();
-    for pixel in image.pixels_mut() {
-        let alpha = u32::from(pixel[3]);
-        for channel in &mut pixel.0[..3] {
-            *channel = ((u32::from(*channel) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
-        }
-    }
-    DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(image).into_rgb8())
 }
 
 /// Scales or crops to the wanted size.

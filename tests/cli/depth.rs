@@ -252,3 +252,25 @@ fn levels_of_arrays_clip_and_impossible_ones_are_refused() {
     sandbox.write("same.toml", flat.as_bytes());
     sandbox.limpid("run same.toml").exits(65).says("are 1.5 and 1.5, between which there is nothing");
 }
+
+#[test]
+fn a_picture_that_cannot_be_used_is_named_where_levels_are_measured() {
+    let source = "folder = { path = \"photos\", labels = \"none\", levels = { percentile = [1, 99] } }";
+    let sandbox = Sandbox::new();
+    sandbox.write("same.toml", identity(&source.replace("folder = {", "folder = { test-fraction = 0.3,")).as_bytes());
+    for index in 0..8 {
+        let words = (0..400).map(|at| at * 100 + index).collect();
+        sandbox.write(&format!("photos/{index}.png"), &deep(20, words, ImageFormat::Png));
+    }
+    sandbox.write("photos/empty.png", b"");
+    sandbox.limpid("run same.toml --to ingest").exits(65).says("photos/empty.png");
+    sandbox.limpid("run same.toml --to ingest --set source.folder.on-error=skip").succeeds();
+}
+
+#[test]
+fn numbers_are_inspected_as_they_are_in_the_file() {
+    let sandbox = Sandbox::new();
+    sandbox.write("deep.png", &deep(20, (0..400).map(|at| 1000 + at * 50).collect(), ImageFormat::Png));
+    let inspected = sandbox.limpid("inspect deep.png --draw none");
+    inspected.succeeds().prints("(PNG, 16 bits)").prints("400 numbers, least 1000, mean 10975.00000, greatest 20950");
+}

@@ -1,6 +1,7 @@
 //! `limpid inspect`: describes a Parquet file, an IDX file or a picture and its provenance, and recognises other formats.
 
 mod noise;
+mod picture;
 mod provenance;
 mod statistics;
 
@@ -18,14 +19,12 @@ use super::path_kind::{Kind, recognised};
 use super::print::{print, print_line, print_own};
 use crate::error;
 use crate::image::{ImageShape, to_bytes};
-use crate::source::settings::Fit;
-use crate::source::{
-    IdxHeader, ImageReader, Look, bytes_of, count_pages, decode, look, look_at_folder, picture_format, read_picture,
-};
+use crate::source::{IdxHeader, ImageReader, Look, bytes_of, look, look_at_folder};
 use crate::store;
 use crate::table::{self, Images, Table, TableFile, batch_rows, errors, ids, labels, lists, pixels};
 use crate::terminal::Drawing;
 use crate::text;
+use picture::{Range, inspect_picture};
 use provenance::print_provenance;
 use statistics::print_statistics;
 
@@ -217,28 +216,6 @@ fn quoted(value: &str) -> String {
     end.map_or_else(|| format!("{value:?}"), |end| format!("{:?}…", &value[..end]))
 }
 
-fn inspect_picture(path: &Path, drawing: Drawing) -> Result<()> {
-    let file = read_picture(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let picture = decode(&file.bytes, &Fit::default()).map_err(|cause| {
-        let format = picture_format(&file.bytes).unwrap_or("picture");
-        let advice = "copy it again, or have it left out with on-error = \"skip\"";
-        error::data(format!("{} starts as a {format} does, but cannot be decoded: {cause}; {advice}", path.display()))
-    })?;
-    let format = picture_format(&file.bytes).unwrap_or("picture");
-    let others = match (picture.frames, count_pages(&file.bytes)) {
-        (2.., _) => format!(", the first of {} frames", picture.frames),
-        (_, pages @ 2..) => format!(", the first of {pages} pages"),
-        _ => String::new(),
-    };
-    print(format!("{}: a picture of {} ({format}{others})", path.display(), picture.shape))?;
-    let bytes = picture.samples.into_bytes();
-    draw(&bytes, picture.shape, drawing)?;
-    let mut range = Range::default();
-    range.see(&bytes);
-    range.print()?;
-    noise::print_of_picture(&bytes, picture.shape)
-}
-
 fn inspect_idx(args: &InspectArgs) -> Result<()> {
     let path = &args.file;
     let header = IdxHeader::read(path)?;
@@ -260,30 +237,6 @@ fn inspect_idx(args: &InspectArgs) -> Result<()> {
         }
     }
     seen.print()
-}
-
-/// The count, sum, least and greatest of some bytes.
-#[derive(Default)]
-struct Range {
-    count: u64,
-    sum: u64,
-    least: Option<u8>,
-    greatest: Option<u8>,
-}
-
-impl Range {
-    fn see(&mut self, bytes: &[u8]) {
-        self.count += bytes.len() as u64;
-        self.sum += bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
-        self.least = self.least.into_iter().chain(bytes.iter().copied().min()).min();
-        self.greatest = self.greatest.max(bytes.iter().copied().max());
-    }
-
-    fn print(&self) -> Result<()> {
-        let Some((least, greatest)) = self.least.zip(self.greatest) else { return Ok(()) };
-        let mean = self.sum as f64 / self.count as f64;
-        print(format!("\n{} numbers, least {least}, mean {mean:.5}, greatest {greatest}", self.count))
-    }
 }
 
 fn draw(pixels: &[u8], shape: ImageShape, drawing: Drawing) -> Result<()> {

@@ -20,12 +20,14 @@ pub fn fitted(image: &DynamicImage, fit: &Fit) -> Result<Picture, String> {
         let count = image.width() as usize * image.height() as usize;
         let levels = fit.levels.unwrap_or(Levels::Between([0.0, white]));
         let colours = channels - usize::from(colour.has_alpha());
+        // Numbers that are to be measured are not scaled.
+        let brightest = if levels.percentile().is_some() { white as f32 } else { 1.0 };
         let mut floats = Vec::with_capacity(count * colours);
         for at in (0..count).map(|pixel| pixel * channels) {
             // Laid on white as far as it is transparent.
             let opaque = if colour.has_alpha() { (numbers(at + colours) / white) as f32 } else { 1.0 };
             for number in at..at + colours {
-                floats.push(levels.pixel(numbers(number))? * opaque + (1.0 - opaque));
+                floats.push(levels.pixel(numbers(number))? * opaque + brightest * (1.0 - opaque));
             }
         }
         Ok::<_, String>(floats)
@@ -107,8 +109,12 @@ mod tests {
         assert_eq!(floats(image(), fit([0.0, 4095.0])), Ok(vec![0.0, 1.0, 0.2, 0.6]));
         let cause = floats(image(), fit([0.0, 4000.0])).expect_err("is brighter");
         assert_eq!(cause, "it holds 4095; `levels` says that numbers lie in [0, 4000]");
-        let byte = RgbaImage::from_pixel(1, 1, Rgba([100, 50, 0, 255]));
-        assert_eq!(floats(byte, fit([0.0, 100.0])), Ok(vec![1.0, 0.5, 0.0]));
+        let byte = |alpha| RgbaImage::from_pixel(1, 1, Rgba([100, 50, 0, alpha]));
+        assert_eq!(floats(byte(255), fit([0.0, 100.0])), Ok(vec![1.0, 0.5, 0.0]));
+        assert_eq!(floats(byte(0), fit([0.0, 100.0])), Ok(vec![1.0; 3]));
+        let raw = Fit { levels: Some(Levels::Percentile { percentile: [0.0, 100.0] }), ..Fit::default() };
+        assert_eq!(floats(byte(255), raw), Ok(vec![100.0, 50.0, 0.0]));
+        assert_eq!(floats(byte(0), raw), Ok(vec![255.0; 3]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
-use image::{ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::numbers::{Numbers, swaps_sides};
 use super::{LARGE_FILE, MAX_ASIDE, MAX_SIDE, deep, guess_format, read};
@@ -33,6 +33,27 @@ pub fn shape_of(mut file: impl BufRead + Seek, fit: &Fit) -> Option<(ImageShape,
     let grey = fit.grey.unwrap_or(!decoder.color_type().has_color());
     let pixels = if deep::is_deep(decoder.color_type()) || fit.levels.is_some() { Pixels::F32 } else { Pixels::U8 };
     Some((ImageShape::picture(rows as usize, columns as usize, if grey { 1 } else { 3 })?, pixels))
+}
+
+/// What the numbers of a picture of more than 8 bits are, in words, and which of them is white if one is by itself; none of other
+/// pictures, and of those whose header cannot be read.
+pub fn depth_of(bytes: &[u8]) -> Option<(String, Option<f32>)> {
+    let mut file = Cursor::new(bytes);
+    if guess_format(bytes)? == ImageFormat::Tiff
+        && let Some(numbers) = Numbers::open(&mut file)
+    {
+        return Some(numbers.depth());
+    }
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_ASIDE);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), guess_format(bytes)?);
+    reader.limits(limits);
+    let decoder = reader.into_decoder().ok()?;
+    match decoder.color_type() {
+        colour if !deep::is_deep(colour) => None,
+        ColorType::Rgb32F | ColorType::Rgba32F => Some(("floats of 32 bits".to_owned(), None)),
+        _ => Some(("16 bits".to_owned(), Some(f32::from(u16::MAX)))),
+    }
 }
 
 /// As [`shape_of`] of a picture file, if it is one that can be read.

@@ -53,6 +53,16 @@ impl<R: Read + Seek> Numbers<R> {
         Some(Self { decoder, shape, orientation, bits, format })
     }
 
+    /// What its numbers are, in words, and which of them is white if one is by itself.
+    pub fn depth(&self) -> (String, Option<f32>) {
+        let kind = match self.format {
+            SampleFormat::IEEEFP => "floats",
+            SampleFormat::Int => "signed integers",
+            _ => "integers",
+        };
+        (format!("{kind} of {} bits", self.bits), None)
+    }
+
     /// Its shape once it is turned and made grey or RGB.
     pub fn shape(&self, fit: &Fit) -> Option<ImageShape> {
         let ImageShape { height, width, channels } = self.shape;

@@ -11,9 +11,18 @@ use crate::source::settings::Pages;
 const KIND: u16 = 254;
 const COPY_OR_MASK: u32 = 1 | 4;
 
-/// Places of the directories of the pages of a TIFF, as far as they can be read; none for anything else. The first directory is
-/// a page, whatever it says.
-pub fn pages(file: &mut (impl Read + Seek)) -> Vec<u64> {
+/// The directory of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Its position among all directories.
+    pub index: usize,
+    /// Where it is in the file.
+    pub place: u64,
+}
+
+/// The directories of the pages of a TIFF, as far as they can be read; none for anything else. The first directory is a page,
+/// whatever it says.
+pub fn pages(file: &mut (impl Read + Seek)) -> Vec<Page> {
     let mut found = Vec::new();
     // A damaged chain ends where it is damaged; decoding the page there fails.
     _ = walk(file, &mut found);
@@ -25,7 +34,7 @@ pub fn count_pages(bytes: &[u8]) -> usize {
     pages(&mut io::Cursor::new(bytes)).len()
 }
 
-fn walk(file: &mut (impl Read + Seek), found: &mut Vec<u64>) -> io::Result<()> {
+fn walk(file: &mut (impl Read + Seek), found: &mut Vec<Page>) -> io::Result<()> {
     file.seek(SeekFrom::Start(0))?;
     let mut start = [0; 4];
     file.read_exact(&mut start)?;
@@ -59,7 +68,7 @@ fn walk(file: &mut (impl Read + Seek), found: &mut Vec<u64>) -> io::Result<()> {
             page &= tag != u64::from(KIND) || word(&mut rest, 4)? & u64::from(COPY_OR_MASK) == 0;
         }
         if page || found.is_empty() {
-            found.push(next);
+            found.push(Page { index: seen.len() - 1, place: next });
         }
         next = word(file, offset)?;
     }
@@ -67,10 +76,14 @@ fn walk(file: &mut (impl Read + Seek), found: &mut Vec<u64>) -> io::Result<()> {
 }
 
 /// Makes the page whose directory is at this place the first of a TIFF, so that decoders read it.
-pub fn put_first(bytes: &mut [u8], page: u64) {
+pub fn put_first(bytes: &mut [u8], page: Page) {
     let little = bytes.starts_with(b"II");
     let (at, width) = if bytes.get(2..4).is_some_and(|magic| magic.contains(&43)) { (8, 8) } else { (4, 4) };
-    let word = if little { page.to_le_bytes()[..width].to_vec() } else { page.to_be_bytes()[8 - width..].to_vec() };
+    let word = if little {
+        page.place.to_le_bytes()[..width].to_vec()
+    } else {
+        page.place.to_be_bytes()[8 - width..].to_vec()
+    };
     if let Some(place) = bytes.get_mut(at..at + width) {
         place.copy_from_slice(&word);
     }
@@ -109,7 +122,7 @@ mod tests {
     fn damaged_chains_end() {
         // A directory without entries that names itself, and one that is cut.
         let mut around = b"II*\0\x08\0\0\0\0\0\x08\0\0\0".to_vec();
-        assert_eq!(pages(&mut Cursor::new(&around)), [8]);
+        assert_eq!(pages(&mut Cursor::new(&around)), [Page { index: 0, place: 8 }]);
         around[10] = 9;
         assert_eq!(pages(&mut Cursor::new(&around)).len(), 1);
         for end in 0..around.len() {
@@ -118,8 +131,8 @@ mod tests {
         assert!(pages(&mut Cursor::new(b"\x89PNG\r\n\x1a\n")).is_empty());
         let mut big = b"MM\0+\0\x08\0\0\0\0\0\0\0\0\0\x10".to_vec();
         big.extend([0; 16]);
-        assert_eq!(pages(&mut Cursor::new(&big)), [16]);
-        put_first(&mut big, 24);
+        assert_eq!(pages(&mut Cursor::new(&big)), [Page { index: 0, place: 16 }]);
+        put_first(&mut big, Page { index: 1, place: 24 });
         assert_eq!(big[8..16], 24_u64.to_be_bytes());
     }
 }
