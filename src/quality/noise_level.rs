@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::image::ImageShape;
 use crate::interrupt;
-use crate::table::{Table, lists, pixels};
+use crate::table::{Images, Table};
 
 /// Sides of the patches, each with the fewest patches that its covariance is computed from.
 const SIDES: [(usize, usize); 2] = [(8, 4000), (5, 250)];
@@ -31,11 +31,13 @@ pub fn noise_level(image: &[f32], shape: ImageShape) -> Option<f64> {
 /// # Errors
 /// An unreadable table, interruption.
 pub fn median_level(table: &Table, most: u64) -> Result<Option<f64>> {
-    let shape = table.image_shape()?;
+    let extent = table.extent()?;
     let mut levels = Vec::new();
     table.first(most, |batch| {
-        let images = pixels::values(lists(batch, "image")?);
-        levels.par_extend(images.par_chunks_exact(shape.len()).filter_map(|image| noise_level(image, shape)));
+        let images = Images::of(batch, extent)?;
+        let numbers = images.numbers();
+        let images: Vec<_> = images.shapes().split(&numbers).collect();
+        levels.par_extend(images.par_iter().filter_map(|(shape, image)| noise_level(image, *shape)));
         interrupt::check()
     })?;
     levels.sort_by(f64::total_cmp);

@@ -138,3 +138,35 @@ fn images_that_came_noisy_are_denoised_and_nothing_is_said_of_clean_ones() {
     sandbox.write("dense.toml", dense.as_bytes());
     sandbox.limpid("run dense.toml --set name=dense").succeeds().says("report: done");
 }
+
+#[test]
+fn noisy_pictures_of_different_sizes_teach_too() {
+    let pipeline = r#"
+name = "small"
+[source]
+folder = { path = "noisy", labels = "none", test-fraction = 0.3 }
+[model]
+unet = { channels = [4, 4] }
+loss = "mse"
+[training]
+target = "blind-spot"
+patch = 16
+epochs = 1
+batch-size = 8
+"#;
+    let sandbox = Sandbox::with(pipeline);
+    for index in 0..10_u32 {
+        // Of these, the deviation is 0.1 of the range.
+        let mix = |number: u32| (number ^ number >> 16).wrapping_mul(0x045d_9f3b);
+        let random = |x: u32, y: u32| mix(mix(mix(x << 16 | y << 8 | index))) >> 24;
+        let grey = |x: u32, y: u32| image::Luma([84 + (random(x, y) * 88 / 255) as u8]);
+        let picture = image::GrayImage::from_fn(40 + index, 36, grey);
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, image::ImageFormat::Png).expect("memory");
+        sandbox.write(&format!("noisy/{index}.png"), &bytes.into_inner());
+    }
+    sandbox.limpid("run small.toml").succeeds().says("report: done");
+    let metrics = json(&sandbox, "runs/small/evaluate/metrics.json");
+    let levels = &metrics["noise-levels"];
+    assert!((number(&levels["noisy"]) / 0.1 - 1.0).abs() < 0.5, "{levels}");
+}
