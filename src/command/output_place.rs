@@ -40,3 +40,11 @@ pub fn publish_beside<T>(
     error::held(write(folder, &|name| outputs.temporary(name)), check)?;
     outputs.publish()
 }
+
+/// Removes a file beside an output that is no longer true, if it is there.
+///
+/// # Errors
+/// The store.
+pub fn remove_old(file: &Path) -> Result<()> {
+    if store::is_file(file) { store::of(file).remove(file) } else { Ok(()) }
+}

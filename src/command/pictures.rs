@@ -10,7 +10,7 @@ use std::sync::{PoisonError, RwLock};
 
 use anyhow::{Context, Result};
 
-use super::output_place::{publish_beside, refuse_results};
+use super::output_place::{publish_beside, refuse_results, remove_old};
 use super::path_kind::{self, kind};
 use super::print::print;
 use crate::engine::inference::Inference;
@@ -21,7 +21,7 @@ use crate::ordered::in_order;
 use crate::picture::{Format, Reader, Shared, Writer, is_small};
 use crate::progress::Progress;
 use crate::source::settings::{Faults, Pages};
-use crate::source::{Animated, Folder, Reject, Rejections, summary_of_rejected};
+use crate::source::{Animated, Folder, REJECTED, Reject, Rejections, summary_of_rejected};
 use crate::store;
 use crate::store::watch::Watch;
 use crate::table::write_batch;
@@ -88,9 +88,13 @@ impl Cleaner<'_> {
                 self.write(job, Turn::Alone(self.threads))
             };
             task.iter().for_each(|task| task.advance(1));
+            // The fault of the picture, and of nothing else; a link may lead nowhere.
+            let is_its_fault = |cause: &anyhow::Error| {
+                matches!(error::kind(cause), Kind::Data | Kind::Settings)
+                    || matches!(store::of(&job.input).kind(&job.input), Ok(None))
+            };
             match written {
-                // The fault of the picture, and of nothing else.
-                Err(cause) if rejections.skips() && matches!(error::kind(&cause), Kind::Data | Kind::Settings) => {
+                Err(cause) if rejections.skips() && is_its_fault(&cause) => {
                     let (path, name) = (job.name.display().to_string(), job.input.display().to_string());
                     rejections.add(Reject { split: Split::Test, id, path, name, reason: format!("{cause:#}") })?;
                     Ok(None)
@@ -113,6 +117,9 @@ impl Cleaner<'_> {
             return Err(rejections.failure(&rejected, ""));
         }
         if all {
+            if !rejections.skips() {
+                remove_old(&output.join(REJECTED))?;
+            }
             for (name, table) in rejections.table()? {
                 let place = output.join(name);
                 let write =

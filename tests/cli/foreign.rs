@@ -8,8 +8,8 @@ use arrow_array::builder::{FixedSizeListBuilder, UInt8Builder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int32Type, Int64Type};
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, FixedSizeListArray, Float32Array, Int32Array, Int64Array, RecordBatch,
-    StringArray,
+    Array, ArrayRef, DictionaryArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array,
+    RecordBatch, StringArray,
 };
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
@@ -303,6 +303,20 @@ fn pictures_of_an_export_keep_their_splits_and_ids() {
         sandbox.limpid("denoise runs/small odd.parquet -o made").succeeds().says(&line);
         assert!(keys("made/odd.parquet").1.iter().all(|split| split == "test"));
     }
+    // Whole floats are ids, as data frames have them.
+    let floats = |half: bool| -> ArrayRef {
+        let id = |row: usize| (row * 3) as f64 + if half && row == 400 { 0.5 } else { 0.0 };
+        Arc::new((0..600).map(|row| Some(id(row))).collect::<Float64Array>())
+    };
+    write(&sandbox, "whole.parquet", &[with("id", floats(false))], Compression::SNAPPY);
+    sandbox.limpid("denoise runs/small whole.parquet -o made").succeeds().never_says("not kept");
+    assert_eq!(keys("made/whole.parquet").0, (0..600).map(|row| row * 3).collect::<Vec<i64>>());
+    write(&sandbox, "half.parquet", &[with("id", floats(true))], Compression::SNAPPY);
+    let line = "the column id of half.parquet is not kept: that of row 400 is 1200.5, no whole number";
+    sandbox.limpid("denoise runs/small half.parquet -o made").succeeds().says(line);
+    let names: ArrayRef = Arc::new((0..600).map(|row| Some(format!("n{row}"))).collect::<StringArray>());
+    write(&sandbox, "named.parquet", &[with("id", names)], Compression::SNAPPY);
+    sandbox.limpid("denoise runs/small named.parquet -o made").succeeds().says("the column id of named.parquet is not");
     let ids: ArrayRef = Arc::new((0..600).map(|row| (row != 500).then_some(1000 - row)).collect::<Int64Array>());
     let lists = read(&sandbox, "runs/small/ingest/train-00000-of-00001.parquet").0;
     let lists = lists.column_by_name("image").expect("is there").clone();

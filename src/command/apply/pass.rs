@@ -7,7 +7,7 @@ use arrow_array::RecordBatch;
 
 use super::{Direction, Input};
 use crate::command::output_name::name_beside;
-use crate::command::output_place::publish_beside;
+use crate::command::output_place::{publish_beside, remove_old};
 use crate::engine::inference::Inference;
 use crate::engine::making::Making;
 use crate::engine::threads::{MapInput, map_table};
@@ -71,7 +71,9 @@ impl Pass<'_> {
                 Ok(())
             }
         };
-        publish_beside(output, besides, write, check)
+        publish_beside(output, besides, write, check)?;
+        let rejected = name_beside(name, REJECTED);
+        if besides.contains(&rejected) { Ok(()) } else { remove_old(&output.with_file_name(rejected)) }
     }
 }
 

@@ -157,12 +157,14 @@ pub fn columns(
     // With a command, labels are optional: unusable columns are left out.
     let usable = |label: &usize| wanted.asker.is_section() || Labels::can_be(schema.field(*label).data_type());
     // Only commands keep ids and splits; a pipeline numbers and divides the images itself.
-    let kept = |is_kept: fn(&FieldRef) -> bool| {
+    let kept = |is_kept: &dyn Fn(&FieldRef) -> bool| {
         let found = schema.fields().iter().position(is_kept);
         found.filter(|at| !wanted.asker.is_section() && ![Some(image), label, lists].contains(&Some(*at)))
     };
-    let id = kept(|field| field.name() == "id" && field.data_type().is_integer());
-    let split = kept(|field| field.name() == "split" && is_text(field.data_type()));
+    // Of any kind, so that one that cannot be kept is told.
+    let is_value = |kind: &DataType| kind.is_numeric() || is_text(kind) || matches!(kind, DataType::Dictionary(..));
+    let id = kept(&|field| field.name() == "id" && is_value(field.data_type()));
+    let split = kept(&|field| field.name() == "split" && is_text(field.data_type()));
     Ok(Columns { image, sides, label: label.filter(usable), lists, id, split })
 }
 

@@ -130,28 +130,41 @@ fn number(column: &ArrayRef, row: usize) -> Result<Option<i64>, String> {
     if column.is_null(row) {
         return Ok(None);
     }
-    let value = match column.data_type() {
-        DataType::Boolean => return Ok(Some(i64::from(column.as_boolean().value(row)))),
+    match float(column, row) {
+        Some(gap) if gap.is_nan() => Ok(None),
+        Some(float) => whole(float).map(Some),
+        None if *column.data_type() == DataType::Boolean => Ok(Some(i64::from(column.as_boolean().value(row)))),
+        None => integer(column, row).map(Some),
+    }
+}
+
+/// The number in a row of a column of floats.
+fn float(column: &ArrayRef, row: usize) -> Option<f64> {
+    Some(match column.data_type() {
         DataType::Float16 => column.as_primitive::<Float16Type>().value(row).to_f64(),
         DataType::Float32 => f64::from(column.as_primitive::<Float32Type>().value(row)),
         DataType::Float64 => column.as_primitive::<Float64Type>().value(row),
-        _ => return integer(column, row).map(Some),
-    };
-    // Up to 2^53, every whole number is a float.
-    let is_label = value.trunc() == value && value.abs() <= (1_u64 << 53) as f64;
-    if is_label || value.is_nan() {
-        return Ok((!value.is_nan()).then_some(value as i64));
-    }
-    Err(format!("is {value}, no whole number"))
+        _ => return None,
+    })
 }
 
-/// The number in a row of a column of integers.
+/// A float as the integer that it is.
+fn whole(float: f64) -> Result<i64, String> {
+    // Up to 2^53, every whole number is a float.
+    let is_whole = float.trunc() == float && float.abs() <= (1_u64 << 53) as f64;
+    if is_whole { Ok(float as i64) } else { Err(format!("is {float}, no whole number")) }
+}
+
+/// The number in a row of a column of integers, or of floats that are whole, as data frames make them of integers with gaps.
 ///
 /// # Errors
-/// It is null or too large; as text that follows the name of the value.
+/// It is null, too large or no whole number; as text that follows the name of the value.
 pub fn integer(column: &ArrayRef, row: usize) -> Result<i64, String> {
     if column.is_null(row) {
         return Err("is null".to_owned());
+    }
+    if let Some(float) = float(column, row) {
+        return whole(float);
     }
     let column = column.as_ref();
     downcast_integer_array!(
