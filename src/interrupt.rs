@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::error::{self, Kind};
 
@@ -29,6 +29,9 @@ pub fn install() -> Result<()> {
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&REQUESTED)))
             .context("cannot install the signal handlers")?;
     }
+    // Writing beyond the limit of file sizes then fails as a full disk does, and does not kill the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))
+        .context("cannot install the signal handlers")?;
     Ok(())
 }
 

@@ -11,8 +11,10 @@
 //! short stays on a line of its own ([`LineFile`]).
 
 use std::cell::Cell;
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use anyhow::Result;
@@ -33,6 +35,11 @@ const PRODUCER: &str = concat!("urn:limpid:", env!("CARGO_PKG_VERSION"));
 const SPEC: &str = "https://openlineage.io/spec";
 /// The version of the schema of events, which also defines facets in general.
 const EVENTS: &str = "2-0-2/OpenLineage.json";
+/// What is in each event, and in how many bytes it is looked for in the first of a file.
+const EVENT: &[u8] = b"\"eventType\"";
+const FIRST_EVENT: u64 = 1 << 20;
+/// How those of limpid begin.
+const OWN_EVENT: &[u8] = b"{\"eventT";
 
 /// Where events are written, if they are wanted.
 pub struct Lineage<'a> {
@@ -59,9 +66,10 @@ impl<'a> Lineage<'a> {
     /// Opens the file that events are appended to.
     ///
     /// # Errors
-    /// A folder that does not exist, and the file system.
+    /// A folder that does not exist, a file that holds something else, and the file system.
     pub fn open(path: Option<&Path>, progress: &'a Progress) -> Result<Self> {
         let open = |path: &Path| {
+            check(path)?;
             LineFile::open(path).map_err(|cause| {
                 let what = format!("cannot open the lineage file {}", path.display());
                 match cause.kind() {
@@ -123,6 +131,30 @@ impl<'a> Lineage<'a> {
         run.tell("START", Vec::new());
         run
     }
+}
+
+/// Refuses a file that holds something else than events, as a result or a source, and a pipe, whose reader would be waited for.
+fn check(path: &Path) -> Result<()> {
+    // What cannot be read is told when it is opened.
+    let Ok(file) = std::fs::metadata(path) else { return Ok(()) };
+    let what = path.display();
+    if file.file_type().is_fifo() {
+        return Err(error::settings(format!("the lineage file {what} is a pipe; name a file")));
+    }
+    if !file.is_file() || file.len() == 0 {
+        return Ok(());
+    }
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(FIRST_EVENT).read_to_end(&mut start));
+    // Of the first, a full disk may have left a part.
+    let is_own = start.iter().zip(OWN_EVENT).all(|(found, own)| found == own);
+    let is_event = start.starts_with(b"{") && start.windows(EVENT.len()).any(|part| part == EVENT);
+    if read.is_ok() && !is_own && !is_event {
+        return Err(error::settings(format!(
+            "{what} holds no lineage events, which would be appended to it; name another file"
+        )));
+    }
+    Ok(())
 }
 
 impl<'a> LineageRun<'a> {

@@ -71,7 +71,11 @@ impl OpenedSource {
     /// # Errors
     /// The store.
     pub fn write(&self, folder: &Path) -> Result<(PathBuf, String)> {
-        let bytes = serde_json::to_vec(self).context("cannot serialise an opened source")?;
+        let bytes = serde_json::to_vec(self).map_err(|cause| {
+            let advice =
+                "rename what is on the way to the images, or start limpid there and name them by a relative path";
+            error::settings(format!("the source cannot be handed to other processes: {cause}; {advice}"))
+        })?;
         let digest = blake3::hash(&bytes).to_hex().to_string();
         let path = folder.join(format!("{START}{digest}{END}"));
         store::write_whole(&path, &bytes).map(|_| (path, digest))

@@ -194,7 +194,7 @@ fn what_a_full_disk_leaves_of_an_event_costs_no_other_event() {
     let full = "write lineage.jsonl:2+:ENOSPC";
     sandbox.limpid(run).env("LIMPID_FAILPOINT", full).exits(74).says("lacks 3 lineage events");
     // A lock that another program holds during the whole run is not waited for.
-    sandbox.write("locked.jsonl", b"half a line");
+    sandbox.write("locked.jsonl", br#"{"eventTime":"20"#);
     let file = std::fs::File::open(sandbox.path("locked.jsonl")).expect("is there");
     file.lock().expect("is free");
     sandbox.limpid("run small.toml --lineage locked.jsonl").succeeds();
@@ -204,7 +204,7 @@ fn what_a_full_disk_leaves_of_an_event_costs_no_other_event() {
 #[test]
 fn runs_that_share_a_file_keep_their_events_whole() {
     let sandbox = Sandbox::new();
-    sandbox.write("lineage.jsonl", b"half a line");
+    sandbox.write("lineage.jsonl", br#"{"eventTime":"20"#);
     let runs: Vec<_> = (0..4)
         .map(|index| {
             let words = format!("run small.toml --to ingest --runs r{index} --threads 1 --lineage lineage.jsonl");
@@ -216,4 +216,23 @@ fn runs_that_share_a_file_keep_their_events_whole() {
     }
     let (events, broken) = whole_events(&sandbox.read("lineage.jsonl"));
     assert_eq!((events.len(), broken), (16, 1));
+}
+
+#[test]
+fn events_are_appended_to_nothing_else() {
+    let sandbox = Sandbox::new();
+    sandbox.limpid("run small.toml --to ingest").succeeds();
+    for (name, content) in [("small.toml", None), ("runs/small/ingest/_receipt.json", None), ("notes.txt", Some("a"))] {
+        if let Some(content) = content {
+            sandbox.write(name, content.as_bytes());
+        }
+        let before = sandbox.read(name);
+        let refused = sandbox.limpid(&format!("run small.toml --to ingest --lineage {name}"));
+        refused.exits(2).says(&format!("{name} holds no lineage events"));
+        assert!(sandbox.read(name) == before, "{name}");
+    }
+    sandbox.limpid("run small.toml --to ingest --lineage events.jsonl").succeeds();
+    sandbox.limpid("run small.toml --to ingest --lineage events.jsonl").succeeds();
+    let starts = events(&sandbox, "events.jsonl").iter().filter(|event| event["eventType"] == "START").count();
+    assert_eq!(starts, 2);
 }
