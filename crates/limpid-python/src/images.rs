@@ -10,7 +10,7 @@ use bytes::Bytes;
 use limpid::command::library::Images;
 use limpid::error::Kind;
 use limpid::source::HeldArray;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMemoryView, PyString, PyTuple};
@@ -32,13 +32,17 @@ pub enum Form {
     List,
 }
 
-/// Reads what a caller calls images.
+/// Reads what a caller calls images; a column of Arrow that comes alone is called `alone`.
 ///
 /// # Errors
 /// `TypeError` for what is none, `DataError` for what is none that limpid reads.
-pub fn images(given: &Bound<'_, PyAny>) -> PyResult<(Images, Form)> {
+pub fn images(given: &Bound<'_, PyAny>, alone: &str) -> PyResult<(Images, Form)> {
+    // Pillow's have their numbers as Arrow too.
+    if is_picture(given)? {
+        return Err(PyTypeError::new_err("it is one picture: give a list of pictures, as [picture]"));
+    }
     if given.hasattr("__arrow_c_array__")? || given.hasattr("__arrow_c_stream__")? {
-        return Ok((arrow(given)?, Form::Arrow));
+        return Ok((arrow(given, alone)?, Form::Arrow));
     }
     if given.cast::<PyList>().is_ok() || given.cast::<PyTuple>().is_ok() {
         return list(given);
@@ -97,15 +101,19 @@ fn of_array(view: &Bound<'_, PyMemoryView>) -> PyResult<(Images, Form)> {
 }
 
 /// Arrow data: a table, or a column of images alone.
-fn arrow(given: &Bound<'_, PyAny>) -> PyResult<Images> {
+fn arrow(given: &Bound<'_, PyAny>, alone: &str) -> PyResult<Images> {
     let bad = |cause: String| of_kind(given.py(), Kind::Data, format!("cannot use {TABLE}: {cause}"));
     let reader = given.extract::<AnyArray>()?.into_reader()?;
     let field = reader.field();
     // What makes the rows may need the interpreter on a thread of its own.
     let chunks = given.py().detach(move || reader.collect::<Result<Vec<ArrayRef>, _>>());
-    let chunks = chunks.map_err(|cause| bad(cause.to_string()))?;
+    let chunks = chunks.map_err(|cause| {
+        let cause = cause.to_string();
+        // Ctrl-C in what makes the rows comes as the text of an error alone.
+        if cause.contains("KeyboardInterrupt") { PyKeyboardInterrupt::new_err(()) } else { bad(cause) }
+    })?;
     let DataType::Struct(fields) = field.data_type() else {
-        let schema = Arc::new(Schema::new(vec![field.as_ref().clone().with_name("image")]));
+        let schema = Arc::new(Schema::new(vec![field.as_ref().clone().with_name(alone)]));
         return table(schema, chunks.into_iter().map(|chunk| vec![chunk])).map_err(bad);
     };
     let schema = Arc::new(Schema::new_with_metadata(fields.clone(), field.metadata().clone()));
@@ -131,8 +139,6 @@ fn list(given: &Bound<'_, PyAny>) -> PyResult<(Images, Form)> {
     if first.cast::<PyString>().is_ok() || first.hasattr("__fspath__")? {
         return Ok((Images::Files(given.extract::<Vec<PathBuf>>()?), Form::List));
     }
-    let is_picture =
-        |item: &Bound<'_, PyAny>| -> PyResult<bool> { Ok(item.hasattr("getbands")? && item.hasattr("save")?) };
     if first.cast::<PyBytes>().is_ok() || is_picture(first)? {
         let encoded = items.iter().map(|item| if is_picture(item)? { encoded(item) } else { Ok(item.extract()?) });
         let encoded = encoded.collect::<PyResult<Vec<PyBackedBytes>>>()?;
@@ -141,18 +147,54 @@ fn list(given: &Bound<'_, PyAny>) -> PyResult<(Images, Form)> {
         let images = table(schema, std::iter::once(vec![column]));
         return images.map(|images| (images, Form::List)).map_err(PyTypeError::new_err);
     }
-    let stacked = given.py().import("numpy")?.call_method1("asarray", (given,))?;
+    let stacked = stacked(given).map_err(|cause| {
+        if !cause.is_instance_of::<PyValueError>(given.py()) {
+            return cause;
+        }
+        let message = "the arrays of the list have different sizes: give each by itself, or pictures of PIL's";
+        of_kind(given.py(), Kind::Data, message.to_owned())
+    })?;
     of_array(&PyMemoryView::from(&stacked)?)
 }
 
-/// A picture of PIL's as a PNG file, which holds its pixels as they are.
+/// A list as NumPy makes an array of it.
+///
+/// # Errors
+/// Those of NumPy, as `ValueError` for lists of different lengths.
+pub fn stacked<'py>(list: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    list.py().import("numpy")?.call_method1("asarray", (list,))
+}
+
+/// Whether it is a picture of PIL's.
+fn is_picture(item: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(item.hasattr("getbands")? && item.hasattr("save")?)
+}
+
+/// A picture of PIL's as a PNG file, which holds its pixels as they are; as a TIFF if they are no bytes or words, and as PIL converts it
+/// to RGB or to an alpha that the colours are not multiplied by if neither has its pixels.
 fn encoded(picture: &Bound<'_, PyAny>) -> PyResult<PyBackedBytes> {
     let py = picture.py();
-    let file = py.import("io")?.call_method0("BytesIO")?;
-    let options = PyDict::new(py);
-    options.set_item("format", "PNG")?;
-    options.set_item("compress_level", 0)?;
-    let saved = picture.call_method("save", (&file,), Some(&options));
-    saved.map_err(|cause| of_kind(py, Kind::Data, format!("a picture cannot be read: {}", cause.value(py))))?;
-    Ok(file.call_method0("getvalue")?.extract()?)
+    let saved = || -> PyResult<PyBackedBytes> {
+        let mode = picture.getattr("mode")?.extract::<String>().unwrap_or_default();
+        let (format, converted) = match mode.as_str() {
+            "F" | "I" => ("TIFF", None),
+            "CMYK" | "RGBX" | "YCbCr" | "HSV" | "LAB" => ("PNG", Some("RGB")),
+            "La" => ("PNG", Some("LA")),
+            "RGBa" | "PA" => ("PNG", Some("RGBA")),
+            _ => ("PNG", None),
+        };
+        let picture = match converted {
+            Some(mode) => picture.call_method1("convert", (mode,))?,
+            None => picture.clone(),
+        };
+        let file = py.import("io")?.call_method0("BytesIO")?;
+        let options = PyDict::new(py);
+        options.set_item("format", format)?;
+        if format == "PNG" {
+            options.set_item("compress_level", 0)?;
+        }
+        picture.call_method("save", (&file,), Some(&options))?;
+        file.call_method0("getvalue")?.extract().map_err(PyErr::from)
+    };
+    saved().map_err(|cause| of_kind(py, Kind::Data, format!("a picture cannot be read: {}", cause.value(py))))
 }

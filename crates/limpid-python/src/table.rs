@@ -119,6 +119,12 @@ impl Table {
         }
     }
 
+    /// Whether a column holds a list in each row.
+    pub fn is_list(&self, column: &str) -> bool {
+        let field = self.schema.field_with_name(column);
+        field.is_ok_and(|field| matches!(field.data_type(), DataType::FixedSizeList(..) | DataType::List(_)))
+    }
+
     /// Pictures of different sizes, an array each.
     fn pictures<'py>(&self, py: Python<'py>, item: &DataType, batches: &[RecordBatch]) -> PyResult<Bound<'py, PyAny>> {
         let field = self.schema.field_with_name("image").map_err(|cause| PyKeyError::new_err(cause.to_string()))?;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 
 pytest.importorskip("sklearn")
 from sklearn.base import clone  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
+from sklearn.model_selection import GridSearchCV  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
@@ -43,3 +46,31 @@ def test_images_are_rows_too():
     autoencoder = limpid.Autoencoder(code=4, epochs=1).fit(images)
     codes = autoencoder.transform(images)
     assert codes.shape == (50, 4) and autoencoder.inverse_transform(codes).shape == (50, 8, 8)
+
+
+def test_its_model_is_sent_to_other_processes():
+    rows = np.random.default_rng(0).random((60, 5))
+    autoencoder = limpid.Autoencoder(code=2, epochs=1).fit(rows)
+    model = pickle.loads(pickle.dumps(autoencoder.model_))
+    assert model.code_size == 2 and autoencoder.model_.path.is_dir()
+    folder = autoencoder.model_.path
+    del autoencoder
+    gc.collect()
+    assert not folder.exists()
+
+
+def test_the_model_says_how_many_features_there_are():
+    rows = np.random.default_rng(0).random((60, 5))
+    autoencoder = limpid.Autoencoder(code=2, epochs=1, settings={"model.dense.code": 3}).fit(rows)
+    assert autoencoder.transform(rows).shape[1] == len(autoencoder.get_feature_names_out()) == 3
+    with pytest.raises(NotFittedError):
+        _ = limpid.Autoencoder().model_
+
+
+def test_an_interrupted_search_ends(monkeypatch):
+    def interrupted(*_, **__):
+        raise limpid.Interrupted("interrupted") from KeyboardInterrupt()
+
+    monkeypatch.setattr("limpid._autoencoder.run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        GridSearchCV(limpid.Autoencoder(epochs=1), {"code": [2, 3]}, cv=2, scoring=lambda *_: 0.0).fit(np.random.default_rng(0).random((40, 5)))

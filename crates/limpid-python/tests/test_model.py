@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import multiprocessing
 import os
 import pickle
@@ -461,3 +462,70 @@ def test_a_bar_is_shown_if_it_is_asked_for(runs, models, capfd):
     models("conv-code").denoise(images, progress=True)
     shown = capfd.readouterr().err
     assert "encode" in shown and "denoise" in shown
+
+
+def test_a_model_stays_the_same_where_the_folder_changes(runs, tmp_path, monkeypatch):
+    run = runs("dense")
+    monkeypatch.chdir(run.path.parent)
+    model, named = limpid.Model("dense"), limpid.Run("dense")
+    monkeypatch.chdir(tmp_path)
+    assert model.path == run.path == named.path
+    assert pickle.loads(pickle.dumps(model)).code_size == model.code_size
+
+
+def test_methods_say_what_they_do():
+    for method in ("encode", "denoise", "reconstruct", "decode", "code_size", "columns", "location", "path"):
+        assert getattr(limpid.Model, method).__doc__, method
+    signature = inspect.signature(limpid.Model.encode)
+    assert signature.parameters["codes"].default == "image" and signature.parameters["progress"].default is False
+    assert inspect.signature(limpid.Model).parameters["device"].default == "flex"
+    assert set(limpid.__all__) <= set(dir(limpid)) and "TYPE_CHECKING" not in dir(limpid)
+
+
+def test_pictures_of_any_mode_are_taken(models):
+    Image = pytest.importorskip("PIL.Image")
+    colour = Image.fromarray(digits(1, channels=3)[0])
+    model = models("colour")
+    plain = model.denoise([colour])
+    # Without loss, but for the way back from ink.
+    assert np.array_equal(model.denoise([colour.convert("RGBX")]), plain)
+    for mode in ("CMYK", "YCbCr", "HSV"):
+        made = model.denoise([colour.convert(mode)])
+        assert np.abs(made.astype(int) - plain.astype(int)).max() < 40, mode
+    floats = Image.fromarray(digits(1)[0, ..., 0].astype(np.float32) / 255)
+    assert floats.mode == "F" and models("unet").denoise([floats]).shape == (1, 28, 28)
+    with pytest.raises(TypeError, match="a list of pictures"):
+        model.denoise(colour)
+
+
+def test_codes_may_be_lists(models):
+    model, codes = models("dense"), np.linspace(0, 1, 12, dtype=np.float32).reshape(2, 6)
+    assert model.decode(codes.tolist()).tobytes() == model.decode(codes).tobytes()
+
+
+def test_arrays_of_different_sizes_are_bad_data(models):
+    with pytest.raises(limpid.DataError, match="different sizes"):
+        models("unet").denoise([np.zeros((28, 28), np.uint8), np.zeros((30, 28), np.uint8)])
+
+
+def test_a_column_of_lists_is_taken_alone(tmp_path):
+    rows = np.random.default_rng(0).random((40, 5), dtype=np.float32)
+    for width in (5, 1):
+        column = pa.FixedSizeListArray.from_arrays(pa.array(rows[:, :width].ravel()), width)
+        table = pa.table({"embedding": column})
+        pq.write_table(table, tmp_path / "rows.parquet")
+        source = {"vectors": {"train": str(tmp_path / "rows.parquet"), "test-fraction": 0.2, "columns": ["embedding"], "label": "none"}}
+        pipeline = {"name": f"w{width}", "source": source, "model": {"dense": {"code": 1}, "loss": "mse"}, "training": {"input": "clean", "epochs": 1}}
+        model = limpid.run({**pipeline, "gate": {"baselines": []}}, runs=tmp_path, to="train", progress=False).model()
+        assert pa.table(model.encode(table["embedding"]))["code"].equals(pa.table(model.encode(table))["code"])
+        assert model.denoise(table, output="numpy").shape == (40, width)
+
+
+def test_an_interrupted_stream_is_interrupted(models):
+    def batches():
+        yield pa.record_batch({"image": pa.array([[0] * 784], pa.list_(pa.uint8()))})
+        raise KeyboardInterrupt
+
+    schema = pa.schema({"image": pa.list_(pa.uint8())})
+    with pytest.raises(KeyboardInterrupt):
+        models("dense").encode(pa.RecordBatchReader.from_batches(schema, batches()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import multiprocessing
 import os
@@ -225,3 +226,33 @@ def test_it_is_imported_alone():
     """)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_whole_run_shows_bars(tmp_path, capfd):
+    pytest.importorskip("tqdm")
+    pipeline = {**PIPELINE, "corruption": {"gaussian": {"std": 0.2}}, "training": {"input": "noisy", "epochs": 1, "batch-size": 50}}
+    run = limpid.run(pipeline, runs=tmp_path, progress=True)
+    assert run.stages[-1] == "report"
+    assert "evaluate" in capfd.readouterr().err
+
+
+def test_bars_of_unknown_length_are_closed(capfd):
+    pytest.importorskip("tqdm")
+    from limpid._progress import Bars
+
+    bars = Bars()
+    for done in (0, 3, None, None):
+        bars.task("principal components", done, 0, "")
+    assert "principal components" in capfd.readouterr().err
+
+
+def test_numbers_of_any_class_are_settings(tmp_path):
+    class Epochs(enum.IntEnum):
+        TWO = 2
+
+    for key, value in {"training.learning-rate": np.logspace(-3, -2, 2)[0], "training.epochs": Epochs.TWO}.items():
+        assert limpid.plan(PIPELINE, runs=tmp_path, set={key: value})
+    with pytest.raises(limpid.SettingsError, match="set is a mapping"):
+        limpid.plan(PIPELINE, runs=tmp_path, set=["a=1"])
+    with pytest.raises(limpid.SettingsError, match="lock_timeout"):
+        limpid.run(PIPELINE, runs=tmp_path, lock_timeout=float("inf"))

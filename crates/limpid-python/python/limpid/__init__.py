@@ -47,3 +47,7 @@ def __getattr__(name: str) -> Any:
 
         return Autoencoder
     raise AttributeError(f"module 'limpid' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("_"))})

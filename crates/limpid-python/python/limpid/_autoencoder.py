@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +16,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state  # type: ignore[import-untyped]
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data  # type: ignore[import-untyped]
 
+from ._errors import Interrupted
 from ._native import Model, write_rows
 from ._run import run
 
@@ -94,10 +98,16 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 },
             }
             options: dict[str, Any] = {"runs": folder, "device": self.device, "threads": self.threads, "progress": False}
-            trained = run(pipeline, set=self.settings, to="train", **options)
+            try:
+                trained = run(pipeline, set=self.settings, to="train", **options)
+            except Interrupted as stopped:
+                # Its checkpoint goes with the folder; and a search over settings takes exceptions for bad ones, and goes on.
+                if isinstance(stopped.__cause__, KeyboardInterrupt):
+                    raise KeyboardInterrupt from None
+                raise
             self.files_ = {file.name: file.read_bytes() for file in (trained.path / "train").iterdir() if _is_model(file)}
-            self._loaded: Model | None = trained.model(device=self.device, threads=self.threads)
-        self._n_features_out = int(self.code)
+        self._loaded: Model | None = None
+        self._n_features_out = self.model_.code_size
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -120,12 +130,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     @property
     def model_(self) -> Model:
-        """The trained model."""
+        """The trained model, whose files are there as long as this is, so that it can be sent to other processes."""
+        check_is_fitted(self)
         if self._loaded is None:
-            with tempfile.TemporaryDirectory(prefix="limpid-") as folder:
-                for name, content in self.files_.items():
-                    (Path(folder) / name).write_bytes(content)
-                self._loaded = Model(folder, device=self.device, threads=self.threads)
+            folder = tempfile.mkdtemp(prefix="limpid-")
+            weakref.finalize(self, _remove, folder, os.getpid())
+            for name, content in self.files_.items():
+                (Path(folder) / name).write_bytes(content)
+            self._loaded = Model(folder, device=self.device, threads=self.threads)
         return self._loaded
 
     def _checked(self, X: Any, reset: bool) -> NDArray[Any]:
@@ -147,6 +159,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "files_")
+
+
+def _remove(folder: str, process: int) -> None:
+    # Not when a fork of the process ends.
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_model(file: Path) -> bool:

@@ -29,7 +29,7 @@ class Picture(Protocol):
     def save(self, fp: Any, format: str | None = None) -> None: ...
 
 Arrow = ArrowArray | ArrowStream
-Pictures = Sequence[str] | Sequence[os.PathLike[str]] | Sequence[bytes] | Sequence[Picture]
+Pictures = Sequence[str | os.PathLike[str]] | Sequence[bytes | Picture]
 Codes = Literal["image", "pooled", "patches"]
 
 class Table:
@@ -56,8 +56,9 @@ class Model:
 
     Images are a NumPy array [n, rows, columns], [n, rows, columns, channels] or [n, numbers], of bytes or of floats in [0, 1] (by the
     levels of the model's source, if that has some); anything with `__arrow_c_array__` or `__arrow_c_stream__`, with a column of images as
-    `limpid encode` takes them, or such a column alone; or a list of paths, of PIL's pictures or of the bytes of picture files. A model of
-    rows takes [n, columns], or tables with its columns.
+    `limpid encode` takes them, or such a column alone; or a list of paths, of PIL's pictures or of the bytes of picture files. PIL's pictures
+    are taken as they are in memory, not turned by the orientation of their file. A model of rows takes [n, columns], or tables with its
+    columns.
 
     The results are NumPy arrays, or a Table with `id`, `split`, `label` and `error` if the images were Arrow, or as `output` says."""
 

@@ -39,7 +39,8 @@ class Bars(Reporter):
             print(f"\r{text:60}", end="\r" if done is None else "", file=sys.stderr, flush=True)
             return
         if done is None:
-            if bar := self._bars.pop(name, None):
+            # Of a task whose length is unknown, tqdm has no truth value.
+            if (bar := self._bars.pop(name, None)) is not None:
                 bar.close()
             return
         if name not in self._bars:
@@ -54,5 +55,6 @@ quiet = Reporter()
 def reporter(progress: bool | None) -> Reporter:
     """Bars if they are asked for, or if nobody said and they can be seen: on a terminal, or in a notebook."""
     if progress is None:
-        progress = "ipykernel" in sys.modules or sys.stderr is not None and sys.stderr.isatty()
+        is_terminal = getattr(sys.stderr, "isatty", None)
+        progress = "ipykernel" in sys.modules or is_terminal is not None and is_terminal()
     return Bars() if progress else quiet

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Union
+from typing import Any, NamedTuple, TypedDict, Union, Unpack
 
 from . import _native
 from ._errors import Error, SettingsError
 from ._native import Model, Table
 from ._progress import reporter
-
-if TYPE_CHECKING:
-    from typing import Unpack
 
 Source = Union[str, "os.PathLike[str]", Mapping[str, Any], "Pipeline"]
 
@@ -108,6 +106,8 @@ def run(
     if threads is not None:
         arguments.append(f"--threads={threads}")
     if lock_timeout is not None:
+        if not isinstance(lock_timeout, str) and not math.isfinite(lock_timeout):
+            raise SettingsError(f"lock_timeout is a number of seconds or text as in '10m', and not {lock_timeout}")
         arguments.append(f"--lock-timeout={lock_timeout if isinstance(lock_timeout, str) else max(0, round(lock_timeout))}")
     if lineage is not None:
         arguments.append(f"--lineage={os.fspath(lineage)}")
@@ -147,7 +147,8 @@ class Run:
     """A run directory, or one in an object store by its URL: ``s3://``, ``gs://``, ``az://``."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.location: str = os.fspath(path)
+        # Whatever the current folder is later.
+        self.location: str = os.fspath(path) if _native.is_url(path) else os.path.abspath(path)
         """The run directory, or its URL."""
 
     @property
@@ -265,6 +266,8 @@ def _selection(
     verify: bool,
     fresh: bool,
 ) -> list[str]:
+    if set is not None and not isinstance(set, Mapping):
+        raise SettingsError(f"set is a mapping, as in {{'training.epochs': 5}}, and not {set!r}")
     arguments = [f"--runs={os.fspath(runs)}"]
     arguments += [f"--set={key}={_toml(value)}" for key, value in (set or {}).items()]
     named = {"only": only, "from": from_, "to": to}
@@ -302,8 +305,11 @@ def _toml(value: Any) -> str:
 
     if isinstance(value, (bool, str)):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, (int, float)):
-        return repr(value)
+    # Classes of their own, as numpy.float64 and members of IntEnum, have other texts.
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        return float.__repr__(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_toml(str(key))} = {_toml(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, Iterable) and not hasattr(value, "tolist"):
