@@ -147,8 +147,7 @@ class Run:
     """A run directory, or one in an object store by its URL: ``s3://``, ``gs://``, ``az://``."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        # Whatever the current folder is later.
-        self.location: str = os.fspath(path) if _native.is_url(path) else os.path.abspath(path)
+        self.location: str = _absolute(path)
         """The run directory, or its URL."""
 
     @property
@@ -248,12 +247,17 @@ def shared_model(path: str | os.PathLike[str], *, device: str = "flex", threads:
     places = (Path(path) / "model.json", Path(path) / "train" / "model.json")
     # The folder is replaced with its files.
     stamp = next((place.stat().st_ctime_ns for place in places if place.is_file()), 0)
-    return _shared(os.fspath(path) if _native.is_url(path) else os.path.abspath(path), device, threads, stamp)
+    return _shared(_absolute(path), device, threads, stamp)
 
 
 @functools.lru_cache(maxsize=8)
 def _shared(path: str, device: str, threads: int | None, stamp: int) -> Model:
     return Model(path, device=device, threads=threads)
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    """The path, or the URL, that it is whatever the current folder is later."""
+    return os.fspath(path) if _native.is_url(path) else os.path.abspath(path)
 
 
 def _selection(
