@@ -17,7 +17,7 @@ use crate::config::{self, Pipeline};
 use crate::error;
 use crate::image::{Extent, Split};
 use crate::progress::{LogMode, Progress};
-use crate::source::Source;
+use crate::source::{Source, left_none};
 use crate::table::Content;
 use propose::{Proposal, own, propose};
 
@@ -65,8 +65,8 @@ impl Execute for InitArgs {
         let name_of = self.data.as_deref().filter(|data| !data.exists()).and_then(Path::to_str);
         let own = own(if data.is_none() { Some("strokes") } else { name_of });
         let proposal = own.map_or_else(|| propose(&data.unwrap_or_default()), Ok)?;
-        let (source, opened) = opened(&proposal, folder, &progress)?;
-        let text = pipeline(&name, &proposal, &source, opened.as_ref());
+        let usable = usable(proposal, folder, &progress)?;
+        let text = pipeline(&name, &usable);
         config::parse(&output.display().to_string(), &text, &[], &name, folder)?;
         std::fs::write(&output, text)
             .map_err(|cause| anyhow::Error::new(cause).context(format!("cannot write {}", output.display())))?;
@@ -89,8 +89,38 @@ fn name(data: &Path) -> String {
     if name.is_empty() { "images".to_owned() } else { name }
 }
 
+/// A source that can be read.
+struct Usable {
+    proposal: Proposal,
+    /// The section of the source.
+    section: String,
+    opened: Box<dyn Source>,
+}
+
+/// Opens the proposed source, with the settings that its images turn out to need.
+fn usable(mut proposal: Proposal, folder: &Path, progress: &Progress) -> Result<Usable> {
+    let (mut section, mut opened) = match opened_as(&proposal, folder, progress) {
+        Ok(found) => found,
+        Err(cause) => {
+            let Some(without) = proposal.without_labels(&cause) else { return Err(cause) };
+            let Ok(found) = opened_as(&without, folder, progress) else { return Err(cause) };
+            proposal = without;
+            found
+        }
+    };
+    if let Some(both) = opened.grey_and_colour() {
+        proposal.add(
+            "grey",
+            "false".to_owned(),
+            format!("{both}: grey = false makes all of them RGB, true makes all grey."),
+        );
+        (section, opened) = opened_as(&proposal, folder, progress)?;
+    }
+    Ok(Usable { proposal, section, opened })
+}
+
 /// The section of the source, and what it opens; a share for testing is added if there are no test images.
-fn opened(proposal: &Proposal, folder: &Path, progress: &Progress) -> Result<(String, Box<dyn Source>)> {
+fn opened_as(proposal: &Proposal, folder: &Path, progress: &Progress) -> Result<(String, Box<dyn Source>)> {
     let open = |source: &str, progress: &Progress| -> Result<Box<dyn Source>> {
         let text = format!("[source]\n{source}\n[model]\ndense = {{}}\n");
         let pipeline: Pipeline = config::parse("init", &text, &[], "init", folder)?;
@@ -105,8 +135,8 @@ fn opened(proposal: &Proposal, folder: &Path, progress: &Progress) -> Result<(St
         let source = proposal.source(Some(fraction));
         match open(&source, progress) {
             Ok(opened) => return Ok((source, opened)),
-            // Another share helps only if the draw left a split empty.
-            Err(cause) if format!("{cause:#}").contains("leaves none for the split") => last = cause,
+            // Another share helps only then.
+            Err(cause) if left_none(&cause) => last = cause,
             Err(cause) => return Err(cause),
         }
     }
@@ -114,7 +144,8 @@ fn opened(proposal: &Proposal, folder: &Path, progress: &Progress) -> Result<(St
 }
 
 /// The text of the pipeline.
-fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) -> String {
+fn pipeline(name: &str, usable: &Usable) -> String {
+    let Usable { proposal, section, opened } = usable;
     let [train, test, validation] = Split::ALL.map(|split| opened.count(split));
     let (validated, chosen) = match validation {
         0 => (String::new(), ""),
@@ -187,12 +218,13 @@ fn pipeline(name: &str, proposal: &Proposal, source: &str, opened: &dyn Source) 
             )
         }
     };
-    let comments: String = proposal.comments.iter().map(|comment| format!("# {comment}\n")).collect();
+    let comments: String =
+        proposal.comments.iter().flat_map(|comment| comment.lines()).map(|line| format!("# {line}\n")).collect();
     format!(
         "# Written by limpid init: a start, made to be changed. limpid schema --defaults lists all settings.\n\
          name = \"{name}\"\n\n\
          {comments}# {train} {images} to train on, {test} to test on{validated}{classes}.\n\
-         [source]\n{source}\n\n\
+         [source]\n{section}\n\n\
          # {why}\n\
          {model}\n\n\
          [training]\ninput = \"noisy\"\nbatch-size = {batch}\n{training}\n{chosen}\n\

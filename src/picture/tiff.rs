@@ -13,7 +13,7 @@ use super::{Density, Depth, File, Header, MOST_ASIDE, MOST_BYTES, Opened, Rows, 
 use crate::{error, source};
 
 fn failed(cause: &TiffError) -> anyhow::Error {
-    error::reading(cause.to_string())
+    error::reading(source::reason(cause))
 }
 
 struct TiffRows {

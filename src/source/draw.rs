@@ -59,9 +59,17 @@ impl Draw {
         let of_validation = split == Split::Validation || !self.takes(Split::Test);
         let (key, fraction) =
             if of_validation { ("validation-fraction", self.validation) } else { ("test-fraction", self.test) };
-        let message = format!("{key} = {fraction} of {count} images leaves none for the split {}", split.name());
+        let message = format!("{key} = {fraction} of {count} images {NONE_LEFT} {}", split.name());
         error::data(format!("{message}; another `{key}` or another `seed` draws others"))
     }
+}
+
+/// What the error for a draw that leaves a split empty says, and no other.
+const NONE_LEFT: &str = "leaves none for the split";
+
+/// Whether this is the error for a draw that leaves a split empty.
+pub fn left_none(cause: &anyhow::Error) -> bool {
+    format!("{cause:#}").contains(NONE_LEFT)
 }
 
 /// The images of a set that belong to a split.

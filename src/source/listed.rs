@@ -206,6 +206,10 @@ impl<L: List> Source for Listed<L> {
         self.opened.sizes.differing()
     }
 
+    fn grey_and_colour(&self) -> Option<String> {
+        self.opened.sizes.grey_and_colour()
+    }
+
     fn narrowest(&self) -> Option<(String, ImageShape)> {
         self.opened.sizes.narrowest()
     }

@@ -56,6 +56,7 @@ pub use animated::Animated;
 pub use asker::Asker;
 pub use batches::{ImageBytes, batch, bytes_of, row_group_of};
 pub use columns::ColumnsSettings;
+pub use draw::left_none;
 pub use folder::{Folder, FolderLabels, FolderSettings};
 pub use gzip::unpacked_start;
 pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
@@ -71,6 +72,7 @@ pub use outside::Outside;
 pub use picture::pages::{count_pages, pages};
 pub use picture::{
     Picture, decode, decode_whole, depth_of, frames, guess_format, is_picture, picture_format, read as read_picture,
+    reason,
 };
 pub use rejected::{Looked, REJECTED, Reject, Rejections, summary as summary_of_rejected};
 pub use split_name::{Role, role_of, roles};
@@ -96,6 +98,11 @@ pub trait Source: Sync {
 
     /// Two images that differ in their size, for a message, if there are any.
     fn differing(&self) -> Option<String> {
+        None
+    }
+
+    /// A grey and an RGB picture among the images, for a message, if there are both: such images cannot be read as they are.
+    fn grey_and_colour(&self) -> Option<String> {
         None
     }
 

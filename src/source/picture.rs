@@ -5,6 +5,7 @@
 //! OpenCV; scaling is linear, over the area that becomes a pixel.
 
 mod alpha;
+mod bmp;
 mod deep;
 mod frames;
 mod header;
@@ -156,6 +157,11 @@ pub fn picture_format(start: &[u8]) -> Option<&'static str> {
     })
 }
 
+/// Why a picture cannot be decoded, in words: of a file that breaks off, some decoders tell which call it was that failed.
+pub fn reason(cause: &impl ToString) -> String {
+    cause.to_string().replace("failed to fill whole buffer", "its end is missing")
+}
+
 /// Decodes a picture of a format other than JPEG.
 fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String> {
     let mut limits = Limits::default();
@@ -166,7 +172,7 @@ fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String>
     })?;
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits.clone());
-    let mut decoder = reader.into_decoder().map_err(|cause| cause.to_string())?;
+    let mut decoder = reader.into_decoder().map_err(|cause| reason(&cause))?;
     let pixels = decoder.total_bytes();
     // The working memory of the decoder, besides the decoded pixels.
     let besides = match format {
@@ -178,17 +184,20 @@ fn decode_other(bytes: &[u8], fit: &Fit) -> Result<(DynamicImage, Room), String>
         ImageFormat::Tiff => pixels * 4 / 3 + 12 * largest(bytes, jpeg::frame),
         _ => 0,
     };
-    let orientation = decoder.orientation().map_err(|cause| cause.to_string())?;
+    let orientation = decoder.orientation().map_err(|cause| reason(&cause))?;
     let plan = Plan { pixels, besides, size: decoder.dimensions(), colour: decoder.color_type(), orientation };
     let room = plan.room(fit)?;
     limits.max_alloc = Some(pixels * 4 / 3 + bytes.len() as u64 + MAX_ASIDE);
-    decoder.set_limits(limits).map_err(|cause| cause.to_string())?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|cause| cause.to_string())?;
+    decoder.set_limits(limits).map_err(|cause| reason(&cause))?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|cause| reason(&cause))?;
     if fit.levels.is_none() {
         range::check(&image)?;
     }
-    if format == ImageFormat::Tiff && alpha::is_multiplied(bytes) {
+    if format == ImageFormat::Tiff && image.color().has_alpha() && alpha::is_multiplied(bytes) {
         alpha::divide(&mut image);
+    }
+    if format == ImageFormat::Bmp && bmp::is_grey(bytes) {
+        image = DynamicImage::ImageLuma8(image.into_luma8());
     }
     image.apply_orientation(orientation);
     Ok((image, room))

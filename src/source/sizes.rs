@@ -24,6 +24,8 @@ pub struct Sizes {
     differing: Option<(String, ImageShape)>,
     /// The one with the shortest side.
     narrowest: Option<(String, ImageShape)>,
+    /// One that is grey where the first is RGB, or the other way round.
+    recoloured: Option<(String, ImageShape)>,
 }
 
 impl Sizes {
@@ -32,13 +34,18 @@ impl Sizes {
         let shape = first.shape;
         let is_small = shape.len() <= ImageShape::MAX_LEN;
         let extent = if is_small { shape.into() } else { Extent::Mixed { channels: shape.channels } };
-        Self { extent, pixels: first.samples.pixels(), first: (name, shape), differing: None, narrowest: None }
+        let pixels = first.samples.pixels();
+        Self { extent, pixels, first: (name, shape), differing: None, narrowest: None, recoloured: None }
     }
 
     /// Takes account of the header of a picture. Returns how many numbers the picture will have.
     pub fn see(&mut self, (shape, pixels): (ImageShape, Pixels), fit: &Fit, name: impl Fn() -> String) -> usize {
         let first = self.first.1;
         self.pixels = self.pixels.as_deep_as(pixels);
+        // Pictures of other channels are refused when they are decoded.
+        if self.recoloured.is_none() && shape.channels != first.channels {
+            self.recoloured = Some((name(), shape));
+        }
         if fit.size != Size::Same {
             return first.len();
         }
@@ -46,7 +53,6 @@ impl Sizes {
         if self.narrowest.as_ref().is_none_or(|(_, least)| side(shape) < side(*least)) {
             self.narrowest = Some((name(), shape));
         }
-        // Pictures of other channels are refused when they are decoded.
         if self.differing.is_none() && (shape.height, shape.width) != (first.height, first.width) {
             self.differing = Some((name(), shape));
             self.extent = Extent::Mixed { channels: first.channels };
@@ -63,6 +69,13 @@ impl Sizes {
     pub fn differing(&self) -> Option<String> {
         let ((first, shape), (other, found)) = (&self.first, self.differing.as_ref()?);
         Some(format!("{other} is {}×{}, but {first} is {}×{}", found.height, found.width, shape.height, shape.width))
+    }
+
+    /// A grey and an RGB picture, for a message, if there are both.
+    pub fn grey_and_colour(&self) -> Option<String> {
+        let ((first, shape), (other, _)) = (&self.first, self.recoloured.as_ref()?);
+        let (grey, colour) = if shape.channels == 1 { (first, other) } else { (other, first) };
+        Some(format!("{grey} is grey and {colour} RGB"))
     }
 
     /// The picture with the shortest side, among pictures of different sizes.

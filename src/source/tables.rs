@@ -234,6 +234,10 @@ impl Source for Tables {
         self.measured.sizes.differing()
     }
 
+    fn grey_and_colour(&self) -> Option<String> {
+        self.measured.sizes.grey_and_colour()
+    }
+
     fn narrowest(&self) -> Option<(String, ImageShape)> {
         self.measured.sizes.narrowest()
     }

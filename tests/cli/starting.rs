@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
 use arrow_schema::{Field, Schema};
+use image::{DynamicImage, ImageFormat};
 
 use crate::applying::idx;
 use crate::harness::Sandbox;
 use crate::own_arrays::{npy, npz};
-use crate::own_images::png;
+use crate::own_images::{encoded, picture, png};
 
 /// Writes pictures and labels as Parquet.
 fn table(sandbox: &Sandbox, path: &str, count: i64) {
@@ -34,6 +35,10 @@ fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
             sandbox.write(&format!("three/{split}/{class}/{index}.png"), &png(6, 7, index as u32));
         }
         sandbox.write(&format!("mixed/{class}/{index}.png"), &png(40 + index as u32, 50, index as u32));
+        let (colour, grey) = (picture(8, 9, index as u32), DynamicImage::from(picture(8, 9, index as u32).to_luma8()));
+        let tone = encoded(if class == "cat" { &colour } else { &grey }, ImageFormat::Png);
+        sandbox.write(&format!("tones/{class}/{index:02}.png"), &tone);
+        sandbox.write(&format!("around/{}{index}.png", ["", "inner/"][index % 2]), &png(8, 9, index as u32));
     }
     let pixels: Vec<u8> = (0..30 * 100).map(|at| (at % 251) as u8).collect();
     let array = |count: usize| npy("|u1", &format!("({count}, 10, 10)"), &pixels[..count * 100]);
@@ -83,6 +88,11 @@ fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
         ("flat", "folder = { path = \"flat\", test-fraction = "),
         ("split", "2 classes, cat, dog"),
         ("mixed", "patch = 32"),
+        (
+            "tones",
+            "tones/dog/01.png is grey and tones/cat/00.png RGB: grey = false makes all of them RGB, true makes all grey",
+        ),
+        ("around", "labels = \"none\""),
         ("keras.npz", "test = \"x_test\""),
         ("med.npz", "train-labels = \"train_labels\", test = \"test_images\""),
         ("three", "24 images of 6×7×3 to train on, 24 to test on, 24 to choose weights by; 2 classes"),

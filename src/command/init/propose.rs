@@ -17,6 +17,7 @@ use crate::text::few;
 const IMAGES: [&str; 5] = ["image", "img", "images", "pixels", "picture"];
 
 /// A source for some data.
+#[derive(Clone)]
 pub struct Proposal {
     /// The kind of source.
     kind: &'static str,
@@ -32,6 +33,23 @@ impl Proposal {
     fn new(kind: &'static str, settings: &[(&'static str, &str)], is_drawn: bool, comment: String) -> Self {
         let settings = settings.iter().map(|(key, value)| (*key, quoted(value))).collect();
         Self { kind, settings, is_drawn, comments: vec![comment] }
+    }
+
+    /// Adds a setting, and a comment on what it does.
+    pub fn add(&mut self, key: &'static str, value: String, comment: String) {
+        self.settings.push((key, value));
+        self.comments.push(comment);
+    }
+
+    /// Without labels, if they can be left out: those of a folder, which `cause` says cannot be used.
+    pub fn without_labels(&self, cause: &anyhow::Error) -> Option<Self> {
+        let is_of_data = error::kind(cause) == error::Kind::Data;
+        if self.kind != "folder" || !is_of_data || self.settings.iter().any(|(key, _)| *key == "csv") {
+            return None;
+        }
+        let mut without = self.clone();
+        without.add("labels", quoted("none"), format!("Without labels: {}.", error::message(cause)));
+        Some(without)
     }
 
     /// As a line of the section `source`.

@@ -11,7 +11,7 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::{SampleFormat, Tag};
 
 use super::room::Room;
-use super::{MAX_ASIDE, MAX_BYTES, MAX_SIDE, Picture, deep, range, scaling};
+use super::{MAX_ASIDE, MAX_BYTES, MAX_SIDE, Picture, deep, range, reason, scaling};
 use crate::image::{ImageShape, Levels};
 use crate::source::settings::Fit;
 
@@ -96,7 +96,7 @@ impl Numbers<Cursor<&[u8]>> {
         }
         // The numbers, the floats that are made of them, and those turned, grey or in colour.
         let _room = Room::of(bytes + 20 * count + scaling((width as u32, height as u32), fit))?;
-        let numbers = self.decoder.read_image().map_err(|cause| cause.to_string())?;
+        let numbers = self.decoder.read_image().map_err(|cause| reason(&cause))?;
         let pixels = |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|number| levels.pixel(number)).collect();
         let floats: Vec<f32> = match numbers {
             DecodingResult::F16(numbers) if fit.levels.is_none() => {

@@ -28,6 +28,18 @@ fn every_format_gives_its_pixels() {
 }
 
 #[test]
+fn a_file_that_breaks_off_is_said_to() {
+    let picture = RgbImage::from_fn(50, 30, |x, y| Rgb([x as u8, y as u8, 7]));
+    for format in [ImageFormat::Bmp, ImageFormat::Tiff] {
+        let whole = encoded(picture.clone(), format);
+        for len in [20, whole.len() * 2 / 3] {
+            let reason = decode(&whole[..len], &Fit::default()).err().unwrap_or_default();
+            assert!(reason.contains("its end is missing"), "{format:?} of {len} bytes: {reason}");
+        }
+    }
+}
+
+#[test]
 fn pictures_whose_pixels_would_fill_the_memory_are_refused() {
     let picture = || RgbImage::from_pixel(1, 1, Rgb([1, 2, 3]));
     let side = 20_000_u32;

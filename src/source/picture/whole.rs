@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
-use super::{decode_other, guess_format, jpeg};
+use super::{decode_other, guess_format, jpeg, reason};
 use crate::source::settings::Fit;
 
 /// A picture, its ICC profile, its EXIF, and how it was turned if EXIF says it.
@@ -27,7 +27,7 @@ pub fn decode_whole(bytes: &[u8]) -> Result<Whole, String> {
         let reader = ImageReader::with_format(Cursor::new(bytes), format);
         let decoder = reader.into_decoder();
         let metadata = decoder.and_then(|mut decoder| Ok((decoder.icc_profile()?, decoder.exif_metadata()?)));
-        (image, metadata.map_err(|cause| cause.to_string())?)
+        (image, metadata.map_err(|cause| reason(&cause))?)
     };
     let orientation = exif.as_mut().and_then(|exif| Orientation::remove_from_exif_chunk(exif));
     Ok((image, profile, exif, orientation))
