@@ -22,6 +22,7 @@ use crate::engine::making::Direction;
 use crate::error;
 use crate::image::{Extent, ImageShape, Pixels};
 use crate::interrupt;
+use crate::picture::Format;
 use crate::progress::{LogMode, Progress};
 use crate::scaler::Scaler;
 use crate::source::settings::{Faults, Fit, OnError, Pages, Size};
@@ -120,9 +121,9 @@ pub struct DenoiseArgs {
 impl Execute for DenoiseArgs {
     fn execute(&self) -> Result<()> {
         let ApplyArgs { input, output, resize, crop, image, .. } = &self.apply;
-        if output.extension().is_some_and(|end| end.eq_ignore_ascii_case("gif")) && !store::is_folder(output) {
-            let message = format!("{} would be a GIF, which holds few of the colours", output.display());
-            return Err(error::settings(format!("{message}; name a .png")));
+        if Format::is_other(output) && !store::is_folder(output) {
+            let message = format!("{} names a picture of a format that is not written", output.display());
+            return Err(error::settings(format!("{message}: name a .png, .tif, .jpg, .webp or .bmp, or a folder")));
         }
         if !self.pictures && !is_picture_name(output) {
             return apply(&self.apply, Direction::Denoise(Pixels::U8), self.ensemble);

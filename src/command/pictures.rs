@@ -110,7 +110,10 @@ impl Cleaner<'_> {
             notes.iter().for_each(|note| self.progress.note(note));
             print(output.display())
         };
-        in_order(self.threads, (0..).zip(&jobs).map(Ok), work, told)?;
+        in_order(self.threads, (0..).zip(&jobs).map(Ok), work, told).map_err(|cause| {
+            let is_ended = interrupt::requested() && error::kind(&cause) == Kind::TryAgain;
+            if is_ended { error::try_again("interrupted; the same command begins anew") } else { cause }
+        })?;
         self.animated.line().iter().for_each(|line| self.progress.note(line));
         let rejected = rejections.listed();
         if rejected.len() == jobs.len() {

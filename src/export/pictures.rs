@@ -20,7 +20,8 @@ use crate::table::layout::PictureDepth;
 use crate::table::{self, FileRecord, Images, Table, ids, labels, write_file, write_file_once};
 use crate::{error, interrupt};
 
-/// Longest name of a label that becomes a folder, in bytes.
+/// Longest name of a label that becomes a folder, and of a picture without its page and its end, in bytes: a file has at most 255, and
+/// needs some more while it is written.
 const MOST_NAME: usize = 200;
 
 /// The names that images have as files, without their end.
@@ -73,7 +74,7 @@ impl Names {
             let last = parts.pop().unwrap_or_default();
             let stem = if whole { last } else { last.rsplit_once('.').map_or(last, |(stem, _)| stem) };
             let page = page.map_or(String::new(), |page| format!("-{page:04}"));
-            let stem = format!("{stem}{page}");
+            let stem = format!("{}{page}", &stem[..stem.floor_char_boundary(MOST_NAME)]);
             parts.push(&stem);
             parts.join("/")
         };
@@ -234,6 +235,16 @@ mod tests {
         assert_eq!(found, expected);
         let pages = (0..2).map(|page| (Split::Train, page, "x.tif".to_owned(), Some(page))).collect();
         assert_eq!(Names::of(pages).name(Split::Train, 1, None, &Folders::of(None)), "train/x-0001.png");
+        // Long names are cut, and two that are equal then are ids.
+        let long = |last: &str| format!("{}é{last}.tif", "a".repeat(MOST_NAME - 1));
+        let file = |(id, path): (usize, String)| (Split::Train, id as i64, path, None);
+        let [one, two] = [vec![long("b")], vec![long("b"), long("c")]];
+        let name = |paths: Vec<String>| {
+            let names = Names::of(paths.into_iter().enumerate().map(file).collect());
+            names.name(Split::Train, 0, None, &Folders::of(None))
+        };
+        assert_eq!(name(one), format!("train/{}.png", "a".repeat(MOST_NAME - 1)));
+        assert_eq!(name(two), "train/000000.png");
     }
 
     #[test]

@@ -126,7 +126,11 @@ fn commands_take_gifs_and_write_pictures_as_png() {
     assert_eq!(read(&sandbox, "tables/scans.parquet").0.num_rows(), 3);
     sandbox.limpid("denoise runs/small scans/a.gif -o one.png").succeeds().says(over);
     assert_eq!(made("one.png"), made("out/c.png"));
-    sandbox.limpid("denoise runs/small scans/a.gif -o one.gif").exits(2).says("name a .png");
+    sandbox.limpid("denoise runs/small scans/a.gif -o one.gif").exits(2).says("not written: name a .png");
+    sandbox
+        .limpid("denoise runs/small scans/a.gif -o one.JP2")
+        .exits(2)
+        .says("one.JP2 names a picture of a format that is not");
     ["a.avif", "b.heic", "c.HEIC"].iter().for_each(|name| _ = sandbox.write(&format!("phone/{name}"), b"ftyp"));
     for (words, expected) in [
         ("denoise runs/small phone -o out", "phone holds no images that are read, but 1 AVIF, 2 HEIC: convert"),

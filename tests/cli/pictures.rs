@@ -248,7 +248,7 @@ fn a_result_is_published_whole_and_of_an_unchanged_picture() {
         ("write:1:ENOSPC", 74, "cannot denoise page.png"),
         ("sync:1:EIO", 74, "cannot denoise page.png"),
         ("rename:1:EIO", 74, "cannot denoise page.png"),
-        ("create ./.x:1:terminate", 75, "interrupted"),
+        ("create ./.x:1:terminate", 75, "interrupted; the same command begins anew"),
         ("read page.png:3:edit", 75, "page.png has changed while it was read"),
     ] {
         sandbox.write("page.png", &page);
