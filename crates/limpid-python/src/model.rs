@@ -31,7 +31,7 @@ use crate::watch::watched;
 /// with its columns.
 ///
 /// The results are NumPy arrays, or a Table with `id`, `split`, `label` and `error` if the images were Arrow, or as `output` says.
-#[pyclass(module = "limpid", frozen)]
+#[pyclass(module = "limpid", frozen, weakref)]
 pub struct Model {
     loaded: Arc<Loaded>,
     path: PathBuf,

@@ -54,6 +54,14 @@ def test_its_model_is_sent_to_other_processes():
     model = pickle.loads(pickle.dumps(autoencoder.model_))
     assert model.code_size == 2 and autoencoder.model_.path.is_dir()
     folder = autoencoder.model_.path
+    # Those of the model before go with it, which is as good as ever where it is still held.
+    held = autoencoder.model_
+    autoencoder.fit(rows)
+    assert autoencoder.model_.path != folder and folder.exists() and pickle.loads(pickle.dumps(held)).code_size == 2
+    del held
+    gc.collect()
+    assert not folder.exists()
+    folder = autoencoder.model_.path
     del autoencoder
     gc.collect()
     assert not folder.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 import logging
 import multiprocessing
 import os
@@ -119,6 +120,14 @@ def test_a_missed_gate_has_its_run(tmp_path):
     with pytest.raises(limpid.GateMissed, match="the gate is missed") as raised:
         limpid.run({**PIPELINE, "gate": {"baselines": [], "least-psnr": 90.0}}, runs=tmp_path)
     assert raised.value.exit_code == 3 and raised.value.run.metrics["images"] == 40
+
+
+def test_an_error_of_the_system_has_its_number(tmp_path):
+    with pytest.raises(limpid.FileError) as raised:
+        limpid.run(PIPELINE, runs="/proc/nowhere", progress=False)
+    assert raised.value.errno == errno.ENOENT and "/proc/nowhere" in str(raised.value)
+    with pytest.raises(limpid.SettingsError):
+        limpid.run(PIPELINE, runs=tmp_path, to="nowhere", progress=False)
 
 
 def test_values_of_settings_are_written_as_toml():

@@ -134,10 +134,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         if self._loaded is None:
             folder = tempfile.mkdtemp(prefix="limpid-")
-            weakref.finalize(self, _remove, folder, os.getpid())
-            for name, content in self.files_.items():
-                (Path(folder) / name).write_bytes(content)
-            self._loaded = Model(folder, device=self.device, threads=self.threads)
+            try:
+                for name, content in self.files_.items():
+                    (Path(folder) / name).write_bytes(content)
+                self._loaded = Model(folder, device=self.device, threads=self.threads)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            weakref.finalize(self._loaded, _remove, folder, os.getpid())
         return self._loaded
 
     def _checked(self, X: Any, reset: bool) -> NDArray[Any]:

@@ -25,7 +25,7 @@ class DataError(Error, ValueError):
 
 
 class FileError(Error, OSError):
-    """Reading or writing failed: a full disk, no permission, no network."""
+    """Reading or writing failed: a full disk, no permission, no network. `errno` is the system's number, or None."""
 
     exit_code = 74
 
