@@ -90,7 +90,7 @@ fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
         ("mixed", "patch = 32"),
         (
             "tones",
-            "tones/dog/01.png is grey and tones/cat/00.png RGB: grey = false makes all of them RGB, true makes all grey",
+            "tones/dog/01.png is grey and ./tones/cat/00.png RGB: grey = false makes all of them RGB, true makes all grey",
         ),
         ("around", "labels = \"none\""),
         ("keras.npz", "test = \"x_test\""),
