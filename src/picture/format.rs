@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::{Depth, Header, MOST_BYTES, MOST_SIDE, tiff_writer};
-use crate::error;
+use crate::{error, source};
 
 /// A format of picture files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +37,7 @@ impl Format {
 
     /// Whether the name of a file says that it is a picture of a format that is not written.
     pub fn is_other(path: &Path) -> bool {
-        const OTHERS: [&str; 20] = [
-            "avif", "cr2", "dcm", "dng", "exr", "gif", "hdr", "heic", "heif", "ico", "j2k", "jp2", "jxl", "nef", "pbm",
-            "pgm", "pnm", "ppm", "psd", "tga",
-        ];
-        let end = path.extension().and_then(|end| end.to_str());
-        end.is_some_and(|end| OTHERS.contains(&end.to_ascii_lowercase().as_str()))
+        source::names_picture(path) && Self::of_name(path).is_none()
     }
 
     /// Where a picture of this name is written below another folder, and its format: those of the name but for a GIF, whose palette holds

@@ -23,6 +23,7 @@ use anyhow::Result;
 
 use files::{Entry, Files};
 use labels::Labelled;
+pub use listing::names_picture;
 use listing::{list, list_in};
 pub use settings::{FolderLabels, FolderSettings};
 

@@ -57,7 +57,7 @@ pub use asker::Asker;
 pub use batches::{ImageBytes, batch, bytes_of, row_group_of};
 pub use columns::ColumnsSettings;
 pub use draw::left_none;
-pub use folder::{Folder, FolderLabels, FolderSettings};
+pub use folder::{Folder, FolderLabels, FolderSettings, names_picture};
 pub use gzip::unpacked_start;
 pub use idx::{Header as IdxHeader, Idx, IdxSettings, ImageReader};
 pub use learned::Learned;

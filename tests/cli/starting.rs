@@ -35,8 +35,9 @@ fn inputs(sandbox: &Sandbox) -> Vec<(&'static str, &'static str)> {
             sandbox.write(&format!("three/{split}/{class}/{index}.png"), &png(6, 7, index as u32));
         }
         sandbox.write(&format!("mixed/{class}/{index}.png"), &png(40 + index as u32, 50, index as u32));
-        let (colour, grey) = (picture(8, 9, index as u32), DynamicImage::from(picture(8, 9, index as u32).to_luma8()));
-        let tone = encoded(if class == "cat" { &colour } else { &grey }, ImageFormat::Png);
+        let colour = picture(8, 9, index as u32);
+        let tone = if class == "cat" { colour } else { DynamicImage::from(colour.to_luma8()) };
+        let tone = encoded(&tone, ImageFormat::Png);
         sandbox.write(&format!("tones/{class}/{index:02}.png"), &tone);
         sandbox.write(&format!("around/{}{index}.png", ["", "inner/"][index % 2]), &png(8, 9, index as u32));
     }

@@ -16,9 +16,9 @@ use crate::store::{self, PathKind, real};
 /// Ends of the names of image files, in lower case.
 const EXTENSIONS: [&str; 9] = ["png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff"];
 /// Ends of the names of image files of unsupported formats.
-const OTHER_EXTENSIONS: [&str; 20] = [
-    "heic", "heif", "hif", "avif", "jxl", "jp2", "pbm", "pgm", "ppm", "pnm", "tga", "dds", "exr", "hdr", "ico", "psd",
-    "svg", "dcm", "dng", "cr2",
+const OTHER_EXTENSIONS: [&str; 22] = [
+    "heic", "heif", "hif", "avif", "jxl", "jp2", "j2k", "pbm", "pgm", "ppm", "pnm", "tga", "dds", "exr", "hdr", "ico",
+    "psd", "svg", "dcm", "dng", "cr2", "nef",
 ];
 
 /// Ends of the names of tables that may list files.
@@ -150,7 +150,7 @@ pub fn list_in(root: &Path, folders: &[&str]) -> Result<Listing> {
     }
     let no_images = RefCell::new(NoImages::default());
     let wanted = |path: &Path| {
-        let wanted = has_extension(path, &EXTENSIONS) || has_extension(path, &OTHER_EXTENSIONS);
+        let wanted = names_picture(path);
         if !wanted && !is_aside(path) {
             no_images.borrow_mut().add(path);
         }
@@ -163,6 +163,11 @@ pub fn list_in(root: &Path, folders: &[&str]) -> Result<Listing> {
     let mut images = images.iter().map(|path| relative(path, root)).collect::<Result<Vec<_>>>()?;
     images.sort_unstable();
     Ok(Listing { root: root.to_owned(), images, others, no_images, walk })
+}
+
+/// Whether the name of a file says that it is a picture, of a format that is read or not.
+pub fn names_picture(path: &Path) -> bool {
+    has_extension(path, &EXTENSIONS) || has_extension(path, &OTHER_EXTENSIONS)
 }
 
 /// Whether a file has one of these extensions, ignoring case.
